@@ -1,0 +1,84 @@
+//! The letters between threads, and the mailbox that carries and wakes.
+//!
+//! A session has at most one [`ToMatcher`] letter under way; every such letter is answered
+//! with exactly one [`ToShard::Reply`], and only then does the session's shard write the next
+//! (which says what the session wants by then). So whatever clients do, the matcher's
+//! mailbox holds at most one letter for each session.
+//!
+//! Only a session's own shard knows whether a ticket is still live. A match that finds one
+//! of its two tickets dead is off, and the other one's shard hands its ticket in again with
+//! its first timestamp.
+
+use crate::ids::{QueueKey, SessionAddress, SessionNo, TicketNo};
+use crate::moment::Moment;
+
+/// An open `find_match`, with all that the matcher needs to know of the session behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Where the session is, for as long as this ticket lies in a queue.
+    pub holder: SessionAddress,
+    /// Which of the session's tickets this is.
+    pub number: TicketNo,
+    /// Whose it is.
+    pub session: SessionNo,
+    /// What it waits for.
+    pub queue: QueueKey,
+    /// When its wait began; decides its place in the queue.
+    pub since: Moment,
+    /// The session it last shared a room with, and until when others come first.
+    pub parted: Option<Parted>,
+}
+
+/// Two who just shared a room are not paired again until `until` if that can be avoided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parted {
+    /// The former partner.
+    pub from: SessionNo,
+    /// From this moment on they may meet again.
+    pub until: Moment,
+}
+
+/// Where in the matcher's books a ticket lies. Only good together with the ticket's number
+/// and holder: places are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Desk(pub u32);
+
+/// From a shard to the matcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToMatcher {
+    /// Put this ticket in its queue, and take out the session's earlier one, if any.
+    Enter {
+        /// The ticket.
+        ticket: Ticket,
+        /// Where the session's earlier ticket lies.
+        replaces: Option<(Desk, TicketNo)>,
+    },
+    /// Take this ticket out, if it is still there.
+    Leave {
+        /// Whose ticket it is: the reply goes there.
+        holder: SessionAddress,
+        /// Where it lies.
+        desk: Desk,
+        /// Which it is.
+        number: TicketNo,
+    },
+}
+
+/// What the matcher answers to every [`ToMatcher`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The session that wrote.
+    pub holder: SessionAddress,
+    /// The ticket that the matcher now keeps for it. `None` after a `Leave`, and when the
+    /// ticket was matched at once.
+    pub keeps: Option<(Desk, TicketNo)>,
+}
+
+/// Two tickets that the matcher took out of a queue to make a room of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pairing {
+    /// Its session moves to the other's shard. The letter goes to its shard.
+    pub mover: Ticket,
+    /// Its session stays where it is; the room will be there.
+    pub home: Ticket,
+}

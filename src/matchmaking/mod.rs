@@ -1,0 +1,4 @@
+//! Who meets whom: the pure queue, and the thread around it.
+
+pub mod matcher;
+pub mod queue;
