@@ -17,9 +17,6 @@ pub const QUEUE_NAME_BYTES: usize = 64;
 pub const HEAD_FIELDS: usize = 100;
 /// Size of the receive buffer that all connections of a shard share.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
-/// A partial message up to this size is completed through the shared buffer; a longer one is
-/// read straight into storage of its own.
-pub const PARTIAL_IN_SHARED_BYTES: usize = 4 * 1024;
 /// Reads one connection may have in one turn before the others come first.
 pub const READS_PER_TURN: u32 = 4;
 /// Connections one listener accepts in one turn before the others come first.

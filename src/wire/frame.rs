@@ -1,1 +1,314 @@
-//! To come.
+//! RFC 6455 frames: parsing a header, unmasking in place, and writing a new header right
+//! before a payload. Pure; used by both ends (a client masks, a server does not).
+//!
+//! The shape of the relay hangs on one fact: a client's header is exactly its mask key (four
+//! bytes) longer than the server's header for the same payload. So a frame read from one
+//! client can be turned into the frame for the other where it lies, and sent as one piece.
+
+use crate::limits::{CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, SERVER_HEADER_BYTES};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+const FIN: u8 = 0x80;
+const RESERVED_BITS: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASKED: u8 = 0x80;
+const LENGTH_7: u8 = 0x7f;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+/// One end of a WebSocket connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Opened the connection; masks what it sends (RFC 6455 §5.3).
+    Client,
+    /// Accepted it; must not mask (RFC 6455 §5.1).
+    Server,
+}
+
+/// Why a frame breaks RFC 6455. All of them end the connection with 1002.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameFault {
+    /// A reserved bit is set though no extension was negotiated (§5.2).
+    ReservedBits,
+    /// An opcode without a meaning (§5.2).
+    ReservedOpcode,
+    /// A client's frame without a mask, or a server's with one (§5.1).
+    WrongMasking,
+    /// A length in more bytes than it needs, or with its highest bit set (§5.2).
+    BadLength,
+    /// A control frame above 125 bytes, or in fragments (§5.5).
+    BadControl,
+}
+
+/// A frame's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Whether this frame ends its message.
+    pub fin: bool,
+    /// What it carries. Never a reserved opcode.
+    pub opcode: OpCode,
+    /// The mask key; present exactly when a client sent the frame.
+    pub mask: Option<[u8; 4]>,
+    /// Bytes of the header itself.
+    pub header_len: usize,
+    /// Bytes of the payload.
+    pub payload_len: u64,
+}
+
+/// Parses the header at the start of `bytes`, as sent by `sender`.
+///
+/// `None` means that bytes are missing. A fault is found at the first byte that shows it.
+pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameFault> {
+    let Some(&first) = bytes.first() else { return Ok(None) };
+    if first & RESERVED_BITS != 0 {
+        return Err(FrameFault::ReservedBits);
+    }
+    let fin = first & FIN != 0;
+    let opcode = OpCode::from(first & OPCODE);
+    let control = match opcode {
+        OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
+            return Err(FrameFault::ReservedOpcode);
+        }
+        OpCode::Control(_) => true,
+        OpCode::Data(_) => false,
+    };
+    if control && !fin {
+        return Err(FrameFault::BadControl);
+    }
+    let Some(&second) = bytes.get(1) else { return Ok(None) };
+    let masked = second & MASKED != 0;
+    if masked != (sender == Side::Client) {
+        return Err(FrameFault::WrongMasking);
+    }
+    let short = second & LENGTH_7;
+    if control && short as usize > CONTROL_PAYLOAD_BYTES {
+        return Err(FrameFault::BadControl);
+    }
+    let (payload_len, key_at) = match short {
+        LENGTH_16 => {
+            let Some(length) = array_at::<2>(bytes, 2) else { return Ok(None) };
+            let length = u16::from_be_bytes(length);
+            if length < LENGTH_16 as u16 {
+                return Err(FrameFault::BadLength);
+            }
+            (u64::from(length), 4)
+        }
+        LENGTH_64 => {
+            let Some(length) = array_at::<8>(bytes, 2) else { return Ok(None) };
+            let length = u64::from_be_bytes(length);
+            if length <= u64::from(u16::MAX) || length > i64::MAX as u64 {
+                return Err(FrameFault::BadLength);
+            }
+            (length, 10)
+        }
+        length => (u64::from(length), 2),
+    };
+    let (mask, header_len) = if masked {
+        let Some(key) = array_at::<4>(bytes, key_at) else { return Ok(None) };
+        (Some(key), key_at + 4)
+    } else {
+        (None, key_at)
+    };
+    Ok(Some(Header { fin, opcode, mask, header_len, payload_len }))
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N).map(|part| part.try_into().expect("because the slice has N bytes"))
+}
+
+/// Masks or unmasks `payload`, whose first byte is byte number `offset` of the frame's payload
+/// (RFC 6455 §5.3; the operation is its own inverse).
+pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
+    const WIDE: usize = 32;
+    let key: [u8; 4] = std::array::from_fn(|i| key[(i + offset) & 3]);
+    let wide: [u8; WIDE] = std::array::from_fn(|i| key[i & 3]);
+    // A fixed width per step is what the compiler turns into vector instructions.
+    let mut chunks = payload.chunks_exact_mut(WIDE);
+    for chunk in &mut chunks {
+        for (byte, key) in chunk.iter_mut().zip(wide) {
+            *byte ^= key;
+        }
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(wide) {
+        *byte ^= key;
+    }
+}
+
+/// Bytes of a server's header for a payload of this length.
+pub const fn server_header_len(payload_len: usize) -> usize {
+    if payload_len < LENGTH_16 as usize {
+        2
+    } else if payload_len <= u16::MAX as usize {
+        4
+    } else {
+        SERVER_HEADER_BYTES
+    }
+}
+
+/// Writes the header of an unfragmented server frame so that it ends at `payload_at`, and
+/// returns where it begins. There must be [`server_header_len`] bytes before `payload_at`.
+pub fn put_server_header(
+    buf: &mut [u8],
+    payload_at: usize,
+    opcode: OpCode,
+    payload_len: usize,
+) -> usize {
+    let start = payload_at - server_header_len(payload_len);
+    let header = &mut buf[start..payload_at];
+    header[0] = FIN | u8::from(opcode);
+    put_length(header, payload_len, 0);
+    start
+}
+
+/// Writes the length into a header that begins with the opcode byte.
+fn put_length(header: &mut [u8], payload_len: usize, masked: u8) {
+    if payload_len < LENGTH_16 as usize {
+        header[1] = masked | payload_len as u8;
+    } else if let Ok(length) = u16::try_from(payload_len) {
+        header[1] = masked | LENGTH_16;
+        header[2..4].copy_from_slice(&length.to_be_bytes());
+    } else {
+        header[1] = masked | LENGTH_64;
+        header[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
+    }
+}
+
+/// Appends an unfragmented, unmasked frame.
+pub fn push_server_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    let mut header = [0; SERVER_HEADER_BYTES];
+    let start = put_server_header(&mut header, SERVER_HEADER_BYTES, opcode, payload.len());
+    out.extend_from_slice(&header[start..]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends an unfragmented frame masked with `key`.
+pub fn push_client_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], key: [u8; 4]) {
+    let mut header = [0; CLIENT_HEADER_BYTES];
+    let length_end = server_header_len(payload.len());
+    header[0] = FIN | u8::from(opcode);
+    put_length(&mut header, payload.len(), MASKED);
+    header[length_end..length_end + 4].copy_from_slice(&key);
+    out.extend_from_slice(&header[..length_end + 4]);
+    let payload_at = out.len();
+    out.extend_from_slice(payload);
+    unmask(&mut out[payload_at..], key, 0);
+}
+
+/// Appends an unmasked text frame whose payload `write` appends.
+pub fn push_server_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    // Room for the header that most messages need; the others are moved.
+    const GUESS: usize = 4;
+    let start = out.len();
+    out.extend_from_slice(&[0; GUESS]);
+    write(out);
+    let payload_len = out.len() - start - GUESS;
+    let header_len = server_header_len(payload_len);
+    if header_len < GUESS {
+        out.copy_within(start + GUESS.., start + header_len);
+        out.truncate(start + header_len + payload_len);
+    } else if header_len > GUESS {
+        out.resize(out.len() + header_len - GUESS, 0);
+        out.copy_within(start + GUESS..start + GUESS + payload_len, start + header_len);
+    }
+    put_server_header(out, start + header_len, OpCode::Data(Data::Text), payload_len);
+}
+
+/// The opcode of a text message's first frame.
+pub const TEXT: OpCode = OpCode::Data(Data::Text);
+/// The opcode of a binary message's first frame.
+pub const BINARY: OpCode = OpCode::Data(Data::Binary);
+/// The opcode of a ping.
+pub const PING: OpCode = OpCode::Control(Control::Ping);
+/// The opcode of a pong.
+pub const PONG: OpCode = OpCode::Control(Control::Pong);
+/// The opcode of a Close frame.
+pub const CLOSE: OpCode = OpCode::Control(Control::Close);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header_of(bytes: &[u8], sender: Side) -> Header {
+        parse_header(bytes, sender).unwrap().unwrap()
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_fewest_bytes() {
+        for (len, header_len) in
+            [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (70_000, 10)]
+        {
+            let mut out = Vec::new();
+            push_server_frame(&mut out, TEXT, &vec![b'x'; len]);
+            assert_eq!(out.len(), header_len + len);
+            let header = header_of(&out, Side::Server);
+            assert_eq!((header.header_len, header.payload_len), (header_len, len as u64));
+            out.clear();
+            push_client_frame(&mut out, TEXT, &vec![b'x'; len], [1, 2, 3, 4]);
+            let header = header_of(&out, Side::Client);
+            assert_eq!((header.header_len, header.payload_len), (header_len + 4, len as u64));
+        }
+    }
+
+    #[test]
+    fn text_frames_have_the_same_bytes_however_long() {
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let body = vec![b'y'; len];
+            let (mut direct, mut written) = (vec![7], vec![7]);
+            push_server_frame(&mut direct, TEXT, &body);
+            push_server_text(&mut written, |out| out.extend_from_slice(&body));
+            assert_eq!(direct, written, "length {len}");
+        }
+    }
+
+    #[test]
+    fn each_breach_of_the_framing_rules_has_its_fault() {
+        let fault = |bytes: &[u8]| parse_header(bytes, Side::Client).unwrap_err();
+        assert_eq!(fault(&[0xc1]), FrameFault::ReservedBits);
+        assert_eq!(fault(&[0x91, 0x80]), FrameFault::ReservedBits);
+        assert_eq!(fault(&[0x83]), FrameFault::ReservedOpcode);
+        assert_eq!(fault(&[0x8b]), FrameFault::ReservedOpcode);
+        assert_eq!(fault(&[0x09]), FrameFault::BadControl);
+        assert_eq!(fault(&[0x89, 0x80 | 126]), FrameFault::BadControl);
+        assert_eq!(fault(&[0x81, 0x05]), FrameFault::WrongMasking);
+        assert_eq!(fault(&[0x81, 0x80 | 126, 0, 125]), FrameFault::BadLength);
+        assert_eq!(fault(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), FrameFault::BadLength);
+        assert_eq!(fault(&[0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), FrameFault::BadLength);
+        assert_eq!(
+            parse_header(&[0x81, 0x80], Side::Server).unwrap_err(),
+            FrameFault::WrongMasking
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_missing_bytes_until_it_is_whole(len in 0usize..70_000, key: [u8; 4]) {
+            let mut out = Vec::new();
+            push_client_frame(&mut out, BINARY, &vec![0; len], key);
+            let header = header_of(&out, Side::Client);
+            for cut in 0..header.header_len {
+                prop_assert_eq!(parse_header(&out[..cut], Side::Client), Ok(None));
+            }
+            prop_assert_eq!(header.mask, Some(key));
+        }
+
+        #[test]
+        fn unmasking_agrees_with_the_definition(
+            mut bytes: Vec<u8>, key: [u8; 4], offset in 0usize..9,
+        ) {
+            let expected: Vec<u8> =
+                bytes.iter().enumerate().map(|(i, b)| b ^ key[(i + offset) % 4]).collect();
+            unmask(&mut bytes, key, offset);
+            prop_assert_eq!(bytes, expected);
+        }
+
+        #[test]
+        fn any_bytes_are_a_header_a_fault_or_too_few(bytes: Vec<u8>) {
+            for sender in [Side::Client, Side::Server] {
+                if let Ok(Some(header)) = parse_header(&bytes, sender) {
+                    prop_assert!(header.header_len <= bytes.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The laws of [`super`]: pieces do not matter, and every breach has its code.
+
+use super::*;
+use crate::wire::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
+use proptest::prelude::*;
+
+const RULES: Rules = Rules { sender: Side::Client, max_message_bytes: 1000, max_fragments: 8 };
+
+/// An item with its bytes.
+#[derive(Debug, PartialEq, Eq, Clone)]
+enum Seen {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+    Fault(Fault),
+}
+
+/// Feeds `pieces` one after the other, as reads would.
+fn read_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, rules: &Rules) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut held = None;
+    for piece in pieces {
+        let mut buf = piece.to_vec();
+        let mut reader = Reader::new(&mut buf, held, rules);
+        loop {
+            match reader.next() {
+                Ok(Some(item)) => seen.push(match item {
+                    Item::Text(place) => Seen::Text(reader.bytes(&place).to_vec()),
+                    Item::Binary(place) => Seen::Binary(reader.bytes(&place).to_vec()),
+                    Item::Ping(place) => Seen::Ping(reader.bytes(&place).to_vec()),
+                    Item::Pong(place) => Seen::Pong(reader.bytes(&place).to_vec()),
+                    Item::Close(code) => Seen::Close(code),
+                }),
+                Ok(None) => break,
+                Err(fault) => {
+                    seen.push(Seen::Fault(fault));
+                    return seen;
+                }
+            }
+        }
+        held = reader.finish();
+    }
+    seen
+}
+
+fn read_whole(bytes: &[u8]) -> Vec<Seen> {
+    read_pieces([bytes], &RULES)
+}
+
+fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_client_frame(&mut out, OpCode::from(opcode), payload, [9, 8, 7, 6]);
+    if !fin {
+        out[0] &= 0x7f;
+    }
+    out
+}
+
+#[test]
+fn fragments_become_one_message_with_control_frames_between() {
+    let bytes = [
+        frame(false, 1, b"he"),
+        frame(true, 9, b"ping"),
+        frame(false, 0, b""),
+        frame(true, 0, b"llo"),
+        frame(true, 2, &[0xff]),
+    ]
+    .concat();
+    let expected =
+        [Seen::Ping(b"ping".to_vec()), Seen::Text(b"hello".to_vec()), Seen::Binary(vec![0xff])];
+    assert_eq!(read_whole(&bytes), expected);
+    assert_eq!(read_pieces(bytes.chunks(1), &RULES), expected);
+}
+
+#[test]
+fn nothing_is_held_once_a_message_is_complete() {
+    let mut buf = [frame(false, 1, b"a"), frame(true, 0, b"b")].concat();
+    let mut reader = Reader::new(&mut buf, None, &RULES);
+    assert!(matches!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false })))));
+    assert_eq!(reader.next(), Ok(None));
+    assert!(reader.finish().is_none());
+}
+
+#[test]
+fn a_message_begun_before_the_mark_is_stale_and_the_next_is_not() {
+    let mut first = frame(true, 1, b"old");
+    let mut rest = first.split_off(7);
+    let mut reader = Reader::new(&mut first, None, &RULES);
+    assert_eq!(reader.next(), Ok(None));
+    let mut held = reader.finish().unwrap();
+    held.mark_stale();
+    rest.extend(frame(false, 1, b"n"));
+    rest.extend(frame(true, 0, b"ew"));
+    let mut reader = Reader::new(&mut rest, Some(held), &RULES);
+    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: true }))));
+    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false }))));
+}
+
+#[test]
+fn each_breach_of_the_message_rules_has_its_fault() {
+    let fault = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
+        Some(Seen::Fault(fault)) => fault,
+        other => panic!("no fault but {other:?}"),
+    };
+    assert_eq!(fault(&[frame(true, 0, b"x")]), Fault::Sequence);
+    assert_eq!(fault(&[frame(false, 1, b"x"), frame(true, 1, b"y")]), Fault::Sequence);
+    assert_eq!(fault(&[frame(true, 1, &[0xc3])]), Fault::NotUtf8);
+    assert_eq!(fault(&[frame(false, 1, &[0xc3]), frame(true, 0, b"x")]), Fault::NotUtf8);
+    assert_eq!(fault(&[frame(true, 1, &[b'x'; 1001])]), Fault::TooLarge);
+    assert_eq!(
+        fault(&[frame(false, 1, &[b'x'; 600]), frame(true, 0, &[b'x'; 401])]),
+        Fault::TooLarge
+    );
+    assert_eq!(
+        fault(&[frame(false, 1, b""), frame(false, 0, b"").repeat(8)]),
+        Fault::TooManyFragments
+    );
+    assert_eq!(fault(&[frame(true, 8, &[3])]), Fault::BadClose);
+    assert_eq!(fault(&[frame(true, 8, &1005u16.to_be_bytes())]), Fault::BadClose);
+    assert_eq!(fault(&[frame(true, 8, &[3, 0xe8, 0xff])]), Fault::NotUtf8);
+}
+
+#[test]
+fn the_limits_themselves_are_allowed() {
+    assert_eq!(read_whole(&frame(true, 1, &[b'x'; 1000])), [Seen::Text(vec![b'x'; 1000])]);
+    let eight = [frame(false, 1, b"x"), frame(false, 0, b"").repeat(6), frame(true, 0, b"y")];
+    assert_eq!(read_whole(&eight.concat()), [Seen::Text(b"xy".to_vec())]);
+}
+
+#[test]
+fn a_size_is_refused_when_announced_not_when_received() {
+    let whole = frame(true, 1, &[b'x'; 1001]);
+    assert_eq!(read_whole(&whole[..8]), [Seen::Fault(Fault::TooLarge)]);
+}
+
+#[test]
+fn broken_text_is_refused_in_mid_frame() {
+    let whole = frame(true, 1, &[b'a', 0xf4, 0x90, 0x80, 0x80, b'b']);
+    // Header of six bytes, then `a`, 0xf4 and 0x90, which no character can begin with.
+    assert_eq!(read_pieces(whole[..9].chunks(1), &RULES), [Seen::Fault(Fault::NotUtf8)]);
+    assert_eq!(read_pieces(whole[..8].chunks(1), &RULES), []);
+}
+
+#[test]
+fn held_memory_follows_the_bytes_received() {
+    let rules = Rules { max_message_bytes: 1 << 20, max_fragments: 100_000, ..RULES };
+    let mut held = None;
+    let mut first = true;
+    for _ in 0..16_000 {
+        let mut buf = frame(false, if first { 2 } else { 0 }, &[1]);
+        first = false;
+        let mut reader = Reader::new(&mut buf, held, &rules);
+        assert_eq!(reader.next(), Ok(None));
+        held = reader.finish();
+    }
+    assert!(held.unwrap().memory_bytes() as f64 <= 16_000.0 * 1.2);
+    // A large announcement alone costs next to nothing.
+    let mut buf = frame(true, 2, &[0; 1 << 20])[..20].to_vec();
+    let mut reader = Reader::new(&mut buf, None, &rules);
+    assert_eq!(reader.next(), Ok(None));
+    assert!(reader.finish().unwrap().memory_bytes() < 1024);
+}
+
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        "[a-zä€😀]{0,20}".prop_map(String::into_bytes),
+        prop::collection::vec(Just(b'x'), 100..300),
+    ];
+    (any::<bool>(), prop::sample::select(vec![0u8, 1, 1, 2, 8, 9, 10]), payload)
+        .prop_map(|(fin, opcode, payload)| frame(fin, opcode, &payload))
+}
+
+proptest! {
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_items(
+        frames in prop::collection::vec(any_frame(), 1..8),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let bytes = frames.concat();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
+        prop_assert_eq!(read_pieces(pieces, &RULES), read_whole(&bytes));
+        prop_assert_eq!(read_pieces(bytes.chunks(1), &RULES), read_whole(&bytes));
+    }
+
+    #[test]
+    fn a_valid_stream_comes_out_as_it_went_in(
+        messages in prop::collection::vec(("[a-z€]{0,200}", 1usize..6), 0..6),
+    ) {
+        let mut bytes = Vec::new();
+        for (text, parts) in &messages {
+            let text = text.as_bytes();
+            let size = text.len().div_ceil(*parts).max(1);
+            let mut pieces: Vec<&[u8]> = text.chunks(size).collect();
+            if pieces.is_empty() {
+                pieces.push(b"");
+            }
+            let last = pieces.len() - 1;
+            for (i, piece) in pieces.iter().enumerate() {
+                bytes.extend(frame(i == last, if i == 0 { 1 } else { 0 }, piece));
+            }
+        }
+        let expected: Vec<Seen> =
+            messages.iter().map(|(text, _)| Seen::Text(text.clone().into_bytes())).collect();
+        prop_assert_eq!(read_whole(&bytes), expected);
+    }
+
+    #[test]
+    fn any_bytes_end_in_items_or_one_fault(bytes: Vec<u8>) {
+        let seen = read_whole(&bytes);
+        prop_assert_eq!(read_pieces(bytes.chunks(1), &RULES), seen);
+    }
+}
+
+#[test]
+fn opcodes_have_the_numbers_of_the_rfc() {
+    let numbers: Vec<u8> = [TEXT, BINARY, CLOSE, PING].into_iter().map(u8::from).collect();
+    assert_eq!(numbers, [1, 2, 8, 9]);
+}

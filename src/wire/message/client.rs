@@ -1,0 +1,335 @@
+//! What clients send.
+//!
+//! A server needs to know of a relayed message only its type, whether it names the sender's
+//! room, and that no receiver can take it for something else. For the common order of keys a
+//! scan without parsing tells all that; whatever it is not sure of goes through serde_json.
+
+use super::{ErrorCode, RelayKind, is_queue_name};
+use crate::limits::JSON_DEPTH;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The `room_id` of a relayed message or of a `leave_room`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomClaim<'a> {
+    /// It names no room: the sender's present one is meant.
+    Present,
+    /// It names this room.
+    Named(Cow<'a, [u8]>),
+    /// It names something that is no room.
+    Nonsense,
+}
+
+/// A message from a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientMessage<'a> {
+    /// Join a queue; the name obeys the rule.
+    FindMatch {
+        /// The queue; the default one if absent.
+        queue: Option<Cow<'a, str>>,
+    },
+    /// Leave the queue.
+    CancelMatch,
+    /// Leave the room.
+    LeaveRoom(RoomClaim<'a>),
+    /// Asks for a `pong`.
+    Ping {
+        /// To be sent back, as it is.
+        payload: Option<&'a str>,
+    },
+    /// For the other member of the room.
+    Relay(RelayKind, RoomClaim<'a>),
+}
+
+/// Reads a text message. `text` is valid UTF-8.
+pub fn classify(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
+    match classify_relay(text) {
+        Some((kind, claim)) => Ok(ClientMessage::Relay(kind, claim)),
+        None => classify_fully(text),
+    }
+}
+
+/// The common case, without parsing: `{"type":"…"`, then perhaps `,"room_id":"…"`, then
+/// nothing that could be another `type` or `room_id`, whatever it is.
+#[inline]
+fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
+    let rest = text.strip_prefix(b"{\"type\":\"")?;
+    let (kind, rest) = match rest.first()? {
+        b'i' => (RelayKind::IceCandidate, rest.strip_prefix(b"ice_candidate\"")?),
+        b'o' => (RelayKind::Offer, rest.strip_prefix(b"offer\"")?),
+        b'a' => (RelayKind::Answer, rest.strip_prefix(b"answer\"")?),
+        b's' => (RelayKind::Signal, rest.strip_prefix(b"signal\"")?),
+        _ => return None,
+    };
+    let (claim, rest) = match rest.strip_prefix(b",\"room_id\":\"") {
+        None => (RoomClaim::Present, rest),
+        Some(value) => {
+            // Were the quote escaped, the name would hold a backslash and be no room's.
+            let end = memchr::memchr(b'"', value)?;
+            (RoomClaim::Named(Cow::Borrowed(&value[..end])), &value[end + 1..])
+        }
+    };
+    let usual = match rest {
+        [b'}'] => true,
+        [b',', middle @ .., b'}'] => !may_hide_a_key(middle),
+        _ => false,
+    };
+    usual.then_some((kind, claim))
+}
+
+/// Whether `bytes` could hold a member named `type` in any case, a `room_id`, an escape that
+/// could spell either, or enough brackets to be too deep. May be wrong in one direction only.
+fn may_hide_a_key(bytes: &[u8]) -> bool {
+    const WIDE: usize = 32;
+    const AHEAD: usize = 2;
+    let mut chunks = bytes.windows(WIDE + AHEAD).step_by(WIDE);
+    let mut openers = [0u8; WIDE];
+    let mut steps = 0;
+    let mut hit = false;
+    // Fixed widths and no branches: the compiler makes vector instructions of it.
+    for window in &mut chunks {
+        let mut any = 0u8;
+        for i in 0..WIDE {
+            let (a, b, c) = (window[i], window[i + 1], window[i + 2]);
+            any |= suspicious(a, b, c);
+            openers[i] = openers[i].saturating_add(opens(a));
+        }
+        hit |= any != 0;
+        steps += 1;
+    }
+    let tail = &bytes[steps * WIDE..];
+    for i in 0..tail.len() {
+        let at = |i: usize| tail.get(i).copied().unwrap_or_default();
+        hit |= suspicious(at(i), at(i + 1), at(i + 2)) != 0;
+        openers[0] = openers[0].saturating_add(opens(at(i)));
+    }
+    // One level is the message itself.
+    hit || openers.iter().map(|count| *count as usize).sum::<usize>() >= JSON_DEPTH
+}
+
+/// `pe"` ends every spelling of `type"`, `_i` is in `room_id`, `\u` can spell anything.
+#[inline(always)]
+fn suspicious(a: u8, b: u8, c: u8) -> u8 {
+    const LOWER: u8 = 0x20;
+    u8::from(a | LOWER == b'p') & u8::from(b | LOWER == b'e') & u8::from(c == b'"')
+        | u8::from(a == b'_') & u8::from(b == b'i')
+        | u8::from(a == b'\\') & u8::from(b == b'u')
+}
+
+#[inline(always)]
+fn opens(byte: u8) -> u8 {
+    u8::from(byte == b'{') | u8::from(byte == b'[')
+}
+
+/// Everything else, with a strict parser.
+fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
+    let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| ErrorCode::BadJson)?;
+    // The parser skips what it is not asked for without recursion, and so at any depth.
+    if depth(text) > JSON_DEPTH {
+        return Err(ErrorCode::BadJson);
+    }
+    if envelope.types != 1 {
+        return Err(ErrorCode::BadMessage);
+    }
+    let name = envelope.exact_type.and_then(string_of).ok_or(ErrorCode::BadMessage)?;
+    let claim = || match envelope.room_id {
+        None => RoomClaim::Present,
+        Some(value) => string_of(value).map_or(RoomClaim::Nonsense, RoomClaim::Named),
+    };
+    // `null` is the same as no payload.
+    let payload = envelope.payload.map(RawValue::get).filter(|payload| *payload != "null");
+    match &*name {
+        b"find_match" => find_match(payload),
+        b"cancel_match" => Ok(ClientMessage::CancelMatch),
+        b"leave_room" => Ok(ClientMessage::LeaveRoom(claim())),
+        b"ping" => Ok(ClientMessage::Ping { payload }),
+        name => RelayKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str().as_bytes() == name)
+            .map(|kind| ClientMessage::Relay(kind, claim()))
+            .ok_or(ErrorCode::UnknownType),
+    }
+}
+
+fn find_match(payload: Option<&str>) -> Result<ClientMessage<'_>, ErrorCode> {
+    #[derive(Deserialize)]
+    struct FindMatch<'a> {
+        #[serde(borrow)]
+        queue: Option<&'a RawValue>,
+    }
+    let Some(payload) = payload else { return Ok(ClientMessage::FindMatch { queue: None }) };
+    // The derived parser would take an array for an object.
+    if !payload.starts_with('{') {
+        return Err(ErrorCode::BadMessage);
+    }
+    let parsed: FindMatch<'_> = serde_json::from_str(payload).map_err(|_| ErrorCode::BadMessage)?;
+    let Some(queue) = parsed.queue else { return Ok(ClientMessage::FindMatch { queue: None }) };
+    let name = string_of(queue).ok_or(ErrorCode::BadMessage)?;
+    if !is_queue_name(&name) {
+        return Err(ErrorCode::BadQueue);
+    }
+    let queue = match name {
+        Cow::Borrowed(name) => std::str::from_utf8(name).ok().map(Cow::Borrowed),
+        Cow::Owned(name) => String::from_utf8(name).ok().map(Cow::Owned),
+    };
+    Ok(ClientMessage::FindMatch { queue })
+}
+
+/// The characters of a JSON string, `None` if the value is something else.
+fn string_of(value: &RawValue) -> Option<Cow<'_, [u8]>> {
+    struct Characters;
+    impl<'de> Visitor<'de> for Characters {
+        type Value = Cow<'de, [u8]>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(bytes))
+        }
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(bytes.to_vec()))
+        }
+    }
+    if !value.get().starts_with('"') {
+        return None;
+    }
+    // As bytes: a lone surrogate, which RFC 8259 §8.2 allows, must not make it an error.
+    serde_json::Deserializer::from_str(value.get()).deserialize_bytes(Characters).ok()
+}
+
+/// How deep brackets nest outside of strings, in text that is valid JSON.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The top level of a message.
+#[derive(Default)]
+struct Envelope<'a> {
+    /// Members whose name is `type` in any case.
+    types: u32,
+    exact_type: Option<&'a RawValue>,
+    room_id: Option<&'a RawValue>,
+    payload: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Envelope<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut envelope = Envelope::default();
+                while let Some(key) = map.next_key::<Key>()? {
+                    match key {
+                        Key::Type => {
+                            envelope.types += 1;
+                            envelope.exact_type = Some(map.next_value()?);
+                        }
+                        Key::TypeInOtherCase => {
+                            envelope.types += 1;
+                            envelope.exact_type = None;
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        Key::RoomId => envelope.room_id = Some(map.next_value()?),
+                        Key::Payload => envelope.payload = Some(map.next_value()?),
+                        Key::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(envelope)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// The name of a member, unescaped.
+enum Key {
+    Type,
+    TypeInOtherCase,
+    RoomId,
+    Payload,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, name: &[u8]) -> Result<Key, E> {
+                Ok(match name {
+                    b"type" => Key::Type,
+                    b"room_id" => Key::RoomId,
+                    b"payload" => Key::Payload,
+                    name if name.eq_ignore_ascii_case(b"type") => Key::TypeInOtherCase,
+                    _ => Key::Other,
+                })
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Key, E> {
+                self.visit_bytes(name.as_bytes())
+            }
+        }
+        deserializer.deserialize_bytes(Name)
+    }
+}
+
+/// Appends a `find_match`, as a client sends it. `queue` obeys the rule for queue names.
+pub fn write_find_match(out: &mut Vec<u8>, queue: Option<&str>) {
+    out.extend_from_slice(br#"{"type":"find_match""#);
+    if let Some(queue) = queue {
+        out.extend_from_slice(br#","payload":{"queue":""#);
+        out.extend_from_slice(queue.as_bytes());
+        out.extend_from_slice(br#""}"#);
+    }
+    out.push(b'}');
+}
+
+/// Appends a `cancel_match`, as a client sends it.
+pub fn write_cancel_match(out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"cancel_match"}"#);
+}
+
+/// Appends a `leave_room`, as a client sends it.
+pub fn write_leave_room(out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"leave_room"}"#);
+}
+
+/// Appends a relayed message, as a careful client sends it. `payload` is JSON.
+pub fn write_relay(out: &mut Vec<u8>, kind: RelayKind, room_id: &str, payload: &[u8]) {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(kind.as_str().as_bytes());
+    out.extend_from_slice(br#"","room_id":""#);
+    out.extend_from_slice(room_id.as_bytes());
+    out.extend_from_slice(br#"","payload":"#);
+    out.extend_from_slice(payload);
+    out.push(b'}');
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,205 @@
+//! The laws of [`super`]: strictness, and that the quick look agrees with the parser.
+
+use super::*;
+use proptest::prelude::*;
+
+fn relay(kind: RelayKind) -> ClientMessage<'static> {
+    ClientMessage::Relay(kind, RoomClaim::Present)
+}
+
+fn refused(text: &str) -> ErrorCode {
+    match classify(text.as_bytes()) {
+        Err(code) => code,
+        Ok(message) => panic!("{text} was taken for {message:?}"),
+    }
+}
+
+#[test]
+fn every_type_is_known() {
+    let find = |queue| ClientMessage::FindMatch { queue };
+    for (text, expected) in [
+        (r#"{"type":"find_match"}"#, find(None)),
+        (r#"{"type":"find_match","payload":null}"#, find(None)),
+        (r#"{"payload":{},"type":"find_match"}"#, find(None)),
+        (r#"{"type":"find_match","payload":{"queue":"en-GB","x":1}}"#, find(Some("en-GB".into()))),
+        (r#"{"type":"find_match","payload":{"queue":"\u0065n"}}"#, find(Some("en".into()))),
+        (r#" { "type" : "cancel_match" } "#, ClientMessage::CancelMatch),
+        (r#"{"type":"leave_room"}"#, ClientMessage::LeaveRoom(RoomClaim::Present)),
+        (r#"{"type":"ping"}"#, ClientMessage::Ping { payload: None }),
+        (
+            r#"{"type":"ping","payload":[1, "a"]}"#,
+            ClientMessage::Ping { payload: Some(r#"[1, "a"]"#) },
+        ),
+        (r#"{"type":"offer"}"#, relay(RelayKind::Offer)),
+        (r#"{"type":"answer","payload":{}}"#, relay(RelayKind::Answer)),
+        (r#"{"payload":1,"type":"ice_candidate"}"#, relay(RelayKind::IceCandidate)),
+        (r#"{"type":"si\u0067nal"}"#, relay(RelayKind::Signal)),
+        (r#"{"\u0074ype":"signal"}"#, relay(RelayKind::Signal)),
+        (r#"{"type":"offer","payload":{"type":"offer","sdp":"v=0\r\n"}}"#, relay(RelayKind::Offer)),
+        (r#"{"type":"signal","\ud800":1}"#, relay(RelayKind::Signal)),
+    ] {
+        assert_eq!(classify(text.as_bytes()), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_claim_to_a_room_is_found_wherever_it_stands() {
+    let named = |text: &str| match classify(text.as_bytes()) {
+        Ok(ClientMessage::Relay(_, RoomClaim::Named(name))) => {
+            String::from_utf8(name.into_owned()).unwrap()
+        }
+        other => panic!("{text} was taken for {other:?}"),
+    };
+    assert_eq!(named(r#"{"type":"offer","room_id":"r1","payload":{}}"#), "r1");
+    assert_eq!(named(r#"{"type":"offer","room_id":"r1"}"#), "r1");
+    assert_eq!(named(r#"{"type":"offer","payload":{"room_id":"no"},"room_id":"r2"}"#), "r2");
+    assert_eq!(named(r#"{"type":"offer","room_id":"r1","room_id":"r2"}"#), "r2");
+    assert_eq!(named(r#"{"type":"offer","payload":{},"r\u006fom_id":"r3"}"#), "r3");
+    assert_eq!(
+        classify(br#"{"type":"offer","payload":{"room_id":"deep"}}"#),
+        Ok(relay(RelayKind::Offer))
+    );
+    assert_eq!(
+        classify(br#"{"type":"offer","room_id":7}"#),
+        Ok(ClientMessage::Relay(RelayKind::Offer, RoomClaim::Nonsense))
+    );
+}
+
+#[test]
+fn what_is_not_strict_json_is_refused() {
+    for text in [
+        "",
+        " ",
+        "null",
+        "[]",
+        "\"type\"",
+        "{",
+        r#"{"type":"ping"}x"#,
+        r#"{"type":"ping",}"#,
+        r#"{'type':'ping'}"#,
+        r#"{"type":"ping","payload":01}"#,
+        r#"{"type":"ping","payload":NaN}"#,
+        "{\"type\":\"ping\",\"payload\":\"\t\"}",
+        "\u{feff}{\"type\":\"ping\"}",
+        r#"{"type":"ping"/**/}"#,
+        r#"{"type":"ping","payload":"\x"}"#,
+        r#"{"type":"offer"}}"#,
+    ] {
+        assert_eq!(refused(text), ErrorCode::BadJson, "{text}");
+    }
+}
+
+#[test]
+fn no_message_has_two_types_in_any_spelling() {
+    for text in [
+        r#"{}"#,
+        r#"{"type":7}"#,
+        r#"{"type":null}"#,
+        r#"{"Type":"offer"}"#,
+        r#"{"type":"offer","type":"peer_left"}"#,
+        r#"{"type":"offer","TYPE":"peer_left"}"#,
+        r#"{"type":"offer","payload":{},"tYpe":1}"#,
+        r#"{"type":"offer","\u0074ype":"x"}"#,
+        r#"{"Type":"x","type":"offer"}"#,
+        r#"{"type":"offer","t\u0059pe":"x"}"#,
+        r#"{"type":"find_match","payload":["en"]}"#,
+        r#"{"type":"find_match","payload":"en"}"#,
+        r#"{"type":"find_match","payload":{"queue":7}}"#,
+        r#"{"type":"find_match","payload":{"queue":"a","queue":"b"}}"#,
+    ] {
+        assert_eq!(refused(text), ErrorCode::BadMessage, "{text}");
+    }
+}
+
+#[test]
+fn server_types_and_others_are_unknown() {
+    for name in ["session", "match_found", "peer_left", "Offer", "", "offers", "error"] {
+        assert_eq!(refused(&format!(r#"{{"type":"{name}"}}"#)), ErrorCode::UnknownType);
+    }
+}
+
+#[test]
+fn queue_names_obey_the_rule() {
+    let find = |name: &str| format!(r#"{{"type":"find_match","payload":{{"queue":"{name}"}}}}"#);
+    for name in ["", " ", "a b", "ä", "a/b", &"x".repeat(65), "a\\u0000"] {
+        assert_eq!(refused(&find(name)), ErrorCode::BadQueue, "{name}");
+    }
+    for name in ["a", &"x".repeat(64), "A-Z_0.9:z"] {
+        assert!(classify(find(name).as_bytes()).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn depth_is_limited_on_both_paths() {
+    for (head, tail) in
+        [(r#"{"type":"offer","payload":"#, "}"), (r#"{"payload":"#, r#","type":"offer"}"#)]
+    {
+        let nested = |levels: usize| {
+            format!("{head}{}{}{tail}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+        };
+        assert_eq!(classify(nested(100).as_bytes()), Ok(relay(RelayKind::Offer)));
+        assert_eq!(refused(&nested(101)), ErrorCode::BadJson);
+        assert_eq!(refused(&nested(30_000)), ErrorCode::BadJson);
+    }
+}
+
+proptest! {
+    /// Whatever the quick look accepts, the parser reads the same way, if it is JSON at all.
+    #[test]
+    fn the_quick_look_agrees_with_the_parser(
+        head in prop::sample::select(vec![
+            r#"{"type":"offer""#, r#"{"type":"signal","room_id":"abc""#, r#"{"type":"answer","room_id":"a\"bc""#,
+        ]),
+        middle in prop::collection::vec(prop::sample::select(vec![
+            ",", "\"type\"", "\"tYPE\"", ":", "1", "\"room_id\"", "\"x\"", "{", "}", "[", "]",
+            "\"\\u0074ype\"", "\"\\r\\n\"", "\"payload\"", ",\"payload\":{\"a\":\"type\"}", ",\"Type\":2",
+        ]), 0..12),
+    ) {
+        let text = format!("{head}{}}}", middle.concat());
+        if let Some((kind, claim)) = classify_relay(text.as_bytes())
+            && serde_json::from_str::<serde_json::Value>(&text).is_ok()
+        {
+            prop_assert_eq!(
+                classify_fully(text.as_bytes()),
+                Ok(ClientMessage::Relay(kind, claim)),
+                "{}", text
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_is_seen_at_every_place(
+        before in "[a-z{},:\"]{0,80}", after in "[a-z{},:\"]{0,80}",
+        key in prop::sample::select(vec!["TyPe\"", "type\"", "room_id\"", "\\u0054"]),
+    ) {
+        let text = format!("{before}{key}{after}");
+        prop_assert!(may_hide_a_key(text.as_bytes()));
+    }
+
+    #[test]
+    fn any_text_is_a_message_or_an_error(text: String) {
+        let _ = classify(text.as_bytes());
+    }
+}
+
+#[test]
+fn what_a_client_writes_is_what_the_server_reads() {
+    let mut out = Vec::new();
+    write_find_match(&mut out, Some("en"));
+    assert_eq!(classify(&out), Ok(ClientMessage::FindMatch { queue: Some("en".into()) }));
+    out.clear();
+    write_find_match(&mut out, None);
+    assert_eq!(classify(&out), Ok(ClientMessage::FindMatch { queue: None }));
+    out.clear();
+    write_cancel_match(&mut out);
+    assert_eq!(classify(&out), Ok(ClientMessage::CancelMatch));
+    out.clear();
+    write_leave_room(&mut out);
+    assert_eq!(classify(&out), Ok(ClientMessage::LeaveRoom(RoomClaim::Present)));
+    for kind in RelayKind::ALL {
+        out.clear();
+        write_relay(&mut out, kind, "room", b"{\"n\":1}");
+        let claim = RoomClaim::Named(Cow::Borrowed(&b"room"[..]));
+        assert_eq!(classify(&out), Ok(ClientMessage::Relay(kind, claim)));
+    }
+}

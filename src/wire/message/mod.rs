@@ -1,0 +1,98 @@
+//! The only definition of the JSON messages. Pure.
+//!
+//! [`client`] is what clients send: how a server reads it, and how a client writes it.
+//! [`server`] is what the server sends, in both directions too.
+
+pub mod client;
+pub mod server;
+
+/// What a refused message is answered with; the connection stays open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Not a JSON object, or not strict JSON, or too deep.
+    BadJson,
+    /// No usable `type`, a forbidden form, or a payload of the wrong shape.
+    BadMessage,
+    /// A `type` that clients do not send.
+    UnknownType,
+    /// A queue name outside the rule.
+    BadQueue,
+    /// Relay or `leave_room` without a room, or with another room's `room_id`.
+    NotInRoom,
+    /// `cancel_match` while not waiting.
+    NotWaiting,
+    /// Over the message rate.
+    RateLimited,
+    /// No new matches while the server shuts down.
+    Draining,
+}
+
+impl ErrorCode {
+    /// The code as clients see it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BadJson => "bad_json",
+            ErrorCode::BadMessage => "bad_message",
+            ErrorCode::UnknownType => "unknown_type",
+            ErrorCode::BadQueue => "bad_queue",
+            ErrorCode::NotInRoom => "not_in_room",
+            ErrorCode::NotWaiting => "not_waiting",
+            ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::Draining => "draining",
+        }
+    }
+
+    /// One sentence for the person who writes the client.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            ErrorCode::BadJson => "expected one strict JSON object, at most 100 levels deep",
+            ErrorCode::BadMessage => {
+                "expected a text message with one usable type and a payload of the right shape"
+            }
+            ErrorCode::UnknownType => "clients do not send messages of this type",
+            ErrorCode::BadQueue => "a queue name is 1 to 64 of A-Z a-z 0-9 _ . : -",
+            ErrorCode::NotInRoom => "you are not in that room",
+            ErrorCode::NotWaiting => "you are not waiting for a match",
+            ErrorCode::RateLimited => "too many messages; this one was dropped",
+            ErrorCode::Draining => "the server is shutting down and makes no new matches",
+        }
+    }
+}
+
+/// The message types that go from one member of a room to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayKind {
+    /// A session description that begins a negotiation.
+    Offer,
+    /// The description that answers it.
+    Answer,
+    /// A network path to try.
+    IceCandidate,
+    /// Anything else the two have to tell each other.
+    Signal,
+}
+
+impl RelayKind {
+    /// Every kind.
+    pub const ALL: [RelayKind; 4] =
+        [RelayKind::Offer, RelayKind::Answer, RelayKind::IceCandidate, RelayKind::Signal];
+
+    /// The `type` on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RelayKind::Offer => "offer",
+            RelayKind::Answer => "answer",
+            RelayKind::IceCandidate => "ice_candidate",
+            RelayKind::Signal => "signal",
+        }
+    }
+}
+
+/// The rule for queue names: 1 to 64 of `A–Z a–z 0–9 _ . : -`.
+pub fn is_queue_name(name: &[u8]) -> bool {
+    (1..=crate::limits::QUEUE_NAME_BYTES).contains(&name.len())
+        && name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(b))
+}
+
+/// The queue of a `find_match` that names none.
+pub const DEFAULT_QUEUE: &str = "default";
