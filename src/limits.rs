@@ -1,6 +1,8 @@
 //! Every constant, its unit in its name. Pure. What an operator can change is in
 //! [`crate::config`]; the defaults it starts from are here.
 
+use std::time::Duration;
+
 /// Largest control frame payload (RFC 6455 §5.5).
 pub const CONTROL_PAYLOAD_BYTES: usize = 125;
 /// Longest header a server sends: two bytes and a 64-bit length (RFC 6455 §5.2).
@@ -38,3 +40,66 @@ pub const SWEEP_PARTS: usize = 10;
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
 pub const RETRY_AFTER_S: u32 = 5;
+/// Shards one process may have.
+pub const SHARDS_MOST: usize = 1024;
+/// Queues whose figures `/stats` and `/metrics` may name.
+pub const STATS_QUEUES_MOST: usize = 64;
+/// Addresses one process may listen on.
+pub const LISTEN_ADDRESSES_MOST: usize = 64;
+
+/// Descriptors that one shard needs beside its listeners and connections: poll, waker and
+/// reserve are three; the rest lets refused newcomers linger until their answer has arrived.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Descriptors that the process needs beside its shards: standard streams, signals, the
+/// matcher, handles on `/proc`, and whoever attaches a tool.
+pub const DESCRIPTORS_OF_PROCESS: u64 = 64;
+/// Most connections the limit is derived to when nobody names one, however many descriptors
+/// there are: each shard reserves address space for all of them.
+pub const CONNECTIONS_DERIVED_MOST: u32 = 1 << 20;
+/// Most connections anybody may ask for.
+pub const CONNECTIONS_MOST: u32 = 1 << 26;
+
+/// Bounds of `--max-message-bytes`.
+pub const MESSAGE_BYTES_BOUNDS: (usize, usize) = (1024, 16 * 1024 * 1024);
+/// Bounds of `--max-unsent-bytes`.
+pub const UNSENT_BYTES_BOUNDS: (usize, usize) = (4 * 1024, 1024 * 1024 * 1024);
+/// Bounds of `--socket-send-buffer`; below the first the kernel would round up in silence.
+pub const SOCKET_SEND_BUFFER_BOUNDS: (usize, usize) = (4 * 1024, 512 * 1024 * 1024);
+/// Bounds of `--max-head-bytes`.
+pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
+/// Bounds of every time limit that may not be zero.
+pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+
+/// Port of the default listeners.
+pub const DEFAULT_PORT: u16 = 8080;
+/// Default of `--max-message-bytes`.
+pub const DEFAULT_MESSAGE_BYTES: usize = 64 * 1024;
+/// Default of `--max-unsent-bytes`.
+pub const DEFAULT_UNSENT_BYTES: usize = 256 * 1024;
+/// Default of `--socket-send-buffer`.
+pub const DEFAULT_SOCKET_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Default of `--max-head-bytes`.
+pub const DEFAULT_HEAD_BYTES: usize = 16 * 1024;
+/// Default of `--close-timeout`.
+pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `--handshake-timeout`.
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of `--ping-interval`.
+pub const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(25);
+/// Default of `--silence-limit`.
+pub const DEFAULT_SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// Default of `--rematch-delay`.
+pub const DEFAULT_REMATCH_DELAY: Duration = Duration::from_millis(800);
+/// Default of `--drain-timeout`.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+const _: () = {
+    assert!(DEFAULT_MESSAGE_BYTES + SERVER_HEADER_BYTES <= DEFAULT_UNSENT_BYTES);
+    assert!(MESSAGE_BYTES_BOUNDS.1 + SERVER_HEADER_BYTES <= UNSENT_BYTES_BOUNDS.1);
+    assert!(CONTROL_PAYLOAD_BYTES <= MESSAGE_BYTES_BOUNDS.0);
+    assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
+    assert!(CONNECTIONS_DERIVED_MOST <= CONNECTIONS_MOST);
+    assert!(SHARDS_MOST <= u16::MAX as usize + 1);
+    assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
+};

@@ -1,1 +1,30 @@
-//! To come.
+//! What the process asks of its kernel: the only module with `unsafe` code, all of it behind
+//! safe functions that return [`std::io::Result`] or an enum of their own. Any thread may call
+//! it. Nothing here knows what a connection or a session is.
+
+pub mod affinity;
+pub mod clock;
+pub mod descriptors;
+pub mod process;
+pub mod sockets;
+
+use std::io;
+
+/// Sixteen unguessable bytes from the kernel (getrandom(2)), for instance for
+/// [`crate::ids::TokenMint::new`]. Blocks only while the machine is still booting.
+///
+/// # Errors
+/// When the kernel has no such source, which Linux has had since 3.17.
+pub fn entropy() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn entropy_does_not_repeat() {
+        assert_ne!(super::entropy().unwrap(), super::entropy().unwrap());
+    }
+}

@@ -1,0 +1,260 @@
+//! The flags, each with its environment variable, as clap reads them. What they say is checked
+//! one by one here and against each other in [`super::validate`].
+
+use crate::limits;
+use clap::builder::BoolishValueParser;
+use clap::{Parser, ValueEnum};
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+/// Connects strangers in pairs over WebSocket and carries their WebRTC signalling.
+///
+/// Every flag can also be set by the environment variable named beside it; the flag wins.
+/// Durations are written like 800ms, 5s, 1m or "1m 30s"; sizes are in bytes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "switchboard", version, max_term_width = 100)]
+pub struct Arguments {
+    /// Address and port to listen on; repeat it or separate several by commas
+    ///
+    /// A port that another process holds is an error, never shared. An IPv6 address takes IPv6
+    /// only. Port 0 takes any free port, which is printed.
+    ///
+    /// Default: 0.0.0.0:8080, and [::]:8080 where there is IPv6
+    #[arg(long, env = "SWITCHBOARD_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
+    pub listen: Vec<SocketAddr>,
+
+    /// Threads that carry connections, 1 to 1024
+    ///
+    /// Each has its own listener, poll loop and connections; two who are matched end up on the
+    /// same one.
+    ///
+    /// Default: one for each CPU this process may use
+    #[arg(long, env = "SWITCHBOARD_SHARDS", value_name = "COUNT", help_heading = LISTENING)]
+    pub shards: Option<usize>,
+
+    /// Let the scheduler move shards between CPUs
+    ///
+    /// Otherwise each shard stays on one CPU. Good on a machine that is shared with other busy
+    /// processes.
+    #[arg(long, env = "SWITCHBOARD_NO_PIN", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = LISTENING)]
+    pub no_pin: bool,
+
+    /// Connections of the whole process, HTTP and WebSocket
+    ///
+    /// Past it a newcomer gets 503 with Retry-After before the upgrade.
+    ///
+    /// Default: as many as file descriptors allow, at most 1048576
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "COUNT")]
+    #[arg(help_heading = BOUNDS)]
+    pub max_connections: Option<u32>,
+
+    /// Connections from one IP address; 0 is no limit
+    ///
+    /// Past it a newcomer gets 503 with Retry-After. Keep 0 behind a proxy: there all users come
+    /// from the proxy's address.
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    #[arg(default_value_t = 0, help_heading = BOUNDS)]
+    pub max_connections_per_address: u32,
+
+    /// Messages per second that one connection may send; 0 is no limit
+    ///
+    /// What is over it is dropped and answered with the error rate_limited, at most once a
+    /// second.
+    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGES_PER_SECOND", value_name = "COUNT")]
+    #[arg(default_value_t = 0, help_heading = BOUNDS)]
+    pub max_messages_per_second: u32,
+
+    /// Payload bytes of one message, all its fragments together, 1024 to 16777216
+    ///
+    /// A client that sends more is closed with 1009.
+    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", value_name = "BYTES")]
+    #[arg(default_value_t = limits::DEFAULT_MESSAGE_BYTES, help_heading = BOUNDS)]
+    pub max_message_bytes: usize,
+
+    /// Bytes kept for one client that does not read, 4096 to 1073741824
+    ///
+    /// A client whose backlog is full is closed with 1013; its partner is not slowed. Must hold
+    /// one largest message and its header. Beside it the kernel holds --socket-send-buffer.
+    #[arg(long, env = "SWITCHBOARD_MAX_UNSENT_BYTES", value_name = "BYTES")]
+    #[arg(default_value_t = limits::DEFAULT_UNSENT_BYTES, help_heading = BOUNDS)]
+    pub max_unsent_bytes: usize,
+
+    /// The kernel's send buffer for one connection, 4096 to 536870912 bytes; 0 lets it grow
+    ///
+    /// Left to itself the kernel holds up to 4 MB for a client that never reads. It may take
+    /// less than asked for: see net.core.wmem_max.
+    #[arg(long, env = "SWITCHBOARD_SOCKET_SEND_BUFFER", value_name = "BYTES")]
+    #[arg(default_value_t = limits::DEFAULT_SOCKET_SEND_BUFFER_BYTES, help_heading = BOUNDS)]
+    pub socket_send_buffer: usize,
+
+    /// Bytes of one HTTP request head, 1024 to 1048576
+    ///
+    /// A longer one, or one of more than 100 fields, is answered with 431.
+    #[arg(long, env = "SWITCHBOARD_MAX_HEAD_BYTES", value_name = "BYTES")]
+    #[arg(default_value_t = limits::DEFAULT_HEAD_BYTES, help_heading = BOUNDS)]
+    pub max_head_bytes: usize,
+
+    /// How long a closing connection may take to end
+    ///
+    /// Counted from the server's Close frame, or from the answer to a request it refused; then
+    /// the connection is cut.
+    #[arg(long, env = "SWITCHBOARD_CLOSE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_CLOSE_TIMEOUT), help_heading = TIMES)]
+    pub close_timeout: Span,
+
+    /// How long a whole request head may take to arrive
+    ///
+    /// Counted for the head, not for each byte; then the answer is 408. An idle keep-alive
+    /// connection is closed after the same time.
+    #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_HANDSHAKE_TIMEOUT), help_heading = TIMES)]
+    pub handshake_timeout: Span,
+
+    /// How long a client may be silent before it is pinged
+    ///
+    /// Any byte from it counts as a sign of life. Shorter than --silence-limit, and than the idle
+    /// time of any proxy in between.
+    #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_PING_INTERVAL), help_heading = TIMES)]
+    pub ping_interval: Span,
+
+    /// How long a client may be silent before it is closed with 1001
+    #[arg(long, env = "SWITCHBOARD_SILENCE_LIMIT", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_SILENCE_LIMIT), help_heading = TIMES)]
+    pub silence_limit: Span,
+
+    /// How long two who just shared a room wait for somebody else before they may meet again
+    ///
+    /// 0s pairs them again at once if they are next in the queue.
+    #[arg(long, env = "SWITCHBOARD_REMATCH_DELAY", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_REMATCH_DELAY), help_heading = TIMES)]
+    pub rematch_delay: Span,
+
+    /// How long rooms may go on after SIGTERM or SIGINT
+    ///
+    /// Idle and waiting users are closed with 1012 within its first half, rooms at its end. A
+    /// second signal ends the process at once.
+    #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_DRAIN_TIMEOUT), help_heading = TIMES)]
+    pub drain_timeout: Span,
+
+    /// How long a lost connection's session waits to be resumed; for now only 0s
+    ///
+    /// 0s turns resuming off: a lost connection ends its session at once.
+    #[arg(long, env = "SWITCHBOARD_RESUME_WINDOW", value_name = "DURATION")]
+    #[arg(default_value_t = Span(Duration::ZERO), help_heading = TIMES)]
+    pub resume_window: Span,
+
+    /// Queue whose waiting users /stats and /metrics show by name; repeat it or use commas
+    ///
+    /// Users choose queue names, so no other queue is ever named there.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_STATS_QUEUE", value_name = "NAME")]
+    #[arg(value_delimiter = ',', help_heading = REPORTING)]
+    pub stats_queue: Vec<String>,
+
+    /// How log lines on standard error look
+    #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(value_enum, default_value_t = LogFormat::Text, help_heading = REPORTING)]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written: off, error, warn, info, debug or trace
+    #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
+    #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level, help_heading = REPORTING)]
+    pub log_level: LevelFilter,
+}
+
+const LISTENING: &str = "Listening";
+const BOUNDS: &str = "Bounds";
+const TIMES: &str = "Times";
+const REPORTING: &str = "Reporting";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the program ends before it has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or version was asked for: this goes to standard output, and all is well.
+    Show(String),
+    /// The arguments are wrong: this one line goes to standard error.
+    Refuse(String),
+}
+
+impl Arguments {
+    /// Reads the program's name and arguments, and the environment for what they leave out.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn read<I>(words: I) -> Result<Self, Stop>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        Arguments::try_parse_from(words).map_err(|error| {
+            let text = error.to_string();
+            if error.use_stderr() { Stop::Refuse(one_line(&text)) } else { Stop::Show(text) }
+        })
+    }
+}
+
+/// What clap says of an error, without its hints and usage, on one line.
+fn one_line(text: &str) -> String {
+    let first = text.split("\n\n").next().unwrap_or(text);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// A duration that is written as people write it: `800ms`, `5s`, `1m 30s`; plain `0` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Span)
+            .map_err(|error| format!("{error}; write a duration like 800ms, 5s or 1m"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address and a port, like 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
+}
+
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    const LEVELS: [LevelFilter; 6] = [
+        LevelFilter::OFF,
+        LevelFilter::ERROR,
+        LevelFilter::WARN,
+        LevelFilter::INFO,
+        LevelFilter::DEBUG,
+        LevelFilter::TRACE,
+    ];
+    LEVELS
+        .into_iter()
+        .find(|level| level.to_string().eq_ignore_ascii_case(text))
+        .ok_or_else(|| "expected off, error, warn, info, debug or trace".to_owned())
+}

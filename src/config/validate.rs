@@ -1,0 +1,169 @@
+//! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
+
+use super::{Arguments, Config, ConfigError, Limits, Machine, Span, descriptors_of_server};
+use crate::limits;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+impl Arguments {
+    /// Fills in what depends on the machine, and checks every value and their relations.
+    ///
+    /// # Errors
+    /// The first contradiction found.
+    pub fn validate(&self, machine: &Machine) -> Result<Config, ConfigError> {
+        let listen = self.listen_addresses(machine)?;
+        let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
+        within("--shards", shards, (1, limits::SHARDS_MOST))?;
+        let max_connections = self.connection_limit(machine, shards, listen.len())?;
+        let send_buffer = match self.socket_send_buffer {
+            0 => None,
+            bytes => {
+                within("--socket-send-buffer", bytes, limits::SOCKET_SEND_BUFFER_BOUNDS)?;
+                Some(bytes)
+            }
+        };
+        if !self.resume_window.0.is_zero() {
+            return Err(ConfigError::ResumeWindow { given: self.resume_window.0 });
+        }
+        Ok(Config {
+            listen,
+            shards,
+            pin: !self.no_pin,
+            limits: self.limits(max_connections)?,
+            socket_send_buffer_bytes: send_buffer,
+            stats_queues: self.stats_queues()?,
+            log_format: self.log_format,
+            log_level: self.log_level,
+            descriptors_allowed: machine.descriptors_allowed,
+        })
+    }
+
+    fn listen_addresses(&self, machine: &Machine) -> Result<Vec<SocketAddr>, ConfigError> {
+        if self.listen.is_empty() {
+            let mut everywhere = vec![(Ipv4Addr::UNSPECIFIED, limits::DEFAULT_PORT).into()];
+            if machine.ipv6 {
+                everywhere.push((Ipv6Addr::UNSPECIFIED, limits::DEFAULT_PORT).into());
+            }
+            return Ok(everywhere);
+        }
+        within("the number of --listen", self.listen.len(), (1, limits::LISTEN_ADDRESSES_MOST))?;
+        // Port 0 is another port each time, so it may be named more than once.
+        match first_repeated(&self.listen, |address| address.port() != 0) {
+            Some(&address) => Err(ConfigError::ListenTwice { address }),
+            None => Ok(self.listen.clone()),
+        }
+    }
+
+    fn connection_limit(
+        &self,
+        machine: &Machine,
+        shards: usize,
+        addresses: usize,
+    ) -> Result<u32, ConfigError> {
+        let own = descriptors_of_server(shards, addresses);
+        let possible = machine.descriptors_allowed.saturating_sub(own);
+        let asked = self.max_connections.unwrap_or_else(|| {
+            let most = limits::CONNECTIONS_DERIVED_MOST;
+            u32::try_from(possible).unwrap_or(most).clamp(1, most)
+        });
+        within("--max-connections", asked as usize, (1, limits::CONNECTIONS_MOST as usize))?;
+        if u64::from(asked) > possible {
+            return Err(ConfigError::Descriptors {
+                connections: asked,
+                needed: own + u64::from(asked),
+                allowed: machine.descriptors_allowed,
+                possible,
+                ceiling: machine.descriptors_ceiling,
+            });
+        }
+        let per_address = self.max_connections_per_address;
+        if per_address > asked {
+            return Err(ConfigError::AddressLimitAboveAll { per_address, in_all: asked });
+        }
+        Ok(asked)
+    }
+
+    fn limits(&self, max_connections: u32) -> Result<Limits, ConfigError> {
+        within("--max-message-bytes", self.max_message_bytes, limits::MESSAGE_BYTES_BOUNDS)?;
+        within("--max-unsent-bytes", self.max_unsent_bytes, limits::UNSENT_BYTES_BOUNDS)?;
+        within("--max-head-bytes", self.max_head_bytes, limits::HEAD_BYTES_BOUNDS)?;
+        let least_bytes = self.max_message_bytes + limits::SERVER_HEADER_BYTES;
+        if self.max_unsent_bytes < least_bytes {
+            let unsent_bytes = self.max_unsent_bytes;
+            return Err(ConfigError::UnsentBelowMessage { unsent_bytes, least_bytes });
+        }
+        let (ping, silence) = (self.ping_interval, self.silence_limit);
+        let some = limits::TIME_LIMIT_BOUNDS;
+        let none_or_some = (Duration::ZERO, some.1);
+        let limits = Limits {
+            max_connections,
+            max_connections_per_address: NonZeroU32::new(self.max_connections_per_address),
+            max_messages_per_second: NonZeroU32::new(self.max_messages_per_second),
+            max_message_bytes: self.max_message_bytes,
+            max_unsent_bytes: self.max_unsent_bytes,
+            close_timeout: time_within("--close-timeout", self.close_timeout, some)?,
+            handshake_timeout: time_within("--handshake-timeout", self.handshake_timeout, some)?,
+            ping_interval: time_within("--ping-interval", ping, some)?,
+            silence_limit: time_within("--silence-limit", silence, some)?,
+            max_head_bytes: self.max_head_bytes,
+            rematch_delay: time_within("--rematch-delay", self.rematch_delay, none_or_some)?,
+            drain_timeout: time_within("--drain-timeout", self.drain_timeout, none_or_some)?,
+        };
+        if silence <= ping {
+            return Err(ConfigError::SilenceWithinPing {
+                silence_limit: silence.0,
+                ping_interval: ping.0,
+            });
+        }
+        Ok(limits)
+    }
+
+    fn stats_queues(&self) -> Result<Vec<String>, ConfigError> {
+        let names = &self.stats_queue;
+        within("the number of --stats-queue", names.len(), (0, limits::STATS_QUEUES_MOST))?;
+        if let Some(name) = names.iter().find(|name| !is_queue_name(name)) {
+            return Err(ConfigError::QueueName { name: name.clone() });
+        }
+        match first_repeated(names, |_| true) {
+            Some(name) => Err(ConfigError::QueueTwice { name: name.clone() }),
+            None => Ok(names.clone()),
+        }
+    }
+}
+
+fn within(
+    flag: &'static str,
+    given: usize,
+    (least, most): (usize, usize),
+) -> Result<(), ConfigError> {
+    if (least..=most).contains(&given) {
+        return Ok(());
+    }
+    let (given, least, most) = (given as u64, least as u64, most as u64);
+    Err(ConfigError::OutOfBounds { flag, given, least, most })
+}
+
+fn time_within(
+    flag: &'static str,
+    Span(given): Span,
+    (least, most): (Duration, Duration),
+) -> Result<Duration, ConfigError> {
+    if (least..=most).contains(&given) {
+        return Ok(given);
+    }
+    Err(ConfigError::TimeOutOfBounds { flag, given, least, most })
+}
+
+/// The rule for queue names (PROTOCOL.md, `find_match`).
+fn is_queue_name(name: &str) -> bool {
+    (1..=limits::QUEUE_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+}
+
+/// The first value that stands a second time, among those that `counts` admits.
+fn first_repeated<T: PartialEq>(values: &[T], counts: impl Fn(&T) -> bool) -> Option<&T> {
+    values.iter().enumerate().find_map(|(place, value)| {
+        (counts(value) && values[..place].contains(value)).then_some(value)
+    })
+}

@@ -1,0 +1,138 @@
+//! Figures of this process as its kernel tells them. The main thread reads them once a
+//! second; they stay readable when descriptors have run out, since the handles are kept open.
+#![allow(unsafe_code)]
+
+use super::descriptors;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
+
+/// Reads [`Figures`] again and again.
+#[derive(Debug)]
+pub struct Probe {
+    memory: Option<File>,
+    status: Option<File>,
+    page_bytes: u64,
+}
+
+/// What the process uses. `None` where the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// CPU time spent in user mode since the process started (getrusage(2)).
+    pub cpu_user: Duration,
+    /// CPU time spent in the kernel since the process started.
+    pub cpu_system: Duration,
+    /// Resident memory (proc_pid_statm(5)).
+    pub resident_bytes: Option<u64>,
+    /// Virtual memory.
+    pub virtual_bytes: Option<u64>,
+    /// Threads (proc_pid_stat(5)).
+    pub threads: Option<u64>,
+    /// Open file descriptors.
+    pub descriptors: Option<u64>,
+}
+
+impl Probe {
+    /// Opens what it reads from. Where `/proc` is missing, so are the figures from it.
+    pub fn open() -> Self {
+        Probe {
+            memory: File::open("/proc/self/statm").ok(),
+            status: File::open("/proc/self/stat").ok(),
+            page_bytes: page_bytes(),
+        }
+    }
+
+    /// The figures of this moment.
+    pub fn read(&self) -> Figures {
+        let (cpu_user, cpu_system) = cpu_times().unwrap_or_default();
+        let memory = self.memory.as_ref().and_then(|file| first_line(file).ok());
+        let mut pages = memory.as_deref().unwrap_or("").split_ascii_whitespace();
+        let mut next_bytes = || Some(pages.next()?.parse::<u64>().ok()? * self.page_bytes);
+        let virtual_bytes = next_bytes();
+        let resident_bytes = next_bytes();
+        let status = self.status.as_ref().and_then(|file| first_line(file).ok());
+        Figures {
+            cpu_user,
+            cpu_system,
+            resident_bytes,
+            virtual_bytes,
+            threads: status.as_deref().and_then(threads_of),
+            descriptors: descriptors::open_count().ok(),
+        }
+    }
+}
+
+/// Seconds since the Unix epoch, by the wall clock.
+pub fn unix_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The number of threads in a line of `/proc/self/stat`: field 20. The name in field 2 may
+/// hold spaces and parentheses, so fields are counted from behind its last one.
+fn threads_of(line: &str) -> Option<u64> {
+    let behind_name = &line[line.rfind(')')? + 1..];
+    behind_name.split_ascii_whitespace().nth(20 - 3)?.parse().ok()
+}
+
+/// Both files hold one short line of numbers, made anew by each read from offset 0.
+fn first_line(file: &File) -> io::Result<String> {
+    let mut bytes = [0; 1024];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: sysconf only looks a number up.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
+fn cpu_times() -> io::Result<(Duration, Duration)> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is live and writable for the whole call, and as large as a rusage.
+    let outcome = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a rusage is made of integers, for which zeroed bytes are a value, and the call
+    // has filled it in.
+    let usage = unsafe { usage.assume_init() };
+    Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let micros = u32::try_from(time.tv_usec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), micros * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_this_process() {
+        let probe = Probe::open();
+        let before = probe.read();
+        assert!(before.resident_bytes.unwrap() > 100_000);
+        assert!(before.virtual_bytes.unwrap() >= before.resident_bytes.unwrap());
+        assert!(before.threads.unwrap() >= 1);
+        assert!(before.descriptors.unwrap() >= 3);
+        // 64 MiB that are touched are resident, and a second read through the kept handle
+        // sees them.
+        let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let after = probe.read();
+        assert!(after.resident_bytes.unwrap() > before.resident_bytes.unwrap() + (32 << 20));
+        assert!(after.cpu_user + after.cpu_system >= before.cpu_user + before.cpu_system);
+        drop(memory);
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let line = "7 (a ) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 77 18 19";
+        // Fields 3 to 19 are `S` and the numbers 1 to 16; field 20 is the one asked for.
+        assert_eq!(threads_of(line), Some(77));
+        assert_eq!(threads_of("7 (x"), None);
+        assert_eq!(threads_of("7 (x) S 1"), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! Numbers that one thread writes and any thread reads. Writing is a plain load and store, with
+//! no locked instruction: **only the thread that owns a number may change it**, or changes get
+//! lost. Readers may see two numbers of the same turn at different moments of it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A total that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Owner only: adds `more`.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// Owner only: adds one.
+    #[inline]
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Owner only: makes it `value` if that is more. For totals that are counted elsewhere,
+    /// and for maxima.
+    #[inline]
+    pub fn raise_to(&self, value: u64) {
+        if value > self.get() {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Its value; any thread.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// A gauge that stands at `value`.
+    pub const fn at(value: i64) -> Self {
+        Gauge(AtomicI64::new(value))
+    }
+
+    /// Owner only: adds `more`.
+    #[inline]
+    pub fn add(&self, more: i64) {
+        self.set(self.get().wrapping_add(more));
+    }
+
+    /// Owner only: takes `less` away.
+    #[inline]
+    pub fn sub(&self, less: i64) {
+        self.set(self.get().wrapping_sub(less));
+    }
+
+    /// Owner only: adds one.
+    #[inline]
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Owner only: takes one away.
+    #[inline]
+    pub fn decrement(&self) {
+        self.sub(1);
+    }
+
+    /// Owner only: makes it `value`.
+    #[inline]
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Its value; any thread.
+    #[inline]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A closed set of names that totals are told apart by.
+pub trait Label: Copy + 'static {
+    /// All of them, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+    /// Its place in [`Label::ALL`].
+    fn index(self) -> usize;
+    /// Its name in `/stats` and `/metrics`: lower case, words joined by underscores.
+    fn name(self) -> &'static str;
+}
+
+/// Most names a [`Label`] may have; checked when the program is compiled.
+pub const LABELS_MOST: usize = 24;
+
+/// A [`Counter`] for each name of `L`.
+#[derive(Debug)]
+pub struct Labelled<L> {
+    counters: [Counter; LABELS_MOST],
+    names: std::marker::PhantomData<fn(L)>,
+}
+
+impl<L: Label> Default for Labelled<L> {
+    fn default() -> Self {
+        const { assert!(L::ALL.len() <= LABELS_MOST) }
+        Labelled { counters: Default::default(), names: std::marker::PhantomData }
+    }
+}
+
+impl<L: Label> Labelled<L> {
+    /// Owner only: adds one to the total of `label`.
+    #[inline]
+    pub fn increment(&self, label: L) {
+        self.counters[label.index()].increment();
+    }
+
+    /// The total of `label`; any thread.
+    pub fn get(&self, label: L) -> u64 {
+        self.counters[label.index()].get()
+    }
+
+    /// The sum over all labels; any thread.
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(Counter::get).sum()
+    }
+
+    /// All totals of this moment, in the order of [`Label::ALL`].
+    pub fn read(&self) -> LabelledFigures<L> {
+        LabelledFigures {
+            totals: std::array::from_fn(|index| self.counters[index].get()),
+            names: std::marker::PhantomData,
+        }
+    }
+}
+
+/// What a [`Labelled`] held at one moment, or the sum of several.
+#[derive(Clone, Debug)]
+pub struct LabelledFigures<L> {
+    totals: [u64; LABELS_MOST],
+    names: std::marker::PhantomData<fn(L)>,
+}
+
+impl<L> Default for LabelledFigures<L> {
+    fn default() -> Self {
+        LabelledFigures { totals: [0; LABELS_MOST], names: std::marker::PhantomData }
+    }
+}
+
+impl<L: Label> LabelledFigures<L> {
+    /// Adds another's totals, label by label.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, more) in self.totals.iter_mut().zip(&other.totals) {
+            *mine += more;
+        }
+    }
+
+    /// Each name with its total, in the order of [`Label::ALL`].
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        L::ALL.iter().map(|label| (label.name(), self.totals[label.index()]))
+    }
+
+    /// The sum over all labels.
+    pub fn total(&self) -> u64 {
+        self.totals.iter().sum()
+    }
+}
+
+impl<L: Label> serde::Serialize for LabelledFigures<L> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.named())
+    }
+}

@@ -1,0 +1,152 @@
+//! The reasons that totals are told apart by. Pure. None of them ever names a user, a room, a
+//! queue or an address.
+
+use super::counter::Label;
+use crate::wire::message::ErrorCode;
+
+/// Why a connection ended. Each connection that was accepted ends with exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The client sent a Close frame (RFC 6455 §5.5.1).
+    ClientClose,
+    /// The client's end of the connection ended, or was reset, without a Close frame.
+    ClientGone,
+    /// Nothing came for the silence limit (close code 1001).
+    Silent,
+    /// A frame that breaks RFC 6455 (close code 1002).
+    ProtocolError,
+    /// Text that is not UTF-8 (close code 1007).
+    NotUtf8,
+    /// A message of too many fragments (close code 1008).
+    TooManyFragments,
+    /// A message over the size limit (close code 1009).
+    MessageTooLarge,
+    /// The backlog for a client that does not read was full (close code 1013).
+    SlowConsumer,
+    /// The server shut down (close code 1012).
+    Restarting,
+    /// An HTTP connection ended as its last answer said it would.
+    HttpDone,
+    /// An HTTP connection stayed open without a next request.
+    HttpIdle,
+    /// A request head did not arrive in time.
+    HeadTimeout,
+    /// The client did not end the connection in time after the server's Close frame.
+    CloseTimeout,
+    /// An HTTP request was refused, and the connection with it.
+    Refused,
+    /// A fault of the server's own (close code 1011).
+    Internal,
+}
+
+/// Why an HTTP request was refused: one for each answer of status 400 or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectReason {
+    /// All connections are taken (503).
+    ConnectionLimit,
+    /// All connections of one address are taken (503).
+    AddressLimit,
+    /// The server shuts down (503).
+    Draining,
+    /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
+    BadRequest,
+    /// A request head over the limit of bytes or fields (431).
+    HeadTooLarge,
+    /// A request with a body (413).
+    BodyRefused,
+    /// A request head that did not arrive in time (408).
+    HeadTimeout,
+    /// No such path (404).
+    NotFound,
+    /// Neither GET nor HEAD (405).
+    MethodNotAllowed,
+    /// The path wants an upgrade to WebSocket (426).
+    UpgradeRequired,
+    /// An upgrade to a version of WebSocket other than 13 (426).
+    UnsupportedVersion,
+}
+
+/// Implements [`Label`] for a plain enum whose variants are listed in their order.
+macro_rules! label {
+    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$($name::$variant),+];
+
+            #[inline]
+            fn index(self) -> usize {
+                self as usize
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text),+
+                }
+            }
+        }
+    };
+}
+
+label!(EndReason {
+    ClientClose = "client_close",
+    ClientGone = "client_gone",
+    Silent = "silent",
+    ProtocolError = "protocol_error",
+    NotUtf8 = "not_utf8",
+    TooManyFragments = "too_many_fragments",
+    MessageTooLarge = "message_too_large",
+    SlowConsumer = "slow_consumer",
+    Restarting = "restarting",
+    HttpDone = "http_done",
+    HttpIdle = "http_idle",
+    HeadTimeout = "head_timeout",
+    CloseTimeout = "close_timeout",
+    Refused = "refused",
+    Internal = "internal",
+});
+
+label!(RejectReason {
+    ConnectionLimit = "connection_limit",
+    AddressLimit = "address_limit",
+    Draining = "draining",
+    BadRequest = "bad_request",
+    HeadTooLarge = "head_too_large",
+    BodyRefused = "body_refused",
+    HeadTimeout = "head_timeout",
+    NotFound = "not_found",
+    MethodNotAllowed = "method_not_allowed",
+    UpgradeRequired = "upgrade_required",
+    UnsupportedVersion = "unsupported_version",
+});
+
+label!(ErrorCode {
+    BadJson = "bad_json",
+    BadMessage = "bad_message",
+    UnknownType = "unknown_type",
+    BadQueue = "bad_queue",
+    NotInRoom = "not_in_room",
+    NotWaiting = "not_waiting",
+    RateLimited = "rate_limited",
+    Draining = "draining",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn names_are_distinct_and_indices_count_up<L: Label>() {
+        let names: HashSet<&str> = L::ALL.iter().map(|label| label.name()).collect();
+        assert_eq!(names.len(), L::ALL.len());
+        for (place, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), place);
+            assert!(label.name().bytes().all(|b| b.is_ascii_lowercase() || b"_8".contains(&b)));
+        }
+    }
+
+    #[test]
+    fn every_label_has_its_own_name_and_place() {
+        names_are_distinct_and_indices_count_up::<EndReason>();
+        names_are_distinct_and_indices_count_up::<RejectReason>();
+        names_are_distinct_and_indices_count_up::<ErrorCode>();
+    }
+}
