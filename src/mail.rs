@@ -9,7 +9,7 @@
 //! of its two tickets dead is off, and the other one's shard hands its ticket in again with
 //! its first timestamp.
 
-use crate::ids::{QueueKey, SessionAddress, SessionNo, TicketNo};
+use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
 use crate::moment::Moment;
 
 /// An open `find_match`, with all that the matcher needs to know of the session behind it.
@@ -69,9 +69,19 @@ pub enum ToMatcher {
 pub struct Reply {
     /// The session that wrote.
     pub holder: SessionAddress,
-    /// The ticket that the matcher now keeps for it. `None` after a `Leave`, and when the
-    /// ticket was matched at once.
-    pub keeps: Option<(Desk, TicketNo)>,
+    /// What became of its letter.
+    pub outcome: Outcome,
+}
+
+/// What became of a [`ToMatcher`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The matcher keeps the ticket that was entered.
+    Kept(Desk, TicketNo),
+    /// The ticket that was entered is in a [`Pairing`] already.
+    Paired(TicketNo),
+    /// The matcher keeps nothing for the session, as it wished.
+    Left,
 }
 
 /// Two tickets that the matcher took out of a queue to make a room of.
@@ -81,4 +91,39 @@ pub struct Pairing {
     pub mover: Ticket,
     /// Its session stays where it is; the room will be there.
     pub home: Ticket,
+}
+
+/// To a shard. `T` is a session on its way from one shard to another, with its connection
+/// and all that belongs to it, as one value.
+#[derive(Debug)]
+pub enum ToShard<T> {
+    /// The matcher's answer.
+    Reply(Reply),
+    /// To the mover's shard, from the matcher: these two get a room.
+    Pair(Pairing),
+    /// To the home shard, from the mover's: the mover is gone, so nothing comes of the pairing
+    /// of this ticket.
+    MoverGone(Ticket),
+    /// To the home shard: here is the mover.
+    Arrive {
+        /// Where it comes from; that shard counts it as its own until it hears [`ToShard::Arrived`].
+        from: ShardId,
+        /// The session.
+        traveller: T,
+        /// What it comes for.
+        pairing: Pairing,
+    },
+    /// To the mover's old shard: it is not yours any more.
+    Arrived,
+    /// To the mover's old shard: its new one could not take it.
+    SentBack {
+        /// The session.
+        traveller: T,
+        /// Its ticket.
+        mover: Ticket,
+    },
+    /// From the main thread: shut down gracefully.
+    Quiesce,
+    /// From the main thread, once no shard has connections or moves under way, or time is up.
+    Stop,
 }
