@@ -114,7 +114,10 @@ pub enum ToShard<T> {
         pairing: Pairing,
     },
     /// To the mover's old shard: it is not yours any more.
-    Arrived,
+    Arrived {
+        /// Where it waits or waited.
+        queue: QueueKey,
+    },
     /// To the mover's old shard: its new one could not take it.
     SentBack {
         /// The session.
