@@ -1,0 +1,165 @@
+//! What can be wrong with a request, and which answer is due. Pure.
+
+use std::error::Error;
+use std::fmt;
+
+/// The status codes this server uses (RFC 9110 §15, RFC 6585 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// 200.
+    Ok,
+    /// 304: the client's copy is still good.
+    NotModified,
+    /// 400.
+    BadRequest,
+    /// 404.
+    NotFound,
+    /// 405; goes out with `Allow`.
+    MethodNotAllowed,
+    /// 408.
+    RequestTimeout,
+    /// 413.
+    ContentTooLarge,
+    /// 426; goes out with `Upgrade` and `Sec-WebSocket-Version`.
+    UpgradeRequired,
+    /// 431.
+    RequestHeaderFieldsTooLarge,
+    /// 503; goes out with `Retry-After`.
+    ServiceUnavailable,
+}
+
+impl Status {
+    /// The three-digit code.
+    pub const fn code(self) -> u16 {
+        match self {
+            Status::Ok => 200,
+            Status::NotModified => 304,
+            Status::BadRequest => 400,
+            Status::NotFound => 404,
+            Status::MethodNotAllowed => 405,
+            Status::RequestTimeout => 408,
+            Status::ContentTooLarge => 413,
+            Status::UpgradeRequired => 426,
+            Status::RequestHeaderFieldsTooLarge => 431,
+            Status::ServiceUnavailable => 503,
+        }
+    }
+
+    /// The reason phrase of the status line, for people who read along.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Status::Ok => "OK",
+            Status::NotModified => "Not Modified",
+            Status::BadRequest => "Bad Request",
+            Status::NotFound => "Not Found",
+            Status::MethodNotAllowed => "Method Not Allowed",
+            Status::RequestTimeout => "Request Timeout",
+            Status::ContentTooLarge => "Content Too Large",
+            Status::UpgradeRequired => "Upgrade Required",
+            Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Status::ServiceUnavailable => "Service Unavailable",
+        }
+    }
+}
+
+/// What there is too little of to open one more session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// The limit on connections in all is reached.
+    Connections,
+    /// The limit on connections from the client's address is reached.
+    ConnectionsOfAddress,
+    /// The server is shutting down.
+    Time,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpError {
+    /// The request breaks RFC 9110, RFC 9112 or RFC 6455; the text says where.
+    BadRequest(&'static str),
+    /// The protocol is neither HTTP/1.1 nor HTTP/1.0.
+    UnsupportedVersion,
+    /// The head is longer than `--max-head-bytes`.
+    HeadTooLarge,
+    /// The head has more than [`HEAD_FIELDS`](crate::limits::HEAD_FIELDS) fields.
+    TooManyFields,
+    /// The head was not complete within `--handshake-timeout`.
+    HeadTimeout,
+    /// The request announces a body; nothing here takes one.
+    BodyRefused,
+    /// There is something at this path, but it can only be read.
+    MethodNotAllowed,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path speaks WebSocket version 13 only.
+    UpgradeRequired,
+    /// A session cannot be opened at present.
+    Unavailable(Shortage),
+}
+
+impl HttpError {
+    /// The status code of the answer. PROTOCOL.md keeps them few, so a version that is not
+    /// spoken here gets 400 rather than 505.
+    pub const fn status(self) -> Status {
+        match self {
+            HttpError::BadRequest(_) | HttpError::UnsupportedVersion => Status::BadRequest,
+            HttpError::HeadTooLarge | HttpError::TooManyFields => {
+                Status::RequestHeaderFieldsTooLarge
+            }
+            HttpError::HeadTimeout => Status::RequestTimeout,
+            HttpError::BodyRefused => Status::ContentTooLarge,
+            HttpError::MethodNotAllowed => Status::MethodNotAllowed,
+            HttpError::NotFound => Status::NotFound,
+            HttpError::UpgradeRequired => Status::UpgradeRequired,
+            HttpError::Unavailable(_) => Status::ServiceUnavailable,
+        }
+    }
+
+    /// One line for the person at the other end, without a line end.
+    pub const fn text(self) -> &'static str {
+        match self {
+            HttpError::BadRequest(text) => text,
+            HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            HttpError::HeadTooLarge => "the request head is too long",
+            HttpError::TooManyFields => "the request has too many header fields",
+            HttpError::HeadTimeout => "the request head took too long",
+            HttpError::BodyRefused => "requests with a body are not taken here",
+            HttpError::MethodNotAllowed => "only GET and HEAD are allowed here",
+            HttpError::NotFound => "there is nothing here",
+            HttpError::UpgradeRequired => {
+                "this is a WebSocket endpoint: a GET with Connection: Upgrade, \
+                 Upgrade: websocket and Sec-WebSocket-Version: 13 opens a session"
+            }
+            HttpError::Unavailable(Shortage::Connections) => "too many connections",
+            HttpError::Unavailable(Shortage::ConnectionsOfAddress) => {
+                "too many connections from this address"
+            }
+            HttpError::Unavailable(Shortage::Time) => "the server is shutting down",
+        }
+    }
+
+    /// Whether the connection has to end after the answer: because it is unknown where the next
+    /// request would begin, because a client that errs like this rarely stops at one, or
+    /// because the place is needed.
+    pub const fn closes(self) -> bool {
+        match self {
+            HttpError::BadRequest(_)
+            | HttpError::UnsupportedVersion
+            | HttpError::HeadTooLarge
+            | HttpError::TooManyFields
+            | HttpError::HeadTimeout
+            | HttpError::BodyRefused
+            | HttpError::Unavailable(_) => true,
+            HttpError::MethodNotAllowed | HttpError::NotFound | HttpError::UpgradeRequired => false,
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status().code(), self.text())
+    }
+}
+
+impl Error for HttpError {}

@@ -1,0 +1,357 @@
+//! A request head → what it asks for, or why that is refused. Pure.
+
+use super::error::HttpError;
+use super::etag;
+use super::list_elements;
+use super::response::Framing;
+use super::scan::{HeadScan, from_httparse};
+use super::upgrade::WebSocketKey;
+use crate::limits::HEAD_FIELDS;
+use std::mem::MaybeUninit;
+
+/// The path of the WebSocket endpoint; `/` is one too, for requests that ask for an upgrade.
+const SESSION_PATH: &str = "/ws";
+
+/// A request method, as far as this server tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `HEAD`: answered as GET, without the body (RFC 9110 §9.3.2).
+    Head,
+    /// Any other: refused, wherever there is something.
+    Other,
+}
+
+/// A protocol version, as far as this server speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// What a request asks for. But for [`Ask::Page`], the method is already known to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'b> {
+    /// A session: the handshake is valid, answer with the key's accept key.
+    Session(WebSocketKey),
+    /// A page's asset, by its path, `/` included. Ask [`Request::allow_page`] before answering.
+    Page(&'b str),
+    /// `/health`.
+    Health,
+    /// `/stats`.
+    Stats,
+    /// `/metrics`.
+    Metrics,
+}
+
+/// A request whose head is complete and framed without doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'b> {
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// Whether the connection may take another request after this one has been answered
+    /// (RFC 9112 §9.3). `false` whenever `asks` is an error that closes.
+    pub keep_alive: bool,
+    /// What it asks for, or what to answer instead.
+    pub asks: Result<Ask<'b>, HttpError>,
+    /// What follows the first `?` of the target; not decoded.
+    pub query: Option<&'b str>,
+    /// `Origin`: the web page a browser sends the request for (RFC 6455 §10.2).
+    pub origin: Option<&'b [u8]>,
+    /// The last `X-Forwarded-For` field, to which the nearest proxy appends. Anyone can send
+    /// it: worth something only where a trusted proxy is known to be in front.
+    pub forwarded_for: Option<&'b [u8]>,
+    /// `If-None-Match`; of several fields the first, so a client that sends more may get a
+    /// representation it has.
+    if_none_match: Option<&'b [u8]>,
+}
+
+impl Request<'_> {
+    /// How the answer is to be framed.
+    pub const fn framing(&self) -> Framing {
+        Framing {
+            version: self.version,
+            head_only: matches!(self.method, Method::Head),
+            keep_alive: self.keep_alive,
+        }
+    }
+
+    /// Whether the request of an [`Ask::Page`] can be answered, once the page's assets have
+    /// said whether they hold the path. Errors: 404, or 405 for a method that does not read.
+    pub const fn allow_page(&self, held: bool) -> Result<(), HttpError> {
+        match (held, self.method) {
+            (false, _) => Err(HttpError::NotFound),
+            (true, Method::Other) => Err(HttpError::MethodNotAllowed),
+            (true, Method::Get | Method::Head) => Ok(()),
+        }
+    }
+
+    /// Whether the client already has the representation called `etag`, an entity-tag with its
+    /// quotes: then 304 is due (RFC 9110 §13.1.2).
+    pub fn has_representation(&self, etag: &str) -> bool {
+        self.if_none_match.is_some_and(|value| etag::none_match_hits(value, etag))
+    }
+}
+
+/// Reads the request head that `buf` begins with; `None` while it is incomplete. The second
+/// value is the head's length: what follows is the next request, or the session's first frame.
+///
+/// `scan` belongs to this head: the default at its first byte, and kept between calls while
+/// `buf` grows; it is reset when the head is complete. `max_head_bytes` is below 4 GiB.
+///
+/// Errors: those after which nobody knows where the next request would begin, so the
+/// connection has to be closed; everything milder is in [`Request::asks`].
+pub fn parse<'b>(
+    buf: &'b [u8],
+    scan: &mut HeadScan,
+    max_head_bytes: usize,
+) -> Result<Option<(Request<'b>, usize)>, HttpError> {
+    let Some(end) = scan.request_end(buf, max_head_bytes)? else { return Ok(None) };
+    *scan = HeadScan::default();
+    let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    match head.parse_with_uninit_headers(&buf[..end], &mut fields).map_err(from_httparse)? {
+        httparse::Status::Complete(len) if len == end => {}
+        // Two readings of where the head ends must never be reconciled.
+        httparse::Status::Complete(_) | httparse::Status::Partial => {
+            return Err(HttpError::BadRequest("malformed request head"));
+        }
+    }
+    let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
+        return Err(HttpError::BadRequest("malformed request line"));
+    };
+    let mut facts = Facts::default();
+    for field in head.headers.iter() {
+        facts.note(field);
+    }
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        _ => Method::Other,
+    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    Ok(Some((facts.into_request(method, version, target), end)))
+}
+
+/// A field that may be sent once only.
+#[derive(Clone, Copy, Default)]
+enum Single<'b> {
+    #[default]
+    Absent,
+    One(&'b [u8]),
+    Several,
+}
+
+impl<'b> Single<'b> {
+    fn note(&mut self, value: &'b [u8]) {
+        *self = match self {
+            Single::Absent => Single::One(value),
+            Single::One(_) | Single::Several => Single::Several,
+        };
+    }
+}
+
+/// What the fields of one head say, gathered in one pass.
+#[derive(Default)]
+struct Facts<'b> {
+    host: Single<'b>,
+    content_length: Single<'b>,
+    transfer_encoding: Option<&'b [u8]>,
+    key: Single<'b>,
+    websocket_version: Single<'b>,
+    connection_close: bool,
+    connection_keep_alive: bool,
+    connection_upgrade: bool,
+    upgrade_websocket: bool,
+    origin: Option<&'b [u8]>,
+    forwarded_for: Option<&'b [u8]>,
+    if_none_match: Option<&'b [u8]>,
+}
+
+impl<'b> Facts<'b> {
+    /// Lengths differ between nearly all names that matter, so most fields cost one comparison
+    /// of numbers.
+    fn note(&mut self, field: &httparse::Header<'b>) {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        let value = field.value;
+        match field.name.len() {
+            4 if is("Host") => self.host.note(value),
+            6 if is("Origin") => self.origin = Some(value),
+            7 if is("Upgrade") => {
+                self.upgrade_websocket |=
+                    list_elements(value).any(|name| name.eq_ignore_ascii_case(b"websocket"));
+            }
+            10 if is("Connection") => list_elements(value).for_each(|option| {
+                self.connection_close |= option.eq_ignore_ascii_case(b"close");
+                self.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            }),
+            13 if is("If-None-Match") => {
+                self.if_none_match.get_or_insert(value);
+            }
+            14 if is("Content-Length") => self.content_length.note(value),
+            15 if is("X-Forwarded-For") => self.forwarded_for = Some(value),
+            17 if is("Sec-WebSocket-Key") => self.key.note(value),
+            17 if is("Transfer-Encoding") => self.transfer_encoding = Some(value),
+            21 if is("Sec-WebSocket-Version") => self.websocket_version.note(value),
+            _ => {}
+        }
+    }
+
+    fn into_request(self, method: Method, version: Version, target: &'b str) -> Request<'b> {
+        let (path, query) = match split_target(method, target) {
+            Ok((path, query)) => (Ok(path), query),
+            Err(error) => (Err(error), None),
+        };
+        let asks = self
+            .check_body(version)
+            .and_then(|()| self.check_host(version))
+            .and(path)
+            .and_then(|path| self.ask(method, version, path));
+        // RFC 9112 §9.3: `close` wins; beyond that HTTP/1.1 persists, HTTP/1.0 on request.
+        let wishes = match version {
+            Version::Http11 => !self.connection_close,
+            Version::Http10 => self.connection_keep_alive && !self.connection_close,
+        };
+        Request {
+            method,
+            version,
+            keep_alive: wishes && !asks.is_err_and(HttpError::closes),
+            asks,
+            query,
+            origin: self.origin,
+            forwarded_for: self.forwarded_for,
+            if_none_match: self.if_none_match,
+        }
+    }
+
+    /// RFC 9112 §6: refuses every announced body, and with a harsher word those whose length
+    /// two readers could see differently.
+    fn check_body(&self, version: Version) -> Result<(), HttpError> {
+        let bad = |text| Err(HttpError::BadRequest(text));
+        match (self.transfer_encoding, self.content_length) {
+            (None, Single::Absent) => Ok(()),
+            // RFC 9112 §6.3 item 3: an attempt at smuggling, if anything.
+            (Some(_), Single::One(_) | Single::Several) => {
+                bad("both Transfer-Encoding and Content-Length")
+            }
+            // RFC 9112 §6.1: HTTP/1.0 has no such thing.
+            (Some(_), Single::Absent) if version == Version::Http10 => {
+                bad("Transfer-Encoding in HTTP/1.0")
+            }
+            (Some(codings), Single::Absent) => match list_elements(codings).last() {
+                Some(last) if last.eq_ignore_ascii_case(b"chunked") => Err(HttpError::BodyRefused),
+                // RFC 9112 §6.3 item 4: where the body ends cannot be known.
+                Some(_) | None => bad("a final transfer coding other than chunked"),
+            },
+            // RFC 9110 §8.6 lets a recipient refuse even equal ones.
+            (None, Single::Several) => bad("several Content-Length fields"),
+            (None, Single::One(length)) => {
+                if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+                    bad("malformed Content-Length")
+                } else if length.iter().all(|&digit| digit == b'0') {
+                    Ok(())
+                } else {
+                    Err(HttpError::BodyRefused)
+                }
+            }
+        }
+    }
+
+    /// RFC 9112 §3.2: one `Host`, no more, and from HTTP/1.1 on no fewer.
+    fn check_host(&self, version: Version) -> Result<(), HttpError> {
+        match self.host {
+            Single::One(host) if host.iter().all(|&byte| is_host_byte(byte)) => Ok(()),
+            Single::One(_) => Err(HttpError::BadRequest("malformed Host")),
+            Single::Several => Err(HttpError::BadRequest("several Host fields")),
+            Single::Absent if version == Version::Http10 => Ok(()),
+            Single::Absent => Err(HttpError::BadRequest("no Host field")),
+        }
+    }
+
+    fn ask(&self, method: Method, version: Version, path: &'b str) -> Result<Ask<'b>, HttpError> {
+        // RFC 9110 §7.8: an HTTP/1.0 Upgrade is ignored, and so is one that `Connection` does
+        // not name. Elsewhere than on these two paths we use the right to ignore any.
+        let upgrades =
+            self.connection_upgrade && self.upgrade_websocket && version == Version::Http11;
+        let ask = match path {
+            SESSION_PATH if method == Method::Other => return Err(HttpError::MethodNotAllowed),
+            SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
+            "/" if method == Method::Other => return Err(HttpError::MethodNotAllowed),
+            SESSION_PATH | "/" if upgrades => Ask::Session(self.handshake(method)?),
+            "/health" => Ask::Health,
+            "/stats" => Ask::Stats,
+            "/metrics" => Ask::Metrics,
+            page => return Ok(Ask::Page(page)),
+        };
+        if method == Method::Other { Err(HttpError::MethodNotAllowed) } else { Ok(ask) }
+    }
+
+    /// The rest of the opening handshake (RFC 6455 §4.2.1). Extensions and subprotocols on
+    /// offer are not looked at: leaving them out of the answer declines them (§4.2.2).
+    fn handshake(&self, method: Method) -> Result<WebSocketKey, HttpError> {
+        if method != Method::Get {
+            return Err(HttpError::BadRequest("a WebSocket handshake is a GET"));
+        }
+        // First of all the version: the rest is what version 13 asks for.
+        match self.websocket_version {
+            Single::One(b"13") => {}
+            // RFC 6455 §4.4: says which version is understood.
+            Single::One(_) => return Err(HttpError::UpgradeRequired),
+            Single::Absent => return Err(HttpError::BadRequest("no Sec-WebSocket-Version")),
+            Single::Several => {
+                return Err(HttpError::BadRequest("several Sec-WebSocket-Version fields"));
+            }
+        }
+        match self.key {
+            Single::One(key) => WebSocketKey::from_field(key)
+                .ok_or(HttpError::BadRequest("Sec-WebSocket-Key is not 16 bytes in base64")),
+            Single::Absent => Err(HttpError::BadRequest("no Sec-WebSocket-Key")),
+            Single::Several => Err(HttpError::BadRequest("several Sec-WebSocket-Key fields")),
+        }
+    }
+}
+
+/// The path and the query of a request target (RFC 9112 §3.2).
+fn split_target(method: Method, target: &str) -> Result<(&str, Option<&str>), HttpError> {
+    const BAD_TARGET: HttpError = HttpError::BadRequest("malformed request target");
+    // RFC 3986 §2: a URI is ASCII; RFC 9112 §3.2: no form of target has a fragment.
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(BAD_TARGET);
+    }
+    let origin_form = if target.starts_with('/') {
+        target
+    } else if let Some((scheme, rest)) = target.split_once("://") {
+        // Absolute form (§3.2.2). Whatever host it names, this is the server that was meant.
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let authority_len = rest.find(['/', '?']).unwrap_or(rest.len());
+        if !is_scheme || authority_len == 0 {
+            return Err(BAD_TARGET);
+        }
+        &rest[authority_len..]
+    } else if method == Method::Other {
+        // `OPTIONS *` (§3.2.4) and `CONNECT host:port` (§3.2.3).
+        return Err(HttpError::MethodNotAllowed);
+    } else {
+        return Err(BAD_TARGET);
+    };
+    let (path, query) = match origin_form.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (origin_form, None),
+    };
+    // RFC 9110 §4.2.3: an empty path is the root's.
+    Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Whether `byte` may stand in `uri-host [ ":" port ]` (RFC 3986 §3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~'
+        | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+}

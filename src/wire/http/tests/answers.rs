@@ -1,0 +1,135 @@
+//! Answers, to the byte.
+
+use super::*;
+use crate::limits::RETRY_AFTER_S;
+use std::time::Duration;
+
+const OPEN: Framing = Framing { version: Version::Http11, head_only: false, keep_alive: true };
+const OLD: Framing = Framing { version: Version::Http10, ..OPEN };
+const PAGE: Response<'static> = Response {
+    status: Status::Ok,
+    content_type: "text/html; charset=utf-8",
+    fields: &[("ETag", "\"v1\""), ("Content-Security-Policy", "default-src 'self'")],
+    body: b"<p>hello",
+};
+
+fn answer(response: &Response<'_>, framing: Framing) -> (String, Afterwards) {
+    let mut out = Vec::new();
+    let afterwards = write_response(&mut out, response, framing, None);
+    (String::from_utf8(out).unwrap(), afterwards)
+}
+
+fn refused(error: HttpError, framing: Framing) -> (String, Afterwards) {
+    let mut out = Vec::new();
+    let afterwards = write_error(&mut out, error, framing, None);
+    (String::from_utf8(out).unwrap(), afterwards)
+}
+
+#[test]
+fn an_answer_has_its_fields_and_its_body() {
+    let mut out = b"earlier answer".to_vec();
+    let date = HttpDate::from_unix(Duration::from_secs(784_111_777));
+    assert_eq!(write_response(&mut out, &PAGE, OPEN, Some(date)), Afterwards::KeepOpen);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "earlier answerHTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"v1\"\r\n\
+         Content-Security-Policy: default-src 'self'\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Type: text/html; charset=utf-8\r\nContent-Length: 8\r\n\r\n<p>hello"
+    );
+}
+
+/// RFC 9110 §9.3.2: HEAD is answered with GET's fields and no body, errors included.
+#[test]
+fn a_head_is_answered_without_the_body() {
+    for framing in [OPEN, OLD, OPEN.closing()] {
+        let head = Framing { head_only: true, ..framing };
+        let (get, afterwards) = answer(&PAGE, framing);
+        assert_eq!(answer(&PAGE, head), (get.replace("<p>hello", ""), afterwards));
+        for error in [HttpError::NotFound, HttpError::BodyRefused] {
+            let ((get, _), (head, _)) = (refused(error, framing), refused(error, head));
+            assert!(head.ends_with("\r\n\r\n") && get.starts_with(&head) && get.len() > head.len());
+        }
+    }
+}
+
+/// RFC 9110 §15.4.5.
+#[test]
+fn an_unchanged_page_is_not_sent_again() {
+    let (text, _) = answer(&Response { status: Status::NotModified, ..PAGE }, OPEN);
+    assert!(text.starts_with("HTTP/1.1 304 Not Modified\r\n") && text.ends_with("\r\n\r\n"));
+    assert!(text.contains("ETag: \"v1\"\r\n") && !text.contains("Content-Length"));
+}
+
+/// RFC 9112 §9.3: who cannot know otherwise is told whether the connection persists.
+#[test]
+fn the_connection_field_follows_the_version() {
+    for (framing, connection, afterwards) in [
+        (OPEN, None, Afterwards::KeepOpen),
+        (OLD, Some("keep-alive"), Afterwards::KeepOpen),
+        (OPEN.closing(), Some("close"), Afterwards::Close),
+        (OLD.closing(), Some("close"), Afterwards::Close),
+        (Framing::LAST, Some("close"), Afterwards::Close),
+    ] {
+        let (text, what) = answer(&PAGE, framing);
+        let sent = text.lines().find_map(|line| line.strip_prefix("Connection: "));
+        assert_eq!((sent, what), (connection, afterwards));
+        assert!(text.starts_with("HTTP/1.1 "), "RFC 9110 §2.5: our own version");
+    }
+}
+
+/// PROTOCOL.md's list, RFC 9110 §15 and RFC 6585 §5: every refusal with what belongs to it.
+#[test]
+fn every_refusal_says_what_it_has_to() {
+    let retry = format!("Retry-After: {RETRY_AFTER_S}\r\n");
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\n";
+    for (error, line, field, keeps) in [
+        (HttpError::BadRequest("no Host field"), "400 Bad Request", "", false),
+        (HttpError::UnsupportedVersion, "400 Bad Request", "", false),
+        (HttpError::NotFound, "404 Not Found", "", true),
+        (HttpError::MethodNotAllowed, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", true),
+        (HttpError::HeadTimeout, "408 Request Timeout", "", false),
+        (HttpError::BodyRefused, "413 Content Too Large", "", false),
+        (HttpError::UpgradeRequired, "426 Upgrade Required", upgrade, true),
+        (HttpError::HeadTooLarge, "431 Request Header Fields Too Large", "", false),
+        (HttpError::TooManyFields, "431 Request Header Fields Too Large", "", false),
+        (HttpError::Unavailable(Shortage::Connections), "503 Service Unavailable", &retry, false),
+        (
+            HttpError::Unavailable(Shortage::ConnectionsOfAddress),
+            "503 Service Unavailable",
+            &retry,
+            false,
+        ),
+        (HttpError::Unavailable(Shortage::Time), "503 Service Unavailable", &retry, false),
+    ] {
+        let (text, afterwards) = refused(error, OPEN);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {line}\r\n{field}")), "{text}");
+        assert_eq!(afterwards == Afterwards::KeepOpen, keeps, "{error}");
+        assert_eq!(head.contains("Connection: close"), !keeps, "{text}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{text}");
+        assert_eq!(body, format!("{}\n", error.text()));
+        assert!(error.closes() != keeps);
+    }
+}
+
+/// RFC 9110 §7.8: `Upgrade` is named in `Connection`, whatever else is.
+#[test]
+fn an_upgrade_is_named_beside_persistence() {
+    for (framing, connection) in [(OLD, "keep-alive, Upgrade"), (OLD.closing(), "close, Upgrade")] {
+        let (text, _) = refused(HttpError::UpgradeRequired, framing);
+        assert!(text.contains(&format!("Connection: {connection}\r\n")), "{text}");
+    }
+}
+
+/// RFC 6455 §4.2.2, with the key of §1.3.
+#[test]
+fn a_valid_handshake_is_answered_with_its_accept_key() {
+    let mut out = Vec::new();
+    let key = WebSocketKey::from_field(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
+    write_switching_protocols(&mut out, key.accept());
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+}

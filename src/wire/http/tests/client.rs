@@ -1,0 +1,106 @@
+//! The client's half.
+
+use super::*;
+
+fn response(text: &str) -> Result<(ResponseHead<'_>, usize), ResponseError> {
+    let parsed = parse_response(text.as_bytes(), &mut HeadScan::default(), MAX_HEAD_BYTES);
+    parsed.map(|head| head.expect("complete"))
+}
+
+/// RFC 9112 §3, §3.2.
+#[test]
+fn a_plain_request_is_written_whole() {
+    let mut out = Vec::new();
+    write_get_request(&mut out, "h:80", "/stats?a", &[("Connection", "close"), ("A", "b")]);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text, "GET /stats?a HTTP/1.1\r\nHost: h:80\r\nConnection: close\r\nA: b\r\n\r\n");
+    assert_eq!(request(&text).asks, Ok(Ask::Stats));
+}
+
+/// RFC 9112 §6.3 and §9.3: how long the body is, and whether the connection outlives it.
+#[test]
+fn a_response_says_how_it_is_framed() {
+    for (text, status, length, closes) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 200, Some(12), false),
+        ("HTTP/1.1 200\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n", 200, Some(0), true),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", 200, Some(3), true),
+        ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", 200, None, false),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 304, Some(0), false),
+        ("HTTP/1.1 204 \r\n\r\n", 204, Some(0), false),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", 404, None, false),
+    ] {
+        let (head, len) = response(text).unwrap();
+        assert_eq!((head.status, head.content_length, head.closes), (status, length, closes));
+        assert_eq!(len, text.len());
+    }
+}
+
+#[test]
+fn a_response_that_cannot_be_framed_is_refused() {
+    let many = "A: b\r\n".repeat(101);
+    for (text, error) in [
+        ("HTTP/2 200 OK\r\n\r\n", ResponseError::Malformed),
+        ("HTTP/1.1 20 OK\r\n\r\n", ResponseError::Malformed),
+        ("HTTP/1.1 200 OK\n\n", ResponseError::Malformed),
+        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", ResponseError::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n", ResponseError::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", ResponseError::Malformed),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            ResponseError::Malformed,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            ResponseError::Malformed,
+        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ResponseError::TransferCoding),
+        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), ResponseError::HeadTooLarge),
+        (&format!("HTTP/1.1 200 {}", "x".repeat(MAX_HEAD_BYTES)), ResponseError::HeadTooLarge),
+    ] {
+        assert_eq!(response(text), Err(error), "{text}");
+    }
+}
+
+/// RFC 6455 §4.1: what a client has to check before it calls the connection open.
+#[test]
+fn only_a_complete_upgrade_opens_a_session() {
+    let key = WebSocketKey::from_field(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
+    let good = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\n\
+        connection: keep-alive, upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from));
+        good.replace(from, to)
+    };
+    for (text, outcome) in [
+        (good.to_string(), Ok(())),
+        (with("101", "200"), Err(UpgradeFault::Refused(200))),
+        (with("WebSocket", "h2c"), Err(UpgradeFault::NotWebSocket)),
+        (with("keep-alive, upgrade", "keep-alive"), Err(UpgradeFault::NotWebSocket)),
+        (with("s3pP", "S3pP"), Err(UpgradeFault::WrongAccept)),
+        (with("-accept", "-excuse"), Err(UpgradeFault::WrongAccept)),
+        (
+            with("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+            Err(UpgradeFault::NotOffered),
+        ),
+        (
+            with("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
+            Err(UpgradeFault::NotOffered),
+        ),
+    ] {
+        let (head, _) = response(&text).unwrap();
+        assert_eq!(head.check_upgrade(key.accept()), outcome, "{text}");
+    }
+}
+
+/// The server's own refusals, as the load tester sees them.
+#[test]
+fn a_refusal_is_read_back() {
+    let mut out = Vec::new();
+    let error = HttpError::Unavailable(Shortage::Connections);
+    assert_eq!(write_error(&mut out, error, Framing::LAST, None), Afterwards::Close);
+    let text = String::from_utf8(out).unwrap();
+    let (head, len) = response(&text).unwrap();
+    assert_eq!((head.status, head.closes), (503, true));
+    assert_eq!(head.retry_after_s, Some(crate::limits::RETRY_AFTER_S));
+    assert_eq!(head.content_length, Some((text.len() - len) as u64));
+}

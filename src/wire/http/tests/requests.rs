@@ -1,0 +1,382 @@
+//! Request heads and what becomes of them.
+
+use super::*;
+use crate::limits::HEAD_FIELDS;
+
+const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
+
+const SHOUTED_AND_REVERSED: &str = "SEC-WEBSOCKET-KEY:dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    SEC-WEBSOCKET-VERSION:13\r\nUPGRADE:WEBSOCKET\r\nCONNECTION:UPGRADE\r\nHOST:H\r\n";
+
+fn session<'b>() -> Result<Ask<'b>, HttpError> {
+    Ok(Ask::Session(WebSocketKey::from_field(KEY).unwrap()))
+}
+
+/// One head for each row: request line without CRLF, fields with CRLF, the status due.
+fn assert_statuses(rows: &[(&str, &str, u16)]) {
+    for (line, fields, status) in rows {
+        let (error, closes) = refusal(&format!("{line}\r\n{fields}\r\n"));
+        assert_eq!(error.status().code(), *status, "{line} with {fields}: {error}");
+        assert!(closes || matches!(*status, 404 | 405 | 426), "{line} stays open after {status}");
+        assert!(!closes || !matches!(*status, 404 | 405 | 426), "{line} closes after {status}");
+    }
+}
+
+#[test]
+fn a_browser_opens_a_session() {
+    let request = request(BROWSER_UPGRADE);
+    assert_eq!(request.asks, session());
+    assert_eq!(request.origin, Some(&b"https://switchboard.example"[..]));
+    assert_eq!(request.forwarded_for, Some(&b"203.0.113.7"[..]));
+    assert_eq!((request.method, request.version), (Method::Get, Version::Http11));
+    assert!(request.keep_alive);
+}
+
+/// RFC 6455 §4.2.1: names and the tokens of `Connection` and `Upgrade` in any case, in lists,
+/// over several fields, in any order; PROTOCOL.md: `/` serves as well as `/ws`.
+#[test]
+fn a_valid_handshake_opens_a_session_however_it_is_written() {
+    for (line, fields) in [
+        ("GET /ws HTTP/1.1", UPGRADE.to_string()),
+        ("GET / HTTP/1.1", UPGRADE.to_string()),
+        ("GET /?a=b HTTP/1.1", UPGRADE.to_string()),
+        ("GET ws://h/ws HTTP/1.1", UPGRADE.to_string()),
+        ("GET http://elsewhere HTTP/1.1", UPGRADE.to_string()),
+        ("GET /ws HTTP/1.1", SHOUTED_AND_REVERSED.to_string()),
+        ("GET /ws HTTP/1.1", UPGRADE.replace(": Upgrade", ": keep-alive, Upgrade")),
+        ("GET /ws HTTP/1.1", UPGRADE.replace(": Upgrade", ":upgrade\t,, x")),
+        ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Connection: keep-alive\r\n"),
+        ("GET /ws HTTP/1.1", UPGRADE.replace("websocket", "h2c,WebSocket")),
+        ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Upgrade: other/2\r\n"),
+        ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Content-Length: 0\r\n"),
+        ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Expect: 100-continue\r\n"),
+        ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Sec-WebSocket-Protocol: chat, v2\r\n"),
+    ] {
+        let head = format!("{line}\r\n{fields}\r\n");
+        assert_eq!(request(&head).asks, session(), "{head}");
+    }
+}
+
+/// PROTOCOL.md, "HTTP on the same port".
+#[test]
+fn paths_lead_to_what_is_there() {
+    for (target, ask, query) in [
+        ("/health", Ask::Health, None),
+        ("/stats", Ask::Stats, None),
+        ("/metrics", Ask::Metrics, None),
+        ("/health?x", Ask::Health, Some("x")),
+        ("/stats?", Ask::Stats, Some("")),
+        ("/", Ask::Page("/"), None),
+        ("/?utm=1&b=/ws?c", Ask::Page("/"), Some("utm=1&b=/ws?c")),
+        ("/app.js?v=3", Ask::Page("/app.js"), Some("v=3")),
+        ("/ws/", Ask::Page("/ws/"), None),
+        ("/WS", Ask::Page("/WS"), None),
+        ("//health", Ask::Page("//health"), None),
+        ("/http://h/health", Ask::Page("/http://h/health"), None),
+        ("http://h:80/health", Ask::Health, None),
+        ("HTTPS://[::1]/stats?a=://", Ask::Stats, Some("a=://")),
+        ("http://h", Ask::Page("/"), None),
+        ("http://h?q", Ask::Page("/"), Some("q")),
+    ] {
+        for (method, name) in [(Method::Get, "GET"), (Method::Head, "HEAD")] {
+            let head = format!("{name} {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let request = request(&head);
+            assert_eq!((request.asks, request.query), (Ok(ask), query), "{head}");
+            assert_eq!(request.method, method, "{head}");
+        }
+    }
+}
+
+/// RFC 9110 §7.8: a server may ignore an upgrade, and has to where `Connection` does not name
+/// it or the request is HTTP/1.0.
+#[test]
+fn an_upgrade_elsewhere_is_ignored() {
+    let h2c = "Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n";
+    for (line, fields, ask) in [
+        ("GET /health HTTP/1.1", UPGRADE, Ask::Health),
+        ("GET /app.js HTTP/1.1", UPGRADE, Ask::Page("/app.js")),
+        ("GET /health HTTP/1.1", h2c, Ask::Health),
+        ("GET / HTTP/1.1", h2c, Ask::Page("/")),
+        ("GET / HTTP/1.0", UPGRADE, Ask::Page("/")),
+        ("GET / HTTP/1.1", "Host: h\r\nUpgrade: websocket\r\n", Ask::Page("/")),
+    ] {
+        assert_eq!(request(&format!("{line}\r\n{fields}\r\n")).asks, Ok(ask), "{line} {fields}");
+    }
+}
+
+/// PROTOCOL.md: `GET /ws` speaks WebSocket and nothing else.
+#[test]
+fn the_websocket_path_demands_an_upgrade() {
+    let without_connection = UPGRADE.replace("Connection: Upgrade", "Connection: close-not");
+    let without_upgrade = UPGRADE.replace("Upgrade: websocket", "Upgrade: websockets");
+    assert_statuses(&[
+        ("GET /ws HTTP/1.1", "Host: h\r\n", 426),
+        ("HEAD /ws HTTP/1.1", "Host: h\r\n", 426),
+        ("GET /ws HTTP/1.1", &without_connection, 426),
+        ("GET /ws HTTP/1.1", &without_upgrade, 426),
+        ("GET /ws HTTP/1.0", &(UPGRADE.to_string() + "Connection: keep-alive\r\n"), 426),
+    ]);
+}
+
+/// RFC 6455 §4.2.1 and §4.4: a handshake that is one but for a fault.
+#[test]
+fn a_broken_handshake_is_named() {
+    let with = |from: &str, to: &str| {
+        assert!(UPGRADE.contains(from));
+        UPGRADE.replace(from, to)
+    };
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for path in ["/ws", "/"] {
+        let get = format!("GET {path} HTTP/1.1");
+        assert_statuses(&[
+            (&get, &with(version, ""), 400),
+            (&get, &with(version, "Sec-WebSocket-Version: 8\r\n"), 426),
+            (&get, &with(version, "Sec-WebSocket-Version: 013\r\n"), 426),
+            (&get, &with(version, "Sec-WebSocket-Version: 13, 8\r\n"), 426),
+            (&get, &with(version, "Sec-WebSocket-Version:\r\n"), 426),
+            (&get, &with(version, &version.repeat(2)), 400),
+            (&get, &with(key, ""), 400),
+            (&get, &with(key, &key.repeat(2)), 400),
+            (&get, &with(key, "Sec-WebSocket-Key:\r\n"), 400),
+            (&get, &with("ZQ==", "ZQ="), 400),
+            (&get, &with("ZQ==", "ZQ==, x"), 400),
+            (&format!("HEAD {path} HTTP/1.1"), UPGRADE, 400),
+            (&format!("POST {path} HTTP/1.1"), UPGRADE, 405),
+        ]);
+    }
+}
+
+/// RFC 9110 §15.5.6 and §9.1: methods are names in one case only; what is there can be read.
+#[test]
+fn only_get_and_head_are_allowed() {
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "GETS", "x"] {
+        for path in ["/", "/ws", "/health", "/stats", "/metrics", "/health?a", "http://h/stats"] {
+            assert_statuses(&[(&format!("{method} {path} HTTP/1.1"), "Host: h\r\n", 405)]);
+        }
+        let head = format!("{method} /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = request(&head);
+        assert_eq!(request.asks, Ok(Ask::Page("/a")));
+        assert_eq!(request.allow_page(false), Err(HttpError::NotFound));
+        assert_eq!(request.allow_page(true), Err(HttpError::MethodNotAllowed));
+    }
+    let read = request("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(read.allow_page(false), Err(HttpError::NotFound));
+    assert_eq!(read.allow_page(true), Ok(()));
+    assert_statuses(&[
+        ("OPTIONS * HTTP/1.1", "Host: h\r\n", 405),
+        ("CONNECT h:443 HTTP/1.1", "Host: h\r\n", 405),
+    ]);
+}
+
+/// RFC 9112 §3: request lines.
+#[test]
+fn malformed_request_lines_are_refused() {
+    for line in [
+        "GET",
+        "GET /",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET /a b HTTP/1.1",
+        "GET / HTTP/1.1\r",
+        " GET / HTTP/1.1",
+        "G\u{e9}T / HTTP/1.1",
+        "G(T / HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "GET /\0 HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET health HTTP/1.1",
+        "GET h:80 HTTP/1.1",
+        "GET /a#b HTTP/1.1",
+        "GET /caf\u{e9} HTTP/1.1",
+        "GET http:///x HTTP/1.1",
+        "GET 1http://h/ HTTP/1.1",
+        "GET ?x HTTP/1.1",
+    ] {
+        assert_statuses(&[(line, "Host: h\r\n", 400)]);
+    }
+}
+
+/// RFC 9110 §2.5, RFC 9112 §2.3; RFC 9113 §3.4 for the last.
+#[test]
+fn versions_not_spoken_here_are_refused() {
+    for line in [
+        "GET / HTTP/2.0",
+        "GET / HTTP/1.2",
+        "GET / HTTP/0.9",
+        "GET / HTTP/1",
+        "GET / HTTP/11",
+        "GET / http/1.1",
+        "GET / HTTPS/1.1",
+        "GET / RTSP/1.0",
+        "PRI * HTTP/2.0",
+    ] {
+        let (error, closes) = refusal(&format!("{line}\r\nHost: h\r\n\r\n"));
+        assert_eq!((error, closes), (HttpError::UnsupportedVersion, true), "{line}");
+        assert_eq!(error.status().code(), 400);
+    }
+}
+
+/// RFC 9112 §3.2.
+#[test]
+fn a_host_is_named_once() {
+    for host in ["h", "h:80", "127.0.0.1:8080", "[::1]:8080", "", "a_b.example", "%41"] {
+        let head = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(request(&head).asks, Ok(Ask::Health), "{host}");
+    }
+    assert_eq!(request("GET /health HTTP/1.0\r\n\r\n").asks, Ok(Ask::Health));
+    assert_statuses(&[
+        ("GET /health HTTP/1.1", "", 400),
+        ("GET http://h/health HTTP/1.1", "", 400),
+        ("GET /health HTTP/1.1", "Host: a\r\nHost: a\r\n", 400),
+        ("GET /health HTTP/1.0", "Host: a\r\nhost: b\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: a b\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: a, b\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: a/b\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: u@h\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: h\u{e9}\r\n", 400),
+    ]);
+}
+
+/// RFC 9112 §6.1 to §6.3: nothing here takes a body, and what might hide one is no request.
+#[test]
+fn bodies_are_refused_and_ambiguous_ones_more_so() {
+    for (fields, status) in [
+        ("Content-Length: 1\r\n", 413),
+        ("Content-Length: 007\r\n", 413),
+        ("Content-Length: 99999999999999999999999999999\r\n", 413),
+        ("Content-Length: 5\r\nExpect: 100-continue\r\n", 413),
+        ("Transfer-Encoding: chunked\r\n", 413),
+        ("Transfer-Encoding: gzip, Chunked\r\nExpect: 100-continue\r\n", 413),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 413),
+        ("Transfer-Encoding: chunked, gzip\r\n", 400),
+        ("Transfer-Encoding: xchunked\r\n", 400),
+        ("Transfer-Encoding: \x0bchunked\r\n", 400),
+        ("Transfer-Encoding:\r\n", 400),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", 400),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Content-Length: 1\r\nContent-Length: 2\r\n", 400),
+        ("Content-Length: 0\r\nContent-Length: 0\r\n", 400),
+        ("Content-Length: 0, 0\r\n", 400),
+        ("Content-Length: -1\r\n", 400),
+        ("Content-Length: +0\r\n", 400),
+        ("Content-Length: 0x0\r\n", 400),
+        ("Content-Length: \r\n", 400),
+    ] {
+        let fields = format!("Host: h\r\n{fields}");
+        for line in ["GET / HTTP/1.1", "HEAD /health HTTP/1.1", "POST /nowhere HTTP/1.1"] {
+            assert_statuses(&[(line, &fields, status)]);
+        }
+        assert_statuses(&[("GET /ws HTTP/1.1", &fields.replace("Host: h\r\n", UPGRADE), status)]);
+    }
+    assert_statuses(&[("GET / HTTP/1.0", "Transfer-Encoding: chunked\r\n", 400)]);
+    for zero in ["0", "000"] {
+        let head = format!("GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: {zero}\r\n\r\n");
+        assert_eq!(request(&head).asks, Ok(Ask::Health));
+    }
+}
+
+/// RFC 9112 §2.2, §5.1, §5.2; RFC 9110 §5.1, §5.5.
+#[test]
+fn malformed_fields_are_refused() {
+    for field in [
+        "A : b",
+        "A b: c",
+        "A\0: b",
+        "A: b\0c",
+        "A: b\rc",
+        "A: b\r",
+        "A: b\nC: d",
+        "A: b\n",
+        "A: \x7f",
+        "A: \x1b[0m",
+        "A: b\r\n folded",
+        "A: b\r\n\tfolded",
+        ": no name",
+        "no colon",
+        "\u{e9}: b",
+        "(A): b",
+    ] {
+        for fields in [format!("Host: h\r\n{field}\r\n"), format!("{field}\r\nHost: h\r\n")] {
+            assert_statuses(&[("GET /health HTTP/1.1", &fields, 400)]);
+        }
+    }
+    assert_statuses(&[("GET /health HTTP/1.1", " A: b\r\nHost: h\r\n", 400)]);
+    let odd_but_fine = "GET /health HTTP/1.1\r\nHost:\t h \t\r\nA:\r\nB: \tc d\u{e9}\t\r\n!#$%&'*+-.^_`|~:x\r\n\r\n";
+    assert_eq!(request(odd_but_fine).asks, Ok(Ask::Health));
+}
+
+/// RFC 9112 §9.3.
+#[test]
+fn connections_persist_as_the_version_has_it() {
+    for (line, connection, keeps) in [
+        ("GET / HTTP/1.1", "", true),
+        ("GET / HTTP/1.1", "Connection: keep-alive\r\n", true),
+        ("GET / HTTP/1.1", "Connection: close\r\n", false),
+        ("GET / HTTP/1.1", "Connection: CLOSE\r\n", false),
+        ("GET / HTTP/1.1", "Connection: x\r\nConnection: y ,close\r\n", false),
+        ("GET / HTTP/1.1", "Connection: keep-alive, close\r\n", false),
+        ("GET / HTTP/1.1", "Connection: closed\r\n", true),
+        ("GET / HTTP/1.0", "", false),
+        ("GET / HTTP/1.0", "Connection: Keep-Alive\r\n", true),
+        ("GET / HTTP/1.0", "Connection: close, keep-alive\r\n", false),
+    ] {
+        let head = format!("{line}\r\nHost: h\r\n{connection}\r\n");
+        let request = request(&head);
+        assert_eq!(request.keep_alive, keeps, "{head}");
+        assert_eq!(request.framing().keep_alive, keeps);
+    }
+}
+
+/// Issue: `--max-head-bytes` and 100 fields, to the byte and to the field (RFC 6585 §5).
+#[test]
+fn heads_are_bounded_to_the_byte_and_to_the_field() {
+    let empty = "GET /health HTTP/1.1\r\nHost: h\r\nA: \r\n\r\n";
+    let fill = |bytes: usize| empty.replace("A: ", &format!("A: {}", "x".repeat(bytes)));
+    let longest = fill(MAX_HEAD_BYTES - empty.len());
+    assert_eq!(longest.len(), MAX_HEAD_BYTES);
+    assert_eq!(request(&longest).asks, Ok(Ask::Health));
+    let longer = fill(MAX_HEAD_BYTES - empty.len() + 1);
+    assert_eq!(refusal(&longer), (HttpError::HeadTooLarge, true));
+    // What cannot end in time any more is not waited for.
+    assert_eq!(refusal(&longer[..MAX_HEAD_BYTES]), (HttpError::HeadTooLarge, true));
+    assert_eq!(whole(&longer.as_bytes()[..MAX_HEAD_BYTES - 1]), Ok(None));
+    // The next request in the buffer is not this one's head.
+    assert_eq!(whole((longest.clone() + &longest).as_bytes()).map(|r| r.unwrap().1), Ok(16_384));
+
+    let fields = |count: usize| {
+        let others: String = (1..count).map(|i| format!("F{i}: v\r\n")).collect();
+        format!("GET /health HTTP/1.1\r\nHost: h\r\n{others}\r\n")
+    };
+    assert_eq!(request(&fields(HEAD_FIELDS)).asks, Ok(Ask::Health));
+    assert_eq!(refusal(&fields(HEAD_FIELDS + 1)), (HttpError::TooManyFields, true));
+    assert_eq!(HttpError::TooManyFields.status().code(), 431);
+}
+
+/// RFC 9112 §9.3.2: pipelined requests are read one after the other, to the byte; and the first
+/// frames may stand right behind a handshake.
+#[test]
+fn what_follows_a_head_is_left_alone() {
+    let parts = [
+        "GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
+        "\r\nHEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n",
+        BROWSER_UPGRADE,
+    ];
+    let bytes = [parts.concat().as_bytes(), b"\x81\x85\n\n\r\n\0"].concat();
+    let (mut at, mut scan) = (0, HeadScan::default());
+    for (part, ask) in parts.iter().zip([Ok(Ask::Health), Ok(Ask::Stats), session()]) {
+        let (request, len) = parse(&bytes[at..], &mut scan, MAX_HEAD_BYTES).unwrap().unwrap();
+        assert_eq!((request.asks, len, scan), (ask, part.len(), HeadScan::default()));
+        at += len;
+    }
+}
+
+/// RFC 9110 §13.1.2, through a whole request.
+#[test]
+fn a_known_representation_is_recognised() {
+    let with = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    assert!(request(&with("If-None-Match: \"a\", W/\"v1\"\r\n")).has_representation("\"v1\""));
+    assert!(request(&with("If-None-Match: *\r\n")).has_representation("\"v1\""));
+    assert!(!request(&with("If-None-Match: \"a\"\r\n")).has_representation("\"v1\""));
+    assert!(!request(&with("")).has_representation("\"v1\""));
+}

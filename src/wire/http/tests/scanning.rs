@@ -1,0 +1,79 @@
+//! Heads that arrive piece by piece, and what is refused before it is complete.
+
+use super::*;
+
+/// Feeds `bytes` one at a time, and returns how many it took to get the error.
+fn bytes_until_error(bytes: &[u8]) -> Option<(usize, HttpError)> {
+    let mut scan = HeadScan::default();
+    (1..=bytes.len()).find_map(|len| {
+        parse(&bytes[..len], &mut scan, MAX_HEAD_BYTES).err().map(|error| (len, error))
+    })
+}
+
+/// What speaks another protocol is told so at once, not when the time for a head is up.
+#[test]
+fn what_cannot_become_a_request_is_refused_at_once() {
+    let tls_client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice();
+    for (bytes, at) in [
+        (tls_client_hello, 1),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", 1), // PostgreSQL
+        (b"\x81\x85\x37\xfa\x21\x3d", 1),   // a WebSocket frame
+        (b"{\"type\":\"find_match\"}", 1),  // JSON without WebSocket
+        (b"\nGET / HTTP/1.1\r\n", 1),
+        (b" GET / HTTP/1.1\r\n", 1),
+        (b"\rGET / HTTP/1.1\r\n", 2),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 20),
+        (b"GET\xff", 4),
+        (b"PING\r\n", 5), // Redis
+        (b"GET / HTTP/1.1\n", 15),
+        (b"GET /\r\n", 7), // HTTP/0.9
+        (b"GET / HTTP/3.0\r\n", 16),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 16),
+        (b"GET / HTTP/1.1\r\nHost: h\nA: b\r\n", 24),
+        (b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", 10), // five empty lines
+    ] {
+        let (len, error) = bytes_until_error(bytes).expect("refused");
+        assert_eq!(len, at, "{}: {error}", bytes.escape_ascii());
+        assert_eq!(error.status().code(), 400);
+        // In one piece it is refused as well.
+        assert!(whole(bytes).is_err(), "{}", bytes.escape_ascii());
+    }
+}
+
+/// RFC 9112 §2.2.
+#[test]
+fn a_few_empty_lines_before_a_request_are_skipped() {
+    for count in 0..=4 {
+        let head = "\r\n".repeat(count) + "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(request(&head).asks, Ok(Ask::Health));
+        assert_eq!(bytes_until_error(head.as_bytes()), None);
+    }
+    let five = "\r\n".repeat(5) + "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(refusal(&five).0.status().code(), 400);
+}
+
+/// The work for a head is in proportion to its length however it arrives: what was searched is
+/// not looked at again, so a change there goes unnoticed.
+#[test]
+fn no_byte_is_searched_twice() {
+    let mut bytes = b"GET / HTTP/1.1\r\nHost: h\r\nA: ".to_vec();
+    bytes.resize(1000, b'x');
+    let mut scan = HeadScan::default();
+    assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Ok(None));
+    bytes[16..1000].fill(b'\n');
+    bytes[500..504].copy_from_slice(b"\r\n\r\n");
+    for more in [&b"y"[..], b"y\r", b"\nB: c\r\n"] {
+        bytes.extend_from_slice(more);
+        assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Ok(None));
+    }
+    bytes.extend_from_slice(b"\r\nrest");
+    assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Ok(Some(bytes.len() - 4)));
+}
+
+/// A head of nothing but a request line that never ends meets the bound, not the memory.
+#[test]
+fn an_endless_head_meets_its_bound() {
+    let mut bytes = b"GET /".to_vec();
+    bytes.resize(MAX_HEAD_BYTES + 1, b'a');
+    assert_eq!(bytes_until_error(&bytes), Some((MAX_HEAD_BYTES, HttpError::HeadTooLarge)));
+}
