@@ -1,4 +1,4 @@
-//! The letters between threads, and the mailbox that carries and wakes.
+//! The letters between the shards and the matcher. Pure values.
 //!
 //! A session has at most one [`ToMatcher`] letter under way; every such letter is answered
 //! with exactly one [`ToShard::Reply`], and only then does the session's shard write the next

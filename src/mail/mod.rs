@@ -1,0 +1,8 @@
+//! What one thread tells another: the letters, which are pure values, and the mailbox, which
+//! carries them and wakes their reader.
+
+mod letters;
+pub mod mailbox;
+
+pub use letters::{Desk, Pairing, Parted, Reply, Ticket, ToMatcher};
+pub use mailbox::{Inbox, Outbox, Pause, SendError, mailbox};
