@@ -32,8 +32,15 @@ pub const EVENTS_PER_POLL: usize = 1024;
 pub const LISTEN_BACKLOG: i32 = 65_535;
 /// After a Close frame or a refusal, bytes that are read and dropped before the end.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
-/// Between two sweeps of the same connection.
+/// Most bytes of a slab entry: what an idle user costs.
+pub const CONNECTION_BYTES: usize = 64;
+/// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.
 pub const SWEEP_PERIOD_MS: u64 = 1000;
+/// Shortest time between two sweeps of the same connection.
+pub const SWEEP_PERIOD_LEAST_MS: u64 = 50;
+/// Connections above `--max-connections` that are still heard, so that a full server answers
+/// health checks and refuses politely. Beyond them a connection is refused unheard.
+pub const SURPLUS_CONNECTIONS: usize = 64;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 pub const SWEEP_PARTS: usize = 10;
 /// Pause before accepting is tried again when descriptors have run out.

@@ -4,5 +4,5 @@
 mod letters;
 pub mod mailbox;
 
-pub use letters::{Desk, Pairing, Parted, Reply, Ticket, ToMatcher};
+pub use letters::{Desk, Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
 pub use mailbox::{Inbox, Outbox, Pause, SendError, mailbox};

@@ -1,0 +1,229 @@
+//! One connection as the slab holds it. Pure. Its size is what an idle user costs, so whatever
+//! only a busy one needs is in [`Extra`], which exists just as long.
+
+use crate::ids::Serial;
+use crate::limits::CONNECTION_BYTES;
+use crate::session::Session;
+use crate::telemetry::labels::EndReason;
+use crate::wire::assembly::Assembly;
+use crate::wire::egress::Egress;
+use crate::wire::http::{HeadScan, Shortage};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+/// A connection of a shard.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// Its socket.
+    pub socket: S,
+    /// Its number, to tell it from others in the same slot.
+    pub serial: Serial,
+    /// When something last came from it, in milliseconds on the shard's patient clock.
+    pub heard_ms: u32,
+    /// Where its address is in the shard's list of addresses, if those are counted.
+    pub address: Option<AddressRef>,
+    /// How many messages it has sent lately.
+    pub rate: Rate,
+    /// What it needs while something is incomplete.
+    pub extra: Option<Box<Extra>>,
+    /// What it is.
+    pub role: Role,
+}
+
+/// A place in the shard's list of addresses, plus one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRef(pub NonZeroU32);
+
+/// What a connection is used for. It begins as [`Role::Http`].
+#[derive(Debug)]
+pub enum Role {
+    /// Requests are read from it.
+    Http(Http),
+    /// A user is connected through it.
+    User(Session),
+    /// Nothing more is said; what still comes is dropped, so that what was said arrives.
+    Lingering(Lingering),
+}
+
+/// A connection that speaks HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Http {
+    /// When it was accepted, or its last request was answered.
+    pub since_ms: u32,
+    /// Why it cannot become a session, if it is one connection too many.
+    pub surplus: Option<Shortage>,
+}
+
+/// A connection that is about to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Lingering {
+    /// When it began to.
+    pub since_ms: u32,
+    /// How many more bytes are dropped.
+    pub bytes_left: u32,
+    /// Why it ends.
+    pub reason: EndReason,
+}
+
+/// The message rate of one connection: how many messages came since a second began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rate {
+    since_ms: u32,
+    /// Twice the number of messages, plus one if the client has been told.
+    count: u32,
+}
+
+/// What is to become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It is within the rate.
+    Allowed,
+    /// It is dropped, and the client is told.
+    Refused,
+    /// It is dropped; the client was told less than a second ago.
+    RefusedSilently,
+}
+
+impl Rate {
+    /// Counts a message that comes at `now_ms`, of `most` allowed within a second.
+    pub fn count(&mut self, now_ms: u32, most: NonZeroU32) -> Pace {
+        if now_ms.wrapping_sub(self.since_ms) >= 1000 {
+            *self = Rate { since_ms: now_ms, count: 0 };
+        }
+        if self.count / 2 < most.get() {
+            self.count = self.count.saturating_add(2);
+            return Pace::Allowed;
+        }
+        if self.count & 1 == 1 {
+            return Pace::RefusedSilently;
+        }
+        self.count |= 1;
+        Pace::Refused
+    }
+}
+
+/// What a connection needs only while something of it is incomplete.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// The beginning of a message.
+    pub held: Option<Box<Assembly>>,
+    /// What the kernel has not taken yet.
+    pub egress: Egress,
+    /// The beginning of a request head, or requests that wait until an answer has been sent.
+    pub head: Vec<u8>,
+    /// How far `head` has been searched.
+    pub scan: HeadScan,
+}
+
+impl Extra {
+    /// Whether none of it is needed any more.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_none() && self.egress.is_empty() && self.head.is_empty()
+    }
+
+    /// Bytes of memory kept for what came in incomplete.
+    pub fn held_bytes(&self) -> usize {
+        self.head.capacity() + self.held.as_ref().map_or(0, |held| held.memory_bytes())
+    }
+}
+
+impl<S> Connection<S> {
+    /// Whether bytes wait for the kernel to take them.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| !extra.egress.is_empty())
+    }
+
+    /// Bytes that wait for the kernel to take them.
+    pub fn unsent_bytes(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.egress.unsent_len())
+    }
+
+    /// Bytes of memory kept for what came in incomplete.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.held_bytes())
+    }
+
+    /// Whether the client's `match_found` has not been sent whole: until then, what it sends
+    /// cannot be meant for its partner.
+    #[inline]
+    pub fn announcement_pending(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.egress.announcement_pending())
+    }
+
+    /// The extra part, made if it is not there.
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Gives the extra part back when nothing is in it.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.is_idle()) {
+            self.extra = None;
+        }
+    }
+
+    /// The session, if it is a user's connection.
+    #[inline]
+    pub fn session(&self) -> Option<&Session> {
+        match &self.role {
+            Role::User(session) => Some(session),
+            Role::Http(_) | Role::Lingering(_) => None,
+        }
+    }
+
+    /// The session, to be changed.
+    #[inline]
+    pub fn session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.role {
+            Role::User(session) => Some(session),
+            Role::Http(_) | Role::Lingering(_) => None,
+        }
+    }
+}
+
+/// A user on the way to another shard: all that belongs to it, as one value.
+#[derive(Debug)]
+pub struct Traveller<S> {
+    /// The connection; its serial and address reference mean nothing on the way.
+    pub connection: Box<Connection<S>>,
+    /// Its address, if addresses are counted.
+    pub address: Option<IpAddr>,
+    /// How long ago something last came from it, in milliseconds.
+    pub silent_ms: u32,
+    /// Whether reading it was cut short.
+    pub has_work: bool,
+}
+
+/// A slab entry, as far as its size goes: the slab's own type is private.
+#[cfg(not(debug_assertions))]
+#[expect(dead_code, reason = "only its size matters")]
+enum Entry {
+    Vacant(usize),
+    // In a debug build mio's socket is larger.
+    Occupied(Connection<mio::net::TcpStream>),
+}
+
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Entry>() <= CONNECTION_BYTES);
+const _: () = assert!(size_of::<Connection<u32>>() <= CONNECTION_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_allows_so_many_a_second_and_complains_once() {
+        let two = NonZeroU32::new(2).unwrap();
+        let mut rate = Rate::default();
+        let mut at = |ms| rate.count(ms, two);
+        assert_eq!([at(5000), at(5001), at(5002)], [Pace::Allowed, Pace::Allowed, Pace::Refused]);
+        assert_eq!(at(5999), Pace::RefusedSilently);
+        assert_eq!([at(6000), at(6000), at(6999)], [Pace::Allowed, Pace::Allowed, Pace::Refused]);
+        assert_eq!(at(u32::MAX), Pace::Allowed);
+        assert_eq!(at(2), Pace::Allowed, "the clock wraps");
+        assert_eq!(at(3), Pace::Refused);
+    }
+}

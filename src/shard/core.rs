@@ -1,0 +1,298 @@
+//! What a shard is and what sets it off. Pure, given a [`Host`].
+//!
+//! Every entry point leaves the shard complete: whatever ended on the way is gone when it
+//! returns, its partner told, its numbers counted. Nothing here recurses from one connection
+//! into another: a connection that breaks while another is served is put on a list.
+
+use super::connection::{AddressRef, Connection, Http, Role, Traveller};
+use super::host::Host;
+use super::sweep::{Drain, PatientClock, Sweep};
+use crate::config::Limits;
+use crate::ids::{
+    ConnectionKey, QueueKey, RoomNo, Serial, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
+    Token, TokenMint,
+};
+use crate::limits;
+use crate::mail::ToShard;
+use crate::moment::Moment;
+use crate::telemetry::counters::ShardCounters;
+use crate::telemetry::labels::EndReason;
+use crate::wire::assembly::Rules;
+use crate::wire::frame::Side;
+use crate::wire::http::Shortage;
+use slab::Slab;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// What all shards of a server have in common.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The operator's limits.
+    pub limits: Limits,
+    /// Queues whose waiting users are counted by name, in their order.
+    pub stats_queues: Vec<String>,
+    /// Makes the identifiers.
+    pub mint: TokenMint,
+}
+
+/// What the poll said of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// There is something to read.
+    pub readable: bool,
+    /// The kernel takes bytes again.
+    pub writable: bool,
+    /// A short read does not mean that nothing is left: the other end has closed, or urgent
+    /// data stops a read at its mark (tcp(7)).
+    pub read_on: bool,
+}
+
+/// A shard.
+#[derive(Debug)]
+pub struct Core<H: Host> {
+    /// The world around.
+    pub host: H,
+    pub(super) id: ShardId,
+    pub(super) setup: Setup,
+    pub(super) rules: Rules,
+    pub(super) stats_queues: Vec<QueueKey>,
+    pub(super) connections: Slab<Connection<H::Socket>>,
+    /// One above the highest slot ever used.
+    pub(super) slots_used: usize,
+    pub(super) addresses: Slab<IpAddr>,
+    next_serial: u32,
+    next_session: u64,
+    next_room: u64,
+    next_ticket: u32,
+    /// When this turn's poll returned.
+    pub(super) now: Moment,
+    pub(super) clock: PatientClock,
+    pub(super) sweep: Sweep,
+    pub(super) drain: Option<Drain>,
+    pub(super) moves_under_way: usize,
+    /// Connections whose reading was cut short so that others come to their turn.
+    pub(super) run_list: Vec<ConnectionKey>,
+    /// Connections that broke, and why.
+    pub(super) doomed: Vec<(ConnectionKey, EndReason)>,
+    /// The connection whose bytes are being handled: answers to it are collected.
+    pub(super) current: Option<Slot>,
+    pub(super) answers: Answers,
+    /// The buffer that every connection is read into.
+    pub(super) buffer: Box<[u8]>,
+    /// The room identifier that was last derived.
+    pub(super) room_token: Option<(RoomNo, Token)>,
+    pub(super) counters: Arc<ShardCounters>,
+}
+
+/// Answers to the connection whose bytes are being handled; they leave as one.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub(super) bytes: Vec<u8>,
+    /// Whether an HTTP response is among them.
+    pub(super) opaque: bool,
+}
+
+impl<H: Host> Core<H> {
+    /// A shard without connections. Address space for `slots` connections is reserved, so that
+    /// the slab never has to be copied; memory is used only by those that exist.
+    pub fn new(
+        id: ShardId,
+        setup: Setup,
+        slots: usize,
+        counters: Arc<ShardCounters>,
+        host: H,
+    ) -> Self {
+        let rules = Rules {
+            sender: Side::Client,
+            max_message_bytes: setup.limits.max_message_bytes,
+            max_fragments: limits::MESSAGE_FRAGMENTS,
+        };
+        Core {
+            host,
+            id,
+            rules,
+            stats_queues: setup.stats_queues.iter().map(|name| setup.mint.queue(name)).collect(),
+            connections: Slab::with_capacity(slots),
+            slots_used: 0,
+            addresses: Slab::new(),
+            next_serial: 0,
+            next_session: 0,
+            next_room: 0,
+            next_ticket: 0,
+            now: Moment::ZERO,
+            clock: PatientClock::default(),
+            sweep: Sweep::new(&setup.limits),
+            drain: None,
+            moves_under_way: 0,
+            run_list: Vec::new(),
+            doomed: Vec::new(),
+            current: None,
+            answers: Answers::default(),
+            buffer: vec![0; limits::RECEIVE_BUFFER_BYTES].into_boxed_slice(),
+            room_token: None,
+            counters,
+            setup,
+        }
+    }
+
+    /// A turn begins: the poll returned at `now`.
+    pub fn begin_turn(&mut self, now: Moment) {
+        self.clock.advance(now);
+        self.now = now;
+        self.counters.turns.increment();
+    }
+
+    /// Takes over a socket that was accepted. `surplus` says why it cannot become a session,
+    /// `address` is its address if connections are counted by address.
+    pub fn admit(
+        &mut self,
+        socket: H::Socket,
+        surplus: Option<Shortage>,
+        address: Option<IpAddr>,
+    ) -> ConnectionKey {
+        self.counters.accepted.increment();
+        let role = Role::Http(Http { since_ms: self.clock.ms(), surplus });
+        let address = address.map(|address| self.keep_address(address));
+        let key = self.insert(Connection {
+            socket,
+            serial: Serial(0),
+            heard_ms: self.clock.ms(),
+            address,
+            rate: Default::default(),
+            extra: None,
+            role,
+        });
+        let connection = &mut self.connections[key.slot.index()];
+        if !self.host.watch(&mut connection.socket, key) {
+            self.doom(key, EndReason::Internal);
+            self.bury();
+        }
+        key
+    }
+
+    /// The poll reported something of a connection.
+    pub fn ready(&mut self, key: ConnectionKey, readiness: Readiness) {
+        if !self.is_current(key) {
+            return;
+        }
+        if readiness.writable {
+            self.flush(key.slot);
+        }
+        if readiness.readable {
+            self.read(key, readiness.read_on);
+        }
+        self.bury();
+    }
+
+    /// A letter came.
+    pub fn letter(&mut self, letter: ToShard<Traveller<H::Socket>>) {
+        match letter {
+            ToShard::Reply(reply) => self.matcher_replied(reply),
+            ToShard::Pair(pairing) => self.pair(pairing),
+            ToShard::MoverGone(ticket) => self.pairing_failed(&ticket),
+            ToShard::Arrive { from, traveller, pairing } => self.arrive(from, traveller, pairing),
+            ToShard::Arrived { queue } => self.arrived(queue),
+            ToShard::SentBack { traveller, mover } => self.sent_back(traveller, &mover),
+            ToShard::Quiesce => self.quiesce(),
+            // The driver ends its loop; there is nothing to decide.
+            ToShard::Stop => {}
+        }
+        self.bury();
+    }
+
+    /// Goes on with the connections whose reading was cut short.
+    pub fn run(&mut self) {
+        for key in std::mem::take(&mut self.run_list) {
+            self.read(key, true);
+            self.bury();
+        }
+    }
+
+    /// Whether something is left to do at once.
+    pub fn has_work(&self) -> bool {
+        !self.run_list.is_empty()
+    }
+
+    /// Connections in the slab and on their way from here.
+    pub fn alive(&self) -> usize {
+        self.connections.len() + self.moves_under_way
+    }
+
+    /// Ends every connection, for the end of the process.
+    pub fn close_all(&mut self) {
+        for slot in 0..self.slots_used {
+            if let Some(key) = self.key_at(slot) {
+                self.doom(key, EndReason::Restarting);
+            }
+        }
+        self.bury();
+    }
+
+    pub(super) fn insert(&mut self, mut connection: Connection<H::Socket>) -> ConnectionKey {
+        let serial = Serial(self.next_serial);
+        self.next_serial = self.next_serial.wrapping_add(1);
+        connection.serial = serial;
+        let slot = self.connections.insert(connection);
+        self.slots_used = self.slots_used.max(slot + 1);
+        self.counters.connections.increment();
+        ConnectionKey { slot: Slot(slot as u32), serial }
+    }
+
+    pub(super) fn is_current(&self, key: ConnectionKey) -> bool {
+        self.connections.get(key.slot.index()).is_some_and(|c| c.serial == key.serial)
+    }
+
+    /// The key of the connection in this slot.
+    pub(super) fn key_at(&self, slot: usize) -> Option<ConnectionKey> {
+        let connection = self.connections.get(slot)?;
+        Some(ConnectionKey { slot: Slot(slot as u32), serial: connection.serial })
+    }
+
+    pub(super) fn address_of(&self, slot: Slot) -> SessionAddress {
+        let serial = self.connections[slot.index()].serial;
+        SessionAddress { shard: self.id, key: ConnectionKey { slot, serial } }
+    }
+
+    pub(super) fn keep_address(&mut self, address: IpAddr) -> AddressRef {
+        let at = self.addresses.insert(address) as u32 + 1;
+        AddressRef(NonZeroU32::new(at).expect("because it is one or more"))
+    }
+
+    pub(super) fn drop_address(&mut self, address: AddressRef) -> Option<IpAddr> {
+        self.addresses.try_remove(address.0.get() as usize - 1)
+    }
+
+    /// Numbers are unique in the process: the shard's own number stands above 48 bits of count.
+    fn number(&self, count: u64) -> u64 {
+        (u64::from(self.id.0) << 48) | count
+    }
+
+    pub(super) fn new_session_no(&mut self) -> SessionNo {
+        self.next_session += 1;
+        SessionNo(self.number(self.next_session))
+    }
+
+    pub(super) fn new_room_no(&mut self) -> RoomNo {
+        self.next_room += 1;
+        RoomNo(self.number(self.next_room))
+    }
+
+    pub(super) fn new_ticket_no(&mut self) -> TicketNo {
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        TicketNo(self.next_ticket)
+    }
+
+    /// The identifier of a room; a burst of messages in one room derives it once.
+    #[inline]
+    pub(super) fn room_token(&mut self, room: RoomNo) -> Token {
+        match self.room_token {
+            Some((known, token)) if known == room => token,
+            Some(_) | None => {
+                let token = self.setup.mint.room(room);
+                self.room_token = Some((room, token));
+                token
+            }
+        }
+    }
+}

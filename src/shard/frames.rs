@@ -1,0 +1,314 @@
+//! Frames → sessions: the relay, and every message a client may send. Pure.
+//!
+//! This is the path that decides what the server costs. A relayed message that lies in the
+//! receive buffer is never copied out of it: its client header becomes a server header in
+//! place, and all messages of one read leave for the partner as one piece.
+
+use super::connection::{Pace, Role};
+use super::core::Core;
+use super::host::Host;
+use crate::ids::{Slot, Token};
+use crate::limits::SERVER_HEADER_BYTES;
+use crate::session::{Found, Seat, Wish};
+use crate::telemetry::labels::EndReason;
+use crate::wire::assembly::{Fault, Item, Place, Reader};
+use crate::wire::frame::{self, PONG, TEXT, put_server_header, server_header_len};
+use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
+use crate::wire::message::server::{LeaveReason, ServerMessage};
+use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
+use std::borrow::Cow;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+/// Messages for the partner that lie in the receive buffer one after the other, as frames.
+#[derive(Debug, Default)]
+struct Burst {
+    to: Option<Slot>,
+    start: usize,
+    end: usize,
+    messages: u64,
+    payload_bytes: u64,
+}
+
+/// What a text message comes to.
+enum Action {
+    Relay(Seat),
+    Refuse(ErrorCode),
+    Find(String),
+    Cancel,
+    Leave(Seat),
+}
+
+/// Why the frames of a connection are not read any further.
+struct Stop {
+    code: CloseCode,
+    reason: EndReason,
+}
+
+impl<H: Host> Core<H> {
+    /// Handles bytes of a user's connection.
+    pub(super) fn consume_frames(&mut self, slot: Slot, bytes: &mut [u8]) {
+        let rules = self.rules;
+        let held = self.take_held(slot);
+        let mut reader = Reader::new(bytes, held, &rules);
+        let mut burst = Burst::default();
+        let stop = loop {
+            match reader.next() {
+                Ok(Some(item)) => {
+                    if let Some(stop) = self.item(slot, &mut reader, &mut burst, item) {
+                        break Some(stop);
+                    }
+                }
+                Ok(None) => break None,
+                Err(fault) => {
+                    break Some(Stop { code: fault.close_code(), reason: end_reason(fault) });
+                }
+            }
+        };
+        self.send_burst(&mut reader, &mut burst);
+        match stop {
+            None => {
+                let held = reader.finish();
+                self.keep_held(slot, held);
+                self.send_answers();
+            }
+            Some(Stop { code, reason }) => {
+                drop(reader);
+                self.end_session(slot, LeaveReason::Disconnected);
+                self.linger(slot, reason);
+                let code: u16 = code.into();
+                frame::push_server_frame(
+                    &mut self.answers.bytes,
+                    frame::CLOSE,
+                    &code.to_be_bytes(),
+                );
+                self.send_answers();
+                self.shut_when_sent(slot);
+            }
+        }
+    }
+
+    fn take_held(&mut self, slot: Slot) -> Option<Box<crate::wire::assembly::Assembly>> {
+        let extra = self.connections[slot.index()].extra.as_mut()?;
+        let held = extra.held.take()?;
+        self.counters.held_bytes.sub(held.memory_bytes() as i64);
+        Some(held)
+    }
+
+    fn keep_held(&mut self, slot: Slot, held: Option<Box<crate::wire::assembly::Assembly>>) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if let Some(held) = held {
+            self.counters.held_bytes.add(held.memory_bytes() as i64);
+            connection.extra().held = Some(held);
+        } else {
+            connection.trim();
+        }
+    }
+
+    /// Handles one message or control frame.
+    #[inline]
+    fn item(
+        &mut self,
+        slot: Slot,
+        reader: &mut Reader<'_>,
+        burst: &mut Burst,
+        item: Item,
+    ) -> Option<Stop> {
+        match item {
+            Item::Text(place) => {
+                self.counters.messages_received.increment();
+                if self.within_rate(slot) {
+                    self.text(slot, reader, burst, place);
+                }
+                None
+            }
+            Item::Binary(_) => {
+                self.counters.messages_received.increment();
+                if self.within_rate(slot) {
+                    // Many clients parse binary as JSON too: it could carry a forgery.
+                    self.refuse(slot, ErrorCode::BadMessage);
+                }
+                None
+            }
+            Item::Ping(place) => {
+                frame::push_server_frame(&mut self.answers.bytes, PONG, reader.bytes(&place));
+                None
+            }
+            Item::Pong(_) => None,
+            Item::Close(_) => {
+                Some(Stop { code: CloseCode::Normal, reason: EndReason::ClientClose })
+            }
+        }
+    }
+
+    #[inline]
+    fn within_rate(&mut self, slot: Slot) -> bool {
+        let Some(most) = self.setup.limits.max_messages_per_second else { return true };
+        let now_ms = self.clock.ms();
+        match self.connections[slot.index()].rate.count(now_ms, most) {
+            Pace::Allowed => return true,
+            Pace::Refused => self.refuse(slot, ErrorCode::RateLimited),
+            Pace::RefusedSilently => {}
+        }
+        self.counters.messages_dropped.increment();
+        false
+    }
+
+    #[inline]
+    fn text(&mut self, slot: Slot, reader: &mut Reader<'_>, burst: &mut Burst, place: Place) {
+        let action = match classify(reader.bytes(&place)) {
+            Ok(ClientMessage::Relay(_, claim)) => match self.room_meant(slot, &claim, &place) {
+                Some(seat) => Action::Relay(seat),
+                None => Action::Refuse(ErrorCode::NotInRoom),
+            },
+            Ok(ClientMessage::FindMatch { queue }) => {
+                Action::Find(queue.unwrap_or(Cow::Borrowed(DEFAULT_QUEUE)).into_owned())
+            }
+            Ok(ClientMessage::CancelMatch) => Action::Cancel,
+            Ok(ClientMessage::LeaveRoom(claim)) => match self.room_meant(slot, &claim, &place) {
+                Some(seat) => Action::Leave(seat),
+                None => Action::Refuse(ErrorCode::NotInRoom),
+            },
+            Ok(ClientMessage::Ping { payload }) => {
+                return self.say(slot, ServerMessage::Pong { payload });
+            }
+            Err(code) => Action::Refuse(code),
+        };
+        match action {
+            Action::Relay(seat) => self.relay(reader, burst, &place, seat.peer),
+            Action::Refuse(code) => self.refuse(slot, code),
+            Action::Cancel => self.cancel_match(slot),
+            Action::Find(queue) => {
+                self.send_burst(reader, burst);
+                self.find_match(slot, &queue);
+            }
+            Action::Leave(seat) => {
+                self.send_burst(reader, burst);
+                self.leave_room(slot, seat);
+            }
+        }
+    }
+
+    /// The room that a message is meant for: the sender's present one, unless it names another
+    /// or was begun before the sender could know of it.
+    #[inline]
+    fn room_meant(&mut self, slot: Slot, claim: &RoomClaim<'_>, place: &Place) -> Option<Seat> {
+        let connection = &self.connections[slot.index()];
+        let seat = connection.session()?.seat()?;
+        if connection.announcement_pending() || matches!(place, Place::Held { stale: true }) {
+            return None;
+        }
+        let named: Token;
+        let meant = match claim {
+            RoomClaim::Present => true,
+            RoomClaim::Nonsense => false,
+            RoomClaim::Named(name) => {
+                named = self.room_token(seat.room);
+                **name == *named.as_bytes()
+            }
+        };
+        meant.then_some(seat)
+    }
+
+    /// Passes a message on: those in the receive buffer are gathered, others are sent.
+    #[inline]
+    fn relay(&mut self, reader: &mut Reader<'_>, burst: &mut Burst, place: &Place, to: Slot) {
+        let Place::Buffer(range) = place else { return self.relay_held(reader, burst, to) };
+        let (length, header) = (range.len(), server_header_len(range.len()));
+        let buffer = reader.buffer();
+        if burst.to.is_none() {
+            burst.to = Some(to);
+            burst.start = put_server_header(buffer, range.start, TEXT, length);
+            burst.end = range.end;
+        } else {
+            // Every frame is four bytes shorter than it came, so there is room behind the last.
+            let payload_at = burst.end + header;
+            buffer.copy_within(range.clone(), payload_at);
+            put_server_header(buffer, payload_at, TEXT, length);
+            burst.end = payload_at + length;
+        }
+        burst.messages += 1;
+        burst.payload_bytes += length as u64;
+    }
+
+    /// Passes on a message that did not come in one piece.
+    fn relay_held(&mut self, reader: &mut Reader<'_>, burst: &mut Burst, to: Slot) {
+        self.send_burst(reader, burst);
+        let Some(message) = reader.held_with_headroom() else { return };
+        let length = message.len() - SERVER_HEADER_BYTES;
+        let start = put_server_header(message, SERVER_HEADER_BYTES, TEXT, length);
+        self.write(to, &message[start..]);
+        self.relayed(1, length as u64);
+    }
+
+    /// Sends the messages that were gathered for the partner. Before anything that changes the
+    /// room or writes to the partner otherwise.
+    #[inline]
+    fn send_burst(&mut self, reader: &mut Reader<'_>, burst: &mut Burst) {
+        let Burst { to: Some(to), start, end, messages, payload_bytes } = std::mem::take(burst)
+        else {
+            return;
+        };
+        self.write(to, &reader.buffer()[start..end]);
+        self.relayed(messages, payload_bytes);
+    }
+
+    #[inline]
+    fn relayed(&mut self, messages: u64, payload_bytes: u64) {
+        self.counters.messages_relayed.add(messages);
+        self.counters.bytes_relayed.add(payload_bytes);
+        let took = self.host.now().since(self.now);
+        self.counters.relay_time.record_many(took, messages);
+    }
+
+    fn find_match(&mut self, slot: Slot, queue: &str) {
+        if self.drain.is_some() {
+            return self.refuse(slot, ErrorCode::Draining);
+        }
+        self.vacate(slot, LeaveReason::Next);
+        let wish = Wish {
+            ticket: self.new_ticket_no(),
+            queue: self.setup.mint.queue(queue),
+            since: self.now,
+        };
+        let Role::User(session) = &mut self.connections[slot.index()].role else { return };
+        match session.find(wish) {
+            Found::SamePlace => {}
+            Found::NewPlace(before) => {
+                if let Some(before) = before {
+                    self.count_waiting(before, -1);
+                }
+                self.count_waiting(wish.queue, 1);
+                self.write_to_matcher(slot);
+            }
+        }
+        self.say(slot, ServerMessage::Waiting { queue });
+    }
+
+    fn cancel_match(&mut self, slot: Slot) {
+        let Some(session) = self.connections[slot.index()].session_mut() else { return };
+        match session.cancel() {
+            None => self.refuse(slot, ErrorCode::NotWaiting),
+            Some(wish) => {
+                self.count_waiting(wish.queue, -1);
+                self.write_to_matcher(slot);
+                self.say(slot, ServerMessage::MatchCancelled);
+            }
+        }
+    }
+
+    fn leave_room(&mut self, slot: Slot, seat: Seat) {
+        self.vacate(slot, LeaveReason::Left);
+        let room_id = self.room_token(seat.room);
+        self.say(slot, ServerMessage::RoomLeft { room_id });
+    }
+}
+
+/// The reason under which the end of a connection is counted.
+fn end_reason(fault: Fault) -> EndReason {
+    match fault {
+        Fault::Frame(_) | Fault::Sequence | Fault::BadClose => EndReason::ProtocolError,
+        Fault::NotUtf8 => EndReason::NotUtf8,
+        Fault::TooManyFragments => EndReason::TooManyFragments,
+        Fault::TooLarge => EndReason::MessageTooLarge,
+    }
+}

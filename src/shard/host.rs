@@ -1,0 +1,97 @@
+//! What a shard core asks of the world around it. Pure: the driver answers with sockets and
+//! mailboxes, the simulator with queues of its own.
+
+use crate::ids::{ConnectionKey, ShardId, Token};
+use crate::mail::{ToMatcher, ToShard};
+use crate::moment::Moment;
+use crate::shard::connection::Traveller;
+use crate::wire::http::{HttpDate, Status};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// This many bytes, at least one.
+    Bytes(usize),
+    /// Nothing at present.
+    WouldBlock,
+    /// The peer will send nothing more.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+/// What became of bytes to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel took the first so many of them, perhaps none.
+    Took(usize),
+    /// The connection is broken.
+    Broken,
+}
+
+/// What a plain request asks to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document<'a> {
+    /// `/health`.
+    Health {
+        /// Whether the server shuts down.
+        draining: bool,
+    },
+    /// `/stats`.
+    Stats,
+    /// `/metrics`.
+    Metrics,
+    /// A file of the page, by its path.
+    Page(&'a str),
+}
+
+/// A document.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// 200, or 503 for the health of a server that shuts down.
+    pub status: Status,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// More header fields.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// Its entity-tag with quotes, if it has one.
+    pub etag: Option<&'static str>,
+    /// The document itself.
+    pub body: Cow<'static, [u8]>,
+}
+
+/// The world around a core.
+pub trait Host: Sized {
+    /// A connection's socket.
+    type Socket;
+
+    /// Reads into `into`.
+    fn recv(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> Received;
+    /// Sends as much of `bytes` as possible.
+    fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Sent;
+    /// Says that nothing more will be sent; what was sent still arrives.
+    fn shut_write(&mut self, socket: &mut Self::Socket);
+    /// Reports events of the socket under `key` from now on, those that are due included.
+    /// False if that cannot be done.
+    fn watch(&mut self, socket: &mut Self::Socket, key: ConnectionKey) -> bool;
+    /// Reports no more events of the socket, which goes to another shard.
+    fn unwatch(&mut self, socket: &mut Self::Socket);
+    /// A connection has ended. `address` is its address, if connections are counted by address.
+    fn close(&mut self, socket: Self::Socket, address: Option<IpAddr>);
+
+    /// Writes to the matcher.
+    fn to_matcher(&mut self, letter: ToMatcher);
+    /// Writes to a shard.
+    fn to_shard(&mut self, shard: ShardId, letter: ToShard<Traveller<Self::Socket>>);
+
+    /// Reads the clock.
+    fn now(&mut self) -> Moment;
+    /// The present second for HTTP, if there is a wall clock.
+    fn http_date(&mut self) -> Option<HttpDate>;
+    /// Makes a document; `None` if there is none by that name.
+    fn document(&mut self, document: Document<'_>) -> Option<Content>;
+    /// The JSON array of ICE servers for a session.
+    fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
+}

@@ -1,0 +1,306 @@
+//! Bytes → requests and frames: reading, and the HTTP part of a connection. Pure.
+
+use super::connection::{Http, Role};
+use super::core::Core;
+use super::host::{Content, Document, Host, Received};
+use crate::ids::{ConnectionKey, Slot};
+use crate::limits;
+use crate::session::Session;
+use crate::telemetry::labels::{EndReason, RejectReason};
+use crate::wire::frame::push_server_text;
+use crate::wire::http::{
+    self, Afterwards, Ask, Framing, HeadScan, HttpError, Method, Request, Response, Shortage,
+    Status, WebSocketKey,
+};
+use crate::wire::message::server::ServerMessage;
+
+impl<H: Host> Core<H> {
+    /// Reads a connection until nothing is left, or its share of the turn is used up.
+    /// `read_on` says that a short read is no sign of the former.
+    pub(super) fn read(&mut self, key: ConnectionKey, read_on: bool) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut drained = false;
+        for _ in 0..limits::READS_PER_TURN {
+            if !self.is_current(key) || self.is_doomed(key.slot) {
+                drained = true;
+                break;
+            }
+            let connection = &mut self.connections[key.slot.index()];
+            // A client that does not take the answers to its requests gets no more of them.
+            if matches!(connection.role, Role::Http(_)) && connection.has_unsent() {
+                drained = true;
+                break;
+            }
+            match self.host.recv(&mut connection.socket, &mut buffer) {
+                Received::Bytes(count) => {
+                    connection.heard_ms = self.clock.ms();
+                    self.counters.wire_bytes_received.add(count as u64);
+                    self.consume(key.slot, &mut buffer[..count]);
+                    if count < buffer.len() && !read_on {
+                        drained = true;
+                        break;
+                    }
+                }
+                Received::WouldBlock => {
+                    self.go_on_with_stored(key.slot);
+                    drained = true;
+                    break;
+                }
+                Received::End => {
+                    self.ended_by_peer(key);
+                    drained = true;
+                    break;
+                }
+                Received::Broken => {
+                    self.doom(key, EndReason::ClientGone);
+                    drained = true;
+                    break;
+                }
+            }
+        }
+        if !drained {
+            self.run_list.push(key);
+        }
+        self.buffer = buffer;
+    }
+
+    /// The peer will send nothing more.
+    fn ended_by_peer(&mut self, key: ConnectionKey) {
+        let connection = &self.connections[key.slot.index()];
+        match connection.role {
+            // It may still be waiting for an answer.
+            Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
+            Role::Http(_) => self.doom(key, EndReason::HttpDone),
+            Role::User(_) | Role::Lingering(_) => self.doom(key, EndReason::ClientGone),
+        }
+    }
+
+    /// Handles bytes of a connection, whatever it is.
+    fn consume(&mut self, slot: Slot, bytes: &mut [u8]) {
+        match &mut self.connections[slot.index()].role {
+            Role::User(_) => {
+                self.current = Some(slot);
+                self.consume_frames(slot, bytes);
+            }
+            Role::Http(_) => {
+                self.current = Some(slot);
+                self.consume_requests(slot, bytes);
+            }
+            Role::Lingering(lingering) => {
+                lingering.bytes_left = lingering.bytes_left.saturating_sub(bytes.len() as u32);
+                if lingering.bytes_left == 0 {
+                    let reason = lingering.reason;
+                    self.doom_slot(slot, reason);
+                }
+            }
+        }
+    }
+
+    /// Requests that had to wait for an answer to be sent are dealt with.
+    fn go_on_with_stored(&mut self, slot: Slot) {
+        let connection = &self.connections[slot.index()];
+        let waits = connection.extra.as_ref().is_some_and(|extra| !extra.head.is_empty());
+        if waits && matches!(connection.role, Role::Http(_)) && !connection.has_unsent() {
+            self.current = Some(slot);
+            self.consume_requests(slot, &mut []);
+        }
+    }
+
+    /// Handles bytes of a connection that speaks HTTP.
+    fn consume_requests(&mut self, slot: Slot, fresh: &mut [u8]) {
+        let (mut stored, mut scan) = self.take_head(slot);
+        if stored.is_empty() {
+            self.requests(slot, fresh, &mut scan);
+        } else {
+            stored.extend_from_slice(fresh);
+            self.requests(slot, &mut stored, &mut scan);
+        }
+    }
+
+    fn take_head(&mut self, slot: Slot) -> (Vec<u8>, HeadScan) {
+        let connection = &mut self.connections[slot.index()];
+        let before = connection.held_bytes();
+        let taken = connection.extra.as_mut().map_or_else(Default::default, |extra| {
+            (std::mem::take(&mut extra.head), std::mem::take(&mut extra.scan))
+        });
+        self.counters.held_bytes.sub((before - connection.held_bytes()) as i64);
+        taken
+    }
+
+    /// Keeps the beginning of a request until the rest has come.
+    fn keep_head(&mut self, slot: Slot, bytes: &[u8], scan: HeadScan) {
+        if bytes.is_empty() {
+            return;
+        }
+        let connection = &mut self.connections[slot.index()];
+        let before = connection.held_bytes();
+        let extra = connection.extra();
+        extra.head.extend_from_slice(bytes);
+        extra.scan = scan;
+        self.counters.held_bytes.add((connection.held_bytes() - before) as i64);
+    }
+
+    /// Answers the requests in `bytes`, one after the other.
+    fn requests(&mut self, slot: Slot, bytes: &mut [u8], scan: &mut HeadScan) {
+        let mut at = 0;
+        let max = self.setup.limits.max_head_bytes;
+        loop {
+            let upgrade = match http::parse(&bytes[at..], scan, max) {
+                Ok(None) => {
+                    self.keep_head(slot, &bytes[at..], *scan);
+                    break;
+                }
+                Ok(Some((request, length))) => {
+                    at += length;
+                    self.counters.http_requests.increment();
+                    self.answer(slot, &request)
+                }
+                Err(error) => {
+                    self.counters.http_requests.increment();
+                    self.reject(slot, error, Framing::LAST)
+                }
+            };
+            match upgrade {
+                Next::Request => {}
+                Next::Session => return self.consume_frames(slot, &mut bytes[at..]),
+                Next::Nothing(reason) => {
+                    self.send_answers();
+                    self.linger(slot, reason);
+                    return self.shut_when_sent(slot);
+                }
+            }
+            // One answer at a time: what the client does not read, it does not get more of.
+            if !self.answers.bytes.is_empty() {
+                self.send_answers();
+                self.current = Some(slot);
+                if self.connections[slot.index()].has_unsent() {
+                    self.keep_head(slot, &bytes[at..], *scan);
+                    break;
+                }
+            }
+        }
+        self.send_answers();
+    }
+
+    /// Answers one request.
+    fn answer(&mut self, slot: Slot, request: &Request<'_>) -> Next {
+        if let Role::Http(http) = &mut self.connections[slot.index()].role {
+            http.since_ms = self.clock.ms();
+        }
+        let framing = request.framing();
+        let document = match request.asks {
+            Ok(Ask::Session(key)) => return self.upgrade(slot, key, framing),
+            Ok(Ask::Health) => Document::Health { draining: self.drain.is_some() },
+            Ok(Ask::Stats) => Document::Stats,
+            Ok(Ask::Metrics) => Document::Metrics,
+            Ok(Ask::Page(path)) => {
+                let found = self.host.document(Document::Page(path));
+                return match (request.allow_page(found.is_some()), found) {
+                    (Ok(()), Some(content)) => self.show(request, &content),
+                    (Ok(()), None) => self.reject(slot, HttpError::NotFound, framing),
+                    (Err(error), _) => self.reject(slot, error, framing),
+                };
+            }
+            Err(error) => return self.reject(slot, error, framing),
+        };
+        match self.host.document(document) {
+            Some(content) => self.show(request, &content),
+            None => self.reject(slot, HttpError::NotFound, framing),
+        }
+    }
+
+    fn show(&mut self, request: &Request<'_>, content: &Content) -> Next {
+        let known = content.etag.is_some_and(|etag| request.has_representation(etag));
+        let response = Response {
+            status: if known { Status::NotModified } else { content.status },
+            content_type: content.content_type,
+            fields: content.fields,
+            body: &content.body,
+        };
+        let framing = Framing {
+            head_only: request.method == Method::Head,
+            // While it shuts down, a connection is not kept for what may not come.
+            keep_alive: request.keep_alive && self.drain.is_none(),
+            ..request.framing()
+        };
+        self.answers.opaque = true;
+        let date = self.host.http_date();
+        match http::write_response(&mut self.answers.bytes, &response, framing, date) {
+            Afterwards::KeepOpen => Next::Request,
+            Afterwards::Close => Next::Nothing(EndReason::HttpDone),
+        }
+    }
+
+    fn reject(&mut self, slot: Slot, error: HttpError, framing: Framing) -> Next {
+        self.counters.rejected.increment(reject_reason(error));
+        self.answers.opaque = true;
+        self.current = Some(slot);
+        let date = self.host.http_date();
+        match http::write_error(&mut self.answers.bytes, error, framing, date) {
+            Afterwards::KeepOpen => Next::Request,
+            Afterwards::Close => Next::Nothing(EndReason::Refused),
+        }
+    }
+
+    /// Makes a session of the connection: both answers leave as one.
+    fn upgrade(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
+        let Role::Http(Http { surplus, .. }) = self.connections[slot.index()].role else {
+            return Next::Nothing(EndReason::Internal);
+        };
+        let shortage = if self.drain.is_some() { Some(Shortage::Time) } else { surplus };
+        if let Some(shortage) = shortage {
+            return self.reject(slot, HttpError::Unavailable(shortage), framing);
+        }
+        let number = self.new_session_no();
+        let session_id = self.setup.mint.session(number);
+        http::write_switching_protocols(&mut self.answers.bytes, key.accept());
+        self.answers.opaque = true;
+        let ice_servers = &*self.host.ice_servers(session_id);
+        let session = ServerMessage::Session { session_id, ice_servers };
+        push_server_text(&mut self.answers.bytes, |out| session.write(out));
+        self.connections[slot.index()].role = Role::User(Session::new(number));
+        self.counters.sessions_opened.increment();
+        self.counters.sessions.increment();
+        Next::Session
+    }
+
+    /// A request head has taken too long, or none came.
+    pub(super) fn head_timeout(&mut self, key: ConnectionKey) {
+        let connection = &self.connections[key.slot.index()];
+        let begun = connection.extra.as_ref().is_some_and(|extra| !extra.head.is_empty());
+        if !begun || connection.has_unsent() {
+            return self.doom(key, EndReason::HttpIdle);
+        }
+        self.counters.http_requests.increment();
+        let _closes = self.reject(key.slot, HttpError::HeadTimeout, Framing::LAST);
+        self.send_answers();
+        self.linger(key.slot, EndReason::HeadTimeout);
+        self.shut_when_sent(key.slot);
+    }
+}
+
+/// What follows an answer.
+enum Next {
+    /// Another request.
+    Request,
+    /// Frames.
+    Session,
+    /// Nothing: the connection ends.
+    Nothing(EndReason),
+}
+
+/// The reason under which a refusal is counted.
+fn reject_reason(error: HttpError) -> RejectReason {
+    match error {
+        HttpError::BadRequest(_) | HttpError::UnsupportedVersion => RejectReason::BadRequest,
+        HttpError::HeadTooLarge | HttpError::TooManyFields => RejectReason::HeadTooLarge,
+        HttpError::HeadTimeout => RejectReason::HeadTimeout,
+        HttpError::BodyRefused => RejectReason::BodyRefused,
+        HttpError::MethodNotAllowed => RejectReason::MethodNotAllowed,
+        HttpError::NotFound => RejectReason::NotFound,
+        HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
+        HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
+        HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
+        HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,
+    }
+}

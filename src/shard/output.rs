@@ -1,0 +1,226 @@
+//! Everything that leaves a connection, and how a connection ends. Pure.
+//!
+//! There is one way to write ([`Core::write`]), one to close politely ([`Core::close`]), and
+//! one to end ([`Core::bury`]).
+
+use super::connection::{Connection, Lingering, Role};
+use super::core::{Answers, Core};
+use super::host::{Host, Sent};
+use crate::ids::{ConnectionKey, Slot};
+use crate::limits;
+use crate::telemetry::labels::EndReason;
+use crate::wire::egress::Framing;
+use crate::wire::frame::{self, push_server_text};
+use crate::wire::message::ErrorCode;
+use crate::wire::message::server::{LeaveReason, ServerMessage};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+impl<H: Host> Core<H> {
+    /// Writes a message to a connection.
+    pub(super) fn say(&mut self, slot: Slot, message: ServerMessage<'_>) {
+        if self.current == Some(slot) {
+            push_server_text(&mut self.answers.bytes, |out| message.write(out));
+            return;
+        }
+        let mut bytes = Vec::new();
+        push_server_text(&mut bytes, |out| message.write(out));
+        self.transmit(slot, &bytes, Framing::Frames);
+    }
+
+    /// Refuses a message.
+    pub(super) fn refuse(&mut self, slot: Slot, code: ErrorCode) {
+        self.counters.errors.increment(code);
+        self.say(slot, ServerMessage::Error(code));
+    }
+
+    /// Writes whole frames to a connection: after what waits for it already, or at once.
+    #[inline]
+    pub(super) fn write(&mut self, slot: Slot, frames: &[u8]) {
+        if self.current == Some(slot) {
+            self.answers.bytes.extend_from_slice(frames);
+        } else {
+            self.transmit(slot, frames, Framing::Frames);
+        }
+    }
+
+    /// Sends, and keeps what the kernel does not take.
+    pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], framing: Framing) {
+        if !self.doomed.is_empty() && self.is_doomed(slot) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        let mut taken = 0;
+        if !connection.has_unsent() {
+            match self.host.send(&mut connection.socket, bytes) {
+                Sent::Took(count) => {
+                    self.counters.wire_bytes_sent.add(count as u64);
+                    if count == bytes.len() {
+                        return;
+                    }
+                    taken = count;
+                }
+                Sent::Broken => return self.doom_slot(slot, EndReason::ClientGone),
+            }
+        }
+        let limit = match framing {
+            Framing::Frames => self.setup.limits.max_unsent_bytes,
+            // One answer at a time, and no larger than the largest document.
+            Framing::Opaque => usize::MAX,
+        };
+        let egress = &mut connection.extra().egress;
+        match egress.push(bytes, taken, framing, limit) {
+            Ok(()) => self.counters.unsent_bytes.add((bytes.len() - taken) as i64),
+            Err(_full) => {
+                // A slow consumer. What it has not begun to read is dropped, so that it can
+                // still be told why it is closed; a frame that it has a part of is completed.
+                let before = egress.unsent_len();
+                if taken > 0 {
+                    let pushed = egress.push(bytes, taken, framing, usize::MAX);
+                    debug_assert_eq!(pushed, Ok(()), "there is no bound");
+                }
+                egress.drop_unbegun_frames();
+                let change = egress.unsent_len() as i64 - before as i64;
+                self.counters.unsent_bytes.add(change);
+                self.doom_slot(slot, EndReason::SlowConsumer);
+            }
+        }
+    }
+
+    /// The kernel takes bytes again.
+    pub(super) fn flush(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        let Some(extra) = connection.extra.as_mut() else { return };
+        while !extra.egress.is_empty() {
+            let unsent = extra.egress.unsent();
+            let all = unsent.len();
+            match self.host.send(&mut connection.socket, unsent) {
+                Sent::Took(count) => {
+                    extra.egress.sent_now(count);
+                    self.counters.wire_bytes_sent.add(count as u64);
+                    self.counters.unsent_bytes.sub(count as i64);
+                    if count < all {
+                        return;
+                    }
+                }
+                Sent::Broken => return self.doom_slot(slot, EndReason::ClientGone),
+            }
+        }
+        connection.trim();
+        match connection.role {
+            Role::Http(_) => {
+                // Requests that came meanwhile are unread: their event is long past.
+                let serial = connection.serial;
+                self.run_list.push(ConnectionKey { slot, serial });
+            }
+            Role::Lingering(_) => self.host.shut_write(&mut connection.socket),
+            Role::User(_) => {}
+        }
+    }
+
+    /// Sends the answers that were collected for the current connection, as one.
+    pub(super) fn send_answers(&mut self) {
+        let Some(slot) = self.current.take() else { return };
+        if self.answers.bytes.is_empty() {
+            return;
+        }
+        let mut answers = std::mem::take(&mut self.answers);
+        let framing = if answers.opaque { Framing::Opaque } else { Framing::Frames };
+        self.transmit(slot, &answers.bytes, framing);
+        answers.bytes.clear();
+        // One large document must not be paid for ever after.
+        answers.bytes.shrink_to(limits::RECEIVE_BUFFER_BYTES);
+        self.answers = Answers { bytes: answers.bytes, opaque: false };
+    }
+
+    /// Ends a user's connection with a Close frame: the partner hears of it now, the client
+    /// can still read why.
+    pub(super) fn close(&mut self, slot: Slot, code: CloseCode, reason: EndReason) {
+        self.end_session(slot, LeaveReason::Disconnected);
+        self.linger(slot, reason);
+        let mut bytes = Vec::new();
+        let code: u16 = code.into();
+        frame::push_server_frame(&mut bytes, frame::CLOSE, &code.to_be_bytes());
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if connection.has_unsent() {
+            // Beyond the bound, by one frame of four bytes.
+            let egress = &mut connection.extra().egress;
+            if egress.push(&bytes, 0, Framing::Frames, usize::MAX).is_ok() {
+                self.counters.unsent_bytes.add(bytes.len() as i64);
+            }
+        } else {
+            self.transmit(slot, &bytes, Framing::Frames);
+            self.shut_when_sent(slot);
+        }
+    }
+
+    /// From here on nothing more is said on the connection, and what comes is dropped. The
+    /// session, if there was one, has ended.
+    pub(super) fn linger(&mut self, slot: Slot, reason: EndReason) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        drop_incoming(connection, &self.counters.held_bytes);
+        connection.role = Role::Lingering(Lingering {
+            since_ms: self.clock.ms(),
+            bytes_left: limits::LINGER_BYTES,
+            reason,
+        });
+    }
+
+    /// Half-closes a connection that lingers, unless bytes still wait to be sent first.
+    pub(super) fn shut_when_sent(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if matches!(connection.role, Role::Lingering(_)) && !connection.has_unsent() {
+            self.host.shut_write(&mut connection.socket);
+        }
+    }
+
+    /// The connection is to be ended as soon as the one being served has been.
+    pub(super) fn doom(&mut self, key: ConnectionKey, reason: EndReason) {
+        self.doomed.push((key, reason));
+    }
+
+    pub(super) fn doom_slot(&mut self, slot: Slot, reason: EndReason) {
+        if let Some(key) = self.key_at(slot.index()) {
+            self.doom(key, reason);
+        }
+    }
+
+    pub(super) fn is_doomed(&self, slot: Slot) -> bool {
+        self.doomed.iter().any(|(key, _)| key.slot == slot)
+    }
+
+    /// Ends the connections that are doomed, and those that break because of it.
+    pub(super) fn bury(&mut self) {
+        while let Some((key, reason)) = self.doomed.pop() {
+            if !self.is_current(key) {
+                continue;
+            }
+            let role = &self.connections[key.slot.index()].role;
+            if reason == EndReason::SlowConsumer && matches!(role, Role::User(_)) {
+                self.close(key.slot, CloseCode::Again, reason);
+                continue;
+            }
+            self.end_session(key.slot, LeaveReason::Disconnected);
+            let mut connection = self.connections.remove(key.slot.index());
+            let reason = match connection.role {
+                Role::Lingering(lingering) => lingering.reason,
+                Role::Http(_) | Role::User(_) => reason,
+            };
+            drop_incoming(&mut connection, &self.counters.held_bytes);
+            self.counters.unsent_bytes.sub(connection.unsent_bytes() as i64);
+            self.counters.connections.decrement();
+            self.counters.closed.increment(reason);
+            let address = connection.address.and_then(|address| self.drop_address(address));
+            self.host.close(connection.socket, address);
+        }
+    }
+}
+
+/// Gives back what was kept of incomplete messages and heads.
+fn drop_incoming<S>(connection: &mut Connection<S>, held_bytes: &crate::telemetry::counter::Gauge) {
+    held_bytes.sub(connection.held_bytes() as i64);
+    if let Some(extra) = connection.extra.as_mut() {
+        extra.held = None;
+        extra.head = Vec::new();
+    }
+    connection.trim();
+}

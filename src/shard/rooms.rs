@@ -1,0 +1,290 @@
+//! Tickets, pairings, moves between shards, and rooms. Pure.
+//!
+//! A pairing goes from the matcher to the mover's shard, and with the mover to the home shard.
+//! At each stop the shard that owns a session looks whether its ticket is still what it waits
+//! with; if not, the pairing is off and the other session's ticket is handed in again with its
+//! first timestamp. Clients hear of nothing but a room that exists.
+
+use super::connection::{Connection, Role, Traveller};
+use super::core::Core;
+use super::host::Host;
+use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
+use crate::mail::{Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
+use crate::session::{Seat, Session, Wish};
+use crate::telemetry::labels::EndReason;
+use crate::wire::egress::Framing;
+use crate::wire::frame::push_server_text;
+use crate::wire::message::server::{LeaveReason, ServerMessage};
+
+impl<H: Host> Core<H> {
+    /// Writes the letter that a session owes the matcher, if any.
+    pub(super) fn write_to_matcher(&mut self, slot: Slot) {
+        let holder = self.address_of(slot);
+        let Some(session) = self.connections[slot.index()].session_mut() else { return };
+        session.forget_parted(self.now);
+        if let Some(letter) = session.next_letter(holder) {
+            self.host.to_matcher(letter);
+        }
+    }
+
+    /// The matcher answered a letter.
+    pub(super) fn matcher_replied(&mut self, Reply { holder, outcome }: Reply) {
+        let session = match self.connections.get_mut(holder.key.slot.index()) {
+            Some(connection) if connection.serial == holder.key.serial => connection.session_mut(),
+            Some(_) | None => None,
+        };
+        match (session, outcome) {
+            (Some(session), outcome) => {
+                session.replied(outcome);
+                self.write_to_matcher(holder.key.slot);
+            }
+            // The session ended while its letter was under way.
+            (None, Outcome::Kept(desk, number)) => {
+                self.host.to_matcher(ToMatcher::Leave { holder, desk, number });
+            }
+            (None, Outcome::Paired(_) | Outcome::Left) => {}
+        }
+    }
+
+    /// Whether a session of this shard still waits with this ticket.
+    fn is_live(&self, ticket: &Ticket) -> bool {
+        let key = ticket.holder.key;
+        ticket.holder.shard == self.id
+            && self.is_current(key)
+            && self.connections[key.slot.index()]
+                .session()
+                .is_some_and(|session| session.is_live(ticket.number))
+    }
+
+    /// Two sessions are to get a room. The mover is one of this shard's.
+    pub(super) fn pair(&mut self, pairing: Pairing) {
+        let Pairing { mover, home } = pairing;
+        if self.drain.is_some() || !self.is_live(&mover) {
+            self.counters.matches_failed.increment();
+            if home.holder.shard == self.id {
+                self.hand_in_again(&home);
+            } else {
+                self.host.to_shard(home.holder.shard, ToShard::MoverGone(home));
+            }
+            self.hand_in_again(&mover);
+        } else if home.holder.shard == self.id {
+            self.meet(mover.holder.key.slot, &mover, &home);
+        } else {
+            self.send_away(mover.holder.key.slot, pairing);
+        }
+    }
+
+    /// Nothing came of the pairing of this ticket.
+    pub(super) fn pairing_failed(&mut self, ticket: &Ticket) {
+        self.hand_in_again(ticket);
+    }
+
+    /// A ticket goes back to the matcher, if it is live: with its first timestamp, and so to
+    /// the front.
+    fn hand_in_again(&mut self, ticket: &Ticket) {
+        if self.drain.is_some() || !self.is_live(ticket) {
+            return;
+        }
+        let slot = ticket.holder.key.slot;
+        if let Some(session) = self.connections[slot.index()].session_mut() {
+            session.pairing_failed();
+        }
+        self.write_to_matcher(slot);
+    }
+
+    /// Sends a session to the shard of the one it is paired with.
+    fn send_away(&mut self, slot: Slot, pairing: Pairing) {
+        // What a client has not been able to be sent goes along; what it can take it gets here.
+        self.flush(slot);
+        let key = pairing.mover.holder.key;
+        let mut connection = Box::new(self.connections.remove(slot.index()));
+        self.host.unwatch(&mut connection.socket);
+        let before = self.run_list.len();
+        self.run_list.retain(|listed| *listed != key);
+        let traveller = Traveller {
+            address: connection.address.take().and_then(|address| self.drop_address(address)),
+            silent_ms: self.clock.ms().wrapping_sub(connection.heard_ms),
+            has_work: self.run_list.len() < before,
+            connection,
+        };
+        self.moves_under_way += 1;
+        self.counters.moves_under_way.increment();
+        self.counters.rehomed_out.increment();
+        self.count_travelling(&traveller.connection, -1);
+        let letter = ToShard::Arrive { from: self.id, traveller, pairing };
+        self.host.to_shard(pairing.home.holder.shard, letter);
+    }
+
+    /// Moves what a connection keeps from one shard's figures to another's. The numbers of
+    /// users are the old shard's until the new one acknowledges.
+    fn count_travelling(&self, connection: &Connection<H::Socket>, sign: i64) {
+        self.counters.unsent_bytes.add(sign * connection.unsent_bytes() as i64);
+        self.counters.held_bytes.add(sign * connection.held_bytes() as i64);
+    }
+
+    /// Counts a waiting session that comes or goes.
+    fn count_waiting_session(&self, queue: QueueKey, sign: i64) {
+        self.counters.sessions.add(sign);
+        self.count_waiting(queue, sign);
+    }
+
+    /// A session comes from another shard to meet one of this shard's.
+    pub(super) fn arrive(
+        &mut self,
+        from: ShardId,
+        traveller: Traveller<H::Socket>,
+        pairing: Pairing,
+    ) {
+        let key = match self.take_in(traveller) {
+            Ok(key) => key,
+            Err(traveller) => {
+                self.counters.matches_failed.increment();
+                self.hand_in_again(&pairing.home);
+                let mover = pairing.mover;
+                return self.host.to_shard(from, ToShard::SentBack { traveller, mover });
+            }
+        };
+        self.counters.rehomed_in.increment();
+        self.count_waiting_session(pairing.mover.queue, 1);
+        self.host.to_shard(from, ToShard::Arrived { queue: pairing.mover.queue });
+        let holder = SessionAddress { shard: self.id, key };
+        let mover = Ticket { holder, ..pairing.mover };
+        self.meet(key.slot, &mover, &pairing.home);
+    }
+
+    /// Puts a traveller into the slab. Gives it back if its socket cannot be watched here.
+    fn take_in(
+        &mut self,
+        traveller: Traveller<H::Socket>,
+    ) -> Result<ConnectionKey, Traveller<H::Socket>> {
+        let Traveller { mut connection, address, silent_ms, has_work } = traveller;
+        connection.heard_ms = self.clock.ms().wrapping_sub(silent_ms);
+        connection.rate = Default::default();
+        connection.address = address.map(|address| self.keep_address(address));
+        let key = self.insert(*connection);
+        let connection = &mut self.connections[key.slot.index()];
+        if !self.host.watch(&mut connection.socket, key) {
+            let mut connection = Box::new(self.connections.remove(key.slot.index()));
+            self.counters.connections.decrement();
+            let address = connection.address.take().and_then(|at| self.drop_address(at));
+            return Err(Traveller { connection, address, silent_ms, has_work });
+        }
+        if has_work {
+            self.run_list.push(key);
+        }
+        self.count_travelling(&self.connections[key.slot.index()], 1);
+        Ok(key)
+    }
+
+    /// A session that was sent away is somebody else's now.
+    pub(super) fn arrived(&mut self, queue: QueueKey) {
+        self.moves_under_way -= 1;
+        self.counters.moves_under_way.decrement();
+        self.counters.connections.decrement();
+        self.count_waiting_session(queue, -1);
+    }
+
+    /// A session that was sent away could not be taken in.
+    pub(super) fn sent_back(&mut self, traveller: Traveller<H::Socket>, mover: &Ticket) {
+        self.arrived(mover.queue);
+        match self.take_in(traveller) {
+            Ok(key) => {
+                self.count_waiting_session(mover.queue, 1);
+                let holder = SessionAddress { shard: self.id, key };
+                self.hand_in_again(&Ticket { holder, ..*mover });
+            }
+            Err(traveller) => {
+                // Nobody can watch it: it ends.
+                self.counters.closed.increment(EndReason::Internal);
+                self.host.close(traveller.connection.socket, traveller.address);
+            }
+        }
+    }
+
+    /// Makes a room of two sessions of this shard, if both still want one.
+    fn meet(&mut self, mover_slot: Slot, mover: &Ticket, home: &Ticket) {
+        if self.drain.is_some() || !self.is_live(home) || !self.is_live(mover) {
+            self.counters.matches_failed.increment();
+            self.hand_in_again(home);
+            self.hand_in_again(mover);
+            return;
+        }
+        let room = self.new_room_no();
+        let home_slot = home.holder.key.slot;
+        self.counters.matches.increment();
+        self.counters.rooms.increment();
+        // The one who has waited longer sends the offer.
+        let home_first = home.since <= mover.since;
+        let seats = [
+            (home_slot, Seat { room, peer: mover_slot, initiator: home_first }),
+            (mover_slot, Seat { room, peer: home_slot, initiator: !home_first }),
+        ];
+        let numbers = [mover.session, home.session];
+        for (slot, seat) in seats {
+            let connection = &mut self.connections[slot.index()];
+            if let Some(held) = connection.extra.as_mut().and_then(|extra| extra.held.as_mut()) {
+                held.mark_stale();
+            }
+            let wish = connection.session_mut().and_then(|session| session.enter(seat));
+            if let Some(Wish { queue, since, .. }) = wish {
+                self.count_waiting(queue, -1);
+                self.counters.match_wait.record(self.now.since(since));
+            }
+        }
+        let room_id = self.room_token(room);
+        for ((slot, seat), peer) in seats.into_iter().zip(numbers) {
+            let peer_id = self.setup.mint.session(peer);
+            let initiator = seat.initiator;
+            self.announce(slot, ServerMessage::MatchFound { room_id, peer_id, initiator });
+        }
+    }
+
+    /// Writes a `match_found`, and remembers where it ends if it cannot be sent at once.
+    fn announce(&mut self, slot: Slot, message: ServerMessage<'_>) {
+        let mut bytes = Vec::new();
+        push_server_text(&mut bytes, |out| message.write(out));
+        self.transmit(slot, &bytes, Framing::Frames);
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if let Some(extra) = connection.extra.as_mut() {
+            extra.egress.mark_announcement();
+        }
+    }
+
+    /// Ends the room a session is in, if any; its partner is told at once.
+    pub(super) fn vacate(&mut self, slot: Slot, reason: LeaveReason) {
+        let Some(session) = self.connections[slot.index()].session() else { return };
+        let (Some(seat), number) = (session.seat(), session.number()) else { return };
+        let peer = self.connections[seat.peer.index()].session().map(Session::number);
+        let until = self.now + self.setup.limits.rematch_delay;
+        let parted = |from| Some(Parted { from, until }).filter(|parted| parted.until > self.now);
+        let (mine, theirs) = (peer.and_then(parted), parted(number));
+        for (slot, parted) in [(slot, mine), (seat.peer, theirs)] {
+            if let Some(session) = self.connections[slot.index()].session_mut() {
+                session.leave(parted);
+            }
+        }
+        self.counters.rooms.decrement();
+        let room_id = self.room_token(seat.room);
+        self.say(seat.peer, ServerMessage::PeerLeft { room_id, reason });
+    }
+
+    /// Ends the session of a connection, if it has one; the caller ends the connection or gives
+    /// it another role.
+    pub(super) fn end_session(&mut self, slot: Slot, reason: LeaveReason) {
+        let Role::User(_) = self.connections[slot.index()].role else { return };
+        self.vacate(slot, reason);
+        let Some(session) = self.connections[slot.index()].session_mut() else { return };
+        if let Some(wish) = session.cancel() {
+            self.count_waiting(wish.queue, -1);
+        }
+        self.write_to_matcher(slot);
+        self.counters.sessions.decrement();
+    }
+
+    pub(super) fn count_waiting(&self, queue: QueueKey, sign: i64) {
+        self.counters.waiting.add(sign);
+        if let Some(at) = self.stats_queues.iter().position(|key| *key == queue) {
+            self.counters.waiting_by_queue[at].add(sign);
+        }
+    }
+}

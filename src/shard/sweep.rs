@@ -1,0 +1,250 @@
+//! What time does: silence, slow heads, endings that take too long, shutting down. Pure.
+//!
+//! There is no timer for a connection. The slab is swept in parts, each connection about once
+//! a period, and what is due is found from when it was last heard; so an idle connection costs
+//! a look, and pings are spread as the clients came.
+
+use super::connection::Role;
+use super::core::Core;
+use super::host::Host;
+use crate::config::Limits;
+use crate::ids::{ConnectionKey, Slot};
+use crate::limits::{SWEEP_PARTS, SWEEP_PERIOD_LEAST_MS, SWEEP_PERIOD_MS};
+use crate::moment::Moment;
+use crate::telemetry::labels::EndReason;
+use crate::wire::frame::{PING, push_server_frame};
+use crate::wire::message::server::ServerMessage;
+use std::time::Duration;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+/// Milliseconds that pass only while the shard runs: a process that was stopped for a minute
+/// does not find every client silent for a minute. Wraps after 49 days; only differences count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PatientClock {
+    nanos: u64,
+    last: Option<Moment>,
+}
+
+impl PatientClock {
+    /// More than this between two turns is not counted.
+    const PATIENCE: Duration = Duration::from_millis(2 * SWEEP_PERIOD_MS);
+
+    /// It is `now`.
+    pub(super) fn advance(&mut self, now: Moment) {
+        let passed = self.last.map_or(Duration::ZERO, |last| now.since(last)).min(Self::PATIENCE);
+        self.nanos += passed.as_nanos() as u64;
+        self.last = Some(now);
+    }
+
+    /// The time shown.
+    #[inline]
+    pub(super) fn ms(&self) -> u32 {
+        (self.nanos / 1_000_000) as u32
+    }
+}
+
+/// Where the sweep is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    part: usize,
+    /// Between the sweeps of two parts.
+    step: Duration,
+    next: Option<Moment>,
+    /// When each part was last swept.
+    swept_ms: [u32; SWEEP_PARTS],
+}
+
+impl Sweep {
+    /// A sweep that is fine enough for these limits.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let shortest = [
+            limits.close_timeout,
+            limits.handshake_timeout,
+            limits.ping_interval,
+            limits.silence_limit,
+            limits.drain_timeout,
+        ]
+        .into_iter()
+        .filter(|timeout| !timeout.is_zero())
+        .min()
+        .unwrap_or(Duration::MAX);
+        // A quarter of the shortest time limit is as late as anything may be noticed.
+        let period = (shortest / 4).clamp(
+            Duration::from_millis(SWEEP_PERIOD_LEAST_MS),
+            Duration::from_millis(SWEEP_PERIOD_MS),
+        );
+        Sweep { part: 0, step: period / SWEEP_PARTS as u32, next: None, swept_ms: [0; SWEEP_PARTS] }
+    }
+}
+
+/// A graceful shutdown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    since_ms: u32,
+    /// From here on nobody is left.
+    deadline_ms: u32,
+}
+
+impl Drain {
+    /// When a session without a room is closed: somewhere in the first half, by its key, so
+    /// that they do not all come back in the same instant.
+    fn leave_ms(&self, key: ConnectionKey) -> u32 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let spread = key.to_word().wrapping_mul(GOLDEN) >> 32;
+        let half = self.deadline_ms.wrapping_sub(self.since_ms) / 2;
+        self.since_ms.wrapping_add(((spread * u64::from(half)) >> 32) as u32)
+    }
+}
+
+/// Whether `at` has come.
+fn reached(now_ms: u32, at: u32) -> bool {
+    now_ms.wrapping_sub(at) as i32 >= 0
+}
+
+fn as_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX / 2)
+}
+
+impl<H: Host> Core<H> {
+    /// When [`Core::tick`] is next due; never, while there is nothing to watch.
+    pub fn next_tick(&self) -> Option<Moment> {
+        if self.connections.is_empty() { None } else { self.sweep.next.or(Some(self.now)) }
+    }
+
+    /// Sweeps the part of the connections that is due, if one is.
+    pub fn tick(&mut self) {
+        if self.connections.is_empty() {
+            self.sweep.next = None;
+            return;
+        }
+        match self.sweep.next {
+            Some(next) if next > self.now => return,
+            Some(_) => {}
+            None => {
+                // Connections have come where there were none: everything counts from here.
+                self.sweep.next = Some(self.now + self.sweep.step);
+                self.sweep.swept_ms = [self.clock.ms(); SWEEP_PARTS];
+                return;
+            }
+        }
+        self.sweep.next = Some(self.now + self.sweep.step);
+        let part = self.sweep.part;
+        self.sweep.part = (part + 1) % SWEEP_PARTS;
+        let swept_ms = std::mem::replace(&mut self.sweep.swept_ms[part], self.clock.ms());
+        let size = self.slots_used.div_ceil(SWEEP_PARTS);
+        let end = self.slots_used.min((part + 1) * size);
+        for slot in part * size..end {
+            if let Some(key) = self.key_at(slot) {
+                self.look_after(key, swept_ms);
+            }
+        }
+        self.bury();
+    }
+
+    /// Does what is due for one connection that was last looked after at `before_ms`.
+    fn look_after(&mut self, key: ConnectionKey, before_ms: u32) {
+        let now_ms = self.clock.ms();
+        let now = self.now;
+        let limits = &self.setup.limits;
+        let connection = &mut self.connections[key.slot.index()];
+        let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
+        match &mut connection.role {
+            Role::Http(http) => {
+                if now_ms.wrapping_sub(http.since_ms) >= as_ms(limits.handshake_timeout) {
+                    self.head_timeout(key);
+                }
+            }
+            Role::Lingering(lingering) => {
+                if now_ms.wrapping_sub(lingering.since_ms) >= as_ms(limits.close_timeout) {
+                    let reason = lingering.reason;
+                    self.doom(key, reason);
+                }
+            }
+            Role::User(session) => {
+                session.forget_parted(now);
+                if let Some(drain) = self.drain {
+                    let waits = session.seat().is_none();
+                    let leaves = if waits { drain.leave_ms(key) } else { drain.deadline_ms };
+                    if reached(now_ms, leaves) {
+                        return self.close(key.slot, CloseCode::Restart, EndReason::Restarting);
+                    }
+                }
+                if silent_ms >= as_ms(limits.silence_limit) {
+                    return self.close(key.slot, CloseCode::Away, EndReason::Silent);
+                }
+                let interval = as_ms(limits.ping_interval).max(1);
+                let silent_before = silent_ms.saturating_sub(now_ms.wrapping_sub(before_ms));
+                if silent_ms / interval > silent_before / interval {
+                    self.ping(key.slot);
+                }
+            }
+        }
+    }
+
+    fn ping(&mut self, slot: Slot) {
+        // One that has unsent bytes would not read a ping either.
+        if !self.connections[slot.index()].has_unsent() {
+            let mut bytes = Vec::new();
+            push_server_frame(&mut bytes, PING, b"");
+            self.write(slot, &bytes);
+        }
+    }
+
+    /// Begins to shut down: everybody is told.
+    pub(super) fn quiesce(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        let deadline = as_ms(self.setup.limits.drain_timeout);
+        let since_ms = self.clock.ms();
+        self.drain = Some(Drain { since_ms, deadline_ms: since_ms.wrapping_add(deadline) });
+        let message = ServerMessage::Draining { deadline_ms: u64::from(deadline) };
+        for slot in 0..self.slots_used {
+            let Some(key) = self.key_at(slot) else { continue };
+            if self.connections[slot].session().is_some() {
+                self.say(key.slot, message);
+            }
+        }
+        // Whoever is due at once need not wait for the sweep.
+        if deadline == 0 {
+            for slot in 0..self.slots_used {
+                if let Some(key) = self.key_at(slot) {
+                    self.look_after(key, since_ms);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Serial;
+
+    #[test]
+    fn a_stop_of_the_process_does_not_count_as_silence() {
+        let mut clock = PatientClock::default();
+        let second = Duration::from_secs(1);
+        clock.advance(Moment::ZERO + second);
+        clock.advance(Moment::ZERO + second * 2);
+        assert_eq!(clock.ms(), 1000);
+        clock.advance(Moment::ZERO + second * 3600);
+        assert_eq!(clock.ms(), 3000);
+        clock.advance(Moment::ZERO);
+        assert_eq!(clock.ms(), 3000, "a clock set back stands still");
+    }
+
+    #[test]
+    fn departures_are_spread_over_the_first_half() {
+        let since_ms = u32::MAX - 5_000;
+        let drain = Drain { since_ms, deadline_ms: since_ms.wrapping_add(30_000) };
+        let mut quarters = [0; 4];
+        for n in 0..4000 {
+            let key = ConnectionKey { slot: Slot(n % 64), serial: Serial(n) };
+            let after = drain.leave_ms(key).wrapping_sub(since_ms);
+            assert!(after < 15_000, "{after}");
+            quarters[after as usize / 3750] += 1;
+        }
+        assert!(quarters.iter().all(|count| (800..1200).contains(count)), "{quarters:?}");
+    }
+}
