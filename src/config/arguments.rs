@@ -24,6 +24,10 @@ pub struct Arguments {
     /// only. Port 0 takes any free port, which is printed.
     ///
     /// Default: 0.0.0.0:8080, and [::]:8080 where there is IPv6
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "`[::]` is an address, and help is plain text"
+    )]
     #[arg(long, env = "SWITCHBOARD_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
     pub listen: Vec<SocketAddr>,
@@ -160,7 +164,7 @@ pub struct Arguments {
     #[arg(value_delimiter = ',', help_heading = REPORTING)]
     pub stats_queue: Vec<String>,
 
-    /// How log lines on standard error look
+    /// How log lines on standard error look: text or json
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT")]
     #[arg(value_enum, default_value_t = LogFormat::Text, help_heading = REPORTING)]
     pub log_format: LogFormat,

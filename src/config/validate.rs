@@ -2,6 +2,7 @@
 
 use super::{Arguments, Config, ConfigError, Limits, Machine, Span, descriptors_of_server};
 use crate::limits;
+use crate::wire::message::is_queue_name;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -122,7 +123,7 @@ impl Arguments {
     fn stats_queues(&self) -> Result<Vec<String>, ConfigError> {
         let names = &self.stats_queue;
         within("the number of --stats-queue", names.len(), (0, limits::STATS_QUEUES_MOST))?;
-        if let Some(name) = names.iter().find(|name| !is_queue_name(name)) {
+        if let Some(name) = names.iter().find(|name| !is_queue_name(name.as_bytes())) {
             return Err(ConfigError::QueueName { name: name.clone() });
         }
         match first_repeated(names, |_| true) {
@@ -153,12 +154,6 @@ fn time_within(
         return Ok(given);
     }
     Err(ConfigError::TimeOutOfBounds { flag, given, least, most })
-}
-
-/// The rule for queue names (PROTOCOL.md, `find_match`).
-fn is_queue_name(name: &str) -> bool {
-    (1..=limits::QUEUE_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
 }
 
 /// The first value that stands a second time, among those that `counts` admits.

@@ -84,6 +84,22 @@ impl Gauge {
     }
 }
 
+/// A number that goes up and down and has a fraction, like a rate.
+#[derive(Debug, Default)]
+pub struct FloatGauge(AtomicU64);
+
+impl FloatGauge {
+    /// Owner only: makes it `value`.
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Its value; any thread.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A closed set of names that totals are told apart by.
 pub trait Label: Copy + 'static {
     /// All of them, in the order of [`Label::index`].

@@ -43,6 +43,30 @@ macro_rules! shard_counters {
                 }
             }
 
+            /// Gives every figure a value of its own, from `first` upwards.
+            #[cfg(test)]
+            pub(super) fn fill(&self, first: u32) {
+                let mut next = first..;
+                $(self.$gauge.set(next.next().map_or(0, i64::from));)+
+                $(self.$counter.add(next.next().map_or(0, u64::from));)+
+                $(
+                    for &label in <$label as super::Label>::ALL {
+                        next.next();
+                        for _ in first..next.start {
+                            self.$labelled.increment(label);
+                        }
+                    }
+                )+
+                $(
+                    for micros in first..next.next().unwrap_or(first) {
+                        self.$histogram.record(std::time::Duration::from_micros(micros.into()));
+                    }
+                )+
+                for gauge in &self.waiting_by_queue {
+                    gauge.set(next.next().map_or(0, i64::from));
+                }
+            }
+
             /// All values of this moment; any thread.
             pub fn read(&self) -> ShardFigures {
                 ShardFigures {
@@ -135,8 +159,8 @@ shard_counters! {
         accept_errors,
         /// Turns of the loop.
         turns,
-        /// CPU time this shard's thread has used, in nanoseconds. Its driver sets it about once
-        /// a second (see [`crate::sys::clock::thread_cpu`]).
+        /// CPU time this shard's thread has used, in nanoseconds. Its driver raises it about
+        /// ten times a second while it has connections (see [`crate::sys::clock::thread_cpu`]).
         cpu_nanos,
     }
     labelled {

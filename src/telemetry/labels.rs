@@ -118,16 +118,27 @@ label!(RejectReason {
     UnsupportedVersion = "unsupported_version",
 });
 
-label!(ErrorCode {
-    BadJson = "bad_json",
-    BadMessage = "bad_message",
-    UnknownType = "unknown_type",
-    BadQueue = "bad_queue",
-    NotInRoom = "not_in_room",
-    NotWaiting = "not_waiting",
-    RateLimited = "rate_limited",
-    Draining = "draining",
-});
+impl Label for ErrorCode {
+    const ALL: &'static [Self] = &[
+        ErrorCode::BadJson,
+        ErrorCode::BadMessage,
+        ErrorCode::UnknownType,
+        ErrorCode::BadQueue,
+        ErrorCode::NotInRoom,
+        ErrorCode::NotWaiting,
+        ErrorCode::RateLimited,
+        ErrorCode::Draining,
+    ];
+
+    #[inline]
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
 
 #[cfg(test)]
 mod tests {

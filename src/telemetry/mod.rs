@@ -10,8 +10,107 @@ pub mod counter;
 pub mod counters;
 pub mod histogram;
 pub mod labels;
+mod metrics;
+mod sample;
+mod stats;
 
 pub use counter::{Counter, Gauge, Label, Labelled};
 pub use counters::{MatcherCounters, ShardCounters};
 pub use histogram::Histogram;
 pub use labels::{EndReason, RejectReason};
+pub use metrics::{METRICS_CONTENT_TYPE, metrics_table, metrics_text};
+pub use sample::{Sample, Sampler};
+pub use stats::{health_json, stats_json};
+
+use crate::moment::Moment;
+use counters::ShardFigures;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What stays the same for the life of the process.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The program's version.
+    pub version: &'static str,
+    /// When it started, on the monotonic clock.
+    pub started: Moment,
+    /// When it started, since the Unix epoch.
+    pub started_unix: Duration,
+    /// Connections it takes.
+    pub max_connections: u32,
+    /// File descriptors it may have open.
+    pub descriptors_allowed: u64,
+    /// Queues whose waiting users may be named, in the order of
+    /// [`ShardCounters::waiting_by_queue`].
+    pub stats_queues: Vec<String>,
+}
+
+/// Everything that can be told about the running process; shared by all threads.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// One for each shard, in their order.
+    pub shards: Vec<Arc<ShardCounters>>,
+    /// The matcher's.
+    pub matcher: Arc<MatcherCounters>,
+    /// What stays the same.
+    pub about: About,
+    /// 1 from the signal to shut down on, else 0. The main thread writes it.
+    pub draining: Gauge,
+    /// What the main thread found out last. A [`Sampler`] writes it.
+    pub sample: Sample,
+}
+
+impl Telemetry {
+    /// All at zero.
+    pub fn new(about: About, shards: usize) -> Self {
+        let queues = about.stats_queues.len();
+        Telemetry {
+            shards: (0..shards).map(|_| Arc::new(ShardCounters::new(queues))).collect(),
+            matcher: Arc::default(),
+            about,
+            draining: Gauge::default(),
+            sample: Sample::new(shards),
+        }
+    }
+
+    /// The figures of every shard at this moment, and their sum.
+    fn figures(&self) -> (Vec<ShardFigures>, ShardFigures) {
+        let shards: Vec<ShardFigures> = self.shards.iter().map(|shard| shard.read()).collect();
+        let mut totals = ShardFigures::default();
+        for shard in &shards {
+            totals.merge(shard);
+        }
+        (shards, totals)
+    }
+
+    /// Seconds since the start.
+    fn uptime_s(&self, now: Moment) -> f64 {
+        rounded(now.since(self.about.started).as_secs_f64(), 3)
+    }
+}
+
+/// `value` to so many decimal places.
+fn rounded(value: f64, places: i32) -> f64 {
+    let scale = 10_f64.powi(places);
+    (value * scale).round() / scale
+}
+
+/// The figures that the tests of rendering render: two shards, no two figures of a shard alike.
+#[cfg(test)]
+fn example() -> Telemetry {
+    let about = About {
+        version: "1.2.3",
+        started: Moment::ZERO,
+        started_unix: Duration::from_secs(1_700_000_000),
+        max_connections: 900,
+        descriptors_allowed: 1024,
+        stats_queues: vec!["en".to_owned(), "de:x".to_owned()],
+    };
+    let telemetry = Telemetry::new(about, 2);
+    telemetry.shards[0].fill(100);
+    telemetry.shards[1].fill(1000);
+    telemetry.matcher.letters.add(77);
+    telemetry.matcher.queues.set(2);
+    telemetry.matcher.turn_time.record(Duration::from_micros(9));
+    telemetry
+}

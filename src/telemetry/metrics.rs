@@ -1,0 +1,430 @@
+//! `/metrics` in Prometheus' text format 0.0.4, and its documentation, from one table. Pure.
+//!
+//! Names follow Prometheus' rules: base units, `_total` for counters. A label is a shard's
+//! number, a reason from a closed set, or a queue that the operator named; never a user, a
+//! room or an address.
+
+use super::Telemetry;
+use super::counter::{Label, LabelledFigures};
+use super::counters::ShardFigures;
+use super::histogram::HistogramFigures;
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+/// The `Content-Type` of [`metrics_text`].
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// One metric family: its name, what it is, and where its values come from.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    source: Source,
+}
+
+/// Where the values of a family come from, and so which labels they have.
+enum Source {
+    Counter(fn(&View<'_>) -> f64),
+    Gauge(fn(&View<'_>) -> f64),
+    /// A gauge that is left out while it is not known.
+    MaybeGauge(fn(&View<'_>) -> Option<u64>),
+    CounterByShard(fn(&ShardFigures) -> f64),
+    GaugeByShard(fn(&ShardFigures) -> f64),
+    /// A counter with one label of this name.
+    CounterBy(&'static str, fn(&ShardFigures) -> Vec<(&'static str, u64)>),
+    WaitingByQueue,
+    Version,
+    Histogram(&'static [Duration], for<'a> fn(&'a View<'a>) -> &'a HistogramFigures),
+}
+
+/// Everything of one moment that a value may come from.
+struct View<'a> {
+    telemetry: &'a Telemetry,
+    shards: Vec<ShardFigures>,
+    totals: ShardFigures,
+    matcher_turn: HistogramFigures,
+}
+
+/// Bounds for waits that people notice: 1 ms to 10 minutes.
+const WAIT_BOUNDS: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(600),
+];
+
+/// Bounds for work within the process: 5 µs to 1 s.
+const WORK_BOUNDS: &[Duration] = &[
+    Duration::from_micros(5),
+    Duration::from_micros(10),
+    Duration::from_micros(25),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, help, source }
+}
+
+fn pairs<L: Label>(figures: &LabelledFigures<L>) -> Vec<(&'static str, u64)> {
+    figures.named().collect()
+}
+
+/// Every family, in the order in which it is shown.
+const FAMILIES: &[Family] = &[
+    family(
+        "websocket_active_connections",
+        "WebSocket sessions that are open.",
+        Source::Gauge(|view| view.totals.sessions as f64),
+    ),
+    family(
+        "matchmaking_duration_seconds",
+        "Time from find_match to match_found, for each of the two who were matched.",
+        Source::Histogram(WAIT_BOUNDS, |view| &view.totals.match_wait),
+    ),
+    family("switchboard_build_info", "Always 1; the version is its label.", Source::Version),
+    family(
+        "switchboard_draining",
+        "1 while the server shuts down, else 0.",
+        Source::Gauge(|view| view.telemetry.draining.get() as f64),
+    ),
+    family(
+        "switchboard_connections",
+        "Connections that are open, HTTP and WebSocket.",
+        Source::GaugeByShard(|shard| shard.connections as f64),
+    ),
+    family(
+        "switchboard_max_connections",
+        "Connections the server takes.",
+        Source::Gauge(|view| f64::from(view.telemetry.about.max_connections)),
+    ),
+    family(
+        "switchboard_connections_accepted_total",
+        "Connections accepted.",
+        Source::CounterByShard(|shard| shard.accepted as f64),
+    ),
+    family(
+        "switchboard_connections_closed_total",
+        "Connections that ended, by reason.",
+        Source::CounterBy("reason", |totals| pairs(&totals.closed)),
+    ),
+    family(
+        "switchboard_accept_errors_total",
+        "Failed calls of accept.",
+        Source::Counter(|view| view.totals.accept_errors as f64),
+    ),
+    family(
+        "switchboard_accept_paused_shards",
+        "Shards on which accepting pauses because file descriptors have run out.",
+        Source::Gauge(|view| view.totals.accept_paused as f64),
+    ),
+    family(
+        "switchboard_sessions_opened_total",
+        "Sessions opened: upgrades that were granted.",
+        Source::Counter(|view| view.totals.sessions_opened as f64),
+    ),
+    family(
+        "switchboard_http_requests_total",
+        "HTTP requests answered, upgrades and refusals included.",
+        Source::Counter(|view| view.totals.http_requests as f64),
+    ),
+    family(
+        "switchboard_http_rejected_total",
+        "HTTP requests refused, by reason.",
+        Source::CounterBy("reason", |totals| pairs(&totals.rejected)),
+    ),
+    family(
+        "switchboard_waiting_users",
+        "Users who wait for a partner.",
+        Source::Gauge(|view| view.totals.waiting as f64),
+    ),
+    family(
+        "switchboard_queue_waiting_users",
+        "Users who wait for a partner in the queues that --stats-queue names.",
+        Source::WaitingByQueue,
+    ),
+    family(
+        "switchboard_queues",
+        "Queues in which anybody waits.",
+        Source::Gauge(|view| view.telemetry.matcher.queues.get() as f64),
+    ),
+    family(
+        "switchboard_active_rooms",
+        "Rooms of two.",
+        Source::Gauge(|view| view.totals.rooms as f64),
+    ),
+    family(
+        "switchboard_matches_total",
+        "Rooms made.",
+        Source::Counter(|view| view.totals.matches as f64),
+    ),
+    family(
+        "switchboard_matches_failed_total",
+        "Pairings that came to nothing because one of the two was gone.",
+        Source::Counter(|view| view.totals.matches_failed as f64),
+    ),
+    family(
+        "switchboard_matcher_letters_total",
+        "Letters that the matcher received.",
+        Source::Counter(|view| view.telemetry.matcher.letters.get() as f64),
+    ),
+    family(
+        "switchboard_rehomed_out_total",
+        "Sessions that a shard sent to another.",
+        Source::CounterByShard(|shard| shard.rehomed_out as f64),
+    ),
+    family(
+        "switchboard_rehomed_in_total",
+        "Sessions that a shard took over from another.",
+        Source::CounterByShard(|shard| shard.rehomed_in as f64),
+    ),
+    family(
+        "switchboard_moves_under_way",
+        "Sessions sent to another shard that has not acknowledged them yet.",
+        Source::Gauge(|view| view.totals.moves_under_way as f64),
+    ),
+    family(
+        "switchboard_messages_received_total",
+        "Messages received from clients.",
+        Source::Counter(|view| view.totals.messages_received as f64),
+    ),
+    family(
+        "switchboard_messages_relayed_total",
+        "Messages passed on to the other member of a room.",
+        Source::CounterByShard(|shard| shard.messages_relayed as f64),
+    ),
+    family(
+        "switchboard_messages_dropped_total",
+        "Messages dropped because they were over the message rate.",
+        Source::Counter(|view| view.totals.messages_dropped as f64),
+    ),
+    family(
+        "switchboard_message_errors_total",
+        "Messages answered with an error, by its code.",
+        Source::CounterBy("code", |totals| pairs(&totals.errors)),
+    ),
+    family(
+        "switchboard_relayed_bytes_total",
+        "Payload bytes of the messages passed on.",
+        Source::Counter(|view| view.totals.bytes_relayed as f64),
+    ),
+    family(
+        "switchboard_wire_received_bytes_total",
+        "Bytes received from sockets.",
+        Source::Counter(|view| view.totals.wire_bytes_received as f64),
+    ),
+    family(
+        "switchboard_wire_sent_bytes_total",
+        "Bytes that sockets took.",
+        Source::Counter(|view| view.totals.wire_bytes_sent as f64),
+    ),
+    family(
+        "switchboard_unsent_bytes",
+        "Bytes for clients that sockets have not taken yet.",
+        Source::Gauge(|view| view.totals.unsent_bytes as f64),
+    ),
+    family(
+        "switchboard_held_bytes",
+        "Bytes of messages and request heads that have only partly arrived.",
+        Source::Gauge(|view| view.totals.held_bytes as f64),
+    ),
+    family(
+        "switchboard_relay_duration_seconds",
+        "Time from the poll that reported a message to the end of the send that passed it on.",
+        Source::Histogram(WORK_BOUNDS, |view| &view.totals.relay_time),
+    ),
+    family(
+        "switchboard_turn_duration_seconds",
+        "Time that a shard's loop takes between two polls.",
+        Source::Histogram(WORK_BOUNDS, |view| &view.totals.turn_time),
+    ),
+    family(
+        "switchboard_matcher_turn_duration_seconds",
+        "Time that the matcher's loop takes between two polls.",
+        Source::Histogram(WORK_BOUNDS, |view| &view.matcher_turn),
+    ),
+    family(
+        "switchboard_turns_total",
+        "Turns of a shard's loop.",
+        Source::CounterByShard(|shard| shard.turns as f64),
+    ),
+    family(
+        "switchboard_shard_cpu_seconds_total",
+        "CPU time that a shard's thread has used.",
+        Source::CounterByShard(|shard| shard.cpu_nanos as f64 / 1e9),
+    ),
+    family(
+        "process_cpu_seconds_total",
+        "CPU time, user and system, that the process has used.",
+        Source::Counter(|view| {
+            let process = view.telemetry.sample.process();
+            (process.cpu_user + process.cpu_system).as_secs_f64()
+        }),
+    ),
+    family(
+        "process_resident_memory_bytes",
+        "Resident memory of the process.",
+        Source::MaybeGauge(|view| view.telemetry.sample.process().resident_bytes),
+    ),
+    family(
+        "process_virtual_memory_bytes",
+        "Virtual memory of the process.",
+        Source::MaybeGauge(|view| view.telemetry.sample.process().virtual_bytes),
+    ),
+    family(
+        "process_open_fds",
+        "File descriptors that the process has open.",
+        Source::MaybeGauge(|view| view.telemetry.sample.process().descriptors),
+    ),
+    family(
+        "process_max_fds",
+        "File descriptors that the process may have open.",
+        Source::Gauge(|view| view.telemetry.about.descriptors_allowed as f64),
+    ),
+    family(
+        "process_threads",
+        "Threads of the process.",
+        Source::MaybeGauge(|view| view.telemetry.sample.process().threads),
+    ),
+    family(
+        "process_start_time_seconds",
+        "When the process started, in seconds since the Unix epoch.",
+        Source::Gauge(|view| view.telemetry.about.started_unix.as_secs_f64()),
+    ),
+];
+
+impl Source {
+    fn kind(&self) -> &'static str {
+        match self {
+            Source::Counter(_) | Source::CounterByShard(_) | Source::CounterBy(..) => "counter",
+            Source::Gauge(_)
+            | Source::MaybeGauge(_)
+            | Source::GaugeByShard(_)
+            | Source::WaitingByQueue
+            | Source::Version => "gauge",
+            Source::Histogram(..) => "histogram",
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Source::Counter(_) | Source::Gauge(_) | Source::MaybeGauge(_) => "",
+            Source::CounterByShard(_) | Source::GaugeByShard(_) => "shard",
+            Source::CounterBy(label, _) => label,
+            Source::WaitingByQueue => "queue",
+            Source::Version => "version",
+            Source::Histogram(..) => "le",
+        }
+    }
+}
+
+/// The body of `GET /metrics`.
+pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
+    let (shards, totals) = telemetry.figures();
+    let matcher_turn = telemetry.matcher.turn_time.read();
+    let view = View { telemetry, shards, totals, matcher_turn };
+    let mut text = String::with_capacity(16 * 1024);
+    for family in FAMILIES {
+        write_family(&mut text, family, &view).expect("because writing to a string cannot fail");
+    }
+    text.into_bytes()
+}
+
+/// The families as a Markdown table: name, type, label, meaning. Ends with a newline.
+pub fn metrics_table() -> String {
+    let mut table = String::from("| name | type | label | meaning |\n| --- | --- | --- | --- |\n");
+    for Family { name, help, source } in FAMILIES {
+        let label = match source.label() {
+            "" => "–".to_owned(),
+            label => format!("`{label}`"),
+        };
+        writeln!(table, "| `{name}` | {} | {label} | {help} |", source.kind())
+            .expect("because writing to a string cannot fail");
+    }
+    table
+}
+
+fn write_family(text: &mut String, family: &Family, view: &View<'_>) -> fmt::Result {
+    let Family { name, help, source } = family;
+    writeln!(text, "# HELP {name} {help}")?;
+    writeln!(text, "# TYPE {name} {}", source.kind())?;
+    let label = source.label();
+    match source {
+        Source::Counter(value) | Source::Gauge(value) => writeln!(text, "{name} {}", value(view)),
+        Source::MaybeGauge(value) => match value(view) {
+            Some(value) => writeln!(text, "{name} {value}"),
+            None => Ok(()),
+        },
+        Source::CounterByShard(value) | Source::GaugeByShard(value) => view
+            .shards
+            .iter()
+            .enumerate()
+            .try_for_each(|(nth, shard)| write_labelled(text, name, label, nth, value(shard))),
+        Source::CounterBy(_, values) => values(&view.totals)
+            .into_iter()
+            .try_for_each(|(reason, count)| write_labelled(text, name, label, reason, count)),
+        Source::WaitingByQueue => view
+            .telemetry
+            .about
+            .stats_queues
+            .iter()
+            .zip(&view.totals.waiting_by_queue)
+            .try_for_each(|(queue, waiting)| write_labelled(text, name, label, queue, waiting)),
+        Source::Version => write_labelled(text, name, label, view.telemetry.about.version, 1),
+        Source::Histogram(bounds, figures) => write_histogram(text, name, bounds, figures(view)),
+    }
+}
+
+/// Label values need no escaping: they are numbers, fixed names, a version, and queue names,
+/// whose rule admits neither quotes nor backslashes.
+fn write_labelled(
+    text: &mut String,
+    name: &str,
+    label: &str,
+    label_value: impl Display,
+    value: impl Display,
+) -> fmt::Result {
+    writeln!(text, "{name}{{{label}=\"{label_value}\"}} {value}")
+}
+
+fn write_histogram(
+    text: &mut String,
+    name: &str,
+    bounds: &[Duration],
+    figures: &HistogramFigures,
+) -> fmt::Result {
+    for (bound, count) in bounds.iter().zip(figures.cumulative(bounds)) {
+        writeln!(text, "{name}_bucket{{le=\"{}\"}} {count}", bound.as_secs_f64())?;
+    }
+    let count = figures.count();
+    writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}")?;
+    writeln!(text, "{name}_sum {}", figures.sum().as_secs_f64())?;
+    writeln!(text, "{name}_count {count}")
+}
+
+#[cfg(test)]
+mod tests;

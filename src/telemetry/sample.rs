@@ -1,0 +1,228 @@
+//! What has to be looked at twice, or asked of the kernel: the main thread does so once a
+//! second and leaves the outcome where any thread can read it.
+
+use super::counter::{FloatGauge, Gauge};
+use super::counters::ShardFigures;
+use super::{Telemetry, rounded};
+use crate::moment::Moment;
+use crate::sys::process::{Figures, Probe};
+use std::time::Duration;
+
+/// Below this two samples are too close for a rate.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Declares [`Rates`] and how they come from two totals.
+macro_rules! rates {
+    ($($rate:ident,)+) => {
+        /// Totals per second, over the time between the last two samples (about a second). Each
+        /// belongs to the counter of the same name in [`super::ShardCounters`], summed over the
+        /// shards.
+        #[derive(Debug, Default)]
+        pub struct Rates {
+            $(
+                #[doc = concat!("`", stringify!($rate), "` per second.")]
+                pub $rate: FloatGauge,
+            )+
+        }
+
+        impl Rates {
+            fn set(&self, before: &ShardFigures, after: &ShardFigures, seconds: f64) {
+                $(
+                    let more = after.$rate.saturating_sub(before.$rate);
+                    self.$rate.set(rounded(more as f64 / seconds, 1));
+                )+
+            }
+
+            /// Each rate with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+                [$((stringify!($rate), self.$rate.get()),)+].into_iter()
+            }
+        }
+    };
+}
+
+rates! {
+    accepted,
+    sessions_opened,
+    messages_received,
+    messages_relayed,
+    bytes_relayed,
+    wire_bytes_received,
+    wire_bytes_sent,
+    matches,
+    http_requests,
+}
+
+/// What the last look found. Written by a [`Sampler`] alone.
+#[derive(Debug)]
+pub struct Sample {
+    /// When that was, in nanoseconds since the clock's origin; -1 before the first.
+    taken_nanos: Gauge,
+    /// Totals per second.
+    pub per_second: Rates,
+    /// CPU time of the process per second, in per cent of one CPU.
+    pub cpu_percent: FloatGauge,
+    /// The same for each shard's thread.
+    pub shard_cpu_percent: Vec<FloatGauge>,
+    cpu_user_nanos: Gauge,
+    cpu_system_nanos: Gauge,
+    resident_bytes: Gauge,
+    virtual_bytes: Gauge,
+    threads: Gauge,
+    descriptors: Gauge,
+}
+
+impl Sample {
+    pub(super) fn new(shards: usize) -> Self {
+        let unknown = || Gauge::at(-1);
+        Sample {
+            taken_nanos: unknown(),
+            per_second: Rates::default(),
+            cpu_percent: FloatGauge::default(),
+            shard_cpu_percent: (0..shards).map(|_| FloatGauge::default()).collect(),
+            cpu_user_nanos: Gauge::default(),
+            cpu_system_nanos: Gauge::default(),
+            resident_bytes: unknown(),
+            virtual_bytes: unknown(),
+            threads: unknown(),
+            descriptors: unknown(),
+        }
+    }
+
+    /// How long ago the sample was taken; `None` before the first.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        Some(now.since(Moment::from_nanos(known(&self.taken_nanos)?)))
+    }
+
+    /// What the kernel said of the process.
+    pub fn process(&self) -> Figures {
+        let time = |gauge: &Gauge| Duration::from_nanos(known(gauge).unwrap_or(0));
+        Figures {
+            cpu_user: time(&self.cpu_user_nanos),
+            cpu_system: time(&self.cpu_system_nanos),
+            resident_bytes: known(&self.resident_bytes),
+            virtual_bytes: known(&self.virtual_bytes),
+            threads: known(&self.threads),
+            descriptors: known(&self.descriptors),
+        }
+    }
+
+    fn set_process(&self, figures: &Figures) {
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let some = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok()).unwrap_or(-1);
+        self.cpu_user_nanos.set(nanos(figures.cpu_user));
+        self.cpu_system_nanos.set(nanos(figures.cpu_system));
+        self.resident_bytes.set(some(figures.resident_bytes));
+        self.virtual_bytes.set(some(figures.virtual_bytes));
+        self.threads.set(some(figures.threads));
+        self.descriptors.set(some(figures.descriptors));
+    }
+}
+
+/// A gauge's value, if it has one: they stand at -1 before.
+fn known(gauge: &Gauge) -> Option<u64> {
+    u64::try_from(gauge.get()).ok()
+}
+
+/// Takes samples. Belongs to one thread: the main one.
+#[derive(Debug)]
+pub struct Sampler {
+    probe: Probe,
+    last: Option<Look>,
+}
+
+/// What rates are differences of.
+#[derive(Debug)]
+struct Look {
+    at: Moment,
+    totals: ShardFigures,
+    process_cpu: Duration,
+    shard_cpu_nanos: Vec<u64>,
+}
+
+impl Sampler {
+    /// Opens what it reads the process' figures from.
+    pub fn new() -> Self {
+        Sampler { probe: Probe::open(), last: None }
+    }
+
+    /// Takes a sample of `telemetry` and stores it there. Call it about once a second; the
+    /// first call knows no rates yet.
+    pub fn take(&mut self, telemetry: &Telemetry, now: Moment) {
+        let process = self.probe.read();
+        let (shards, totals) = telemetry.figures();
+        let look = Look {
+            at: now,
+            totals,
+            process_cpu: process.cpu_user + process.cpu_system,
+            shard_cpu_nanos: shards.iter().map(|shard| shard.cpu_nanos).collect(),
+        };
+        let sample = &telemetry.sample;
+        sample.set_process(&process);
+        sample.taken_nanos.set(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
+        if let Some(last) = &self.last {
+            let passed = now.since(last.at);
+            if passed < SHORTEST_INTERVAL {
+                return;
+            }
+            store_rates(sample, last, &look, passed.as_secs_f64());
+        }
+        self.last = Some(look);
+    }
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Sampler::new()
+    }
+}
+
+fn store_rates(sample: &Sample, last: &Look, look: &Look, seconds: f64) {
+    let percent = |cpu: f64| rounded(100.0 * cpu / seconds, 1);
+    sample.per_second.set(&last.totals, &look.totals, seconds);
+    sample
+        .cpu_percent
+        .set(percent(look.process_cpu.saturating_sub(last.process_cpu).as_secs_f64()));
+    let before_and_after = last.shard_cpu_nanos.iter().zip(&look.shard_cpu_nanos);
+    for (gauge, (before, after)) in sample.shard_cpu_percent.iter().zip(before_and_after) {
+        gauge.set(percent(after.saturating_sub(*before) as f64 / 1e9));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_differences_over_the_time_between_two_samples() {
+        let telemetry = super::super::example();
+        let start = Moment::from_nanos(1);
+        let mut sampler = Sampler::new();
+        assert_eq!(telemetry.sample.age(start), None);
+        sampler.take(&telemetry, start);
+        assert_eq!(telemetry.sample.per_second.accepted.get(), 0.0, "one look shows no rate");
+        telemetry.shards[0].accepted.add(30);
+        telemetry.shards[1].accepted.add(20);
+        telemetry.shards[1].cpu_nanos.add(1_000_000_000);
+        sampler.take(&telemetry, start + Duration::from_secs(2));
+        assert_eq!(telemetry.sample.per_second.accepted.get(), 25.0);
+        assert_eq!(telemetry.sample.per_second.matches.get(), 0.0);
+        assert_eq!(telemetry.sample.shard_cpu_percent[0].get(), 0.0);
+        assert_eq!(telemetry.sample.shard_cpu_percent[1].get(), 50.0);
+        let later = start + Duration::from_secs(5);
+        assert_eq!(telemetry.sample.age(later), Some(Duration::from_secs(3)));
+        assert!(telemetry.sample.process().resident_bytes.unwrap() > 0);
+    }
+
+    #[test]
+    fn two_samples_in_one_instant_leave_the_rates_alone() {
+        let telemetry = super::super::example();
+        let mut sampler = Sampler::new();
+        sampler.take(&telemetry, Moment::ZERO);
+        telemetry.shards[0].matches.add(4);
+        let second = Moment::ZERO + Duration::from_secs(1);
+        sampler.take(&telemetry, second);
+        sampler.take(&telemetry, second);
+        assert_eq!(telemetry.sample.per_second.matches.get(), 4.0);
+    }
+}

@@ -1,0 +1,412 @@
+//! `/stats` and `/health` as JSON. Pure: everything shown was counted or sampled elsewhere.
+
+use super::counter::LabelledFigures;
+use super::counters::ShardFigures;
+use super::histogram::HistogramFigures;
+use super::{EndReason, RejectReason, Telemetry, rounded};
+use crate::moment::Moment;
+use crate::wire::message::ErrorCode;
+use serde::{Serialize, Serializer};
+use std::time::Duration;
+
+/// The body of `GET /health`. `draining` says whether the server shuts down.
+pub fn health_json(telemetry: &Telemetry, draining: bool, now: Moment) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+        version: &'static str,
+        uptime_s: f64,
+        connections: i64,
+        connections_limit: u32,
+    }
+    json(&Health {
+        status: status(draining),
+        version: telemetry.about.version,
+        uptime_s: telemetry.uptime_s(now),
+        connections: telemetry.shards.iter().map(|shard| shard.connections.get()).sum(),
+        connections_limit: telemetry.about.max_connections,
+    })
+}
+
+/// The body of `GET /stats`: everything, for people and scripts. Times are in the unit that the
+/// name ends in; totals and percentiles run since the start; what stands under `per_second` and
+/// `process` was sampled `sample_age_ms` ago.
+pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
+    let (shards, totals) = telemetry.figures();
+    let about = &telemetry.about;
+    let queue_names = &about.stats_queues;
+    let mut stats = Stats {
+        status: status(telemetry.draining.get() != 0),
+        version: about.version,
+        uptime_s: telemetry.uptime_s(now),
+        connections: Connections::of(&totals, about.max_connections),
+        sessions: Sessions { active: totals.sessions, opened: totals.sessions_opened },
+        matchmaking: Matchmaking::of(&totals, telemetry),
+        rooms: Rooms { active: totals.rooms },
+        messages: Messages::of(&totals),
+        bytes: Bytes::of(&totals),
+        http: Http { requests: totals.http_requests, rejected: &totals.rejected },
+        rehomes: Rehomes {
+            out: totals.rehomed_out,
+            r#in: totals.rehomed_in,
+            under_way: totals.moves_under_way,
+        },
+        per_second: Map(telemetry.sample.per_second.named().collect()),
+        latency_ms: Latency {
+            match_wait: Percentiles::of(&totals.match_wait),
+            relay: Percentiles::of(&totals.relay_time),
+            turn: Percentiles::of(&totals.turn_time),
+            matcher_turn: Percentiles::of(&telemetry.matcher.turn_time.read()),
+        },
+        process: Process::of(telemetry, now),
+        shards: Vec::with_capacity(shards.len()),
+    };
+    for (nth, figures) in shards.iter().enumerate() {
+        stats.shards.push(Shard {
+            shard: nth,
+            cpu: u64::try_from(telemetry.shards[nth].pinned_cpu.get()).ok(),
+            cpu_percent: telemetry.sample.shard_cpu_percent[nth].get(),
+            figures,
+            waiting_by_queue: by_queue(queue_names, &figures.waiting_by_queue),
+            match_wait_ms: Percentiles::of(&figures.match_wait),
+            relay_ms: Percentiles::of(&figures.relay_time),
+            turn_ms: Percentiles::of(&figures.turn_time),
+        });
+    }
+    json(&stats)
+}
+
+fn status(draining: bool) -> &'static str {
+    if draining { "draining" } else { "ok" }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut body = serde_json::to_vec_pretty(value)
+        .expect("because these are numbers and names, and every key is a string");
+    body.push(b'\n');
+    body
+}
+
+#[derive(Serialize)]
+struct Stats<'a> {
+    status: &'static str,
+    version: &'static str,
+    uptime_s: f64,
+    connections: Connections<'a>,
+    sessions: Sessions,
+    matchmaking: Matchmaking<'a>,
+    rooms: Rooms,
+    messages: Messages<'a>,
+    bytes: Bytes,
+    http: Http<'a>,
+    rehomes: Rehomes,
+    per_second: Map<&'static str, f64>,
+    latency_ms: Latency,
+    process: Process,
+    shards: Vec<Shard<'a>>,
+}
+
+#[derive(Serialize)]
+struct Connections<'a> {
+    active: i64,
+    limit: u32,
+    accepted: u64,
+    closed: &'a LabelledFigures<EndReason>,
+    accept_errors: u64,
+    /// Shards on which accepting pauses because descriptors have run out.
+    accept_paused: i64,
+}
+
+impl<'a> Connections<'a> {
+    fn of(totals: &'a ShardFigures, limit: u32) -> Self {
+        Connections {
+            active: totals.connections,
+            limit,
+            accepted: totals.accepted,
+            closed: &totals.closed,
+            accept_errors: totals.accept_errors,
+            accept_paused: totals.accept_paused,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Sessions {
+    active: i64,
+    opened: u64,
+}
+
+#[derive(Serialize)]
+struct Matchmaking<'a> {
+    waiting: i64,
+    /// Only queues that `--stats-queue` names.
+    waiting_by_queue: Map<&'a str, i64>,
+    queues: i64,
+    /// Tickets the matcher holds: `waiting`, but for letters under way.
+    tickets: i64,
+    letters: u64,
+    matches: u64,
+    matches_failed: u64,
+}
+
+impl<'a> Matchmaking<'a> {
+    fn of(totals: &ShardFigures, telemetry: &'a Telemetry) -> Self {
+        Matchmaking {
+            waiting: totals.waiting,
+            waiting_by_queue: by_queue(&telemetry.about.stats_queues, &totals.waiting_by_queue),
+            queues: telemetry.matcher.queues.get(),
+            tickets: telemetry.matcher.tickets_waiting.get(),
+            letters: telemetry.matcher.letters.get(),
+            matches: totals.matches,
+            matches_failed: totals.matches_failed,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Rooms {
+    active: i64,
+}
+
+#[derive(Serialize)]
+struct Messages<'a> {
+    received: u64,
+    relayed: u64,
+    dropped: u64,
+    errors: &'a LabelledFigures<ErrorCode>,
+}
+
+impl<'a> Messages<'a> {
+    fn of(totals: &'a ShardFigures) -> Self {
+        Messages {
+            received: totals.messages_received,
+            relayed: totals.messages_relayed,
+            dropped: totals.messages_dropped,
+            errors: &totals.errors,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    relayed: u64,
+    wire_received: u64,
+    wire_sent: u64,
+    unsent: i64,
+    held: i64,
+}
+
+impl Bytes {
+    fn of(totals: &ShardFigures) -> Self {
+        Bytes {
+            relayed: totals.bytes_relayed,
+            wire_received: totals.wire_bytes_received,
+            wire_sent: totals.wire_bytes_sent,
+            unsent: totals.unsent_bytes,
+            held: totals.held_bytes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Http<'a> {
+    requests: u64,
+    rejected: &'a LabelledFigures<RejectReason>,
+}
+
+#[derive(Serialize)]
+struct Rehomes {
+    out: u64,
+    r#in: u64,
+    under_way: i64,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    match_wait: Percentiles,
+    relay: Percentiles,
+    turn: Percentiles,
+    matcher_turn: Percentiles,
+}
+
+#[derive(Serialize)]
+struct Percentiles {
+    count: u64,
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+impl Percentiles {
+    fn of(figures: &HistogramFigures) -> Self {
+        let ms = |time: Duration| rounded(time.as_secs_f64() * 1000.0, 4);
+        let count = figures.count();
+        Percentiles {
+            count,
+            mean: ms(figures.sum().div_f64(count.max(1) as f64)),
+            p50: ms(figures.percentile(500)),
+            p90: ms(figures.percentile(900)),
+            p99: ms(figures.percentile(990)),
+            p999: ms(figures.percentile(999)),
+            max: ms(figures.max()),
+        }
+    }
+}
+
+/// Unknown figures are `null`.
+#[derive(Serialize)]
+struct Process {
+    sample_age_ms: Option<u64>,
+    cpu_percent: f64,
+    cpu_user_s: f64,
+    cpu_system_s: f64,
+    resident_bytes: Option<u64>,
+    virtual_bytes: Option<u64>,
+    descriptors_used: Option<u64>,
+    descriptors_allowed: u64,
+    threads: Option<u64>,
+}
+
+impl Process {
+    fn of(telemetry: &Telemetry, now: Moment) -> Self {
+        let sample = &telemetry.sample;
+        let figures = sample.process();
+        let age = sample.age(now);
+        Process {
+            sample_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            cpu_percent: sample.cpu_percent.get(),
+            cpu_user_s: rounded(figures.cpu_user.as_secs_f64(), 3),
+            cpu_system_s: rounded(figures.cpu_system.as_secs_f64(), 3),
+            resident_bytes: figures.resident_bytes,
+            virtual_bytes: figures.virtual_bytes,
+            descriptors_used: figures.descriptors,
+            descriptors_allowed: telemetry.about.descriptors_allowed,
+            threads: figures.threads,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shard<'a> {
+    shard: usize,
+    /// The CPU it is pinned to; `null` if it is not.
+    cpu: Option<u64>,
+    cpu_percent: f64,
+    #[serde(flatten)]
+    figures: &'a ShardFigures,
+    waiting_by_queue: Map<&'a str, i64>,
+    match_wait_ms: Percentiles,
+    relay_ms: Percentiles,
+    turn_ms: Percentiles,
+}
+
+/// Pairs as a JSON object, in their order.
+struct Map<K, V>(Vec<(K, V)>);
+
+impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+fn by_queue<'a>(names: &'a [String], waiting: &[i64]) -> Map<&'a str, i64> {
+    Map(names.iter().map(String::as_str).zip(waiting.iter().copied()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn parsed(body: &[u8]) -> Value {
+        serde_json::from_slice(body).unwrap()
+    }
+
+    fn number(value: &Value, path: &str) -> i64 {
+        let found = value.pointer(path).unwrap_or_else(|| panic!("{path} is missing"));
+        found.as_i64().unwrap_or_else(|| panic!("{path} is no integer: {found}"))
+    }
+
+    /// Where each total stands, and the figure of the shards that it is the sum of.
+    const SUMS: &[(&str, &str)] = &[
+        ("/connections/active", "/connections"),
+        ("/connections/accepted", "/accepted"),
+        ("/connections/closed/silent", "/closed/silent"),
+        ("/connections/accept_errors", "/accept_errors"),
+        ("/connections/accept_paused", "/accept_paused"),
+        ("/sessions/active", "/sessions"),
+        ("/sessions/opened", "/sessions_opened"),
+        ("/matchmaking/waiting", "/waiting"),
+        ("/matchmaking/waiting_by_queue/en", "/waiting_by_queue/en"),
+        ("/matchmaking/waiting_by_queue/de:x", "/waiting_by_queue/de:x"),
+        ("/matchmaking/matches", "/matches"),
+        ("/matchmaking/matches_failed", "/matches_failed"),
+        ("/rooms/active", "/rooms"),
+        ("/messages/received", "/messages_received"),
+        ("/messages/relayed", "/messages_relayed"),
+        ("/messages/dropped", "/messages_dropped"),
+        ("/messages/errors/bad_json", "/errors/bad_json"),
+        ("/bytes/relayed", "/bytes_relayed"),
+        ("/bytes/wire_received", "/wire_bytes_received"),
+        ("/bytes/wire_sent", "/wire_bytes_sent"),
+        ("/bytes/unsent", "/unsent_bytes"),
+        ("/bytes/held", "/held_bytes"),
+        ("/http/requests", "/http_requests"),
+        ("/http/rejected/not_found", "/rejected/not_found"),
+        ("/rehomes/out", "/rehomed_out"),
+        ("/rehomes/in", "/rehomed_in"),
+        ("/rehomes/under_way", "/moves_under_way"),
+        ("/latency_ms/relay/count", "/relay_ms/count"),
+        ("/latency_ms/match_wait/count", "/match_wait_ms/count"),
+    ];
+
+    #[test]
+    fn totals_are_the_sums_of_the_shards() {
+        let stats =
+            parsed(&stats_json(&super::super::example(), Moment::from_nanos(5_000_000_000)));
+        let shards = stats["shards"].as_array().unwrap();
+        assert_eq!(shards.len(), 2);
+        for (total, part) in SUMS {
+            let sum: i64 = shards.iter().map(|shard| number(shard, part)).sum();
+            assert_eq!(number(&stats, total), sum, "{total}");
+        }
+        let distinct: std::collections::HashSet<i64> =
+            SUMS.iter().map(|(_, part)| number(&shards[0], part)).collect();
+        assert_eq!(distinct.len(), SUMS.len(), "a swapped figure would show");
+        assert_eq!(number(&stats, "/connections/limit"), 900);
+        assert_eq!(number(&stats, "/matchmaking/queues"), 2);
+        assert_eq!(stats["uptime_s"], 5.0);
+        assert_eq!(stats["version"], "1.2.3");
+        assert_eq!(stats["status"], "ok");
+    }
+
+    #[test]
+    fn percentiles_ascend_and_end_at_the_longest() {
+        let telemetry = super::super::example();
+        telemetry.shards[1].relay_time.record(Duration::from_micros(12_345));
+        let stats = parsed(&stats_json(&telemetry, Moment::ZERO));
+        let relay = &stats["latency_ms"]["relay"];
+        let of = |name: &str| relay[name].as_f64().unwrap();
+        let all = ["p50", "p90", "p99", "p999", "max"].map(of);
+        assert!(all.is_sorted(), "{relay}");
+        assert_eq!(of("max"), 12.345);
+        assert!(of("p99") < 2.0, "one long one is beyond the 99th of a hundred: {relay}");
+    }
+
+    #[test]
+    fn what_is_unknown_is_null_and_what_drains_says_so() {
+        let telemetry = super::super::example();
+        telemetry.draining.set(1);
+        let stats = parsed(&stats_json(&telemetry, Moment::ZERO));
+        assert_eq!(stats["status"], "draining");
+        assert!(stats["process"]["resident_bytes"].is_null());
+        assert!(stats["shards"][0]["cpu"].is_null());
+        let health = parsed(&health_json(&telemetry, true, Moment::ZERO));
+        assert_eq!(health["status"], "draining");
+        assert_eq!(parsed(&health_json(&telemetry, false, Moment::ZERO))["status"], "ok");
+        assert_eq!(health["connections"], 100 + 1000);
+    }
+}
