@@ -9,8 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The heavy parts, in their order: a title and the command that runs it. A part that needs a
-# tool installs it itself, so that nothing is ever skipped in silence.
+# The heavy parts, in their order: a title and the command that runs it, as in
+# 'browser|scripts/browser-test.sh'. A part installs the tools it needs itself, and a part that
+# cannot run fails, so that nothing is ever skipped in silence.
 HEAVY=(
 )
 

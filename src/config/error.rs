@@ -139,7 +139,10 @@ impl fmt::Display for ConfigError {
                     "sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell first "
                 )?;
                 match possible {
-                    0 => write!(f, "(in a systemd unit: LimitNOFILE={needed})"),
+                    0 => write!(
+                        f,
+                        "(in a systemd unit: LimitNOFILE={needed}), or use fewer --shards"
+                    ),
                     _ => write!(
                         f,
                         "(in a systemd unit: LimitNOFILE={needed}), or use --max-connections \

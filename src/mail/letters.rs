@@ -1,7 +1,7 @@
 //! The letters between the shards and the matcher. Pure values.
 //!
 //! A session has at most one [`ToMatcher`] letter under way; every such letter is answered
-//! with exactly one [`ToShard::Reply`], and only then does the session's shard write the next
+//! with exactly one [`Reply`], and only then does the session's shard write the next
 //! (which says what the session wants by then). So whatever clients do, the matcher's
 //! mailbox holds at most one letter for each session.
 //!
