@@ -127,6 +127,40 @@ mod tests {
         drop(memory);
     }
 
+    /// Runs the test below in a process of its own that may have few descriptors.
+    #[test]
+    fn figures_are_told_when_descriptors_have_run_out() {
+        let me = std::env::current_exe().unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+            .arg(me)
+            .args(["--exact", "--ignored", "--test-threads=1"])
+            .arg("sys::process::tests::figures_are_told_when_descriptors_have_run_out_alone")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    #[test]
+    #[ignore = "uses up its process's descriptors; the test of nearly the same name starts it"]
+    fn figures_are_told_when_descriptors_have_run_out_alone() {
+        let probe = Probe::open();
+        let mut hoard = Vec::new();
+        let error = loop {
+            match File::open("/dev/null") {
+                Ok(file) => hoard.push(file),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        let figures = probe.read();
+        drop(hoard);
+        assert_eq!(figures.descriptors, Some(64));
+        assert!(figures.resident_bytes.is_some() && figures.virtual_bytes.is_some());
+        assert!(figures.threads.is_some());
+    }
+
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let line = "7 (a ) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 77 18 19";
