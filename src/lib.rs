@@ -10,6 +10,7 @@
 //! Modules stand in the order in which data flows through them; imports run downwards only.
 
 pub mod config;
+pub mod ice;
 pub mod ids;
 pub mod limits;
 pub mod load;
