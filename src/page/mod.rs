@@ -1,1 +1,168 @@
-//! To come.
+//! The browser page, embedded in the binary. Pure: paths in, bytes out; any thread may ask.
+//! It must never read a file at run time or send a reader to another host: the page works
+//! wherever the binary does.
+//!
+//! The files are under `web/`. `client.js` is the protocol client and stands by itself; the
+//! others are one idea each, and `app.js` is where they meet.
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+use std::sync::LazyLock;
+
+/// One file of the page, with the header values it is to be served with.
+#[derive(Debug)]
+pub struct Asset {
+    /// Value of `Content-Type`.
+    pub content_type: &'static str,
+    /// What is sent.
+    pub body: &'static [u8],
+    /// Value of `ETag`, in its quotes: a strong validator (RFC 9110 §8.8.3) of `body`.
+    pub etag: String,
+    /// Value of `Cache-Control`: kept, but asked about each time, so that a page and the scripts
+    /// it was made with are never of different ages.
+    pub cache_control: &'static str,
+    /// Value of `Content-Security-Policy`.
+    pub content_security_policy: &'static str,
+}
+
+/// Everything from this origin, nothing from another, and nothing written into the page itself.
+/// `'self'` covers `ws:` and `wss:` to this origin (CSP 3 §6.7.2.8). A call's audio has no URL,
+/// so no directive is needed for it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// More headers for every [`Asset`]: no guessing of types, no address told to other sites, and
+/// the microphone for this origin alone.
+pub const HEADERS: [(&str, &str); 3] = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    (
+        "Permissions-Policy",
+        "microphone=(self), speaker-selection=(self), camera=(), geolocation=()",
+    ),
+];
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+macro_rules! files {
+    ($($path:literal, $content_type:ident, $file:literal;)*) => {
+        [$(($path, $content_type, include_bytes!(concat!("web/", $file)) as &[u8]),)*]
+    };
+}
+
+static FILES: [(&str, &str, &[u8]); 19] = files! {
+    "/", HTML, "index.html";
+    "/style.css", CSS, "style.css";
+    "/favicon.svg", SVG, "favicon.svg";
+    "/app.js", JS, "app.js";
+    "/board.js", JS, "board.js";
+    "/call.js", JS, "call.js";
+    "/client.js", JS, "client.js";
+    "/controls.js", JS, "controls.js";
+    "/conversation.js", JS, "conversation.js";
+    "/crowd.js", JS, "crowd.js";
+    "/meter.js", JS, "meter.js";
+    "/microphone.js", JS, "microphone.js";
+    "/phase.js", JS, "phase.js";
+    "/settings.js", JS, "settings.js";
+    "/speaker.js", JS, "speaker.js";
+    "/view.js", JS, "view.js";
+    "/vitals.js", JS, "vitals.js";
+    "/watch.js", JS, "watch.js";
+    "/words.js", JS, "words.js";
+};
+
+static ASSETS: LazyLock<Vec<(&'static str, Asset)>> = LazyLock::new(|| {
+    FILES.iter().map(|&(path, content_type, body)| (path, make(content_type, body))).collect()
+});
+
+fn make(content_type: &'static str, body: &'static [u8]) -> Asset {
+    // A fixed key: the tag must be the same on every server that runs the same build.
+    let mut hasher = SipHasher24::new();
+    hasher.write(body);
+    Asset {
+        content_type,
+        body,
+        etag: format!("\"{:032x}\"", hasher.finish128().as_u128()),
+        cache_control: "no-cache",
+        content_security_policy: POLICY,
+    }
+}
+
+/// The file at `path`, which is a request's path without its query. `None`: there is none, and
+/// the answer is 404.
+pub fn asset(path: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|(at, _)| *at == path).map(|(_, asset)| asset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str) -> &'static str {
+        std::str::from_utf8(asset(path).unwrap().body).unwrap()
+    }
+
+    /// What stands between `before` and the next quotation mark, wherever that is.
+    fn quoted<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'']).next())
+    }
+
+    #[test]
+    fn every_file_that_the_page_names_is_served() {
+        let page = text("/");
+        for attribute in ["src=\"", "href=\""] {
+            for path in quoted(page, attribute) {
+                assert!(asset(path).is_some(), "{path}");
+            }
+        }
+        for (path, content_type, _) in FILES {
+            if content_type == JS {
+                for import in quoted(text(path), "from './") {
+                    assert!(asset(&format!("/{import}")).is_some(), "{path} imports {import}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_under_web_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/web");
+        let files = std::fs::read_dir(folder).unwrap().count();
+        assert_eq!(files, FILES.len());
+    }
+
+    #[test]
+    fn nothing_else_is_served() {
+        for path in ["", "/index.html", "//", "/app.js/", "/../Cargo.toml", "/web/app.js"] {
+            assert!(asset(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_obeys_its_own_policy() {
+        let page = text("/");
+        assert!(!page.contains("style=\"") && !page.contains("<style"));
+        assert!(!page.contains("onclick=") && !page.contains("javascript:"));
+        assert_eq!(page.matches("<script").count(), page.matches("src=\"/app.js\"").count());
+        for (path, _, _) in FILES {
+            let body = text(path).replace("http://www.w3.org/2000/svg", "");
+            for link in ["src=\"http", "href=\"http", "url(", "from 'http", "@import"] {
+                assert!(!body.contains(link), "{path} has {link}");
+            }
+        }
+    }
+
+    #[test]
+    fn tags_tell_files_apart_and_are_quoted() {
+        let mut tags: Vec<&str> = ASSETS.iter().map(|(_, asset)| asset.etag.as_str()).collect();
+        assert!(tags.iter().all(|tag| tag.len() == 34 && tag.starts_with('"')));
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), FILES.len());
+    }
+}

@@ -1,0 +1,69 @@
+/**
+ * The drawer with devices and settings, and the keyboard. Everything that a visitor can operate
+ * besides the large keys.
+ */
+
+import { devices } from './microphone.js';
+import { Speaker } from './speaker.js';
+import { byId } from './view.js';
+
+/** @type {Record<string, string[]>} A letter, and the keys it stands for, the first that is there. */
+const LETTERS = { m: ['mute'], n: ['start', 'next'], s: ['stop'] };
+
+/** Fills a list of devices, and keeps what was chosen. */
+async function fill(/** @type {'microphone' | 'speaker'} */ id, /** @type {string} */ chosen) {
+  const select = /** @type {HTMLSelectElement} */ (byId(id));
+  const found = await devices(id === 'microphone' ? 'audioinput' : 'audiooutput');
+  const options = found.map(({ deviceId, label }) => new Option(label, deviceId));
+  if (options.length === 0) options.push(new Option('The system’s choice', ''));
+  select.replaceChildren(...options);
+  select.value = chosen;
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
+  select.disabled = found.length === 0;
+}
+
+/**
+ * @param {{ microphone: string, speaker: string }} chosen
+ */
+export async function listDevices({ microphone, speaker }) {
+  byId('speaker-field').hidden = !Speaker.selectable;
+  await Promise.all([fill('microphone', microphone), fill('speaker', speaker)]);
+}
+
+/**
+ * @param {import('./settings.js').Settings} settings kept up to date.
+ * @param {(name: keyof import('./settings.js').Settings) => void} changed
+ */
+export function bindSettings(settings, changed) {
+  for (const [id, name] of /** @type {[string, 'onward' | 'relayOnly' | 'shortcuts'][]} */ ([
+    ['onward', 'onward'],
+    ['relay-only', 'relayOnly'],
+    ['shortcuts', 'shortcuts'],
+  ])) {
+    const box = /** @type {HTMLInputElement} */ (byId(id));
+    box.checked = settings[name];
+    box.addEventListener('change', () => {
+      settings[name] = box.checked;
+      changed(name);
+    });
+  }
+  for (const name of /** @type {['microphone', 'speaker']} */ (['microphone', 'speaker'])) {
+    const select = /** @type {HTMLSelectElement} */ (byId(name));
+    select.addEventListener('change', () => {
+      settings[name] = select.value;
+      changed(name);
+    });
+  }
+}
+
+/** @param {import('./settings.js').Settings} settings */
+export function bindShortcuts(settings) {
+  document.addEventListener('keydown', (event) => {
+    const { key, repeat, ctrlKey, altKey, metaKey, target } = event;
+    if (!settings.shortcuts || repeat || ctrlKey || altKey || metaKey) return;
+    // In a list of devices a letter chooses an entry.
+    if (target instanceof HTMLSelectElement || target instanceof HTMLInputElement) return;
+    const there = LETTERS[key.toLowerCase()]?.map((id) => byId(id)).find(({ hidden }) => !hidden);
+    there?.click();
+  });
+}

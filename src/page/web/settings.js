@@ -1,0 +1,34 @@
+/**
+ * What a visitor chose, kept in this browser and nowhere else.
+ *
+ * @typedef {object} Settings
+ * @property {boolean} onward look for the next partner without being told.
+ * @property {boolean} relayOnly hide this machine's addresses from partners.
+ * @property {boolean} shortcuts whether single letters are shortcuts (WCAG 2.1.4).
+ * @property {string} microphone a device id, or ''.
+ * @property {string} speaker a device id, or ''.
+ */
+
+const KEY = 'switchboard';
+
+/** @type {Settings} */
+const DEFAULTS = { onward: false, relayOnly: false, shortcuts: true, microphone: '', speaker: '' };
+
+/** @returns {Settings} */
+export function load() {
+  try {
+    return { ...DEFAULTS, ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
+  } catch {
+    // Storage may be forbidden, or hold something else; then the defaults do.
+    return { ...DEFAULTS };
+  }
+}
+
+/** @param {Settings} settings */
+export function save(settings) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(settings));
+  } catch {
+    // They last as long as the page then.
+  }
+}

@@ -1,0 +1,173 @@
+/** The programs that the tests run against: the server, a TCP proxy before it, and coturn. */
+
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** Builds of the server, the first that exists. SWITCHBOARD_BIN overrules them. */
+function binary() {
+  const found = [process.env.SWITCHBOARD_BIN, 'target/debug/switchboard', 'target/release/switchboard']
+    .filter((name) => name !== undefined && name !== '')
+    .map((name) => path.resolve(ROOT, name))
+    .find((file) => existsSync(file));
+  if (found === undefined) throw new Error('no server to test: cargo build, or set SWITCHBOARD_BIN');
+  return found;
+}
+
+/** A port that was free a moment ago. A server that is restarted has to get it again. */
+export async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Starts a program and waits until it prints `ready`. */
+async function run(command, args, ready) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  await new Promise((resolve, reject) => {
+    const fail = (why) => reject(new Error(`${command} ${args.join(' ')}: ${why}\n${output}`));
+    const timer = setTimeout(() => fail('said nothing of being ready'), 15_000);
+    const hear = (chunk) => {
+      output += chunk;
+      if (!ready.test(output)) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    child.stdout.on('data', hear);
+    child.stderr.on('data', hear);
+    child.once('error', fail);
+    child.once('exit', (code) => fail(`ended with ${code}`));
+  });
+  child.removeAllListeners('exit');
+  return child;
+}
+
+/** Ends a program that {@link run} started, and waits for its end. */
+async function end(child, signal) {
+  if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+  await ended;
+  clearTimeout(timer);
+}
+
+export class Server {
+  #child = null;
+
+  constructor(port, args) {
+    this.port = port;
+    this.args = args;
+  }
+
+  static async start(...args) {
+    const server = new Server(await freePort(), args);
+    await server.up();
+    return server;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}/`;
+  }
+
+  async up() {
+    const args = ['--listen', `127.0.0.1:${this.port}`, ...this.args];
+    this.#child = await run(binary(), args, new RegExp(`127\\.0\\.0\\.1:${this.port}`));
+  }
+
+  /** SIGKILL is a crash, SIGTERM the orderly end. */
+  async down(signal = 'SIGKILL') {
+    await end(this.#child, signal);
+    this.#child = null;
+  }
+}
+
+/** Stands between pages and the server, so that connections can be lost without a goodbye. */
+export class Proxy {
+  #sockets = new Set();
+  #refuses = false;
+  #server;
+
+  static async before(server) {
+    const proxy = new Proxy();
+    proxy.#server = net.createServer((near) => proxy.#join(near, server.port));
+    await new Promise((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    proxy.url = `http://127.0.0.1:${proxy.#server.address().port}/`;
+    return proxy;
+  }
+
+  #join(near, port) {
+    if (this.#refuses) {
+      near.destroy();
+      return;
+    }
+    const far = net.connect(port, '127.0.0.1');
+    for (const [one, other] of [[near, far], [far, near]]) {
+      this.#sockets.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        this.#sockets.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  }
+
+  /** All connections are gone, and no new one is let through. */
+  cut() {
+    this.#refuses = true;
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  mend() {
+    this.#refuses = false;
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
+  }
+}
+
+/** A real TURN server with `use-auth-secret`. */
+export class Coturn {
+  #child;
+  #folder = mkdtempSync(path.join(tmpdir(), 'switchboard-coturn-'));
+
+  static async start(secret) {
+    const coturn = new Coturn();
+    const port = await freePort();
+    coturn.url = `turn:127.0.0.1:${port}?transport=udp`;
+    coturn.#child = await run(
+      'turnserver',
+      [
+        ['-n', '--no-cli', '--no-tls', '--no-dtls', '--no-stdout-log', '--log-file=stdout'],
+        ['--use-auth-secret', `--static-auth-secret=${secret}`, '--realm=switchboard.test'],
+        [`--listening-port=${port}`, '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1'],
+        ['--allow-loopback-peers', `--userdb=${coturn.#folder}/db`, `--pidfile=${coturn.#folder}/pid`],
+      ].flat(),
+      new RegExp(`listener opened on ?: ?127\\.0\\.0\\.1:${port}`, 'i'),
+    );
+    return coturn;
+  }
+
+  /** The flags that tell a server of this relay, under a secret that need not be the right one. */
+  flags(secret) {
+    const file = path.join(this.#folder, `secret-${secret}`);
+    writeFileSync(file, `${secret}\n`, { mode: 0o600 });
+    return ['--turn-url', this.url, '--turn-secret-file', file, '--turn-ttl', '3600s'];
+  }
+
+  async stop() {
+    await end(this.#child, 'SIGTERM');
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

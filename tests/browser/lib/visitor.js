@@ -1,0 +1,203 @@
+/** A person before the page, in real Chromium: what they do, what they see, what their call measures. */
+
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+
+const PATIENCE_MS = 20_000;
+
+/** Where screenshots go; never into the repository. */
+export const SHOTS = process.env.SWITCHBOARD_SHOTS ?? '/tmp/switchboard-screenshots';
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const FAKE_MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
+
+/**
+ * A browser of its own: with a microphone that beeps and is allowed, unless told otherwise.
+ * @param {{ flags?: string[], microphone?: boolean }} [options]
+ */
+export async function openBrowser({ flags = [], microphone = true } = {}) {
+  const server = await chromium.launchServer({
+    executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
+    args: [...FLAGS, ...(microphone ? FAKE_MICROPHONE : []), ...flags],
+  });
+  const browser = await chromium.connect(server.wsEndpoint());
+  // The launcher gives a browser a process group of its own, so this names it and its children.
+  const group = -server.process().pid;
+  return {
+    browser,
+    freeze: () => process.kill(group, 'SIGSTOP'),
+    thaw: () => process.kill(group, 'SIGCONT'),
+    kill: () => process.kill(group, 'SIGKILL'),
+    close: async () => {
+      await browser.close().catch(() => {});
+      await server.close().catch(() => {});
+    },
+  };
+}
+
+/** Runs in the page before its scripts: keeps hold of its calls, and times the first sound. */
+function observe() {
+  const calls = [];
+  let clickedAt = 0;
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...args) {
+      super(...args);
+      calls.push(this);
+    }
+  };
+  const inbound = async () => {
+    const call = calls.at(-1);
+    const report = call === undefined ? [] : [...(await call.getStats()).values()];
+    return report.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio');
+  };
+  document.addEventListener('click', async ({ target }) => {
+    if (target.id !== 'start' && target.id !== 'next') return;
+    const before = calls.length;
+    clickedAt = performance.now();
+    for (;;) {
+      const stat = calls.length > before ? await inbound() : undefined;
+      if (stat?.bytesReceived > 0 && stat.totalAudioEnergy > 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    window.observed.firstAudioMs = performance.now() - clickedAt;
+  }, true);
+  window.observed = {
+    firstAudioMs: null,
+    measure: async () => {
+      const stat = await inbound();
+      return { bytes: stat?.bytesReceived ?? 0, energy: stat?.totalAudioEnergy ?? 0 };
+    },
+    path: async () => {
+      const report = await calls.at(-1).getStats();
+      const transport = [...report.values()].find(({ type }) => type === 'transport');
+      const pair = report.get(transport?.selectedCandidatePairId);
+      return report.get(pair?.localCandidateId)?.candidateType;
+    },
+  };
+}
+
+export class Visitor {
+  /** What the page wrote to its console as errors; nothing is expected there. */
+  complaints = [];
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  /**
+   * @param {import('playwright-core').Browser} browser
+   * @param {string} url
+   * @param {import('playwright-core').BrowserContextOptions & { settings?: object }} [options]
+   */
+  static async arrive(browser, url, { settings, ...options } = {}) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    const visitor = new Visitor(page);
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on('pageerror', (error) => visitor.complaints.push(String(error)));
+    page.on('console', (message) => {
+      if (message.type() === 'error') visitor.complaints.push(message.text());
+    });
+    await page.addInitScript(observe);
+    if (settings !== undefined) {
+      await page.addInitScript((kept) => localStorage.setItem('switchboard', kept), JSON.stringify(settings));
+    }
+    await page.goto(url);
+    return visitor;
+  }
+
+  press(key) {
+    return this.page.click(`#${key}`);
+  }
+
+  /** Waits for a phase of phase.js. */
+  async reaches(phase, timeout = PATIENCE_MS) {
+    try {
+      await this.page.waitForFunction((name) => document.body.dataset.phase === name, phase, { timeout });
+    } catch {
+      const present = await this.page.evaluate(() => document.body.innerText).catch(String);
+      throw new Error(`did not come to ${phase}; the page says:\n${present}`);
+    }
+  }
+
+  /** Waits for words anywhere in an element. */
+  async reads(id, words, timeout = PATIENCE_MS) {
+    try {
+      await this.page.waitForFunction(
+        ({ id, source }) => new RegExp(source, 'i').test(document.getElementById(id).textContent),
+        { id, source: words.source },
+        { timeout },
+      );
+    } catch {
+      throw new Error(`#${id} does not read ${words} but: ${await this.text(id).catch(String)}`);
+    }
+  }
+
+  text(id) {
+    return this.page.textContent(`#${id}`);
+  }
+
+  /** To the point where one may press Start. */
+  async checkMicrophone() {
+    await this.press('ask');
+    await this.reaches('ready');
+  }
+
+  async start() {
+    await this.checkMicrophone();
+    await this.press('start');
+  }
+
+  measure() {
+    return this.page.evaluate(() => window.observed.measure());
+  }
+
+  path() {
+    return this.page.evaluate(() => window.observed.path());
+  }
+
+  /** Waits until audio has come in, and not only comfort noise. */
+  async hears() {
+    const { bytes, energy } = await this.measure();
+    await this.page.waitForFunction(
+      async (before) => {
+        const now = await window.observed.measure();
+        return now.bytes > before.bytes + 1_000 && now.energy > before.energy;
+      },
+      { bytes, energy },
+      { timeout: PATIENCE_MS, polling: 200 },
+    );
+  }
+
+  firstAudioMs() {
+    return this.page
+      .waitForFunction(() => window.observed.firstAudioMs, null, { timeout: PATIENCE_MS })
+      .then((handle) => handle.jsonValue());
+  }
+
+  async shoot(name) {
+    mkdirSync(SHOTS, { recursive: true });
+    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+  }
+
+  leave() {
+    return this.page.context().close();
+  }
+}
+
+/** Two visitors in one call, both hearing the other. */
+export async function talking(browser, url, options) {
+  const pair = await Promise.all([0, 1].map(() => Visitor.arrive(browser, url, options)));
+  await Promise.all(pair.map((visitor) => visitor.start()));
+  await Promise.all(pair.map((visitor) => visitor.reaches('talking')));
+  return pair;
+}

@@ -1,0 +1,147 @@
+/** Strangers meet, talk, move on and lose each other. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Server } from './lib/server.js';
+import { Visitor, openBrowser, talking } from './lib/visitor.js';
+
+describe('a call', { timeout: 180_000 }, () => {
+  let server;
+  let chromium;
+
+  before(async () => {
+    server = await Server.start();
+    chromium = await openBrowser();
+  });
+
+  after(async () => {
+    await chromium?.close();
+    await server?.down();
+  });
+
+  test('two strangers hear each other, two clicks each', async () => {
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
+    await ann.start();
+    await ann.reaches('searching');
+    await ben.start();
+    await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
+    await Promise.all([ann, ben].map((visitor) => visitor.hears()));
+    const waited = await ben.firstAudioMs();
+    console.log(`from click to first audio: ${Math.round(waited)} ms`);
+    await ann.reads('quality', /line · direct/);
+    assert.match(await ann.text('clock'), /^\d\d:\d\d$/);
+    assert.deepEqual([...ann.complaints, ...ben.complaints], []);
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
+  test('mute silences, is told to the partner, and can be taken back', async () => {
+    const [ann, ben] = await talking(chromium.browser, server.url);
+    await ann.press('mute');
+    await ann.reads('you-state', /muted/);
+    await ben.reads('partner-state', /muted/);
+    await ann.press('mute');
+    await ben.reads('partner-state', /on the line/);
+    await ben.hears();
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
+  test('changing the microphone keeps the call', async () => {
+    const [ann, ben] = await talking(chromium.browser, server.url);
+    await ann.page.click('summary');
+    const devices = await ann.page.$$eval('#microphone option', (options) => options.map(({ value }) => value));
+    assert.ok(devices.length > 1, `fake devices: ${devices}`);
+    await ann.page.selectOption('#microphone', devices.at(-1));
+    await ann.page.waitForFunction((id) => document.getElementById('microphone').value === id, devices.at(-1));
+    await ben.hears();
+    assert.equal(await ann.page.evaluate(() => document.body.dataset.phase), 'talking');
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
+  test('after Next, whoever is left behind is told and finds the third', async () => {
+    const [ann, ben] = await talking(chromium.browser, server.url);
+    await ann.press('next');
+    await ben.reaches('parted');
+    await ben.reads('headline', /moved on/);
+    const cat = await Visitor.arrive(chromium.browser, server.url);
+    await cat.start();
+    // Ann waits already, so the third is hers; Ben's turn comes when she has gone on again.
+    await Promise.all([ann, cat].map((visitor) => visitor.reaches('talking')));
+    await ben.press('next');
+    await ben.reaches('searching');
+    await ann.press('stop');
+    await cat.reaches('parted');
+    await cat.press('next');
+    await Promise.all([ben, cat].map((visitor) => visitor.reaches('talking')));
+    await Promise.all([ben, cat].map((visitor) => visitor.hears()));
+    await Promise.all([ann, ben, cat].map((visitor) => visitor.leave()));
+  });
+
+  test('Stop tells the partner and leads back to the microphone check', async () => {
+    const [ann, ben] = await talking(chromium.browser, server.url);
+    await ann.press('stop');
+    await ann.reaches('ready');
+    await ben.reaches('parted');
+    await ben.reads('headline', /hung up/);
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
+  test('a closed tab is told at once', async () => {
+    const [ann, ben] = await talking(chromium.browser, server.url);
+    await ann.page.close({ runBeforeUnload: true });
+    await ben.reaches('parted');
+    await ben.reads('headline', /hung up|gone/);
+    await ben.leave();
+  });
+
+  test('who chose so goes on to the next one without being told', async () => {
+    const ann = await Visitor.arrive(chromium.browser, server.url, { settings: { onward: true } });
+    const ben = await Visitor.arrive(chromium.browser, server.url);
+    await Promise.all([ann, ben].map((visitor) => visitor.start()));
+    await ann.reaches('talking');
+    await ben.press('stop');
+    await ann.reaches('searching');
+    await ann.reads('detail', /hung up.*next one/i);
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
+  test('a name after # is a queue of its own', async () => {
+    const [ann, ben] = await Promise.all(
+      ['#en', '#fr'].map((name) => Visitor.arrive(chromium.browser, server.url + name)),
+    );
+    const cat = await Visitor.arrive(chromium.browser, `${server.url}#fr`);
+    await ann.start();
+    await ben.start();
+    await cat.start();
+    await Promise.all([ben, cat].map((visitor) => visitor.reaches('talking')));
+    await ann.reaches('searching');
+    await Promise.all([ann, ben, cat].map((visitor) => visitor.leave()));
+  });
+
+  test('a queue name that the server refuses is explained', async () => {
+    const ann = await Visitor.arrive(chromium.browser, `${server.url}#caf%C3%A9`);
+    await ann.start();
+    await ann.reads('notice', /cannot be used/);
+    await ann.leave();
+  });
+
+  for (const [how, act] of [['freezes', 'freeze'], ['dies', 'kill']]) {
+    test(`a partner whose machine ${how} is noticed, and another can be found`, async () => {
+      const other = await openBrowser();
+      try {
+        const ann = await Visitor.arrive(chromium.browser, server.url);
+        const ben = await Visitor.arrive(other.browser, server.url);
+        await Promise.all([ann, ben].map((visitor) => visitor.start()));
+        await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
+        other[act]();
+        await ann.reaches('parted', 60_000);
+        await ann.reads('headline', /gone|lost/);
+        await ann.press('next');
+        await ann.reaches('searching');
+        await ann.leave();
+      } finally {
+        if (act === 'freeze') other.thaw();
+        await other.close();
+      }
+    });
+  }
+});

@@ -1,0 +1,56 @@
+/** Through a real TURN server, with credentials that the signalling server made for the session. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Coturn, Server } from './lib/server.js';
+import { Visitor, openBrowser, talking } from './lib/visitor.js';
+
+const SETTINGS = { relayOnly: true };
+
+describe('a relay', { timeout: 120_000 }, () => {
+  let coturn;
+  let chromium;
+
+  before(async () => {
+    coturn = await Coturn.start('north-wind');
+    chromium = await openBrowser();
+  });
+
+  after(async () => {
+    await chromium?.close();
+    await coturn?.stop();
+  });
+
+  test('carries the audio of those who hide their address', async () => {
+    const server = await Server.start(...coturn.flags('north-wind'));
+    const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });
+    await Promise.all(pair.map((visitor) => visitor.hears()));
+    assert.deepEqual(await Promise.all(pair.map((visitor) => visitor.path())), ['relay', 'relay']);
+    await pair[0].reads('quality', /through a relay/);
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
+  test('that refuses the credentials is named as the cause', async () => {
+    const server = await Server.start(...coturn.flags('south-wind'));
+    const pair = await Promise.all(
+      [0, 1].map(() => Visitor.arrive(chromium.browser, server.url, { settings: SETTINGS })),
+    );
+    await Promise.all(pair.map((visitor) => visitor.start()));
+    await Promise.any(pair.map((visitor) => visitor.reads('detail', /refused the password.*401/)));
+    await Promise.all(pair.map((visitor) => visitor.reaches('parted')));
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
+  test('that does not exist is named as the cause', async () => {
+    const server = await Server.start();
+    const pair = await Promise.all(
+      [0, 1].map(() => Visitor.arrive(chromium.browser, server.url, { settings: SETTINGS })),
+    );
+    await Promise.all(pair.map((visitor) => visitor.start()));
+    await Promise.any(pair.map((visitor) => visitor.reads('headline', /no relay/)));
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+});

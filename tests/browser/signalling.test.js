@@ -1,0 +1,84 @@
+/** The call outlives its signalling. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Proxy, Server } from './lib/server.js';
+import { Visitor, openBrowser, talking } from './lib/visitor.js';
+
+describe('signalling that goes away', { timeout: 180_000 }, () => {
+  let chromium;
+
+  before(async () => {
+    chromium = await openBrowser();
+  });
+
+  after(() => chromium?.close());
+
+  test('a server that crashes in mid-call and comes back does not end the call', async () => {
+    const server = await Server.start();
+    const pair = await talking(chromium.browser, server.url);
+    await server.down('SIGKILL');
+    await Promise.all(pair.map((visitor) => visitor.reads('banner', /cannot be reached.*call goes on/)));
+    await Promise.all(pair.map((visitor) => visitor.hears()));
+    await pair[0].shoot('desktop-light-signalling-lost');
+    await server.up();
+    await Promise.all(pair.map((visitor) => visitor.reads('detail', /talking without it/)));
+    await Promise.all(pair.map((visitor) => visitor.hears()));
+    assert.equal(await pair[0].page.isHidden('#banner'), true);
+    // Without signalling too, who goes on tells so.
+    await pair[0].press('next');
+    await pair[1].reaches('parted');
+    await pair[1].press('next');
+    await Promise.all(pair.map((visitor) => visitor.reaches('talking')));
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
+  test('a server that shuts down in order says so before it goes', async () => {
+    const server = await Server.start();
+    const pair = await talking(chromium.browser, server.url);
+    const down = server.down('SIGTERM');
+    await pair[0].reads('banner', /about to restart.*call goes on/);
+    await down;
+    await pair[0].hears();
+    await server.up();
+    await pair[0].reads('detail', /talking without it/, 40_000);
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
+  test('who waits while the server restarts waits on afterwards', async () => {
+    const server = await Server.start();
+    const ann = await Visitor.arrive(chromium.browser, server.url);
+    await ann.start();
+    await ann.reaches('searching');
+    await server.down('SIGKILL');
+    await ann.reads('banner', /cannot be reached/);
+    await server.up();
+    const ben = await Visitor.arrive(chromium.browser, server.url);
+    await ben.start();
+    await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking', 30_000)));
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
+  test('one connection is cut: the call goes on, and both are told how they stand', async () => {
+    const server = await Server.start();
+    const proxy = await Proxy.before(server);
+    const ann = await Visitor.arrive(chromium.browser, proxy.url);
+    const ben = await Visitor.arrive(chromium.browser, server.url);
+    await Promise.all([ann, ben].map((visitor) => visitor.start()));
+    await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
+    proxy.cut();
+    await ann.reads('banner', /cannot be reached.*call goes on/);
+    await ben.reads('detail', /lost touch|no longer on the switchboard/);
+    await Promise.all([ann, ben].map((visitor) => visitor.hears()));
+    proxy.mend();
+    // With a resume window all is as before; without one they talk on without the switchboard.
+    await ann.reads('detail', /as long as you both like|talking without it/, 40_000);
+    await Promise.all([ann, ben].map((visitor) => visitor.hears()));
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+    proxy.close();
+    await server.down();
+  });
+});
