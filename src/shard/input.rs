@@ -299,6 +299,7 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::MethodNotAllowed => RejectReason::MethodNotAllowed,
         HttpError::NotFound => RejectReason::NotFound,
         HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
+        HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,
         HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
         HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
         HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,

@@ -92,8 +92,10 @@ pub enum HttpError {
     MethodNotAllowed,
     /// There is nothing at this path.
     NotFound,
-    /// The path speaks WebSocket version 13 only.
+    /// The path wants an upgrade to WebSocket.
     UpgradeRequired,
+    /// The handshake is for a version of WebSocket other than 13.
+    UnsupportedWebSocketVersion,
     /// A session cannot be opened at present.
     Unavailable(Shortage),
 }
@@ -111,7 +113,10 @@ impl HttpError {
             HttpError::BodyRefused => Status::ContentTooLarge,
             HttpError::MethodNotAllowed => Status::MethodNotAllowed,
             HttpError::NotFound => Status::NotFound,
-            HttpError::UpgradeRequired => Status::UpgradeRequired,
+            // RFC 6455 §4.4: the answer names the version that is understood.
+            HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
+                Status::UpgradeRequired
+            }
             HttpError::Unavailable(_) => Status::ServiceUnavailable,
         }
     }
@@ -131,6 +136,7 @@ impl HttpError {
                 "this is a WebSocket endpoint: a GET with Connection: Upgrade, \
                  Upgrade: websocket and Sec-WebSocket-Version: 13 opens a session"
             }
+            HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is spoken here",
             HttpError::Unavailable(Shortage::Connections) => "too many connections",
             HttpError::Unavailable(Shortage::ConnectionsOfAddress) => {
                 "too many connections from this address"
@@ -151,7 +157,10 @@ impl HttpError {
             | HttpError::HeadTimeout
             | HttpError::BodyRefused
             | HttpError::Unavailable(_) => true,
-            HttpError::MethodNotAllowed | HttpError::NotFound | HttpError::UpgradeRequired => false,
+            HttpError::MethodNotAllowed
+            | HttpError::NotFound
+            | HttpError::UpgradeRequired
+            | HttpError::UnsupportedWebSocketVersion => false,
         }
     }
 }

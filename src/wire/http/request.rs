@@ -301,8 +301,7 @@ impl<'b> Facts<'b> {
         // First of all the version: the rest is what version 13 asks for.
         match self.websocket_version {
             Single::One(b"13") => {}
-            // RFC 6455 §4.4: says which version is understood.
-            Single::One(_) => return Err(HttpError::UpgradeRequired),
+            Single::One(_) => return Err(HttpError::UnsupportedWebSocketVersion),
             Single::Absent => return Err(HttpError::BadRequest("no Sec-WebSocket-Version")),
             Single::Several => {
                 return Err(HttpError::BadRequest("several Sec-WebSocket-Version fields"));

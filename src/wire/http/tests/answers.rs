@@ -90,6 +90,7 @@ fn every_refusal_says_what_it_has_to() {
         (HttpError::HeadTimeout, "408 Request Timeout", "", false),
         (HttpError::BodyRefused, "413 Content Too Large", "", false),
         (HttpError::UpgradeRequired, "426 Upgrade Required", upgrade, true),
+        (HttpError::UnsupportedWebSocketVersion, "426 Upgrade Required", upgrade, true),
         (HttpError::HeadTooLarge, "431 Request Header Fields Too Large", "", false),
         (HttpError::TooManyFields, "431 Request Header Fields Too Large", "", false),
         (HttpError::Unavailable(Shortage::Connections), "503 Service Unavailable", &retry, false),

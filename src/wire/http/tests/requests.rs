@@ -147,6 +147,13 @@ fn a_broken_handshake_is_named() {
     }
 }
 
+/// RFC 6455 §4.4: an unknown version is told from no handshake at all.
+#[test]
+fn another_websocket_version_is_named_as_such() {
+    let old = BROWSER_UPGRADE.replace("Version: 13", "Version: 8");
+    assert_eq!(refusal(&old), (HttpError::UnsupportedWebSocketVersion, false));
+}
+
 /// RFC 9110 §15.5.6 and §9.1: methods are names in one case only; what is there can be read.
 #[test]
 fn only_get_and_head_are_allowed() {
