@@ -146,6 +146,7 @@ mod tests {
     #[ignore = "uses up its process's descriptors; the test of nearly the same name starts it"]
     fn figures_are_told_when_descriptors_have_run_out_alone() {
         let probe = Probe::open();
+        let before = probe.read().descriptors.unwrap();
         let mut hoard = Vec::new();
         let error = loop {
             match File::open("/dev/null") {
@@ -155,8 +156,10 @@ mod tests {
         };
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         let figures = probe.read();
+        let hoarded = hoard.len() as u64;
         drop(hoard);
-        assert_eq!(figures.descriptors, Some(64));
+        // Not simply the limit: whatever started this may have passed on higher ones.
+        assert_eq!(figures.descriptors, Some(before + hoarded));
         assert!(figures.resident_bytes.is_some() && figures.virtual_bytes.is_some());
         assert!(figures.threads.is_some());
     }
