@@ -18,6 +18,7 @@ pub mod mail;
 pub mod matchmaking;
 pub mod moment;
 pub mod page;
+pub mod server;
 pub mod session;
 pub mod shard;
 pub mod sys;

@@ -1,5 +1,106 @@
 //! `switchboard`: arguments → server → exit code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+use std::time::Duration;
+use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop};
+use switchboard::server::{Ended, Server};
+use switchboard::telemetry::Telemetry;
+
+/// Wrong usage: a bad flag, or settings that contradict each other.
+const USAGE: u8 = 2;
+/// The server could not start, or ended by itself.
+const FAILURE: u8 = 1;
+/// The end was asked for twice; the shell's number for a process that SIGINT ended.
+const AT_ONCE: u8 = 130;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(Stop::Show(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Refuse(line)) => return fail(USAGE, &line),
+    };
+    let machine = match Machine::prepare() {
+        Ok(machine) => machine,
+        Err(error) => return fail(FAILURE, &format!("the limit of open files: {error}")),
+    };
+    let config = match arguments.validate(&machine) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    log_to_stderr(&config);
+    let server = match Server::start(&config) {
+        Ok(server) => server,
+        Err(error) => return fail(FAILURE, &error.to_string()),
+    };
+    announce(&config, &server);
+    let telemetry = server.telemetry();
+    match server.run() {
+        Ok(Ended::Gracefully) => {
+            summarise(&telemetry);
+            ExitCode::SUCCESS
+        }
+        Ok(Ended::AtOnce) => {
+            tracing::warn!("ended at once, as asked");
+            ExitCode::from(AT_ONCE)
+        }
+        Err(error) => fail(FAILURE, &error.to_string()),
+    }
+}
+
+/// One line on standard error, and the status to exit with.
+fn fail(status: u8, line: &str) -> ExitCode {
+    eprintln!("switchboard: {line}");
+    ExitCode::from(status)
+}
+
+fn log_to_stderr(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_max_level(config.log_level);
+    match config.log_format {
+        LogFormat::Text => {
+            use std::io::IsTerminal as _;
+            builder.with_ansi(std::io::stderr().is_terminal()).init();
+        }
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+fn announce(config: &Config, server: &Server) {
+    for address in server.addresses() {
+        tracing::info!("listening on {address}");
+    }
+    tracing::info!(
+        shards = config.shards,
+        pinned = config.pin,
+        max_connections = config.limits.max_connections,
+        open_files_limit = config.descriptors_allowed,
+        "switchboard {}",
+        env!("CARGO_PKG_VERSION"),
+    );
+    let local = server.addresses().iter().find(|a| a.ip().is_unspecified() || a.ip().is_loopback());
+    if let Some(address) = local {
+        let port = address.port();
+        tracing::info!("open http://localhost:{port} in two tabs to talk to yourself");
+    }
+}
+
+fn summarise(telemetry: &Telemetry) {
+    let sum = |read: fn(&switchboard::telemetry::ShardCounters) -> u64| -> u64 {
+        telemetry.shards.iter().map(|shard| read(shard)).sum()
+    };
+    let started = telemetry.about.started;
+    let uptime = switchboard::sys::clock::monotonic().since(started);
+    tracing::info!(
+        uptime = ?Duration::from_secs(uptime.as_secs()),
+        connections = sum(|shard| shard.accepted.get()),
+        sessions = sum(|shard| shard.sessions_opened.get()),
+        rooms = sum(|shard| shard.matches.get()),
+        messages_relayed = sum(|shard| shard.messages_relayed.get()),
+        "ended gracefully"
+    );
 }

@@ -62,6 +62,8 @@ pub enum ToMatcher {
         /// Which it is.
         number: TicketNo,
     },
+    /// From the main thread, when the shards have ended.
+    Stop,
 }
 
 /// What the matcher answers to every [`ToMatcher`].

@@ -1,1 +1,244 @@
-//! To come.
+//! The matcher: the thread around the queue. It reads letters, asks the queue, and writes to
+//! shards; it never writes to a client, and it blocks only in its poll.
+
+use super::queue::MatchQueue;
+use crate::ids::{SessionAddress, ShardId};
+use crate::mail::{
+    Inbox, Outbox, Outcome, Pairing, Pause, Reply, SendError, Ticket, ToMatcher, ToShard,
+};
+use crate::moment::Moment;
+use crate::sys;
+use crate::telemetry::counters::{MatcherCounters, ShardCounters};
+use mio::{Events, Poll};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the matcher needs of a shard. Pure, if the shard is.
+pub trait Post {
+    /// Writes to a shard.
+    fn reply(&mut self, reply: Reply);
+    /// Writes to the mover's shard.
+    fn pair(&mut self, pairing: Pairing);
+}
+
+/// All that the matcher decides. Pure.
+#[derive(Debug)]
+pub struct Desks {
+    queue: MatchQueue,
+    balance: Balance,
+    counters: Arc<MatcherCounters>,
+    /// Storage for what one letter brings together.
+    pairs: Vec<(Ticket, Ticket)>,
+}
+
+impl Desks {
+    /// Nobody waits. `shards` are the counters of all shards, in their order.
+    pub fn new(shards: Vec<Arc<ShardCounters>>, counters: Arc<MatcherCounters>) -> Self {
+        Desks {
+            queue: MatchQueue::new(),
+            balance: Balance::new(shards),
+            counters,
+            pairs: Vec::new(),
+        }
+    }
+
+    /// A letter came. True if it was the last.
+    pub fn letter(&mut self, letter: ToMatcher, now: Moment, post: &mut impl Post) -> bool {
+        self.counters.letters.increment();
+        match letter {
+            ToMatcher::Enter { ticket, replaces } => {
+                let (holder, number) = (ticket.holder, ticket.number);
+                let mut pairs = std::mem::take(&mut self.pairs);
+                let desk = self
+                    .queue
+                    .enter(ticket, replaces, now, |first, second| pairs.push((first, second)));
+                // First the reply: a session whose ticket is paired has to know that already.
+                let outcome = match desk {
+                    Some(desk) => Outcome::Kept(desk, number),
+                    None => Outcome::Paired(number),
+                };
+                post.reply(Reply { holder, outcome });
+                self.send_pairs(pairs, post);
+            }
+            ToMatcher::Leave { holder, desk, number } => {
+                self.queue.leave(holder, desk, number);
+                post.reply(Reply { holder, outcome: Outcome::Left });
+            }
+            ToMatcher::Stop => return true,
+        }
+        false
+    }
+
+    /// Pairs those who have waited long enough for somebody else than each other.
+    pub fn expire(&mut self, now: Moment, post: &mut impl Post) {
+        let mut pairs = std::mem::take(&mut self.pairs);
+        self.queue.expire(now, |first, second| pairs.push((first, second)));
+        self.send_pairs(pairs, post);
+    }
+
+    /// When [`Desks::expire`] is next due.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.queue.next_deadline()
+    }
+
+    /// Shows how many wait.
+    pub fn show(&self) {
+        self.counters.tickets_waiting.set(self.queue.waiting() as i64);
+        self.counters.queues.set(self.queue.queues() as i64);
+    }
+
+    fn send_pairs(&mut self, mut pairs: Vec<(Ticket, Ticket)>, post: &mut impl Post) {
+        for (first, second) in pairs.drain(..) {
+            self.counters.matches.increment();
+            let (home, mover) = self.balance.choose(first, second);
+            post.pair(Pairing { mover, home });
+        }
+        self.pairs = pairs;
+    }
+}
+
+/// Which of two sessions stays where it is: the one whose shard has fewer connections, moves
+/// that were decided and not yet carried out included.
+#[derive(Debug)]
+struct Balance {
+    shards: Vec<Arc<ShardCounters>>,
+    decided: Vec<Decided>,
+}
+
+/// Moves decided since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Decided {
+    to: u64,
+    from: u64,
+}
+
+impl Balance {
+    fn new(shards: Vec<Arc<ShardCounters>>) -> Self {
+        let decided = vec![Decided::default(); shards.len()];
+        Balance { shards, decided }
+    }
+
+    /// The home's ticket, then the mover's.
+    fn choose(&mut self, first: Ticket, second: Ticket) -> (Ticket, Ticket) {
+        let shard = |ticket: &Ticket| ticket.holder.shard;
+        if shard(&first) == shard(&second) {
+            return (first, second);
+        }
+        let (home, mover) = if self.projected(shard(&first)) <= self.projected(shard(&second)) {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        self.decided[shard(&home).index()].to += 1;
+        self.decided[shard(&mover).index()].from += 1;
+        (home, mover)
+    }
+
+    /// Connections of a shard once every move that was decided has been made, or failed.
+    fn projected(&self, shard: ShardId) -> i64 {
+        let counters = &self.shards[shard.index()];
+        let decided = self.decided[shard.index()];
+        let coming = decided.to.wrapping_sub(counters.moves_here_settled.get());
+        let going = decided.from.wrapping_sub(counters.moves_away_settled.get());
+        counters.connections.get() + coming as i64 - going as i64
+    }
+}
+
+/// The matcher's thread.
+#[derive(Debug)]
+pub struct Matcher<T> {
+    poll: Poll,
+    events: Events,
+    inbox: Inbox<ToMatcher>,
+    desks: Desks,
+    shards: Shards<T>,
+    counters: Arc<MatcherCounters>,
+}
+
+/// The shards' mailboxes.
+#[derive(Debug)]
+struct Shards<T>(Vec<Outbox<ToShard<T>>>);
+
+impl<T> Shards<T> {
+    fn send(&self, to: SessionAddress, letter: ToShard<T>) {
+        match self.0[to.shard.index()].send(letter) {
+            // A shard that has ended needs no answer.
+            Ok(()) | Err(SendError::Gone(_)) => {}
+            Err(SendError::Unwoken(error)) => tracing::error!(%error, "a shard cannot be woken"),
+        }
+    }
+}
+
+impl<T> Post for Shards<T> {
+    fn reply(&mut self, reply: Reply) {
+        self.send(reply.holder, ToShard::Reply(reply));
+    }
+
+    fn pair(&mut self, pairing: Pairing) {
+        self.send(pairing.mover.holder, ToShard::Pair(pairing));
+    }
+}
+
+/// Letters that are handled before the clock is read again.
+const LETTERS_PER_TURN: usize = 1024;
+
+impl<T> Matcher<T> {
+    /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
+    pub fn new(
+        poll: Poll,
+        inbox: Inbox<ToMatcher>,
+        shards: Vec<Outbox<ToShard<T>>>,
+        desks: Desks,
+        counters: Arc<MatcherCounters>,
+    ) -> Self {
+        let events = Events::with_capacity(8);
+        Matcher { poll, events, inbox, desks, shards: Shards(shards), counters }
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// When the poll fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut cpu_read = Moment::ZERO;
+        loop {
+            let first = self.wait()?;
+            let began = sys::clock::monotonic();
+            let mut next = first;
+            let mut letters = 0;
+            while let Some(letter) = next {
+                if self.desks.letter(letter, began, &mut self.shards) {
+                    return Ok(());
+                }
+                letters += 1;
+                next = if letters < LETTERS_PER_TURN { self.inbox.take() } else { None };
+            }
+            self.desks.expire(began, &mut self.shards);
+            self.desks.show();
+            let ended = sys::clock::monotonic();
+            self.counters.turn_time.record(ended.since(began));
+            if ended.since(cpu_read) >= Duration::from_secs(1) {
+                cpu_read = ended;
+                if let Ok(cpu) = sys::clock::thread_cpu() {
+                    self.counters.cpu_nanos.raise_to(cpu.as_nanos() as u64);
+                }
+            }
+        }
+    }
+
+    /// Blocks until a letter has come or a deadline has; gives back the letter.
+    fn wait(&mut self) -> io::Result<Option<ToMatcher>> {
+        let asleep = match self.inbox.before_blocking() {
+            Pause::Letter(letter) => return Ok(Some(letter)),
+            Pause::Block(asleep) => asleep,
+        };
+        let timeout = self.desks.next_deadline().map(|due| due.since(sys::clock::monotonic()));
+        let polled = self.poll.poll(&mut self.events, timeout);
+        drop(asleep);
+        match polled {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+            Ok(()) | Err(_) => Ok(self.inbox.take()),
+        }
+    }
+}

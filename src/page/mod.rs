@@ -32,10 +32,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// More headers for every [`Asset`]: no guessing of types, no address told to other sites, and
-/// the microphone for this origin alone.
-pub const HEADERS: [(&str, &str); 3] = [
-    ("X-Content-Type-Options", "nosniff"),
+/// More headers for every [`Asset`]: no address told to other sites, and the microphone for this
+/// origin alone. That types are not to be guessed goes with every answer.
+pub const HEADERS: [(&str, &str); 2] = [
     ("Referrer-Policy", "no-referrer"),
     (
         "Permissions-Policy",

@@ -190,7 +190,7 @@ impl<H: Host> Core<H> {
         match letter {
             ToShard::Reply(reply) => self.matcher_replied(reply),
             ToShard::Pair(pairing) => self.pair(pairing),
-            ToShard::MoverGone(ticket) => self.pairing_failed(&ticket),
+            ToShard::MoverGone(ticket) => self.mover_gone(&ticket),
             ToShard::Arrive { from, traveller, pairing } => self.arrive(from, traveller, pairing),
             ToShard::Arrived { queue } => self.arrived(queue),
             ToShard::SentBack { traveller, mover } => self.sent_back(traveller, &mover),

@@ -1,1 +1,320 @@
-//! To come.
+//! The loop of a shard's thread: poll, letters, events, newcomers, time. It carries out what
+//! the core decides and decides nothing itself.
+
+use super::accept::{Acceptor, Admission};
+use super::connection::Traveller;
+use super::core::{Core, Readiness};
+use super::host::{Content, Document, Host, Received, Sent};
+use crate::ice::IceServers;
+use crate::ids::{ConnectionKey, ShardId, Token};
+use crate::limits::{EVENTS_PER_POLL, LETTERS_PER_TURN};
+use crate::mail::{Inbox, Outbox, Pause, SendError, ToMatcher, ToShard};
+use crate::moment::Moment;
+use crate::page::{self, Asset};
+use crate::sys;
+use crate::telemetry::Telemetry;
+use crate::telemetry::counters::ShardCounters;
+use crate::wire::http::{HttpDate, Status};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The token of a thread's waker.
+pub const WAKER: mio::Token = mio::Token(usize::MAX);
+/// Listeners have tokens from here on downwards. No connection's key is one of them: its slot
+/// would be above every possible limit.
+const LAST_LISTENER: usize = usize::MAX - 1;
+
+/// The token of a shard's `nth` listener.
+pub fn listener_token(nth: usize) -> mio::Token {
+    mio::Token(LAST_LISTENER - nth)
+}
+
+/// A letter as this shard's thread receives it.
+pub type Letter = ToShard<Traveller<TcpStream>>;
+
+/// The world around a shard core: sockets, mailboxes and clocks.
+#[derive(Debug)]
+pub struct Sockets {
+    registry: Registry,
+    matcher: Outbox<ToMatcher>,
+    shards: Vec<Outbox<Letter>>,
+    admission: Arc<Admission>,
+    telemetry: Arc<Telemetry>,
+    ice_servers: Arc<IceServers>,
+    /// The second that was last written out, and how.
+    date: Option<(u64, HttpDate)>,
+}
+
+impl Sockets {
+    /// A host over `registry`, with a mailbox for every thread it may write to.
+    pub fn new(
+        registry: Registry,
+        matcher: Outbox<ToMatcher>,
+        shards: Vec<Outbox<Letter>>,
+        admission: Arc<Admission>,
+        telemetry: Arc<Telemetry>,
+        ice_servers: Arc<IceServers>,
+    ) -> Self {
+        Sockets { registry, matcher, shards, admission, telemetry, ice_servers, date: None }
+    }
+}
+
+impl Host for Sockets {
+    type Socket = TcpStream;
+
+    #[inline]
+    fn recv(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Received {
+        loop {
+            match socket.read(into) {
+                Ok(0) => return Received::End,
+                Ok(count) => return Received::Bytes(count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Received::WouldBlock,
+                    ErrorKind::Interrupted => {}
+                    _ => return Received::Broken,
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> Sent {
+        loop {
+            match socket.write(bytes) {
+                Ok(count) => return Sent::Took(count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Sent::Took(0),
+                    ErrorKind::Interrupted => {}
+                    _ => return Sent::Broken,
+                },
+            }
+        }
+    }
+
+    fn shut_write(&mut self, socket: &mut TcpStream) {
+        // One that is gone already needs no half-close.
+        let _gone = socket.shutdown(Shutdown::Write);
+    }
+
+    fn watch(&mut self, socket: &mut TcpStream, key: ConnectionKey) -> bool {
+        let token = mio::Token(key.to_word() as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        match self.registry.register(socket, token, interest) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be watched");
+                false
+            }
+        }
+    }
+
+    fn unwatch(&mut self, socket: &mut TcpStream) {
+        if let Err(error) = self.registry.deregister(socket) {
+            tracing::warn!(%error, "a connection cannot be given up");
+        }
+    }
+
+    fn close(&mut self, socket: TcpStream, address: Option<IpAddr>) {
+        // Closing takes it out of the poll too (epoll(7)).
+        drop(socket);
+        self.admission.leave(address);
+    }
+
+    fn to_matcher(&mut self, letter: ToMatcher) {
+        report(self.matcher.send(letter));
+    }
+
+    fn to_shard(&mut self, shard: ShardId, letter: Letter) {
+        report(self.shards[shard.index()].send(letter));
+    }
+
+    #[inline]
+    fn now(&mut self) -> Moment {
+        sys::clock::monotonic()
+    }
+
+    fn http_date(&mut self) -> Option<HttpDate> {
+        let now = sys::process::unix_time();
+        match self.date {
+            Some((second, date)) if second == now.as_secs() => Some(date),
+            Some(_) | None => {
+                let date = HttpDate::from_unix(now);
+                self.date = Some((now.as_secs(), date));
+                Some(date)
+            }
+        }
+    }
+
+    fn document(&mut self, document: Document<'_>) -> Option<Content> {
+        let now = sys::clock::monotonic();
+        let (status, content_type, body) = match document {
+            Document::Health { draining } => {
+                let status = if draining { Status::ServiceUnavailable } else { Status::Ok };
+                let body = crate::telemetry::health_json(&self.telemetry, draining, now);
+                (status, "application/json", body)
+            }
+            Document::Stats => {
+                let body = crate::telemetry::stats_json(&self.telemetry, now);
+                (Status::Ok, "application/json", body)
+            }
+            Document::Metrics => {
+                let body = crate::telemetry::metrics_text(&self.telemetry);
+                (Status::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
+            }
+            Document::Page(path) => return page::asset(path).map(page_content),
+        };
+        let fields = vec![("Cache-Control", "no-store")];
+        Some(Content { status, content_type, fields, etag: None, body: body.into() })
+    }
+
+    fn ice_servers(&mut self, session: Token) -> Cow<'_, str> {
+        self.ice_servers.json(session.as_str(), sys::process::unix_time().as_secs())
+    }
+}
+
+fn page_content(asset: &'static Asset) -> Content {
+    let mut fields = vec![
+        ("ETag", &*asset.etag),
+        ("Cache-Control", asset.cache_control),
+        ("Content-Security-Policy", asset.content_security_policy),
+    ];
+    fields.extend(page::HEADERS);
+    Content {
+        status: Status::Ok,
+        content_type: asset.content_type,
+        fields,
+        etag: Some(&asset.etag),
+        body: asset.body.into(),
+    }
+}
+
+/// A letter that cannot reach its reader: the reader has ended, as at the end of the process
+/// all do, or it cannot be woken.
+fn report<T>(sent: Result<(), SendError<T>>) {
+    match sent {
+        Ok(()) | Err(SendError::Gone(_)) => {}
+        Err(SendError::Unwoken(error)) => tracing::error!(%error, "a thread cannot be woken"),
+    }
+}
+
+/// A shard's thread.
+#[derive(Debug)]
+pub struct Driver {
+    poll: Poll,
+    events: Events,
+    inbox: Inbox<Letter>,
+    core: Core<Sockets>,
+    acceptor: Acceptor,
+    counters: Arc<ShardCounters>,
+    cpu_read: Moment,
+}
+
+impl Driver {
+    /// Everything in place, nothing running.
+    pub fn new(
+        poll: Poll,
+        inbox: Inbox<Letter>,
+        core: Core<Sockets>,
+        acceptor: Acceptor,
+        counters: Arc<ShardCounters>,
+    ) -> Self {
+        let events = Events::with_capacity(EVENTS_PER_POLL);
+        Driver { poll, events, inbox, core, acceptor, counters, cpu_read: Moment::ZERO }
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// When the poll fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut stop = false;
+        while !stop {
+            let first = self.wait()?;
+            let now = sys::clock::monotonic();
+            self.core.begin_turn(now);
+            // Letters before events: a match is announced before its members are read from.
+            let mut letters = 0;
+            let mut next = first;
+            while let Some(letter) = next {
+                stop |= matches!(letter, ToShard::Stop);
+                self.core.letter(letter);
+                letters += 1;
+                next = if letters < LETTERS_PER_TURN { self.inbox.take() } else { None };
+            }
+            for event in &self.events {
+                match event.token() {
+                    WAKER => {}
+                    token if token.0 > LAST_LISTENER - u16::MAX as usize => {
+                        self.acceptor.ready(LAST_LISTENER - token.0);
+                    }
+                    token => {
+                        let key = ConnectionKey::from_word(token.0 as u64);
+                        self.core.ready(key, readiness(event));
+                    }
+                }
+            }
+            self.core.run();
+            self.acceptor.accept(&mut self.core, now);
+            self.core.tick();
+            self.end_turn(now);
+        }
+        self.acceptor.close();
+        self.core.close_all();
+        Ok(())
+    }
+
+    /// Blocks until there is something to do. A letter that came at the last moment is given
+    /// back: it is the turn's first.
+    fn wait(&mut self) -> io::Result<Option<Letter>> {
+        let busy = self.core.has_work() || self.acceptor.has_work();
+        let (letter, _asleep) = if busy {
+            (self.inbox.take(), None)
+        } else {
+            match self.inbox.before_blocking() {
+                Pause::Letter(letter) => (Some(letter), None),
+                Pause::Block(asleep) => (None, Some(asleep)),
+            }
+        };
+        let timeout = if busy || letter.is_some() {
+            Some(Duration::ZERO)
+        } else {
+            let next = [self.core.next_tick(), self.acceptor.next_try()];
+            let next = next.into_iter().flatten().min();
+            next.map(|next| next.since(sys::clock::monotonic()))
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => Ok(letter),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(letter)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end_turn(&mut self, began: Moment) {
+        let now = sys::clock::monotonic();
+        self.counters.turn_time.record(now.since(began));
+        if now.since(self.cpu_read) >= Duration::from_secs(1) {
+            self.cpu_read = now;
+            if let Ok(cpu) = sys::clock::thread_cpu() {
+                self.counters.cpu_nanos.raise_to(cpu.as_nanos() as u64);
+            }
+        }
+    }
+}
+
+fn readiness(event: &Event) -> Readiness {
+    let ended = event.is_read_closed() || event.is_error();
+    Readiness {
+        readable: event.is_readable() || ended,
+        writable: event.is_writable(),
+        read_on: ended || event.is_priority(),
+    }
+}

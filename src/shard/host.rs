@@ -55,7 +55,7 @@ pub struct Content {
     /// Its media type.
     pub content_type: &'static str,
     /// More header fields.
-    pub fields: &'static [(&'static str, &'static str)],
+    pub fields: Vec<(&'static str, &'static str)>,
     /// Its entity-tag with quotes, if it has one.
     pub etag: Option<&'static str>,
     /// The document itself.

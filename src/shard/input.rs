@@ -214,7 +214,7 @@ impl<H: Host> Core<H> {
         let response = Response {
             status: if known { Status::NotModified } else { content.status },
             content_type: content.content_type,
-            fields: content.fields,
+            fields: &content.fields,
             body: &content.body,
         };
         let framing = Framing {

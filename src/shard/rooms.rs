@@ -64,6 +64,7 @@ impl<H: Host> Core<H> {
             if home.holder.shard == self.id {
                 self.hand_in_again(&home);
             } else {
+                self.counters.moves_away_settled.increment();
                 self.host.to_shard(home.holder.shard, ToShard::MoverGone(home));
             }
             self.hand_in_again(&mover);
@@ -75,7 +76,8 @@ impl<H: Host> Core<H> {
     }
 
     /// Nothing came of the pairing of this ticket.
-    pub(super) fn pairing_failed(&mut self, ticket: &Ticket) {
+    pub(super) fn mover_gone(&mut self, ticket: &Ticket) {
+        self.counters.moves_here_settled.increment();
         self.hand_in_again(ticket);
     }
 
@@ -135,6 +137,7 @@ impl<H: Host> Core<H> {
         traveller: Traveller<H::Socket>,
         pairing: Pairing,
     ) {
+        self.counters.moves_here_settled.increment();
         let key = match self.take_in(traveller) {
             Ok(key) => key,
             Err(traveller) => {
@@ -178,6 +181,7 @@ impl<H: Host> Core<H> {
 
     /// A session that was sent away is somebody else's now.
     pub(super) fn arrived(&mut self, queue: QueueKey) {
+        self.counters.moves_away_settled.increment();
         self.moves_under_way -= 1;
         self.counters.moves_under_way.decrement();
         self.counters.connections.decrement();

@@ -151,6 +151,10 @@ shard_counters! {
         rehomed_out,
         /// Sessions taken over from another shard.
         rehomed_in,
+        /// Moves decided by the matcher that have brought a session here, or failed.
+        moves_here_settled,
+        /// Moves decided by the matcher that have taken a session from here, or failed.
+        moves_away_settled,
         /// HTTP requests answered, upgrades and refusals included.
         http_requests,
         /// Messages dropped because they were over the message rate.

@@ -1,0 +1,360 @@
+//! Bind → pin → spawn → serve → drain → join. Runs on the main thread, which owns the
+//! configuration, the signals and the other threads' handles, and blocks only in its poll.
+
+use crate::config::Config;
+use crate::ice::IceServers;
+use crate::ids::{ShardId, TokenMint};
+use crate::limits;
+use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
+use crate::matchmaking::matcher::{Desks, Matcher};
+use crate::shard::accept::{Acceptor, Admission};
+use crate::shard::core::{Core, Setup};
+use crate::shard::driver::{Driver, Letter, Sockets, WAKER, listener_token};
+use crate::sys::affinity::AllowedCpus;
+use crate::sys::sockets::{ListenError, ListenOptions, listen};
+use crate::sys::{self};
+use crate::telemetry::{About, Sampler, Telemetry};
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug)]
+pub enum ServerError {
+    /// An address cannot be listened on.
+    Listen(ListenError),
+    /// The operating system refused something that every server needs.
+    System {
+        /// What.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+    /// A thread has ended that must not end.
+    ThreadEnded {
+        /// Its name.
+        thread: String,
+    },
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Listen(error) => error.fmt(f),
+            ServerError::System { what, error } => write!(f, "{what}: {error}"),
+            ServerError::ThreadEnded { thread } => {
+                write!(f, "thread {thread} has ended; a server without it is not worth keeping")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+impl From<ListenError> for ServerError {
+    fn from(error: ListenError) -> Self {
+        ServerError::Listen(error)
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
+    move |error| ServerError::System { what, error }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every session had come to its end, or the time for that was over.
+    Gracefully,
+    /// A second signal asked for the end at once.
+    AtOnce,
+}
+
+const SIGNALS: Token = Token(0);
+const THREADS: Token = Token(1);
+/// How often the main thread looks whether everybody has left.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// The port stays open at least so long after the signal, so that whoever watches `/health`
+/// sees it, even if nobody is connected.
+const DRAIN_LEAST: Duration = Duration::from_secs(1);
+/// Between two samples of the process' figures.
+const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
+
+/// A server whose ports are open and whose threads run.
+pub struct Server {
+    poll: Poll,
+    signals: Signals,
+    addresses: Vec<SocketAddr>,
+    shards: Vec<Outbox<Letter>>,
+    matcher: Outbox<ToMatcher>,
+    threads: Vec<JoinHandle<()>>,
+    telemetry: Arc<Telemetry>,
+    drain_timeout: Duration,
+    close_timeout: Duration,
+}
+
+/// The parts of a thread that exist before it does.
+struct Post<T> {
+    poll: Poll,
+    outbox: Outbox<T>,
+    inbox: Inbox<T>,
+}
+
+impl<T> Post<T> {
+    fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (outbox, inbox) = mailbox(waker);
+        Ok(Post { poll, outbox, inbox })
+    }
+}
+
+/// Tells the main thread when a thread ends, however it ends.
+struct Farewell(Arc<Waker>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // If even that fails, the main thread's next look at the threads finds it.
+        let _woken = self.0.wake();
+    }
+}
+
+impl Server {
+    /// Opens the ports and starts the threads. Nothing is accepted before every shard has its
+    /// listeners, and if anything fails, nothing has been started.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let listeners = listen(
+            &config.listen,
+            ListenOptions {
+                shards: config.shards,
+                backlog: limits::LISTEN_BACKLOG,
+                send_buffer_bytes: config.socket_send_buffer_bytes,
+            },
+        )?;
+        let addresses = listeners
+            .first()
+            .map(|first| first.iter().filter_map(|l| l.local_addr().ok()).collect())
+            .unwrap_or_default();
+        let poll = Poll::new().map_err(system("creating a poll"))?;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("handling signals"))?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(system("watching signals"))?;
+        let farewell = Waker::new(poll.registry(), THREADS).map_err(system("creating a waker"))?;
+        let telemetry = Arc::new(Telemetry::new(about(config), config.shards));
+        let matcher = Post::new().map_err(system("creating the matcher's poll"))?;
+        let mut posts = Vec::new();
+        for _ in 0..config.shards {
+            posts.push(Post::new().map_err(system("creating a shard's poll"))?);
+        }
+        let mut server = Server {
+            poll,
+            signals,
+            addresses,
+            shards: posts.iter().map(|post| post.outbox.clone()).collect(),
+            matcher: matcher.outbox.clone(),
+            threads: Vec::new(),
+            telemetry,
+            drain_timeout: config.limits.drain_timeout,
+            close_timeout: config.limits.close_timeout,
+        };
+        let farewell = Arc::new(farewell);
+        server.start_matcher(matcher, &farewell)?;
+        server.start_shards(config, posts, listeners, &farewell)?;
+        Ok(server)
+    }
+
+    /// The addresses that are listened on, with the ports that were asked for as 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What there is to tell about the server; stays good after its end.
+    pub fn telemetry(&self) -> Arc<Telemetry> {
+        Arc::clone(&self.telemetry)
+    }
+
+    fn start_matcher(
+        &mut self,
+        post: Post<ToMatcher>,
+        farewell: &Arc<Waker>,
+    ) -> Result<(), ServerError> {
+        let counters = Arc::clone(&self.telemetry.matcher);
+        let desks = Desks::new(self.telemetry.shards.clone(), Arc::clone(&counters));
+        let matcher = Matcher::new(post.poll, post.inbox, self.shards.clone(), desks, counters);
+        self.spawn("matcher".to_owned(), farewell, move || matcher.run())
+    }
+
+    fn start_shards(
+        &mut self,
+        config: &Config,
+        posts: Vec<Post<Letter>>,
+        listeners: Vec<Vec<std::net::TcpListener>>,
+        farewell: &Arc<Waker>,
+    ) -> Result<(), ServerError> {
+        let key = sys::entropy().map_err(system("getting random bytes"))?;
+        let setup = Setup {
+            limits: config.limits.clone(),
+            stats_queues: config.stats_queues.clone(),
+            mint: TokenMint::new(key),
+        };
+        let limits = &config.limits;
+        let most = limits.max_connections as usize;
+        let admission = Arc::new(Admission::new(most, limits.max_connections_per_address));
+        let ice_servers = Arc::new(IceServers::new(&[], None));
+        let cpus = config.pin.then(AllowedCpus::here);
+        let mut drivers = Vec::new();
+        for (nth, (post, listeners)) in posts.into_iter().zip(listeners).enumerate() {
+            let registry = post.poll.registry();
+            let mut watched = Vec::new();
+            for (at, listener) in listeners.into_iter().enumerate() {
+                let mut listener = mio::net::TcpListener::from_std(listener);
+                registry
+                    .register(&mut listener, listener_token(at), Interest::READABLE)
+                    .map_err(system("watching a listener"))?;
+                watched.push(listener);
+            }
+            let counters = Arc::clone(&self.telemetry.shards[nth]);
+            let host = Sockets::new(
+                registry.try_clone().map_err(system("sharing a poll"))?,
+                self.matcher.clone(),
+                self.shards.clone(),
+                Arc::clone(&admission),
+                Arc::clone(&self.telemetry),
+                Arc::clone(&ice_servers),
+            );
+            let slots = most + limits::SURPLUS_CONNECTIONS;
+            let id = ShardId(nth as u16);
+            let core = Core::new(id, setup.clone(), slots, Arc::clone(&counters), host);
+            let acceptor = Acceptor::new(watched, Arc::clone(&admission), Arc::clone(&counters));
+            drivers.push(Driver::new(post.poll, post.inbox, core, acceptor, counters));
+        }
+        for (nth, driver) in drivers.into_iter().enumerate() {
+            let cpus = cpus.clone();
+            let counters = Arc::clone(&self.telemetry.shards[nth]);
+            self.spawn(format!("shard-{nth}"), farewell, move || {
+                match cpus.map(|cpus| cpus.pin_current_thread(nth)) {
+                    Some(Ok(cpu)) => counters.pinned_cpu.set(cpu as i64),
+                    Some(Err(error)) => tracing::warn!(shard = nth, %error, "not pinned"),
+                    None => {}
+                }
+                driver.run()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        farewell: &Arc<Waker>,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let farewell = Farewell(Arc::clone(farewell));
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                let _farewell = farewell;
+                if let Err(error) = run() {
+                    tracing::error!(thread = name, %error, "the loop has failed");
+                }
+            })
+            .map_err(system("starting a thread"))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Serves until a signal asks for the end, then shuts down gracefully.
+    ///
+    /// # Errors
+    /// When a thread ends that must not.
+    pub fn run(mut self) -> Result<Ended, ServerError> {
+        let mut sampler = Sampler::new();
+        let mut events = Events::with_capacity(8);
+        sampler.take(&self.telemetry, sys::clock::monotonic());
+        while !self.signalled(&mut events, SAMPLE_PERIOD)? {
+            sampler.take(&self.telemetry, sys::clock::monotonic());
+        }
+        tracing::info!(timeout = ?self.drain_timeout, "shutting down; a second signal ends at once");
+        self.telemetry.draining.set(1);
+        for shard in &self.shards {
+            let _told = shard.send(ToShard::Quiesce);
+        }
+        let began = sys::clock::monotonic();
+        let mut sampled = began;
+        loop {
+            if self.signalled(&mut events, DRAIN_LOOK)? {
+                return Ok(Ended::AtOnce);
+            }
+            let now = sys::clock::monotonic();
+            let passed = now.since(began);
+            let everybody_left = self.alive() == 0 && passed >= DRAIN_LEAST.min(self.drain_timeout);
+            if everybody_left || passed >= self.drain_timeout + self.close_timeout {
+                break;
+            }
+            if now.since(sampled) >= SAMPLE_PERIOD {
+                sampler.take(&self.telemetry, now);
+                sampled = now;
+            }
+        }
+        self.join();
+        Ok(Ended::Gracefully)
+    }
+
+    /// Waits for at most `timeout`. True if a signal came.
+    fn signalled(&mut self, events: &mut Events, timeout: Duration) -> Result<bool, ServerError> {
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(ServerError::System { what: "waiting for signals", error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if let Some(ended) = self.threads.iter().find(|thread| thread.is_finished()) {
+            let thread = ended.thread().name().unwrap_or("?").to_owned();
+            return Err(ServerError::ThreadEnded { thread });
+        }
+        Ok(self.signals.pending().next().is_some())
+    }
+
+    /// Connections on all shards, those on the way from one to another included.
+    fn alive(&self) -> i64 {
+        let shards = self.telemetry.shards.iter();
+        shards.map(|shard| shard.connections.get() + shard.moves_under_way.get()).sum()
+    }
+
+    /// Ends the shards, then the matcher.
+    fn join(&mut self) {
+        for shard in &self.shards {
+            let _told = shard.send(ToShard::Stop);
+        }
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        let matcher = threads.next();
+        for thread in threads {
+            let _ended = thread.join();
+        }
+        let _told = self.matcher.send(ToMatcher::Stop);
+        if let Some(thread) = matcher {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn about(config: &Config) -> About {
+    About {
+        version: env!("CARGO_PKG_VERSION"),
+        started: sys::clock::monotonic(),
+        started_unix: sys::process::unix_time(),
+        max_connections: config.limits.max_connections,
+        descriptors_allowed: config.descriptors_allowed,
+        stats_queues: config.stats_queues.clone(),
+    }
+}
