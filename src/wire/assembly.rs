@@ -356,6 +356,7 @@ impl<'a> Reader<'a> {
     /// The next message or control frame; `None` when the buffer is used up.
     ///
     /// After a fault the reader must not be asked again.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "a lending, failing iterator")]
     pub fn next(&mut self) -> Result<Option<Item>, Fault> {
         if self.held.is_none() {
@@ -390,13 +391,13 @@ impl<'a> Reader<'a> {
         }
         let end = header.header_len + header.payload_len as usize;
         let payload = &mut rest[header.header_len..end];
-        if let Some(key) = header.mask {
-            unmask(payload, key, 0);
-        }
+        let ascii = header.mask.is_some_and(|key| unmask(payload, key, 0));
         let place = Place::Buffer(self.at + header.header_len..self.at + end);
         let item = match header.opcode {
             OpCode::Data(Data::Text) => {
-                simdutf8::basic::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
+                if !ascii {
+                    simdutf8::basic::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
+                }
                 Item::Text(place)
             }
             OpCode::Data(Data::Binary) => Item::Binary(place),

@@ -82,46 +82,51 @@ fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
 
 /// Whether `bytes` could hold a member named `type` in any case, a `room_id`, an escape that
 /// could spell either, or enough brackets to be too deep. May be wrong in one direction only.
+#[inline]
 fn may_hide_a_key(bytes: &[u8]) -> bool {
-    const WIDE: usize = 32;
-    const AHEAD: usize = 2;
-    let mut chunks = bytes.windows(WIDE + AHEAD).step_by(WIDE);
-    let mut openers = [0u8; WIDE];
-    let mut steps = 0;
-    let mut hit = false;
-    // Fixed widths and no branches: the compiler makes vector instructions of it.
-    for window in &mut chunks {
-        let mut any = 0u8;
+    const WIDE: usize = 16;
+    let Some(last) = bytes.len().checked_sub(WIDE + 1) else { return may_hide_briefly(bytes) };
+    let (mut seen, mut openers) = ([0u8; WIDE], [0u8; WIDE]);
+    let mut look = |at: usize| {
+        // Fixed widths and no branches: the compiler makes vector instructions of it.
+        let (here, next) = (&bytes[at..at + WIDE], &bytes[at + 1..at + 1 + WIDE]);
         for i in 0..WIDE {
-            let (a, b, c) = (window[i], window[i + 1], window[i + 2]);
-            any |= suspicious(a, b, c);
-            openers[i] = openers[i].saturating_add(opens(a));
+            seen[i] |= suspicious(here[i], next[i]);
+            openers[i] = openers[i].saturating_add(opens(here[i]));
         }
-        hit |= any != 0;
-        steps += 1;
+    };
+    let mut at = 0;
+    while at < last {
+        look(at);
+        at += WIDE;
     }
-    let tail = &bytes[steps * WIDE..];
-    for i in 0..tail.len() {
-        let at = |i: usize| tail.get(i).copied().unwrap_or_default();
-        hit |= suspicious(at(i), at(i + 1), at(i + 2)) != 0;
-        openers[0] = openers[0].saturating_add(opens(at(i)));
-    }
-    // One level is the message itself.
-    hit || openers.iter().map(|count| *count as usize).sum::<usize>() >= JSON_DEPTH
+    // The rest, together with some that has been looked at: that can only count too much.
+    look(last);
+    // One level is the message itself, and the last byte has not been counted.
+    let openers: usize = openers.iter().map(|count| *count as usize).sum();
+    seen.iter().fold(0, |all, one| all | one) != 0 || openers + 1 >= JSON_DEPTH
 }
 
-/// `pe"` ends every spelling of `type"`, `_i` is in `room_id`, `\u` can spell anything.
+/// The same for few bytes, which cannot be too deep.
+fn may_hide_briefly(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| suspicious(pair[0], pair[1]) != 0)
+}
+
+const LOWER: u8 = 0x20;
+
+/// `pe` is in every spelling of `type`, `_i` is in `room_id`, `\u` can spell anything.
 #[inline(always)]
-fn suspicious(a: u8, b: u8, c: u8) -> u8 {
-    const LOWER: u8 = 0x20;
-    u8::from(a | LOWER == b'p') & u8::from(b | LOWER == b'e') & u8::from(c == b'"')
-        | u8::from(a == b'_') & u8::from(b == b'i')
-        | u8::from(a == b'\\') & u8::from(b == b'u')
+fn suspicious(here: u8, next: u8) -> u8 {
+    let next = next | LOWER;
+    u8::from(here | LOWER == b'p') & u8::from(next == b'e')
+        | u8::from(here == b'_') & u8::from(next == b'i')
+        | u8::from(here == b'\\') & u8::from(next == b'u')
 }
 
+/// `{` and `[` differ by the bit that is set here.
 #[inline(always)]
 fn opens(byte: u8) -> u8 {
-    u8::from(byte == b'{') | u8::from(byte == b'[')
+    u8::from(byte | LOWER == b'{')
 }
 
 /// Everything else, with a strict parser.

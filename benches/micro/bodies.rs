@@ -1,0 +1,111 @@
+//! The bodies that are measured.
+
+use crate::Body;
+use crate::desk::Desk;
+use std::hint::black_box;
+use switchboard::ids::{SessionNo, TokenMint};
+use switchboard::wire::assembly::{Reader, Rules};
+use switchboard::wire::egress::{Egress, Framing};
+use switchboard::wire::frame::{Side, TEXT, parse_header, push_client_frame, unmask};
+use switchboard::wire::http::{self, HeadScan};
+use switchboard::wire::message::RelayKind;
+use switchboard::wire::message::client::{classify, write_relay};
+
+pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
+
+const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: Upgrade\r\n\
+    Pragma: no-cache\r\nCache-Control: no-cache\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+    Upgrade: websocket\r\nOrigin: http://127.0.0.1:8080\r\nSec-WebSocket-Version: 13\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+/// A candidate as a browser sends it, 200 bytes in all.
+pub(crate) fn candidate(room: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    let payload = r#"{"candidate":"candidate:1 1 udp 2113937151 10.0.0.1 54321 typ host generation 0","sdpMid":"0","sdpMLineIndex":0}"#;
+    write_relay(&mut message, RelayKind::IceCandidate, room, payload.as_bytes());
+    message.resize(199, b' ');
+    let brace = message.iter().rposition(|byte| *byte == b'}').expect("it ends with one");
+    message[brace] = b' ';
+    message.push(b'}');
+    message
+}
+
+/// An offer of about 2 KB.
+fn offer() -> Vec<u8> {
+    let sdp = "a=rtpmap:111 opus/48000/2\\r\\n".repeat(70);
+    let payload = format!(r#"{{"type":"offer","sdp":"v=0\r\n{sdp}"}}"#);
+    let mut message = Vec::new();
+    write_relay(&mut message, RelayKind::Offer, ROOM, payload.as_bytes());
+    message
+}
+
+fn body(name: &'static str, per_call: u32, run: impl FnMut() + 'static) -> Body {
+    Body { name, per_call, run: Box::new(run) }
+}
+
+pub(crate) fn all() -> Vec<Body> {
+    let mut bodies = wire();
+    for (name, depth) in [("core-relay-1", 1), ("core-relay-16", 16)] {
+        let mut desk = Desk::with_a_room();
+        let read = desk.read_of(depth);
+        bodies.push(body(name, depth as u32, move || desk.relay(&read)));
+    }
+    let mut desk = Desk::with_a_room();
+    bodies.push(body("core-open-and-close", 1, move || desk.open_and_close(REQUEST)));
+    bodies
+}
+
+fn wire() -> Vec<Body> {
+    let message = candidate(ROOM);
+    let mut frame = Vec::new();
+    push_client_frame(&mut frame, TEXT, &message, KEY);
+    let frames = frame.repeat(16);
+    let mut scratch = frames.clone();
+    let rules = Rules { sender: Side::Client, max_message_bytes: 65_536, max_fragments: 1024 };
+    let (header, payload, offer) = (frame.clone(), message.clone(), offer());
+    let mut masked = message.clone();
+    let mint = TokenMint::new([7; 16]);
+    let mut egress = Egress::default();
+    vec![
+        body("header", 1, move || {
+            let _ = black_box(parse_header(black_box(&header), Side::Client));
+        }),
+        body("unmask-200", 1, move || {
+            black_box(unmask(black_box(&mut masked), KEY, 0));
+        }),
+        body("utf8-200", 1, {
+            let message = message.clone();
+            move || {
+                black_box(simdutf8::basic::from_utf8(black_box(&message)).is_ok());
+            }
+        }),
+        body("classify-candidate", 1, move || {
+            let _ = black_box(classify(black_box(&payload)));
+        }),
+        body("classify-offer", 1, move || {
+            let _ = black_box(classify(black_box(&offer)));
+        }),
+        body("reader-16", 16, move || {
+            scratch.copy_from_slice(&frames);
+            let mut reader = Reader::new(&mut scratch, None, &rules);
+            while let Ok(Some(item)) = reader.next() {
+                black_box(item);
+            }
+        }),
+        body("egress", 1, move || {
+            let _ = egress.push(black_box(&frame), 7, Framing::Frames, 65_536);
+            egress.sent_now(egress.unsent_len());
+        }),
+        body("token", 1, move || {
+            black_box(mint.session(black_box(SessionNo(5))));
+        }),
+        body("http-upgrade-head", 1, || {
+            let mut scan = HeadScan::default();
+            let _ = black_box(http::parse(black_box(REQUEST), &mut scan, 16_384));
+        }),
+    ]
+}

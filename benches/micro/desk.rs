@@ -1,0 +1,150 @@
+//! A shard core with two users in a room, over sockets that are only vectors.
+
+use crate::bodies::{KEY, candidate};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use switchboard::config::Limits;
+use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
+use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
+use switchboard::moment::Moment;
+use switchboard::shard::connection::Traveller;
+use switchboard::shard::core::{Core, Readiness, Setup};
+use switchboard::shard::host::{Content, Document, Host, Received, Sent};
+use switchboard::telemetry::ShardCounters;
+use switchboard::wire::frame::{TEXT, push_client_frame};
+use switchboard::wire::http::HttpDate;
+use switchboard::wire::message::client::write_find_match;
+
+/// A host that has what the next read brings, and forgets what is sent.
+#[derive(Debug, Default)]
+struct Void {
+    incoming: Vec<u8>,
+    letters: Vec<ToMatcher>,
+    last_sent: Rc<RefCell<Vec<u8>>>,
+    keep_sent: bool,
+    /// Whether the next read finds the connection at its end.
+    ends: bool,
+}
+
+impl Host for Void {
+    type Socket = u32;
+    fn recv(&mut self, _: &mut u32, into: &mut [u8]) -> Received {
+        if self.ends {
+            return Received::End;
+        }
+        let count = self.incoming.len();
+        into[..count].copy_from_slice(&self.incoming);
+        Received::Bytes(count)
+    }
+    fn send(&mut self, _: &mut u32, bytes: &[u8]) -> Sent {
+        if self.keep_sent {
+            *self.last_sent.borrow_mut() = bytes.to_vec();
+        }
+        Sent::Took(bytes.len())
+    }
+    fn shut_write(&mut self, _: &mut u32) {}
+    fn watch(&mut self, _: &mut u32, _: ConnectionKey) -> bool {
+        true
+    }
+    fn unwatch(&mut self, _: &mut u32) {}
+    fn close(&mut self, _: u32, _: Option<IpAddr>) {}
+    fn to_matcher(&mut self, letter: ToMatcher) {
+        self.letters.push(letter);
+    }
+    fn to_shard(&mut self, _: ShardId, _: ToShard<Traveller<u32>>) {}
+    fn now(&mut self) -> Moment {
+        Moment::ZERO
+    }
+    fn http_date(&mut self) -> Option<HttpDate> {
+        None
+    }
+    fn document(&mut self, _: Document<'_>) -> Option<Content> {
+        None
+    }
+    fn ice_servers(&mut self, _: Token) -> Cow<'_, str> {
+        Cow::Borrowed("[]")
+    }
+}
+
+const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
+
+/// The shard, and one member of its room.
+pub(crate) struct Desk {
+    core: Core<Void>,
+    sender: ConnectionKey,
+    room: String,
+}
+
+impl Desk {
+    pub(crate) fn with_a_room() -> Self {
+        let setup = Setup {
+            limits: Limits::default(),
+            stats_queues: Vec::new(),
+            mint: TokenMint::new([3; 16]),
+        };
+        let counters = Arc::new(ShardCounters::new(0));
+        let host = Void { keep_sent: true, ..Void::default() };
+        let mut core = Core::new(ShardId(0), setup, 1000, counters, host);
+        core.begin_turn(Moment::ZERO);
+        let upgrade =
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut find = Vec::new();
+        write_find_match(&mut find, None);
+        let mut bytes = upgrade.to_vec();
+        push_client_frame(&mut bytes, TEXT, &find, KEY);
+        let users: Vec<ConnectionKey> = (0..2)
+            .map(|socket| {
+                core.host.incoming = bytes.clone();
+                let key = core.admit(socket, None, None);
+                core.ready(key, READABLE);
+                key
+            })
+            .collect();
+        let tickets: Vec<Ticket> = std::mem::take(&mut core.host.letters)
+            .into_iter()
+            .map(|letter| match letter {
+                ToMatcher::Enter { ticket, .. } => ticket,
+                other => panic!("not a ticket: {other:?}"),
+            })
+            .collect();
+        for ticket in &tickets {
+            let outcome = Outcome::Paired(ticket.number);
+            core.letter(ToShard::Reply(Reply { holder: ticket.holder, outcome }));
+        }
+        core.letter(ToShard::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
+        core.host.keep_sent = false;
+        let announced = String::from_utf8_lossy(&core.host.last_sent.borrow()).into_owned();
+        let (_, room) = announced.split_once("\"room_id\":\"").expect("a room");
+        Desk { sender: users[0], room: room[..22].to_owned(), core }
+    }
+
+    /// A read that brings so many candidates.
+    pub(crate) fn read_of(&self, messages: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        push_client_frame(&mut frame, TEXT, &candidate(&self.room), KEY);
+        frame.repeat(messages)
+    }
+
+    /// One turn in which `read` arrives from a member of the room.
+    pub(crate) fn relay(&mut self, read: &[u8]) {
+        self.core.host.incoming.clear();
+        self.core.host.incoming.extend_from_slice(read);
+        self.core.begin_turn(Moment::ZERO);
+        self.core.ready(self.sender, READABLE);
+    }
+
+    /// A connection comes, is upgraded, and ends.
+    pub(crate) fn open_and_close(&mut self, request: &[u8]) {
+        self.core.host.incoming.clear();
+        self.core.host.incoming.extend_from_slice(request);
+        let key = self.core.admit(9, None, None);
+        self.core.ready(key, READABLE);
+        self.core.host.ends = true;
+        self.core.ready(key, READABLE);
+        self.core.host.ends = false;
+    }
+}

@@ -1,0 +1,248 @@
+//! The client of the measurements: one thread, many connections, the same for both servers.
+
+use crate::process::Server;
+use crate::reference::ANSWER_BYTES;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+use switchboard::wire::frame::{TEXT, push_client_frame, push_server_frame};
+use switchboard::wire::message::RelayKind;
+use switchboard::wire::message::client::{write_find_match, write_relay};
+
+/// Bytes of a relayed message.
+const MESSAGE_BYTES: usize = 200;
+const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+/// What a browser sends, more or less.
+const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: Upgrade\r\n\
+    Pragma: no-cache\r\nCache-Control: no-cache\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+    Upgrade: websocket\r\nOrigin: http://127.0.0.1:8080\r\nSec-WebSocket-Version: 13\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+/// Which server is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Switchboard.
+    Product,
+    /// The reference relay.
+    Reference,
+}
+
+struct Client {
+    socket: TcpStream,
+    /// Bytes received of what it waits for.
+    received: usize,
+    /// The room it is in, as the messages it sends name it.
+    room: String,
+}
+
+/// Connections to one server.
+pub(crate) struct Generator {
+    kind: Kind,
+    poll: Poll,
+    events: Events,
+    clients: Vec<Client>,
+    buffer: Vec<u8>,
+    /// Messages that have arrived.
+    relayed: u64,
+    depth: usize,
+}
+
+/// How many connections are being opened at once.
+const OPENING: usize = 64;
+
+impl Generator {
+    /// Opens `count` connections and waits until each has got its answer.
+    pub(crate) fn connect(server: &Server, count: usize) -> Self {
+        switchboard::sys::descriptors::raise_limit().expect("descriptors");
+        let mut generator = Generator {
+            kind: server.kind,
+            poll: Poll::new().expect("a poll"),
+            events: Events::with_capacity(1024),
+            clients: Vec::with_capacity(count),
+            buffer: vec![0; 256 * 1024],
+            relayed: 0,
+            depth: 1,
+        };
+        while generator.clients.len() < count {
+            let first = generator.clients.len();
+            for _ in first..count.min(first + OPENING) {
+                generator.open(server);
+            }
+            let mut waiting = generator.clients.len() - first;
+            while waiting > 0 {
+                generator.each_ready(|client, bytes, kind| {
+                    client.received += bytes.len();
+                    client.room.push_str(&String::from_utf8_lossy(bytes));
+                    let complete = match kind {
+                        Kind::Reference => client.received >= ANSWER_BYTES,
+                        Kind::Product => client.room.ends_with("\"resumed\":false}}"),
+                    };
+                    if complete {
+                        waiting -= 1;
+                        client.received = 0;
+                        client.room = String::new();
+                    }
+                });
+            }
+        }
+        generator
+    }
+
+    fn open(&mut self, server: &Server) {
+        // Loopback connects at once, so the request can follow.
+        let socket = std::net::TcpStream::connect(server.address).expect("a connection");
+        socket.set_nodelay(true).expect("a live socket");
+        socket.set_nonblocking(true).expect("a live socket");
+        let mut socket = TcpStream::from_std(socket);
+        let token = Token(self.clients.len());
+        socket.write_all(REQUEST).expect("room for a request");
+        self.poll
+            .registry()
+            .register(&mut socket, token, Interest::READABLE)
+            .expect("a live socket");
+        self.clients.push(Client { socket, received: 0, room: String::new() });
+    }
+
+    /// Waits for events once, and hands what was read to `handle`.
+    fn each_ready(&mut self, mut handle: impl FnMut(&mut Client, &[u8], Kind)) {
+        self.poll.poll(&mut self.events, Some(Duration::from_secs(5))).expect("a live poll");
+        assert!(!self.events.is_empty(), "the server does not answer");
+        for event in &self.events {
+            let client = &mut self.clients[event.token().0];
+            match client.socket.read(&mut self.buffer) {
+                Ok(0) => panic!("the server has closed a connection"),
+                Ok(count) => handle(client, &self.buffer[..count], self.kind),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Makes a room of each two that follow each other.
+    pub(crate) fn pair_up(&mut self) {
+        if self.kind == Kind::Reference {
+            return;
+        }
+        for (nth, client) in self.clients.iter_mut().enumerate() {
+            ask(client, Some(&format!("pair-{}", nth / 2)));
+        }
+        self.wait_for_rooms();
+    }
+
+    /// Every client asks for a match, in the same queue.
+    pub(crate) fn find_matches(&mut self) {
+        for client in &mut self.clients {
+            ask(client, None);
+        }
+        self.wait_for_rooms();
+    }
+
+    fn wait_for_rooms(&mut self) {
+        let mut waiting = self.clients.len();
+        while waiting > 0 {
+            self.each_ready(|client, bytes, _| {
+                client.room.push_str(&String::from_utf8_lossy(bytes));
+                let found =
+                    client.room.split_once("\"room_id\":\"").and_then(|(_, rest)| rest.get(..22));
+                if let Some(room) = found.map(str::to_owned) {
+                    client.room = room;
+                    waiting -= 1;
+                }
+            });
+        }
+    }
+
+    /// From here on each pair passes `depth` messages to and fro.
+    pub(crate) fn start(&mut self, depth: usize) {
+        let going = self.depth > 0 && self.relayed > 0;
+        assert!(!going || depth == self.depth, "the depth cannot change in mid-flight");
+        self.depth = depth;
+        if going {
+            return;
+        }
+        for nth in (0..self.clients.len()).step_by(2) {
+            let bytes = burst(self.kind, &self.clients[nth].room, depth);
+            self.clients[nth].socket.write_all(&bytes).expect("room for a burst");
+        }
+    }
+
+    /// Goes on for `span`.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let until = Instant::now() + span;
+        let (kind, depth) = (self.kind, self.depth);
+        let bursts: Vec<Vec<u8>> =
+            self.clients.iter().map(|client| burst(kind, &client.room, depth)).collect();
+        let whole = received_bytes(kind) * depth;
+        let mut relayed = 0;
+        while Instant::now() < until {
+            self.poll.poll(&mut self.events, Some(Duration::from_secs(5))).expect("a live poll");
+            assert!(!self.events.is_empty(), "the relay has stopped");
+            for event in &self.events {
+                let client = &mut self.clients[event.token().0];
+                match client.socket.read(&mut self.buffer) {
+                    Ok(0) => panic!("the server has closed a connection"),
+                    Ok(count) => client.received += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("{error}"),
+                }
+                if client.received >= whole {
+                    assert_eq!(client.received, whole, "one burst at a time");
+                    client.received = 0;
+                    relayed += depth as u64;
+                    client.socket.write_all(&bursts[event.token().0]).expect("room for a burst");
+                }
+            }
+        }
+        self.relayed += relayed;
+    }
+
+    /// Messages that have arrived so far.
+    pub(crate) fn relayed(&self) -> u64 {
+        self.relayed
+    }
+}
+
+fn ask(client: &mut Client, queue: Option<&str>) {
+    let mut message = Vec::new();
+    write_find_match(&mut message, queue);
+    let mut bytes = Vec::new();
+    push_client_frame(&mut bytes, TEXT, &message, KEY);
+    client.socket.write_all(&bytes).expect("room for a request");
+}
+
+/// A candidate as a browser sends it, of [`MESSAGE_BYTES`] in all.
+fn candidate(room: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    let payload = |filler: usize| {
+        format!(
+            r#"{{"candidate":"candidate:1 1 udp 2113937151 10.0.0.1 54321 typ host{}","sdpMid":"0"}}"#,
+            " ".repeat(filler)
+        )
+    };
+    write_relay(&mut message, RelayKind::IceCandidate, room, payload(0).as_bytes());
+    let filler = MESSAGE_BYTES - message.len();
+    message.clear();
+    write_relay(&mut message, RelayKind::IceCandidate, room, payload(filler).as_bytes());
+    assert_eq!(message.len(), MESSAGE_BYTES);
+    message
+}
+
+fn burst(kind: Kind, room: &str, depth: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let room = if kind == Kind::Product { room } else { "----------------------" };
+    push_client_frame(&mut bytes, TEXT, &candidate(room), KEY);
+    bytes.repeat(depth)
+}
+
+/// Bytes that arrive for one message.
+fn received_bytes(kind: Kind) -> usize {
+    let mut bytes = Vec::new();
+    match kind {
+        Kind::Product => push_server_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES]),
+        Kind::Reference => push_client_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES], KEY),
+    }
+    bytes.len()
+}
