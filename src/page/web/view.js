@@ -31,7 +31,7 @@ const KEYS = {
   searching: ['stop', 'mute'],
   connecting: ['next', 'stop', 'mute'],
   talking: ['next', 'stop', 'mute'],
-  parted: ['next', 'stop', 'mute'],
+  parted: ['next', 'stop'],
 };
 
 /**

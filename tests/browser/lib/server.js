@@ -1,6 +1,8 @@
 /** The programs that the tests run against: the server, a TCP proxy before it, and coturn. */
 
 import { spawn } from 'node:child_process';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -137,6 +139,25 @@ export class Proxy {
   }
 }
 
+/** Asks again until the answer to a STUN binding request comes (RFC 8489 §5). */
+async function answersStun(port) {
+  const request = Buffer.alloc(20);
+  request.writeUInt16BE(1, 0);
+  request.writeUInt32BE(0x2112a442, 4);
+  const socket = dgram.createSocket('udp4');
+  // A port that nobody listens at yet answers by ICMP, which is an error here.
+  socket.on('error', () => {});
+  socket.connect(port, '127.0.0.1');
+  const ask = setInterval(() => socket.send(request, () => {}), 50);
+  const limit = AbortSignal.timeout(10_000);
+  try {
+    await once(socket, 'message', { signal: limit });
+  } finally {
+    clearInterval(ask);
+    socket.close();
+  }
+}
+
 /** A real TURN server with `use-auth-secret`. */
 export class Coturn {
   #child;
@@ -154,8 +175,9 @@ export class Coturn {
         [`--listening-port=${port}`, '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1'],
         ['--allow-loopback-peers', `--userdb=${coturn.#folder}/db`, `--pidfile=${coturn.#folder}/pid`],
       ].flat(),
-      new RegExp(`listener opened on ?: ?127\\.0\\.0\\.1:${port}`, 'i'),
+      /turn server id=\d+ created/,
     );
+    await answersStun(port);
     return coturn;
   }
 
