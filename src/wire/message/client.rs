@@ -67,8 +67,8 @@ fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
     let (claim, rest) = match rest.strip_prefix(b",\"room_id\":\"") {
         None => (RoomClaim::Present, rest),
         Some(value) => {
-            // Were the quote escaped, the name would hold a backslash and be no room's.
-            let end = memchr::memchr(b'"', value)?;
+            // An escape may spell what it does not show, the quote among them.
+            let end = memchr::memchr2(b'"', b'\\', value).filter(|at| value[*at] == b'"')?;
             (RoomClaim::Named(Cow::Borrowed(&value[..end])), &value[end + 1..])
         }
     };

@@ -55,6 +55,7 @@ fn a_claim_to_a_room_is_found_wherever_it_stands() {
     assert_eq!(named(r#"{"type":"offer","payload":{"room_id":"no"},"room_id":"r2"}"#), "r2");
     assert_eq!(named(r#"{"type":"offer","room_id":"r1","room_id":"r2"}"#), "r2");
     assert_eq!(named(r#"{"type":"offer","payload":{},"r\u006fom_id":"r3"}"#), "r3");
+    assert_eq!(named(r#"{"type":"offer","room_id":"\u0072\/4","payload":{}}"#), "r/4");
     assert_eq!(
         classify(br#"{"type":"offer","payload":{"room_id":"deep"}}"#),
         Ok(relay(RelayKind::Offer))
@@ -149,6 +150,7 @@ proptest! {
     fn the_quick_look_agrees_with_the_parser(
         head in prop::sample::select(vec![
             r#"{"type":"offer""#, r#"{"type":"signal","room_id":"abc""#, r#"{"type":"answer","room_id":"a\"bc""#,
+            r#"{"type":"offer","room_id":"\u0061bc""#,
         ]),
         middle in prop::collection::vec(prop::sample::select(vec![
             ",", "\"type\"", "\"tYPE\"", ":", "1", "\"room_id\"", "\"x\"", "{", "}", "[", "]",
