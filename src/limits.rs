@@ -98,6 +98,8 @@ pub const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const DEFAULT_SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// Default of `--rematch-delay`.
 pub const DEFAULT_REMATCH_DELAY: Duration = Duration::from_millis(800);
+/// Default of `--turn-ttl`.
+pub const DEFAULT_TURN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Default of `--drain-timeout`.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -2,7 +2,7 @@
 //! configuration, the signals and the other threads' handles, and blocks only in its poll.
 
 use crate::config::Config;
-use crate::ice::IceServers;
+use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
 use crate::ids::{ShardId, TokenMint};
 use crate::limits;
 use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
@@ -10,9 +10,9 @@ use crate::matchmaking::matcher::{Desks, Matcher};
 use crate::shard::accept::{Acceptor, Admission};
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, WAKER, listener_token};
+use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::{ListenError, ListenOptions, listen};
-use crate::sys::{self};
 use crate::telemetry::{About, Sampler, Telemetry};
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,6 +20,7 @@ use signal_hook_mio::v1_0::Signals;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,6 +37,15 @@ pub enum ServerError {
         /// What it said.
         error: io::Error,
     },
+    /// The TURN secret cannot be read.
+    SecretFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The TURN secret cannot be used.
+    Ice(IceError),
     /// A thread has ended that must not end.
     ThreadEnded {
         /// Its name.
@@ -48,6 +58,10 @@ impl fmt::Display for ServerError {
         match self {
             ServerError::Listen(error) => error.fmt(f),
             ServerError::System { what, error } => write!(f, "{what}: {error}"),
+            ServerError::SecretFile { path, error } => {
+                write!(f, "cannot read the TURN secret in {}: {error}", path.display())
+            }
+            ServerError::Ice(error) => error.fmt(f),
             ServerError::ThreadEnded { thread } => {
                 write!(f, "thread {thread} has ended; a server without it is not worth keeping")
             }
@@ -132,6 +146,7 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let ice_servers = ice_servers(config)?;
         let listeners = listen(
             &config.listen,
             ListenOptions {
@@ -169,7 +184,7 @@ impl Server {
         };
         let farewell = Arc::new(farewell);
         server.start_matcher(matcher, &farewell)?;
-        server.start_shards(config, posts, listeners, &farewell)?;
+        server.start_shards(config, posts, listeners, Arc::new(ice_servers), &farewell)?;
         Ok(server)
     }
 
@@ -199,6 +214,7 @@ impl Server {
         config: &Config,
         posts: Vec<Post<Letter>>,
         listeners: Vec<Vec<std::net::TcpListener>>,
+        ice_servers: Arc<IceServers>,
         farewell: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let key = sys::entropy().map_err(system("getting random bytes"))?;
@@ -210,7 +226,6 @@ impl Server {
         let limits = &config.limits;
         let most = limits.max_connections as usize;
         let admission = Arc::new(Admission::new(most, limits.max_connections_per_address));
-        let ice_servers = Arc::new(IceServers::new(&[], None));
         let cpus = config.pin.then(AllowedCpus::here);
         let mut drivers = Vec::new();
         for (nth, (post, listeners)) in posts.into_iter().zip(listeners).enumerate() {
@@ -346,6 +361,22 @@ impl Server {
             let _ended = thread.join();
         }
     }
+}
+
+/// What clients are told to use for their calls; reads the secret they share with a TURN server.
+fn ice_servers(config: &Config) -> Result<IceServers, ServerError> {
+    let time_limited = match &config.turn {
+        None => None,
+        Some(turn) => {
+            let contents = std::fs::read(&turn.secret_file).map_err(|error| {
+                ServerError::SecretFile { path: turn.secret_file.clone(), error }
+            })?;
+            let secret = TurnSecret::from_file_contents(&contents).map_err(ServerError::Ice)?;
+            let urls = turn.urls.clone();
+            Some(TimeLimited::new(urls, secret, turn.ttl).map_err(ServerError::Ice)?)
+        }
+    };
+    Ok(IceServers::new(&config.ice_servers, time_limited))
 }
 
 fn about(config: &Config) -> About {

@@ -8,9 +8,10 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, descriptors_of_server,
+    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, Turn, descriptors_of_server,
     flags_table,
 };
+use switchboard::ice::IceUrl;
 use switchboard::limits;
 use tracing::level_filters::LevelFilter;
 
@@ -67,6 +68,8 @@ fn every_flag_reaches_its_field() {
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
+        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
     let expected = Config {
@@ -88,12 +91,30 @@ fn every_flag_reaches_its_field() {
             drain_timeout: Duration::from_secs(60),
         },
         socket_send_buffer_bytes: Some(8192),
+        ice_servers: vec![
+            "stun:a.example".parse().unwrap(),
+            "turn:b.example,user=u,password=p".parse().unwrap(),
+        ],
+        turn: Some(Turn {
+            urls: vec![IceUrl::turn("turns:c.example").unwrap()],
+            secret_file: "/etc/secret".into(),
+            ttl: Duration::from_secs(7200),
+        }),
         stats_queues: vec!["en".to_owned(), "de".to_owned(), "fr".to_owned()],
         log_format: LogFormat::Json,
         log_level: LevelFilter::DEBUG,
         descriptors_allowed: 20_000,
     };
     assert_eq!(config(&words), Ok(expected));
+}
+
+#[test]
+fn a_turn_server_that_shares_a_secret_needs_the_secret() {
+    for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
+        assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
+    }
+    let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
+    assert!(matches!(refused, Err(Stop::Refuse(_))), "{refused:?}");
 }
 
 #[test]

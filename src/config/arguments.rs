@@ -1,12 +1,14 @@
 //! The flags, each with its environment variable, as clap reads them. What they say is checked
 //! one by one here and against each other in [`super::validate`].
 
+use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -155,6 +157,38 @@ pub struct Arguments {
     #[arg(default_value_t = Span(Duration::ZERO), help_heading = TIMES)]
     pub resume_window: Span,
 
+    /// STUN or TURN server for the clients; repeat it, or separate several by spaces
+    ///
+    /// stun:HOST[:PORT], or turn: and turns: with ?transport=udp or tcp where wanted, followed by
+    /// ,user=NAME,password=SECRET. Every client is told, so the password is no secret.
+    ///
+    /// Default: none, which is enough for clients that reach each other directly
+    #[arg(long, env = "SWITCHBOARD_ICE_SERVER", value_name = "URL", hide_env_values = true)]
+    #[arg(value_delimiter = ' ', help_heading = CALLS)]
+    pub ice_server: Vec<IceServer>,
+
+    /// TURN server that shares a secret with this one (coturn's use-auth-secret); repeatable
+    ///
+    /// Each session gets a user and a password of its own, which end by themselves.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TURN_URL", value_name = "URL")]
+    #[arg(value_delimiter = ' ', value_parser = IceUrl::turn, help_heading = CALLS)]
+    pub turn_url: Vec<IceUrl>,
+
+    /// File with the secret that --turn-url's server has as static-auth-secret
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", value_name = "PATH", help_heading = CALLS)]
+    pub turn_secret_file: Option<PathBuf>,
+
+    /// How long a session's TURN password is good for, 1m to 366d
+    ///
+    /// It has to outlast a session, calls included: a client gets it once, when it connects.
+    #[arg(long, env = "SWITCHBOARD_TURN_TTL", value_name = "DURATION")]
+    #[arg(default_value_t = Span(limits::DEFAULT_TURN_TTL), help_heading = CALLS)]
+    pub turn_ttl: Span,
+
     /// Queue whose waiting users /stats and /metrics show by name; repeat it or use commas
     ///
     /// Users choose queue names, so no other queue is ever named there.
@@ -178,6 +212,7 @@ pub struct Arguments {
 const LISTENING: &str = "Listening";
 const BOUNDS: &str = "Bounds";
 const TIMES: &str = "Times";
+const CALLS: &str = "Calls";
 const REPORTING: &str = "Reporting";
 
 /// How log lines look.

@@ -56,6 +56,8 @@ pub enum ConfigError {
         /// `--ping-interval`.
         ping_interval: Duration,
     },
+    /// A TURN server that shares a secret, without the secret, or the other way round.
+    HalfATurnServer,
     /// A resume window other than zero.
     ResumeWindow {
         /// `--resume-window`.
@@ -116,6 +118,9 @@ impl fmt::Display for ConfigError {
                 Span(*silence_limit),
                 Span(*ping_interval)
             ),
+            ConfigError::HalfATurnServer => {
+                f.write_str("--turn-url and --turn-secret-file go together: give both or neither")
+            }
             ConfigError::ResumeWindow { given } => write!(
                 f,
                 "--resume-window {}: this version cannot resume sessions, so only 0s is accepted",

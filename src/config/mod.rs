@@ -10,12 +10,14 @@ pub use arguments::{Arguments, LogFormat, Span, Stop};
 pub use error::ConfigError;
 pub use table::flags_table;
 
+use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::{descriptors, sockets};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
@@ -32,6 +34,10 @@ pub struct Config {
     pub limits: Limits,
     /// SO_SNDBUF of every connection; `None` leaves its size to the kernel.
     pub socket_send_buffer_bytes: Option<usize>,
+    /// STUN and TURN servers that every client is told of.
+    pub ice_servers: Vec<IceServer>,
+    /// TURN servers for which each session gets credentials of its own.
+    pub turn: Option<Turn>,
     /// Queues whose waiting users `/stats` and `/metrics` show by name, without duplicates.
     pub stats_queues: Vec<String>,
     /// How log lines look.
@@ -40,6 +46,17 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// File descriptors that the process may have open.
     pub descriptors_allowed: u64,
+}
+
+/// TURN servers that share a secret with this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Where they are; at least one.
+    pub urls: Vec<IceUrl>,
+    /// Holds the secret.
+    pub secret_file: PathBuf,
+    /// How long a password is good for, within [`crate::ice::TURN_TTL_MIN`] and [`crate::ice::TURN_TTL_MAX`].
+    pub ttl: Duration,
 }
 
 /// The bounds that a shard holds its connections to. [`Limits::default`] is what the flags

@@ -1,6 +1,7 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
-use super::{Arguments, Config, ConfigError, Limits, Machine, Span, descriptors_of_server};
+use super::{Arguments, Config, ConfigError, Limits, Machine, Span, Turn, descriptors_of_server};
+use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,11 +34,25 @@ impl Arguments {
             pin: !self.no_pin,
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
+            ice_servers: self.ice_server.clone(),
+            turn: self.turn()?,
             stats_queues: self.stats_queues()?,
             log_format: self.log_format,
             log_level: self.log_level,
             descriptors_allowed: machine.descriptors_allowed,
         })
+    }
+
+    fn turn(&self) -> Result<Option<Turn>, ConfigError> {
+        let bounds = (ice::TURN_TTL_MIN, ice::TURN_TTL_MAX);
+        let ttl = time_within("--turn-ttl", self.turn_ttl, bounds)?;
+        match &self.turn_secret_file {
+            None if self.turn_url.is_empty() => Ok(None),
+            Some(file) if !self.turn_url.is_empty() => {
+                Ok(Some(Turn { urls: self.turn_url.clone(), secret_file: file.clone(), ttl }))
+            }
+            None | Some(_) => Err(ConfigError::HalfATurnServer),
+        }
     }
 
     fn listen_addresses(&self, machine: &Machine) -> Result<Vec<SocketAddr>, ConfigError> {
