@@ -64,13 +64,18 @@ impl<H: Host> Core<H> {
         self.buffer = buffer;
     }
 
-    /// The peer will send nothing more.
+    /// The peer will send nothing more. It may still be waiting for answers.
     fn ended_by_peer(&mut self, key: ConnectionKey) {
+        self.go_on_with_stored(key.slot);
         let connection = &self.connections[key.slot.index()];
+        let unsent = connection.has_unsent();
         match connection.role {
-            // It may still be waiting for an answer.
-            Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
+            // Requests are stored: once the answer before them has been sent, the end is read again.
+            Role::Http(_) if unsent && connection.held_bytes() > 0 => {}
+            Role::Http(_) if unsent => self.linger(key.slot, EndReason::HttpDone),
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
+            // When all has been sent, the half-close brings the end up again.
+            Role::Lingering(_) if unsent => {}
             Role::User(_) | Role::Lingering(_) => self.doom(key, EndReason::ClientGone),
         }
     }
