@@ -51,8 +51,9 @@ describe('a call', { timeout: 180_000 }, () => {
     const devices = await ann.page.$$eval('#microphone option', (options) => options.map(({ value }) => value));
     assert.ok(devices.length > 1, `fake devices: ${devices}`);
     await ann.page.selectOption('#microphone', devices.at(-1));
-    await ann.page.waitForFunction((id) => document.getElementById('microphone').value === id, devices.at(-1));
+    await ann.page.waitForFunction((id) => window.observed.microphone() === id, devices.at(-1));
     await ben.hears();
+    assert.equal(await ann.page.inputValue('#microphone'), devices.at(-1));
     assert.equal(await ann.page.evaluate(() => document.body.dataset.phase), 'talking');
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });

@@ -35,7 +35,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
   });
 
   test('a server that shuts down in order says so before it goes', async () => {
-    const server = await Server.start();
+    const server = await Server.start('--drain-timeout', '2s');
     const pair = await talking(chromium.browser, server.url);
     const down = server.down('SIGTERM');
     await pair[0].reads('banner', /about to restart.*call goes on/);

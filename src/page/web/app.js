@@ -17,7 +17,7 @@ import { grade } from './vitals.js';
 import { quality, refusal } from './words.js';
 
 /** How often a page that is being looked at asks how many people there are. */
-const CROWD_MS = 15_000;
+const CROWD_MS = 30_000;
 const NOTICE_MS = 8_000;
 
 /** Partings that say nothing against the next partner. */
@@ -117,8 +117,10 @@ class Page {
   }
 
   #listDevices() {
-    const { deviceId = '' } = this.#microphone;
-    return listDevices({ microphone: deviceId, speaker: this.#settings.speaker });
+    return listDevices(() => ({
+      microphone: this.#microphone.deviceId ?? '',
+      speaker: this.#settings.speaker,
+    }));
   }
 
   /** @param {import('./client.js').Room} room */
@@ -207,7 +209,8 @@ class Page {
     const deliberate = reason === 'left' || reason === 'next';
     // Losing the switchboard is not losing one another.
     if (!deliberate && this.#conversation?.flowing) {
-      this.#happen({ type: 'tie', tie: 'partner_gone' });
+      // A server that shuts down drops one partner first; the other is dropped next.
+      this.#happen({ type: 'tie', tie: this.#line.draining ? 'own_gone' : 'partner_gone' });
     } else {
       this.#happen({ type: 'parted', why: reason });
     }
@@ -311,7 +314,8 @@ class Page {
   }
 
   async #countPeople() {
-    if (document.hidden || this.#phase.name === 'blocked') return;
+    // Many visitors ask one server, so nobody asks who does not care: not in a call.
+    if (document.hidden || this.#phase.name === 'talking') return;
     this.#people = await peopleOnline();
     this.#render();
   }

@@ -10,10 +10,13 @@ import { byId } from './view.js';
 /** @type {Record<string, string[]>} A letter, and the keys it stands for, the first that is there. */
 const LETTERS = { m: ['mute'], n: ['start', 'next'], s: ['stop'] };
 
-/** Fills a list of devices, and keeps what was chosen. */
-async function fill(/** @type {'microphone' | 'speaker'} */ id, /** @type {string} */ chosen) {
+/**
+ * @param {'microphone' | 'speaker'} id
+ * @param {MediaDeviceInfo[]} found
+ * @param {string} chosen
+ */
+function fill(id, found, chosen) {
   const select = /** @type {HTMLSelectElement} */ (byId(id));
-  const found = await devices(id === 'microphone' ? 'audioinput' : 'audiooutput');
   const options = found.map(({ deviceId, label }) => new Option(label, deviceId));
   if (options.length === 0) options.push(new Option('The system’s choice', ''));
   select.replaceChildren(...options);
@@ -23,11 +26,15 @@ async function fill(/** @type {'microphone' | 'speaker'} */ id, /** @type {strin
 }
 
 /**
- * @param {{ microphone: string, speaker: string }} chosen
+ * @param {() => { microphone: string, speaker: string }} chosen asked only when the devices are
+ *   known: what was chosen meanwhile counts.
  */
-export async function listDevices({ microphone, speaker }) {
+export async function listDevices(chosen) {
   byId('speaker-field').hidden = !Speaker.selectable;
-  await Promise.all([fill('microphone', microphone), fill('speaker', speaker)]);
+  const [inputs, outputs] = await Promise.all([devices('audioinput'), devices('audiooutput')]);
+  const { microphone, speaker } = chosen();
+  fill('microphone', inputs, microphone);
+  fill('speaker', outputs, speaker);
 }
 
 /**

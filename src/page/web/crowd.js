@@ -5,8 +5,7 @@
 export async function peopleOnline() {
   try {
     const answer = await fetch('/stats', { signal: AbortSignal.timeout(5_000) });
-    const { connections } = await answer.json();
-    const people = typeof connections === 'object' ? connections?.open : connections;
+    const people = (await answer.json()).sessions?.active;
     return Number.isFinite(people) ? people : null;
   } catch {
     return null;

@@ -7,6 +7,10 @@
  *
  * @typedef {import('./phase.js').MicrophoneTrouble} MicrophoneTrouble
  */
+
+/** Errors that mean that there is no such device. */
+const GONE = new Set(['OverconstrainedError', 'NotFoundError']);
+
 export class Microphone extends EventTarget {
   /** @type {MediaStream | null} */
   stream = null;
@@ -44,13 +48,10 @@ export class Microphone extends EventTarget {
    * @param {string} [deviceId] one that is gone is no error: the browser takes another.
    */
   async open(deviceId) {
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: {
-        deviceId: deviceId ? { ideal: deviceId } : undefined,
-        echoCancellation: true,
-        noiseSuppression: true,
-        autoGainControl: true,
-      },
+    const stream = await request(deviceId).catch((error) => {
+      // Browsers take `ideal` lightly, so one asks for exactly this one, and if need be again.
+      if (deviceId && GONE.has(error.name)) return request();
+      throw error;
     });
     this.close();
     this.stream = stream;
@@ -68,6 +69,20 @@ export class Microphone extends EventTarget {
     this.stream = null;
     for (const track of stream?.getTracks() ?? []) track.stop();
   }
+}
+
+/**
+ * @param {string} [deviceId]
+ */
+function request(deviceId) {
+  return navigator.mediaDevices.getUserMedia({
+    audio: {
+      deviceId: deviceId ? { exact: deviceId } : undefined,
+      echoCancellation: true,
+      noiseSuppression: true,
+      autoGainControl: true,
+    },
+  });
 }
 
 /**

@@ -76,6 +76,7 @@ function observe() {
       const stat = await inbound();
       return { bytes: stat?.bytesReceived ?? 0, energy: stat?.totalAudioEnergy ?? 0 };
     },
+    microphone: () => calls.at(-1).getSenders()[0].track.getSettings().deviceId,
     path: async () => {
       const report = await calls.at(-1).getStats();
       const transport = [...report.values()].find(({ type }) => type === 'transport');
