@@ -45,6 +45,8 @@ pub const SURPLUS_CONNECTIONS: usize = 64;
 pub const SWEEP_PARTS: usize = 10;
 /// Pause before accepting is tried again when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
+/// Shortest time between two warnings of a shard that accepting pauses.
+pub const ACCEPT_WARNING_S: u64 = 60;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
 pub const RETRY_AFTER_S: u32 = 5;
 /// Shards one process may have.

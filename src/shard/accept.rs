@@ -3,7 +3,7 @@
 
 use super::core::Core;
 use super::driver::Sockets;
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, SURPLUS_CONNECTIONS};
+use crate::limits::{ACCEPT_RETRY_MS, ACCEPT_WARNING_S, ACCEPTS_PER_TURN, SURPLUS_CONNECTIONS};
 use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
@@ -114,6 +114,8 @@ pub struct Acceptor {
     listeners: Vec<Listener>,
     /// Descriptors or memory have run out: accepting is tried again then.
     paused_until: Option<Moment>,
+    /// The operator is not told of it again before then.
+    next_warning: Option<Moment>,
     admission: Arc<Admission>,
     counters: Arc<ShardCounters>,
 }
@@ -167,7 +169,7 @@ impl Acceptor {
     ) -> Self {
         let listeners =
             listeners.into_iter().map(|socket| Listener { socket, pending: false }).collect();
-        Acceptor { listeners, paused_until: None, admission, counters }
+        Acceptor { listeners, paused_until: None, next_warning: None, admission, counters }
     }
 
     /// The poll reported newcomers.
@@ -192,16 +194,21 @@ impl Acceptor {
         if self.paused_until.is_some_and(|until| until > now) {
             return;
         }
-        self.resume();
         for at in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_PER_TURN {
                 if !self.listeners[at].pending {
                     break;
                 }
                 match self.listeners[at].socket.accept() {
-                    Ok((socket, from)) => self.admit(core, socket, from.ip()),
+                    Ok((socket, from)) => {
+                        self.resume();
+                        self.admit(core, socket, from.ip());
+                    }
                     Err(error) => match classify(&error) {
-                        Failure::Nobody => self.listeners[at].pending = false,
+                        Failure::Nobody => {
+                            self.resume();
+                            self.listeners[at].pending = false;
+                        }
                         Failure::ThatOne => self.counters.accept_errors.increment(),
                         Failure::Exhausted => return self.pause(now, &error),
                     },
@@ -240,13 +247,16 @@ impl Acceptor {
 
     fn pause(&mut self, now: Moment, error: &io::Error) {
         self.counters.accept_errors.increment();
-        if self.counters.accept_paused.get() == 0 {
+        // While descriptors are short it pauses and goes on many times a second.
+        if self.next_warning.is_none_or(|next| next <= now) {
+            self.next_warning = Some(now + Duration::from_secs(ACCEPT_WARNING_S));
             tracing::warn!(%error, "accepting pauses; connections that are open go on");
         }
         self.counters.accept_paused.set(1);
         self.paused_until = Some(now + Duration::from_millis(ACCEPT_RETRY_MS));
     }
 
+    /// Accepting works, or works again.
     fn resume(&mut self) {
         if self.paused_until.take().is_some() {
             self.counters.accept_paused.set(0);
