@@ -1,1 +1,9 @@
-//! To come.
+//! The load tester: virtual users that pair up with each other, and what they find out.
+
+pub mod measure;
+pub mod receipts;
+pub mod scenario;
+pub mod search;
+pub mod stamp;
+pub mod trend;
+pub mod units;

@@ -1,0 +1,370 @@
+//! What a run does, with every number that it depends on. Pure.
+//!
+//! A field is declared once, in [`scenarios!`], and is then a flag of the subcommand, a key of
+//! the TOML file, and a value of the run. Three layers give a run its numbers: flags over file
+//! over the built-in scenario of the same name, which is a TOML file as well and names every
+//! key. Nothing has a second default hidden in the code but the keys in [`Common`], which all
+//! scenarios share.
+
+mod file;
+mod scaled;
+
+pub use file::{BUILT_IN, FileError, built_in, parse_file};
+
+use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Generates the struct of the keys that every scenario has.
+macro_rules! common_keys {
+    ({ $( $(#[$meta:meta])* $field:ident : $type:ty = $default:expr, )* }) => {
+        /// What every scenario can be told.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        pub struct Common { $( $(#[$meta])* pub $field: $type, )* }
+
+        impl Default for Common {
+            fn default() -> Self { Common { $( $field: $default, )* } }
+        }
+    };
+}
+
+/// Generates, for one scenario, the struct of its values, the struct of its flags (and TOML
+/// keys), and how layers of these become values.
+macro_rules! scenario {
+    (
+        { $( $(#[$cmeta:meta])* $cfield:ident : $ctype:ty = $cdefault:expr, )* }
+        $(#[$meta:meta])* $name:ident / $flags:ident = $key:literal {
+            $( $(#[$fmeta:meta])* $field:ident : $type:ty, )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        pub struct $name {
+            $( $(#[$fmeta])* pub $field: $type, )*
+            /// What every scenario can be told.
+            #[serde(flatten)]
+            pub common: Common,
+        }
+
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $flags {
+            /// The kind of scenario; only in files, where it comes first.
+            #[arg(skip)]
+            pub scenario: Option<String>,
+            $( $(#[$fmeta])* #[arg(long)] pub $field: Option<$type>, )*
+            $( $(#[$cmeta])* #[arg(long, help_heading = "Every scenario")]
+               pub $cfield: Option<$ctype>, )*
+        }
+
+        impl $flags {
+            /// These values where there are any, and those of `below` elsewhere.
+            fn over(self, below: $flags) -> $flags {
+                $flags {
+                    scenario: self.scenario.or(below.scenario),
+                    $( $field: self.$field.or(below.$field), )*
+                    $( $cfield: self.$cfield.or(below.$cfield), )*
+                }
+            }
+
+            /// The values of a run: these flags over the built-in scenario.
+            pub fn resolve(self) -> $name {
+                let text = built_in($key).expect("because each kind is built in");
+                let below: $flags =
+                    toml::from_str(text).expect("because a test reads every built-in scenario");
+                let all = self.over(below);
+                $name {
+                    $( $field: all.$field.expect("because the built-in scenario has every key"), )*
+                    common: Common { $( $cfield: all.$cfield.unwrap_or_else(|| $cdefault), )* },
+                }
+            }
+        }
+    };
+}
+
+/// Declares the keys that every scenario has, then each scenario's own.
+macro_rules! scenarios {
+    (
+        common $common:tt
+        $( $(#[$meta:meta])* $name:ident / $flags:ident = $key:literal $fields:tt )*
+    ) => {
+        common_keys! { $common }
+        $( scenario! { $common $(#[$meta])* $name / $flags = $key $fields } )*
+
+        /// A scenario with all its numbers.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(tag = "scenario", rename_all = "lowercase")]
+        pub enum Scenario { $( $(#[$meta])* $name($name), )* }
+
+        /// A scenario as flags or a file give it: not every key need be there.
+        #[derive(Clone, Debug, clap::Subcommand)]
+        pub enum Request { $( $(#[$meta])* $name($flags), )* }
+
+        impl Request {
+            /// Reads `text` as keys of the scenario called `kind`.
+            fn from_toml(kind: &str, text: &str) -> Option<Result<Request, toml::de::Error>> {
+                match kind {
+                    $( $key => Some(toml::from_str::<$flags>(text).map(Request::$name)), )*
+                    _ => None,
+                }
+            }
+
+            /// These flags over those of a file. `None` if they are of different kinds.
+            pub fn over(self, below: Request) -> Option<Request> {
+                match (self, below) {
+                    $( (Request::$name(above), Request::$name(below)) => Some(Request::$name(above.over(below))), )*
+                    _ => None,
+                }
+            }
+
+            /// All values of the run.
+            pub fn resolve(self) -> Scenario {
+                match self { $( Request::$name(flags) => Scenario::$name(flags.resolve()), )* }
+            }
+        }
+
+        impl Scenario {
+            /// The names of all kinds.
+            pub const KINDS: &[&str] = &[$( $key, )*];
+
+            /// The name of its kind.
+            pub fn kind(&self) -> &'static str {
+                match self { $( Scenario::$name(_) => $key, )* }
+            }
+
+            /// What it shares with the others.
+            pub fn common(&self) -> &Common {
+                match self { $( Scenario::$name(s) => &s.common, )* }
+            }
+        }
+    };
+}
+
+scenarios! {
+    common {
+        /// Where the server is.
+        url: String = "ws://127.0.0.1:8080/ws".to_owned(),
+        /// Directory that the report is written to.
+        report: PathBuf = PathBuf::from("load-report"),
+        /// Set of targets to judge by: `none`, `baseline` or `stretch`.
+        targets: String = "baseline".to_owned(),
+        /// One more target, like `relay_p99_ms<50`; may be given several times.
+        require: Vec<String> = Vec::new(),
+        /// The queue that the users ask for.
+        queue: String = "load".to_owned(),
+        /// Source addresses: `auto` (many on loopback, one elsewhere), one address, or a
+        /// range like `127.0.0.0/8`.
+        source: String = "auto".to_owned(),
+        /// Threads that drive the users.
+        threads: u16 = 1,
+        /// Seed of everything random.
+        seed: u64 = 1,
+        /// A start later than this after its intended moment counts as late.
+        late_after: Span = Span::millis(10),
+        /// Share of late starts above which the run is void, in percent.
+        late_percent: f64 = 1.0,
+        /// A connection that is not a session by then has failed.
+        connect_timeout: Span = Span::seconds(10),
+        /// Two users who have both waited this long should have been matched.
+        match_timeout: Span = Span::seconds(15),
+        /// A relayed message that has not come by then is lost.
+        message_timeout: Span = Span::seconds(10),
+        /// Nothing at all arriving for this long, though things were asked, is a stall.
+        stall_after: Span = Span::seconds(1),
+        /// Time between two rows of the interval log.
+        interval: Span = Span::seconds(1),
+        /// Process id of the server, for its figures in /proc (0: find it by its port, if it
+        /// runs on this machine).
+        server_pid: u32 = 0,
+    }
+
+    /// Opens sessions, holds them and checks that all stay alive.
+    Connections / ConnectionsFlags = "connections" {
+        /// Sessions to open.
+        users: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+        /// How long all are held.
+        hold: Span,
+        /// How often each session shows that it is alive, by a ping.
+        ping_every: Span,
+    }
+
+    /// All users ask for a match in the same instant, in rounds.
+    Matchmaking / MatchmakingFlags = "matchmaking" {
+        /// Users that ask; an even number.
+        users: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+        /// How often all ask.
+        rounds: u32,
+        /// From one round's instant to the next.
+        round_every: Span,
+    }
+
+    /// Rooms with the signalling of a call, then a steady rate of messages.
+    Signaling / SignalingFlags = "signaling" {
+        /// Rooms, with two users each.
+        rooms: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+        /// Messages each user sends a second, once its call is set up.
+        message_rate: f64,
+        /// Size of such a message in bytes.
+        message_bytes: u32,
+        /// ICE candidates each user sends while setting up.
+        candidates: u32,
+        /// After all rooms should be set up: time until measuring begins.
+        warm_up: Span,
+        /// How long it is measured.
+        duration: Span,
+    }
+
+    /// Users arrive, find a match, talk, go on to the next or leave: the everyday mix.
+    Calls / CallsFlags = "calls" {
+        /// Arrivals, like `10/s for 60s, 50/s for 2m`.
+        phases: Listed<Phase>,
+        /// Shortest call.
+        talk_min: Span,
+        /// Longest call.
+        talk_max: Span,
+        /// Share of users who go on to the next after a call, in percent.
+        next_percent: f64,
+        /// Messages each user sends a second during the call.
+        message_rate: f64,
+        /// Size of such a message in bytes.
+        message_bytes: u32,
+        /// ICE candidates each user sends while setting up.
+        candidates: u32,
+    }
+
+    /// GET requests at a fixed rate, whatever the answers take.
+    Http / HttpFlags = "http" {
+        /// Paths and rates, one after the other, like `/health 100/s for 30s`.
+        requests: Listed<HttpPhase>,
+        /// Most connections open at once.
+        max_connections: u32,
+    }
+
+    /// Raises the load until the targets break, narrows the point down and confirms it.
+    Stress / StressFlags = "stress" {
+        /// What is raised: `connections` or `messages` (a second).
+        raise: Lever,
+        /// The first level.
+        start: f64,
+        /// Each step is the last one times this.
+        factor: f64,
+        /// Nothing above this is tried.
+        ceiling: f64,
+        /// How long each level is held and measured.
+        step: Span,
+        /// How closely the point is narrowed down, in percent.
+        tolerance_percent: f64,
+        /// How often the found level must hold again.
+        confirmations: u32,
+        /// Rooms that the messages are spread over.
+        rooms: u32,
+        /// Size of a message in bytes.
+        message_bytes: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+    }
+
+    /// Holds a share of the capacity for very long and watches for leaks and decay.
+    Endurance / EnduranceFlags = "endurance" {
+        /// What the server can relay, in messages a second; 0: find out first, by a stress run.
+        capacity: f64,
+        /// Share of the capacity that is held, in percent.
+        percent: f64,
+        /// How long.
+        duration: Span,
+        /// Time until the watch for leaks begins.
+        warm_up: Span,
+        /// Rooms that the messages are spread over.
+        rooms: u32,
+        /// Shortest call; then both go on to the next.
+        talk_min: Span,
+        /// Longest call.
+        talk_max: Span,
+        /// Size of a message in bytes.
+        message_bytes: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+        /// Growth of memory or descriptors over the run, in percent, that is called a leak if
+        /// the slope test is sure of it.
+        leak_percent: f64,
+        /// How sure the slope test must be, in percent.
+        confidence_percent: f64,
+    }
+
+    /// The whole programme: users in stages, then stress, then endurance.
+    Plan / PlanFlags = "plan" {
+        /// Users and times, like `100 for 2m, 500 for 10m`.
+        stages: Listed<Stage>,
+        /// Shortest call.
+        talk_min: Span,
+        /// Longest call.
+        talk_max: Span,
+        /// Messages each user sends a second during the call.
+        message_rate: f64,
+        /// Size of such a message in bytes.
+        message_bytes: u32,
+        /// ICE candidates each user sends while setting up.
+        candidates: u32,
+        /// Sessions opened a second.
+        connect_rate: f64,
+        /// How long each stress level is held.
+        stress_step: Span,
+        /// First stress level, in messages a second.
+        stress_start: f64,
+        /// Nothing above this is tried; 0: no stress run.
+        stress_ceiling: f64,
+        /// Rooms of the stress and the endurance run.
+        rooms: u32,
+        /// How long the endurance run takes; 0s: none.
+        endurance: Span,
+        /// Share of the capacity found by stress that endurance holds, in percent.
+        endurance_percent: f64,
+    }
+}
+
+impl std::fmt::Display for Scenario {
+    /// As TOML, the way `run` reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&toml::to_string(self).map_err(|_| std::fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_built_in_and_complete() {
+        assert_eq!(BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Scenario::KINDS);
+        for (name, text) in BUILT_IN {
+            let scenario = parse_file(text).unwrap().resolve();
+            assert_eq!(scenario.kind(), *name);
+            // `resolve` has panicked by now if the file lacked a key.
+        }
+    }
+
+    #[test]
+    fn a_resolved_scenario_is_a_file_that_gives_it_again() {
+        for (_, text) in BUILT_IN {
+            let scenario = parse_file(text).unwrap().resolve();
+            assert_eq!(parse_file(&scenario.to_string()).unwrap().resolve(), scenario);
+        }
+    }
+
+    #[test]
+    fn flags_lie_over_the_file_and_the_file_over_what_is_built_in() {
+        let file = parse_file("scenario = \"connections\"\nusers = 7\nhold = \"1m\"\n").unwrap();
+        let flags = Request::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
+        let Scenario::Connections(all) = flags.over(file).unwrap().resolve() else { panic!() };
+        assert_eq!((all.users, all.hold), (9, Span::seconds(60)));
+        assert_eq!(all.ping_every, Span::seconds(10), "from the built-in scenario");
+        assert_eq!(all.common.targets, "baseline");
+    }
+}

@@ -1,0 +1,335 @@
+//! The messages that virtual users send each other, and how the receiver knows what it got.
+//! Pure.
+//!
+//! Every relayed message carries a stamp of fixed width: which room and sender, which number,
+//! when it was meant to be sent and when it was, and a checksum over the whole message. It is
+//! found and checked without parsing JSON, so that a message costs the generator little more
+//! than its two system calls. The rest looks like what browsers send.
+
+use crate::moment::Moment;
+use crate::wire::frame::{TEXT, push_client_frame};
+use crate::wire::message::RelayKind;
+use memchr::memmem::Finder;
+
+/// What a stamp says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Hash of the room it was sent in.
+    pub room: u64,
+    /// Hash of the sender's session.
+    pub sender: u64,
+    /// When it should have been sent.
+    pub intended: Moment,
+    /// When it was sent.
+    pub sent: Moment,
+    /// Counts the sender's messages in this room, from 0.
+    pub sequence: u32,
+    /// The sender sends nothing after this.
+    pub last: bool,
+    /// The server told the sender that it dropped something: gaps mean nothing.
+    pub gaps_explained: bool,
+}
+
+/// Hexadecimal digits of a stamp before its checksum.
+const BODY_DIGITS: usize = 16 * 4 + 8 + 1;
+/// Hexadecimal digits of the checksum.
+const CHECK_DIGITS: usize = 16;
+/// Bytes of a whole stamp.
+const STAMP_BYTES: usize = BODY_DIGITS + CHECK_DIGITS;
+const MARK: &[u8] = b"\"stamp\":\"";
+/// The stamp begins within so many bytes of the message, or it is none of ours.
+const MARK_WITHIN: usize = 512;
+
+/// What a relayed message turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A stamp, and the checksum is right.
+    Good(Stamp),
+    /// Something that was, or should have been, a stamped message.
+    Corrupted,
+}
+
+/// A short name for an identifier of any length. FNV-1a; collisions among some ten thousand
+/// identifiers are one in 10¹⁰.
+pub fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Eight bytes at a step; every input bit reaches the upper half by multiplication and the
+/// lower half by the shift.
+fn checksum(mut hash: u64, bytes: &[u8]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = u64::from_le_bytes(chunk.try_into().expect("because a chunk has eight bytes"));
+        hash = (hash ^ word).wrapping_mul(K);
+        hash ^= hash >> 29;
+    }
+    for byte in chunks.remainder() {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(K);
+        hash ^= hash >> 29;
+    }
+    hash
+}
+
+/// Checksum of a message whose stamp's checksum digits begin at `check_at`.
+fn message_checksum(text: &[u8], check_at: usize) -> u64 {
+    let (before, rest) = text.split_at(check_at);
+    checksum(checksum(text.len() as u64, before), &rest[CHECK_DIGITS..])
+}
+
+/// Fills `slot` with the lowest digits of `value`.
+#[inline]
+fn put_hex(slot: &mut [u8], mut value: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for digit in slot.iter_mut().rev() {
+        *digit = DIGITS[(value & 15) as usize];
+        value >>= 4;
+    }
+}
+
+fn read_hex(digits: &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for byte in digits {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(digit);
+    }
+    Some(value)
+}
+
+/// Makes messages. One for each thread.
+pub struct Press {
+    /// What follows the stamp, for each kind of message: closes the string and the payload.
+    tails: [Vec<u8>; 4],
+    scratch: Vec<u8>,
+    mask: u64,
+}
+
+impl Press {
+    /// `message_bytes` is the size of a plain message; `seed` begins the mask keys.
+    pub fn new(message_bytes: usize, seed: u64) -> Self {
+        let tails = RelayKind::ALL.map(|kind| {
+            let rest = match kind {
+                RelayKind::Offer => description("offer", "actpass", 24),
+                RelayKind::Answer => description("answer", "active", 9),
+                RelayKind::IceCandidate => CANDIDATE.to_owned(),
+                RelayKind::Signal => padding(message_bytes),
+            };
+            format!("\"{rest}}}}}").into_bytes()
+        });
+        Press { tails, scratch: Vec::new(), mask: seed | 1 }
+    }
+
+    /// A fresh mask key. RFC 6455 §10.3 wants them unpredictable to protect proxies from
+    /// web pages; a generator that talks to its own server needs them only to vary.
+    pub fn mask(&mut self) -> [u8; 4] {
+        self.mask ^= self.mask << 13;
+        self.mask ^= self.mask >> 7;
+        self.mask ^= self.mask << 17;
+        ((self.mask >> 16) as u32).to_le_bytes()
+    }
+
+    /// Appends a masked frame with a stamped message.
+    pub fn push_relay(&mut self, out: &mut Vec<u8>, kind: RelayKind, room_id: &str, stamp: &Stamp) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        text.extend_from_slice(b"{\"type\":\"");
+        text.extend_from_slice(kind.as_str().as_bytes());
+        text.extend_from_slice(b"\",\"room_id\":\"");
+        text.extend_from_slice(room_id.as_bytes());
+        text.extend_from_slice(b"\",\"payload\":{");
+        text.extend_from_slice(MARK);
+        let at = text.len();
+        text.resize(at + STAMP_BYTES, b'0');
+        let (body, _) = text[at..].split_at_mut(BODY_DIGITS);
+        put_hex(&mut body[0..16], stamp.room);
+        put_hex(&mut body[16..32], stamp.sender);
+        put_hex(&mut body[32..48], stamp.intended.as_nanos());
+        put_hex(&mut body[48..64], stamp.sent.as_nanos());
+        put_hex(&mut body[64..72], u64::from(stamp.sequence));
+        put_hex(&mut body[72..], u64::from(stamp.last) | u64::from(stamp.gaps_explained) << 1);
+        text.extend_from_slice(&self.tails[kind as usize]);
+        let check_at = at + BODY_DIGITS;
+        let check = message_checksum(&text, check_at);
+        put_hex(&mut text[check_at..check_at + CHECK_DIGITS], check);
+        let mask = self.mask();
+        push_client_frame(out, TEXT, &text, mask);
+        self.scratch = text;
+    }
+
+    /// Appends a masked frame with the text that `write` appends.
+    pub fn push_text(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        write(&mut text);
+        let mask = self.mask();
+        push_client_frame(out, TEXT, &text, mask);
+        self.scratch = text;
+    }
+}
+
+/// Finds and checks stamps. One for each thread.
+pub struct StampReader {
+    finder: Finder<'static>,
+}
+
+impl Default for StampReader {
+    fn default() -> Self {
+        StampReader { finder: Finder::new(MARK) }
+    }
+}
+
+impl StampReader {
+    /// Reads a message of one of the relayed types; `None` if it is of another type.
+    #[inline]
+    pub fn read(&self, text: &[u8]) -> Option<Reading> {
+        let name = text.strip_prefix(b"{\"type\":\"")?;
+        let relayed = RelayKind::ALL.iter().any(|kind| {
+            name.strip_prefix(kind.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"\""))
+        });
+        relayed.then(|| self.stamp(text).map_or(Reading::Corrupted, Reading::Good))
+    }
+
+    fn stamp(&self, text: &[u8]) -> Option<Stamp> {
+        let at = self.finder.find(&text[..text.len().min(MARK_WITHIN)])? + MARK.len();
+        let digits = text.get(at..at + STAMP_BYTES)?;
+        let check_at = at + BODY_DIGITS;
+        if read_hex(&digits[BODY_DIGITS..])? != message_checksum(text, check_at) {
+            return None;
+        }
+        let flags = read_hex(&digits[72..BODY_DIGITS])?;
+        Some(Stamp {
+            room: read_hex(&digits[0..16])?,
+            sender: read_hex(&digits[16..32])?,
+            intended: Moment::from_nanos(read_hex(&digits[32..48])?),
+            sent: Moment::from_nanos(read_hex(&digits[48..64])?),
+            sequence: u32::try_from(read_hex(&digits[64..72])?).ok()?,
+            last: flags & 1 != 0,
+            gaps_explained: flags & 2 != 0,
+        })
+    }
+}
+
+/// The rest of a plain message of `bytes` bytes, envelope, room and stamp included.
+fn padding(bytes: usize) -> String {
+    const ENVELOPE_BYTES: usize = 52 + 22 + STAMP_BYTES + 10;
+    let filler = "the quick brown fox jumps over the lazy dog ";
+    let wanted = bytes.saturating_sub(ENVELOPE_BYTES);
+    let pad: String = filler.chars().cycle().take(wanted).collect();
+    format!(",\"pad\":\"{pad}\"")
+}
+
+/// One candidate as a browser trickles it.
+const CANDIDATE: &str = concat!(
+    ",\"candidate\":\"candidate:842163049 1 udp 1677729535 203.0.113.77 54321 typ srflx raddr ",
+    "192.168.1.17 rport 54321 generation 0 ufrag Zx3q network-cost 999\",",
+    "\"sdpMid\":\"0\",\"sdpMLineIndex\":0"
+);
+
+/// A session description for audio, of the size that browsers produce: a number of codecs with
+/// their parameters, header extensions, and the transport's credentials.
+fn description(kind: &str, setup: &str, extras: usize) -> String {
+    let mut sdp = String::from(
+        "v=0\\r\\no=- 4611731400430051336 2 IN IP4 127.0.0.1\\r\\ns=-\\r\\nt=0 0\\r\\n\
+         a=group:BUNDLE 0\\r\\na=extmap-allow-mixed\\r\\na=msid-semantic: WMS voice\\r\\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126\\r\\nc=IN IP4 0.0.0.0\\r\\n\
+         a=rtcp:9 IN IP4 0.0.0.0\\r\\na=ice-ufrag:Zx3q\\r\\na=ice-pwd:asd88fgpdd777uzjYhagZg5t\\r\\n\
+         a=ice-options:trickle\\r\\na=mid:0\\r\\na=sendrecv\\r\\na=rtcp-mux\\r\\n",
+    );
+    sdp += &format!("a=setup:{setup}\\r\\na=fingerprint:sha-256");
+    sdp.extend((0..32).map(|i| format!("{}{:02X}", if i == 0 { ' ' } else { ':' }, i * 37 % 256)));
+    for i in 0..extras {
+        let codec = 96 + i;
+        sdp += &format!(
+            "\\r\\na=rtpmap:{codec} opus/48000/2\\r\\na=fmtp:{codec} minptime=10;useinbandfec=1"
+        );
+    }
+    format!(",\"type\":\"{kind}\",\"sdp\":\"{sdp}\\r\\n\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{Side, parse_header, unmask};
+    use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
+
+    const ROOM: &str = "abcdefghijklmnopqrstuv";
+
+    fn stamp() -> Stamp {
+        Stamp {
+            room: name_hash(ROOM),
+            sender: name_hash("sender"),
+            intended: Moment::from_nanos(123_456_789),
+            sent: Moment::from_nanos(123_999_999),
+            sequence: 4_000_000_000,
+            last: true,
+            gaps_explained: false,
+        }
+    }
+
+    fn message(kind: RelayKind, bytes: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        Press::new(bytes, 7).push_relay(&mut out, kind, ROOM, &stamp());
+        let header = parse_header(&out, Side::Client).unwrap().unwrap();
+        let mut text = out.split_off(header.header_len);
+        assert_eq!(text.len() as u64, header.payload_len);
+        unmask(&mut text, header.mask.unwrap(), 0);
+        text
+    }
+
+    #[test]
+    fn what_is_stamped_reads_back_and_is_what_a_server_relays() {
+        for kind in RelayKind::ALL {
+            let text = message(kind, 200);
+            assert_eq!(StampReader::default().read(&text), Some(Reading::Good(stamp())));
+            let claim = RoomClaim::Named(ROOM.as_bytes().into());
+            assert_eq!(classify(&text), Ok(ClientMessage::Relay(kind, claim)));
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap();
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_real_signalling() {
+        for bytes in [200, 201, 1000] {
+            assert_eq!(message(RelayKind::Signal, bytes).len(), bytes);
+        }
+        let size = |kind| message(kind, 200).len();
+        assert!((2000..4000).contains(&size(RelayKind::Offer)), "{}", size(RelayKind::Offer));
+        assert!((1000..2000).contains(&size(RelayKind::Answer)), "{}", size(RelayKind::Answer));
+        let candidate = size(RelayKind::IceCandidate);
+        assert!((250..450).contains(&candidate), "{candidate}");
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let text = message(RelayKind::Signal, 200);
+        let reader = StampReader::default();
+        for at in b"{\"type\":\"signal\"".len()..text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            assert_eq!(reader.read(&changed), Some(Reading::Corrupted), "byte {at}");
+        }
+        assert_eq!(reader.read(&text[..text.len() - 1]), Some(Reading::Corrupted));
+    }
+
+    #[test]
+    fn other_messages_are_left_to_the_parser() {
+        let reader = StampReader::default();
+        for text in ["{\"type\":\"match_found\"}", "{\"type\":\"offers\"}", "", "{}"] {
+            assert_eq!(reader.read(text.as_bytes()), None);
+        }
+        assert_eq!(reader.read(b"{\"type\":\"signal\"}"), Some(Reading::Corrupted));
+    }
+
+    #[test]
+    fn two_identifiers_have_two_hashes() {
+        assert_ne!(name_hash("a"), name_hash("b"));
+        assert_ne!(name_hash(""), name_hash("\0"));
+    }
+}
