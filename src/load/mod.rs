@@ -1,5 +1,8 @@
 //! The load tester: virtual users that pair up with each other, and what they find out.
 
+pub mod book;
+pub mod dice;
+pub mod engine;
 pub mod measure;
 pub mod receipts;
 pub mod scenario;
@@ -7,3 +10,4 @@ pub mod search;
 pub mod stamp;
 pub mod trend;
 pub mod units;
+pub mod user;

@@ -3,8 +3,10 @@
 //! it. Nothing here knows what a connection or a session is.
 
 pub mod affinity;
+pub mod alarm;
 pub mod clock;
 pub mod descriptors;
+pub mod outbound;
 pub mod process;
 pub mod sockets;
 

@@ -1,0 +1,732 @@
+//! One thread's loop: arrivals, timers, events, and what is handed over each interval.
+
+use super::link::{Handshake, Inflow, Link, Stage, connect_fault};
+use super::pace::{Schedule, StallWatch, Timers};
+use super::web::Web;
+use super::{Gauges, Post, Shared, Slice, Target, Workload};
+use crate::limits::{EVENTS_PER_POLL, MESSAGE_FRAGMENTS, RECEIVE_BUFFER_BYTES};
+use crate::load::dice::Dice;
+use crate::load::measure::{Count, Fault, Metric, Recorder};
+use crate::load::stamp::{Press, StampReader};
+use crate::load::user::{NEVER, News, Standing, Turn, User};
+use crate::moment::Moment;
+use crate::sys::alarm::Alarm;
+use crate::sys::clock::{monotonic, thread_cpu};
+use crate::wire::assembly::{Item, Reader, Rules as FrameRules};
+use crate::wire::frame::{CLOSE, PONG, Side, push_client_frame};
+use crate::wire::http::{
+    HeadScan, UpgradeFault, WebSocketKey, parse_response, write_upgrade_request,
+};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Arrivals started in one turn at most, so that the users who are there are not forgotten.
+const ARRIVALS_PER_TURN: u32 = 64;
+/// Reads of one connection in one turn at most; the rest of its bytes comes in the next turn.
+const READS_PER_TURN: u32 = 16;
+/// A poll never sleeps longer than this.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// After the end of the run, everybody has this many message timeouts to come to an end.
+const TIMEOUTS_TO_FINISH: u32 = 3;
+/// Longest response head.
+const HEAD_BYTES: usize = 16 * 1024;
+const ALARM: Token = Token(usize::MAX);
+
+/// Frames as the server sends them. Offers of another size than the server's limit are its own
+/// business; a message above this is a fault.
+const FRAMES: FrameRules = FrameRules {
+    sender: Side::Server,
+    max_message_bytes: 1024 * 1024,
+    max_fragments: MESSAGE_FRAGMENTS,
+};
+
+/// One thread's world.
+pub(super) struct Crew {
+    pub(super) load: Workload,
+    pub(super) target: Target,
+    pub(super) poll: Poll,
+    pub(super) recorder: Box<Recorder>,
+    pub(super) watch: StallWatch,
+    shared: Arc<Shared>,
+    post: Post,
+    started: Moment,
+    alarm: Alarm,
+    alarm_at: Moment,
+    links: Slab<Link>,
+    /// Slots to be freed at the end of the turn, so that no event meets a stranger.
+    gone: Vec<usize>,
+    /// Connections with bytes left to read when their budget was used up.
+    unread: Vec<(usize, u32)>,
+    timers: Timers,
+    arrivals: Schedule,
+    web: Option<Web>,
+    gauges: Gauges,
+    press: Press,
+    reader: StampReader,
+    dice: Dice,
+    buffer: Vec<u8>,
+    out: Vec<u8>,
+    news: Vec<News>,
+    serial: u32,
+    interval: u64,
+    longest_turn: Duration,
+    cpu_before: Duration,
+    finishing: bool,
+}
+
+impl Crew {
+    pub(super) fn new(
+        load: Workload,
+        target: Target,
+        shared: Arc<Shared>,
+        post: Post,
+        started: Moment,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new()?;
+        let fd = alarm.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), ALARM, Interest::READABLE)?;
+        let (share, shares) = (u64::from(post.thread), u64::from(load.threads.max(1)));
+        let stream = u64::MAX - share;
+        Ok(Crew {
+            recorder: Box::default(),
+            watch: StallWatch::new(load.stall_after),
+            alarm_at: NEVER,
+            links: Slab::new(),
+            gone: Vec::new(),
+            unread: Vec::new(),
+            timers: Timers::default(),
+            arrivals: Schedule::new(load.arrivals.clone(), share, shares),
+            web: (!load.requests.is_empty()).then(|| Web::new(&load, share, shares)),
+            gauges: Gauges::default(),
+            press: Press::new(load.message_bytes, Dice::new(load.seed, stream).roll()),
+            reader: StampReader::default(),
+            dice: Dice::new(load.seed, stream - shares),
+            buffer: vec![0; RECEIVE_BUFFER_BYTES],
+            out: Vec::new(),
+            news: Vec::new(),
+            serial: 0,
+            interval: 0,
+            longest_turn: Duration::ZERO,
+            cpu_before: Duration::ZERO,
+            finishing: false,
+            load,
+            target,
+            poll,
+            shared,
+            post,
+            started,
+            alarm,
+        })
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::ZERO + monotonic().since(self.started)
+    }
+
+    /// Runs to the end of the workload.
+    pub(super) fn run(mut self) {
+        self.cpu_before = thread_cpu().unwrap_or_default();
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            let now = self.now();
+            self.begin_or_finish(now);
+            self.start_arrivals(now);
+            self.ring_timers(now);
+            self.drive_web(now);
+            if self.finishing && self.is_over(now) {
+                break;
+            }
+            self.hand_over_if_due(now);
+            let sleep = self.sleep_time(now);
+            if self.poll.poll(&mut events, Some(sleep)).is_err() {
+                events.clear();
+            }
+            let woke = self.now();
+            for event in &events {
+                self.on_event(event, woke);
+            }
+            self.read_on(woke);
+            let now = self.now();
+            if let Some(since) = self.watch.look(now) {
+                self.recorder.fault(Fault::Stalled, since);
+            }
+            self.reap();
+            self.longest_turn = self.longest_turn.max(now.since(woke));
+        }
+        self.drop_everybody();
+        self.hand_over(true);
+    }
+
+    /// Ends the run when it is time, or when it is told to.
+    fn begin_or_finish(&mut self, now: Moment) {
+        if self.finishing {
+            return;
+        }
+        if self.shared.stop.load(Ordering::Relaxed) {
+            self.load.ends = self.load.ends.min(now);
+        }
+        if now >= self.load.ends {
+            self.finishing = true;
+            for slot in self.slots() {
+                match self.links[slot].stage {
+                    Stage::Open => self.with_user(slot, now, |user, turn| user.finish(turn)),
+                    // What was under way when the run ended is neither success nor failure.
+                    Stage::Upgrading(_) => self.let_go(slot),
+                }
+            }
+            self.reap();
+        }
+    }
+
+    fn slots(&self) -> Vec<usize> {
+        self.links.iter().map(|(slot, _)| slot).collect()
+    }
+
+    fn is_over(&self, now: Moment) -> bool {
+        let patience = self.load.rules.message_timeout * TIMEOUTS_TO_FINISH;
+        let web_is_over = self.web.as_ref().is_none_or(Web::is_idle);
+        self.links.is_empty() && web_is_over || now >= self.load.ends + patience
+    }
+
+    fn start_arrivals(&mut self, now: Moment) {
+        if self.finishing {
+            return;
+        }
+        for _ in 0..ARRIVALS_PER_TURN {
+            let Some(intended) = self.arrivals.peek().filter(|at| *at <= now) else { return };
+            self.arrivals.advance();
+            self.arrive(intended);
+        }
+    }
+
+    /// One more user arrives.
+    fn arrive(&mut self, intended: Moment) {
+        let now = self.now();
+        self.recorder.count(Count::Arrivals);
+        self.count_start(intended, now);
+        let number = u64::from(self.serial) * u64::from(self.load.threads.max(1))
+            + u64::from(self.post.thread);
+        self.serial = self.serial.wrapping_add(1);
+        let socket = match self.target.sources.dial(self.target.address, number) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.recorder.count(Count::ConnectFailed);
+                return self.recorder.fault(connect_fault(&error), now);
+            }
+        };
+        let nonce = [self.dice.roll().to_le_bytes(), self.dice.roll().to_le_bytes()];
+        let key = WebSocketKey::from_nonce(
+            nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
+        );
+        let handshake =
+            Handshake { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
+        let slot = self.links.insert(Link {
+            socket,
+            user: User::new(self.load.seed, number),
+            stage: Stage::Upgrading(Box::new(handshake)),
+            held: None,
+            egress: Default::default(),
+            intended,
+            serial: self.serial,
+            alarm: NEVER,
+            writable: true,
+            gone: false,
+            counted_as: None,
+        });
+        self.gauges.connecting += 1;
+        let link = &mut self.links[slot];
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut link.socket, Token(slot), interest).is_err() {
+            return self.fail_connect(slot, Fault::NoDescriptors, now);
+        }
+        self.out.clear();
+        let (host, path) = (&self.target.host, &self.target.path);
+        write_upgrade_request(&mut self.out, host, path, key, &[]);
+        // On loopback the connection is there already; elsewhere this waits for `writable`.
+        self.send_out(slot, now);
+        self.wake_at(slot, now + self.load.connect_timeout);
+    }
+
+    pub(super) fn count_start(&mut self, intended: Moment, now: Moment) {
+        let late = now.since(intended);
+        self.recorder.count(Count::Starts);
+        self.recorder.time(Metric::Late, late);
+        if late > self.load.rules.late_after {
+            self.recorder.count(Count::LateStarts);
+        }
+    }
+
+    /// Sends what is in `out` on a connection.
+    fn send_out(&mut self, slot: usize, now: Moment) {
+        if self.out.is_empty() {
+            return;
+        }
+        self.watch.asked(now);
+        match self.links[slot].send(&self.out) {
+            Ok(taken) => self.recorder.add(Count::BytesOut, taken),
+            Err(fault) => self.lose(slot, fault, now),
+        }
+        self.out.clear();
+    }
+
+    fn wake_at(&mut self, slot: usize, at: Moment) {
+        let link = &mut self.links[slot];
+        if at < link.alarm {
+            link.alarm = at;
+            self.timers.push(at, slot as u32, link.serial);
+        }
+    }
+
+    fn ring_timers(&mut self, now: Moment) {
+        while let Some((slot, serial)) = self.timers.pop(now) {
+            let slot = slot as usize;
+            let Some(link) = self.links.get_mut(slot).filter(|link| link.serial == serial) else {
+                continue;
+            };
+            link.alarm = NEVER;
+            match link.stage {
+                Stage::Upgrading(_) => match now >= link.intended + self.load.connect_timeout {
+                    true => self.fail_connect(slot, Fault::ConnectTimeout, now),
+                    false => {
+                        let at = link.intended + self.load.connect_timeout;
+                        self.wake_at(slot, at);
+                    }
+                },
+                Stage::Open if link.user.standing() == Standing::Greeting => {
+                    self.fail_connect(slot, Fault::ConnectTimeout, now);
+                }
+                // The server has not answered the Close frame.
+                Stage::Open if link.user.is_done_for(now) => {
+                    self.recorder.fault(Fault::ConnectionLost, now);
+                    self.let_go(slot);
+                }
+                Stage::Open => self.with_user(slot, now, |user, turn| user.wake(turn)),
+            }
+        }
+        self.reap();
+    }
+
+    /// Lets a user take a step, then sends what it wrote and sets its alarm.
+    fn with_user(&mut self, slot: usize, now: Moment, step: impl FnOnce(&mut User, &mut Turn<'_>)) {
+        let now = now.max(self.now());
+        let link = &mut self.links[slot];
+        let mut turn = Turn {
+            now,
+            rules: &self.load.rules,
+            out: &mut self.out,
+            recorder: &mut self.recorder,
+            press: &mut self.press,
+            reader: &self.reader,
+            news: &mut self.news,
+        };
+        step(&mut link.user, &mut turn);
+        self.after_step(slot, now);
+    }
+
+    fn after_step(&mut self, slot: usize, now: Moment) {
+        let due = self.links[slot].user.due(&self.load.rules);
+        self.recount(slot);
+        if !self.news.is_empty() {
+            self.tell_news(slot, now);
+        }
+        self.send_out(slot, now);
+        if due != NEVER {
+            self.wake_at(slot, due);
+        }
+    }
+
+    /// Keeps the gauges in step with what a user is doing.
+    fn recount(&mut self, slot: usize) {
+        let link = &mut self.links[slot];
+        let standing = Some(link.user.standing());
+        if link.counted_as == standing {
+            return;
+        }
+        for (standing, sign) in [(link.counted_as, u64::MAX), (standing, 1)] {
+            let gauges = &mut self.gauges;
+            let change = |gauge: &mut u64| *gauge = gauge.wrapping_add(sign);
+            match standing {
+                None | Some(Standing::Greeting) => change(&mut gauges.connecting),
+                Some(Standing::Idle | Standing::Closing) => change(&mut gauges.users),
+                Some(Standing::Waiting) => {
+                    change(&mut gauges.users);
+                    change(&mut gauges.waiting);
+                }
+                Some(Standing::InRoom) => {
+                    change(&mut gauges.users);
+                    change(&mut gauges.in_rooms);
+                }
+            }
+        }
+        link.counted_as = standing;
+    }
+
+    /// Takes to the match book what concerns more than one user.
+    fn tell_news(&mut self, slot: usize, now: Moment) {
+        let Ok(mut book) = self.shared.book.lock() else { return };
+        for news in self.news.drain(..) {
+            match news {
+                News::Opened(session) => {
+                    book.opened(session);
+                    self.recorder.time(Metric::Connect, now.since(self.links[slot].intended));
+                }
+                News::Matched(account) => {
+                    for fault in book.matched(account, now) {
+                        self.recorder.fault(fault, now);
+                    }
+                }
+                News::Parted { session, room, missing } => {
+                    if !book.left(session, room) && missing > 0 {
+                        self.recorder.faults_at(Fault::Lost, u64::from(missing), now);
+                    }
+                }
+                News::Stray { room } => {
+                    if !book.is_tainted(room) {
+                        self.recorder.fault(Fault::Misrouted, now);
+                    }
+                }
+                News::Overdue(session) => {
+                    let many = book.overdue(session, now);
+                    if many > 0 {
+                        self.recorder.faults_at(Fault::NeverMatched, many, now);
+                        self.recorder.add(Count::Unmatched, many);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: &mio::event::Event, now: Moment) {
+        let Token(slot) = event.token();
+        if event.token() == ALARM {
+            self.alarm_at = NEVER;
+            return;
+        }
+        if slot >= Web::FIRST_TOKEN {
+            return self.on_web_event(slot, event, now);
+        }
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if event.is_writable() && !link.writable || !link.egress.is_empty() {
+            match link.flush() {
+                Ok(taken) => self.recorder.add(Count::BytesOut, taken),
+                Err(fault) => return self.lose(slot, fault, now),
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(slot, now);
+        }
+    }
+
+    /// Reads what is there, up to the budget.
+    fn read(&mut self, slot: usize, now: Moment) {
+        for _ in 0..READS_PER_TURN {
+            let Some(link) = self.links.get_mut(slot) else { return };
+            match link.read(&mut self.buffer) {
+                Inflow::Bytes(len) => {
+                    let now = self.now();
+                    self.watch.heard();
+                    self.recorder.add(Count::BytesIn, len as u64);
+                    if !self.digest(slot, len, now) || len < self.buffer.len() {
+                        return;
+                    }
+                }
+                Inflow::Drained => return,
+                Inflow::End | Inflow::Broken => {
+                    return self.lose(slot, Fault::ConnectionLost, now);
+                }
+            }
+        }
+        self.unread.push((slot, self.links[slot].serial));
+    }
+
+    fn read_on(&mut self, now: Moment) {
+        for (slot, serial) in std::mem::take(&mut self.unread) {
+            if self.links.get(slot).is_some_and(|link| link.serial == serial) {
+                self.read(slot, now);
+            }
+        }
+    }
+
+    /// Takes in the first `len` bytes of the buffer. False when the connection is over.
+    fn digest(&mut self, slot: usize, len: usize, now: Moment) -> bool {
+        match &mut self.links[slot].stage {
+            Stage::Open => self.read_frames(slot, 0, len, now),
+            Stage::Upgrading(handshake) => {
+                let from_start = handshake.head.is_empty();
+                if !from_start {
+                    handshake.head.extend_from_slice(&self.buffer[..len]);
+                }
+                let head = if from_start { &self.buffer[..len] } else { &handshake.head };
+                match parse_response(head, &mut handshake.scan, HEAD_BYTES) {
+                    Ok(None) => {
+                        if from_start {
+                            handshake.head = self.buffer[..len].to_vec();
+                        }
+                        true
+                    }
+                    Err(_) => {
+                        self.fail_connect(slot, Fault::UpgradeRefused, now);
+                        false
+                    }
+                    Ok(Some((response, end))) => {
+                        let verdict = response.check_upgrade(handshake.expected);
+                        // The bytes behind the head are the last of those just read.
+                        let begin = len - (head.len() - end);
+                        self.upgraded(slot, verdict, begin, len, now)
+                    }
+                }
+            }
+        }
+    }
+
+    fn upgraded(
+        &mut self,
+        slot: usize,
+        verdict: Result<(), UpgradeFault>,
+        begin: usize,
+        len: usize,
+        now: Moment,
+    ) -> bool {
+        match verdict {
+            Ok(()) => {
+                self.links[slot].stage = Stage::Open;
+                self.read_frames(slot, begin, len, now)
+            }
+            Err(UpgradeFault::Refused(503)) => {
+                self.fail_connect(slot, Fault::UpgradeBusy, now);
+                false
+            }
+            Err(_) => {
+                self.fail_connect(slot, Fault::UpgradeRefused, now);
+                false
+            }
+        }
+    }
+
+    /// Reads frames from the buffer. False when the connection is over.
+    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) -> bool {
+        let link = &mut self.links[slot];
+        let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
+        let mut closed = None;
+        loop {
+            let item = match reader.next() {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(_) => {
+                    self.lose(slot, Fault::BadFrame, now);
+                    return false;
+                }
+            };
+            let mut turn = Turn {
+                now,
+                rules: &self.load.rules,
+                out: &mut self.out,
+                recorder: &mut self.recorder,
+                press: &mut self.press,
+                reader: &self.reader,
+                news: &mut self.news,
+            };
+            match item {
+                Item::Text(place) => link.user.text(reader.bytes(&place), &mut turn),
+                Item::Binary(_) => turn.recorder.fault(Fault::BadMessage, now),
+                Item::Ping(place) => {
+                    let mask = turn.press.mask();
+                    push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
+                }
+                Item::Pong(_) => {}
+                Item::Close(code) => {
+                    closed = Some(code);
+                    break;
+                }
+            }
+        }
+        if closed.is_none() {
+            link.held = reader.finish();
+        }
+        self.after_step(slot, now);
+        match closed {
+            Some(code) => self.close_heard(slot, code, now),
+            None => !self.links[slot].gone,
+        }
+    }
+
+    /// The server has said its last word; it closes the connection now (RFC 6455 §7.1.1).
+    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Moment) -> bool {
+        let Some(link) = self.links.get(slot) else { return false };
+        if link.user.standing() != Standing::Closing {
+            // RFC 6455 §5.5.1: answer with the same code.
+            let mask = self.press.mask();
+            let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
+            let payload = if code.is_some() { &bytes[..] } else { &[] };
+            push_client_frame(&mut self.out, CLOSE, payload, mask);
+            self.send_out(slot, now);
+            self.lose(slot, Fault::ClosedByServer, now);
+        }
+        false
+    }
+
+    /// The connection is over; `fault` names why if nobody wanted it.
+    fn lose(&mut self, slot: usize, fault: Fault, now: Moment) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if link.gone {
+            return;
+        }
+        if matches!(link.stage, Stage::Upgrading(_)) || link.user.standing() == Standing::Greeting {
+            let error = link.socket.take_error().ok().flatten();
+            let fault = error.map_or(Fault::ConnectReset, |error| connect_fault(&error));
+            return self.fail_connect(slot, fault, now);
+        }
+        let session = link.user.session();
+        let mut wanted = false;
+        self.out.clear();
+        let link = &mut self.links[slot];
+        let mut turn = Turn {
+            now,
+            rules: &self.load.rules,
+            out: &mut self.out,
+            recorder: &mut self.recorder,
+            press: &mut self.press,
+            reader: &self.reader,
+            news: &mut self.news,
+        };
+        wanted |= link.user.lost(&mut turn);
+        if !wanted {
+            self.recorder.fault(fault, now);
+        }
+        self.tell_news(slot, now);
+        if let Ok(mut book) = self.shared.book.lock() {
+            book.closed(session);
+        }
+        self.let_go(slot);
+    }
+
+    /// A connection is over; its slot is freed at the end of the turn.
+    fn let_go(&mut self, slot: usize) {
+        if !std::mem::replace(&mut self.links[slot].gone, true) {
+            self.gone.push(slot);
+        }
+    }
+
+    fn fail_connect(&mut self, slot: usize, fault: Fault, now: Moment) {
+        if !self.links[slot].gone {
+            self.recorder.count(Count::ConnectFailed);
+            self.recorder.fault(fault, now);
+            self.let_go(slot);
+        }
+    }
+
+    /// Frees the slots of connections that are over.
+    fn reap(&mut self) {
+        for slot in std::mem::take(&mut self.gone) {
+            let Some(mut link) = self.links.try_remove(slot) else { continue };
+            // Closing the descriptor would do as well; this also tells mio.
+            let _ = self.poll.registry().deregister(&mut link.socket);
+            match link.counted_as {
+                None | Some(Standing::Greeting) => self.gauges.connecting -= 1,
+                Some(standing) => {
+                    self.gauges.users -= 1;
+                    self.gauges.waiting -= u64::from(standing == Standing::Waiting);
+                    self.gauges.in_rooms -= u64::from(standing == Standing::InRoom);
+                }
+            }
+            let session = link.user.session();
+            if session != 0
+                && let Ok(mut book) = self.shared.book.lock()
+            {
+                book.closed(session);
+            }
+        }
+    }
+
+    /// The time is up: who is still there did not come to an end.
+    fn drop_everybody(&mut self) {
+        let now = self.now();
+        for slot in self.slots() {
+            self.lose(slot, Fault::ConnectionLost, now);
+        }
+        self.reap();
+    }
+
+    fn drive_web(&mut self, now: Moment) {
+        if let Some(mut web) = self.web.take() {
+            web.drive(self, now);
+            self.gauges.http_connections = web.open_connections();
+            self.web = Some(web);
+        }
+    }
+
+    fn on_web_event(&mut self, token: usize, event: &mio::event::Event, now: Moment) {
+        if let Some(mut web) = self.web.take() {
+            web.on_event(self, token, event, now);
+            self.web = Some(web);
+        }
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing
+    }
+
+    /// How long the poll may sleep, with the alarm set for anything earlier.
+    fn sleep_time(&mut self, now: Moment) -> Duration {
+        if !self.unread.is_empty() {
+            return Duration::ZERO;
+        }
+        let arrival = if self.finishing { None } else { self.arrivals.peek() };
+        let request = self.web.as_mut().and_then(Web::next_due);
+        let handover = Moment::ZERO + self.load.interval * (self.interval as u32 + 1);
+        let ends = if self.finishing { NEVER } else { self.load.ends };
+        let due = [arrival, request, self.timers.next(), Some(handover), Some(ends)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(NEVER);
+        if due <= now {
+            return Duration::ZERO;
+        }
+        if due < self.alarm_at && due < now + LONGEST_SLEEP {
+            if self.alarm.set(due.since(now)).is_err() {
+                return Duration::from_millis(1);
+            }
+            self.alarm_at = due;
+        }
+        LONGEST_SLEEP
+    }
+
+    fn hand_over_if_due(&mut self, now: Moment) {
+        if now >= Moment::ZERO + self.load.interval * (self.interval as u32 + 1) {
+            self.hand_over(false);
+        }
+    }
+
+    fn hand_over(&mut self, last: bool) {
+        let now = self.now();
+        if let Ok(mut book) = self.shared.book.lock() {
+            let found = book.one_sided(now, self.load.rules.match_timeout);
+            if found > 0 {
+                self.recorder.faults_at(Fault::OneSided, found, now);
+            }
+        }
+        let fresh = self.post.empty.try_recv().unwrap_or_default();
+        let cpu = thread_cpu().unwrap_or_default();
+        let slice = Slice {
+            thread: self.post.thread,
+            interval: self.interval,
+            recorder: std::mem::replace(&mut self.recorder, fresh),
+            gauges: self.gauges,
+            longest_turn: std::mem::take(&mut self.longest_turn),
+            cpu: cpu.saturating_sub(self.cpu_before),
+            last,
+        };
+        self.cpu_before = cpu;
+        self.interval += 1;
+        // If nobody listens any more, the process is on its way out.
+        let _ = self.post.slices.send(slice);
+    }
+}

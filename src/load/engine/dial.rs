@@ -1,0 +1,134 @@
+//! From which addresses and how connections are opened.
+
+use crate::sys::outbound::defer_port;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Connections from one address to one destination before another address is used: fewer than
+/// the 28,232 ports that Linux has for them by default (`net.ipv4.ip_local_port_range`).
+pub const CONNECTIONS_PER_SOURCE: u64 = 25_000;
+
+/// The addresses that connections come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// The system chooses.
+    System,
+    /// So many from this one on, by turns.
+    Range {
+        /// The first address.
+        first: Ipv4Addr,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Sources {
+    /// Reads `auto`, `none`, an address or a range like `127.0.0.0/8`, for so many connections
+    /// to `server`.
+    ///
+    /// # Errors
+    /// One line about what is wrong.
+    pub fn parse(text: &str, server: SocketAddr, connections: u64) -> Result<Self, String> {
+        let wanted = u32::try_from(connections.div_ceil(CONNECTIONS_PER_SOURCE).max(1))
+            .map_err(|_| "too many connections".to_owned())?;
+        let wrong = || format!("`{text}` is not a source like `auto`, `10.0.0.7` or `127.0.0.0/8`");
+        let (first, count) = match text {
+            "none" => return Ok(Sources::System),
+            "auto" => match server.ip() {
+                IpAddr::V4(ip) if ip.is_loopback() && wanted > 1 => (Ipv4Addr::LOCALHOST, u32::MAX),
+                _ => return Ok(Sources::System),
+            },
+            _ => match text.split_once('/') {
+                None => (text.parse().map_err(|_| wrong())?, 1),
+                Some((network, bits)) => {
+                    let network: Ipv4Addr = network.parse().map_err(|_| wrong())?;
+                    let bits: u32 = bits.parse().map_err(|_| wrong())?;
+                    let size = match bits {
+                        8..=31 => 1u32 << (32 - bits),
+                        32 => 1,
+                        _ => return Err(wrong()),
+                    };
+                    // The network's own address and its last one are no hosts.
+                    let skip = u32::from(size > 2);
+                    let first = Ipv4Addr::from_bits((network.to_bits() & !(size - 1)) + skip);
+                    (first, size - 2 * skip)
+                }
+            },
+        };
+        if server.is_ipv6() {
+            return Err(format!("source `{text}` cannot reach {server}, which is IPv6"));
+        }
+        Ok(Sources::Range { first, count: count.min(wanted) })
+    }
+
+    /// How many connections to one destination they can carry at once, by default settings.
+    pub fn capacity(&self) -> u64 {
+        match self {
+            Sources::System => CONNECTIONS_PER_SOURCE,
+            Sources::Range { count, .. } => CONNECTIONS_PER_SOURCE * u64::from(*count),
+        }
+    }
+
+    /// The address for connection number `number`.
+    fn address(&self, number: u64) -> Option<IpAddr> {
+        match self {
+            Sources::System => None,
+            Sources::Range { first, count } => {
+                let step = (number % u64::from(*count)) as u32;
+                Some(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step)).into())
+            }
+        }
+    }
+
+    /// Begins connection number `number` to `server`, without waiting for it.
+    pub fn dial(&self, server: SocketAddr, number: u64) -> io::Result<mio::net::TcpStream> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(address) = self.address(number) {
+            // Without the option, ports run out earlier, but nothing else is different.
+            let _ = defer_port(&socket);
+            socket.bind(&SocketAddr::new(address, 0).into())?;
+        }
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(mio::net::TcpStream::from_std(socket.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, connections: u64) -> Result<Sources, String> {
+        Sources::parse(text, SocketAddr::from(([127, 0, 0, 1], 80)), connections)
+    }
+
+    #[test]
+    fn many_connections_on_loopback_get_many_addresses() {
+        assert_eq!(parse("auto", 10_000), Ok(Sources::System));
+        let first = Ipv4Addr::LOCALHOST;
+        assert_eq!(parse("auto", 50_001), Ok(Sources::Range { first, count: 3 }));
+        assert_eq!(parse("127.0.0.0/8", 50_001), Ok(Sources::Range { first, count: 3 }));
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
+        assert_eq!(Sources::parse("auto", elsewhere, 50_001), Ok(Sources::System));
+    }
+
+    #[test]
+    fn addresses_are_used_by_turns() {
+        let sources = parse("127.0.1.0/30", u64::from(u32::MAX)).unwrap();
+        let used: Vec<_> = (0..3).map(|n| sources.address(n).unwrap().to_string()).collect();
+        assert_eq!(used, ["127.0.1.1", "127.0.1.2", "127.0.1.1"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["127.0.0.0/33", "127.0.0.0/4", "here", "1.2.3/8", "127.0.0.0/x"] {
+            assert!(parse(text, 1).unwrap_err().contains(text), "{text}");
+        }
+        let six: SocketAddr = "[::1]:80".parse().unwrap();
+        assert!(Sources::parse("127.0.0.1", six, 1).is_err());
+    }
+}

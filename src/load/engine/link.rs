@@ -1,0 +1,138 @@
+//! One connection of a virtual user: socket, opening handshake, frames. Owned by its crew.
+
+use crate::load::measure::Fault;
+use crate::load::user::{Standing, User};
+use crate::moment::Moment;
+use crate::wire::assembly::Assembly;
+use crate::wire::egress::{Egress, Framing};
+use crate::wire::http::{AcceptKey, HeadScan};
+use mio::net::TcpStream;
+use std::io::{self, Read, Write};
+
+/// Bytes that may wait to be sent on one connection; a server that takes less is broken.
+const UNSENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How far the opening handshake is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The request is sent, or waits to be.
+    Upgrading(Box<Handshake>),
+    /// It is a WebSocket now.
+    Open,
+}
+
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) expected: AcceptKey,
+    pub(super) scan: HeadScan,
+    /// The head as far as it has come, if it did not come in one piece.
+    pub(super) head: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: TcpStream,
+    pub(super) user: User,
+    pub(super) stage: Stage,
+    pub(super) held: Option<Box<Assembly>>,
+    pub(super) egress: Egress,
+    /// When the user should have arrived.
+    pub(super) intended: Moment,
+    /// Tells this connection from an earlier one in the same slot.
+    pub(super) serial: u32,
+    /// When it is woken next, as far as its timers know.
+    pub(super) alarm: Moment,
+    /// Whether the kernel takes bytes: false from a blocked write to the next writable event.
+    pub(super) writable: bool,
+    /// It is over, and its slot is about to be freed.
+    pub(super) gone: bool,
+    /// What its user was doing when the gauges last looked.
+    pub(super) counted_as: Option<Standing>,
+}
+
+/// What one read brought.
+pub(super) enum Inflow {
+    Bytes(usize),
+    Drained,
+    End,
+    Broken,
+}
+
+impl Link {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Inflow {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(0) => return Inflow::End,
+                Ok(len) => return Inflow::Bytes(len),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Inflow::Drained,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Inflow::Broken,
+                },
+            }
+        }
+    }
+
+    /// Sends `bytes` behind what is still unsent. Gives how many the kernel took; an error
+    /// means that the connection is broken.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<u64, Fault> {
+        let mut taken = 0;
+        if self.egress.is_empty() && self.writable {
+            taken = self.write(bytes)?;
+        }
+        if taken < bytes.len() {
+            self.egress
+                .push(bytes, taken, Framing::Opaque, UNSENT_BYTES)
+                .map_err(|_| Fault::ConnectionLost)?;
+        }
+        Ok(taken as u64)
+    }
+
+    /// Sends what is unsent, now that the kernel takes bytes again.
+    pub(super) fn flush(&mut self) -> Result<u64, Fault> {
+        self.writable = true;
+        if self.egress.is_empty() {
+            return Ok(0);
+        }
+        let egress = std::mem::take(&mut self.egress);
+        let outcome = self.write(egress.unsent());
+        self.egress = egress;
+        let taken = outcome?;
+        self.egress.sent_now(taken);
+        Ok(taken as u64)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        loop {
+            match self.socket.write(bytes) {
+                Ok(taken) => {
+                    self.writable = taken == bytes.len();
+                    return Ok(taken);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => {
+                        self.writable = false;
+                        return Ok(0);
+                    }
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(Fault::ConnectionLost),
+                },
+            }
+        }
+    }
+}
+
+/// What a failure to connect is called.
+pub(super) fn connect_fault(error: &io::Error) -> Fault {
+    match (error.raw_os_error(), error.kind()) {
+        (Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM), _) => {
+            Fault::NoDescriptors
+        }
+        (Some(libc::EADDRNOTAVAIL), _) => Fault::NoPorts,
+        (_, io::ErrorKind::ConnectionRefused) => Fault::ConnectRefused,
+        (_, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Fault::ConnectReset,
+        (_, io::ErrorKind::TimedOut) => Fault::ConnectTimeout,
+        _ => Fault::ConnectOther,
+    }
+}

@@ -1,0 +1,199 @@
+//! Drives the virtual users: threads, sockets and clocks.
+//!
+//! Each thread owns a poll, a slab of connections with their users, and one receive buffer that
+//! all of them share; an idle user holds no buffer. What users of different threads must be
+//! asked about together lies in one match book, which is touched at a match and at its end
+//! only. Every interval each thread hands over what it has recorded and goes on with an empty
+//! recorder that comes back to it, so nothing grows with time.
+
+mod crew;
+mod dial;
+mod link;
+mod pace;
+mod web;
+
+pub use dial::{CONNECTIONS_PER_SOURCE, Sources};
+
+use super::book::MatchBook;
+use super::measure::Recorder;
+use super::units::{HttpPhase, Phase};
+use super::user::Rules;
+use crate::moment::Moment;
+use crate::sys::clock::monotonic;
+use crew::Crew;
+use crossbeam_channel::{Receiver, Sender};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Bytes of a queued user, as a rule: the acceptance limit of one kibibyte, held at compile
+/// time with room for what a slab and a timer add.
+const _: () = assert!(size_of::<link::Link>() <= 640);
+
+/// One run of the engine.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// What users do.
+    pub rules: Rules,
+    /// When users arrive.
+    pub arrivals: Vec<Phase>,
+    /// HTTP requests, one phase after the other.
+    pub requests: Vec<HttpPhase>,
+    /// Most HTTP connections open at once.
+    pub max_connections: u32,
+    /// When the run ends, and everybody comes to an end in good order.
+    pub ends: Moment,
+    /// How long a connection may take to become a session, and an HTTP request to be answered.
+    pub connect_timeout: Duration,
+    /// A silence this long is a stall.
+    pub stall_after: Duration,
+    /// Size of a plain message.
+    pub message_bytes: usize,
+    /// Between two handovers of what was recorded.
+    pub interval: Duration,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// How many threads.
+    pub threads: u16,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What goes into `Host`.
+    pub host: String,
+    /// Path and query of the upgrade.
+    pub path: String,
+    /// From where to connect.
+    pub sources: Sources,
+}
+
+/// What is there at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections that are not sessions yet.
+    pub connecting: u64,
+    /// Sessions.
+    pub users: u64,
+    /// Of these, waiting for a match.
+    pub waiting: u64,
+    /// Of these, in a room.
+    pub in_rooms: u64,
+    /// Open HTTP connections.
+    pub http_connections: u64,
+}
+
+impl Gauges {
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Gauges) {
+        self.connecting += other.connecting;
+        self.users += other.users;
+        self.waiting += other.waiting;
+        self.in_rooms += other.in_rooms;
+        self.http_connections += other.http_connections;
+    }
+}
+
+/// What one thread recorded in one interval.
+#[derive(Debug)]
+pub struct Slice {
+    /// Which thread.
+    pub thread: u16,
+    /// Which interval, counted from 0.
+    pub interval: u64,
+    /// What happened in it.
+    pub recorder: Box<Recorder>,
+    /// What was there at its end.
+    pub gauges: Gauges,
+    /// The longest turn of the loop.
+    pub longest_turn: Duration,
+    /// CPU time the thread used.
+    pub cpu: Duration,
+    /// Whether it was the thread's last.
+    pub last: bool,
+}
+
+/// What the threads share.
+pub(crate) struct Shared {
+    /// Who was matched with whom.
+    book: Mutex<MatchBook>,
+    /// Come to an end now.
+    stop: AtomicBool,
+}
+
+/// The threads of one run.
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    slices: Receiver<Slice>,
+    back: Vec<Sender<Box<Recorder>>>,
+    started: Moment,
+}
+
+impl Engine {
+    /// Starts the threads; the run's time begins now.
+    ///
+    /// # Errors
+    /// When the system has no descriptor for a poll, or no thread.
+    pub fn start(workload: Workload, target: Target) -> io::Result<Engine> {
+        let shared = Arc::new(Shared {
+            book: Mutex::new(MatchBook::default()),
+            stop: AtomicBool::new(false),
+        });
+        let (to_us, slices) = crossbeam_channel::unbounded();
+        let started = monotonic();
+        let (mut threads, mut back) = (Vec::new(), Vec::new());
+        for number in 0..workload.threads.max(1) {
+            let (give_back, empty) = crossbeam_channel::unbounded();
+            let post = Post { thread: number, slices: to_us.clone(), empty };
+            let crew =
+                Crew::new(workload.clone(), target.clone(), Arc::clone(&shared), post, started)?;
+            let name = format!("load-{number}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || crew.run())?);
+            back.push(give_back);
+        }
+        Ok(Engine { shared, threads, slices, back, started })
+    }
+
+    /// What the threads hand over.
+    pub fn slices(&self) -> &Receiver<Slice> {
+        &self.slices
+    }
+
+    /// Gives a recorder back, to be filled again.
+    pub fn give_back(&self, thread: u16, mut recorder: Box<Recorder>) {
+        recorder.clear();
+        // A thread that has ended needs none.
+        let _ = self.back[thread as usize].send(recorder);
+    }
+
+    /// The time in the run.
+    pub fn now(&self) -> Moment {
+        Moment::ZERO + monotonic().since(self.started)
+    }
+
+    /// Lets everybody come to an end now.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the threads; they end after their last slice.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A thread that panicked has printed why; its figures are missing from the report.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How a thread and the conductor exchange recorders.
+pub(crate) struct Post {
+    thread: u16,
+    slices: Sender<Slice>,
+    empty: Receiver<Box<Recorder>>,
+}

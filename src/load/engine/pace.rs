@@ -1,0 +1,187 @@
+//! When things should start, fixed before the run begins; and when to wake up for it. Pure.
+
+use crate::load::units::Phase;
+use crate::moment::Moment;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// The intended moments of everything that comes at a rate, one after the other. With several
+/// threads each takes its own share, and all together are the whole.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    phases: Vec<Phase>,
+    begins: Moment,
+    next: u64,
+    step: u64,
+}
+
+impl Schedule {
+    /// The share number `share` of `shares` of `phases`, one after the other from the start.
+    pub(super) fn new(phases: Vec<Phase>, share: u64, shares: u64) -> Self {
+        Schedule { phases, begins: Moment::ZERO, next: share, step: shares }
+    }
+
+    /// When the next one should start; `None` after the last.
+    pub(super) fn peek(&mut self) -> Option<Moment> {
+        while let Some(phase) = self.phases.first() {
+            if self.next < phase.count() {
+                let after = Duration::from_secs_f64(self.next as f64 / phase.per_second);
+                return Some(self.begins + after);
+            }
+            self.next -= phase.count();
+            self.begins = self.begins + phase.lasting;
+            self.phases.remove(0);
+        }
+        None
+    }
+
+    /// The next one has been started.
+    pub(super) fn advance(&mut self) {
+        self.next += self.step;
+    }
+}
+
+/// Wake-up calls. An entry is not taken back: who is woken too early goes to sleep again.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    heap: BinaryHeap<Reverse<(Moment, u32, u32)>>,
+}
+
+impl Timers {
+    /// Wakes `slot`, if it still has this `serial`, at `at`.
+    pub(super) fn push(&mut self, at: Moment, slot: u32, serial: u32) {
+        self.heap.push(Reverse((at, slot, serial)));
+    }
+
+    /// Who is to be woken by `now`.
+    pub(super) fn pop(&mut self, now: Moment) -> Option<(u32, u32)> {
+        let Reverse((at, slot, serial)) = *self.heap.peek()?;
+        if at > now {
+            return None;
+        }
+        self.heap.pop();
+        Some((slot, serial))
+    }
+
+    /// When somebody is to be woken next.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+}
+
+/// Notices when the server answers nothing at all though it was asked things. Blind for as
+/// long as its own thread was not looking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StallWatch {
+    patience: Duration,
+    unanswered: u32,
+    since: Moment,
+    looked: Moment,
+    told: bool,
+}
+
+impl StallWatch {
+    /// So many requests must be unanswered: a single lost message is no stall.
+    const ENOUGH: u32 = 8;
+    /// A thread that looked away longer than this share of the patience saw nothing.
+    const BLIND_SHARE: u32 = 4;
+
+    /// A silence of `patience` is a stall.
+    pub(super) fn new(patience: Duration) -> Self {
+        let zero = Moment::ZERO;
+        StallWatch { patience, unanswered: 0, since: zero, looked: zero, told: false }
+    }
+
+    /// Something was sent that the server has to react to.
+    pub(super) fn asked(&mut self, now: Moment) {
+        if self.unanswered == 0 {
+            self.since = now;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// Something came from the server.
+    pub(super) fn heard(&mut self) {
+        self.unanswered = 0;
+        self.told = false;
+    }
+
+    /// Looks at the clock, after everything that had come was read. Gives the moment since
+    /// which the server has been silent, once for each stall.
+    pub(super) fn look(&mut self, now: Moment) -> Option<Moment> {
+        if now.since(self.looked) > self.patience / Self::BLIND_SHARE {
+            self.since = now;
+        }
+        self.looked = now;
+        let stalled = self.unanswered >= Self::ENOUGH && now.since(self.since) >= self.patience;
+        (stalled && !std::mem::replace(&mut self.told, true)).then_some(self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(phases: &[Phase], share: u64, shares: u64) -> Vec<u64> {
+        let mut schedule = Schedule::new(phases.to_vec(), share, shares);
+        let mut moments = Vec::new();
+        while let Some(at) = schedule.peek() {
+            moments.push(at.as_nanos() / 1_000_000);
+            schedule.advance();
+        }
+        moments
+    }
+
+    const PHASES: [Phase; 2] = [
+        Phase { per_second: 10.0, lasting: Duration::from_millis(300) },
+        Phase { per_second: 100.0, lasting: Duration::from_millis(40) },
+    ];
+
+    #[test]
+    fn phases_follow_each_other_without_a_gap() {
+        assert_eq!(all(&PHASES, 0, 1), [0, 100, 200, 300, 310, 320, 330]);
+    }
+
+    #[test]
+    fn shares_together_are_the_whole() {
+        let mut joined: Vec<u64> = (0..3).flat_map(|share| all(&PHASES, share, 3)).collect();
+        joined.sort_unstable();
+        assert_eq!(joined, all(&PHASES, 0, 1));
+    }
+
+    #[test]
+    fn timers_ring_in_order_and_not_before_their_time() {
+        let at = Moment::from_nanos;
+        let mut timers = Timers::default();
+        for (time, slot) in [(30, 3), (10, 1), (20, 2)] {
+            timers.push(at(time), slot, 0);
+        }
+        assert_eq!(timers.pop(at(9)), None);
+        assert_eq!(timers.next(), Some(at(10)));
+        assert_eq!(timers.pop(at(25)), Some((1, 0)));
+        assert_eq!(timers.pop(at(25)), Some((2, 0)));
+        assert_eq!(timers.pop(at(25)), None);
+    }
+
+    #[test]
+    fn a_silent_server_is_noticed_once_and_a_sleepy_watch_is_not_fooled() {
+        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let watch = || StallWatch::new(Duration::from_secs(1));
+        let mut busy = watch();
+        let mut stalls = Vec::new();
+        for now in 0..3000 {
+            busy.asked(ms(now));
+            stalls.extend(busy.look(ms(now)));
+        }
+        assert_eq!(stalls, [ms(0)]);
+        busy.heard();
+        assert_eq!(busy.look(ms(3000)), None);
+        let mut asleep = watch();
+        (0..100).for_each(|_| asleep.asked(ms(0)));
+        assert_eq!(asleep.look(ms(5000)), None, "it was its own thread that was slow");
+        let mut quiet = watch();
+        quiet.asked(ms(0));
+        assert!((0..3000).all(|now| quiet.look(ms(now)).is_none()), "one message may be lost");
+    }
+}

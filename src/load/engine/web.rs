@@ -1,0 +1,322 @@
+//! Open-loop HTTP: requests leave at their planned moments, whatever the answers take. Owned
+//! by one crew.
+
+use super::Workload;
+use super::crew::Crew;
+use super::link::connect_fault;
+use super::pace::Schedule;
+use crate::load::measure::{Count, Fault, Metric};
+use crate::load::units::HttpPhase;
+use crate::moment::Moment;
+use crate::wire::http::{HeadScan, parse_response, write_get_request};
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+
+/// Longest response head.
+const HEAD_BYTES: usize = 16 * 1024;
+/// Requests that wait for a connection at most; more would only measure the waiting.
+const WAITING_REQUESTS: usize = 100_000;
+const READ_BYTES: usize = 16 * 1024;
+
+/// All HTTP of one thread.
+pub(super) struct Web {
+    phases: Vec<HttpPhase>,
+    schedule: Schedule,
+    started: u64,
+    clients: Slab<Client>,
+    idle: Vec<usize>,
+    /// Planned moments and phases of requests that no connection was free for.
+    waiting: VecDeque<(Moment, usize)>,
+    max_connections: usize,
+    opened: u64,
+    shares: u64,
+    share: u64,
+}
+
+struct Client {
+    socket: TcpStream,
+    task: Option<Task>,
+    /// Request bytes that the kernel has not taken.
+    unsent: Vec<u8>,
+    /// The response's head as far as it has come.
+    head: Vec<u8>,
+    scan: HeadScan,
+}
+
+struct Task {
+    intended: Moment,
+    sent: Moment,
+    /// Once the head is there: status, body bytes to come, whether the connection then ends.
+    answer: Option<(u16, u64, bool)>,
+}
+
+enum Step {
+    Wait,
+    Done { reusable: bool },
+    Failed(Fault),
+}
+
+impl Web {
+    /// Poll tokens from here on are HTTP connections.
+    pub(super) const FIRST_TOKEN: usize = 1 << 40;
+
+    pub(super) fn new(load: &Workload, share: u64, shares: u64) -> Self {
+        let phases: Vec<_> = load.requests.iter().map(|request| request.phase).collect();
+        Web {
+            phases: load.requests.clone(),
+            schedule: Schedule::new(phases, share, shares),
+            started: share,
+            clients: Slab::new(),
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            max_connections: (load.max_connections as usize / shares as usize).max(1),
+            opened: 0,
+            shares,
+            share,
+        }
+    }
+
+    pub(super) fn open_connections(&self) -> u64 {
+        self.clients.len() as u64
+    }
+
+    /// No request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.clients.iter().all(|(_, client)| client.task.is_none())
+    }
+
+    pub(super) fn next_due(&mut self) -> Option<Moment> {
+        self.schedule.peek()
+    }
+
+    /// The phase that request number `number` belongs to.
+    fn phase_of(&self, number: u64) -> usize {
+        let mut begins = 0;
+        self.phases
+            .iter()
+            .position(|phase| {
+                begins += phase.phase.count();
+                number < begins
+            })
+            .unwrap_or(self.phases.len() - 1)
+    }
+
+    /// Starts what is due and gives up what takes too long.
+    pub(super) fn drive(&mut self, crew: &mut Crew, now: Moment) {
+        while !crew.is_finishing() && self.schedule.peek().is_some_and(|at| at <= now) {
+            let intended = self.schedule.peek().unwrap_or(now);
+            self.schedule.advance();
+            let phase = self.phase_of(self.started);
+            self.started += self.shares;
+            crew.recorder.count(Count::HttpDue);
+            if self.waiting.len() < WAITING_REQUESTS {
+                self.waiting.push_back((intended, phase));
+            } else {
+                fail(crew, Fault::HttpTimeout, now);
+            }
+        }
+        let timeout = crew.load.connect_timeout;
+        while self.waiting.front().is_some_and(|(at, _)| now.since(*at) > timeout) {
+            self.waiting.pop_front();
+            fail(crew, Fault::HttpTimeout, now);
+        }
+        while let Some(&(intended, phase)) = self.waiting.front() {
+            let Some(slot) = self.free_client(crew, now) else { break };
+            self.waiting.pop_front();
+            if let Some(slot) = slot {
+                self.start(crew, slot, intended, phase);
+            }
+        }
+        let overdue: Vec<usize> = self
+            .clients
+            .iter()
+            .filter(|(_, c)| c.task.as_ref().is_some_and(|t| now.since(t.intended) > timeout))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in overdue {
+            fail(crew, Fault::HttpTimeout, now);
+            self.clients.remove(slot);
+        }
+    }
+
+    /// An idle connection or a new one. `None` if all are busy; `Some(None)` if a new one
+    /// could not be opened: then the request has failed.
+    fn free_client(&mut self, crew: &mut Crew, now: Moment) -> Option<Option<usize>> {
+        if let Some(slot) = self.idle.pop() {
+            return Some(Some(slot));
+        }
+        if self.clients.len() >= self.max_connections {
+            return None;
+        }
+        let number = self.opened * self.shares + self.share;
+        self.opened += 1;
+        let mut socket = match crew.target.sources.dial(crew.target.address, number) {
+            Ok(socket) => socket,
+            Err(error) => {
+                fail(crew, connect_fault(&error), now);
+                return Some(None);
+            }
+        };
+        let entry = self.clients.vacant_entry();
+        let token = Token(Web::FIRST_TOKEN + entry.key());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if crew.poll.registry().register(&mut socket, token, interest).is_err() {
+            fail(crew, Fault::NoDescriptors, now);
+            return Some(None);
+        }
+        let slot = entry.key();
+        entry.insert(Client {
+            socket,
+            task: None,
+            unsent: Vec::new(),
+            head: Vec::new(),
+            scan: HeadScan::default(),
+        });
+        Some(Some(slot))
+    }
+
+    fn start(&mut self, crew: &mut Crew, slot: usize, intended: Moment, phase: usize) {
+        let now = crew.now();
+        crew.count_start(intended, now);
+        crew.watch.asked(now);
+        let client = &mut self.clients[slot];
+        client.task = Some(Task { intended, sent: now, answer: None });
+        client.unsent.clear();
+        write_get_request(&mut client.unsent, &crew.target.host, &self.phases[phase].path, &[]);
+        let step = client.write();
+        self.conclude(crew, slot, step, now);
+    }
+
+    pub(super) fn on_event(
+        &mut self,
+        crew: &mut Crew,
+        token: usize,
+        event: &mio::event::Event,
+        now: Moment,
+    ) {
+        let slot = token - Web::FIRST_TOKEN;
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let mut step = Step::Wait;
+        if event.is_writable() && client.task.is_some() {
+            step = client.write();
+        }
+        if matches!(step, Step::Wait)
+            && (event.is_readable() || event.is_read_closed() || event.is_error())
+        {
+            crew.watch.heard();
+            step = client.read();
+        }
+        self.conclude(crew, slot, step, now);
+    }
+
+    fn conclude(&mut self, crew: &mut Crew, slot: usize, step: Step, now: Moment) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        match (step, client.task.take()) {
+            (Step::Wait, task) => client.task = task,
+            (Step::Done { reusable }, Some(task)) => {
+                match task.answer.map_or(0, |(status, ..)| status) {
+                    200 => {
+                        crew.recorder.count(Count::HttpOk);
+                        crew.recorder.time(Metric::Http, now.since(task.intended));
+                        crew.recorder.time(Metric::HttpService, now.since(task.sent));
+                    }
+                    _ => fail(crew, Fault::HttpStatus, now),
+                }
+                if reusable {
+                    self.idle.push(slot);
+                } else {
+                    self.clients.remove(slot);
+                }
+            }
+            (Step::Failed(fault), Some(_)) => {
+                fail(crew, fault, now);
+                self.clients.remove(slot);
+            }
+            // An idle connection that the server has closed: no harm done.
+            (Step::Done { .. } | Step::Failed(_), None) => {
+                self.idle.retain(|idle| *idle != slot);
+                self.clients.remove(slot);
+            }
+        }
+    }
+}
+
+fn fail(crew: &mut Crew, fault: Fault, now: Moment) {
+    crew.recorder.count(Count::HttpFailed);
+    crew.recorder.fault(fault, now);
+}
+
+impl Client {
+    fn write(&mut self) -> Step {
+        while !self.unsent.is_empty() {
+            match self.socket.write(&self.unsent) {
+                Ok(taken) => drop(self.unsent.drain(..taken)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => break,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Step::Failed(connect_fault(&error)),
+                },
+            }
+        }
+        Step::Wait
+    }
+
+    fn read(&mut self) -> Step {
+        let mut buffer = [0; READ_BYTES];
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return self.ended(),
+                Ok(len) => match self.digest(&buffer[..len]) {
+                    Step::Wait => {}
+                    step => return step,
+                },
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => return Step::Wait,
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::ConnectionRefused => return Step::Failed(Fault::ConnectRefused),
+                    _ => return Step::Failed(Fault::HttpBroken),
+                },
+            }
+        }
+    }
+
+    /// The server closed. That is the end of the answer if nothing else marks it.
+    fn ended(&self) -> Step {
+        match self.task.as_ref().and_then(|task| task.answer) {
+            Some((_, u64::MAX, _)) => Step::Done { reusable: false },
+            _ => Step::Failed(Fault::HttpBroken),
+        }
+    }
+
+    fn digest(&mut self, bytes: &[u8]) -> Step {
+        let Some(task) = &mut self.task else { return Step::Failed(Fault::HttpBroken) };
+        let mut body = bytes.len() as u64;
+        if task.answer.is_none() {
+            self.head.extend_from_slice(bytes);
+            match parse_response(&self.head, &mut self.scan, HEAD_BYTES) {
+                Err(_) => return Step::Failed(Fault::HttpBroken),
+                Ok(None) => return Step::Wait,
+                Ok(Some((head, end))) => {
+                    body = (self.head.len() - end) as u64;
+                    let length = head.content_length.unwrap_or(u64::MAX);
+                    task.answer = Some((head.status, length, head.closes));
+                }
+            }
+            self.head.clear();
+            self.scan = HeadScan::default();
+        }
+        match &mut task.answer {
+            Some((_, u64::MAX, _)) | None => Step::Wait,
+            Some((_, left, _)) if *left > body => {
+                *left -= body;
+                Step::Wait
+            }
+            Some((_, left, closes)) if *left == body => Step::Done { reusable: !*closes },
+            // More than was announced: it answers what nobody asked.
+            Some(_) => Step::Failed(Fault::HttpBroken),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One user's side of one call: what to send when, and what has come. Pure.
+
+use super::conduct::{CallPlan, NEVER};
+use crate::load::dice::Dice;
+use crate::load::receipts::Receipts;
+use crate::load::stamp::name_hash;
+use crate::moment::Moment;
+use crate::wire::message::RelayKind;
+
+/// What is sent next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The other side's offer is awaited; if it never comes, the call goes on without.
+    AwaitOffer,
+    Description(RelayKind),
+    Candidate {
+        left: u32,
+    },
+    Steady,
+}
+
+/// One user's side of one call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) room_id: Box<str>,
+    /// Hash of the room.
+    pub(super) room: u64,
+    /// Hash of the partner's session.
+    pub(super) peer: u64,
+    pub(super) initiator: bool,
+    /// The number of the next message.
+    pub(super) sequence: u32,
+    pub(super) receipts: Receipts,
+    step: Step,
+    /// When the next message should be sent.
+    pub(super) next_send: Moment,
+    /// First moment of this user's own beat.
+    beat: Moment,
+    /// When the initiator says its last word; the other one answers it.
+    pub(super) ends_at: Moment,
+    /// When this side said its last word.
+    pub(super) bye_sent: Option<Moment>,
+    /// Whether the partner has said its last word.
+    pub(super) bye_heard: bool,
+    /// When to leave, whatever is still missing.
+    pub(super) leave_at: Moment,
+    /// The partner said that the server dropped some of its messages.
+    pub(super) gaps_explained: bool,
+    /// The server said that it dropped some of ours.
+    pub(super) limited: bool,
+}
+
+impl Call {
+    pub(super) fn new(room_id: &str, peer_id: &str, initiator: bool, ends_at: Moment) -> Self {
+        Call {
+            room_id: room_id.into(),
+            room: name_hash(room_id),
+            peer: name_hash(peer_id),
+            initiator,
+            sequence: 0,
+            receipts: Receipts::default(),
+            step: Step::Steady,
+            next_send: NEVER,
+            beat: NEVER,
+            ends_at: if initiator { ends_at } else { NEVER },
+            bye_sent: None,
+            bye_heard: false,
+            leave_at: NEVER,
+            gaps_explained: false,
+            limited: false,
+        }
+    }
+
+    /// Plans what is sent; without it the call is silent.
+    pub(super) fn plan(&mut self, plan: &CallPlan, dice: &mut Dice, now: Moment) {
+        let setup_ends = now + plan.setup_time();
+        if let Some(gap) = plan.gap {
+            // A beat of its own for each user, so that all together make an even stream.
+            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(dice.share());
+        }
+        if self.initiator {
+            self.step = Step::Description(RelayKind::Offer);
+            self.next_send = now;
+        } else {
+            self.step = Step::AwaitOffer;
+            self.next_send = self.beat;
+        }
+    }
+
+    /// The offer has come: answer it.
+    pub(super) fn offered(&mut self, now: Moment) {
+        if self.step == Step::AwaitOffer {
+            self.step = Step::Description(RelayKind::Answer);
+            self.next_send = now;
+        }
+    }
+
+    /// The message to send now, if its moment has come; goes on to the next one.
+    pub(super) fn due(&mut self, plan: &CallPlan, now: Moment) -> Option<(RelayKind, Moment)> {
+        let intended = self.next_send;
+        if intended > now || self.bye_sent.is_some() {
+            return None;
+        }
+        let kind = match self.step {
+            Step::Description(kind) => {
+                self.step = Step::Candidate { left: plan.candidates };
+                self.next_send = intended + CallPlan::CANDIDATE_GAP;
+                kind
+            }
+            Step::Candidate { left } if left > 0 => {
+                self.step = Step::Candidate { left: left - 1 };
+                self.next_send = intended + CallPlan::CANDIDATE_GAP;
+                RelayKind::IceCandidate
+            }
+            Step::Candidate { .. } => {
+                self.step = Step::Steady;
+                self.next_send = self.next_beat(plan, intended);
+                return self.due(plan, now);
+            }
+            Step::AwaitOffer | Step::Steady => {
+                self.step = Step::Steady;
+                self.next_send = plan.gap.map_or(NEVER, |gap| intended + gap);
+                RelayKind::Signal
+            }
+        };
+        Some((kind, intended))
+    }
+
+    /// The first beat at or after `from`.
+    fn next_beat(&self, plan: &CallPlan, from: Moment) -> Moment {
+        let Some(gap) = plan.gap else { return NEVER };
+        let gap = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let behind = from.as_nanos().saturating_sub(self.beat.as_nanos());
+        Moment::from_nanos(self.beat.as_nanos().saturating_add(behind.div_ceil(gap) * gap))
+    }
+}

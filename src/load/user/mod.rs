@@ -1,0 +1,620 @@
+//! One virtual user: what it was sent goes in, what it sends comes out. Pure.
+//!
+//! It is owned by the thread that drives its connection. It has no socket and no clock; the
+//! driver (or a simulator) tells it what came and what time it is, and finds what to send in
+//! [`Turn::out`], already framed and masked.
+//!
+//! A call ends so that nothing can be under way when it does: the initiator marks its last
+//! message, the other side answers with its own last message, and only then does the
+//! initiator leave. So a message that is missing by then is lost, and not merely late.
+
+mod call;
+mod conduct;
+
+pub use conduct::{CallPlan, Conduct, NEVER, Rules};
+
+use super::book::Account;
+use super::dice::Dice;
+use super::measure::{Count, Fault, Metric, Recorder};
+use super::receipts::Arrival;
+use super::stamp::{Press, Reading, Stamp, StampReader, name_hash};
+use crate::moment::Moment;
+use crate::wire::frame::{CLOSE, push_client_frame};
+use crate::wire::message::RelayKind;
+use crate::wire::message::client::{write_find_match, write_leave_room};
+use crate::wire::message::server::{Received, parse};
+use call::Call;
+use std::time::Duration;
+
+/// After the partner's last word, how long messages that are missing may still come.
+const STRAGGLERS_WAIT: Duration = Duration::from_secs(1);
+/// Most messages that one wake-up sends, so that one late user does not hold up the others.
+const SENDS_PER_WAKE: u32 = 64;
+/// Status code of a Close frame that ends a session as planned (RFC 6455 §7.4.1).
+const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
+
+/// What a user needs from outside for one step.
+pub struct Turn<'a> {
+    /// The time, counted from the start of the run.
+    pub now: Moment,
+    /// What all users do.
+    pub rules: &'a Rules,
+    /// What is to be sent: whole, masked frames.
+    pub out: &'a mut Vec<u8>,
+    /// Where figures go.
+    pub recorder: &'a mut Recorder,
+    /// Makes messages.
+    pub press: &'a mut Press,
+    /// Reads stamped messages.
+    pub reader: &'a StampReader,
+    /// What concerns more than this user.
+    pub news: &'a mut Vec<News>,
+}
+
+/// What one user knows and others must be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The session began.
+    Opened(u64),
+    /// It was told of a match.
+    Matched(Account),
+    /// It is no longer in a room, where so many messages are missing.
+    Parted {
+        /// Hash of its session.
+        session: u64,
+        /// Hash of the room.
+        room: u64,
+        /// Messages that should have come.
+        missing: u32,
+    },
+    /// A message came out of a room that it is not in.
+    Stray {
+        /// Hash of that room.
+        room: u64,
+    },
+    /// It has waited too long for a match.
+    Overdue(u64),
+}
+
+/// What a user is doing, for the gauges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No session yet.
+    Greeting,
+    /// Connected.
+    Idle,
+    /// In a queue.
+    Waiting,
+    /// In a room.
+    InRoom,
+    /// Ended, or about to.
+    Closing,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Idle,
+    /// `acknowledged`: the server has said `waiting`, so nothing of an earlier room can come.
+    Waiting {
+        since: Moment,
+        overdue_at: Moment,
+        acknowledged: bool,
+    },
+    InRoom(Box<Call>),
+    /// `leave_room` is sent and not yet answered.
+    Leaving {
+        give_up_at: Moment,
+    },
+    Closing {
+        give_up_at: Moment,
+    },
+}
+
+/// One virtual user.
+#[derive(Debug)]
+pub struct User {
+    state: State,
+    dice: Dice,
+    /// Hash of the session, 0 before it began.
+    session: u64,
+    /// Hash of the room it was in before.
+    last_room: u64,
+    /// The next round, for [`Conduct::Rounds`].
+    round: u32,
+    /// When the next ping should be sent, or by when the pong must come.
+    ping_at: Moment,
+    /// When the ping that is not yet answered was sent.
+    pinged: Option<Moment>,
+    finishing: bool,
+}
+
+impl User {
+    /// User number `number`: it is connecting.
+    pub fn new(seed: u64, number: u64) -> Self {
+        User {
+            state: State::Greeting,
+            dice: Dice::new(seed, number),
+            session: 0,
+            last_room: 0,
+            round: 0,
+            ping_at: NEVER,
+            pinged: None,
+            finishing: false,
+        }
+    }
+
+    /// What it is doing.
+    pub fn standing(&self) -> Standing {
+        match self.state {
+            State::Greeting => Standing::Greeting,
+            State::Idle | State::Leaving { .. } => Standing::Idle,
+            State::Waiting { .. } => Standing::Waiting,
+            State::InRoom(_) => Standing::InRoom,
+            State::Closing { .. } => Standing::Closing,
+        }
+    }
+
+    /// Hash of its session; 0 if it has none.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// When [`User::wake`] is to be called, whatever comes before.
+    pub fn due(&self, rules: &Rules) -> Moment {
+        match &self.state {
+            State::Greeting => NEVER,
+            State::Idle => match rules.conduct {
+                Conduct::Hold { .. } => self.ping_at,
+                Conduct::Rounds { .. } => rules.conduct.round_at(self.round),
+                Conduct::Calls(_) => NEVER,
+            },
+            State::Waiting { overdue_at, .. } => *overdue_at,
+            State::InRoom(call) => match call.bye_sent {
+                Some(_) => call.leave_at,
+                None => call.next_send.min(call.ends_at).min(call.leave_at),
+            },
+            State::Leaving { give_up_at } | State::Closing { give_up_at } => *give_up_at,
+        }
+    }
+
+    /// Whether the connection is to be dropped: the server has not answered the Close frame.
+    pub fn is_done_for(&self, now: Moment) -> bool {
+        matches!(self.state, State::Closing { give_up_at } if give_up_at <= now)
+    }
+
+    /// Its moment has come.
+    pub fn wake(&mut self, turn: &mut Turn<'_>) {
+        if turn.now < self.due(turn.rules) {
+            return;
+        }
+        match &mut self.state {
+            State::Greeting | State::Closing { .. } => {}
+            State::Idle => match turn.rules.conduct {
+                Conduct::Hold { .. } => self.wake_holding(turn),
+                Conduct::Rounds { .. } => {
+                    let intended = turn.rules.conduct.round_at(self.round);
+                    self.round += 1;
+                    started(intended, turn);
+                    self.ask(intended, turn);
+                }
+                Conduct::Calls(_) => {}
+            },
+            State::Waiting { overdue_at, .. } => {
+                *overdue_at = turn.now + turn.rules.match_timeout;
+                turn.news.push(News::Overdue(self.session));
+            }
+            State::InRoom(_) => self.wake_in_room(turn),
+            State::Leaving { .. } => {
+                turn.recorder.fault(Fault::BadMessage, turn.now);
+                self.close(turn);
+            }
+        }
+    }
+
+    fn wake_holding(&mut self, turn: &mut Turn<'_>) {
+        if self.pinged.take().is_some() {
+            turn.recorder.fault(Fault::PingTimeout, turn.now);
+            if self.finishing {
+                return self.close(turn);
+            }
+        }
+        started(self.ping_at, turn);
+        turn.recorder.count(Count::Pings);
+        turn.press.push_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
+        self.pinged = Some(self.ping_at);
+        self.ping_at = turn.now + turn.rules.message_timeout;
+    }
+
+    fn wake_in_room(&mut self, turn: &mut Turn<'_>) {
+        if let Conduct::Calls(plan) = &turn.rules.conduct {
+            for _ in 0..SENDS_PER_WAKE {
+                let State::InRoom(call) = &mut self.state else { return };
+                let Some((kind, intended)) = call.due(plan, turn.now) else { break };
+                started(intended, turn);
+                send(call, self.session, kind, intended, false, turn);
+            }
+        }
+        let State::InRoom(call) = &mut self.state else { return };
+        if turn.now >= call.ends_at && call.bye_sent.is_none() {
+            if let Conduct::Calls(_) = turn.rules.conduct {
+                let intended = call.ends_at.max(call.next_send.min(turn.now));
+                send(call, self.session, RelayKind::Signal, intended, true, turn);
+                call.leave_at = turn.now + turn.rules.message_timeout;
+            } else {
+                return self.leave(turn);
+            }
+        }
+        if turn.now >= call.leave_at {
+            self.leave(turn);
+        }
+    }
+
+    /// A text message came.
+    pub fn text(&mut self, text: &[u8], turn: &mut Turn<'_>) {
+        if let Some(reading) = turn.reader.read(text) {
+            return self.relayed(reading, turn);
+        }
+        match parse(text) {
+            Ok(message) => self.message(message, turn),
+            Err(_) => turn.recorder.fault(Fault::BadMessage, turn.now),
+        }
+    }
+
+    /// A message of the partner's came, or what should have been one.
+    fn relayed(&mut self, reading: Reading, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = &mut self.state else {
+            return self.relayed_outside(reading, turn);
+        };
+        let stamp = match reading {
+            Reading::Good(stamp) => stamp,
+            Reading::Corrupted => {
+                call.receipts.take_unreadable();
+                return turn.recorder.fault(Fault::Corrupted, turn.now);
+            }
+        };
+        if stamp.room != call.room {
+            // What comes from the room before this one may not come any more; see `AfterEnd`.
+            return match stamp.room == self.last_room {
+                true => turn.recorder.fault(Fault::AfterEnd, turn.now),
+                false => turn.news.push(News::Stray { room: stamp.room }),
+            };
+        }
+        if stamp.sender != call.peer {
+            return turn.recorder.fault(Fault::Misrouted, turn.now);
+        }
+        match call.receipts.take(stamp.sequence) {
+            Arrival::Duplicated => return turn.recorder.fault(Fault::Duplicated, turn.now),
+            Arrival::Reordered => turn.recorder.fault(Fault::Reordered, turn.now),
+            Arrival::New => {}
+        }
+        turn.recorder.count(Count::Received);
+        if stamp.intended >= turn.rules.measure_from {
+            turn.recorder.time(Metric::Relay, turn.now.since(stamp.intended));
+            turn.recorder.time(Metric::RelayService, turn.now.since(stamp.sent));
+        }
+        call.gaps_explained |= stamp.gaps_explained;
+        if stamp.last {
+            call.bye_heard = true;
+            self.heard_last_word(turn);
+        } else if call.sequence == 0 {
+            call.offered(turn.now);
+        }
+    }
+
+    /// The partner sends nothing more: answer with the own last word, or leave.
+    fn heard_last_word(&mut self, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = &mut self.state else { return };
+        let missing = call.receipts.missing() > 0 && !call.gaps_explained;
+        if call.bye_sent.is_none() {
+            send(call, self.session, RelayKind::Signal, turn.now, true, turn);
+            // The initiator leaves; this is only in case that it cannot.
+            call.leave_at = turn.now + turn.rules.message_timeout * 2;
+        }
+        if call.initiator {
+            call.leave_at = if missing { turn.now + STRAGGLERS_WAIT } else { turn.now };
+            if !missing {
+                self.leave(turn);
+            }
+        }
+    }
+
+    fn relayed_outside(&mut self, reading: Reading, turn: &mut Turn<'_>) {
+        let Reading::Good(stamp) = reading else {
+            return turn.recorder.fault(Fault::Corrupted, turn.now);
+        };
+        let own_tail = matches!(
+            self.state,
+            State::Waiting { acknowledged: false, .. }
+                | State::Leaving { .. }
+                | State::Closing { .. }
+        );
+        if stamp.room != self.last_room {
+            turn.news.push(News::Stray { room: stamp.room });
+        } else if own_tail {
+            turn.recorder.count(Count::Tail);
+        } else {
+            turn.recorder.fault(Fault::AfterEnd, turn.now);
+        }
+    }
+
+    fn message(&mut self, message: Received<'_>, turn: &mut Turn<'_>) {
+        match message {
+            Received::Session { session_id } => self.greeted(&session_id, turn),
+            Received::Waiting => {
+                if let State::Waiting { acknowledged, .. } = &mut self.state {
+                    *acknowledged = true;
+                }
+            }
+            Received::MatchFound { room_id, peer_id, initiator } => {
+                self.matched(&room_id, &peer_id, initiator, turn);
+            }
+            Received::RoomLeft | Received::MatchCancelled => {
+                if let State::Leaving { .. } = self.state {
+                    self.between_calls(turn);
+                }
+            }
+            Received::PeerLeft { room_id, reason } => self.peer_left(&room_id, &reason, turn),
+            Received::Pong => self.ponged(turn),
+            Received::Error { code } => self.refused(&code, turn),
+            Received::Draining => turn.recorder.fault(Fault::Draining, turn.now),
+            // The stamp reader has seen every relayed message with the usual order of keys.
+            Received::Relayed { .. } => turn.recorder.fault(Fault::Corrupted, turn.now),
+            Received::Unknown => {}
+        }
+    }
+
+    fn greeted(&mut self, session_id: &str, turn: &mut Turn<'_>) {
+        let State::Greeting = self.state else {
+            return turn.recorder.fault(Fault::BadMessage, turn.now);
+        };
+        self.session = name_hash(session_id);
+        self.state = State::Idle;
+        turn.recorder.count(Count::Connected);
+        turn.news.push(News::Opened(self.session));
+        match &turn.rules.conduct {
+            Conduct::Hold { ping_every } => {
+                self.ping_at = turn.now + ping_every.mul_f64(self.dice.share());
+            }
+            Conduct::Rounds { .. } => {}
+            Conduct::Calls(_) => self.ask(turn.now, turn),
+        }
+    }
+
+    fn ask(&mut self, intended: Moment, turn: &mut Turn<'_>) {
+        turn.recorder.count(Count::Asked);
+        let queue = &turn.rules.queue;
+        turn.press.push_text(turn.out, |text| write_find_match(text, Some(queue)));
+        self.state = State::Waiting {
+            since: intended,
+            overdue_at: turn.now + turn.rules.match_timeout,
+            acknowledged: false,
+        };
+    }
+
+    fn matched(&mut self, room_id: &str, peer_id: &str, initiator: bool, turn: &mut Turn<'_>) {
+        let account = Account {
+            room: name_hash(room_id),
+            me: self.session,
+            peer: name_hash(peer_id),
+            initiator,
+        };
+        turn.news.push(News::Matched(account));
+        let stay = match &turn.rules.conduct {
+            Conduct::Calls(plan) => self.dice.between(plan.talk_min, plan.talk_max),
+            Conduct::Hold { .. } | Conduct::Rounds { .. } => turn.rules.conduct.round_stay(),
+        };
+        let mut begins = turn.now;
+        match &self.state {
+            State::Waiting { since, .. } => {
+                turn.recorder.count(Count::Matched);
+                turn.recorder.time(Metric::Match, turn.now.since(*since));
+                if let Conduct::Rounds { .. } = turn.rules.conduct {
+                    begins = *since;
+                }
+            }
+            // The match book knows that this user is in two rooms now.
+            State::InRoom(call) => self.last_room = call.room,
+            // It crossed our Close frame; the partner will be told.
+            State::Closing { .. } => {
+                let (session, room) = (self.session, account.room);
+                return turn.news.push(News::Parted { session, room, missing: 0 });
+            }
+            State::Greeting | State::Idle | State::Leaving { .. } => {
+                turn.recorder.fault(Fault::Unasked, turn.now);
+            }
+        }
+        let ends_at = if self.finishing { turn.now } else { begins + stay };
+        let mut call = Call::new(room_id, peer_id, initiator, ends_at);
+        if let Conduct::Calls(plan) = &turn.rules.conduct {
+            call.plan(plan, &mut self.dice, turn.now);
+        }
+        self.state = State::InRoom(Box::new(call));
+        self.wake(turn);
+    }
+
+    fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut Turn<'_>) {
+        let room = name_hash(room_id);
+        let State::InRoom(call) = &self.state else {
+            // It crossed our own leaving; of any other room it means nothing.
+            if room != self.last_room {
+                turn.recorder.fault(Fault::BadMessage, turn.now);
+            }
+            return;
+        };
+        if room != call.room {
+            if room != self.last_room {
+                turn.recorder.fault(Fault::BadMessage, turn.now);
+            }
+            return;
+        }
+        let on_purpose = reason == "left" || reason == "next";
+        let talks = matches!(turn.rules.conduct, Conduct::Calls(_));
+        let mut missing = call.receipts.missing();
+        if talks && on_purpose && !call.bye_heard {
+            // Nobody leaves without a last word, so that was lost, if nothing else.
+            missing = missing.saturating_add(1);
+        }
+        let too_late = |bye: Moment| turn.now.since(bye) > turn.rules.message_timeout.mul_f64(0.8);
+        if talks && call.bye_heard && call.bye_sent.is_some_and(too_late) {
+            // The partner waited for our last word until it gave up: that was lost.
+            missing = missing.saturating_add(1);
+        }
+        let whole = !talks || call.bye_heard || on_purpose;
+        turn.recorder.count(if whole { Count::CallsDone } else { Count::CallsCut });
+        self.part(missing, turn);
+        self.between_calls(turn);
+    }
+
+    /// Leaves the room, for the next one if it is to be.
+    fn leave(&mut self, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = &self.state else { return };
+        // Its own missing last word is for the partner to judge, who knows whether it came.
+        let missing = call.receipts.missing();
+        turn.recorder.count(Count::CallsDone);
+        self.part(missing, turn);
+        if self.finishing {
+            return self.close(turn);
+        }
+        match &turn.rules.conduct {
+            Conduct::Calls(plan) if self.dice.share() < plan.next_share => self.ask(turn.now, turn),
+            Conduct::Calls(_) | Conduct::Hold { .. } | Conduct::Rounds { .. } => {
+                turn.press.push_text(turn.out, write_leave_room);
+                self.state = State::Leaving { give_up_at: turn.now + turn.rules.message_timeout };
+            }
+        }
+    }
+
+    /// The room is over; the state is `Idle` until somebody sets it.
+    fn part(&mut self, missing: u32, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = std::mem::replace(&mut self.state, State::Idle) else { return };
+        self.last_room = call.room;
+        let missing = if call.gaps_explained { 0 } else { missing };
+        turn.news.push(News::Parted { session: self.session, room: call.room, missing });
+    }
+
+    /// Out of a room and back to nothing: go on to the next, stay for the next round, or go.
+    fn between_calls(&mut self, turn: &mut Turn<'_>) {
+        let leaving = matches!(self.state, State::Leaving { .. });
+        self.state = State::Idle;
+        match &turn.rules.conduct {
+            _ if self.finishing => self.close(turn),
+            Conduct::Calls(plan) if !leaving && self.dice.share() < plan.next_share => {
+                self.ask(turn.now, turn);
+            }
+            Conduct::Calls(_) => self.close(turn),
+            Conduct::Hold { .. } | Conduct::Rounds { .. } => self.wake(turn),
+        }
+    }
+
+    fn ponged(&mut self, turn: &mut Turn<'_>) {
+        let Some(pinged) = self.pinged.take() else { return };
+        turn.recorder.count(Count::Pongs);
+        turn.recorder.time(Metric::Ping, turn.now.since(pinged));
+        if self.finishing {
+            turn.recorder.count(Count::Alive);
+            return self.close(turn);
+        }
+        if let Conduct::Hold { ping_every } = turn.rules.conduct {
+            self.ping_at = (pinged + ping_every).max(turn.now);
+        }
+    }
+
+    fn refused(&mut self, code: &str, turn: &mut Turn<'_>) {
+        let fault = match code {
+            "rate_limited" => {
+                if let State::InRoom(call) = &mut self.state {
+                    call.limited = true;
+                }
+                Fault::RateLimited
+            }
+            "draining" => Fault::Draining,
+            // Both left at once; the other one was first.
+            "not_in_room" if matches!(self.state, State::Leaving { .. }) => {
+                return self.between_calls(turn);
+            }
+            _ => Fault::Refused,
+        };
+        turn.recorder.fault(fault, turn.now);
+    }
+
+    /// The run is over: come to an end in good order.
+    pub fn finish(&mut self, turn: &mut Turn<'_>) {
+        self.finishing = true;
+        match &mut self.state {
+            State::Idle if matches!(turn.rules.conduct, Conduct::Hold { .. }) => {
+                // One more ping shows that the session is alive to the end.
+                if self.pinged.is_none() {
+                    self.ping_at = turn.now;
+                    self.wake(turn);
+                }
+            }
+            State::InRoom(call) => {
+                let patience = turn.rules.message_timeout;
+                call.ends_at = if call.initiator { turn.now } else { NEVER };
+                call.leave_at = call.leave_at.min(turn.now + patience * 2);
+                self.wake(turn);
+            }
+            State::Greeting | State::Idle | State::Waiting { .. } => self.close(turn),
+            State::Leaving { .. } | State::Closing { .. } => {}
+        }
+    }
+
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        let mask = turn.press.mask();
+        push_client_frame(turn.out, CLOSE, &CLOSE_NORMAL, mask);
+        self.state = State::Closing { give_up_at: turn.now + turn.rules.message_timeout };
+    }
+
+    /// The connection is gone. Tells whether that was wanted.
+    pub fn lost(&mut self, turn: &mut Turn<'_>) -> bool {
+        let wanted = matches!(self.state, State::Closing { .. });
+        if let State::InRoom(_) = self.state {
+            turn.recorder.count(Count::CallsCut);
+            self.part(0, turn);
+        }
+        if wanted {
+            turn.recorder.count(Count::EndedWell);
+        }
+        self.state = State::Closing { give_up_at: turn.now };
+        wanted
+    }
+}
+
+/// Counts a start that the schedule asked for, and how late it was.
+fn started(intended: Moment, turn: &mut Turn<'_>) {
+    let late = turn.now.since(intended);
+    turn.recorder.count(Count::Starts);
+    turn.recorder.time(Metric::Late, late);
+    if late > turn.rules.late_after {
+        turn.recorder.count(Count::LateStarts);
+    }
+}
+
+fn send(
+    call: &mut Call,
+    session: u64,
+    kind: RelayKind,
+    intended: Moment,
+    last: bool,
+    turn: &mut Turn<'_>,
+) {
+    let stamp = Stamp {
+        room: call.room,
+        sender: session,
+        intended,
+        sent: turn.now,
+        sequence: call.sequence,
+        last,
+        gaps_explained: call.limited,
+    };
+    call.sequence += 1;
+    if last {
+        call.bye_sent = Some(turn.now);
+    }
+    turn.recorder.count(Count::Sent);
+    turn.press.push_relay(turn.out, kind, &call.room_id, &stamp);
+}
+
+#[cfg(test)]
+mod tests;

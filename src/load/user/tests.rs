@@ -1,0 +1,321 @@
+//! Two users and a server in miniature between them, which a test can make misbehave.
+
+use super::*;
+use crate::load::book::MatchBook;
+use crate::wire::frame::{Side, TEXT, parse_header, unmask};
+use crate::wire::message::client::{ClientMessage, classify};
+
+const MS: u64 = 1_000_000;
+
+fn rules(conduct: Conduct) -> Rules {
+    Rules {
+        conduct,
+        queue: "load".to_owned(),
+        match_timeout: Duration::from_secs(5),
+        message_timeout: Duration::from_secs(2),
+        late_after: Duration::from_millis(10),
+        measure_from: Moment::ZERO,
+    }
+}
+
+fn calls(talk_ms: u64) -> Conduct {
+    let talk = Duration::from_millis(talk_ms);
+    Conduct::Calls(CallPlan {
+        candidates: 3,
+        gap: Some(Duration::from_millis(50)),
+        steady_from: Moment::ZERO,
+        talk_min: talk,
+        talk_max: talk,
+        next_share: 0.0,
+    })
+}
+
+/// What the server in miniature does with a relayed message: how often it delivers it to the
+/// partner, given its running number.
+type Relay = fn(u64) -> usize;
+
+struct World {
+    rules: Rules,
+    users: Vec<User>,
+    recorder: Recorder,
+    press: Press,
+    book: MatchBook,
+    now: Moment,
+    /// Texts on their way to each user.
+    inbox: Vec<Vec<Vec<u8>>>,
+    waiting: Vec<usize>,
+    partner: Vec<Option<usize>>,
+    relayed: u64,
+    relay: Relay,
+    closed: Vec<bool>,
+}
+
+impl World {
+    fn new(users: usize, conduct: Conduct, relay: Relay) -> Self {
+        let mut world = World {
+            rules: rules(conduct),
+            users: (0..users as u64).map(|number| User::new(1, number)).collect(),
+            recorder: Recorder::default(),
+            press: Press::new(200, 1),
+            book: MatchBook::default(),
+            now: Moment::ZERO,
+            inbox: vec![Vec::new(); users],
+            waiting: Vec::new(),
+            partner: vec![None; users],
+            relayed: 0,
+            relay,
+            closed: vec![false; users],
+        };
+        for user in 0..users {
+            world.tell(
+                user,
+                format!(r#"{{"type":"session","payload":{{"session_id":"s{user}"}}}}"#),
+            );
+        }
+        world
+    }
+
+    fn tell(&mut self, user: usize, text: String) {
+        self.inbox[user].push(text.into_bytes());
+    }
+
+    fn step(&mut self, user: usize, step: impl FnOnce(&mut User, &mut Turn<'_>)) {
+        let (mut out, mut news) = (Vec::new(), Vec::new());
+        let reader = StampReader::default();
+        let mut turn = Turn {
+            now: self.now,
+            rules: &self.rules,
+            out: &mut out,
+            recorder: &mut self.recorder,
+            press: &mut self.press,
+            reader: &reader,
+            news: &mut news,
+        };
+        step(&mut self.users[user], &mut turn);
+        for news in news {
+            match news {
+                News::Opened(session) => self.book.opened(session),
+                News::Matched(account) => {
+                    assert_eq!(self.book.matched(account, self.now), []);
+                }
+                News::Parted { session, room, missing } => {
+                    if !self.book.left(session, room) {
+                        self.recorder.faults_at(Fault::Lost, u64::from(missing), self.now);
+                    }
+                }
+                News::Stray { .. } => self.recorder.fault(Fault::Misrouted, self.now),
+                News::Overdue(session) => {
+                    let many = self.book.overdue(session, self.now);
+                    self.recorder.faults_at(Fault::NeverMatched, many, self.now);
+                }
+            }
+        }
+        self.serve(user, &mut out);
+    }
+
+    /// The server in miniature: reads whole frames.
+    fn serve(&mut self, user: usize, mut bytes: &mut [u8]) {
+        while !bytes.is_empty() {
+            let header = parse_header(bytes, Side::Client).unwrap().unwrap();
+            let end = header.header_len + header.payload_len as usize;
+            let (frame, rest) = bytes.split_at_mut(end);
+            bytes = rest;
+            let text = &mut frame[header.header_len..];
+            unmask(text, header.mask.unwrap(), 0);
+            if header.opcode != TEXT {
+                self.closed[user] = true;
+                self.part(user, "disconnected");
+                continue;
+            }
+            let text = text.to_vec();
+            match classify(&text).unwrap() {
+                ClientMessage::FindMatch { .. } => {
+                    self.part(user, "next");
+                    self.tell(user, r#"{"type":"waiting"}"#.to_owned());
+                    self.waiting.push(user);
+                    self.pair();
+                }
+                ClientMessage::LeaveRoom(_) => {
+                    self.part(user, "left");
+                    self.tell(user, r#"{"type":"room_left"}"#.to_owned());
+                }
+                ClientMessage::Relay(..) => {
+                    let times = (self.relay)(self.relayed);
+                    self.relayed += 1;
+                    if let Some(partner) = self.partner[user] {
+                        (0..times).for_each(|_| self.inbox[partner].push(text.clone()));
+                    }
+                }
+                ClientMessage::Ping { .. } => self.tell(user, r#"{"type":"pong"}"#.to_owned()),
+                ClientMessage::CancelMatch => unreachable!("no user cancels"),
+            }
+        }
+    }
+
+    fn pair(&mut self) {
+        while let [a, b, ..] = self.waiting[..] {
+            self.waiting.drain(..2);
+            let room = format!("room-{a}-{b}-{}", self.now.as_nanos());
+            for (me, peer, initiator) in [(a, b, true), (b, a, false)] {
+                self.partner[me] = Some(peer);
+                self.tell(me, format!(
+                    r#"{{"type":"match_found","payload":{{"room_id":"{room}","peer_id":"s{peer}","initiator":{initiator}}}}}"#
+                ));
+            }
+        }
+    }
+
+    fn part(&mut self, user: usize, reason: &str) {
+        self.waiting.retain(|waiting| *waiting != user);
+        let Some(partner) = self.partner[user].take() else { return };
+        self.partner[partner] = None;
+        // The room's name, from what the user was last told.
+        let State::InRoom(call) = &self.users[partner].state else { return };
+        let room = call.room_id.clone();
+        self.tell(
+            partner,
+            format!(
+                r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
+            ),
+        );
+    }
+
+    /// Lets `ms` milliseconds pass; what is sent arrives a millisecond later.
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms {
+            let inboxes: Vec<_> = self.inbox.iter_mut().map(std::mem::take).collect();
+            for (user, texts) in inboxes.into_iter().enumerate() {
+                for text in texts {
+                    self.step(user, |user, turn| user.text(&text, turn));
+                }
+            }
+            for user in 0..self.users.len() {
+                if self.users[user].due(&self.rules) <= self.now && !self.closed[user] {
+                    self.step(user, |user, turn| user.wake(turn));
+                }
+            }
+            self.now = Moment::from_nanos(self.now.as_nanos() + MS);
+        }
+    }
+
+    fn finish(&mut self) {
+        for user in 0..self.users.len() {
+            self.step(user, |user, turn| user.finish(turn));
+        }
+        self.pass(5000);
+        for user in 0..self.users.len() {
+            self.step(user, |user, turn| assert!(user.lost(turn), "every session ends as planned"));
+        }
+    }
+
+    fn faults(&self) -> Vec<(Fault, u64)> {
+        let seen = Fault::ALL.iter().map(|fault| (*fault, self.recorder.seen(*fault).count));
+        seen.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[test]
+fn a_call_goes_from_match_to_last_word_and_loses_nothing() {
+    let mut world = World::new(2, calls(1000), |_| 1);
+    world.pass(3000);
+    world.finish();
+    let count = |what| world.recorder.get(what);
+    assert_eq!(world.faults(), []);
+    assert_eq!((count(Count::Connected), count(Count::Matched)), (2, 2));
+    assert_eq!((count(Count::CallsDone), count(Count::CallsCut)), (2, 0));
+    assert_eq!(count(Count::Sent), count(Count::Received));
+    // Offer, answer, 2 × 3 candidates, a message every 50 ms for about 0.9 s from each, and
+    // the two last words.
+    assert!((40..=48).contains(&count(Count::Sent)), "{}", count(Count::Sent));
+    assert_eq!(world.closed, [true, true]);
+}
+
+#[test]
+fn every_lost_message_is_counted_once_wherever_it_is_in_the_call() {
+    let whole = {
+        let mut world = World::new(2, calls(500), |_| 1);
+        world.pass(2000);
+        world.relayed
+    };
+    assert!(whole > 20);
+    for lost in 0..whole {
+        thread_local!(static LOST: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+        LOST.set(lost);
+        let mut world = World::new(2, calls(500), |n| usize::from(n != LOST.get()));
+        world.pass(8000);
+        world.finish();
+        assert_eq!(world.faults(), [(Fault::Lost, 1)], "message {lost} of {whole}");
+    }
+}
+
+#[test]
+fn a_message_that_comes_twice_is_duplicated_and_nothing_else() {
+    let mut world = World::new(2, calls(500), |n| if n == 7 { 2 } else { 1 });
+    world.pass(2000);
+    world.finish();
+    assert_eq!(world.faults(), [(Fault::Duplicated, 1)]);
+}
+
+#[test]
+fn rounds_match_everybody_each_time() {
+    let conduct = Conduct::Rounds {
+        first: Moment::from_nanos(100 * MS),
+        every: Duration::from_millis(500),
+        rounds: 4,
+    };
+    let mut world = World::new(6, conduct, |_| 1);
+    world.pass(2500);
+    world.finish();
+    assert_eq!(world.faults(), []);
+    assert_eq!(world.recorder.get(Count::Matched), 24);
+    assert_eq!(world.recorder.get(Count::Asked), 24);
+}
+
+#[test]
+fn who_holds_pings_and_is_alive_at_the_end() {
+    let mut world = World::new(3, Conduct::Hold { ping_every: Duration::from_millis(200) }, |_| 1);
+    world.pass(1000);
+    world.finish();
+    assert_eq!(world.faults(), []);
+    assert_eq!(world.recorder.get(Count::Alive), 3);
+    assert!(world.recorder.get(Count::Pongs) >= 3 * 4);
+}
+
+#[test]
+fn two_who_are_never_matched_are_counted_but_one_alone_is_not() {
+    let mut alone = World::new(1, calls(500), |_| 1);
+    alone.pass(12_000);
+    alone.finish();
+    assert_eq!(alone.faults(), []);
+    let mut world = World::new(2, calls(500), |_| 1);
+    world.waiting.clear();
+    world.inbox.iter_mut().for_each(Vec::clear);
+    for user in 0..2 {
+        world.tell(user, format!(r#"{{"type":"session","payload":{{"session_id":"s{user}"}}}}"#));
+        world.pass(2);
+        world.waiting.clear();
+    }
+    world.pass(6000);
+    assert_eq!(world.faults(), [(Fault::NeverMatched, 2)]);
+}
+
+#[test]
+fn schedules_do_not_wait_for_late_users() {
+    let mut world = World::new(2, calls(60_000), |_| 1);
+    world.pass(500);
+    let before = world.recorder.get(Count::Sent);
+    // The generator sleeps for two seconds; everything planned in them is sent, and late.
+    world.now = world.now + Duration::from_secs(2);
+    world.pass(3);
+    let caught_up = world.recorder.get(Count::Sent) - before;
+    assert!((78..=82).contains(&caught_up), "{caught_up}");
+    assert!(world.recorder.get(Count::LateStarts) >= 76);
+    let relay = world.recorder.histogram(Metric::Relay);
+    assert!(relay.max() > 1_900_000, "latency counts from the planned moment");
+    assert!(world.recorder.histogram(Metric::RelayService).max() < 5_000);
+}
+
+#[test]
+fn an_idle_user_is_small() {
+    assert!(size_of::<User>() <= 160, "{}", size_of::<User>());
+}
