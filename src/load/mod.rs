@@ -3,11 +3,14 @@
 pub mod book;
 pub mod dice;
 pub mod engine;
+pub mod figures;
+pub mod journal;
 pub mod measure;
 pub mod receipts;
 pub mod scenario;
 pub mod search;
 pub mod stamp;
+pub mod target;
 pub mod trend;
 pub mod units;
 pub mod user;

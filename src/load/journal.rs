@@ -1,0 +1,303 @@
+//! The interval log: one JSON line for each interval, on disk, so that the tester's memory
+//! does not grow and an interrupted run can go on.
+
+use super::engine::Gauges;
+use super::measure::{Count, Fault, Metric, Quantiles, Recorder, Seen};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// Name of the log in the report directory.
+pub const FILE_NAME: &str = "intervals.jsonl";
+
+/// The server's figures at one moment. What nobody tells is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerSample {
+    /// CPU time it has used since it started, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_s: Option<f64>,
+    /// CPU since the sample before, in percent of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Resident memory in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Open descriptors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<u64>,
+    /// Open connections, by its own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// Waiting users, by its own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
+    /// Rooms, by its own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<u64>,
+    /// Messages it has relayed, by its own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relayed: Option<u64>,
+    /// Bytes it has received from the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
+    /// Bytes it has sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+}
+
+/// The generator's own figures in one interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorSample {
+    /// CPU of the whole process, in percent of one CPU.
+    pub cpu_percent: f64,
+    /// The longest turn of a loop, in milliseconds.
+    pub longest_turn_ms: f64,
+    /// Resident memory in bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Which run of the programme, counted from 0.
+    pub run: u32,
+    /// Seconds from the start of the run to the end of the interval.
+    pub at_s: f64,
+    /// Length of the interval in seconds.
+    pub length_s: f64,
+    /// Whether it counts: warming up is over, and the end has not begun.
+    pub measured: bool,
+    /// Sessions, waiting users and so on at its end.
+    pub connecting: u64,
+    /// Sessions at its end.
+    pub users: u64,
+    /// Waiting users at its end.
+    pub waiting: u64,
+    /// Users in rooms at its end.
+    pub in_rooms: u64,
+    /// What was counted in it; zeros are left out.
+    pub counts: BTreeMap<String, u64>,
+    /// What went wrong in it.
+    pub faults: BTreeMap<String, Seen>,
+    /// Times measured in it.
+    pub times: BTreeMap<String, Quantiles>,
+    /// The server at its end.
+    pub server: ServerSample,
+    /// The generator in it.
+    pub generator: GeneratorSample,
+    /// The histograms themselves, as values in microseconds and how often; only where a run
+    /// is to be resumable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub buckets: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+impl Row {
+    /// Fills in what a recorder holds.
+    pub fn record(&mut self, recorder: &Recorder, gauges: &Gauges, with_buckets: bool) {
+        (self.connecting, self.users) = (gauges.connecting, gauges.users);
+        (self.waiting, self.in_rooms) = (gauges.waiting, gauges.in_rooms);
+        let name = |what: &Count| (what.name().to_owned(), recorder.get(*what));
+        self.counts = Count::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
+        let name = |fault: &Fault| (fault.name().to_owned(), recorder.seen(*fault));
+        self.faults = Fault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0).collect();
+        for metric in Metric::ALL {
+            let histogram = recorder.histogram(*metric);
+            if let Some(quantiles) = Quantiles::of(histogram) {
+                self.times.insert(metric.name().to_owned(), quantiles);
+                if with_buckets {
+                    let values = histogram.iter_recorded();
+                    let buckets =
+                        values.map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
+                    self.buckets.insert(metric.name().to_owned(), buckets);
+                }
+            }
+        }
+    }
+
+    /// Puts what this row recorded back into a recorder. Without buckets the times are lost.
+    pub fn restore(&self, into: &mut Recorder) {
+        for (name, count) in &self.counts {
+            if let Some(what) = Count::named(name) {
+                into.add(what, *count);
+            }
+        }
+        for (name, seen) in &self.faults {
+            if let Some(fault) = Fault::named(name) {
+                into.restore_fault(fault, *seen);
+            }
+        }
+        for (name, buckets) in &self.buckets {
+            if let Some(metric) = Metric::named(name) {
+                for (value, count) in buckets {
+                    into.histogram_mut(metric).saturating_record_n(*value, *count);
+                }
+            }
+        }
+    }
+
+    /// A count of this interval, a second.
+    pub fn rate(&self, what: Count) -> f64 {
+        let count = self.counts.get(what.name()).copied().unwrap_or_default();
+        if self.length_s > 0.0 { count as f64 / self.length_s } else { 0.0 }
+    }
+}
+
+/// Writes the log.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Begins a new log in `directory`, or goes on with the one that is there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn open(directory: &Path, go_on: bool) -> io::Result<Self> {
+        let path = directory.join(FILE_NAME);
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).write(true);
+        if go_on {
+            options.append(true)
+        } else {
+            options.truncate(true)
+        };
+        let mut journal = Journal { file: options.open(&path)?, path };
+        if go_on && journal.ends_in_mid_line()? {
+            // The run was killed in the middle of a line; what follows begins a new one.
+            journal.file.write_all(b"\n")?;
+        }
+        Ok(journal)
+    }
+
+    fn ends_in_mid_line(&self) -> io::Result<bool> {
+        use std::os::unix::fs::FileExt as _;
+        let len = self.file.metadata()?.len();
+        let mut last = [b'\n'];
+        if len > 0 {
+            self.file.read_exact_at(&mut last, len - 1)?;
+        }
+        Ok(last != *b"\n")
+    }
+
+    /// Appends a row, at once: what is written survives a crash of the tester.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn write(&mut self, row: &Row) -> io::Result<()> {
+        let mut line = serde_json::to_vec(row).map_err(io::Error::other)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads a log row by row. Lines that a crash has cut off are skipped.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn read(path: &Path) -> io::Result<impl Iterator<Item = Row> + use<>> {
+    let lines = BufReader::new(File::open(path)?).lines();
+    Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
+}
+
+/// Keeps at most `most` rows of a run, evenly, however many come: every time there are too
+/// many, every other one goes. For charts, which need no more.
+#[derive(Clone, Debug)]
+pub struct Thinned {
+    rows: Vec<Row>,
+    every: u64,
+    seen: u64,
+    most: usize,
+}
+
+impl Thinned {
+    /// Keeps at most `most` rows.
+    pub fn new(most: usize) -> Self {
+        Thinned { rows: Vec::new(), every: 1, seen: 0, most }
+    }
+
+    /// One more row has come.
+    pub fn push(&mut self, row: &Row) {
+        // Buckets are for resuming, and large.
+        let slim = Row { buckets: BTreeMap::new(), ..row.clone() };
+        if self.seen.is_multiple_of(self.every) {
+            self.rows.push(slim);
+        }
+        self.seen += 1;
+        if self.rows.len() > self.most {
+            let mut keep = false;
+            self.rows.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.every *= 2;
+        }
+    }
+
+    /// The rows that were kept, in order.
+    pub fn into_rows(self) -> Vec<Row> {
+        self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moment::Moment;
+    use std::time::Duration;
+
+    fn row(at_s: f64) -> Row {
+        let mut recorder = Recorder::default();
+        recorder.add(Count::Sent, 10);
+        recorder.fault(Fault::Lost, Moment::from_nanos(77));
+        for ms in 1..50 {
+            recorder.time(Metric::Relay, Duration::from_millis(ms));
+        }
+        let mut row = Row { at_s, length_s: 2.0, measured: true, ..Row::default() };
+        row.record(&recorder, &Gauges { users: 3, ..Gauges::default() }, true);
+        row
+    }
+
+    #[test]
+    fn a_log_gives_back_what_was_recorded_even_after_a_crash() {
+        let directory = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut journal = Journal::open(&directory, false).unwrap();
+        journal.write(&row(1.0)).unwrap();
+        let path = journal.path().to_owned();
+        let torn = [std::fs::read(&path).unwrap(), b"{\"run\":0,\"at_s\":2".to_vec()].concat();
+        std::fs::write(&path, torn).unwrap();
+        let mut journal = Journal::open(&directory, true).unwrap();
+        journal.write(&row(3.0)).unwrap();
+        let mut whole = Recorder::default();
+        let rows: Vec<Row> = read(&path).unwrap().collect();
+        rows.iter().for_each(|row| row.restore(&mut whole));
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
+        assert_eq!(whole.get(Count::Sent), 20);
+        assert_eq!(whole.seen(Fault::Lost), Seen { count: 2, first_ns: 77, last_ns: 77 });
+        let relay = Quantiles::of(whole.histogram(Metric::Relay)).unwrap();
+        assert_eq!(relay.count, 98);
+        assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");
+        assert_eq!(rows[0].rate(Count::Sent), 5.0);
+    }
+
+    #[test]
+    fn thinning_is_bounded_and_even() {
+        let mut thinned = Thinned::new(100);
+        (0..10_000).for_each(|i| thinned.push(&Row { at_s: f64::from(i), ..Row::default() }));
+        let rows = thinned.into_rows();
+        assert!((50..=100).contains(&rows.len()), "{}", rows.len());
+        let gaps: Vec<f64> = rows.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
+        assert!(gaps.iter().all(|gap| *gap == gaps[0]), "{gaps:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Targets: what a run must reach, and whether it did. Pure.
+
+use super::figures;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// How a figure is compared with its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Less than.
+    Below,
+    /// At most.
+    AtMost,
+    /// More than.
+    Above,
+    /// At least.
+    AtLeast,
+    /// Equal.
+    Exactly,
+}
+
+impl Comparison {
+    const ALL: [(&'static str, Comparison); 5] = [
+        ("<=", Comparison::AtMost),
+        (">=", Comparison::AtLeast),
+        ("==", Comparison::Exactly),
+        ("<", Comparison::Below),
+        (">", Comparison::Above),
+    ];
+
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Comparison::Below => value < bound,
+            Comparison::AtMost => value <= bound,
+            Comparison::Above => value > bound,
+            Comparison::AtLeast => value >= bound,
+            Comparison::Exactly => value == bound,
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Comparison::Below => "<",
+            Comparison::AtMost => "≤",
+            Comparison::Above => ">",
+            Comparison::AtLeast => "≥",
+            Comparison::Exactly => "=",
+        }
+    }
+}
+
+/// One target, like `relay_p99_ms<50`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The figure's name.
+    pub figure: String,
+    /// How it is compared.
+    pub comparison: Comparison,
+    /// With what.
+    pub bound: f64,
+}
+
+impl FromStr for Target {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a target like `relay_p99_ms<50`");
+        let (sign, comparison) =
+            Comparison::ALL.into_iter().find(|(sign, _)| text.contains(sign)).ok_or_else(wrong)?;
+        let (figure, bound) = text.split_once(sign).ok_or_else(wrong)?;
+        let (figure, bound) = (figure.trim(), bound.trim().parse::<f64>().map_err(|_| wrong())?);
+        if !figures::is_known(figure) {
+            return Err(format!("`{text}`: unknown figure `{figure}`; see --figures"));
+        }
+        Ok(Target { figure: figure.to_owned(), comparison, bound })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.figure, self.comparison.sign(), self.bound)
+    }
+}
+
+/// The named sets of targets.
+const SETS: [(&str, &[&str]); 3] = [
+    ("none", &[]),
+    (
+        "baseline",
+        &[
+            "users_peak>=5000",
+            "match_p99_ms<2000",
+            "relay_p99_ms<100",
+            "server_memory_mb<2048",
+            "success_percent>=99.9",
+        ],
+    ),
+    (
+        "stretch",
+        &["users_peak>=50000", "match_p99_ms<1000", "relay_p99_ms<50", "success_percent>=99.99"],
+    ),
+];
+
+/// The targets of the set called `name`, and those of `more`.
+///
+/// # Errors
+/// One line naming what is unknown or malformed.
+pub fn targets(name: &str, more: &[String]) -> Result<Vec<Target>, String> {
+    let (_, set) = SETS.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
+        format!("unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`")
+    })?;
+    set.iter().copied().chain(more.iter().map(String::as_str)).map(str::parse).collect()
+}
+
+/// Whether a target was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+    /// It does not apply to this run, or was not measured.
+    NotJudged,
+}
+
+/// A target with what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The target as people read it.
+    pub target: String,
+    /// The figure's name.
+    pub figure: String,
+    /// The bound.
+    pub bound: f64,
+    /// What was measured, if it was.
+    pub value: Option<f64>,
+    /// Whether it was reached.
+    pub reached: Reached,
+    /// Why it was not judged, if so.
+    pub note: String,
+}
+
+/// Judges figures by targets. `users_planned` is how many users the run was to have at once:
+/// a run that was to have fewer than a target asks for is not judged by that target.
+pub fn judge(
+    targets: &[Target],
+    figures: &BTreeMap<String, f64>,
+    users_planned: u64,
+) -> Vec<Judgement> {
+    let judge_one = |target: &Target| {
+        let value = figures.get(&target.figure).copied();
+        let smaller = target.figure == "users_peak" && (users_planned as f64) < target.bound;
+        let (reached, note) = match value {
+            _ if smaller => {
+                (Reached::NotJudged, format!("this run was to have {users_planned} users"))
+            }
+            None => (Reached::NotJudged, "not measured in this run".to_owned()),
+            Some(value) if target.comparison.holds(value, target.bound) => {
+                (Reached::Yes, String::new())
+            }
+            Some(_) => (Reached::No, String::new()),
+        };
+        Judgement {
+            target: target.to_string(),
+            figure: target.figure.clone(),
+            bound: target.bound,
+            value,
+            reached,
+            note,
+        }
+    };
+    targets.iter().map(judge_one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_read_as_people_write_them() {
+        let target: Target = "relay_p99_ms < 50".parse().unwrap();
+        assert_eq!((target.comparison, target.bound), (Comparison::Below, 50.0));
+        assert_eq!("lost==0".parse::<Target>().unwrap().comparison, Comparison::Exactly);
+        assert_eq!("success_percent>=99.9".parse::<Target>().unwrap().bound, 99.9);
+        assert!("speed<9".parse::<Target>().unwrap_err().contains("`speed`"));
+        assert!("relay_p99_ms".parse::<Target>().is_err());
+        assert!("relay_p99_ms<fast".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn every_set_consists_of_known_figures() {
+        for (name, _) in SETS {
+            targets(name, &[]).unwrap();
+        }
+        assert!(targets("heroic", &[]).unwrap_err().contains("`heroic`"));
+    }
+
+    #[test]
+    fn what_was_not_measured_or_not_asked_for_is_not_judged() {
+        let targets = targets("baseline", &["lost==0".to_owned()]).unwrap();
+        let figures = [("users_peak", 100.0), ("match_p99_ms", 2500.0), ("lost", 0.0)];
+        let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
+        let reached = |users_planned| -> Vec<Reached> {
+            judge(&targets, &figures, users_planned).iter().map(|j| j.reached).collect()
+        };
+        use Reached::{No, NotJudged, Yes};
+        assert_eq!(reached(100), [NotJudged, No, NotJudged, NotJudged, NotJudged, Yes]);
+        assert_eq!(reached(5000)[0], No);
+    }
+}
