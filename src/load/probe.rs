@@ -1,0 +1,385 @@
+//! Watches the server from outside: its `/stats`, and `/proc` when it runs on this machine.
+//!
+//! A thread of its own asks once an interval; the conductor takes the latest answer. Servers
+//! name their figures differently, so `/stats` is read leniently: every number in it, by the
+//! end of its path, and what is not there is not there.
+
+use super::journal::ServerSample;
+use crate::wire::http::{HeadScan, parse_response, write_get_request};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long one look at the server may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most bytes of a `/stats` answer.
+const STATS_BYTES: usize = 1024 * 1024;
+/// CPU time in /proc is counted in these (USER_HZ, proc(5)); it is 100 on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Memory in statm is counted in pages.
+const PAGE_BYTES: u64 = 4096;
+
+/// A server's address, from its URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The address that is connected to.
+    pub address: SocketAddr,
+    /// `host:port`.
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+}
+
+/// Reads `ws://host:port/path`.
+///
+/// # Errors
+/// One line about what is wrong with it.
+pub fn locate(url: &str) -> Result<Place, String> {
+    let rest = url.strip_prefix("ws://").ok_or_else(|| {
+        format!("`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)")
+    })?;
+    let (host, path) = match rest.find('/') {
+        Some(at) => (&rest[..at], &rest[at..]),
+        None => (rest, "/"),
+    };
+    if url.bytes().any(|byte| !byte.is_ascii_graphic()) || host.is_empty() {
+        return Err(format!("`{url}` is not a URL"));
+    }
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let host = if has_port { host.to_owned() } else { format!("{host}:80") };
+    let address = host
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .ok_or_else(|| format!("`{host}` cannot be resolved"))?;
+    Ok(Place { address, host, path: path.to_owned() })
+}
+
+/// One blocking GET. Gives the status and the body.
+///
+/// # Errors
+/// When the server cannot be reached or does not answer in time, or not in HTTP.
+pub fn get(place: &Place, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    let mut socket = TcpStream::connect_timeout(&place.address, LOOK_TIMEOUT)?;
+    socket.set_read_timeout(Some(LOOK_TIMEOUT))?;
+    socket.set_write_timeout(Some(LOOK_TIMEOUT))?;
+    let mut request = Vec::new();
+    write_get_request(&mut request, &place.host, path, &[("Connection", "close")]);
+    socket.write_all(&request)?;
+    let mut answer = Vec::new();
+    let started = Instant::now();
+    let mut head: Option<(u16, usize, Option<u64>)> = None;
+    let mut scan = HeadScan::default();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        if let Some((status, end, length)) = head
+            && length.is_some_and(|length| (answer.len() - end) as u64 >= length)
+        {
+            return Ok((status, answer.split_off(end)));
+        }
+        let len = socket.read(&mut buffer)?;
+        if len == 0 {
+            let (status, end, _) = head.ok_or(io::ErrorKind::UnexpectedEof)?;
+            return Ok((status, answer.split_off(end)));
+        }
+        answer.extend_from_slice(&buffer[..len]);
+        if answer.len() > STATS_BYTES || started.elapsed() > LOOK_TIMEOUT {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if head.is_none() {
+            head = parse_response(&answer, &mut scan, 16 * 1024)
+                .map_err(|_| io::ErrorKind::InvalidData)?
+                .map(|(head, end)| (head.status, end, head.content_length));
+        }
+    }
+}
+
+/// Every number in a JSON text, by its path with dots.
+pub fn numbers(json: &[u8]) -> BTreeMap<String, f64> {
+    fn walk(value: &serde_json::Value, path: &str, into: &mut BTreeMap<String, f64>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    let path =
+                        if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    walk(value, &path, into);
+                }
+            }
+            other => {
+                if let Some(number) = other.as_f64() {
+                    into.insert(path.to_owned(), number);
+                }
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    if let Ok(value) = serde_json::from_slice(json) {
+        walk(&value, "", &mut all);
+    }
+    all
+}
+
+/// The first of `names` that a path is or ends with, in the order of `names`.
+fn find(numbers: &BTreeMap<String, f64>, names: &[&str]) -> Option<f64> {
+    names
+        .iter()
+        .find_map(|name| {
+            let suffix = format!(".{name}");
+            let exact = numbers.get(*name);
+            exact.or_else(|| {
+                numbers.iter().find(|(path, _)| path.ends_with(&suffix)).map(|(_, n)| n)
+            })
+        })
+        .copied()
+}
+
+/// Reads what is of use out of a `/stats` answer.
+pub fn read_stats(json: &[u8]) -> ServerSample {
+    let numbers = numbers(json);
+    let whole = |names: &[&str]| find(&numbers, names).map(|n| n.max(0.0) as u64);
+    let user =
+        find(&numbers, &["cpu_user_s", "cpu_user_seconds", "cpu.user_s", "cpu.user_seconds"]);
+    let system = find(
+        &numbers,
+        &["cpu_system_s", "cpu_system_seconds", "cpu.system_s", "cpu.system_seconds"],
+    );
+    let cpu_s = match (user, system) {
+        (Some(user), Some(system)) => Some(user + system),
+        _ => find(&numbers, &["cpu_seconds_total", "cpu_seconds", "cpu_s", "cpu.total_s"]),
+    };
+    ServerSample {
+        cpu_s,
+        cpu_percent: find(&numbers, &["cpu_percent", "cpu.percent"]),
+        memory_bytes: whole(&["resident_bytes", "rss_bytes", "memory_bytes", "memory.rss", "rss"]),
+        descriptors: whole(&[
+            "descriptors",
+            "open_descriptors",
+            "file_descriptors",
+            "fds",
+            "open_fds",
+        ]),
+        connections: whole(&[
+            "connections.open",
+            "connections_open",
+            "open_connections",
+            "connections",
+        ]),
+        waiting: whole(&["waiting", "waiting_users", "users_waiting", "tickets"]),
+        rooms: whole(&["rooms.open", "rooms_open", "open_rooms", "rooms"]),
+        relayed: whole(&[
+            "relayed_messages",
+            "messages_relayed",
+            "messages.relayed",
+            "relayed.messages",
+            "relayed",
+        ]),
+        bytes_in: whole(&[
+            "bytes_in",
+            "bytes_received",
+            "received_bytes",
+            "network.in",
+            "read_bytes",
+        ]),
+        bytes_out: whole(&[
+            "bytes_out",
+            "bytes_sent",
+            "sent_bytes",
+            "network.out",
+            "written_bytes",
+        ]),
+    }
+}
+
+/// Finds the process on this machine that listens on the server's port.
+pub fn find_process(address: SocketAddr) -> Option<u32> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| listening_inodes(&table, address.port()))
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    if inodes.is_empty() || !is_here(address) {
+        return None;
+    }
+    fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let owns = fs::read_dir(entry.path().join("fd")).ok()?.filter_map(Result::ok).any(|fd| {
+            fs::read_link(fd.path())
+                .is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
+        });
+        owns.then_some(pid)
+    })
+}
+
+/// Whether an address belongs to this machine: then a socket can be bound to it.
+fn is_here(address: SocketAddr) -> bool {
+    std::net::UdpSocket::bind((address.ip(), 0)).is_ok()
+}
+
+/// Inodes of the sockets in a table of proc_net_tcp(5) that listen (state 0A) on `port`.
+fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+    let of_line = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let local_port = u16::from_str_radix(fields.get(1)?.rsplit_once(':')?.1, 16).ok()?;
+        let listens = fields.get(3) == Some(&"0A") && local_port == port;
+        listens.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+    };
+    table.lines().skip(1).filter_map(of_line).collect()
+}
+
+/// Reads a process's figures from /proc.
+pub fn read_process(pid: u32) -> Option<ServerSample> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold spaces; fields 14 and 15 are user and system time.
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_ascii_whitespace().collect();
+    let ticks: f64 = [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<f64>().ok()).sum();
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    // Since Linux 6.2 the directory's size is the number of descriptors; before, it is 0.
+    let directory = format!("/proc/{pid}/fd");
+    let quick = fs::metadata(&directory).ok().map(|fd| fd.len()).filter(|len| *len > 0);
+    let descriptors = quick.or_else(|| Some(fs::read_dir(&directory).ok()?.count() as u64));
+    Some(ServerSample {
+        cpu_s: Some(ticks / TICKS_PER_SECOND),
+        memory_bytes: Some(pages * PAGE_BYTES),
+        descriptors,
+        ..ServerSample::default()
+    })
+}
+
+/// The soft limit of open files of a process (proc_pid_limits(5)).
+pub fn descriptor_limit(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+/// Connections that the kernel dropped because an accept queue was full, since boot
+/// (`ListenDrops` in proc_net(5) netstat).
+pub fn accept_queue_drops() -> Option<u64> {
+    let text = fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let at = lines.next()?.split(' ').position(|name| name == "ListenDrops")?;
+    lines.next()?.split(' ').nth(at)?.parse().ok()
+}
+
+/// Looks at the server again and again, in a thread of its own.
+pub struct Probe {
+    latest: Arc<Mutex<ServerSample>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// The server's process, if it is on this machine.
+    pub pid: Option<u32>,
+}
+
+impl Probe {
+    /// Begins to look every `interval`. `pid` 0 means: find it.
+    pub fn start(place: Place, pid: u32, interval: Duration) -> Probe {
+        let pid = if pid != 0 { Some(pid) } else { find_process(place.address) };
+        let latest = Arc::new(Mutex::new(look(&place, pid, None)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to, stopped) = (Arc::clone(&latest), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
+            let mut before = None;
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::park_timeout(interval);
+                let sample = look(&place, pid, before);
+                before = sample.cpu_s.map(|cpu| (Instant::now(), cpu));
+                if let Ok(mut latest) = to.lock() {
+                    *latest = sample;
+                }
+            }
+        });
+        Probe { latest, stop, thread: thread.ok(), pid }
+    }
+
+    /// The latest figures.
+    pub fn latest(&self) -> ServerSample {
+        self.latest.lock().map(|latest| *latest).unwrap_or_default()
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It ends after at most one look.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One look: `/stats` first; what the kernel says of the process is better where both tell,
+/// but for memory, which a server under test may know to be another process's.
+fn look(place: &Place, pid: Option<u32>, before: Option<(Instant, f64)>) -> ServerSample {
+    let stats = get(place, "/stats").ok().filter(|(status, _)| *status == 200);
+    let told = stats.map(|(_, body)| read_stats(&body)).unwrap_or_default();
+    let seen = pid.and_then(read_process).unwrap_or_default();
+    let mut sample = ServerSample {
+        cpu_s: seen.cpu_s.or(told.cpu_s),
+        memory_bytes: told.memory_bytes.or(seen.memory_bytes),
+        descriptors: told.descriptors.or(seen.descriptors),
+        ..told
+    };
+    if let (Some(cpu), Some((at, earlier))) = (sample.cpu_s, before) {
+        let passed = at.elapsed().as_secs_f64();
+        if passed > 0.0 {
+            sample.cpu_percent = Some(100.0 * (cpu - earlier).max(0.0) / passed);
+        }
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let place = locate("ws://127.0.0.1:9000/ws?x=1").unwrap();
+        assert_eq!(place.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
+        assert_eq!((place.host.as_str(), place.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
+        assert_eq!(locate("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
+        assert_eq!(locate("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
+        for bad in ["http://127.0.0.1/", "wss://127.0.0.1/", "ws:///ws", "ws://a b/", "x"] {
+            assert!(locate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stats_are_read_by_the_ends_of_their_paths() {
+        let json = br#"{"connections":{"open":12,"accepted":40},"process":{"resident_bytes":5000,
+            "cpu_user_s":1.5,"cpu_system_s":0.5,"descriptors":30},"waiting":3,"rooms":4,
+            "note":"text","relayed_messages":77}"#;
+        let sample = read_stats(json);
+        assert_eq!(sample.connections, Some(12));
+        assert_eq!(sample.memory_bytes, Some(5000));
+        assert_eq!(sample.cpu_s, Some(2.0));
+        assert_eq!((sample.waiting, sample.rooms, sample.relayed), (Some(3), Some(4), Some(77)));
+        assert_eq!(sample.bytes_in, None);
+        assert_eq!(read_stats(b"not json"), ServerSample::default());
+    }
+
+    #[test]
+    fn this_process_is_found_by_a_port_it_listens_on() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(find_process(address), Some(std::process::id()));
+        let figures = read_process(std::process::id()).unwrap();
+        assert!(figures.memory_bytes > Some(100_000) && figures.descriptors > Some(3));
+        assert!(descriptor_limit(std::process::id()) > Some(10));
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_an_error() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let place = locate(&format!("ws://{port}/ws")).unwrap();
+        assert!(get(&place, "/stats").is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! What people see while it runs: a live line on a terminal, a plain one now and then elsewhere.
+
+use super::journal::Row;
+use super::measure::Count;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+/// Between two plain lines.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows how a run goes.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last_line: Option<Instant>,
+    name: String,
+    length: Duration,
+    errors: u64,
+}
+
+impl Progress {
+    /// `quiet` shows nothing; otherwise it depends on what standard error is.
+    pub fn new(quiet: bool) -> Self {
+        let live = !quiet && std::io::stderr().is_terminal();
+        let bar = live.then(|| {
+            let bar = ProgressBar::new(0);
+            let style = "{prefix:.bold} {wide_bar:.cyan/blue} {msg}";
+            bar.set_style(
+                ProgressStyle::with_template(style)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar
+        });
+        Progress {
+            bar,
+            quiet,
+            last_line: None,
+            name: String::new(),
+            length: Duration::ZERO,
+            errors: 0,
+        }
+    }
+
+    /// A run of `length` begins.
+    pub fn begin(&mut self, name: &str, length: Duration) {
+        (self.name, self.length) = (name.to_owned(), length);
+        (self.errors, self.last_line) = (0, None);
+        match &self.bar {
+            Some(bar) => {
+                bar.reset();
+                bar.set_length(length.as_secs().max(1));
+                bar.set_prefix(name.to_owned());
+            }
+            None => self.note(&format!("{name}: {} begins", humantime::format_duration(length))),
+        }
+    }
+
+    /// An interval is over.
+    pub fn update(&mut self, row: &Row) {
+        self.errors += row.faults.values().map(|seen| seen.count).sum::<u64>();
+        let text = self.line(row);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(row.at_s as u64);
+                bar.set_message(text);
+            }
+            None if self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) => {
+                self.last_line = Some(Instant::now());
+                self.note(&format!("{}: {text}", self.name));
+            }
+            None => {}
+        }
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let left = self.length.as_secs_f64() - row.at_s;
+        let left = if left > 0.5 { format!("{left:.0} s left") } else { "ending".to_owned() };
+        let latency = ["relay", "match", "http", "ping", "connect"]
+            .iter()
+            .find_map(|name| row.times.get(*name).map(|times| (name, times)))
+            .map(|(name, q)| {
+                format!(" · {name} p50 {:.2} p99 {:.2} max {:.1} ms", q.p50_ms, q.p99_ms, q.max_ms)
+            })
+            .unwrap_or_default();
+        let requests = row.rate(Count::HttpOk) + row.rate(Count::HttpFailed);
+        let http = if requests > 0.0 { format!(" · {requests:.0} req/s") } else { String::new() };
+        format!(
+            "{:.0} s, {left} · {} users, {} waiting, {} in rooms · {:.0} msg/s{http}{latency} · {} \
+             errors",
+            row.at_s,
+            row.users,
+            row.waiting,
+            row.in_rooms,
+            row.rate(Count::Received),
+            self.errors
+        )
+    }
+
+    /// Says one line, whatever is shown.
+    pub fn note(&self, text: &str) {
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Nothing more to show.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::measure::Quantiles;
+
+    #[test]
+    fn a_line_says_what_people_want_to_know() {
+        let mut progress = Progress::new(true);
+        progress.begin("calls", Duration::from_secs(60));
+        let mut row = Row { at_s: 12.0, length_s: 1.0, users: 40, waiting: 2, ..Row::default() };
+        row.counts.insert("received".to_owned(), 250);
+        let q = Quantiles { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..Quantiles::default() };
+        row.times.insert("relay".to_owned(), q);
+        let line = progress.line(&row);
+        for part in ["12 s, 48 s left", "40 users, 2 waiting", "250 msg/s", "p99 1.25", "0 errors"]
+        {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}
