@@ -1,5 +1,5 @@
 //! `switchboard-load`: arguments → run → exit code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    switchboard::load::cli::main()
 }

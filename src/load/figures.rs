@@ -55,6 +55,8 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("generator_cpu_us_per_message", "CPU of the generator for each relayed message"),
     ("generator_cpu_ratio", "CPU of the generator for each message, divided by the server's"),
     ("generator_memory_mb", "resident memory of the generator at the end, in MiB"),
+    ("accept_queue_drops", "connections this machine dropped because an accept queue was full"),
+    ("server_descriptor_limit", "descriptors the server may open"),
     ("loop_lag_ms", "longest turn of the generator's loop"),
 ];
 

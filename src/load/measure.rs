@@ -315,6 +315,15 @@ impl Recorder {
         self.faults[what as usize].merge(&seen);
     }
 
+    /// Moves what was seen of faults to a later time: this recorder began `offset_ns` after
+    /// the run did.
+    pub fn delay_faults(&mut self, offset_ns: u64) {
+        for seen in self.faults.iter_mut().filter(|seen| seen.count > 0) {
+            seen.first_ns += offset_ns;
+            seen.last_ns += offset_ns;
+        }
+    }
+
     /// How many.
     pub fn get(&self, what: Count) -> u64 {
         self.counts[what as usize]

@@ -155,43 +155,14 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
     ServerSample {
         cpu_s,
         cpu_percent: find(&numbers, &["cpu_percent", "cpu.percent"]),
-        memory_bytes: whole(&["resident_bytes", "rss_bytes", "memory_bytes", "memory.rss", "rss"]),
-        descriptors: whole(&[
-            "descriptors",
-            "open_descriptors",
-            "file_descriptors",
-            "fds",
-            "open_fds",
-        ]),
-        connections: whole(&[
-            "connections.open",
-            "connections_open",
-            "open_connections",
-            "connections",
-        ]),
-        waiting: whole(&["waiting", "waiting_users", "users_waiting", "tickets"]),
-        rooms: whole(&["rooms.open", "rooms_open", "open_rooms", "rooms"]),
-        relayed: whole(&[
-            "relayed_messages",
-            "messages_relayed",
-            "messages.relayed",
-            "relayed.messages",
-            "relayed",
-        ]),
-        bytes_in: whole(&[
-            "bytes_in",
-            "bytes_received",
-            "received_bytes",
-            "network.in",
-            "read_bytes",
-        ]),
-        bytes_out: whole(&[
-            "bytes_out",
-            "bytes_sent",
-            "sent_bytes",
-            "network.out",
-            "written_bytes",
-        ]),
+        memory_bytes: whole(&["resident_bytes", "rss_bytes", "memory_bytes", "rss"]),
+        descriptors: whole(&["descriptors_used", "descriptors", "open_fds", "fds"]),
+        connections: whole(&["connections.active", "connections.open", "connections"]),
+        waiting: whole(&["waiting", "waiting_users", "tickets"]),
+        rooms: whole(&["rooms.active", "rooms.open", "rooms"]),
+        relayed: whole(&["messages.relayed", "messages_relayed", "relayed"]),
+        bytes_in: whole(&["wire_received", "bytes_received", "bytes_in"]),
+        bytes_out: whole(&["wire_sent", "bytes_sent", "bytes_out"]),
     }
 }
 
@@ -356,7 +327,7 @@ mod tests {
     fn stats_are_read_by_the_ends_of_their_paths() {
         let json = br#"{"connections":{"open":12,"accepted":40},"process":{"resident_bytes":5000,
             "cpu_user_s":1.5,"cpu_system_s":0.5,"descriptors":30},"waiting":3,"rooms":4,
-            "note":"text","relayed_messages":77}"#;
+            "note":"text","messages":{"relayed":77}}"#;
         let sample = read_stats(json);
         assert_eq!(sample.connections, Some(12));
         assert_eq!(sample.memory_bytes, Some(5000));

@@ -182,6 +182,11 @@ impl Engine {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Whether no thread runs any more.
+    pub fn all_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Waits for the threads; they end after their last slice.
     pub fn join(self) {
         for thread in self.threads {

@@ -194,3 +194,43 @@ pub struct Report {
     /// What to do about it.
     pub advice: Vec<Advice>,
 }
+
+/// A run that did nothing and passed, for tests to build upon.
+#[cfg(test)]
+pub(crate) fn example_run() -> RunReport {
+    RunReport {
+        name: "calls".to_owned(),
+        about: "users talk".to_owned(),
+        seconds: 10.0,
+        outcome: Outcome::Passed,
+        reason: String::new(),
+        trial: false,
+        figures: BTreeMap::new(),
+        times: BTreeMap::new(),
+        distributions: BTreeMap::new(),
+        targets: Vec::new(),
+        faults: Vec::new(),
+        trends: Vec::new(),
+        intervals: Vec::new(),
+    }
+}
+
+/// A report without runs, for tests to build upon.
+#[cfg(test)]
+pub(crate) fn example_report() -> Report {
+    Report {
+        schema: SCHEMA,
+        version: "0.1.0".to_owned(),
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        seconds: 10.0,
+        url: "ws://127.0.0.1:8080/ws".to_owned(),
+        scenario: "calls".to_owned(),
+        configuration: "scenario = \"calls\"\n".to_owned(),
+        machine: Machine::default(),
+        outcome: Outcome::Passed,
+        exit_status: 0,
+        runs: Vec::new(),
+        breaking_point: None,
+        advice: Vec::new(),
+    }
+}

@@ -1,0 +1,338 @@
+//! From a scenario's numbers to what the engine does. Pure.
+
+use super::engine::Workload;
+use super::scenario::{
+    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, Signaling, Stress,
+};
+use super::stand::RunSpec;
+use super::units::{Phase, Span, Stage};
+use super::user::{CallPlan, Conduct, NEVER, Rules};
+use crate::moment::Moment;
+use std::time::Duration;
+
+/// Between the last arrival and what all do together.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// A run: how it is called and judged, and what it does.
+pub type Run = (RunSpec, Workload);
+
+fn spec(common: &Common, name: &str, about: String, users_planned: u64) -> RunSpec {
+    RunSpec {
+        name: name.to_owned(),
+        about,
+        users_planned,
+        late_percent: common.late_percent,
+        resumable: false,
+        trial: false,
+        watch_growth: None,
+    }
+}
+
+fn workload(common: &Common, conduct: Conduct, ends: Duration) -> Workload {
+    Workload {
+        rules: Rules {
+            conduct,
+            queue: common.queue.clone(),
+            match_timeout: common.match_timeout.0,
+            message_timeout: common.message_timeout.0,
+            late_after: common.late_after.0,
+            measure_from: Moment::ZERO,
+        },
+        arrivals: Vec::new(),
+        requests: Vec::new(),
+        max_connections: 0,
+        ends: Moment::ZERO + ends,
+        connect_timeout: common.connect_timeout.0,
+        stall_after: common.stall_after.0,
+        message_bytes: 200,
+        interval: common.interval.0.max(Duration::from_millis(50)),
+        seed: common.seed,
+        threads: common.threads,
+    }
+}
+
+/// `users` arrivals at a rate, and how long they take.
+fn ramp(users: u32, per_second: f64) -> (Vec<Phase>, Duration) {
+    let per_second = per_second.max(0.1);
+    let lasting = Duration::from_secs_f64(f64::from(users) / per_second);
+    (vec![Phase { per_second, lasting }], lasting)
+}
+
+/// A user's time between messages at a rate; no messages at rate 0.
+fn gap(per_second: f64) -> Option<Duration> {
+    (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second))
+}
+
+/// Sessions that are held.
+pub fn connections(s: &Connections) -> Run {
+    let (arrivals, ramp) = ramp(s.users, s.connect_rate);
+    let conduct = Conduct::Hold { ping_every: s.ping_every.0 };
+    let about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
+    let load = Workload { arrivals, ..workload(&s.common, conduct, ramp + s.hold.0) };
+    (spec(&s.common, "connections", about, s.users.into()), load)
+}
+
+/// Everybody asks in the same instant, in rounds.
+pub fn matchmaking(s: &Matchmaking) -> Run {
+    let (arrivals, ramp) = ramp(s.users, s.connect_rate);
+    let first = ramp + SETTLE;
+    let conduct =
+        Conduct::Rounds { first: Moment::ZERO + first, every: s.round_every.0, rounds: s.rounds };
+    let about =
+        format!("{} users ask for a match in the same instant, {} times", s.users, s.rounds);
+    let ends = first + s.round_every.0 * s.rounds;
+    let load = Workload { arrivals, ..workload(&s.common, conduct, ends) };
+    (spec(&s.common, "matchmaking", about, s.users.into()), load)
+}
+
+/// Rooms with a steady rate of messages.
+pub fn signaling(s: &Signaling) -> Run {
+    let (arrivals, ramp) = ramp(s.rooms * 2, s.connect_rate);
+    let mut plan = CallPlan {
+        candidates: s.candidates,
+        gap: gap(s.message_rate),
+        steady_from: NEVER,
+        talk_min: Duration::MAX,
+        talk_max: Duration::MAX,
+        next_share: 0.0,
+    };
+    let steady = ramp + plan.setup_time() + SETTLE;
+    plan.steady_from = Moment::ZERO + steady;
+    let measure_from = steady + s.warm_up.0;
+    let mut load = workload(&s.common, Conduct::Calls(plan), measure_from + s.duration.0);
+    load.arrivals = arrivals;
+    load.rules.measure_from = Moment::ZERO + measure_from;
+    load.message_bytes = s.message_bytes as usize;
+    let rate = f64::from(s.rooms) * 2.0 * s.message_rate;
+    let about = format!("{} rooms, {rate:.0} messages a second in all", s.rooms);
+    (spec(&s.common, "signaling", about, u64::from(s.rooms) * 2), load)
+}
+
+/// The everyday mix.
+pub fn calls(s: &Calls) -> Run {
+    let next_share = (s.next_percent / 100.0).clamp(0.0, 1.0);
+    let plan = CallPlan {
+        candidates: s.candidates,
+        gap: gap(s.message_rate),
+        steady_from: Moment::ZERO,
+        talk_min: s.talk_min.0,
+        talk_max: s.talk_max.0,
+        next_share,
+    };
+    let ends: Duration = s.phases.0.iter().map(|phase| phase.lasting).sum();
+    let mut load = workload(&s.common, Conduct::Calls(plan), ends);
+    load.arrivals.clone_from(&s.phases.0);
+    load.message_bytes = s.message_bytes as usize;
+    let about = format!("users arrive at {}, talk, go on or leave", s.phases);
+    // Little's law: users there at once are the rate times the time that each stays.
+    let stay = (s.talk_min.0 + s.talk_max.0).as_secs_f64() / 2.0 / (1.0 - next_share).max(0.01);
+    let rate = s.phases.0.iter().map(|phase| phase.per_second).fold(0.0, f64::max);
+    (spec(&s.common, "calls", about, (rate * stay) as u64), load)
+}
+
+/// Open-loop GETs.
+pub fn http(s: &Http) -> Run {
+    let ends: Duration = s.requests.0.iter().map(|request| request.phase.lasting).sum();
+    let mut load = workload(&s.common, Conduct::Hold { ping_every: ends }, ends);
+    load.requests.clone_from(&s.requests.0);
+    load.max_connections = s.max_connections;
+    (spec(&s.common, "http", format!("GET {}", s.requests), 0), load)
+}
+
+/// One trial of a stress run over messages: so many a second.
+pub fn stress_messages(s: &Stress, level: f64, number: usize) -> Run {
+    let trial = Signaling {
+        rooms: s.rooms,
+        connect_rate: s.connect_rate,
+        message_rate: level / f64::from(s.rooms.max(1)) / 2.0,
+        message_bytes: s.message_bytes,
+        candidates: 2,
+        warm_up: Span(s.step.0.mul_f64(0.2).min(Duration::from_secs(3))),
+        duration: s.step,
+        common: s.common.clone(),
+    };
+    let (mut spec, load) = signaling(&trial);
+    spec.name = format!("stress {number}: {level:.0} messages/s");
+    spec.trial = true;
+    (spec, load)
+}
+
+/// One trial of a stress run over connections: so many at once.
+pub fn stress_connections(s: &Stress, level: f64, number: usize) -> Run {
+    let trial = Connections {
+        users: level as u32,
+        connect_rate: s.connect_rate,
+        hold: s.step,
+        ping_every: Span(s.step.0 / 2),
+        common: s.common.clone(),
+    };
+    let (mut spec, load) = connections(&trial);
+    spec.name = format!("stress {number}: {level:.0} connections");
+    spec.trial = true;
+    (spec, load)
+}
+
+/// So many users who are always in a call or on their way to the next.
+pub struct Population {
+    /// How many.
+    pub users: u32,
+    /// How long after all have come.
+    pub lasting: Duration,
+    /// Not measured at the beginning of that.
+    pub warm_up: Duration,
+    /// Messages each sends a second.
+    pub message_rate: f64,
+    /// Size of a message.
+    pub message_bytes: u32,
+    /// ICE candidates each sends.
+    pub candidates: u32,
+    /// Shortest and longest call.
+    pub talk: (Duration, Duration),
+    /// Sessions opened a second.
+    pub connect_rate: f64,
+}
+
+fn population(common: &Common, p: &Population) -> Workload {
+    let (arrivals, ramp) = ramp(p.users, p.connect_rate);
+    let plan = CallPlan {
+        candidates: p.candidates,
+        gap: gap(p.message_rate),
+        steady_from: Moment::ZERO,
+        talk_min: p.talk.0,
+        talk_max: p.talk.1,
+        next_share: 1.0,
+    };
+    let mut load = workload(common, Conduct::Calls(plan), ramp + p.lasting);
+    load.arrivals = arrivals;
+    load.rules.measure_from = Moment::ZERO + ramp + p.warm_up;
+    load.message_bytes = p.message_bytes as usize;
+    load
+}
+
+/// One stage of the programme.
+pub fn stage(s: &Plan, stage: Stage, number: usize) -> Run {
+    let load = population(
+        &s.common,
+        &Population {
+            users: stage.users,
+            lasting: stage.lasting,
+            warm_up: stage.lasting.mul_f64(0.1).min(Duration::from_secs(10)),
+            message_rate: s.message_rate,
+            message_bytes: s.message_bytes,
+            candidates: s.candidates,
+            talk: (s.talk_min.0, s.talk_max.0),
+            connect_rate: s.connect_rate,
+        },
+    );
+    let what = if number == 0 { "baseline" } else { "load" };
+    let name = format!("{what}: {} users", stage.users);
+    let about = format!("{} users in calls for {}", stage.users, Span(stage.lasting));
+    (spec(&s.common, &name, about, stage.users.into()), load)
+}
+
+/// The stress run of the programme.
+pub fn plan_stress(s: &Plan, built_in: Stress) -> Stress {
+    Stress {
+        start: s.stress_start,
+        ceiling: s.stress_ceiling,
+        step: s.stress_step,
+        rooms: s.rooms,
+        message_bytes: s.message_bytes,
+        connect_rate: s.connect_rate,
+        common: s.common.clone(),
+        ..built_in
+    }
+}
+
+/// The endurance run of the programme, with the capacity that stress has found.
+pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance {
+    Endurance {
+        capacity,
+        percent: s.endurance_percent,
+        duration: s.endurance,
+        warm_up: Span(s.endurance.0.mul_f64(0.1).min(built_in.warm_up.0)),
+        rooms: s.rooms,
+        talk_min: s.talk_min,
+        talk_max: s.talk_max,
+        message_bytes: s.message_bytes,
+        connect_rate: s.connect_rate,
+        common: s.common.clone(),
+        ..built_in
+    }
+}
+
+/// The endurance run at so many messages a second, of which `done` is over already.
+pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
+    let users = s.rooms * 2;
+    let left = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
+    let warm_up = if done.is_zero() { s.warm_up.0 } else { s.warm_up.0.min(left / 10) };
+    let load = population(
+        &s.common,
+        &Population {
+            users,
+            lasting: left,
+            warm_up,
+            message_rate: messages_per_s / f64::from(users.max(1)),
+            message_bytes: s.message_bytes,
+            candidates: 8,
+            talk: (s.talk_min.0, s.talk_max.0),
+            connect_rate: s.connect_rate,
+        },
+    );
+    let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
+    let mut spec = spec(&s.common, "endurance", about, users.into());
+    spec.resumable = true;
+    spec.watch_growth = Some((s.leak_percent, s.confidence_percent));
+    (spec, load)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::scenario::{BUILT_IN, Scenario, parse_file};
+
+    fn built_in(name: &str) -> Scenario {
+        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
+        parse_file(text).unwrap().resolve()
+    }
+
+    #[test]
+    fn arrivals_are_exactly_as_many_as_asked_for() {
+        for (users, rate) in [(10_000, 2000.0), (1000, 333.0), (7, 0.7), (2, 500.0)] {
+            let (phases, _) = ramp(users, rate);
+            assert_eq!(phases[0].count(), u64::from(users));
+        }
+    }
+
+    #[test]
+    fn default_sizes_are_the_documented_ones() {
+        let Scenario::Connections(s) = built_in("connections") else { panic!() };
+        assert_eq!(connections(&s).1.arrivals[0].count(), 10_000);
+        let Scenario::Signaling(s) = built_in("signaling") else { panic!() };
+        assert_eq!(signaling(&s).0.users_planned, 1000);
+        let Scenario::Calls(s) = built_in("calls") else { panic!() };
+        assert_eq!(calls(&s).1.ends, Moment::ZERO + Duration::from_secs(480));
+        let Scenario::Http(s) = built_in("http") else { panic!() };
+        assert_eq!(http(&s).1.requests.len(), 2);
+    }
+
+    #[test]
+    fn a_stress_trial_has_the_rate_of_its_level() {
+        let Scenario::Stress(s) = built_in("stress") else { panic!() };
+        let (spec, load) = stress_messages(&s, 5000.0, 3);
+        let Conduct::Calls(plan) = &load.rules.conduct else { panic!() };
+        let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
+        assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
+        assert!(spec.trial && spec.name.contains("5000"));
+    }
+
+    #[test]
+    fn a_resumed_run_takes_only_the_rest_of_the_time() {
+        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
+        let (whole, rest) = (
+            endurance(&s, 100.0, Duration::ZERO).1.ends,
+            endurance(&s, 100.0, Duration::from_secs(3600)).1.ends,
+        );
+        assert_eq!(whole.since(rest), Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,87 @@
+//! Looks, before a run, whether this machine can generate it, and names the exact command
+//! where a limit stands in the way.
+
+use super::engine::{CONNECTIONS_PER_SOURCE, Sources};
+use crate::sys::descriptors;
+
+/// Descriptors that the generator needs beside its connections.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// What stands in the way of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What is too small.
+    pub what: String,
+    /// The command that helps.
+    pub command: String,
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; to change it: {}", self.what, self.command)
+    }
+}
+
+/// Checks whether so many connections can be opened from `sources`. Raises this process's own
+/// limit of descriptors as far as it may.
+pub fn check(connections: u64, sources: &Sources) -> Vec<Obstacle> {
+    let limit = descriptors::raise_limit().unwrap_or(u64::MAX);
+    let mut obstacles: Vec<_> =
+        descriptor_obstacle(connections, limit, descriptors::ceiling()).into_iter().collect();
+    obstacles.extend(port_obstacle(connections, sources));
+    obstacles
+}
+
+fn descriptor_obstacle(connections: u64, limit: u64, ceiling: Option<u64>) -> Option<Obstacle> {
+    let needed = connections + SPARE_DESCRIPTORS;
+    if needed <= limit {
+        return None;
+    }
+    let what = format!("{needed} descriptors are needed and {limit} allowed");
+    let ulimit = format!("ulimit -Hn {needed} && ulimit -Sn {needed}");
+    let command = match ceiling {
+        Some(ceiling) if ceiling < needed => {
+            format!("sysctl -w fs.nr_open={needed} && {ulimit} (as root)")
+        }
+        _ => format!("{ulimit} (as root, in the shell that starts this)"),
+    };
+    Some(Obstacle { what, command })
+}
+
+fn port_obstacle(connections: u64, sources: &Sources) -> Option<Obstacle> {
+    let capacity = sources.capacity();
+    if connections <= capacity {
+        return None;
+    }
+    let what = format!(
+        "{connections} connections need more than the {capacity} ports that are used of {}",
+        if *sources == Sources::System { "one address" } else { "these addresses" }
+    );
+    let addresses = connections.div_ceil(CONNECTIONS_PER_SOURCE);
+    let command = format!(
+        "--source with {addresses} addresses or more (on loopback --source 127.0.0.0/8), or \
+         sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" and --source none"
+    );
+    Some(Obstacle { what, command })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_no_obstacle() {
+        assert_eq!(descriptor_obstacle(900, 1024, Some(4096)), None);
+        assert_eq!(port_obstacle(25_000, &Sources::System), None);
+    }
+
+    #[test]
+    fn each_obstacle_names_its_command() {
+        let soft = descriptor_obstacle(5000, 1024, Some(1_048_576)).unwrap();
+        assert!(soft.command.contains("ulimit -Hn 5064 && ulimit -Sn 5064"), "{soft}");
+        let hard = descriptor_obstacle(5000, 1024, Some(4096)).unwrap();
+        assert!(hard.command.starts_with("sysctl -w fs.nr_open=5064"), "{hard}");
+        let ports = port_obstacle(60_000, &Sources::System).unwrap();
+        assert!(ports.command.contains("--source with 3 addresses"), "{ports}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Carries out a scenario: one run, a search over many, or the whole programme.
+
+use super::journal;
+use super::plans::{self, Run};
+use super::report::cause;
+use super::report::model::{BreakingPoint, Outcome, RunReport};
+use super::scenario::{Endurance, EnduranceFlags, Plan, Scenario, Stress, StressFlags};
+use super::search::{Search, SearchPlan, Trial};
+use super::stand::{Stand, Tally};
+use super::units::Lever;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a programme has found out.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// The runs in order.
+    pub runs: Vec<RunReport>,
+    /// Where the server breaks, if that was asked.
+    pub breaking_point: Option<BreakingPoint>,
+}
+
+/// What an interrupted endurance run needs to go on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Checkpoint {
+    messages_per_s: f64,
+    run: u32,
+}
+
+/// Name of the checkpoint in the report directory.
+const CHECKPOINT: &str = "resume.json";
+
+/// Carries out `scenario`. `resume` goes on with an interrupted endurance run.
+///
+/// # Errors
+/// When the generator cannot start, or files cannot be written or read.
+pub fn carry_out(scenario: &Scenario, stand: &mut Stand, resume: bool) -> io::Result<Results> {
+    let mut programme = Programme { stand, results: Results::default() };
+    match scenario {
+        Scenario::Connections(s) => programme.one(plans::connections(s))?,
+        Scenario::Matchmaking(s) => programme.one(plans::matchmaking(s))?,
+        Scenario::Signaling(s) => programme.one(plans::signaling(s))?,
+        Scenario::Calls(s) => programme.one(plans::calls(s))?,
+        Scenario::Http(s) => programme.one(plans::http(s))?,
+        Scenario::Stress(s) => programme.stress(s)?,
+        Scenario::Endurance(s) => programme.endurance(s, resume)?,
+        Scenario::Plan(s) => programme.plan(s)?,
+    }
+    Ok(programme.results)
+}
+
+/// The most connections that a scenario opens at once, as far as that is known beforehand.
+pub fn most_connections(scenario: &Scenario) -> u64 {
+    match scenario {
+        Scenario::Connections(s) => s.users.into(),
+        Scenario::Matchmaking(s) => s.users.into(),
+        Scenario::Signaling(s) => u64::from(s.rooms) * 2,
+        Scenario::Calls(s) => plans::calls(s).0.users_planned,
+        Scenario::Http(s) => s.max_connections.into(),
+        // A search over connections finds the generator's limit by itself, and says so.
+        Scenario::Stress(s) => u64::from(s.rooms) * 2,
+        Scenario::Endurance(s) => u64::from(s.rooms) * 2,
+        Scenario::Plan(s) => {
+            let stages = s.stages.0.iter().map(|stage| u64::from(stage.users));
+            stages.max().unwrap_or(0).max(u64::from(s.rooms) * 2)
+        }
+    }
+}
+
+struct Programme<'a> {
+    stand: &'a mut Stand,
+    results: Results,
+}
+
+impl Programme<'_> {
+    fn one(&mut self, run: Run) -> io::Result<()> {
+        self.run(run, Tally::default()).map(drop)
+    }
+
+    fn run(&mut self, (spec, load): Run, tally: Tally) -> io::Result<Outcome> {
+        let report = self.stand.carry_out(&spec, load, tally)?;
+        let outcome = report.outcome;
+        if !report.reason.is_empty() {
+            self.stand.progress.note(&format!("{}: {}", report.name, report.reason));
+        }
+        self.results.runs.push(report);
+        Ok(outcome)
+    }
+
+    /// Whether what was found so far makes it pointless to go on.
+    fn is_over(&self) -> bool {
+        let crashed = self
+            .results
+            .runs
+            .last()
+            .is_some_and(|run| !run.trial && run.faults.iter().any(|f| f.kind == "crashed"));
+        self.stand.is_interrupted() || crashed
+    }
+
+    fn stress(&mut self, s: &Stress) -> io::Result<()> {
+        let mut search = Search::new(SearchPlan {
+            start: s.start,
+            factor: s.factor.max(1.01),
+            ceiling: s.ceiling,
+            tolerance: s.tolerance_percent / 100.0,
+            confirmations: s.confirmations,
+        });
+        let (mut trials, mut broken) = (Vec::new(), None);
+        let found = loop {
+            let level = match search.next() {
+                Ok(level) => level,
+                Err(found) => break Some(found),
+            };
+            if self.is_over() {
+                break None;
+            }
+            let number = trials.len() + 1;
+            let run = match s.raise {
+                Lever::Messages => plans::stress_messages(s, level, number),
+                Lever::Connections => plans::stress_connections(s, level, number),
+            };
+            let outcome = self.run(run, Tally::default())?;
+            let trial = match outcome {
+                Outcome::Passed => Trial::Held,
+                Outcome::Failed => Trial::Broke,
+                Outcome::Void => Trial::Void,
+                Outcome::Stopped => break None,
+            };
+            if trial != Trial::Held {
+                broken = self.results.runs.last().cloned();
+            }
+            let showed = match trial {
+                Trial::Held => "held",
+                Trial::Broke => "broke",
+                Trial::Void => "void",
+            };
+            trials.push((search.doing().to_owned(), level, showed.to_owned()));
+            search.record(trial);
+            if self.has_crashed() {
+                break search.next().err();
+            }
+        };
+        let raised = s.raise.to_string();
+        let point = cause::breaking_point(&raised, found, broken.as_ref(), trials);
+        self.stand.progress.note(&cause::headline(&point));
+        self.results.breaking_point = Some(point);
+        Ok(())
+    }
+
+    fn has_crashed(&self) -> bool {
+        let last = self.results.runs.last();
+        last.is_some_and(|run| run.faults.iter().any(|fault| fault.kind == "crashed"))
+    }
+
+    fn endurance(&mut self, s: &Endurance, resume: bool) -> io::Result<()> {
+        let directory = s.common.report.clone();
+        if resume {
+            return self.resume_endurance(s, &directory);
+        }
+        let mut capacity = s.capacity;
+        if capacity <= 0.0 {
+            let short = Stress {
+                rooms: s.rooms,
+                message_bytes: s.message_bytes,
+                connect_rate: s.connect_rate,
+                step: Stress::built_in().step.min(s.warm_up),
+                common: s.common.clone(),
+                ..Stress::built_in()
+            };
+            self.stress(&short)?;
+            capacity = self.capacity_found();
+        }
+        if capacity <= 0.0 || self.is_over() {
+            return Ok(());
+        }
+        let messages_per_s = capacity * s.percent / 100.0;
+        let checkpoint = Checkpoint { messages_per_s, run: self.stand.runs };
+        let text = serde_json::to_vec(&checkpoint).map_err(io::Error::other)?;
+        std::fs::write(directory.join(CHECKPOINT), text)?;
+        self.one(plans::endurance(s, messages_per_s, Duration::ZERO))
+    }
+
+    /// The level that stress has found to hold, or zero.
+    fn capacity_found(&self) -> f64 {
+        self.results.breaking_point.as_ref().and_then(|point| point.holds).unwrap_or(0.0)
+    }
+
+    fn resume_endurance(&mut self, s: &Endurance, directory: &Path) -> io::Result<()> {
+        let text = std::fs::read(directory.join(CHECKPOINT))?;
+        let checkpoint: Checkpoint = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        let mut tally = Tally::default();
+        for row in journal::read(&directory.join(journal::FILE_NAME))? {
+            if row.run == checkpoint.run {
+                tally.restore(&row);
+            }
+        }
+        let done = Duration::from_secs_f64(tally.offset_s.max(0.0));
+        self.stand.runs = checkpoint.run;
+        let note = format!("going on after {}", humantime::format_duration(done));
+        self.stand.progress.note(&note);
+        self.run(plans::endurance(s, checkpoint.messages_per_s, done), tally).map(drop)
+    }
+
+    fn plan(&mut self, s: &Plan) -> io::Result<()> {
+        for (number, stage) in s.stages.0.iter().enumerate() {
+            self.one(plans::stage(s, *stage, number))?;
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+        if s.stress_ceiling > 0.0 {
+            self.stress(&plans::plan_stress(s, Stress::built_in()))?;
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+        if !s.endurance.0.is_zero() {
+            // Where stress has found nothing, what the largest stage had is a safe load.
+            let largest = s.stages.0.iter().map(|stage| stage.users).max().unwrap_or(100);
+            let modest = f64::from(largest) * s.message_rate;
+            let capacity = if self.capacity_found() > 0.0 { self.capacity_found() } else { modest };
+            let run = plans::plan_endurance(s, Endurance::built_in(), capacity);
+            self.endurance(&run, false)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stress {
+    /// The built-in scenario.
+    fn built_in() -> Self {
+        StressFlags::default().resolve()
+    }
+}
+
+impl Endurance {
+    /// The built-in scenario.
+    fn built_in() -> Self {
+        EnduranceFlags::default().resolve()
+    }
+}

@@ -1,0 +1,247 @@
+//! What gave out, and what should be done about it: each said only with its evidence. Pure.
+
+use super::model::{Advice, BreakingPoint, Outcome, Report, RunReport};
+use crate::load::search::Found;
+
+/// A server process that uses this share of the CPUs has none left.
+const BUSY_SHARE: f64 = 0.85;
+/// Descriptors or memory above this share of their limit are used up.
+const FULL_SHARE: f64 = 0.95;
+
+fn figure(run: &RunReport, name: &str) -> f64 {
+    run.figures.get(name).copied().unwrap_or(0.0)
+}
+
+/// CPUs that this process may use.
+fn cpus() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
+}
+
+/// What gave out in a trial that did not hold, and the evidence.
+fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
+    let server = figure(run, "server_cpu_percent");
+    let generator = figure(run, "generator_cpu_percent");
+    let (descriptors, limit) =
+        (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
+    let answer = |cause: &str, evidence: String| (cause.to_owned(), evidence);
+    if run.outcome == Outcome::Void {
+        return answer("the generator", run.reason.clone());
+    }
+    if limit > 0.0 && descriptors >= limit * FULL_SHARE {
+        let evidence = format!("the server has {descriptors:.0} of {limit:.0} descriptors open");
+        return answer("the server's descriptor limit", evidence);
+    }
+    if figure(run, "upgrade_503") > 0.0 {
+        let evidence = format!("{:.0} upgrades answered with 503", figure(run, "upgrade_503"));
+        return answer("the server's connection limit", evidence);
+    }
+    if figure(run, "accept_queue_drops") > 0.0 && figure(run, "connect_failed") > 0.0 {
+        let drops = figure(run, "accept_queue_drops");
+        return answer("the accept queue", format!("{drops:.0} connections dropped by the kernel"));
+    }
+    let missed_memory = run.targets.iter().any(|target| {
+        target.figure == "server_memory_mb" && target.reached == crate::load::target::Reached::No
+    });
+    if missed_memory {
+        let evidence = format!("{:.0} MiB resident", figure(run, "server_memory_mb"));
+        return answer("the server's memory", evidence);
+    }
+    if server >= 100.0 * cpus * BUSY_SHARE {
+        let evidence = format!("the server uses {server:.0} % of {cpus:.0} CPUs");
+        return answer("the server's CPU", evidence);
+    }
+    if server + generator >= 100.0 * cpus * BUSY_SHARE {
+        let evidence = format!(
+            "server {server:.0} % and generator {generator:.0} % share {cpus:.0} CPUs; on a machine \
+             of its own the server would go further"
+        );
+        return answer("the CPU of this machine", evidence);
+    }
+    if run.faults.iter().any(|fault| fault.convicts || fault.kind.starts_with("connect")) {
+        return answer("errors", run.reason.clone());
+    }
+    answer("latency, with no resource used up", run.reason.clone())
+}
+
+/// Puts the result of a search together. `found` is `None` if it was cut short; `broken` is the
+/// last trial that did not hold.
+pub fn breaking_point(
+    raised: &str,
+    found: Option<Found>,
+    broken: Option<&RunReport>,
+    trials: Vec<(String, f64, String)>,
+) -> BreakingPoint {
+    let (cause, evidence) = broken.map_or_else(Default::default, |run| give_out(run, cpus()));
+    let mut point = BreakingPoint {
+        raised: raised.to_owned(),
+        holds: None,
+        breaks: None,
+        cause,
+        evidence,
+        void: false,
+        trials,
+    };
+    match found {
+        Some(Found::Point { holds, breaks }) => {
+            (point.holds, point.breaks) = (Some(holds), Some(breaks));
+        }
+        Some(Found::BeyondCeiling { holds }) => {
+            point.holds = Some(holds);
+            point.cause = "nothing: it held at the highest level that was tried".to_owned();
+        }
+        Some(Found::BelowStart { breaks }) => point.breaks = Some(breaks),
+        Some(Found::GeneratorLimited { holds, at }) => {
+            (point.holds, point.breaks, point.void) = (holds, Some(at), true);
+        }
+        None => {
+            let held = point.trials.iter().filter(|(.., showed)| showed == "held");
+            point.holds = held.map(|(_, level, _)| *level).reduce(f64::max);
+            point.void = true;
+            point.cause = "nothing yet: the search was cut short".to_owned();
+        }
+    }
+    point
+}
+
+/// A search's result in one line.
+pub fn headline(point: &BreakingPoint) -> String {
+    let raised = &point.raised;
+    match (point.holds, point.breaks) {
+        _ if point.void => format!(
+            "void: {} gave out first ({}); the server held at {:.0} {raised}",
+            point.cause,
+            point.evidence,
+            point.holds.unwrap_or(0.0)
+        ),
+        (Some(holds), Some(breaks)) => format!(
+            "holds at {holds:.0} {raised}, breaks at {breaks:.0}: {} ({})",
+            point.cause, point.evidence
+        ),
+        (Some(holds), None) => format!("holds at {holds:.0} {raised}, the highest tried"),
+        (None, Some(breaks)) => {
+            format!("breaks at {breaks:.0} {raised} already: {} ({})", point.cause, point.evidence)
+        }
+        (None, None) => "nothing was found out".to_owned(),
+    }
+}
+
+/// What should be done, each with the measurement that led to it.
+pub fn advice(report: &Report) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    let mut say = |text: &str, evidence: String| {
+        if !advice.iter().any(|known: &Advice| known.advice == text) {
+            advice.push(Advice { advice: text.to_owned(), evidence });
+        }
+    };
+    for run in &report.runs {
+        advise_on(run, report.machine.cpus.max(1) as f64, &mut say);
+    }
+    if let Some(point) = &report.breaking_point
+        && let Some(holds) = point.holds
+        && !point.void
+    {
+        let text =
+            format!("Plan for at most 70 % of what holds: {:.0} {}.", holds * 0.7, point.raised);
+        say(&text, headline(point));
+    }
+    if report.machine.server_is_here && report.breaking_point.is_some() {
+        say(
+            "Run the generator on a machine of its own before quoting a capacity.",
+            "server and generator shared the CPUs of one machine".to_owned(),
+        );
+    }
+    advice
+}
+
+fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
+    let name = &run.name;
+    for fault in run.faults.iter().filter(|fault| fault.convicts) {
+        let text = format!("Repair the server: {}.", fault.meaning);
+        let evidence = format!(
+            "{name}: {} times, first {:.1} s and last {:.1} s into the run",
+            fault.count, fault.first_s, fault.last_s
+        );
+        say(&text, evidence);
+    }
+    if figure(run, "upgrade_503") > 0.0 {
+        let evidence =
+            format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
+        say("Raise the server's connection limit, or add servers.", evidence);
+    }
+    if figure(run, "rate_limited") > 0.0 {
+        let evidence = format!("{name}: {:.0} errors `rate_limited`", figure(run, "rate_limited"));
+        say(
+            "The server's message rate limit is below this load: raise it, or lower the load.",
+            evidence,
+        );
+    }
+    let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
+    if limit > 0.0 && used > limit * 0.8 {
+        let evidence = format!("{name}: {used:.0} of {limit:.0} descriptors");
+        say("Raise the server's limit of open files (ulimit -n, LimitNOFILE).", evidence);
+    }
+    if figure(run, "accept_queue_drops") > 0.0 {
+        let evidence = format!("{name}: {:.0} dropped", figure(run, "accept_queue_drops"));
+        say(
+            "Raise net.core.somaxconn and the listen backlog: the accept queue was full.",
+            evidence,
+        );
+    }
+    let cpu = figure(run, "server_cpu_percent");
+    if cpu >= 100.0 * cpus * 0.8 {
+        let evidence = format!("{name}: {cpu:.0} % of {cpus:.0} CPUs");
+        say("The server is short of CPU: add shards on more CPUs, or servers.", evidence);
+    }
+    if run.outcome == Outcome::Void && !run.trial {
+        say(
+            "Give the generator more CPU, or another machine, and run again: this run says nothing.",
+            format!("{name}: {}", run.reason),
+        );
+    }
+    if figure(run, "generator_cpu_ratio") > 1.5 {
+        let ratio = figure(run, "generator_cpu_ratio");
+        let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
+        say("The generator is dearer than it should be; do not let it share CPUs.", evidence);
+    }
+    for trend in run.trends.iter().filter(|trend| trend.convicted) {
+        let text = format!("Look for what grows: {} does.", trend.figure);
+        say(&text, format!("{name}: {} {}", trend.figure, trend.verdict));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(figures: &[(&str, f64)], outcome: Outcome) -> RunReport {
+        RunReport {
+            figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            outcome,
+            ..super::super::model::example_run()
+        }
+    }
+
+    #[test]
+    fn each_resource_is_named_by_its_own_evidence() {
+        let cause = |figures: &[(&str, f64)]| give_out(&run(figures, Outcome::Failed), 2.0).0;
+        let limits = [("server_descriptors", 990.0), ("server_descriptor_limit", 1000.0)];
+        assert_eq!(cause(&limits), "the server's descriptor limit");
+        assert_eq!(cause(&[("upgrade_503", 3.0)]), "the server's connection limit");
+        let queue = [("accept_queue_drops", 5.0), ("connect_failed", 5.0)];
+        assert_eq!(cause(&queue), "the accept queue");
+        assert_eq!(cause(&[("server_cpu_percent", 190.0)]), "the server's CPU");
+        let shared = [("server_cpu_percent", 90.0), ("generator_cpu_percent", 95.0)];
+        assert_eq!(cause(&shared), "the CPU of this machine");
+        assert_eq!(cause(&[]), "latency, with no resource used up");
+        assert_eq!(give_out(&run(&[], Outcome::Void), 2.0).0, "the generator");
+    }
+
+    #[test]
+    fn a_void_search_says_so() {
+        let found = Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
+        let broken = run(&[], Outcome::Void);
+        let point = breaking_point("messages", Some(found), Some(&broken), Vec::new());
+        assert!(point.void);
+        assert!(headline(&point).starts_with("void: the generator gave out first"));
+    }
+}

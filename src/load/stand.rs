@@ -1,0 +1,202 @@
+//! The test stand: carries out one run after the other, and keeps what they have in common.
+//!
+//! Owned by the main thread. It merges what the engine's threads hand over, puts the server's
+//! figures beside it, writes the interval log, shows progress, and notices a crash of the
+//! server or a Ctrl-C.
+
+mod tally;
+
+pub use tally::{RunSpec, Tally};
+
+use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
+use super::journal::{GeneratorSample, Journal, Row};
+use super::measure::{Count, Fault, Recorder};
+use super::probe::{Place, Probe, accept_queue_drops, descriptor_limit, get};
+use super::progress::Progress;
+use super::report::model::RunReport;
+use super::target::Target as Goal;
+use crate::sys::process::Probe as OwnProbe;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a slice before the stand looks whether it was interrupted.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// The server has crashed if this share of the sessions is lost in one interval, and it
+/// cannot be reached.
+const CRASH_SHARE: f64 = 0.3;
+
+/// What all runs of one invocation share.
+pub struct Stand {
+    /// Where the server is.
+    pub place: Place,
+    /// From where connections come.
+    pub sources: Sources,
+    /// The interval log.
+    pub journal: Journal,
+    /// What people see.
+    pub progress: Progress,
+    /// Set by Ctrl-C.
+    pub interrupted: Arc<AtomicBool>,
+    /// Process id of the server; 0: find it.
+    pub server_pid: u32,
+    /// What every run must reach.
+    pub goals: Vec<Goal>,
+    /// How many runs there were.
+    pub runs: u32,
+}
+
+/// What is being measured of one run.
+struct Watch {
+    probe: Probe,
+    own: OwnProbe,
+    own_cpu: Duration,
+    last_at: Instant,
+    drops_before: Option<u64>,
+}
+
+impl Stand {
+    /// Whether people have asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Carries out one run. `tally` holds what is known of it already: nothing, or what an
+    /// interrupted run had recorded.
+    ///
+    /// # Errors
+    /// When the generator cannot start, or the log cannot be written.
+    pub fn carry_out(
+        &mut self,
+        spec: &RunSpec,
+        workload: Workload,
+        mut tally: Tally,
+    ) -> io::Result<RunReport> {
+        let target = Target {
+            address: self.place.address,
+            host: self.place.host.clone(),
+            path: self.place.path.clone(),
+            sources: self.sources,
+        };
+        let probe = Probe::start(self.place.clone(), self.server_pid, workload.interval);
+        let own = OwnProbe::open();
+        let figures = own.read();
+        let mut watch = Watch {
+            own_cpu: figures.cpu_user + figures.cpu_system,
+            own,
+            probe,
+            last_at: Instant::now(),
+            drops_before: accept_queue_drops(),
+        };
+        tally.begin(&watch.probe.latest());
+        let length = workload.ends.since(crate::moment::Moment::ZERO);
+        self.progress.begin(&spec.name, length);
+        let threads = usize::from(workload.threads.max(1));
+        let engine = Engine::start(workload.clone(), target)?;
+        self.collect(&engine, threads, &workload, spec, &mut watch, &mut tally)?;
+        engine.join();
+        if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
+            tally.accept_queue_drops = after.saturating_sub(before);
+        }
+        tally.server_descriptor_limit = watch.probe.pid.and_then(descriptor_limit);
+        self.runs += 1;
+        Ok(tally.report(spec, &self.goals))
+    }
+
+    /// Merges slices into rows until every thread has handed in its last.
+    fn collect(
+        &mut self,
+        engine: &Engine,
+        threads: usize,
+        workload: &Workload,
+        spec: &RunSpec,
+        watch: &mut Watch,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let mut merged = Recorder::default();
+        let (mut gauges, mut longest_turn) = (Gauges::default(), Duration::ZERO);
+        let (mut working, mut here) = (threads, 0);
+        while working > 0 {
+            if self.is_interrupted() && !tally.stopped {
+                tally.stopped = true;
+                self.progress.note("stopping early; what was measured is reported");
+                engine.stop();
+            }
+            let Ok(slice) = engine.slices().recv_timeout(LOOK_AROUND) else {
+                if engine.slices().is_empty() && engine.all_ended() {
+                    // A thread died without a last slice; the report will say what is missing.
+                    break;
+                }
+                continue;
+            };
+            let Slice { thread, recorder, gauges: theirs, longest_turn: turn, last, .. } = slice;
+            merged.merge(&recorder);
+            engine.give_back(thread, recorder);
+            gauges.add(&theirs);
+            longest_turn = longest_turn.max(turn);
+            here += 1;
+            working -= usize::from(last);
+            if here < working.max(1) && working > 0 {
+                continue;
+            }
+            here = 0;
+            let at = engine.now();
+            merged.delay_faults((tally.offset_s * 1e9) as u64);
+            let mut row = self.row(&merged, &gauges, longest_turn, watch, spec);
+            row.at_s = tally.offset_s + at.as_nanos() as f64 / 1e9;
+            row.measured =
+                at > workload.rules.measure_from && at <= workload.ends + workload.interval / 2;
+            if self.looks_crashed(&merged, tally.last_users) && !tally.crashed {
+                tally.crashed = true;
+                merged.fault(Fault::Crashed, at);
+                row.record(&merged, &gauges, spec.resumable);
+                self.progress.note(&format!("the server is gone, {:.1} s into the run", row.at_s));
+                engine.stop();
+            }
+            self.journal.write(&row)?;
+            self.progress.update(&row);
+            tally.take(&row, &merged);
+            merged.clear();
+            (gauges, longest_turn) = (Gauges::default(), Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn row(
+        &self,
+        merged: &Recorder,
+        gauges: &Gauges,
+        longest_turn: Duration,
+        watch: &mut Watch,
+        spec: &RunSpec,
+    ) -> Row {
+        let figures = watch.own.read();
+        let cpu = figures.cpu_user + figures.cpu_system;
+        let length = watch.last_at.elapsed();
+        watch.last_at = Instant::now();
+        let used = cpu.saturating_sub(std::mem::replace(&mut watch.own_cpu, cpu));
+        let mut row = Row {
+            run: self.runs,
+            length_s: length.as_secs_f64(),
+            server: watch.probe.latest(),
+            generator: GeneratorSample {
+                cpu_percent: 100.0 * used.as_secs_f64() / length.as_secs_f64().max(1e-3),
+                longest_turn_ms: longest_turn.as_secs_f64() * 1000.0,
+                memory_bytes: figures.resident_bytes,
+            },
+            ..Row::default()
+        };
+        row.record(merged, gauges, spec.resumable);
+        row
+    }
+
+    /// Many sessions lost at once, or all connects refused, and nobody answers the door.
+    fn looks_crashed(&self, merged: &Recorder, users_before: u64) -> bool {
+        let lost = merged.seen(Fault::ConnectionLost).count;
+        let refused = merged.seen(Fault::ConnectRefused).count;
+        let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
+        let none_connect = refused > 0 && merged.get(Count::Connected) == 0;
+        (many || none_connect) && get(&self.place, "/health").is_err()
+    }
+}

@@ -1,0 +1,315 @@
+//! What one run adds up to, in constant memory. Pure.
+
+use crate::load::figures::{self, Extent};
+use crate::load::journal::{Row, ServerSample, Thinned};
+use crate::load::measure::{Count, Fault, Metric, Quantiles, Recorder};
+use crate::load::report::model::{DistributionPoint, FaultReport, Outcome, RunReport, TrendReport};
+use crate::load::target::{Judgement, Reached, Target, judge};
+use crate::load::trend;
+
+/// Rows that a report keeps of each run, for its charts.
+const CHART_ROWS: usize = 600;
+/// Points that a slope test gets at most; more are thinned out before they get there.
+const TREND_POINTS: usize = 4000;
+
+/// How a run is called and judged.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// Its name, unique in the report.
+    pub name: String,
+    /// What it does, in a sentence.
+    pub about: String,
+    /// How many users it is to have at once.
+    pub users_planned: u64,
+    /// Share of late starts above which it is void, in percent.
+    pub late_percent: f64,
+    /// Whether the log must hold enough to go on from.
+    pub resumable: bool,
+    /// Whether it is a trial of a search.
+    pub trial: bool,
+    /// Slope tests, if they are asked for: growth in percent that is a leak, and how sure the
+    /// test must be, in percent.
+    pub watch_growth: Option<(f64, f64)>,
+}
+
+/// Everything known of a run so far.
+#[derive(Debug)]
+pub struct Tally {
+    /// Counts, faults and times.
+    pub total: Recorder,
+    extent: Extent,
+    rows: Thinned,
+    /// `(seconds, bytes)` of the server's memory and so on, while measuring.
+    growth: [Growth; 3],
+    server_before: ServerSample,
+    last_sample: ServerSample,
+    seconds: f64,
+    /// Sessions at the end of the last interval.
+    pub last_users: u64,
+    /// Seconds that an earlier part of this run took.
+    pub offset_s: f64,
+    /// People stopped it.
+    pub stopped: bool,
+    /// The server vanished.
+    pub crashed: bool,
+    /// Connections that the kernel dropped because an accept queue was full.
+    pub accept_queue_drops: u64,
+    /// Descriptors the server may open, if that can be told.
+    pub server_descriptor_limit: Option<u64>,
+}
+
+/// A series for a slope test, thinned out as it grows.
+#[derive(Debug)]
+struct Growth {
+    figure: &'static str,
+    unit: &'static str,
+    points: Vec<(f64, f64)>,
+    every: u64,
+    seen: u64,
+}
+
+impl Growth {
+    fn new(figure: &'static str, unit: &'static str) -> Self {
+        Growth { figure, unit, points: Vec::new(), every: 1, seen: 0 }
+    }
+
+    fn push(&mut self, at_s: f64, value: Option<f64>) {
+        let Some(value) = value else { return };
+        if self.seen.is_multiple_of(self.every) {
+            self.points.push((at_s, value));
+        }
+        self.seen += 1;
+        if self.points.len() > TREND_POINTS {
+            let mut keep = false;
+            self.points.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.every *= 2;
+        }
+    }
+
+    fn judge(&self, leak_percent: f64, confidence_percent: f64) -> Option<TrendReport> {
+        let trend = trend::test(&self.points)?;
+        let growth = 100.0 * trend.sure_growth_share();
+        let sure = 100.0 * trend.rising_confidence >= confidence_percent;
+        let convicted = sure && growth >= leak_percent;
+        let verdict = if convicted {
+            format!(
+                "rises: by {growth:.1} % at least over {:.0} s, {:.2} % sure",
+                trend.seconds,
+                100.0 * trend.rising_confidence
+            )
+        } else {
+            let slope = trend.slope_per_s * 3600.0;
+            format!("steady: {slope:+.3} {} an hour is within the noise or the bound", self.unit)
+        };
+        let (figure, unit) = (self.figure.to_owned(), self.unit.to_owned());
+        Some(TrendReport { figure, unit, trend, convicted, verdict })
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            total: Recorder::default(),
+            extent: Extent::default(),
+            rows: Thinned::new(CHART_ROWS),
+            growth: [
+                Growth::new("server memory", "bytes"),
+                Growth::new("server descriptors", "descriptors"),
+                Growth::new("relay p99", "ms"),
+            ],
+            server_before: ServerSample::default(),
+            last_sample: ServerSample::default(),
+            seconds: 0.0,
+            last_users: 0,
+            offset_s: 0.0,
+            stopped: false,
+            crashed: false,
+            accept_queue_drops: 0,
+            server_descriptor_limit: None,
+        }
+    }
+}
+
+impl Tally {
+    /// The run begins; the server looks like this.
+    pub fn begin(&mut self, server: &ServerSample) {
+        self.server_before = *server;
+        self.last_sample = *server;
+        self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
+    }
+
+    /// Takes in what the log holds of an earlier part of this run.
+    pub fn restore(&mut self, row: &Row) {
+        let mut recorder = Recorder::default();
+        row.restore(&mut recorder);
+        self.take(row, &recorder);
+        self.offset_s = row.at_s;
+    }
+
+    /// An interval is over.
+    pub fn take(&mut self, row: &Row, recorder: &Recorder) {
+        self.total.merge(recorder);
+        self.rows.push(row);
+        self.seconds = row.at_s;
+        self.last_users = row.users;
+        let (extent, server) = (&mut self.extent, &row.server);
+        extent.users_peak = extent.users_peak.max(row.users);
+        extent.waiting_peak = extent.waiting_peak.max(row.waiting);
+        extent.longest_turn_ms = extent.longest_turn_ms.max(row.generator.longest_turn_ms);
+        extent.generator_memory = row.generator.memory_bytes;
+        extent.server_memory_peak = extent.server_memory_peak.max(server.memory_bytes);
+        extent.server_descriptors_peak = extent.server_descriptors_peak.max(server.descriptors);
+        if row.measured {
+            if let Some(percent) = server.cpu_percent {
+                let peak = extent.server_cpu_peak_percent.unwrap_or(0.0);
+                extent.server_cpu_peak_percent = Some(peak.max(percent));
+            }
+            extent.measured_s += row.length_s;
+            extent.measured_received += recorder.get(Count::Received);
+            extent.generator_cpu_s += row.generator.cpu_percent / 100.0 * row.length_s;
+            if let (Some(now), Some(before)) = (server.cpu_s, self.last_sample.cpu_s) {
+                let used = (now - before).max(0.0);
+                extent.server_cpu_s = Some(extent.server_cpu_s.unwrap_or(0.0) + used);
+            }
+            let values = [
+                server.memory_bytes.map(|bytes| bytes as f64),
+                server.descriptors.map(|descriptors| descriptors as f64),
+                row.times.get(Metric::Relay.name()).map(|times| times.p99_ms),
+            ];
+            for (growth, value) in self.growth.iter_mut().zip(values) {
+                growth.push(row.at_s, value);
+            }
+        }
+        self.last_sample = *server;
+    }
+
+    /// Judges the run.
+    pub fn report(mut self, spec: &RunSpec, goals: &[Target]) -> RunReport {
+        let mut trends = Vec::new();
+        if let Some((leak_percent, confidence_percent)) = spec.watch_growth {
+            trends = self
+                .growth
+                .iter()
+                .filter_map(|growth| growth.judge(leak_percent, confidence_percent))
+                .collect();
+            let at = crate::moment::Moment::from_nanos((self.seconds * 1e9) as u64);
+            // Decay of the relay time is a target's business; what grows without end is a leak.
+            let leaks = trends.iter().filter(|t| t.convicted && t.unit != "ms").count();
+            if leaks > 0 {
+                self.total.faults_at(Fault::Leaked, leaks as u64, at);
+            }
+        }
+        let mut figures = figures::compute(&self.total, &self.extent);
+        let mut put = |name: &str, value: u64| figures.insert(name.to_owned(), value as f64);
+        put("accept_queue_drops", self.accept_queue_drops);
+        if let Some(limit) = self.server_descriptor_limit {
+            put("server_descriptor_limit", limit);
+        }
+        let targets = judge(goals, &figures, spec.users_planned);
+        let faults = self.faults();
+        let (outcome, reason) = self.outcome(spec, &targets, &faults, &figures);
+        let names = Metric::ALL.iter().map(|m| (m.name().to_owned(), self.total.histogram(*m)));
+        let (mut times, mut distributions) = (Default::default(), Default::default());
+        for (name, histogram) in names {
+            collect_times(name, histogram, &mut times, &mut distributions);
+        }
+        RunReport {
+            name: spec.name.clone(),
+            about: spec.about.clone(),
+            seconds: self.seconds,
+            outcome,
+            reason,
+            trial: spec.trial,
+            figures,
+            times,
+            distributions,
+            targets,
+            faults,
+            trends,
+            intervals: self.rows.into_rows(),
+        }
+    }
+
+    fn faults(&self) -> Vec<FaultReport> {
+        let report = |fault: &Fault| {
+            let seen = self.total.seen(*fault);
+            FaultReport {
+                kind: fault.name().to_owned(),
+                meaning: fault.meaning().to_owned(),
+                count: figures::occurrences(&self.total, *fault),
+                first_s: seen.first_ns as f64 / 1e9,
+                last_s: seen.last_ns as f64 / 1e9,
+                convicts: fault.convicts(),
+            }
+        };
+        Fault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
+    }
+
+    fn outcome(
+        &self,
+        spec: &RunSpec,
+        targets: &[Judgement],
+        faults: &[FaultReport],
+        figures: &std::collections::BTreeMap<String, f64>,
+    ) -> (Outcome, String) {
+        let convictions: Vec<String> = faults
+            .iter()
+            .filter(|fault| fault.convicts)
+            .map(|fault| format!("{} ({})", fault.meaning, fault.count))
+            .collect();
+        if !convictions.is_empty() {
+            return (
+                Outcome::Failed,
+                format!("the server is convicted: {}", convictions.join("; ")),
+            );
+        }
+        let own: Vec<&str> = Fault::ALL
+            .iter()
+            .filter(|fault| fault.is_own() && self.total.seen(**fault).count > 0)
+            .map(|fault| fault.meaning())
+            .collect();
+        if !own.is_empty() {
+            return (Outcome::Void, own.join("; "));
+        }
+        let late = figures.get("late_percent").copied().unwrap_or(0.0);
+        if late > spec.late_percent {
+            let reason = format!("the generator was late for {late:.1} % of its starts");
+            return (Outcome::Void, reason);
+        }
+        let missed: Vec<&str> = targets
+            .iter()
+            .filter(|judgement| judgement.reached == Reached::No)
+            .map(|judgement| judgement.target.as_str())
+            .collect();
+        if !missed.is_empty() {
+            return (Outcome::Failed, format!("missed: {}", missed.join(", ")));
+        }
+        match self.stopped {
+            true => (Outcome::Stopped, "stopped before its time".to_owned()),
+            false => (Outcome::Passed, String::new()),
+        }
+    }
+}
+
+fn collect_times(
+    name: String,
+    histogram: &hdrhistogram::Histogram<u64>,
+    times: &mut std::collections::BTreeMap<String, Quantiles>,
+    distributions: &mut std::collections::BTreeMap<String, Vec<DistributionPoint>>,
+) {
+    /// Where a distribution is read: evenly in the logarithm of what lies above.
+    const PERCENTS: [f64; 22] = [
+        0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 92.5, 95.0, 97.5, 99.0, 99.25,
+        99.5, 99.75, 99.9, 99.95, 99.99, 99.999, 100.0,
+    ];
+    let Some(quantiles) = Quantiles::of(histogram) else { return };
+    let point = |percent: f64| DistributionPoint {
+        percent,
+        at_most_ms: histogram.value_at_quantile(percent / 100.0) as f64 / 1000.0,
+    };
+    times.insert(name.clone(), quantiles);
+    distributions.insert(name, PERCENTS.into_iter().map(point).collect());
+}
