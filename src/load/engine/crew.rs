@@ -419,21 +419,24 @@ impl Crew {
                 Err(fault) => return self.lose(slot, fault, now),
             }
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(slot, now);
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.read(slot, ends, now);
         }
     }
 
-    /// Reads what is there, up to the budget.
-    fn read(&mut self, slot: usize, now: Moment) {
+    /// Reads what is there, up to the budget. A short read means that nothing is left, unless
+    /// the end of the stream was announced as well: that is read only behind the last byte.
+    fn read(&mut self, slot: usize, ends: bool, now: Moment) {
         for _ in 0..READS_PER_TURN {
-            let Some(link) = self.links.get_mut(slot) else { return };
+            let Some(link) = self.links.get_mut(slot).filter(|link| !link.gone) else { return };
             match link.read(&mut self.buffer) {
                 Inflow::Bytes(len) => {
                     let now = self.now();
                     self.watch.heard();
                     self.recorder.add(Count::BytesIn, len as u64);
-                    if !self.digest(slot, len, now) || len < self.buffer.len() {
+                    self.digest(slot, len, now);
+                    if len < self.buffer.len() && !ends {
                         return;
                     }
                 }
@@ -449,13 +452,14 @@ impl Crew {
     fn read_on(&mut self, now: Moment) {
         for (slot, serial) in std::mem::take(&mut self.unread) {
             if self.links.get(slot).is_some_and(|link| link.serial == serial) {
-                self.read(slot, now);
+                // Whether the end was announced is forgotten by now; looking costs one read.
+                self.read(slot, true, now);
             }
         }
     }
 
-    /// Takes in the first `len` bytes of the buffer. False when the connection is over.
-    fn digest(&mut self, slot: usize, len: usize, now: Moment) -> bool {
+    /// Takes in the first `len` bytes of the buffer.
+    fn digest(&mut self, slot: usize, len: usize, now: Moment) {
         match &mut self.links[slot].stage {
             Stage::Open => self.read_frames(slot, 0, len, now),
             Stage::Upgrading(handshake) => {
@@ -469,12 +473,8 @@ impl Crew {
                         if from_start {
                             handshake.head = self.buffer[..len].to_vec();
                         }
-                        true
                     }
-                    Err(_) => {
-                        self.fail_connect(slot, Fault::UpgradeRefused, now);
-                        false
-                    }
+                    Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
                     Ok(Some((response, end))) => {
                         let verdict = response.check_upgrade(handshake.expected);
                         // The bytes behind the head are the last of those just read.
@@ -493,25 +493,19 @@ impl Crew {
         begin: usize,
         len: usize,
         now: Moment,
-    ) -> bool {
+    ) {
         match verdict {
             Ok(()) => {
                 self.links[slot].stage = Stage::Open;
-                self.read_frames(slot, begin, len, now)
+                self.read_frames(slot, begin, len, now);
             }
-            Err(UpgradeFault::Refused(503)) => {
-                self.fail_connect(slot, Fault::UpgradeBusy, now);
-                false
-            }
-            Err(_) => {
-                self.fail_connect(slot, Fault::UpgradeRefused, now);
-                false
-            }
+            Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, Fault::UpgradeBusy, now),
+            Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
         }
     }
 
-    /// Reads frames from the buffer. False when the connection is over.
-    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) -> bool {
+    /// Reads frames from the buffer.
+    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) {
         let link = &mut self.links[slot];
         let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
         let mut closed = None;
@@ -519,10 +513,7 @@ impl Crew {
             let item = match reader.next() {
                 Ok(Some(item)) => item,
                 Ok(None) => break,
-                Err(_) => {
-                    self.lose(slot, Fault::BadFrame, now);
-                    return false;
-                }
+                Err(_) => return self.lose(slot, Fault::BadFrame, now),
             };
             let mut turn = Turn {
                 now,
@@ -551,25 +542,24 @@ impl Crew {
             link.held = reader.finish();
         }
         self.after_step(slot, now);
-        match closed {
-            Some(code) => self.close_heard(slot, code, now),
-            None => !self.links[slot].gone,
+        if let Some(code) = closed {
+            self.close_heard(slot, code, now);
         }
     }
 
     /// The server has said its last word; it closes the connection now (RFC 6455 §7.1.1).
-    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Moment) -> bool {
-        let Some(link) = self.links.get(slot) else { return false };
-        if link.user.standing() != Standing::Closing {
-            // RFC 6455 §5.5.1: answer with the same code.
-            let mask = self.press.mask();
-            let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
-            let payload = if code.is_some() { &bytes[..] } else { &[] };
-            push_client_frame(&mut self.out, CLOSE, payload, mask);
-            self.send_out(slot, now);
-            self.lose(slot, Fault::ClosedByServer, now);
+    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Moment) {
+        let link = &self.links[slot];
+        if link.gone || link.user.standing() == Standing::Closing {
+            return;
         }
-        false
+        // RFC 6455 §5.5.1: answer with the same code.
+        let mask = self.press.mask();
+        let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
+        let payload = if code.is_some() { &bytes[..] } else { &[] };
+        push_client_frame(&mut self.out, CLOSE, payload, mask);
+        self.send_out(slot, now);
+        self.lose(slot, Fault::ClosedByServer, now);
     }
 
     /// The connection is over; `fault` names why if nobody wanted it.
