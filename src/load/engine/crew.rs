@@ -154,7 +154,8 @@ impl Crew {
             }
             self.read_on(woke);
             let now = self.now();
-            if let Some(since) = self.watch.look(now) {
+            // When all come to an end, silence is what is to be expected.
+            if let Some(since) = self.watch.look(now).filter(|_| !self.finishing) {
                 self.recorder.fault(Fault::Stalled, since);
             }
             self.reap();
@@ -387,9 +388,9 @@ impl Crew {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), now);
                     }
                 }
-                News::Stray { room } => {
+                News::Stray { room, fault } => {
                     if !book.is_tainted(room) {
-                        self.recorder.fault(Fault::Misrouted, now);
+                        self.recorder.fault(fault, now);
                     }
                 }
                 News::Overdue(session) => {

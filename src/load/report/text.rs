@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// A number with as many digits as are worth reading.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v == v.trunc() && v < 1e15 || v >= 1000.0 => group(value),
         v if v >= 100.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),

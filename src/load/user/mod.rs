@@ -71,6 +71,8 @@ pub enum News {
     Stray {
         /// Hash of that room.
         room: u64,
+        /// What it means, unless something was wrong with that room anyway.
+        fault: Fault,
     },
     /// It has waited too long for a match.
     Overdue(u64),
@@ -274,11 +276,7 @@ impl User {
             }
         };
         if stamp.room != call.room {
-            // What comes from the room before this one may not come any more; see `AfterEnd`.
-            return match stamp.room == self.last_room {
-                true => turn.recorder.fault(Fault::AfterEnd, turn.now),
-                false => turn.news.push(News::Stray { room: stamp.room }),
-            };
+            return self.stray(stamp.room, turn);
         }
         if stamp.sender != call.peer {
             return turn.recorder.fault(Fault::Misrouted, turn.now);
@@ -329,13 +327,18 @@ impl User {
                 | State::Leaving { .. }
                 | State::Closing { .. }
         );
-        if stamp.room != self.last_room {
-            turn.news.push(News::Stray { room: stamp.room });
-        } else if own_tail {
+        if stamp.room == self.last_room && own_tail {
             turn.recorder.count(Count::Tail);
         } else {
-            turn.recorder.fault(Fault::AfterEnd, turn.now);
+            self.stray(stamp.room, turn);
         }
+    }
+
+    /// A message came out of a room that the user is not in, or not any more.
+    fn stray(&self, room: u64, turn: &mut Turn<'_>) {
+        let after_end = room == self.last_room;
+        let fault = if after_end { Fault::AfterEnd } else { Fault::Misrouted };
+        turn.news.push(News::Stray { room, fault });
     }
 
     fn message(&mut self, message: Received<'_>, turn: &mut Turn<'_>) {

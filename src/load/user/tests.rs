@@ -103,7 +103,7 @@ impl World {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), self.now);
                     }
                 }
-                News::Stray { .. } => self.recorder.fault(Fault::Misrouted, self.now),
+                News::Stray { fault, .. } => self.recorder.fault(fault, self.now),
                 News::Overdue(session) => {
                     let many = self.book.overdue(session, self.now);
                     self.recorder.faults_at(Fault::NeverMatched, many, self.now);

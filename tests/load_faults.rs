@@ -1,0 +1,173 @@
+//! The load tester convicts a bad server of exactly what it does, and a good one of nothing.
+
+mod support_bad_server;
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use support_bad_server::{Vice, start};
+
+/// Runs the tester against `server`; gives its exit status and report.json.
+fn load(name: &str, server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
+    let directory: PathBuf =
+        [env!("CARGO_TARGET_TMPDIR"), &format!("faults-{name}-{}", std::process::id())]
+            .iter()
+            .collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(arguments)
+        .args(["--quiet", "--url", &format!("ws://{server}/ws"), "--targets", "none"])
+        // A busy machine must not make a test void: only what the server does is judged.
+        .args(["--late-percent", "100", "--report"])
+        .arg(&directory)
+        .output()
+        .unwrap();
+    let report = std::fs::read(directory.join("report.json")).unwrap_or_else(|error| {
+        panic!("{error}; the tester said: {}", String::from_utf8_lossy(&output.stderr))
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+}
+
+/// The faults that convict, of all runs that are no trials.
+fn convictions(report: &Value) -> Vec<&str> {
+    report["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|run| run["faults"].as_array().unwrap())
+        .filter(|fault| fault["convicts"] == true)
+        .map(|fault| fault["kind"].as_str().unwrap())
+        .collect()
+}
+
+const ROOMS: [&str; 13] = [
+    "signaling",
+    "--rooms",
+    "6",
+    "--connect-rate",
+    "100",
+    "--message-rate",
+    "20",
+    "--candidates",
+    "2",
+    "--warm-up",
+    "0s",
+    "--duration",
+    "2s",
+];
+
+fn convicted_of(name: &str, vice: Vice, arguments: &[&str], kind: &str) {
+    let (status, report) = load(name, start(vice), arguments);
+    assert_eq!(convictions(&report), [kind], "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(status, 2);
+    assert_eq!(report["outcome"], "failed");
+    let advised = report["advice"].as_array().unwrap();
+    assert!(!advised.is_empty(), "a conviction leads to a recommendation");
+}
+
+#[test]
+fn a_server_without_fault_is_convicted_of_nothing() {
+    let (status, report) = load("none", start(Vice::None), &ROOMS);
+    assert_eq!(convictions(&report), [""; 0]);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["reason"]);
+    let figures = &report["runs"][0]["figures"];
+    assert_eq!(figures["sent"], figures["received"]);
+    assert!(figures["sent"].as_f64().unwrap() > 400.0);
+}
+
+#[test]
+fn users_who_go_on_to_the_next_are_no_fault() {
+    let arguments = [
+        "calls",
+        "--phases",
+        "20/s for 3s",
+        "--talk-min",
+        "200ms",
+        "--talk-max",
+        "900ms",
+        "--message-rate",
+        "10",
+    ];
+    let (status, report) = load("next", start(Vice::None), &arguments);
+    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(status, 0);
+    assert!(report["runs"][0]["figures"]["calls_done"].as_f64().unwrap() > 20.0);
+}
+
+#[test]
+fn dropping_is_found() {
+    convicted_of(
+        "drops",
+        Vice::Drops,
+        &[&ROOMS[..], &["--message-timeout", "2s"]].concat(),
+        "lost",
+    );
+}
+
+#[test]
+fn duplicating_is_found() {
+    convicted_of("duplicates", Vice::Duplicates, &ROOMS, "duplicated");
+}
+
+#[test]
+fn reordering_is_found() {
+    convicted_of("reorders", Vice::Reorders, &ROOMS, "reordered");
+}
+
+#[test]
+fn corrupting_is_found() {
+    convicted_of("corrupts", Vice::Corrupts, &ROOMS, "corrupted");
+}
+
+#[test]
+fn misrouting_is_found() {
+    convicted_of("misroutes", Vice::Misroutes, &ROOMS, "misrouted");
+}
+
+#[test]
+fn matching_a_user_twice_is_found() {
+    let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
+    convicted_of("twice", Vice::MatchesTwice, &arguments, "double_matched");
+}
+
+#[test]
+fn never_matching_is_found() {
+    let arguments = [&ROOMS[..], &["--match-timeout", "1s"]].concat();
+    convicted_of("never", Vice::NeverMatches, &arguments, "never_matched");
+}
+
+#[test]
+fn leaking_is_found() {
+    let arguments = [
+        "endurance",
+        "--capacity",
+        "100",
+        "--percent",
+        "100",
+        "--duration",
+        "5s",
+        "--warm-up",
+        "0s",
+        "--interval",
+        "200ms",
+        "--rooms",
+        "4",
+        "--talk-min",
+        "1s",
+        "--talk-max",
+        "2s",
+        "--connect-rate",
+        "100",
+    ];
+    convicted_of("leaks", Vice::Leaks, &arguments, "leaked");
+    // And where nothing grows, nothing is called a leak.
+    let (status, report) = load("tight", start(Vice::None), &arguments);
+    assert_eq!((convictions(&report), status), (vec![], 0));
+}
+
+#[test]
+fn stalling_is_found() {
+    let arguments = [&ROOMS[..11], &["--duration", "8s"]].concat();
+    convicted_of("stalls", Vice::Stalls, &arguments, "stalled");
+}

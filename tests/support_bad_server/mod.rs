@@ -1,0 +1,286 @@
+//! A small server that speaks the protocol and misbehaves in exactly one way: what the load
+//! tester must convict it of. One thread a connection, one lock around everything.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use switchboard::load::stamp::{Reading, StampReader};
+use switchboard::wire::assembly::{Item, Reader, Rules};
+use switchboard::wire::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
+use switchboard::wire::message::client::{ClientMessage, classify};
+
+/// How it misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vice {
+    None,
+    Drops,
+    Duplicates,
+    Reorders,
+    Corrupts,
+    Misroutes,
+    MatchesTwice,
+    NeverMatches,
+    Leaks,
+    Stalls,
+}
+
+/// Every so many relayed messages one is treated badly.
+const ONE_IN: u64 = 10;
+/// How long a stall lasts, and when it begins.
+const STALL: Duration = Duration::from_secs(4);
+const STALL_AFTER: Duration = Duration::from_secs(2);
+
+const RULES: Rules =
+    Rules { sender: Side::Client, max_message_bytes: 64 * 1024, max_fragments: 1024 };
+
+struct User {
+    socket: TcpStream,
+    room: Option<(String, u64)>,
+    held: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct World {
+    users: HashMap<u64, User>,
+    waiting: Vec<u64>,
+    next_user: u64,
+    next_room: u64,
+    relayed: u64,
+    matched_twice: bool,
+    memory: u64,
+    stalled: bool,
+}
+
+struct Server {
+    vice: Vice,
+    started: Instant,
+    world: Mutex<World>,
+}
+
+/// Starts the server; it lives as long as the test's process.
+pub(crate) fn start(vice: Vice) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = Mutex::new(World { memory: 100 << 20, ..World::default() });
+    let server = Arc::new(Server { vice, started: Instant::now(), world });
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let server = Arc::clone(&server);
+            std::thread::spawn(move || server.serve(socket));
+        }
+    });
+    address
+}
+
+impl Server {
+    fn serve(&self, mut socket: TcpStream) -> Option<()> {
+        socket.set_nodelay(true).ok()?;
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            if socket.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).ok()?;
+        let Some(key) = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+        else {
+            return self.plain(&mut socket);
+        };
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        write!(
+            socket,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .ok()?;
+        let me = self.enter(&socket)?;
+        self.converse(me, &mut socket);
+        self.leave(me);
+        Some(())
+    }
+
+    /// `/stats` and `/health`.
+    fn plain(&self, socket: &mut TcpStream) -> Option<()> {
+        let mut world = self.world.lock().unwrap();
+        if self.vice == Vice::Leaks {
+            world.memory += 1 << 20;
+        }
+        // The descriptors too: those of the process are shared with other tests' servers.
+        let body = format!(
+            r#"{{"status":"ok","process":{{"resident_bytes":{},"descriptors_used":50}}}}"#,
+            world.memory
+        );
+        let length = body.len();
+        write!(
+            socket,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .ok()
+    }
+
+    fn enter(&self, socket: &TcpStream) -> Option<u64> {
+        let mut world = self.world.lock().unwrap();
+        world.next_user += 1;
+        let me = world.next_user;
+        let user = User { socket: socket.try_clone().ok()?, room: None, held: None };
+        world.users.insert(me, user);
+        world.tell(me, &format!(r#"{{"type":"session","payload":{{"session_id":"s{me}"}}}}"#));
+        Some(me)
+    }
+
+    fn converse(&self, me: u64, socket: &mut TcpStream) {
+        let (mut buffer, mut held) = (vec![0; 64 * 1024], None);
+        loop {
+            let len = match socket.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(len) => len,
+            };
+            let mut reader = Reader::new(&mut buffer[..len], held.take(), &RULES);
+            while let Ok(Some(item)) = reader.next() {
+                let mut world = self.world.lock().unwrap();
+                match item {
+                    Item::Text(place) => self.hear(&mut world, me, reader.bytes(&place)),
+                    Item::Ping(place) => world.send(me, PONG, reader.bytes(&place)),
+                    Item::Close(_) => return world.send(me, CLOSE, &1000u16.to_be_bytes()),
+                    Item::Binary(_) | Item::Pong(_) => {}
+                }
+            }
+            held = reader.finish();
+        }
+    }
+
+    fn hear(&self, world: &mut World, me: u64, text: &[u8]) {
+        if self.vice == Vice::Stalls && !world.stalled && self.started.elapsed() > STALL_AFTER {
+            world.stalled = true;
+            // With the lock held: everybody waits.
+            std::thread::sleep(STALL);
+        }
+        match classify(text) {
+            Ok(ClientMessage::FindMatch { .. }) => {
+                world.part(me, "next");
+                world.tell(me, r#"{"type":"waiting","payload":{"queue":"load"}}"#);
+                world.waiting.push(me);
+                if self.vice != Vice::NeverMatches {
+                    self.pair(world);
+                }
+            }
+            Ok(ClientMessage::LeaveRoom(_)) => {
+                world.part(me, "left");
+                world.tell(me, r#"{"type":"room_left","payload":{}}"#);
+            }
+            Ok(ClientMessage::Ping { .. }) => world.tell(me, r#"{"type":"pong"}"#),
+            Ok(ClientMessage::Relay(..)) => self.relay(world, me, text),
+            Ok(ClientMessage::CancelMatch) | Err(_) => {}
+        }
+    }
+
+    fn pair(&self, world: &mut World) {
+        while let [a, b, ..] = world.waiting[..] {
+            world.waiting.drain(..2);
+            if self.vice == Vice::MatchesTwice && !world.matched_twice && world.next_room > 2 {
+                // It forgets to take one of them out of the queue.
+                world.matched_twice = true;
+                world.waiting.insert(0, a);
+            }
+            world.next_room += 1;
+            let room = format!("room-{}", world.next_room);
+            for (me, peer, initiator) in [(a, b, true), (b, a, false)] {
+                if let Some(user) = world.users.get_mut(&me) {
+                    user.room = Some((room.clone(), peer));
+                }
+                world.tell(me, &format!(
+                    r#"{{"type":"match_found","payload":{{"room_id":"{room}","peer_id":"s{peer}","initiator":{initiator}}}}}"#
+                ));
+            }
+        }
+    }
+
+    fn relay(&self, world: &mut World, me: u64, text: &[u8]) {
+        let Some((_, peer)) = world.users.get(&me).and_then(|user| user.room.clone()) else {
+            return world.tell(me, r#"{"type":"error","payload":{"code":"not_in_room"}}"#);
+        };
+        let last = match StampReader::default().read(text) {
+            Some(Reading::Good(stamp)) => stamp.last,
+            _ => panic!("the tester sends stamped messages"),
+        };
+        world.relayed += 1;
+        let badly = world.relayed.is_multiple_of(ONE_IN);
+        match self.vice {
+            Vice::Drops if badly => {}
+            Vice::Duplicates if badly => {
+                world.send(peer, TEXT, text);
+                world.send(peer, TEXT, text);
+            }
+            // The last message has no later one that could overtake it.
+            Vice::Reorders if badly && !last => {
+                let user = world.users.get_mut(&me).unwrap();
+                if let Some(earlier) = user.held.replace(text.to_vec()) {
+                    world.send(peer, TEXT, &earlier);
+                }
+            }
+            Vice::Corrupts if badly && !last => {
+                let mut changed = text.to_vec();
+                let at = changed.len() - 5;
+                changed[at] ^= 1;
+                world.send(peer, TEXT, &changed);
+            }
+            Vice::Misroutes if badly && !last => {
+                let strangers = world
+                    .users
+                    .iter()
+                    .filter(|(id, user)| **id != peer && **id != me && user.room.is_some());
+                let stranger = strangers.map(|(id, _)| *id).min();
+                world.send(stranger.unwrap_or(peer), TEXT, text);
+            }
+            _ => {
+                world.send(peer, TEXT, text);
+                if let Some(earlier) = world.users.get_mut(&me).and_then(|user| user.held.take()) {
+                    world.send(peer, TEXT, &earlier);
+                }
+            }
+        }
+    }
+
+    fn leave(&self, me: u64) {
+        let mut world = self.world.lock().unwrap();
+        world.part(me, "disconnected");
+        world.waiting.retain(|waiting| *waiting != me);
+        world.users.remove(&me);
+    }
+}
+
+impl World {
+    fn send(&mut self, to: u64, opcode: tungstenite::protocol::frame::coding::OpCode, body: &[u8]) {
+        let mut frame = Vec::new();
+        push_server_frame(&mut frame, opcode, body);
+        if let Some(user) = self.users.get_mut(&to) {
+            // Who is gone gets nothing; its own thread notices.
+            let _ = user.socket.write_all(&frame);
+        }
+    }
+
+    fn tell(&mut self, to: u64, text: &str) {
+        self.send(to, TEXT, text.as_bytes());
+    }
+
+    fn part(&mut self, me: u64, reason: &str) {
+        let Some((room, peer)) = self.users.get_mut(&me).and_then(|user| user.room.take()) else {
+            return;
+        };
+        let Some(partner) = self.users.get_mut(&peer) else { return };
+        if partner.room.as_ref().is_none_or(|(theirs, _)| *theirs != room) {
+            return;
+        }
+        partner.room = None;
+        self.tell(
+            peer,
+            &format!(
+                r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
+            ),
+        );
+    }
+}
