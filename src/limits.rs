@@ -21,6 +21,8 @@ pub const HEAD_FIELDS: usize = 100;
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first.
 pub const READS_PER_TURN: u32 = 4;
+/// Requests of one connection answered in one turn before the others come first.
+pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections one listener accepts in one turn before the others come first.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 /// Letters one thread takes from its mailbox in one turn.

@@ -113,6 +113,8 @@ pub struct Extra {
     pub head: Vec<u8>,
     /// How far `head` has been searched.
     pub scan: HeadScan,
+    /// Whether `head` holds requests that wait for nothing but their turn.
+    pub backlog: bool,
 }
 
 impl Extra {

@@ -19,63 +19,77 @@ impl<H: Host> Core<H> {
     /// `read_on` says that a short read is no sign of the former.
     pub(super) fn read(&mut self, key: ConnectionKey, read_on: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut drained = false;
-        for _ in 0..limits::READS_PER_TURN {
-            if !self.is_current(key) || self.is_doomed(key.slot) {
-                drained = true;
-                break;
+        let mut reads = 0;
+        let drained = loop {
+            if reads == limits::READS_PER_TURN {
+                break false;
             }
-            let connection = &mut self.connections[key.slot.index()];
-            // A client that does not take the answers to its requests gets no more of them.
-            if matches!(connection.role, Role::Http(_)) && connection.has_unsent() {
-                drained = true;
-                break;
+            reads += 1;
+            match self.read_once(key, &mut buffer) {
+                Some(count) if count == buffer.len() || read_on => {}
+                Some(_) | None => break true,
             }
-            match self.host.recv(&mut connection.socket, &mut buffer) {
-                Received::Bytes(count) => {
-                    connection.heard_ms = self.clock.ms();
-                    self.counters.wire_bytes_received.add(count as u64);
-                    self.consume(key.slot, &mut buffer[..count]);
-                    if count < buffer.len() && !read_on {
-                        drained = true;
-                        break;
-                    }
-                }
-                Received::WouldBlock => {
-                    self.go_on_with_stored(key.slot);
-                    drained = true;
-                    break;
-                }
-                Received::End => {
-                    self.ended_by_peer(key);
-                    drained = true;
-                    break;
-                }
-                Received::Broken => {
-                    self.doom(key, EndReason::ClientGone);
-                    drained = true;
-                    break;
-                }
-            }
-        }
+        };
         if !drained {
             self.run_list.push(key);
         }
         self.buffer = buffer;
     }
 
-    /// The peer will send nothing more. It may still be waiting for answers.
+    /// One read, and all that it brings. `None`: there is nothing more to read at present.
+    #[inline]
+    fn read_once(&mut self, key: ConnectionKey, buffer: &mut [u8]) -> Option<usize> {
+        if !self.is_current(key) || (!self.doomed.is_empty() && self.is_doomed(key.slot)) {
+            return None;
+        }
+        let connection = &mut self.connections[key.slot.index()];
+        if matches!(connection.role, Role::Http(_)) && !self.is_ready_for_requests(key.slot) {
+            return None;
+        }
+        let connection = &mut self.connections[key.slot.index()];
+        match self.host.recv(&mut connection.socket, buffer) {
+            Received::Bytes(count) => {
+                connection.heard_ms = self.clock.ms();
+                self.counters.wire_bytes_received.add(count as u64);
+                self.consume(key.slot, &mut buffer[..count]);
+                Some(count)
+            }
+            Received::WouldBlock => None,
+            Received::End => {
+                self.ended_by_peer(key);
+                None
+            }
+            Received::Broken => {
+                self.doom(key, EndReason::ClientGone);
+                None
+            }
+        }
+    }
+
+    /// Whether more requests may be read: those that are stored come first, and a client that
+    /// does not take the answers to its requests gets no more of them. So never more than one
+    /// read's worth of requests is stored.
+    fn is_ready_for_requests(&mut self, slot: Slot) -> bool {
+        let has_backlog = |core: &Self| {
+            core.connections[slot.index()].extra.as_ref().is_some_and(|extra| extra.backlog)
+        };
+        if self.connections[slot.index()].has_unsent() {
+            return false;
+        }
+        if has_backlog(self) {
+            self.current = Some(slot);
+            self.consume_requests(slot, &mut []);
+        }
+        !has_backlog(self) && !self.is_doomed(slot)
+    }
+
+    /// The peer will send nothing more. It may still be waiting for answers: then the end has
+    /// not been read yet, or they wait to be sent.
     fn ended_by_peer(&mut self, key: ConnectionKey) {
-        self.go_on_with_stored(key.slot);
         let connection = &self.connections[key.slot.index()];
-        let unsent = connection.has_unsent();
         match connection.role {
-            // Requests are stored: once the answer before them has been sent, the end is read again.
-            Role::Http(_) if unsent && connection.held_bytes() > 0 => {}
-            Role::Http(_) if unsent => self.linger(key.slot, EndReason::HttpDone),
+            Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
-            // When all has been sent, the half-close brings the end up again.
-            Role::Lingering(_) if unsent => {}
             Role::User(_) | Role::Lingering(_) => self.doom(key, EndReason::ClientGone),
         }
     }
@@ -101,16 +115,6 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Requests that had to wait for an answer to be sent are dealt with.
-    fn go_on_with_stored(&mut self, slot: Slot) {
-        let connection = &self.connections[slot.index()];
-        let waits = connection.extra.as_ref().is_some_and(|extra| !extra.head.is_empty());
-        if waits && matches!(connection.role, Role::Http(_)) && !connection.has_unsent() {
-            self.current = Some(slot);
-            self.consume_requests(slot, &mut []);
-        }
-    }
-
     /// Handles bytes of a connection that speaks HTTP.
     fn consume_requests(&mut self, slot: Slot, fresh: &mut [u8]) {
         let (mut stored, mut scan) = self.take_head(slot);
@@ -126,6 +130,7 @@ impl<H: Host> Core<H> {
         let connection = &mut self.connections[slot.index()];
         let before = connection.held_bytes();
         let taken = connection.extra.as_mut().map_or_else(Default::default, |extra| {
+            extra.backlog = false;
             (std::mem::take(&mut extra.head), std::mem::take(&mut extra.scan))
         });
         self.counters.held_bytes.sub((before - connection.held_bytes()) as i64);
@@ -148,9 +153,10 @@ impl<H: Host> Core<H> {
     /// Answers the requests in `bytes`, one after the other.
     fn requests(&mut self, slot: Slot, bytes: &mut [u8], scan: &mut HeadScan) {
         let mut at = 0;
+        let mut answered = 0;
         let max = self.setup.limits.max_head_bytes;
         loop {
-            let upgrade = match http::parse(&bytes[at..], scan, max) {
+            let next = match http::parse(&bytes[at..], scan, max) {
                 Ok(None) => {
                     self.keep_head(slot, &bytes[at..], *scan);
                     break;
@@ -165,8 +171,8 @@ impl<H: Host> Core<H> {
                     self.reject(slot, error, Framing::LAST)
                 }
             };
-            match upgrade {
-                Next::Request => {}
+            match next {
+                Next::Request => answered += 1,
                 Next::Session => return self.consume_frames(slot, &mut bytes[at..]),
                 Next::Nothing(reason) => {
                     self.send_answers();
@@ -174,14 +180,20 @@ impl<H: Host> Core<H> {
                     return self.shut_when_sent(slot);
                 }
             }
-            // One answer at a time: what the client does not read, it does not get more of.
-            if !self.answers.bytes.is_empty() {
-                self.send_answers();
-                self.current = Some(slot);
-                if self.connections[slot.index()].has_unsent() {
-                    self.keep_head(slot, &bytes[at..], *scan);
-                    break;
+            // One answer at a time, and not many in one turn: what the client does not read, it
+            // does not get more of, and others come to their turn.
+            self.send_answers();
+            self.current = Some(slot);
+            let unsent = self.connections[slot.index()].has_unsent();
+            if at < bytes.len() && (unsent || answered == limits::REQUESTS_PER_TURN) {
+                self.keep_head(slot, &bytes[at..], *scan);
+                self.connections[slot.index()].extra().backlog = true;
+                if let Some(key) = self.key_at(slot.index())
+                    && !unsent
+                {
+                    self.run_list.push(key);
                 }
+                break;
             }
         }
         self.send_answers();

@@ -90,6 +90,9 @@ impl<H: Host> Core<H> {
     pub(super) fn flush(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         let Some(extra) = connection.extra.as_mut() else { return };
+        if extra.egress.is_empty() {
+            return;
+        }
         while !extra.egress.is_empty() {
             let unsent = extra.egress.unsent();
             let all = unsent.len();

@@ -176,6 +176,8 @@ impl<H: Host> Core<H> {
             self.run_list.push(key);
         }
         self.count_travelling(&self.connections[key.slot.index()], 1);
+        // It was on its way when everybody else was told.
+        self.tell_of_drain(key.slot);
         Ok(key)
     }
 

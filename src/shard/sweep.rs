@@ -129,6 +129,9 @@ impl<H: Host> Core<H> {
         }
         self.sweep.next = Some(self.now + self.sweep.step);
         let part = self.sweep.part;
+        if part == 0 {
+            self.forget_vacant_slots();
+        }
         self.sweep.part = (part + 1) % SWEEP_PARTS;
         let swept_ms = std::mem::replace(&mut self.sweep.swept_ms[part], self.clock.ms());
         let size = self.slots_used.div_ceil(SWEEP_PARTS);
@@ -139,6 +142,13 @@ impl<H: Host> Core<H> {
             }
         }
         self.bury();
+    }
+
+    /// After a crowd has gone, its slots are not looked at for ever.
+    fn forget_vacant_slots(&mut self) {
+        while self.slots_used > 0 && !self.connections.contains(self.slots_used - 1) {
+            self.slots_used -= 1;
+        }
     }
 
     /// Does what is due for one connection that was last looked after at `before_ms`.
@@ -190,6 +200,14 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Tells a client that the server shuts down, if it does, and how much time is left.
+    pub(super) fn tell_of_drain(&mut self, slot: Slot) {
+        let Some(drain) = self.drain else { return };
+        let left_ms = drain.deadline_ms.wrapping_sub(self.clock.ms()) as i32;
+        let deadline_ms = u64::try_from(left_ms).unwrap_or(0);
+        self.say(slot, ServerMessage::Draining { deadline_ms });
+    }
+
     /// Begins to shut down: everybody is told.
     pub(super) fn quiesce(&mut self) {
         if self.drain.is_some() {
@@ -198,11 +216,9 @@ impl<H: Host> Core<H> {
         let deadline = as_ms(self.setup.limits.drain_timeout);
         let since_ms = self.clock.ms();
         self.drain = Some(Drain { since_ms, deadline_ms: since_ms.wrapping_add(deadline) });
-        let message = ServerMessage::Draining { deadline_ms: u64::from(deadline) };
         for slot in 0..self.slots_used {
-            let Some(key) = self.key_at(slot) else { continue };
-            if self.connections[slot].session().is_some() {
-                self.say(key.slot, message);
+            if self.connections.get(slot).is_some_and(|c| c.session().is_some()) {
+                self.tell_of_drain(Slot(slot as u32));
             }
         }
         // Whoever is due at once need not wait for the sweep.

@@ -31,8 +31,6 @@ pub enum EndReason {
     HttpIdle,
     /// A request head did not arrive in time.
     HeadTimeout,
-    /// The client did not end the connection in time after the server's Close frame.
-    CloseTimeout,
     /// An HTTP request was refused, and the connection with it.
     Refused,
     /// A fault of the server's own (close code 1011).
@@ -99,7 +97,6 @@ label!(EndReason {
     HttpDone = "http_done",
     HttpIdle = "http_idle",
     HeadTimeout = "head_timeout",
-    CloseTimeout = "close_timeout",
     Refused = "refused",
     Internal = "internal",
 });
