@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 # 'browser|scripts/browser-test.sh'. A part installs the tools it needs itself, and a part that
 # cannot run fails, so that nothing is ever skipped in silence.
 HEAVY=(
+    'browser|scripts/browser-test.sh'
 )
 
 started=$SECONDS

@@ -31,6 +31,18 @@ describe('a relay', { timeout: 120_000 }, () => {
     await server.down();
   });
 
+  test('that breaks down and comes back is found again, and the call with it', async () => {
+    const server = await Server.start(...coturn.flags('north-wind'));
+    const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });
+    await coturn.down();
+    await Promise.all(pair.map((visitor) => visitor.reads('detail', /sound has stopped/)));
+    await coturn.up();
+    await Promise.all(pair.map((visitor) => visitor.reads('detail', /as long as you both like/, 40_000)));
+    await Promise.all(pair.map((visitor) => visitor.hears()));
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+    await server.down();
+  });
+
   test('that refuses the credentials is named as the cause', async () => {
     const server = await Server.start(...coturn.flags('south-wind'));
     const pair = await Promise.all(

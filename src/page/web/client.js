@@ -62,7 +62,6 @@ export class SwitchboardClient extends EventTarget {
   /** @type {Wish} */
   #wish = { want: 'nobody' };
   #failures = 0;
-  #heardAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -164,6 +163,9 @@ export class SwitchboardClient extends EventTarget {
     socket.addEventListener('close', ({ code }) => {
       if (this.#socket === socket) this.#lost(code);
     });
+    // `close` follows and tells more; but where this runs outside of a browser, an error that
+    // nobody listens for may end the program.
+    socket.addEventListener('error', () => {});
     // A connection attempt that the network swallows would otherwise hang for minutes.
     this.#watchSilence(this.#options.pongMs, () => this.#abandon());
   }
@@ -239,7 +241,6 @@ export class SwitchboardClient extends EventTarget {
 
   /** @param {string} data */
   #receive(data) {
-    this.#heardAt = Date.now();
     this.#watchSilence(this.#options.silenceMs, () => this.#askForLife());
     const message = parse(data);
     if (message === null) return;

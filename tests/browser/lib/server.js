@@ -160,36 +160,48 @@ async function answersStun(port) {
 
 /** A real TURN server with `use-auth-secret`. */
 export class Coturn {
-  #child;
+  #child = null;
   #folder = mkdtempSync(path.join(tmpdir(), 'switchboard-coturn-'));
+  #port;
+  #secret;
 
   static async start(secret) {
     const coturn = new Coturn();
-    const port = await freePort();
-    coturn.url = `turn:127.0.0.1:${port}?transport=udp`;
-    coturn.#child = await run(
+    coturn.#port = await freePort();
+    coturn.#secret = secret;
+    await coturn.up();
+    return coturn;
+  }
+
+  async up() {
+    this.#child = await run(
       'turnserver',
       [
         ['-n', '--no-cli', '--no-tls', '--no-dtls', '--no-stdout-log', '--log-file=stdout'],
-        ['--use-auth-secret', `--static-auth-secret=${secret}`, '--realm=switchboard.test'],
-        [`--listening-port=${port}`, '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1'],
-        ['--allow-loopback-peers', `--userdb=${coturn.#folder}/db`, `--pidfile=${coturn.#folder}/pid`],
+        ['--use-auth-secret', `--static-auth-secret=${this.#secret}`, '--realm=switchboard.test'],
+        [`--listening-port=${this.#port}`, '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1'],
+        ['--allow-loopback-peers', `--userdb=${this.#folder}/db`, `--pidfile=${this.#folder}/pid`],
       ].flat(),
       /turn server id=\d+ created/,
     );
-    await answersStun(port);
-    return coturn;
+    await answersStun(this.#port);
+  }
+
+  async down() {
+    await end(this.#child, 'SIGKILL');
+    this.#child = null;
   }
 
   /** The flags that tell a server of this relay, under a secret that need not be the right one. */
   flags(secret) {
     const file = path.join(this.#folder, `secret-${secret}`);
     writeFileSync(file, `${secret}\n`, { mode: 0o600 });
-    return ['--turn-url', this.url, '--turn-secret-file', file, '--turn-ttl', '3600s'];
+    const url = `turn:127.0.0.1:${this.#port}?transport=udp`;
+    return ['--turn-url', url, '--turn-secret-file', file, '--turn-ttl', '1h'];
   }
 
   async stop() {
-    await end(this.#child, 'SIGTERM');
+    await this.down();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
