@@ -1,9 +1,13 @@
 //! What is left when a run is over: `report.html`, `report.json`, `junit.xml`, `summary.md`.
 
 pub mod cause;
+mod charts;
 mod compare;
+mod html;
 pub mod model;
+mod tables;
 mod text;
+mod timeline;
 
 use model::Report;
 use std::io;
@@ -19,6 +23,7 @@ pub const SCHEMA_TEXT: &str = include_str!("report.schema.json");
 pub fn write(directory: &Path, report: &Report, earlier: Option<&Report>) -> io::Result<()> {
     let json = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
     std::fs::write(directory.join("report.json"), json)?;
+    std::fs::write(directory.join("report.html"), html::page(report, earlier))?;
     std::fs::write(directory.join("junit.xml"), text::junit(report))?;
     std::fs::write(directory.join("summary.md"), text::summary(report, earlier))
 }

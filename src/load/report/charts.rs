@@ -1,0 +1,253 @@
+//! Line charts as inline SVG that follow the page's colours, light and dark. Pure.
+//!
+//! Plotters writes fixed colours, so it is given stand-ins that are replaced by CSS variables
+//! afterwards; the page decides what they look like.
+
+use super::text::number;
+use plotters::prelude::*;
+
+/// Stand-in colours and the CSS variables that take their place.
+const INK: RGBColor = RGBColor(1, 1, 1);
+const GRID: RGBColor = RGBColor(2, 2, 2);
+const STAND_INS: [(&str, &str); 8] = [
+    ("#010101", "var(--muted)"),
+    ("#020202", "var(--line)"),
+    ("#030303", "var(--s1)"),
+    ("#040404", "var(--s2)"),
+    ("#050505", "var(--s3)"),
+    ("#060606", "var(--s4)"),
+    ("#070707", "var(--s5)"),
+    ("#080808", "var(--s6)"),
+];
+const SERIES_COLOURS: usize = 6;
+
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 210;
+const LABEL_PIXELS: i32 = 11;
+
+/// A line; a gap in the data begins a new segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) segments: Vec<Vec<(f64, f64)>>,
+}
+
+impl Series {
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.segments.iter().flatten().copied()
+    }
+
+    /// Whether there is anything to draw.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.iter().all(Vec::is_empty)
+    }
+}
+
+/// What the horizontal axis shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Across {
+    /// Seconds since the start.
+    Time,
+    /// Percentiles; the value is log₁₀ of 1 ÷ the share above.
+    Percentile,
+    /// Plain numbers.
+    Number,
+}
+
+/// A chart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Chart {
+    pub(super) title: String,
+    pub(super) unit: &'static str,
+    pub(super) across: Across,
+    /// Logarithmic upwards: for times, which differ by orders of magnitude.
+    pub(super) logarithmic: bool,
+    /// Where a new run begins.
+    pub(super) borders: Vec<f64>,
+    pub(super) series: Vec<Series>,
+}
+
+impl Chart {
+    /// The chart as a figure with a legend; nothing if there is nothing to draw.
+    pub(super) fn figure(&self) -> Option<String> {
+        let series: Vec<&Series> = self.series.iter().filter(|series| !series.is_empty()).collect();
+        if series.is_empty() {
+            return None;
+        }
+        let svg = self.svg(&series)?;
+        let mut legend = String::new();
+        for (i, one) in series.iter().enumerate() {
+            let colour = i % SERIES_COLOURS + 1;
+            legend += &format!(
+                "<span><i style=\"background:var(--s{colour})\"></i>{}</span>",
+                super::html::escape(&one.name)
+            );
+        }
+        let title = super::html::escape(&self.title);
+        Some(format!(
+            "<figure><figcaption><b>{title}</b><small>{}</small><div class=\"legend\">{legend}</div>\
+             </figcaption>{svg}</figure>\n",
+            self.unit
+        ))
+    }
+
+    fn svg(&self, series: &[&Series]) -> Option<String> {
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+            let (left, right) = span(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
+            let right = if right > left { right } else { left + 1.0 };
+            let (low, high) = span(series.iter().flat_map(|s| s.points()).map(|p| p.1))?;
+            let drawn = if self.logarithmic {
+                let low = 10f64.powf(low.max(1e-3).log10().floor());
+                let high = 10f64.powf(high.max(low * 10.0).log10().ceil());
+                self.draw_on(&area, left..right, (low..high).log_scale(), series)
+            } else {
+                let high = if high > 0.0 { high * 1.08 } else { 1.0 };
+                self.draw_on(&area, left..right, 0.0..high, series)
+            };
+            drawn.ok()?;
+            area.present().ok()?;
+        }
+        Some(self.follow_page(svg))
+    }
+
+    fn draw_on<'a, Y>(
+        &self,
+        area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+        across: std::ops::Range<f64>,
+        up: Y,
+        series: &[&Series],
+    ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
+    where
+        Y: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
+        Y::CoordDescType: plotters::coord::ranged1d::ValueFormatter<f64>,
+    {
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(8)
+            .margin_right(14)
+            .x_label_area_size(24)
+            .y_label_area_size(52)
+            .build_cartesian_2d::<_, Y>(across.clone(), up)?;
+        let label = ("sans-serif", LABEL_PIXELS, &INK).into_text_style(area);
+        let format_across = |x: &f64| self.label_across(*x, across.end);
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .axis_style(GRID)
+            .x_labels(8)
+            .y_labels(5)
+            .label_style(label)
+            .x_label_formatter(&format_across)
+            .y_label_formatter(&|y| number(*y))
+            .draw()?;
+        let (bottom, top) = {
+            let range = chart.y_range();
+            (range.start, range.end)
+        };
+        for border in &self.borders {
+            chart.draw_series(LineSeries::new([(*border, bottom), (*border, top)], GRID))?;
+        }
+        for (i, one) in series.iter().enumerate() {
+            let shade = (i % SERIES_COLOURS) as u8 + 3;
+            let colour = RGBColor(shade, shade, shade);
+            for segment in &one.segments {
+                let style = ShapeStyle::from(&colour).stroke_width(2);
+                let floor = bottom.max(f64::MIN_POSITIVE);
+                let points = segment.iter().map(|(x, y)| (*x, y.max(floor.min(top))));
+                if segment.len() == 1 {
+                    let dots = points.map(|point| Circle::new(point, 3, colour.filled()));
+                    chart.draw_series(dots)?;
+                } else {
+                    chart.draw_series(LineSeries::new(points, style))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn label_across(&self, x: f64, end: f64) -> String {
+        match self.across {
+            Across::Time if end < 180.0 => format!("{} s", number(x)),
+            Across::Time if end < 3.0 * 3600.0 => {
+                format!("{} min", number((x / 6.0).round() / 10.0))
+            }
+            Across::Time => format!("{} h", number((x / 360.0).round() / 10.0)),
+            Across::Percentile => {
+                let percent = 100.0 * (1.0 - 10f64.powf(-x));
+                format!("{} %", (percent * 1e4).round() / 1e4)
+            }
+            Across::Number => number(x),
+        }
+    }
+
+    /// Gives the drawing the page's colours and fonts, and lets it stretch.
+    fn follow_page(&self, svg: String) -> String {
+        let label = super::html::escape(&self.title);
+        let begin = format!("<svg width=\"{WIDTH}\" height=\"{HEIGHT}\" ");
+        let mut svg =
+            svg.replacen(&begin, &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
+        for (stand_in, variable) in STAND_INS {
+            svg = svg.replace(stand_in, variable);
+        }
+        svg.replace(" font-family=\"sans-serif\"", "").replace(" opacity=\"1\"", "")
+    }
+}
+
+/// The smallest and the largest; `None` if there are none.
+fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.filter(|value| value.is_finite()).fold(None, |span, value| match span {
+        None => Some((value, value)),
+        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(points: Vec<(f64, f64)>, logarithmic: bool) -> Chart {
+        Chart {
+            title: "Users <&>".to_owned(),
+            unit: "count",
+            across: Across::Time,
+            logarithmic,
+            borders: vec![1.5],
+            series: vec![Series { name: "users".to_owned(), segments: vec![points] }],
+        }
+    }
+
+    #[test]
+    fn every_colour_is_the_pages() {
+        for logarithmic in [false, true] {
+            let points = vec![(0.0, 0.5), (1.0, 20.0), (2.0, 700.0)];
+            let figure = chart(points, logarithmic).figure().unwrap();
+            assert!(figure.contains("var(--s1)") && figure.contains("Users &lt;&amp;&gt;"));
+            assert!(!figure.contains("#0"), "a stand-in colour is left: {figure}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_flat_lines_and_zeros_are_drawn_or_left_out_without_a_panic() {
+        assert_eq!(chart(vec![], false).figure(), None);
+        for logarithmic in [false, true] {
+            for points in
+                [vec![(0.0, 0.0)], vec![(0.0, 0.0), (0.0, 0.0)], vec![(3.0, 5.0), (9.0, 5.0)]]
+            {
+                assert!(chart(points, logarithmic).figure().is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn labels_fit_the_length_of_the_run() {
+        let chart = chart(vec![], false);
+        assert_eq!(chart.label_across(30.0, 60.0), "30 s");
+        assert_eq!(chart.label_across(600.0, 1200.0), "10 min");
+        assert_eq!(chart.label_across(7200.0, 86_400.0), "2 h");
+        let percentiles = Chart { across: Across::Percentile, ..chart };
+        assert_eq!(percentiles.label_across(3.0, 4.0), "99.9 %");
+    }
+}

@@ -1,0 +1,237 @@
+//! `report.html`: one file that needs nothing else, for people. Pure.
+
+use super::cause::headline;
+use super::compare::differences;
+use super::model::{Outcome, Report, RunReport};
+use super::text::number;
+use super::{tables, timeline};
+use std::fmt::Write as _;
+
+const STYLE: &str = include_str!("report.css");
+
+/// Text as HTML.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The whole page.
+pub(super) fn page(report: &Report, earlier: Option<&Report>) -> String {
+    let mut page = String::with_capacity(256 * 1024);
+    let title = format!("Load test {}: {}", report.scenario, report.outcome.label());
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style></head>\n<body>\n",
+        escape(&title)
+    );
+    page += &header(report);
+    page += &tables::verdicts(report);
+    page += &tiles(report);
+    page += &charts(report);
+    page += &tables::runs(report);
+    page += &tables::errors(report);
+    page += &tables::trends(report);
+    page += &tables::resources(report);
+    page += &advice(report);
+    page += &comparison(report, earlier);
+    page += &configuration(report);
+    page += "</body></html>\n";
+    page
+}
+
+fn outcome_class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "good",
+        Outcome::Failed => "bad",
+        Outcome::Void | Outcome::Stopped => "unsure",
+    }
+}
+
+/// An outcome as a coloured word.
+pub(super) fn badge(outcome: Outcome) -> String {
+    format!("<span class=\"badge {}\">{}</span>", outcome_class(outcome), outcome.label())
+}
+
+fn header(report: &Report) -> String {
+    let seconds = std::time::Duration::from_secs(report.seconds.round() as u64);
+    let lead = match (&report.breaking_point, reasons(report)) {
+        (_, reasons) if !reasons.is_empty() => reasons,
+        (Some(point), _) => escape(&headline(point)),
+        (None, _) => report.runs.first().map(|run| escape(&run.about)).unwrap_or_default(),
+    };
+    format!(
+        "<header><p class=\"eyebrow\">Switchboard load test · {}</p>\n<h1>{} {}</h1>\n\
+         <p class=\"lead\">{lead}</p>\n<p class=\"facts\">{} · {} · {}</p></header>\n",
+        escape(&report.url),
+        escape(&report.scenario),
+        badge(report.outcome),
+        report.started.replace(['T', 'Z'], " ").trim(),
+        humantime::format_duration(seconds),
+        machine(report)
+    )
+}
+
+fn reasons(report: &Report) -> String {
+    let not_passed = |run: &&RunReport| !run.trial && run.outcome != Outcome::Passed;
+    let runs: Vec<_> = report.runs.iter().filter(not_passed).collect();
+    let line = |run: &&RunReport| match runs.len() {
+        1 => escape(&run.reason),
+        _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
+    };
+    runs.iter().map(line).collect::<Vec<_>>().join("<br>")
+}
+
+fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    let here =
+        if machine.server_is_here { "server on the same machine" } else { "server elsewhere" };
+    format!(
+        "generator on {} CPUs, {:.0} GiB, Linux {}, {here}",
+        machine.cpus,
+        machine.memory_bytes as f64 / (1u64 << 30) as f64,
+        escape(&machine.kernel)
+    )
+}
+
+/// The few numbers that people ask for first.
+fn tiles(report: &Report) -> String {
+    let judged: Vec<&RunReport> = match report.runs.iter().filter(|run| !run.trial).count() {
+        0 => report.runs.iter().collect(),
+        _ => report.runs.iter().filter(|run| !run.trial).collect(),
+    };
+    let most = |name: &str| {
+        judged.iter().filter_map(|run| run.figures.get(name)).copied().reduce(f64::max)
+    };
+    let sum = |name: &str| judged.iter().filter_map(|run| run.figures.get(name)).sum::<f64>();
+    let mut tiles = String::new();
+    let mut tile = |value: Option<String>, unit: &str, name: &str| {
+        if let Some(value) = value {
+            let _ =
+                write!(tiles, "<div><dd>{value}<small>{unit}</small></dd><dt>{name}</dt></div>");
+        }
+    };
+    let shown = |value: Option<f64>| value.filter(|value| *value > 0.0).map(number);
+    tile(shown(most("users_peak")), "", "users at once");
+    tile(shown(most("messages_per_s")), "/s", "messages relayed");
+    tile(shown(most("relay_p50_ms")), "ms", "relay time, median");
+    tile(shown(most("relay_p99_ms")), "ms", "relay time, 99 %");
+    tile(shown(most("match_p99_ms")), "ms", "time to a match, 99 %");
+    tile(shown(most("http_p99_ms")), "ms", "HTTP time, 99 %");
+    tile(shown(most("connect_p99_ms")), "ms", "time to connect, 99 %");
+    if sum("sent") > 0.0 {
+        tile(Some(number(sum("lost"))), "", "messages lost");
+    }
+    tile(shown(most("server_cpu_us_per_message")), "µs", "server CPU a message");
+    tile(shown(most("server_memory_mb")), "MiB", "server memory, most");
+    format!("<dl class=\"tiles\">{tiles}</dl>\n")
+}
+
+fn charts(report: &Report) -> String {
+    let mut text = String::new();
+    if let Some(figure) = timeline::search(report).and_then(|chart| chart.figure()) {
+        let _ = write!(text, "<h2>Breaking point</h2>\n");
+        if let Some(point) = &report.breaking_point {
+            let _ = writeln!(text, "<p class=\"lead\">{}</p>", escape(&headline(point)));
+        }
+        let _ = write!(text, "<div class=\"charts\">{figure}</div>\n");
+    }
+    let over_time: String = timeline::charts(report).iter().filter_map(|c| c.figure()).collect();
+    if !over_time.is_empty() {
+        let note = match report.runs.len() {
+            0 | 1 => "",
+            _ => "<p class=\"note\">Vertical lines mark where a new run begins.</p>\n",
+        };
+        let _ = write!(text, "<h2>Over time</h2>\n{note}<div class=\"charts\">{over_time}</div>\n");
+    }
+    let spread: String =
+        timeline::distributions(report).iter().filter_map(|c| c.figure()).collect();
+    if !spread.is_empty() {
+        let _ =
+            write!(text, "<h2>Latency distribution</h2>\n<div class=\"charts\">{spread}</div>\n");
+    }
+    text
+}
+
+fn advice(report: &Report) -> String {
+    let mut text = "<h2>Recommendations</h2>\n".to_owned();
+    if report.advice.is_empty() {
+        text += "<p>Nothing that was measured calls for a change.</p>\n";
+        return text;
+    }
+    text += "<ol class=\"advice\">\n";
+    for advice in &report.advice {
+        let _ = writeln!(
+            text,
+            "<li>{}<small>{}</small></li>",
+            escape(&advice.advice),
+            escape(&advice.evidence)
+        );
+    }
+    text + "</ol>\n"
+}
+
+fn comparison(report: &Report, earlier: Option<&Report>) -> String {
+    let Some(earlier) = earlier else { return String::new() };
+    let mut text = format!(
+        "<h2>Against {}</h2>\n<table><thead><tr><th>run</th><th>figure</th><th class=\"n\">before</th>\
+         <th class=\"n\">after</th><th class=\"n\">change</th><th></th></tr></thead><tbody>\n",
+        escape(&earlier.started)
+    );
+    for d in differences(earlier, report) {
+        let word = match d.better {
+            Some(true) => "<span class=\"badge good\">better</span>",
+            Some(false) => "<span class=\"badge bad\">worse</span>",
+            None => "",
+        };
+        let _ = writeln!(
+            text,
+            "<tr><td>{}</td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td>{word}</td></tr>",
+            escape(&d.run),
+            d.figure,
+            number(d.before),
+            number(d.after),
+            d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %")),
+        );
+    }
+    text + "</tbody></table>\n"
+}
+
+fn configuration(report: &Report) -> String {
+    format!(
+        "<h2>Configuration</h2>\n<p>Give this to <code>switchboard-load run</code> to repeat the \
+         run.</p>\n<pre>{}</pre>\n<footer>switchboard-load {}</footer>\n",
+        escape(report.configuration.trim()),
+        escape(&report.version)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{example_report, example_run};
+    use super::*;
+
+    #[test]
+    fn a_page_needs_nothing_from_elsewhere() {
+        let report = Report { runs: vec![example_run()], ..example_report() };
+        let page = page(&report, Some(&report));
+        for foreign in ["<script", "<link", "@import", "src=", "url("] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        // The only address is the namespace that SVG must have, which nobody fetches.
+        let addresses = page.matches("http").count();
+        assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
+        assert!(page.contains("prefers-color-scheme: dark"));
+    }
+
+    #[test]
+    fn what_is_written_by_others_is_escaped() {
+        let mut report = Report { runs: vec![example_run()], ..example_report() };
+        report.url = "<script>".to_owned();
+        report.runs[0].name = "<script>".to_owned();
+        report.configuration = "</pre><script>".to_owned();
+        assert!(!page(&report, None).contains("<script"));
+    }
+}
