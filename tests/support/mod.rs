@@ -1,0 +1,39 @@
+//! What the tests against a real server share: the server as a process ([`Server`]), a client
+//! that tungstenite frames ([`Client`]), one whose every byte the test decides ([`Raw`]), and
+//! what can be expected of either ([`Talk`]).
+//!
+//! Nothing here sleeps to let something happen: whoever waits looks until it has happened, and
+//! panics with what it saw when [`PATIENCE`] is over.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unused_imports, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod http;
+mod raw;
+mod server;
+mod talk;
+
+pub(crate) use client::Client;
+pub(crate) use http::{Response, get, head, once};
+pub(crate) use raw::{End, Frame, Raw, close_frame, frame, handshake, ping_frame, text_frame};
+pub(crate) use server::{Server, Shell, map, number, pair_up};
+pub(crate) use talk::{Heard, Match, Talk, still_talk};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Far beyond what it takes on a machine
+/// that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks until there is something to see.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(value) => return value,
+            Err(seen) if Instant::now() > deadline => panic!("{what}: {seen}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
