@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 # cannot run fails, so that nothing is ever skipped in silence.
 HEAVY=(
     'browser|scripts/browser-test.sh'
+    'clients that nobody here wrote|scripts/interop-test.sh'
 )
 
 started=$SECONDS

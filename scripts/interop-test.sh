@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Clients that nobody here wrote, through a release build: Python's `websockets` meets Node's
+# `ws` and goes through a call's signalling, each brings a crowd, and curl asks for the rest.
+#
+# Installs what is missing, and says so: Python, Node.js and curl as Debian packages, the two
+# libraries into target/interop, at the versions below.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+WEBSOCKETS=17.4
+WS=8.23.0
+CROWD=100
+# Longer than all of it takes on a busy machine; whatever hangs fails then.
+PATIENCE_S=120
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+tools=$target/interop
+mkdir -p "$tools"
+
+missing=()
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+command -v curl >/dev/null || missing+=(curl)
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo)
+    ${root[@]+"${root[@]}"} apt-get update -qq
+    ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! "$tools/venv/bin/python" -c "import websockets; assert websockets.__version__ == '$WEBSOCKETS'" 2>/dev/null; then
+    echo "installing websockets $WEBSOCKETS into $tools/venv"
+    python3 -m venv --clear "$tools/venv"
+    "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "websockets==$WEBSOCKETS"
+fi
+if ! grep -qs "\"version\": \"$WS\"" "$tools/node_modules/ws/package.json"; then
+    echo "installing ws $WS into $tools/node_modules"
+    npm install --prefix "$tools" --no-save --no-audit --no-fund --loglevel=error "ws@$WS"
+fi
+
+cargo build --release --bin switchboard
+
+log=$tools/server.log
+"$target/release/switchboard" --listen 127.0.0.1:0 --shards 2 >/dev/null 2>"$log" &
+server=$!
+# Clients that are still there if something fails, too.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+
+fail() {
+    echo "FAILED: $*; the server's log:" >&2
+    cat "$log" >&2
+    exit 1
+}
+
+address=
+for _ in $(seq 200); do
+    address=$(sed -n 's/.*listening on \(127[0-9.:]*\).*/\1/p' "$log")
+    [ -n "$address" ] && break
+    kill -0 "$server" 2>/dev/null || fail "the server does not start"
+    sleep 0.05
+done
+[ -n "$address" ] || fail "the server does not say where it listens"
+
+python() { timeout "$PATIENCE_S" "$tools/venv/bin/python" tests/interop/client.py "$address" "$@"; }
+node_ws() { INTEROP_MODULES=$tools timeout "$PATIENCE_S" node tests/interop/client.js "$address" "$@"; }
+
+# Runs a Python and a Node client side by side; both have to succeed.
+side_by_side() { # Python's queue, Node's queue, what, more...
+    local pythons=$1 nodes=$2 what=$3
+    shift 3
+    python "$what" "$pythons" "$@" >"$tools/python.out" &
+    local other=$!
+    node_ws "$what" "$nodes" "$@" >"$tools/node.out" || fail "the Node client ($what)"
+    wait "$other" || fail "the Python client ($what)"
+    cat "$tools/python.out" "$tools/node.out"
+}
+
+# "python met PEER as ROLE ID" and "node met PEER as ROLE ID": each has met the other.
+met_each_other() {
+    local pythons_peer pythons_role pythons_id nodes_peer nodes_role nodes_id
+    read -r _ _ pythons_peer _ pythons_role pythons_id <"$tools/python.out"
+    read -r _ _ nodes_peer _ nodes_role nodes_id <"$tools/node.out"
+    [ "$pythons_peer" = "$nodes_id" ] || fail "Python met $pythons_peer, not Node"
+    [ "$nodes_peer" = "$pythons_id" ] || fail "Node met $nodes_peer, not Python"
+    [ "$pythons_role" != "$nodes_role" ] || fail "both are $nodes_role"
+}
+
+for nth in 1 2 3 4 5; do
+    side_by_side "duo-$nth" "duo-$nth" pair
+    met_each_other
+done
+side_by_side python-crowd node-crowd crowd "$CROWD"
+
+# curl speaks HTTP as other tools do. 000 would be no answer at all.
+status() { curl --silent --show-error --max-time 10 --output /dev/null --write-out '%{http_code}' "$@"; }
+expect() { # status, curl's arguments...
+    local wanted=$1 got
+    shift
+    got=$(status "$@")
+    [ "$got" = "$wanted" ] || fail "curl $*: $got instead of $wanted"
+}
+for path in /health /stats /metrics /; do
+    expect 200 "http://$address$path"
+    expect 200 --head "http://$address$path"
+    expect 200 --http1.0 "http://$address$path"
+done
+expect 404 "http://$address/nothing"
+expect 405 --request DELETE "http://$address/health"
+expect 413 --data body "http://$address/health"
+expect 426 "http://$address/ws"
+# It waits for 101 and the session, and then for what never comes.
+upgrade=(--header 'Connection: Upgrade' --header 'Upgrade: websocket'
+    --header 'Sec-WebSocket-Version: 13' --header 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')
+curl --silent --include --no-buffer --max-time 1 "${upgrade[@]}" "http://$address/ws" \
+    >"$tools/curl.out" || [ $? = 28 ] || fail "curl cannot upgrade"
+grep -q '^HTTP/1.1 101 ' "$tools/curl.out" || fail "no 101 for curl"
+grep -q 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' "$tools/curl.out" || fail "the accept key of RFC 6455 §1.3"
+grep -aq '"type":"session"' "$tools/curl.out" || fail "no session for curl"
+# Two requests on one connection.
+reused=$(curl --silent --max-time 10 --output /dev/null --output /dev/null --write-out '%{num_connects} ' \
+    "http://$address/health" "http://$address/")
+[ "$reused" = '1 0 ' ] || fail "curl opened a second connection: $reused"
+
+figures=$(curl --silent --max-time 10 "http://$address/stats")
+python_figures() { "$tools/venv/bin/python" -c "import json, sys; s = json.loads(sys.argv[1]); print($1)" "$figures"; }
+matches=$(python_figures 's["matchmaking"]["matches"]')
+[ "$matches" = $((5 + CROWD)) ] || fail "$matches matches instead of $((5 + CROWD))"
+errors=$(python_figures 'sum(s["messages"]["errors"].values())')
+[ "$errors" = 0 ] || fail "$errors messages were refused"
+
+kill -TERM "$server"
+wait "$server" || fail "the server ended with $?"
+trap - EXIT
+grep -q 'ended gracefully' "$log" || fail "no summary"
+echo "interop: all well; $matches rooms, $(python_figures 's["messages"]["relayed"]') messages relayed"
