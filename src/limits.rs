@@ -11,6 +11,10 @@ pub const SERVER_HEADER_BYTES: usize = 10;
 pub const CLIENT_HEADER_BYTES: usize = SERVER_HEADER_BYTES + 4;
 /// Most fragments of one message, empty ones counted.
 pub const MESSAGE_FRAGMENTS: u32 = 1024;
+/// Largest message on `/echo`, whatever the limit elsewhere: what conformance suites send.
+pub const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Most fragments of one message on `/echo`.
+pub const ECHO_FRAGMENTS: u32 = 100_000;
 /// Deepest nesting of JSON that is always accepted, the outermost object counted.
 pub const JSON_DEPTH: usize = 100;
 /// Longest queue name.

@@ -222,6 +222,7 @@ impl Server {
             limits: config.limits.clone(),
             stats_queues: config.stats_queues.clone(),
             mint: TokenMint::new(key),
+            echo: config.echo,
         };
         let limits = &config.limits;
         let most = limits.max_connections as usize;

@@ -68,7 +68,7 @@ fn every_flag_reaches_its_field() {
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
-        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --echo --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -91,6 +91,7 @@ fn every_flag_reaches_its_field() {
             drain_timeout: Duration::from_secs(60),
         },
         socket_send_buffer_bytes: Some(8192),
+        echo: true,
         ice_servers: vec![
             "stun:a.example".parse().unwrap(),
             "turn:b.example,user=u,password=p".parse().unwrap(),

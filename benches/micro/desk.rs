@@ -84,6 +84,7 @@ impl Desk {
             limits: Limits::default(),
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
+            echo: false,
         };
         let counters = Arc::new(ShardCounters::new(0));
         let host = Void { keep_sent: true, ..Void::default() };

@@ -51,6 +51,14 @@ pub struct Arguments {
     #[arg(help_heading = LISTENING)]
     pub no_pin: bool,
 
+    /// Send every message back on the path /echo
+    ///
+    /// For conformance suites and latency tools: text and binary, up to 16 MiB and 100000
+    /// fragments a message. A client that does not read is not read from either.
+    #[arg(long, env = "SWITCHBOARD_ECHO", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = LISTENING)]
+    pub echo: bool,
+
     /// Connections of the whole process, HTTP and WebSocket
     ///
     /// Past it a newcomer gets 503 with Retry-After before the upgrade.

@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// SO_SNDBUF of every connection; `None` leaves its size to the kernel.
     pub socket_send_buffer_bytes: Option<usize>,
+    /// Whether `/echo` is there.
+    pub echo: bool,
     /// STUN and TURN servers that every client is told of.
     pub ice_servers: Vec<IceServer>,
     /// TURN servers for which each session gets credentials of its own.

@@ -34,6 +34,7 @@ impl Arguments {
             pin: !self.no_pin,
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
+            echo: self.echo,
             ice_servers: self.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,

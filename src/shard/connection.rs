@@ -41,6 +41,8 @@ pub enum Role {
     Http(Http),
     /// A user is connected through it.
     User(Session),
+    /// Every message comes back.
+    Echo,
     /// Nothing more is said; what still comes is dropped, so that what was said arrives.
     Lingering(Lingering),
 }
@@ -109,11 +111,12 @@ pub struct Extra {
     pub held: Option<Box<Assembly>>,
     /// What the kernel has not taken yet.
     pub egress: Egress,
-    /// The beginning of a request head, or requests that wait until an answer has been sent.
+    /// The beginning of a request head; or bytes that were read and have to wait.
     pub head: Vec<u8>,
     /// How far `head` has been searched.
     pub scan: HeadScan,
-    /// Whether `head` holds requests that wait for nothing but their turn.
+    /// Whether what is in `head` waits for nothing but its turn, or for what went before it to
+    /// be sent. Until it has been dealt with, nothing more is read.
     pub backlog: bool,
 }
 
@@ -172,7 +175,7 @@ impl<S> Connection<S> {
     pub fn session(&self) -> Option<&Session> {
         match &self.role {
             Role::User(session) => Some(session),
-            Role::Http(_) | Role::Lingering(_) => None,
+            Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
         }
     }
 
@@ -181,7 +184,7 @@ impl<S> Connection<S> {
     pub fn session_mut(&mut self) -> Option<&mut Session> {
         match &mut self.role {
             Role::User(session) => Some(session),
-            Role::Http(_) | Role::Lingering(_) => None,
+            Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Setup {
     pub stats_queues: Vec<String>,
     /// Makes the identifiers.
     pub mint: TokenMint,
+    /// Whether `/echo` is there.
+    pub echo: bool,
 }
 
 /// What the poll said of a connection.

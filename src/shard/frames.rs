@@ -11,22 +11,51 @@ use crate::ids::{Slot, Token};
 use crate::limits::SERVER_HEADER_BYTES;
 use crate::session::{Found, Seat, Wish};
 use crate::telemetry::labels::EndReason;
-use crate::wire::assembly::{Fault, Item, Place, Reader};
+use crate::wire::assembly::{Assembly, Fault, Item, Place, Reader};
 use crate::wire::frame::{self, PONG, TEXT, put_server_header, server_header_len};
 use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
 use std::borrow::Cow;
-use tungstenite::protocol::frame::coding::CloseCode;
+use std::ops::Range;
+use tungstenite::protocol::frame::coding::{CloseCode, OpCode};
 
-/// Messages for the partner that lie in the receive buffer one after the other, as frames.
+/// Frames for one destination that lie in the receive buffer one after the other.
 #[derive(Debug, Default)]
-struct Burst {
+pub(super) struct Burst {
     to: Option<Slot>,
     start: usize,
     end: usize,
     messages: u64,
     payload_bytes: u64,
+}
+
+impl Burst {
+    /// Adds the frame whose payload lies at `range`: with a new header in place if it is the
+    /// first, moved behind the last otherwise.
+    #[inline]
+    pub(super) fn add(&mut self, to: Slot, buffer: &mut [u8], range: Range<usize>, opcode: OpCode) {
+        let length = range.len();
+        if self.to.is_none() {
+            self.to = Some(to);
+            self.start = put_server_header(buffer, range.start, opcode, length);
+            self.end = range.end;
+        } else {
+            // Every frame is four bytes shorter than it came, so there is room behind the last.
+            let payload_at = self.end + server_header_len(length);
+            buffer.copy_within(range, payload_at);
+            put_server_header(buffer, payload_at, opcode, length);
+            self.end = payload_at + length;
+        }
+        self.messages += 1;
+        self.payload_bytes += length as u64;
+    }
+
+    /// Where the frames lie in the buffer; the burst is empty again.
+    pub(super) fn take(&mut self) -> Range<usize> {
+        let Burst { start, end, .. } = std::mem::take(self);
+        start..end
+    }
 }
 
 /// What a text message comes to.
@@ -71,30 +100,18 @@ impl<H: Host> Core<H> {
                 self.keep_held(slot, held);
                 self.send_answers();
             }
-            Some(Stop { code, reason }) => {
-                drop(reader);
-                self.end_session(slot, LeaveReason::Disconnected);
-                self.linger(slot, reason);
-                let code: u16 = code.into();
-                frame::push_server_frame(
-                    &mut self.answers.bytes,
-                    frame::CLOSE,
-                    &code.to_be_bytes(),
-                );
-                self.send_answers();
-                self.shut_when_sent(slot);
-            }
+            Some(Stop { code, reason }) => self.close(slot, code, reason),
         }
     }
 
-    fn take_held(&mut self, slot: Slot) -> Option<Box<crate::wire::assembly::Assembly>> {
+    pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<Assembly>> {
         let extra = self.connections[slot.index()].extra.as_mut()?;
         let held = extra.held.take()?;
         self.counters.held_bytes.sub(held.memory_bytes() as i64);
         Some(held)
     }
 
-    fn keep_held(&mut self, slot: Slot, held: Option<Box<crate::wire::assembly::Assembly>>) {
+    pub(super) fn keep_held(&mut self, slot: Slot, held: Option<Box<Assembly>>) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         if let Some(held) = held {
             self.counters.held_bytes.add(held.memory_bytes() as i64);
@@ -212,22 +229,10 @@ impl<H: Host> Core<H> {
     /// Passes a message on: those in the receive buffer are gathered, others are sent.
     #[inline]
     fn relay(&mut self, reader: &mut Reader<'_>, burst: &mut Burst, place: &Place, to: Slot) {
-        let Place::Buffer(range) = place else { return self.relay_held(reader, burst, to) };
-        let (length, header) = (range.len(), server_header_len(range.len()));
-        let buffer = reader.buffer();
-        if burst.to.is_none() {
-            burst.to = Some(to);
-            burst.start = put_server_header(buffer, range.start, TEXT, length);
-            burst.end = range.end;
-        } else {
-            // Every frame is four bytes shorter than it came, so there is room behind the last.
-            let payload_at = burst.end + header;
-            buffer.copy_within(range.clone(), payload_at);
-            put_server_header(buffer, payload_at, TEXT, length);
-            burst.end = payload_at + length;
+        match place {
+            Place::Buffer(range) => burst.add(to, reader.buffer(), range.clone(), TEXT),
+            Place::Held { .. } | Place::Control(_) => self.relay_held(reader, burst, to),
         }
-        burst.messages += 1;
-        burst.payload_bytes += length as u64;
     }
 
     /// Passes on a message that did not come in one piece.
@@ -304,7 +309,7 @@ impl<H: Host> Core<H> {
 }
 
 /// The reason under which the end of a connection is counted.
-fn end_reason(fault: Fault) -> EndReason {
+pub(super) fn end_reason(fault: Fault) -> EndReason {
     match fault {
         Fault::Frame(_) | Fault::Sequence | Fault::BadClose => EndReason::ProtocolError,
         Fault::NotUtf8 => EndReason::NotUtf8,

@@ -43,7 +43,8 @@ impl<H: Host> Core<H> {
             return None;
         }
         let connection = &mut self.connections[key.slot.index()];
-        if matches!(connection.role, Role::Http(_)) && !self.is_ready_for_requests(key.slot) {
+        let waits_for_answers = matches!(connection.role, Role::Http(_) | Role::Echo);
+        if waits_for_answers && !self.is_ready_for_more(key.slot) {
             return None;
         }
         let connection = &mut self.connections[key.slot.index()];
@@ -66,10 +67,10 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Whether more requests may be read: those that are stored come first, and a client that
-    /// does not take the answers to its requests gets no more of them. So never more than one
-    /// read's worth of requests is stored.
-    fn is_ready_for_requests(&mut self, slot: Slot) -> bool {
+    /// Whether more may be read from a connection that has to take its answers: what is stored
+    /// comes first, and a client that does not take the answers gets no more of them. So never
+    /// more than one read's worth is stored.
+    fn is_ready_for_more(&mut self, slot: Slot) -> bool {
         let has_backlog = |core: &Self| {
             core.connections[slot.index()].extra.as_ref().is_some_and(|extra| extra.backlog)
         };
@@ -77,8 +78,7 @@ impl<H: Host> Core<H> {
             return false;
         }
         if has_backlog(self) {
-            self.current = Some(slot);
-            self.consume_requests(slot, &mut []);
+            self.consume(slot, &mut []);
         }
         !has_backlog(self) && !self.is_doomed(slot)
     }
@@ -90,7 +90,9 @@ impl<H: Host> Core<H> {
         match connection.role {
             Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
-            Role::User(_) | Role::Lingering(_) => self.doom(key, EndReason::ClientGone),
+            Role::User(_) | Role::Echo | Role::Lingering(_) => {
+                self.doom(key, EndReason::ClientGone)
+            }
         }
     }
 
@@ -104,6 +106,16 @@ impl<H: Host> Core<H> {
             Role::Http(_) => {
                 self.current = Some(slot);
                 self.consume_requests(slot, bytes);
+            }
+            Role::Echo => {
+                self.current = Some(slot);
+                let (mut stored, _) = self.take_head(slot);
+                if stored.is_empty() {
+                    self.consume_echo(slot, bytes);
+                } else {
+                    stored.extend_from_slice(bytes);
+                    self.consume_echo(slot, &mut stored);
+                }
             }
             Role::Lingering(lingering) => {
                 lingering.bytes_left = lingering.bytes_left.saturating_sub(bytes.len() as u32);
@@ -126,7 +138,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn take_head(&mut self, slot: Slot) -> (Vec<u8>, HeadScan) {
+    pub(super) fn take_head(&mut self, slot: Slot) -> (Vec<u8>, HeadScan) {
         let connection = &mut self.connections[slot.index()];
         let before = connection.held_bytes();
         let taken = connection.extra.as_mut().map_or_else(Default::default, |extra| {
@@ -148,6 +160,18 @@ impl<H: Host> Core<H> {
         extra.head.extend_from_slice(bytes);
         extra.scan = scan;
         self.counters.held_bytes.add((connection.held_bytes() - before) as i64);
+    }
+
+    /// Keeps bytes that were read until what went before them has been sent, or until the
+    /// connection's next turn if nothing is in the way.
+    pub(super) fn keep_backlog(&mut self, slot: Slot, bytes: &[u8]) {
+        self.keep_head(slot, bytes, HeadScan::default());
+        self.connections[slot.index()].extra().backlog = true;
+        if let Some(key) = self.key_at(slot.index())
+            && !self.connections[slot.index()].has_unsent()
+        {
+            self.run_list.push(key);
+        }
     }
 
     /// Answers the requests in `bytes`, one after the other.
@@ -174,6 +198,7 @@ impl<H: Host> Core<H> {
             match next {
                 Next::Request => answered += 1,
                 Next::Session => return self.consume_frames(slot, &mut bytes[at..]),
+                Next::Echo => return self.consume_echo(slot, &mut bytes[at..]),
                 Next::Nothing(reason) => {
                     self.send_answers();
                     self.linger(slot, reason);
@@ -186,13 +211,7 @@ impl<H: Host> Core<H> {
             self.current = Some(slot);
             let unsent = self.connections[slot.index()].has_unsent();
             if at < bytes.len() && (unsent || answered == limits::REQUESTS_PER_TURN) {
-                self.keep_head(slot, &bytes[at..], *scan);
-                self.connections[slot.index()].extra().backlog = true;
-                if let Some(key) = self.key_at(slot.index())
-                    && !unsent
-                {
-                    self.run_list.push(key);
-                }
+                self.keep_backlog(slot, &bytes[at..]);
                 break;
             }
         }
@@ -207,6 +226,13 @@ impl<H: Host> Core<H> {
         let framing = request.framing();
         let document = match request.asks {
             Ok(Ask::Session(key)) => return self.upgrade(slot, key, framing),
+            Ok(Ask::Echo(key)) if self.setup.echo => {
+                return match key {
+                    Ok(key) => self.upgrade_to_echo(slot, key, framing),
+                    Err(error) => self.reject(slot, error, framing),
+                };
+            }
+            Ok(Ask::Echo(_)) => return self.reject(slot, HttpError::NotFound, framing),
             Ok(Ask::Health) => Document::Health { draining: self.drain.is_some() },
             Ok(Ask::Stats) => Document::Stats,
             Ok(Ask::Metrics) => Document::Metrics,
@@ -261,24 +287,41 @@ impl<H: Host> Core<H> {
 
     /// Makes a session of the connection: both answers leave as one.
     fn upgrade(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
-        let Role::Http(Http { surplus, .. }) = self.connections[slot.index()].role else {
-            return Next::Nothing(EndReason::Internal);
-        };
-        let shortage = if self.drain.is_some() { Some(Shortage::Time) } else { surplus };
-        if let Some(shortage) = shortage {
+        if let Some(shortage) = self.shortage(slot) {
             return self.reject(slot, HttpError::Unavailable(shortage), framing);
         }
         let number = self.new_session_no();
         let session_id = self.setup.mint.session(number);
-        http::write_switching_protocols(&mut self.answers.bytes, key.accept());
-        self.answers.opaque = true;
+        self.switch_protocols(slot, key, Role::User(Session::new(number)));
         let ice_servers = &*self.host.ice_servers(session_id);
         let session = ServerMessage::Session { session_id, ice_servers };
         push_server_text(&mut self.answers.bytes, |out| session.write(out));
-        self.connections[slot.index()].role = Role::User(Session::new(number));
         self.counters.sessions_opened.increment();
         self.counters.sessions.increment();
         Next::Session
+    }
+
+    fn upgrade_to_echo(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
+        if let Some(shortage) = self.shortage(slot) {
+            return self.reject(slot, HttpError::Unavailable(shortage), framing);
+        }
+        self.switch_protocols(slot, key, Role::Echo);
+        Next::Echo
+    }
+
+    fn switch_protocols(&mut self, slot: Slot, key: WebSocketKey, role: Role) {
+        http::write_switching_protocols(&mut self.answers.bytes, key.accept());
+        self.answers.opaque = true;
+        self.connections[slot.index()].role = role;
+    }
+
+    /// What there is too little of to upgrade this connection.
+    fn shortage(&self, slot: Slot) -> Option<Shortage> {
+        match self.connections[slot.index()].role {
+            _ if self.drain.is_some() => Some(Shortage::Time),
+            Role::Http(Http { surplus, .. }) => surplus,
+            Role::User(_) | Role::Echo | Role::Lingering(_) => None,
+        }
     }
 
     /// A request head has taken too long, or none came.
@@ -300,8 +343,10 @@ impl<H: Host> Core<H> {
 enum Next {
     /// Another request.
     Request,
-    /// Frames.
+    /// Frames of a user.
     Session,
+    /// Frames to be sent back.
+    Echo,
     /// Nothing: the connection ends.
     Nothing(EndReason),
 }

@@ -2,13 +2,14 @@
 //!
 //! [`core`] decides everything and is pure, given a [`host::Host`] that carries out what it
 //! asks for; [`driver`] is the host with sockets and the loop around it. The core's work is
-//! spread over files by what sets it off: bytes ([`input`], [`frames`]), the matcher and the
+//! spread over files by what sets it off: bytes ([`input`], [`frames`], [`echo`]), the matcher and the
 //! other shards ([`rooms`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
 pub mod connection;
 pub mod core;
 pub mod driver;
+mod echo;
 mod frames;
 pub mod host;
 mod input;

@@ -110,8 +110,8 @@ impl<H: Host> Core<H> {
         }
         connection.trim();
         match connection.role {
-            Role::Http(_) => {
-                // Requests that came meanwhile are unread: their event is long past.
+            Role::Http(_) | Role::Echo => {
+                // What came meanwhile is unread: its event is long past.
                 let serial = connection.serial;
                 self.run_list.push(ConnectionKey { slot, serial });
             }
@@ -138,22 +138,35 @@ impl<H: Host> Core<H> {
     /// Ends a user's connection with a Close frame: the partner hears of it now, the client
     /// can still read why.
     pub(super) fn close(&mut self, slot: Slot, code: CloseCode, reason: EndReason) {
+        self.close_with(slot, Some(code.into()), reason);
+    }
+
+    /// The same with any code, or none.
+    pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
         self.end_session(slot, LeaveReason::Disconnected);
         self.linger(slot, reason);
         let mut bytes = Vec::new();
-        let code: u16 = code.into();
-        frame::push_server_frame(&mut bytes, frame::CLOSE, &code.to_be_bytes());
-        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
-        if connection.has_unsent() {
-            // Beyond the bound, by one frame of four bytes.
-            let egress = &mut connection.extra().egress;
-            if egress.push(&bytes, 0, Framing::Frames, usize::MAX).is_ok() {
-                self.counters.unsent_bytes.add(bytes.len() as i64);
-            }
+        let code = code.map(u16::to_be_bytes);
+        let payload = code.as_ref().map_or(&[][..], |code| code);
+        frame::push_server_frame(&mut bytes, frame::CLOSE, payload);
+        if self.current == Some(slot) {
+            self.answers.bytes.extend_from_slice(&bytes);
+            self.send_answers();
         } else {
-            self.transmit(slot, &bytes, Framing::Frames);
-            self.shut_when_sent(slot);
+            self.push_close(slot, &bytes);
         }
+        self.shut_when_sent(slot);
+    }
+
+    /// Sends a Close frame; if bytes wait to be sent, behind them and beyond the bound.
+    fn push_close(&mut self, slot: Slot, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if !connection.has_unsent() {
+            return self.transmit(slot, bytes, Framing::Frames);
+        }
+        let pushed = connection.extra().egress.push(bytes, 0, Framing::Frames, usize::MAX);
+        debug_assert_eq!(pushed, Ok(()), "there is no bound");
+        self.counters.unsent_bytes.add(bytes.len() as i64);
     }
 
     /// From here on nothing more is said on the connection, and what comes is dropped. The
@@ -206,7 +219,7 @@ impl<H: Host> Core<H> {
             let mut connection = self.connections.remove(key.slot.index());
             let reason = match connection.role {
                 Role::Lingering(lingering) => lingering.reason,
-                Role::Http(_) | Role::User(_) => reason,
+                Role::Http(_) | Role::User(_) | Role::Echo => reason,
             };
             drop_incoming(&mut connection, &self.counters.held_bytes);
             self.counters.unsent_bytes.sub(connection.unsent_bytes() as i64);

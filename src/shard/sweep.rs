@@ -172,22 +172,37 @@ impl<H: Host> Core<H> {
             }
             Role::User(session) => {
                 session.forget_parted(now);
-                if let Some(drain) = self.drain {
-                    let waits = session.seat().is_none();
-                    let leaves = if waits { drain.leave_ms(key) } else { drain.deadline_ms };
-                    if reached(now_ms, leaves) {
-                        return self.close(key.slot, CloseCode::Restart, EndReason::Restarting);
-                    }
-                }
-                if silent_ms >= as_ms(limits.silence_limit) {
-                    return self.close(key.slot, CloseCode::Away, EndReason::Silent);
-                }
-                let interval = as_ms(limits.ping_interval).max(1);
-                let silent_before = silent_ms.saturating_sub(now_ms.wrapping_sub(before_ms));
-                if silent_ms / interval > silent_before / interval {
-                    self.ping(key.slot);
-                }
+                let has_room = session.seat().is_some();
+                self.look_after_peer(key, has_room, silent_ms, now_ms.wrapping_sub(before_ms));
             }
+            Role::Echo => {
+                self.look_after_peer(key, false, silent_ms, now_ms.wrapping_sub(before_ms));
+            }
+        }
+    }
+
+    /// The same for one that speaks WebSocket. It has been silent for `silent_ms`, and was last
+    /// looked after `passed_ms` ago.
+    fn look_after_peer(
+        &mut self,
+        key: ConnectionKey,
+        has_room: bool,
+        silent_ms: u32,
+        passed_ms: u32,
+    ) {
+        let limits = &self.setup.limits;
+        if let Some(drain) = self.drain {
+            let leaves = if has_room { drain.deadline_ms } else { drain.leave_ms(key) };
+            if reached(self.clock.ms(), leaves) {
+                return self.close(key.slot, CloseCode::Restart, EndReason::Restarting);
+            }
+        }
+        if silent_ms >= as_ms(limits.silence_limit) {
+            return self.close(key.slot, CloseCode::Away, EndReason::Silent);
+        }
+        let interval = as_ms(limits.ping_interval).max(1);
+        if silent_ms / interval > silent_ms.saturating_sub(passed_ms) / interval {
+            self.ping(key.slot);
         }
     }
 

@@ -11,6 +11,8 @@ use std::mem::MaybeUninit;
 
 /// The path of the WebSocket endpoint; `/` is one too, for requests that ask for an upgrade.
 const SESSION_PATH: &str = "/ws";
+/// The path of the echo.
+const ECHO_PATH: &str = "/echo";
 
 /// A request method, as far as this server tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +34,14 @@ pub enum Version {
     Http11,
 }
 
-/// What a request asks for. But for [`Ask::Page`], the method is already known to fit.
+/// What a request asks for. But for [`Ask::Page`] and [`Ask::Echo`], the method is already known
+/// to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask<'b> {
     /// A session: the handshake is valid, answer with the key's accept key.
     Session(WebSocketKey),
+    /// An echo, or why it cannot be had; nothing is there if the server offers none.
+    Echo(Result<WebSocketKey, HttpError>),
     /// A page's asset, by its path, `/` included. Ask [`Request::allow_page`] before answering.
     Page(&'b str),
     /// `/health`.
@@ -284,6 +289,13 @@ impl<'b> Facts<'b> {
             SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
             "/" if method == Method::Other => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH | "/" if upgrades => Ask::Session(self.handshake(method)?),
+            ECHO_PATH => {
+                return Ok(Ask::Echo(match method {
+                    Method::Other => Err(HttpError::MethodNotAllowed),
+                    Method::Get | Method::Head if upgrades => self.handshake(method),
+                    Method::Get | Method::Head => Err(HttpError::UpgradeRequired),
+                }));
+            }
             "/health" => Ask::Health,
             "/stats" => Ask::Stats,
             "/metrics" => Ask::Metrics,
