@@ -103,10 +103,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let wanted = !error.use_stderr();
-            // If nobody reads it, there is nobody to tell.
-            let _ = error.print();
-            return if wanted { Exit::Passed } else { Exit::Usage }.into();
+            return refuse(&error).into();
         }
     };
     match act(cli) {
@@ -116,6 +113,26 @@ pub fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Help and version as they are; what is wrong, in one line.
+fn refuse(error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as NothingGiven;
+    if !error.use_stderr() || error.kind() == NothingGiven {
+        // If nobody reads it, there is nobody to tell.
+        let _ = error.print();
+        return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
+    }
+    eprintln!("switchboard-load: {}; see --help", one_line(error));
+    Exit::Usage
+}
+
+/// The first paragraph of what clap says, without its heading.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn act(cli: Cli) -> Result<Exit, Refusal> {
@@ -178,7 +195,7 @@ fn from_file(file: &Path, flags: &[OsString]) -> Result<Request, Refusal> {
     let above = command
         .try_get_matches_from(words.into_iter().chain(flags.iter().cloned()))
         .and_then(|matches| Request::from_arg_matches(&matches))
-        .map_err(|error| usage(error.to_string().trim_end().to_owned()))?;
+        .map_err(|error| usage(one_line(&error)))?;
     above.over(request).ok_or_else(|| usage("flags of another scenario".to_owned()))
 }
 

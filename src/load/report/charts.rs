@@ -23,7 +23,7 @@ const SERIES_COLOURS: usize = 6;
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 210;
-const LABEL_PIXELS: i32 = 11;
+const LABEL_PIXELS: i32 = 13;
 
 /// A line; a gap in the data begins a new segment.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,8 +126,8 @@ impl Chart {
         let mut chart = ChartBuilder::on(area)
             .margin_top(8)
             .margin_right(14)
-            .x_label_area_size(24)
-            .y_label_area_size(52)
+            .x_label_area_size(26)
+            .y_label_area_size(58)
             .build_cartesian_2d::<_, Y>(across.clone(), up)?;
         let label = ("sans-serif", LABEL_PIXELS, &INK).into_text_style(area);
         let format_across = |x: &f64| self.label_across(*x, across.end);
@@ -179,7 +179,9 @@ impl Chart {
                 let percent = 100.0 * (1.0 - 10f64.powf(-x));
                 format!("{} %", (percent * 1e4).round() / 1e4)
             }
-            Across::Number => number(x),
+            // Trials are counted; there is none between two of them.
+            Across::Number if x == x.trunc() => number(x),
+            Across::Number => String::new(),
         }
     }
 

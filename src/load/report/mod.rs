@@ -48,3 +48,132 @@ pub fn read(path: &Path) -> Result<Report, String> {
 }
 
 pub use text::console;
+
+#[cfg(test)]
+mod tests {
+    use super::model::{self, Advice, BreakingPoint, FaultReport};
+    use super::*;
+    use crate::load::journal::{Row, ServerSample};
+    use crate::load::measure::{Quantiles, Seen};
+    use crate::load::target::{Judgement, Reached};
+    use crate::load::trend;
+    use serde_json::Value;
+
+    /// A report with something in every place.
+    fn full() -> Report {
+        let mut run = model::example_run();
+        run.figures.insert("sent".to_owned(), 1.0);
+        run.times.insert("relay".to_owned(), Quantiles::default());
+        let point = model::DistributionPoint { percent: 50.0, at_most_ms: 1.0 };
+        run.distributions.insert("relay".to_owned(), vec![point]);
+        run.targets.push(Judgement {
+            target: "x".to_owned(),
+            figure: "x".to_owned(),
+            bound: 1.0,
+            value: Some(1.0),
+            reached: Reached::Yes,
+            note: String::new(),
+        });
+        run.faults.push(FaultReport {
+            kind: "lost".to_owned(),
+            meaning: "m".to_owned(),
+            count: 1,
+            first_s: 0.0,
+            last_s: 0.0,
+            convicts: true,
+        });
+        let rising: Vec<_> = (0..10).map(|i| (f64::from(i), f64::from(i))).collect();
+        run.trends.push(model::TrendReport {
+            figure: "memory".to_owned(),
+            unit: "bytes".to_owned(),
+            trend: trend::test(&rising).unwrap(),
+            convicted: true,
+            verdict: "rises".to_owned(),
+        });
+        let mut row = Row {
+            server: ServerSample {
+                cpu_s: Some(1.0),
+                cpu_percent: Some(1.0),
+                memory_bytes: Some(1),
+                descriptors: Some(1),
+                connections: Some(1),
+                waiting: Some(1),
+                rooms: Some(1),
+                relayed: Some(1),
+                bytes_in: Some(1),
+                bytes_out: Some(1),
+            },
+            ..Row::default()
+        };
+        row.faults.insert("lost".to_owned(), Seen::default());
+        row.buckets.insert("relay".to_owned(), vec![(1, 2)]);
+        run.intervals.push(row);
+        let breaking_point = BreakingPoint {
+            raised: "messages".to_owned(),
+            holds: Some(1.0),
+            breaks: Some(2.0),
+            cause: String::new(),
+            evidence: String::new(),
+            void: false,
+            trials: vec![("step up".to_owned(), 1.0, "held".to_owned())],
+        };
+        let advice = Advice { advice: "a".to_owned(), evidence: "e".to_owned() };
+        Report {
+            runs: vec![run],
+            breaking_point: Some(breaking_point),
+            advice: vec![advice],
+            ..model::example_report()
+        }
+    }
+
+    /// Every member of `value` is in the schema, and every one that the schema asks for is there.
+    fn fits(value: &Value, schema: &Value, root: &Value, path: &str) {
+        if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
+            return fits(value, &root["$defs"][name], root, path);
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    let known = schema["properties"].get(name);
+                    let other = schema.get("additionalProperties").filter(|s| s.is_object());
+                    let of_member = known.or(other);
+                    let path = format!("{path}.{name}");
+                    let of_member =
+                        of_member.unwrap_or_else(|| panic!("{path} is not in the schema"));
+                    fits(value, of_member, root, &path);
+                }
+                for name in schema["required"].as_array().into_iter().flatten() {
+                    assert!(members.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
+                }
+            }
+            Value::Array(items) => {
+                if schema.get("prefixItems").is_none() {
+                    items.iter().for_each(|item| fits(item, &schema["items"], root, path));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                let kind = match value {
+                    Value::Null => "null",
+                    Value::Bool(_) => "boolean",
+                    Value::Number(n) if n.is_u64() => "integer",
+                    Value::Number(_) => "number",
+                    _ => "string",
+                };
+                let types = schema["type"].to_string();
+                let fine = types.contains(kind) || kind == "integer" && types.contains("number");
+                let listed = schema["enum"].as_array().is_some_and(|all| all.contains(value));
+                let constant = schema.get("const") == Some(value);
+                assert!(fine || listed || constant, "{path}: {value} is not {schema}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_fits_its_schema_and_reads_back() {
+        let report = full();
+        let text = serde_json::to_string(&report).unwrap();
+        let schema: Value = serde_json::from_str(SCHEMA_TEXT).unwrap();
+        fits(&serde_json::from_str(&text).unwrap(), &schema, &schema, "report");
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+}

@@ -6,62 +6,107 @@ use super::text::number;
 use crate::load::target::Reached;
 use std::fmt::Write as _;
 
-/// Each target of each run, and whether it was reached.
+/// Each target of each run, and whether it was reached: a list for one run, and for several a
+/// row each.
 pub(super) fn verdicts(report: &Report) -> String {
-    let mut text = "<h2>Verdict</h2>\n<table><thead><tr><th>run</th><th>target</th>\
-                    <th class=\"n\">measured</th><th></th></tr></thead><tbody>\n"
+    let judged: Vec<&RunReport> = report.runs.iter().filter(|run| !run.trial).collect();
+    let mut text = "<h2>Verdict</h2>\n".to_owned();
+    match judged[..] {
+        [] => {}
+        [run] => text += &list(run),
+        _ => text += &matrix(&judged),
+    }
+    if let Some(point) = &report.breaking_point {
+        let (class, word) = if point.void { ("unsure", "void") } else { ("good", "found") };
+        let _ = writeln!(
+            text,
+            "<p class=\"search\"><span class=\"badge {class}\">{word}</span> <b>Breaking point:</b> {}</p>",
+            escape(&super::cause::headline(point))
+        );
+    }
+    text
+}
+
+/// What a judgement is called, and its colour.
+fn word(reached: Reached) -> (&'static str, &'static str) {
+    match reached {
+        Reached::Yes => ("good", "reached"),
+        Reached::No => ("bad", "missed"),
+        Reached::NotJudged => ("", "not judged"),
+    }
+}
+
+fn list(run: &RunReport) -> String {
+    let mut text = "<table><thead><tr><th>target</th><th class=\"n\">measured</th><th></th>\
+                    <th></th></tr></thead><tbody>\n"
         .to_owned();
-    for run in report.runs.iter().filter(|run| !run.trial) {
-        let convictions: Vec<_> = run.faults.iter().filter(|fault| fault.convicts).collect();
-        let rows = run.targets.len() + convictions.len().max(1);
+    let mut row = |target: &str, value: &str, (class, word): (&str, &str), note: &str| {
+        let _ = writeln!(
+            text,
+            "<tr><td>{target}</td><td class=\"n\">{value}</td>\
+             <td><span class=\"badge {class}\">{word}</span></td><td><small>{}</small></td></tr>",
+            escape(note)
+        );
+    };
+    for fault in run.faults.iter().filter(|fault| fault.convicts) {
+        let when = format!("first {:.1} s, last {:.1} s into the run", fault.first_s, fault.last_s);
+        row(&escape(&fault.meaning), &number(fault.count as f64), ("bad", "convicted"), &when);
+    }
+    if run.faults.iter().all(|fault| !fault.convicts) {
+        row("no guarantee of the protocol is broken", "", word(Reached::Yes), "");
+    }
+    for target in &run.targets {
+        let name = format!("<code>{}</code>", escape(&target.target));
+        let value = target.value.map_or("–".to_owned(), number);
+        row(&name, &value, word(target.reached), &target.note);
+    }
+    text + "</tbody></table>\n"
+}
+
+fn matrix(runs: &[&RunReport]) -> String {
+    let mut text = "<div class=\"wide\"><table class=\"matrix\"><thead><tr><th>run</th><th></th>\
+                    <th>guarantees</th>"
+        .to_owned();
+    for target in runs.first().map(|run| &run.targets[..]).unwrap_or_default() {
+        let _ = write!(text, "<th class=\"n\"><code>{}</code></th>", escape(&target.target));
+    }
+    text += "</tr></thead><tbody>\n";
+    for run in runs {
         let _ = write!(
             text,
-            "<tr class=\"first\"><td rowspan=\"{rows}\"><b>{}</b><br>{}</td>",
+            "<tr><td><b>{}</b></td><td>{}</td>",
             escape(&run.name),
             badge(run.outcome)
         );
-        if convictions.is_empty() {
-            text += "<td>no guarantee broken</td><td></td>\
-                     <td><span class=\"badge good\">reached</span></td></tr>\n";
-        }
-        for (i, fault) in convictions.iter().enumerate() {
-            let begin = if i > 0 { "<tr>" } else { "" };
-            let _ = writeln!(
-                text,
-                "{begin}<td>{}</td><td class=\"n\">{}</td><td><span class=\"badge bad\">convicted\
-                 </span></td></tr>",
-                escape(&fault.meaning),
-                number(fault.count as f64)
-            );
-        }
+        let broken: Vec<String> = run
+            .faults
+            .iter()
+            .filter(|fault| fault.convicts)
+            .map(|fault| format!("{} × {}", number(fault.count as f64), escape(&fault.kind)))
+            .collect();
+        text += &match broken.is_empty() {
+            true => "<td class=\"good\">✓ kept</td>".to_owned(),
+            false => format!("<td class=\"bad\">✗ {}</td>", broken.join(", ")),
+        };
         for target in &run.targets {
-            let (class, word) = match target.reached {
-                Reached::Yes => ("good", "reached"),
-                Reached::No => ("bad", "missed"),
-                Reached::NotJudged => ("", "not judged"),
+            let value = target.value.map_or("–".to_owned(), number);
+            let mark = match target.reached {
+                Reached::Yes => "✓",
+                Reached::No => "✗",
+                Reached::NotJudged => "",
             };
-            let _ = writeln!(
+            let (class, word) = word(target.reached);
+            let title = if target.note.is_empty() { word } else { &target.note };
+            let _ = write!(
                 text,
-                "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td><span class=\"badge {class}\">\
-                 {word}</span> <small>{}</small></td></tr>",
-                escape(&target.target),
-                target.value.map_or("–".to_owned(), number),
-                escape(&target.note)
+                "<td class=\"n {class}\" title=\"{}\">{value} {mark}</td>",
+                escape(title)
             );
         }
+        text += "</tr>\n";
     }
-    if let Some(point) = &report.breaking_point {
-        let outcome = if point.void { "unsure" } else { "good" };
-        let word = if point.void { "void" } else { "found" };
-        let _ = writeln!(
-            text,
-            "<tr class=\"first\"><td><b>stress</b></td><td>{}</td><td class=\"n\">{}</td><td>\
-             <span class=\"badge {outcome}\">{word}</span></td></tr>",
-            escape(&super::cause::headline(point)),
-            point.holds.map_or("–".to_owned(), number)
-        );
-    }
-    text + "</tbody></table>\n"
+    text + "</tbody></table></div>\n<p class=\"note\">Grey figures were not judged: the run was to \
+            have fewer users than the target is about, or did not measure it.</p>\n"
 }
 
 fn cell(run: &RunReport, name: &str) -> String {

@@ -196,6 +196,12 @@ fn has_life(series: &Series) -> bool {
     series.segments.iter().flatten().any(|point| point.1 != 0.0)
 }
 
+/// The rows of a run, but not the stump at its end: a rate over a few milliseconds is noise.
+fn whole_rows(run: &RunReport) -> impl Iterator<Item = &Row> {
+    let longest = run.intervals.iter().map(|row| row.length_s).fold(0.0, f64::max);
+    run.intervals.iter().filter(move |row| row.length_s >= longest * 0.4)
+}
+
 /// What a line shows of a row.
 type Reading<'a> = &'a dyn Fn(&Row) -> Option<f64>;
 
@@ -226,8 +232,9 @@ impl<'a> Timeline<'a> {
             .iter()
             .map(|(name, read)| {
                 let segment = |(begins, run): &(f64, &RunReport)| -> Vec<(f64, f64)> {
-                    let rows = run.intervals.iter();
-                    rows.filter_map(|row| Some((begins + row.at_s, read(row)?))).collect()
+                    whole_rows(run)
+                        .filter_map(|row| Some((begins + row.at_s, read(row)?)))
+                        .collect()
                 };
                 let segments = self.runs.iter().map(segment).filter(|s| !s.is_empty()).collect();
                 Series { name: (*name).to_owned(), segments }
