@@ -131,11 +131,11 @@ fn tiles(report: &Report) -> String {
 fn charts(report: &Report) -> String {
     let mut text = String::new();
     if let Some(figure) = timeline::search(report).and_then(|chart| chart.figure()) {
-        let _ = write!(text, "<h2>Breaking point</h2>\n");
+        text += "<h2>Breaking point</h2>\n";
         if let Some(point) = &report.breaking_point {
             let _ = writeln!(text, "<p class=\"lead\">{}</p>", escape(&headline(point)));
         }
-        let _ = write!(text, "<div class=\"charts\">{figure}</div>\n");
+        let _ = writeln!(text, "<div class=\"charts\">{figure}</div>");
     }
     let over_time: String = timeline::charts(report).iter().filter_map(|c| c.figure()).collect();
     if !over_time.is_empty() {

@@ -65,7 +65,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         ));
     }
     charts.extend(resource_charts(&timeline));
-    charts.retain(|chart| chart.series.iter().any(|series| has_life(series)));
+    charts.retain(|chart| chart.series.iter().any(has_life));
     charts
 }
 
