@@ -1,8 +1,8 @@
 //! The search for the breaking point: steps up, bisection, confirmation. Pure.
 //!
 //! It only says which level to try next; somebody else tries it and says whether the targets
-//! held. A level that failed once is tried again before it is believed, because one bad
-//! second of a shared machine must not become "the breaking point".
+//! held. A level that failed once, or was void once, is tried again before it is believed: one
+//! bad second of a shared machine must not become "the breaking point".
 
 /// How the search goes about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,6 +75,7 @@ enum Stage {
     Confirming {
         level: f64,
         left: u32,
+        again: bool,
     },
     Done(Found),
 }
@@ -110,10 +111,10 @@ impl Search {
         match self.stage {
             Stage::Climbing { again: false, .. } => "step up",
             Stage::Narrowing { again: false, .. } => "bisection",
-            Stage::Climbing { again: true, .. } | Stage::Narrowing { again: true, .. } => {
-                "second look"
-            }
-            Stage::Confirming { .. } => "confirmation",
+            Stage::Climbing { again: true, .. }
+            | Stage::Narrowing { again: true, .. }
+            | Stage::Confirming { again: true, .. } => "second look",
+            Stage::Confirming { again: false, .. } => "confirmation",
             Stage::Done(_) => "done",
         }
     }
@@ -122,18 +123,21 @@ impl Search {
     pub fn record(&mut self, trial: Trial) {
         self.stage = match (self.stage, trial) {
             (Stage::Done(found), _) => Stage::Done(found),
+            (Stage::Climbing { level, again: false }, Trial::Broke | Trial::Void) => {
+                Stage::Climbing { level, again: true }
+            }
+            (Stage::Narrowing { level, again: false }, Trial::Broke | Trial::Void) => {
+                Stage::Narrowing { level, again: true }
+            }
+            (Stage::Confirming { level, left, again: false }, Trial::Void) => {
+                Stage::Confirming { level, left, again: true }
+            }
             (
                 Stage::Climbing { level, .. }
                 | Stage::Narrowing { level, .. }
                 | Stage::Confirming { level, .. },
                 Trial::Void,
             ) => self.void(level),
-            (Stage::Climbing { level, again: false }, Trial::Broke) => {
-                Stage::Climbing { level, again: true }
-            }
-            (Stage::Narrowing { level, again: false }, Trial::Broke) => {
-                Stage::Narrowing { level, again: true }
-            }
             (
                 Stage::Climbing { level, again: true } | Stage::Narrowing { level, again: true },
                 Trial::Broke,
@@ -154,9 +158,9 @@ impl Search {
                 self.holds = Some(level);
                 self.narrow()
             }
-            (Stage::Confirming { level, left }, Trial::Held) => match left {
+            (Stage::Confirming { level, left, .. }, Trial::Held) => match left {
                 0 | 1 => self.settle(),
-                _ => Stage::Confirming { level, left: left - 1 },
+                _ => Stage::Confirming { level, left: left - 1, again: false },
             },
             // What held once and then broke is the new upper end; search below it.
             (Stage::Confirming { level, .. }, Trial::Broke) => {
@@ -179,7 +183,7 @@ impl Search {
             }
             (Some(level), Some(_)) => match self.plan.confirmations {
                 0 => self.settle(),
-                left => Stage::Confirming { level, left },
+                left => Stage::Confirming { level, left, again: false },
             },
             (None, Some(breaks)) if breaks <= self.plan.start => {
                 Stage::Done(Found::BelowStart { breaks })
