@@ -201,7 +201,10 @@ describe('words', () => {
 
   test('clock, crowd and quality read as people write them', () => {
     assert.deepEqual([0, 61_000, 3_600_000, -5].map(clock), ['00:00', '01:01', '1:00:00', '00:00']);
-    assert.deepEqual([null, 1, 2].map(crowd), ['', 'Nobody else is here right now', '2 people are here']);
+    assert.deepEqual(
+      [null, -1, 0, 1, 2].map(crowd),
+      ['', 'Nobody else is here', 'Nobody else is here', 'One other is here', '2 others are here'],
+    );
     assert.equal(quality('good', { rttMs: 23.4, relayed: false }), 'Clear line · direct · 23 ms');
     assert.equal(quality('poor', { rttMs: null, relayed: true }), 'Poor line · through a relay');
   });

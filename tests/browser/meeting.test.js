@@ -58,6 +58,30 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
+  test('candidates that come before their description are kept for it', async () => {
+    const pair = await talking(chromium.browser, server.url, { hasty: true });
+    await Promise.all(pair.map((visitor) => visitor.hears()));
+    await Promise.all(pair.map((visitor) => visitor.leave()));
+  });
+
+  test('a browser that plays nothing without a click gets a key for it', async () => {
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
+    await ann.page.evaluate(() => {
+      const { play } = HTMLMediaElement.prototype;
+      HTMLMediaElement.prototype.play = function () {
+        HTMLMediaElement.prototype.play = play;
+        return Promise.reject(new DOMException('a click first', 'NotAllowedError'));
+      };
+    });
+    await Promise.all([ann, ben].map((visitor) => visitor.start()));
+    await ann.reaches('talking');
+    await ann.press('play');
+    await ann.page.waitForSelector('#play', { state: 'hidden' });
+    assert.equal(await ann.page.evaluate(() => document.getElementById('voice').paused), false);
+    assert.equal(await ben.page.isHidden('#play'), true);
+    await Promise.all([ann, ben].map((visitor) => visitor.leave()));
+  });
+
   test('after Next, whoever is left behind is told and finds the third', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('next');

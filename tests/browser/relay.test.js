@@ -21,18 +21,19 @@ describe('a relay', { timeout: 120_000 }, () => {
     await coturn?.stop();
   });
 
-  test('carries the audio of those who hide their address', async () => {
+  test('carries the audio of those who hide their address', async (t) => {
     const server = await Server.start(...coturn.flags('north-wind'));
+    t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });
     await Promise.all(pair.map((visitor) => visitor.hears()));
     assert.deepEqual(await Promise.all(pair.map((visitor) => visitor.path())), ['relay', 'relay']);
     await pair[0].reads('quality', /through a relay/);
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('that breaks down and comes back is found again, and the call with it', async () => {
+  test('that breaks down and comes back is found again, and the call with it', async (t) => {
     const server = await Server.start(...coturn.flags('north-wind'));
+    t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });
     await coturn.down();
     await Promise.all(pair.map((visitor) => visitor.reads('detail', /sound has stopped/)));
@@ -40,11 +41,11 @@ describe('a relay', { timeout: 120_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.reads('detail', /as long as you both like/, 40_000)));
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('that refuses the credentials is named as the cause', async () => {
+  test('that refuses the credentials is named as the cause', async (t) => {
     const server = await Server.start(...coturn.flags('south-wind'));
+    t.after(() => server.down());
     const pair = await Promise.all(
       [0, 1].map(() => Visitor.arrive(chromium.browser, server.url, { settings: SETTINGS })),
     );
@@ -52,17 +53,16 @@ describe('a relay', { timeout: 120_000 }, () => {
     await Promise.any(pair.map((visitor) => visitor.reads('detail', /refused the password.*401/)));
     await Promise.all(pair.map((visitor) => visitor.reaches('parted')));
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('that does not exist is named as the cause', async () => {
+  test('that does not exist is named as the cause', async (t) => {
     const server = await Server.start();
+    t.after(() => server.down());
     const pair = await Promise.all(
       [0, 1].map(() => Visitor.arrive(chromium.browser, server.url, { settings: SETTINGS })),
     );
     await Promise.all(pair.map((visitor) => visitor.start()));
     await Promise.any(pair.map((visitor) => visitor.reads('headline', /no relay/)));
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 });

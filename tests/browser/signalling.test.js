@@ -14,8 +14,9 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
 
   after(() => chromium?.close());
 
-  test('a server that crashes in mid-call and comes back does not end the call', async () => {
+  test('a server that crashes in mid-call and comes back does not end the call', async (t) => {
     const server = await Server.start();
+    t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
     await server.down('SIGKILL');
     await Promise.all(pair.map((visitor) => visitor.reads('banner', /cannot be reached.*call goes on/)));
@@ -31,11 +32,11 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await pair[1].press('next');
     await Promise.all(pair.map((visitor) => visitor.reaches('talking')));
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('a server that shuts down in order says so before it goes', async () => {
+  test('a server that shuts down in order says so before it goes', async (t) => {
     const server = await Server.start('--drain-timeout', '2s');
+    t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
     const down = server.down('SIGTERM');
     await pair[0].reads('banner', /about to restart.*call goes on/);
@@ -44,11 +45,11 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await server.up();
     await pair[0].reads('detail', /talking without it/, 40_000);
     await Promise.all(pair.map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('who waits while the server restarts waits on afterwards', async () => {
+  test('who waits while the server restarts waits on afterwards', async (t) => {
     const server = await Server.start();
+    t.after(() => server.down());
     const ann = await Visitor.arrive(chromium.browser, server.url);
     await ann.start();
     await ann.reaches('searching');
@@ -59,12 +60,13 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await ben.start();
     await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking', 30_000)));
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
-    await server.down();
   });
 
-  test('one connection is cut: the call goes on, and both are told how they stand', async () => {
+  test('one connection is cut: the call goes on, and both are told how they stand', async (t) => {
     const server = await Server.start();
+    t.after(() => server.down());
     const proxy = await Proxy.before(server);
+    t.after(() => proxy.close());
     const ann = await Visitor.arrive(chromium.browser, proxy.url);
     const ben = await Visitor.arrive(chromium.browser, server.url);
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
@@ -78,7 +80,5 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await ann.reads('detail', /as long as you both like|talking without it/, 40_000);
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
-    proxy.close();
-    await server.down();
   });
 });

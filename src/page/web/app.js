@@ -33,7 +33,7 @@ class Page {
   /** @type {string | null} */
   #notice = null;
   /** @type {number | null} */
-  #people = null;
+  #others = null;
   #quality = '';
   #partnerMuted = false;
   #playBlocked = false;
@@ -316,7 +316,10 @@ class Page {
   async #countPeople() {
     // Many visitors ask one server, so nobody asks who does not care: not in a call.
     if (document.hidden || this.#phase.name === 'talking') return;
-    this.#people = await peopleOnline();
+    const people = await peopleOnline();
+    // Whoever has not turned the microphone on is not on the switchboard, and not counted.
+    const own = this.#client.status === 'open' ? 1 : 0;
+    this.#others = people === null ? null : people - own;
     this.#render();
   }
 
@@ -328,7 +331,7 @@ class Page {
     this.#view.render({
       phase: this.#phase,
       line: this.#line,
-      people: this.#people,
+      others: this.#others,
       open: this.#microphone.track !== null,
       muted: this.#microphone.muted,
       partnerMuted: this.#partnerMuted,

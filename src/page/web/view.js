@@ -5,7 +5,7 @@
  * @typedef {object} Model
  * @property {import('./phase.js').Phase} phase
  * @property {import('./words.js').Line} line
- * @property {number | null} people
+ * @property {number | null} others people on the switchboard besides the visitor
  * @property {boolean} open whether the microphone is on.
  * @property {boolean} muted
  * @property {boolean} partnerMuted
@@ -54,7 +54,7 @@ export class View {
     const { headline, detail } = words(phase);
     setText('headline', headline);
     setText('detail', detail);
-    setText('crowd', crowd(model.people));
+    setText('crowd', crowd(model.others));
     setText('quality', phase.name === 'talking' ? model.quality : '');
     byId('clock').hidden = !('since' in phase);
     this.#say(`${headline}. ${detail}`);

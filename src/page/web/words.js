@@ -208,11 +208,11 @@ export function clock(ms) {
   return hours > 0 ? `${hours}:${rest}` : rest;
 }
 
-/** @param {number | null} people */
-export function crowd(people) {
-  if (people === null) return '';
-  if (people <= 1) return 'Nobody else is here right now';
-  return `${people} people are here`;
+/** @param {number | null} others people besides the visitor; null, it cannot be told. */
+export function crowd(others) {
+  if (others === null) return '';
+  if (others <= 0) return 'Nobody else is here';
+  return others === 1 ? 'One other is here' : `${others} others are here`;
 }
 
 /**

@@ -86,6 +86,21 @@ function observe() {
   };
 }
 
+/** Makes the page one of those whose candidates all come before the description they belong to. */
+function hasty() {
+  const { send } = WebSocket.prototype;
+  let held = null;
+  WebSocket.prototype.send = function (text) {
+    const { type, payload } = JSON.parse(text);
+    if (type === 'offer' || type === 'answer') {
+      held = text;
+      return;
+    }
+    send.call(this, text);
+    if (type === 'ice_candidate' && payload === null && held !== null) send.call(this, held);
+  };
+}
+
 export class Visitor {
   /** What the page wrote to its console as errors; nothing is expected there. */
   complaints = [];
@@ -97,9 +112,9 @@ export class Visitor {
   /**
    * @param {import('playwright-core').Browser} browser
    * @param {string} url
-   * @param {import('playwright-core').BrowserContextOptions & { settings?: object }} [options]
+   * @param {import('playwright-core').BrowserContextOptions & { settings?: object, hasty?: boolean }} [options]
    */
-  static async arrive(browser, url, { settings, ...options } = {}) {
+  static async arrive(browser, url, { settings, hasty: isHasty = false, ...options } = {}) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
     const visitor = new Visitor(page);
@@ -109,6 +124,7 @@ export class Visitor {
       if (message.type() === 'error') visitor.complaints.push(message.text());
     });
     await page.addInitScript(observe);
+    if (isHasty) await page.addInitScript(hasty);
     if (settings !== undefined) {
       await page.addInitScript((kept) => localStorage.setItem('switchboard', kept), JSON.stringify(settings));
     }
