@@ -234,8 +234,9 @@ impl Driver {
     /// When the poll fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
         let mut stop = false;
+        let mut ended = sys::clock::monotonic();
         while !stop {
-            let first = self.wait()?;
+            let first = self.wait(ended)?;
             let now = sys::clock::monotonic();
             self.core.begin_turn(now);
             // Letters before events: a match is announced before its members are read from.
@@ -262,16 +263,16 @@ impl Driver {
             self.core.run();
             self.acceptor.accept(&mut self.core, now);
             self.core.tick();
-            self.end_turn(now);
+            ended = self.end_turn(now);
         }
         self.acceptor.close();
         self.core.close_all();
         Ok(())
     }
 
-    /// Blocks until there is something to do. A letter that came at the last moment is given
-    /// back: it is the turn's first.
-    fn wait(&mut self) -> io::Result<Option<Letter>> {
+    /// Blocks until there is something to do, from `now` on. A letter that came at the last
+    /// moment is given back: it is the turn's first.
+    fn wait(&mut self, now: Moment) -> io::Result<Option<Letter>> {
         let busy = self.core.has_work() || self.acceptor.has_work();
         let (letter, _asleep) = if busy {
             (self.inbox.take(), None)
@@ -286,7 +287,7 @@ impl Driver {
         } else {
             let next = [self.core.next_tick(), self.acceptor.next_try()];
             let next = next.into_iter().flatten().min();
-            next.map(|next| next.since(sys::clock::monotonic()))
+            next.map(|next| next.since(now))
         };
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => Ok(letter),
@@ -298,7 +299,7 @@ impl Driver {
         }
     }
 
-    fn end_turn(&mut self, began: Moment) {
+    fn end_turn(&mut self, began: Moment) -> Moment {
         let now = sys::clock::monotonic();
         self.counters.turn_time.record(now.since(began));
         if now.since(self.cpu_read) >= Duration::from_secs(1) {
@@ -307,6 +308,7 @@ impl Driver {
                 self.counters.cpu_nanos.raise_to(cpu.as_nanos() as u64);
             }
         }
+        now
     }
 }
 
