@@ -129,18 +129,21 @@ impl Generator {
         for (nth, client) in self.clients.iter_mut().enumerate() {
             ask(client, Some(&format!("pair-{}", nth / 2)));
         }
-        self.wait_for_rooms();
+        self.wait_for_rooms(Instant::now());
     }
 
-    /// Every client asks for a match, in the same queue.
-    pub(crate) fn find_matches(&mut self) {
+    /// Every client asks for a match, in the same queue. How long each waited, from the moment
+    /// before the first one asked.
+    pub(crate) fn find_matches(&mut self) -> Vec<Duration> {
+        let began = Instant::now();
         for client in &mut self.clients {
             ask(client, None);
         }
-        self.wait_for_rooms();
+        self.wait_for_rooms(began)
     }
 
-    fn wait_for_rooms(&mut self) {
+    fn wait_for_rooms(&mut self, began: Instant) -> Vec<Duration> {
+        let mut waits = Vec::with_capacity(self.clients.len());
         let mut waiting = self.clients.len();
         while waiting > 0 {
             self.each_ready(|client, bytes, _| {
@@ -150,9 +153,11 @@ impl Generator {
                 if let Some(room) = found.map(str::to_owned) {
                     client.room = room;
                     waiting -= 1;
+                    waits.push(began.elapsed());
                 }
             });
         }
+        waits
     }
 
     /// From here on each pair passes `depth` messages to and fro.

@@ -12,13 +12,13 @@ mod process;
 mod reference;
 
 use generator::{Generator, Kind};
-use process::Server;
+use process::{Server, as_client};
 use std::time::Duration;
 
 /// Rooms of the relay rows.
 const ROOMS: usize = 500;
 /// Connections of the rows that open, match or hold them.
-const MANY: usize = 9_000;
+const MANY: usize = 10_000;
 
 /// One repetition's figures.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,12 +35,18 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs `measure` on both kinds of server in turn and prints a row.
-fn row(name: &str, unit: &str, goal: &str, repetitions: usize, measure: impl Fn(Kind) -> Figure) {
+fn row(
+    name: &str,
+    unit: &str,
+    goal: &str,
+    repetitions: usize,
+    measure: impl Fn(Kind) -> Figure + Sync,
+) {
     let mut product = Vec::new();
     let mut reference = Vec::new();
     for _ in 0..repetitions {
-        reference.push(measure(Kind::Reference));
-        product.push(measure(Kind::Product));
+        reference.push(as_client(|| measure(Kind::Reference)));
+        product.push(as_client(|| measure(Kind::Product)));
     }
     let cost = |figures: &[Figure]| median(figures.iter().map(|f| f.cost).collect());
     let rate = |figures: &[Figure]| median(figures.iter().map(|f| f.rate).collect());
@@ -71,6 +77,8 @@ fn main() {
     let repetitions = if quick { 3 } else { 5 };
     let span = Duration::from_secs(if quick { 1 } else { 3 });
     let asked = |name: &str| wanted.is_none_or(|word| name.contains(word.as_str()));
+    // Asked before any thread is pinned.
+    process::allowed();
     println!("| what | raw | switchboard | ratio | goal | raw /s | switchboard /s |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for (depth, goal) in [(1, "1.05 ×"), (16, "1.2 ×")] {
@@ -83,14 +91,18 @@ fn main() {
         row("open a session", "µs", "1.10 ×", repetitions, open);
     }
     if asked("match a client") {
-        lone_row("match a client", "µs", "8.8 µs", repetitions, matching);
+        lone_row("match a client", "µs", "8.8 µs", repetitions, || as_client(matching));
+    }
+    if asked("match 10,000 at once, p99") {
+        let name = "match 10,000 at once, p99";
+        lone_row(name, "ms", "25 ms", repetitions, || at_once(2));
     }
     if asked("idle connection") {
-        lone_row("idle connection", "bytes", "96 bytes", repetitions, idle);
+        lone_row("idle connection", "bytes", "96 bytes", repetitions, || as_client(idle));
     }
     if asked("crowd") {
         lone_row("relay in a crowd of 18,000, over alone", "×", "1.1 ×", repetitions, || {
-            crowd(span)
+            as_client(|| crowd(span))
         });
     }
 }
@@ -142,6 +154,17 @@ fn matching() -> Figure {
         cost: cpu.as_secs_f64() * 1e6 / MANY as f64,
         rate: MANY as f64 / began.elapsed().as_secs_f64(),
     }
+}
+
+/// All ask in the same instant; the time until all but one in a hundred have been told of their
+/// match, with the server on both cores and the client beside it.
+fn at_once(shards: usize) -> Figure {
+    let server = Server::start_anywhere(Kind::Product, shards);
+    let mut generator = Generator::connect(&server, MANY);
+    let mut waits = generator.find_matches();
+    waits.sort_unstable();
+    let p99 = waits[waits.len() * 99 / 100];
+    Figure { cost: p99.as_secs_f64() * 1e3, rate: 0.0 }
 }
 
 fn idle() -> Figure {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A running server.
@@ -18,12 +19,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server with so many shards (the reference has one) on the first CPU, and pins
-    /// the calling thread, the client, to the last.
+    /// Starts a server with so many shards (the reference has one) on the first CPU.
     pub(crate) fn start(kind: Kind, shards: usize) -> Self {
-        let cpus = core_affinity::get_core_ids().unwrap_or_default();
         // A child inherits the affinity of the thread that starts it.
-        pin(cpus.first());
+        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards))
+    }
+
+    /// The same on the CPUs that the calling thread may use.
+    pub(crate) fn start_anywhere(kind: Kind, shards: usize) -> Self {
         let mut command = match kind {
             Kind::Product => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
@@ -37,10 +40,6 @@ impl Server {
             }
         };
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server starts");
-        for cpu in &cpus {
-            core_affinity::set_for_current(*cpu);
-        }
-        pin(cpus.last());
         let mut lines =
             BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
         let address = loop {
@@ -92,10 +91,28 @@ impl Server {
     }
 }
 
-fn pin(cpu: Option<&core_affinity::CoreId>) {
-    if let Some(cpu) = cpu {
-        core_affinity::set_for_current(*cpu);
-    }
+/// The CPUs that the benchmark may use, as the main thread sees them, which is never pinned.
+pub(crate) fn allowed() -> &'static [core_affinity::CoreId] {
+    static ALLOWED: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
+    ALLOWED.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
+}
+
+/// Runs `work` on a thread of its own that stays on `cpu`.
+fn on_cpu<T: Send>(cpu: Option<&core_affinity::CoreId>, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if let Some(cpu) = cpu {
+                core_affinity::set_for_current(*cpu);
+            }
+            work()
+        });
+        thread.join().expect("the measurement goes through")
+    })
+}
+
+/// Runs `work`, the client's part, on the last CPU.
+pub(crate) fn as_client<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    on_cpu(allowed().last(), work)
 }
 
 impl Drop for Server {
