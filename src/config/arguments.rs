@@ -167,7 +167,7 @@ pub struct Arguments {
 
     /// STUN or TURN server for the clients; repeat it, or separate several by spaces
     ///
-    /// stun:HOST[:PORT], or turn: and turns: with ?transport=udp or tcp where wanted, followed by
+    /// stun:HOST or stun:HOST:PORT; or turn: and turns: likewise, with ?transport=udp or tcp where wanted, followed by
     /// ,user=NAME,password=SECRET. Every client is told, so the password is no secret.
     ///
     /// Default: none, which is enough for clients that reach each other directly

@@ -1,6 +1,6 @@
 //! What a run does, with every number that it depends on. Pure.
 //!
-//! A field is declared once, in [`scenarios!`], and is then a flag of the subcommand, a key of
+//! A field is declared once, in the macro `scenarios!`, and is then a flag of the subcommand, a key of
 //! the TOML file, and a value of the run. Three layers give a run its numbers: flags over file
 //! over the built-in scenario of the same name, which is a TOML file as well and names every
 //! key. Nothing has a second default hidden in the code but the keys in [`Common`], which all
