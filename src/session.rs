@@ -48,7 +48,7 @@ struct Errand {
 /// An open `find_match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Names it among all tickets of the shard it was made on.
+    /// Names it among all tickets of the shard that its session is on.
     pub ticket: TicketNo,
     /// Where the user waits.
     pub queue: QueueKey,
@@ -125,6 +125,16 @@ impl Session {
         let errand = Errand { wish: Some(wish), standing: Standing::Clear };
         self.stage = Stage::Errand(Box::new(errand));
         Found::NewPlace(None)
+    }
+
+    /// It has come to another shard, where the number of its ticket may name a later one too.
+    /// The matcher has nothing of it: the ticket was taken out to be paired.
+    pub fn renumber(&mut self, ticket: TicketNo) {
+        let Stage::Errand(errand) = &mut self.stage else { return };
+        if let Some(wish) = &mut errand.wish {
+            wish.ticket = ticket;
+            errand.standing = Standing::Paired(ticket);
+        }
     }
 
     /// The user does not want a partner any more. Returns what it waited with, if it did.
@@ -308,6 +318,23 @@ mod tests {
         }
         session.forget_parted(Moment::from_nanos(100));
         assert_eq!(session.parted, None);
+    }
+
+    #[test]
+    fn a_ticket_that_comes_from_another_shard_is_no_ticket_of_this_one() {
+        let mut session = Session::new(SessionNo(1));
+        session.find(wish(7, 10));
+        assert!(session.next_letter(HOLDER).is_some());
+        session.replied(Outcome::Paired(TicketNo(7)));
+        session.renumber(TicketNo(1));
+        assert!(session.is_live(TicketNo(1)));
+        session.pairing_failed();
+        assert_eq!(entered(session.next_letter(HOLDER)), (TicketNo(1), None));
+        // What the shard itself numbers 7 is another wish, and the matcher hears of it.
+        assert_eq!(session.find(wish(7, 20)), Found::NewPlace(Some(QueueKey(10))));
+        session.replied(Outcome::Kept(Desk(5), TicketNo(1)));
+        let replaces = Some((Desk(5), TicketNo(1)));
+        assert_eq!(entered(session.next_letter(HOLDER)), (TicketNo(7), replaces));
     }
 
     #[test]

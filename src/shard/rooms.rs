@@ -151,7 +151,11 @@ impl<H: Host> Core<H> {
         self.count_waiting_session(pairing.mover.queue, 1);
         self.host.to_shard(from, ToShard::Arrived { queue: pairing.mover.queue });
         let holder = SessionAddress { shard: self.id, key };
-        let mover = Ticket { holder, ..pairing.mover };
+        let number = self.new_ticket_no();
+        if let Some(session) = self.connections[key.slot.index()].session_mut() {
+            session.renumber(number);
+        }
+        let mover = Ticket { holder, number, ..pairing.mover };
         self.meet(key.slot, &mover, &pairing.home);
     }
 
