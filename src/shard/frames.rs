@@ -113,7 +113,11 @@ impl<H: Host> Core<H> {
 
     pub(super) fn keep_held(&mut self, slot: Slot, held: Option<Box<Assembly>>) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
-        if let Some(held) = held {
+        if let Some(mut held) = held {
+            if connection.announcement_pending() {
+                // It was read before `match_found` was written, whatever it will turn out to be.
+                held.mark_stale();
+            }
             self.counters.held_bytes.add(held.memory_bytes() as i64);
             connection.extra().held = Some(held);
         } else {
