@@ -46,11 +46,13 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Whether a session of this shard still waits with this ticket.
+    /// Whether a session of this shard still waits with this ticket. One whose connection has
+    /// just broken waits for nobody.
     fn is_live(&self, ticket: &Ticket) -> bool {
         let key = ticket.holder.key;
         ticket.holder.shard == self.id
             && self.is_current(key)
+            && !self.is_doomed(key.slot)
             && self.connections[key.slot.index()]
                 .session()
                 .is_some_and(|session| session.is_live(ticket.number))
@@ -59,6 +61,11 @@ impl<H: Host> Core<H> {
     /// Two sessions are to get a room. The mover is one of this shard's.
     pub(super) fn pair(&mut self, pairing: Pairing) {
         let Pairing { mover, home } = pairing;
+        if home.holder.shard != self.id && self.is_live(&mover) {
+            // What a client has not been able to be sent goes along; what it can take it gets
+            // here. It may turn out to be gone.
+            self.flush(mover.holder.key.slot);
+        }
         if self.drain.is_some() || !self.is_live(&mover) {
             self.counters.matches_failed.increment();
             if home.holder.shard == self.id {
@@ -96,8 +103,6 @@ impl<H: Host> Core<H> {
 
     /// Sends a session to the shard of the one it is paired with.
     fn send_away(&mut self, slot: Slot, pairing: Pairing) {
-        // What a client has not been able to be sent goes along; what it can take it gets here.
-        self.flush(slot);
         let key = pairing.mover.holder.key;
         let mut connection = Box::new(self.connections.remove(slot.index()));
         self.host.unwatch(&mut connection.socket);
