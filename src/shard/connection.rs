@@ -87,6 +87,11 @@ pub enum Pace {
 }
 
 impl Rate {
+    /// The clock that it is counted by is another from here on, which is so much ahead.
+    pub fn shift(&mut self, ahead_ms: u32) {
+        self.since_ms = self.since_ms.wrapping_add(ahead_ms);
+    }
+
     /// Counts a message that comes at `now_ms`, of `most` allowed within a second.
     pub fn count(&mut self, now_ms: u32, most: NonZeroU32) -> Pace {
         if now_ms.wrapping_sub(self.since_ms) >= 1000 {
@@ -196,8 +201,9 @@ pub struct Traveller<S> {
     pub connection: Box<Connection<S>>,
     /// Its address, if addresses are counted.
     pub address: Option<IpAddr>,
-    /// How long ago something last came from it, in milliseconds.
-    pub silent_ms: u32,
+    /// When it left, in milliseconds on the clock of the shard it left: what it remembers of
+    /// times is on that clock.
+    pub left_ms: u32,
     /// Whether reading it was cut short.
     pub has_work: bool,
 }
@@ -230,5 +236,15 @@ mod tests {
         assert_eq!(at(u32::MAX), Pace::Allowed);
         assert_eq!(at(2), Pace::Allowed, "the clock wraps");
         assert_eq!(at(3), Pace::Refused);
+    }
+
+    #[test]
+    fn the_rate_is_the_same_by_another_clock() {
+        let one = NonZeroU32::MIN;
+        let mut rate = Rate::default();
+        assert_eq!([rate.count(5000, one), rate.count(5900, one)], [Pace::Allowed, Pace::Refused]);
+        rate.shift(0u32.wrapping_sub(5900));
+        assert_eq!(rate.count(99, one), Pace::RefusedSilently);
+        assert_eq!(rate.count(100, one), Pace::Allowed);
     }
 }

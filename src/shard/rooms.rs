@@ -110,7 +110,7 @@ impl<H: Host> Core<H> {
         self.run_list.retain(|listed| *listed != key);
         let traveller = Traveller {
             address: connection.address.take().and_then(|address| self.drop_address(address)),
-            silent_ms: self.clock.ms().wrapping_sub(connection.heard_ms),
+            left_ms: self.clock.ms(),
             has_work: self.run_list.len() < before,
             connection,
         };
@@ -169,9 +169,11 @@ impl<H: Host> Core<H> {
         &mut self,
         traveller: Traveller<H::Socket>,
     ) -> Result<ConnectionKey, Traveller<H::Socket>> {
-        let Traveller { mut connection, address, silent_ms, has_work } = traveller;
-        connection.heard_ms = self.clock.ms().wrapping_sub(silent_ms);
-        connection.rate = Default::default();
+        let Traveller { mut connection, address, left_ms, has_work } = traveller;
+        let now_ms = self.clock.ms();
+        let ahead_ms = now_ms.wrapping_sub(left_ms);
+        connection.heard_ms = connection.heard_ms.wrapping_add(ahead_ms);
+        connection.rate.shift(ahead_ms);
         connection.address = address.map(|address| self.keep_address(address));
         let key = self.insert(*connection);
         let connection = &mut self.connections[key.slot.index()];
@@ -179,7 +181,7 @@ impl<H: Host> Core<H> {
             let mut connection = Box::new(self.connections.remove(key.slot.index()));
             self.counters.connections.decrement();
             let address = connection.address.take().and_then(|at| self.drop_address(at));
-            return Err(Traveller { connection, address, silent_ms, has_work });
+            return Err(Traveller { connection, address, left_ms: now_ms, has_work });
         }
         if has_work {
             self.run_list.push(key);
