@@ -71,7 +71,8 @@ pub struct Lingering {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rate {
     since_ms: u32,
-    /// Twice the number of messages, plus one if the client has been told.
+    /// The number of messages; below it, in [`Rate::QUIET_BITS`], for how many milliseconds from
+    /// `since_ms` on the client is not told again.
     count: u32,
 }
 
@@ -92,20 +93,31 @@ impl Rate {
         self.since_ms = self.since_ms.wrapping_add(ahead_ms);
     }
 
+    /// Enough for the rest of one second and all of the next.
+    const QUIET_BITS: u32 = 11;
+    /// Nobody sends more messages than can be counted; a limit above that is none.
+    const MOST: u32 = u32::MAX >> Self::QUIET_BITS;
+
     /// Counts a message that comes at `now_ms`, of `most` allowed within a second.
     pub fn count(&mut self, now_ms: u32, most: NonZeroU32) -> Pace {
-        if now_ms.wrapping_sub(self.since_ms) >= 1000 {
-            *self = Rate { since_ms: now_ms, count: 0 };
+        let mut passed = now_ms.wrapping_sub(self.since_ms);
+        let mut quiet = self.count & ((1 << Self::QUIET_BITS) - 1);
+        let mut messages = self.count >> Self::QUIET_BITS;
+        if passed >= 1000 {
+            quiet = quiet.saturating_sub(passed);
+            (self.since_ms, passed, messages) = (now_ms, 0, 0);
         }
-        if self.count / 2 < most.get() {
-            self.count = self.count.saturating_add(2);
-            return Pace::Allowed;
-        }
-        if self.count & 1 == 1 {
-            return Pace::RefusedSilently;
-        }
-        self.count |= 1;
-        Pace::Refused
+        let pace = if messages < most.get() {
+            messages = (messages + 1).min(Self::MOST);
+            Pace::Allowed
+        } else if passed < quiet {
+            Pace::RefusedSilently
+        } else {
+            quiet = passed + 1000;
+            Pace::Refused
+        };
+        self.count = (messages << Self::QUIET_BITS) | quiet;
+        pace
     }
 }
 
@@ -236,6 +248,17 @@ mod tests {
         assert_eq!(at(u32::MAX), Pace::Allowed);
         assert_eq!(at(2), Pace::Allowed, "the clock wraps");
         assert_eq!(at(3), Pace::Refused);
+    }
+
+    #[test]
+    fn nobody_is_told_twice_within_a_second_though_another_has_begun() {
+        let one = NonZeroU32::MIN;
+        let mut rate = Rate::default();
+        let mut at = |ms| rate.count(ms, one);
+        assert_eq!([at(5000), at(5900)], [Pace::Allowed, Pace::Refused]);
+        assert_eq!([at(6000), at(6899)], [Pace::Allowed, Pace::RefusedSilently]);
+        assert_eq!([at(6900), at(6999)], [Pace::Refused, Pace::RefusedSilently]);
+        assert_eq!([at(9000), at(9001)], [Pace::Allowed, Pace::Refused]);
     }
 
     #[test]
