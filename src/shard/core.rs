@@ -211,6 +211,13 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Puts a connection on the run-list: once, however often its reading was cut short.
+    pub(super) fn go_on_later(&mut self, key: ConnectionKey) {
+        if !self.run_list.contains(&key) {
+            self.run_list.push(key);
+        }
+    }
+
     /// Whether something is left to do at once.
     pub fn has_work(&self) -> bool {
         !self.run_list.is_empty()

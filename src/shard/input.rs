@@ -31,7 +31,7 @@ impl<H: Host> Core<H> {
             }
         };
         if !drained {
-            self.run_list.push(key);
+            self.go_on_later(key);
         }
         self.buffer = buffer;
     }
@@ -170,7 +170,7 @@ impl<H: Host> Core<H> {
         if let Some(key) = self.key_at(slot.index())
             && !self.connections[slot.index()].has_unsent()
         {
-            self.run_list.push(key);
+            self.go_on_later(key);
         }
     }
 

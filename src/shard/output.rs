@@ -113,7 +113,7 @@ impl<H: Host> Core<H> {
             Role::Http(_) | Role::Echo => {
                 // What came meanwhile is unread: its event is long past.
                 let serial = connection.serial;
-                self.run_list.push(ConnectionKey { slot, serial });
+                self.go_on_later(ConnectionKey { slot, serial });
             }
             Role::Lingering(_) => self.host.shut_write(&mut connection.socket),
             Role::User(_) => {}

@@ -184,7 +184,7 @@ impl<H: Host> Core<H> {
             return Err(Traveller { connection, address, left_ms: now_ms, has_work });
         }
         if has_work {
-            self.run_list.push(key);
+            self.go_on_later(key);
         }
         self.count_travelling(&self.connections[key.slot.index()], 1);
         // It was on its way when everybody else was told.
