@@ -136,6 +136,8 @@ impl<H: Host> Core<H> {
             stored.extend_from_slice(fresh);
             self.requests(slot, &mut stored, &mut scan);
         }
+        // With the last of a head that came in pieces goes the place where it was kept.
+        self.connections[slot.index()].trim();
     }
 
     pub(super) fn take_head(&mut self, slot: Slot) -> (Vec<u8>, HeadScan) {
