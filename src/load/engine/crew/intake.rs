@@ -1,0 +1,269 @@
+//! What comes in on a connection, and how a connection ends.
+
+use super::{ALARM, Crew};
+use crate::limits::MESSAGE_FRAGMENTS;
+use crate::load::engine::link::{Inflow, Stage, connect_fault};
+use crate::load::engine::web::Web;
+use crate::load::measure::{Count, Fault};
+use crate::load::user::{NEVER, Standing, Turn};
+use crate::moment::Moment;
+use crate::wire::assembly::{Item, Reader, Rules as FrameRules};
+use crate::wire::frame::{CLOSE, PONG, Side, push_client_frame};
+use crate::wire::http::{UpgradeFault, parse_response};
+use mio::Token;
+
+/// Reads of one connection in one turn at most; the rest of its bytes comes in the next turn.
+const READS_PER_TURN: u32 = 16;
+/// Longest response head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Frames as the server sends them. Its own limits are its own business; a message above this
+/// is a fault.
+const FRAMES: FrameRules = FrameRules {
+    sender: Side::Server,
+    max_message_bytes: 1024 * 1024,
+    max_fragments: MESSAGE_FRAGMENTS,
+};
+
+impl Crew {
+    pub(super) fn on_event(&mut self, event: &mio::event::Event, now: Moment) {
+        let Token(slot) = event.token();
+        if event.token() == ALARM {
+            self.alarm_at = NEVER;
+            return;
+        }
+        if slot >= Web::FIRST_TOKEN {
+            return self.on_web_event(slot, event, now);
+        }
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if event.is_writable() && !link.writable || !link.egress.is_empty() {
+            match link.flush() {
+                Ok(taken) => self.recorder.add(Count::BytesOut, taken),
+                Err(fault) => return self.lose(slot, fault, now),
+            }
+        }
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.read(slot, ends, now);
+        }
+    }
+
+    /// Reads what is there, up to the budget. A short read means that nothing is left, unless
+    /// the end of the stream was announced as well: that is read only behind the last byte.
+    fn read(&mut self, slot: usize, ends: bool, now: Moment) {
+        for _ in 0..READS_PER_TURN {
+            let Some(link) = self.links.get_mut(slot).filter(|link| !link.gone) else { return };
+            match link.read(&mut self.buffer) {
+                Inflow::Bytes(len) => {
+                    let now = self.now();
+                    self.watch.heard();
+                    self.recorder.add(Count::BytesIn, len as u64);
+                    self.digest(slot, len, now);
+                    if len < self.buffer.len() && !ends {
+                        return;
+                    }
+                }
+                Inflow::Drained => return,
+                Inflow::End | Inflow::Broken => {
+                    return self.lose(slot, Fault::ConnectionLost, now);
+                }
+            }
+        }
+        self.unread.push((slot, self.links[slot].serial));
+    }
+
+    pub(super) fn read_on(&mut self, now: Moment) {
+        for (slot, serial) in std::mem::take(&mut self.unread) {
+            if self.links.get(slot).is_some_and(|link| link.serial == serial) {
+                // Whether the end was announced is forgotten by now; looking costs one read.
+                self.read(slot, true, now);
+            }
+        }
+    }
+
+    /// Takes in the first `len` bytes of the buffer.
+    fn digest(&mut self, slot: usize, len: usize, now: Moment) {
+        match &mut self.links[slot].stage {
+            Stage::Open => self.read_frames(slot, 0, len, now),
+            Stage::Upgrading(handshake) => {
+                let from_start = handshake.head.is_empty();
+                if !from_start {
+                    handshake.head.extend_from_slice(&self.buffer[..len]);
+                }
+                let head = if from_start { &self.buffer[..len] } else { &handshake.head };
+                match parse_response(head, &mut handshake.scan, HEAD_BYTES) {
+                    Ok(None) => {
+                        if from_start {
+                            handshake.head = self.buffer[..len].to_vec();
+                        }
+                    }
+                    Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
+                    Ok(Some((response, end))) => {
+                        let verdict = response.check_upgrade(handshake.expected);
+                        // The bytes behind the head are the last of those just read.
+                        let begin = len - (head.len() - end);
+                        self.upgraded(slot, verdict, begin, len, now)
+                    }
+                }
+            }
+        }
+    }
+
+    fn upgraded(
+        &mut self,
+        slot: usize,
+        verdict: Result<(), UpgradeFault>,
+        begin: usize,
+        len: usize,
+        now: Moment,
+    ) {
+        match verdict {
+            Ok(()) => {
+                self.links[slot].stage = Stage::Open;
+                self.read_frames(slot, begin, len, now);
+            }
+            Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, Fault::UpgradeBusy, now),
+            Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
+        }
+    }
+
+    /// Reads frames from the buffer.
+    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) {
+        let link = &mut self.links[slot];
+        let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
+        let mut closed = None;
+        loop {
+            let item = match reader.next() {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(_) => return self.lose(slot, Fault::BadFrame, now),
+            };
+            let mut turn = Turn {
+                now,
+                rules: &self.load.rules,
+                out: &mut self.out,
+                recorder: &mut self.recorder,
+                press: &mut self.press,
+                reader: &self.reader,
+                news: &mut self.news,
+            };
+            match item {
+                Item::Text(place) => link.user.text(reader.bytes(&place), &mut turn),
+                Item::Binary(_) => turn.recorder.fault(Fault::BadMessage, now),
+                Item::Ping(place) => {
+                    let mask = turn.press.mask();
+                    push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
+                }
+                Item::Pong(_) => {}
+                Item::Close(code) => {
+                    closed = Some(code);
+                    break;
+                }
+            }
+        }
+        if closed.is_none() {
+            link.held = reader.finish();
+        }
+        self.after_step(slot, now);
+        if let Some(code) = closed {
+            self.close_heard(slot, code, now);
+        }
+    }
+
+    /// The server has said its last word; it closes the connection now (RFC 6455 §7.1.1).
+    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Moment) {
+        let link = &self.links[slot];
+        if link.gone || link.user.standing() == Standing::Closing {
+            return;
+        }
+        // RFC 6455 §5.5.1: answer with the same code.
+        let mask = self.press.mask();
+        let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
+        let payload = if code.is_some() { &bytes[..] } else { &[] };
+        push_client_frame(&mut self.out, CLOSE, payload, mask);
+        self.send_out(slot, now);
+        self.lose(slot, Fault::ClosedByServer, now);
+    }
+
+    /// The connection is over; `fault` names why if nobody wanted it.
+    pub(super) fn lose(&mut self, slot: usize, fault: Fault, now: Moment) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if link.gone {
+            return;
+        }
+        if matches!(link.stage, Stage::Upgrading(_)) || link.user.standing() == Standing::Greeting {
+            let error = link.socket.take_error().ok().flatten();
+            let fault = error.map_or(Fault::ConnectReset, |error| connect_fault(&error));
+            return self.fail_connect(slot, fault, now);
+        }
+        let session = link.user.session();
+        let mut wanted = false;
+        self.out.clear();
+        let link = &mut self.links[slot];
+        let mut turn = Turn {
+            now,
+            rules: &self.load.rules,
+            out: &mut self.out,
+            recorder: &mut self.recorder,
+            press: &mut self.press,
+            reader: &self.reader,
+            news: &mut self.news,
+        };
+        wanted |= link.user.lost(&mut turn);
+        if !wanted {
+            self.recorder.fault(fault, now);
+        }
+        self.tell_news(slot, now);
+        if let Ok(mut book) = self.shared.book.lock() {
+            book.closed(session);
+        }
+        self.let_go(slot);
+    }
+
+    /// A connection is over; its slot is freed at the end of the turn.
+    pub(super) fn let_go(&mut self, slot: usize) {
+        if !std::mem::replace(&mut self.links[slot].gone, true) {
+            self.gone.push(slot);
+        }
+    }
+
+    pub(super) fn fail_connect(&mut self, slot: usize, fault: Fault, now: Moment) {
+        if !self.links[slot].gone {
+            self.recorder.count(Count::ConnectFailed);
+            self.recorder.fault(fault, now);
+            self.let_go(slot);
+        }
+    }
+
+    /// Frees the slots of connections that are over.
+    pub(super) fn reap(&mut self) {
+        for slot in std::mem::take(&mut self.gone) {
+            let Some(mut link) = self.links.try_remove(slot) else { continue };
+            // Closing the descriptor would do as well; this also tells mio.
+            let _ = self.poll.registry().deregister(&mut link.socket);
+            match link.counted_as {
+                None | Some(Standing::Greeting) => self.gauges.connecting -= 1,
+                Some(standing) => {
+                    self.gauges.users -= 1;
+                    self.gauges.waiting -= u64::from(standing == Standing::Waiting);
+                    self.gauges.in_rooms -= u64::from(standing == Standing::InRoom);
+                }
+            }
+            let session = link.user.session();
+            if session != 0
+                && let Ok(mut book) = self.shared.book.lock()
+            {
+                book.closed(session);
+            }
+        }
+    }
+
+    /// The time is up: who is still there did not come to an end.
+    pub(super) fn drop_everybody(&mut self) {
+        let now = self.now();
+        for slot in self.slots() {
+            self.lose(slot, Fault::ConnectionLost, now);
+        }
+        self.reap();
+    }
+}

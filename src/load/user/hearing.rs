@@ -1,0 +1,250 @@
+//! What a user does about what it is told. Pure.
+
+use super::call::Call;
+use super::{Conduct, News, STRAGGLERS_WAIT, State, Turn, User, send};
+use crate::load::book::Account;
+use crate::load::measure::{Count, Fault, Metric};
+use crate::load::receipts::Arrival;
+use crate::load::stamp::{Reading, name_hash};
+use crate::moment::Moment;
+use crate::wire::message::RelayKind;
+use crate::wire::message::server::{Received, parse};
+
+impl User {
+    /// A text message came.
+    pub fn text(&mut self, text: &[u8], turn: &mut Turn<'_>) {
+        if let Some(reading) = turn.reader.read(text) {
+            return self.relayed(reading, turn);
+        }
+        match parse(text) {
+            Ok(message) => self.message(message, turn),
+            Err(_) => turn.recorder.fault(Fault::BadMessage, turn.now),
+        }
+    }
+
+    /// A message of the partner's came, or what should have been one.
+    fn relayed(&mut self, reading: Reading, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = &mut self.state else {
+            return self.relayed_outside(reading, turn);
+        };
+        let stamp = match reading {
+            Reading::Good(stamp) => stamp,
+            Reading::Corrupted => {
+                call.receipts.take_unreadable();
+                return turn.recorder.fault(Fault::Corrupted, turn.now);
+            }
+        };
+        if stamp.room != call.room {
+            return self.stray(stamp.room, turn);
+        }
+        if stamp.sender != call.peer {
+            return turn.recorder.fault(Fault::Misrouted, turn.now);
+        }
+        match call.receipts.take(stamp.sequence) {
+            Arrival::Duplicated => return turn.recorder.fault(Fault::Duplicated, turn.now),
+            Arrival::Reordered => turn.recorder.fault(Fault::Reordered, turn.now),
+            Arrival::New => {}
+        }
+        turn.recorder.count(Count::Received);
+        if stamp.intended >= turn.rules.measure_from {
+            turn.recorder.time(Metric::Relay, turn.now.since(stamp.intended));
+            turn.recorder.time(Metric::RelayService, turn.now.since(stamp.sent));
+        }
+        call.gaps_explained |= stamp.gaps_explained;
+        if stamp.last {
+            call.bye_heard = true;
+            self.heard_last_word(turn);
+        } else if call.sequence == 0 {
+            call.offered(turn.now);
+        }
+    }
+
+    /// The partner sends nothing more: answer with the own last word, or leave.
+    fn heard_last_word(&mut self, turn: &mut Turn<'_>) {
+        let State::InRoom(call) = &mut self.state else { return };
+        let missing = call.receipts.missing() > 0 && !call.gaps_explained;
+        if call.bye_sent.is_none() {
+            send(call, self.session, RelayKind::Signal, turn.now, true, turn);
+            // The initiator leaves; this is only in case that it cannot.
+            call.leave_at = turn.now + turn.rules.message_timeout * 2;
+        }
+        if call.initiator {
+            call.leave_at = if missing { turn.now + STRAGGLERS_WAIT } else { turn.now };
+            if !missing {
+                self.leave(turn);
+            }
+        }
+    }
+
+    fn relayed_outside(&mut self, reading: Reading, turn: &mut Turn<'_>) {
+        let Reading::Good(stamp) = reading else {
+            return turn.recorder.fault(Fault::Corrupted, turn.now);
+        };
+        let own_tail = matches!(
+            self.state,
+            State::Waiting { acknowledged: false, .. }
+                | State::Leaving { .. }
+                | State::Closing { .. }
+        );
+        if stamp.room == self.last_room && own_tail {
+            turn.recorder.count(Count::Tail);
+        } else {
+            self.stray(stamp.room, turn);
+        }
+    }
+
+    /// A message came out of a room that the user is not in, or not any more.
+    fn stray(&self, room: u64, turn: &mut Turn<'_>) {
+        let after_end = room == self.last_room;
+        let fault = if after_end { Fault::AfterEnd } else { Fault::Misrouted };
+        turn.news.push(News::Stray { room, fault });
+    }
+
+    fn message(&mut self, message: Received<'_>, turn: &mut Turn<'_>) {
+        match message {
+            Received::Session { session_id } => self.greeted(&session_id, turn),
+            Received::Waiting => {
+                if let State::Waiting { acknowledged, .. } = &mut self.state {
+                    *acknowledged = true;
+                }
+            }
+            Received::MatchFound { room_id, peer_id, initiator } => {
+                self.matched(&room_id, &peer_id, initiator, turn);
+            }
+            Received::RoomLeft | Received::MatchCancelled => {
+                if let State::Leaving { .. } = self.state {
+                    self.between_calls(turn);
+                }
+            }
+            Received::PeerLeft { room_id, reason } => self.peer_left(&room_id, &reason, turn),
+            Received::Pong => self.ponged(turn),
+            Received::Error { code } => self.refused(&code, turn),
+            Received::Draining => turn.recorder.fault(Fault::Draining, turn.now),
+            // The stamp reader has seen every relayed message with the usual order of keys.
+            Received::Relayed { .. } => turn.recorder.fault(Fault::Corrupted, turn.now),
+            Received::Unknown => {}
+        }
+    }
+
+    fn greeted(&mut self, session_id: &str, turn: &mut Turn<'_>) {
+        let State::Greeting = self.state else {
+            return turn.recorder.fault(Fault::BadMessage, turn.now);
+        };
+        self.session = name_hash(session_id);
+        self.state = State::Idle;
+        turn.recorder.count(Count::Connected);
+        turn.news.push(News::Opened(self.session));
+        match &turn.rules.conduct {
+            Conduct::Hold { ping_every } => {
+                self.ping_at = turn.now + ping_every.mul_f64(self.dice.share());
+            }
+            Conduct::Rounds { .. } => {}
+            Conduct::Calls(_) => self.ask(turn.now, turn),
+        }
+    }
+
+    fn matched(&mut self, room_id: &str, peer_id: &str, initiator: bool, turn: &mut Turn<'_>) {
+        let account = Account {
+            room: name_hash(room_id),
+            me: self.session,
+            peer: name_hash(peer_id),
+            initiator,
+        };
+        turn.news.push(News::Matched(account));
+        let stay = match &turn.rules.conduct {
+            Conduct::Calls(plan) => self.dice.between(plan.talk_min, plan.talk_max),
+            Conduct::Hold { .. } | Conduct::Rounds { .. } => turn.rules.conduct.round_stay(),
+        };
+        let mut begins = turn.now;
+        match &self.state {
+            State::Waiting { since, .. } => {
+                turn.recorder.count(Count::Matched);
+                turn.recorder.time(Metric::Match, turn.now.since(*since));
+                if let Conduct::Rounds { .. } = turn.rules.conduct {
+                    begins = *since;
+                }
+            }
+            // The match book knows that this user is in two rooms now.
+            State::InRoom(call) => self.last_room = call.room,
+            // It crossed our Close frame; the partner will be told.
+            State::Closing { .. } => {
+                let (session, room) = (self.session, account.room);
+                return turn.news.push(News::Parted { session, room, missing: 0 });
+            }
+            State::Greeting | State::Idle | State::Leaving { .. } => {
+                turn.recorder.fault(Fault::Unasked, turn.now);
+            }
+        }
+        let ends_at = if self.finishing { turn.now } else { begins + stay };
+        let mut call = Call::new(room_id, peer_id, initiator, ends_at);
+        if let Conduct::Calls(plan) = &turn.rules.conduct {
+            call.plan(plan, &mut self.dice, turn.now);
+        }
+        self.state = State::InRoom(Box::new(call));
+        self.wake(turn);
+    }
+
+    fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut Turn<'_>) {
+        let room = name_hash(room_id);
+        let State::InRoom(call) = &self.state else {
+            // It crossed our own leaving; of any other room it means nothing.
+            if room != self.last_room {
+                turn.recorder.fault(Fault::BadMessage, turn.now);
+            }
+            return;
+        };
+        if room != call.room {
+            if room != self.last_room {
+                turn.recorder.fault(Fault::BadMessage, turn.now);
+            }
+            return;
+        }
+        let on_purpose = reason == "left" || reason == "next";
+        let talks = matches!(turn.rules.conduct, Conduct::Calls(_));
+        let mut missing = call.receipts.missing();
+        if talks && on_purpose && !call.bye_heard {
+            // Nobody leaves without a last word, so that was lost, if nothing else.
+            missing = missing.saturating_add(1);
+        }
+        let too_late = |bye: Moment| turn.now.since(bye) > turn.rules.message_timeout.mul_f64(0.8);
+        if talks && call.bye_heard && call.bye_sent.is_some_and(too_late) {
+            // The partner waited for our last word until it gave up: that was lost.
+            missing = missing.saturating_add(1);
+        }
+        let whole = !talks || call.bye_heard || on_purpose;
+        turn.recorder.count(if whole { Count::CallsDone } else { Count::CallsCut });
+        self.part(missing, turn);
+        self.between_calls(turn);
+    }
+
+    fn ponged(&mut self, turn: &mut Turn<'_>) {
+        let Some(pinged) = self.pinged.take() else { return };
+        turn.recorder.count(Count::Pongs);
+        turn.recorder.time(Metric::Ping, turn.now.since(pinged));
+        if self.finishing {
+            turn.recorder.count(Count::Alive);
+            return self.close(turn);
+        }
+        if let Conduct::Hold { ping_every } = turn.rules.conduct {
+            self.ping_at = (pinged + ping_every).max(turn.now);
+        }
+    }
+
+    fn refused(&mut self, code: &str, turn: &mut Turn<'_>) {
+        let fault = match code {
+            "rate_limited" => {
+                if let State::InRoom(call) = &mut self.state {
+                    call.limited = true;
+                }
+                Fault::RateLimited
+            }
+            "draining" => Fault::Draining,
+            // Both left at once; the other one was first.
+            "not_in_room" if matches!(self.state, State::Leaving { .. }) => {
+                return self.between_calls(turn);
+            }
+            _ => Fault::Refused,
+        };
+        turn.recorder.fault(fault, turn.now);
+    }
+}
