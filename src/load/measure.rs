@@ -299,6 +299,14 @@ impl Recorder {
         self.times[metric as usize].saturating_record(micros.max(1));
     }
 
+    /// Records the time from one moment to another; for the path of every message, without
+    /// the arithmetic of durations.
+    #[inline]
+    pub fn between(&mut self, metric: Metric, from: Moment, to: Moment) {
+        let micros = to.as_nanos().saturating_sub(from.as_nanos()) / 1000;
+        self.times[metric as usize].saturating_record(micros.max(1));
+    }
+
     /// Records a fault at `at`, counted from the start of the run.
     pub fn fault(&mut self, what: Fault, at: Moment) {
         self.faults_at(what, 1, at);

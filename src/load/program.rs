@@ -142,8 +142,11 @@ impl Programme<'_> {
                 break search.next().err();
             }
         };
-        let raised = s.raise.to_string();
-        let point = cause::breaking_point(&raised, found, broken.as_ref(), trials);
+        let raised = match s.raise {
+            Lever::Messages => "messages a second",
+            Lever::Connections => "connections",
+        };
+        let point = cause::breaking_point(raised, found, broken.as_ref(), trials);
         self.stand.progress.note(&cause::headline(&point));
         self.results.breaking_point = Some(point);
         Ok(())

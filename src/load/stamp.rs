@@ -31,7 +31,7 @@ pub struct Stamp {
 }
 
 /// Hexadecimal digits of a stamp before its checksum.
-const BODY_DIGITS: usize = 16 * 4 + 8 + 1;
+const BODY_DIGITS: usize = 16 * 5;
 /// Hexadecimal digits of the checksum.
 const CHECK_DIGITS: usize = 16;
 /// Bytes of a whole stamp.
@@ -80,27 +80,46 @@ fn message_checksum(text: &[u8], check_at: usize) -> u64 {
     checksum(checksum(text.len() as u64, before), &rest[CHECK_DIGITS..])
 }
 
-/// Fills `slot` with the lowest digits of `value`.
+/// Eight hexadecimal digits at a step, as one word of eight bytes.
+const STEP: usize = 8;
+
+/// The eight digits of `value`, most significant first.
 #[inline]
-fn put_hex(slot: &mut [u8], mut value: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for digit in slot.iter_mut().rev() {
-        *digit = DIGITS[(value & 15) as usize];
-        value >>= 4;
-    }
+fn digits_of(value: u32) -> [u8; STEP] {
+    // Spread the nibbles over the bytes of a word, then turn each into its digit at once.
+    let mut word = u64::from(value);
+    word = (word | word << 16) & 0x0000_ffff_0000_ffff;
+    word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
+    word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 1 in each byte that holds ten or more: those digits are letters.
+    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (word + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
 }
 
+/// The inverse. What are no digits gives some number; the checksum finds that out.
+#[inline]
+fn value_of(digits: [u8; STEP]) -> u32 {
+    let word = u64::from_be_bytes(digits);
+    let letters = word >> 6 & 0x0101_0101_0101_0101;
+    let mut word = (word & 0x0f0f_0f0f_0f0f_0f0f) + letters * 9;
+    word = (word | word >> 4) & 0x00ff_00ff_00ff_00ff;
+    word = (word | word >> 8) & 0x0000_ffff_0000_ffff;
+    (word | word >> 16) as u32
+}
+
+/// Fills the 16 bytes of `slot` with the digits of `value`.
+#[inline]
+fn put_hex(slot: &mut [u8], value: u64) {
+    slot[..STEP].copy_from_slice(&digits_of((value >> 32) as u32));
+    slot[STEP..].copy_from_slice(&digits_of(value as u32));
+}
+
+/// Reads 16 digits.
+#[inline]
 fn read_hex(digits: &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for byte in digits {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        value = value << 4 | u64::from(digit);
-    }
-    Some(value)
+    let (high, low) = digits.split_first_chunk::<STEP>()?;
+    let low = low.try_into().ok()?;
+    Some(u64::from(value_of(*high)) << 32 | u64::from(value_of(low)))
 }
 
 /// Makes messages. One for each thread.
@@ -152,8 +171,8 @@ impl Press {
         put_hex(&mut body[16..32], stamp.sender);
         put_hex(&mut body[32..48], stamp.intended.as_nanos());
         put_hex(&mut body[48..64], stamp.sent.as_nanos());
-        put_hex(&mut body[64..72], u64::from(stamp.sequence));
-        put_hex(&mut body[72..], u64::from(stamp.last) | u64::from(stamp.gaps_explained) << 1);
+        let flags = u64::from(stamp.last) | u64::from(stamp.gaps_explained) << 1;
+        put_hex(&mut body[64..80], u64::from(stamp.sequence) << 32 | flags);
         text.extend_from_slice(&self.tails[kind as usize]);
         let check_at = at + BODY_DIGITS;
         let check = message_checksum(&text, check_at);
@@ -200,18 +219,20 @@ impl StampReader {
         let at = self.finder.find(&text[..text.len().min(MARK_WITHIN)])? + MARK.len();
         let digits = text.get(at..at + STAMP_BYTES)?;
         let check_at = at + BODY_DIGITS;
-        if read_hex(&digits[BODY_DIGITS..])? != message_checksum(text, check_at) {
+        let mut expected = [0; CHECK_DIGITS];
+        put_hex(&mut expected, message_checksum(text, check_at));
+        if digits[BODY_DIGITS..] != expected {
             return None;
         }
-        let flags = read_hex(&digits[72..BODY_DIGITS])?;
+        let last = read_hex(&digits[64..80])?;
         Some(Stamp {
             room: read_hex(&digits[0..16])?,
             sender: read_hex(&digits[16..32])?,
             intended: Moment::from_nanos(read_hex(&digits[32..48])?),
             sent: Moment::from_nanos(read_hex(&digits[48..64])?),
-            sequence: u32::try_from(read_hex(&digits[64..72])?).ok()?,
-            last: flags & 1 != 0,
-            gaps_explained: flags & 2 != 0,
+            sequence: (last >> 32) as u32,
+            last: last & 1 != 0,
+            gaps_explained: last & 2 != 0,
         })
     }
 }
@@ -325,6 +346,16 @@ mod tests {
             assert_eq!(reader.read(text.as_bytes()), None);
         }
         assert_eq!(reader.read(b"{\"type\":\"signal\"}"), Some(Reading::Corrupted));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for value in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0xa0_9f00] {
+            let mut digits = [0; 16];
+            put_hex(&mut digits, value);
+            assert_eq!(std::str::from_utf8(&digits).unwrap(), format!("{value:016x}"));
+            assert_eq!(read_hex(&digits), Some(value));
+        }
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Chart {
     pub(super) across: Across,
     /// Logarithmic upwards: for times, which differ by orders of magnitude.
     pub(super) logarithmic: bool,
+    /// From where to where it goes across; by its data if `None`.
+    pub(super) domain: Option<(f64, f64)>,
     /// Where a new run begins.
     pub(super) borders: Vec<f64>,
     pub(super) series: Vec<Series>,
@@ -95,7 +97,8 @@ impl Chart {
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-            let (left, right) = span(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
+            let of_data = span(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
+            let (left, right) = self.domain.unwrap_or(of_data);
             let right = if right > left { right } else { left + 1.0 };
             let (low, high) = span(series.iter().flat_map(|s| s.points()).map(|p| p.1))?;
             let drawn = if self.logarithmic {
@@ -216,6 +219,7 @@ mod tests {
             unit: "count",
             across: Across::Time,
             logarithmic,
+            domain: None,
             borders: vec![1.5],
             series: vec![Series { name: "users".to_owned(), segments: vec![points] }],
         }

@@ -157,6 +157,7 @@ pub(super) fn distributions(report: &Report) -> Vec<Chart> {
             unit: "ms at most, for so many percent",
             across: Across::Percentile,
             logarithmic: true,
+            domain: None,
             borders: Vec::new(),
             series,
         }
@@ -186,6 +187,7 @@ pub(super) fn search(report: &Report) -> Option<Chart> {
         unit: "level of each trial",
         across: Across::Number,
         logarithmic: false,
+        domain: None,
         borders: Vec::new(),
         series: vec![of("held"), of("broke"), of("void")],
     })
@@ -245,6 +247,7 @@ impl<'a> Timeline<'a> {
             unit,
             across: Across::Time,
             logarithmic,
+            domain: self.runs.last().map(|(begins, run)| (0.0, begins + run.seconds)),
             borders: self.runs.iter().skip(1).map(|(begins, _)| *begins).collect(),
             series,
         }

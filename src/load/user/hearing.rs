@@ -47,8 +47,8 @@ impl User {
         }
         turn.recorder.count(Count::Received);
         if stamp.intended >= turn.rules.measure_from {
-            turn.recorder.time(Metric::Relay, turn.now.since(stamp.intended));
-            turn.recorder.time(Metric::RelayService, turn.now.since(stamp.sent));
+            turn.recorder.between(Metric::Relay, stamp.intended, turn.now);
+            turn.recorder.between(Metric::RelayService, stamp.sent, turn.now);
         }
         call.gaps_explained |= stamp.gaps_explained;
         if stamp.last {

@@ -348,10 +348,9 @@ impl User {
 
 /// Counts a start that the schedule asked for, and how late it was.
 fn started(intended: Moment, turn: &mut Turn<'_>) {
-    let late = turn.now.since(intended);
     turn.recorder.count(Count::Starts);
-    turn.recorder.time(Metric::Late, late);
-    if late > turn.rules.late_after {
+    turn.recorder.between(Metric::Late, intended, turn.now);
+    if turn.now.since(intended) > turn.rules.late_after {
         turn.recorder.count(Count::LateStarts);
     }
 }
