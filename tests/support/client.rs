@@ -4,16 +4,46 @@
 use super::talk::is_identifier;
 use super::{Heard, PATIENCE, Talk};
 use serde_json::Value;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
+/// A socket whose reads go on when a signal interrupts them: one that has a timeout is not
+/// restarted by the kernel (signal(7)).
+struct Patient(TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(into) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A user with a session.
 pub(crate) struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
     session: Value,
     id: String,
 }
@@ -31,7 +61,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let (socket, _response) =
-            tungstenite::client(format!("ws://{address}{path}"), stream).unwrap();
+            tungstenite::client(format!("ws://{address}{path}"), Patient(stream)).unwrap();
         let mut client = Client { socket, session: Value::Null, id: String::new() };
         client.session = client.expect("session");
         client.id = client.session["session_id"].as_str().unwrap().to_owned();
@@ -54,24 +84,6 @@ impl Client {
         let frame = CloseFrame { code: CloseCode::from(code), reason: "bye".into() };
         self.socket.close(Some(frame)).unwrap();
         self.socket.flush().unwrap();
-    }
-
-    /// The socket.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.socket.get_ref()
-    }
-
-    /// Ends the connection by a reset.
-    pub(crate) fn reset(self) {
-        super::raw::reset(self.socket.into_inner());
-    }
-
-    /// Waits for a pong, and gives its payload.
-    pub(crate) fn pong(&mut self) -> Vec<u8> {
-        match self.socket.read().unwrap() {
-            Message::Pong(payload) => payload.to_vec(),
-            other => panic!("expected a pong, got {other:?}"),
-        }
     }
 }
 

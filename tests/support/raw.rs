@@ -43,12 +43,12 @@ impl Raw {
         Raw::from_stream(TcpStream::connect(address).unwrap())
     }
 
-    /// A connection whose receive buffer is as small as the kernel makes it, so that a client
-    /// that does not read is soon felt.
+    /// A connection with a small receive buffer, so that a client that does not read is soon
+    /// felt.
     pub(crate) fn narrow(address: SocketAddr) -> Raw {
         use socket2::{Domain, Socket, Type};
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(1).unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
         socket.connect(&address.into()).unwrap();
         Raw::from_stream(socket.into())
     }
@@ -155,7 +155,12 @@ impl Raw {
             return true;
         }
         self.stream.set_read_timeout(Some(time)).unwrap();
-        let peeked = self.stream.peek(&mut [0]);
+        let peeked = loop {
+            match self.stream.peek(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                peeked => break peeked,
+            }
+        };
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         !matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }

@@ -117,7 +117,7 @@ impl Server {
         self.child.id()
     }
 
-    /// What it has written to standard error so far. After its end that is all of it.
+    /// What it has written to standard error so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -208,6 +208,14 @@ impl Server {
         until(&format!("{pointer} becomes {expected}"), || match self.figure(pointer) {
             found if found == expected => Ok(()),
             found => Err(format!("it is {found}")),
+        });
+    }
+
+    /// Waits until the figures of the process have been read for the first time.
+    pub(crate) fn until_sampled(&self) {
+        until("the process is sampled", || match &self.stats()["process"]["threads"] {
+            Value::Number(_) => Ok(()),
+            other => Err(format!("{other} threads")),
         });
     }
 
