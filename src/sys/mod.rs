@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod clock;
 pub mod descriptors;
 pub mod outbound;
+pub mod prefetch;
 pub mod process;
 pub mod sockets;
 

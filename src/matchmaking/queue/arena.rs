@@ -38,6 +38,11 @@ impl<T: Default> Arena<T> {
         self.used() - self.free.len()
     }
 
+    /// The places of the next `count` insertions at most, as far as they have been used before.
+    pub(super) fn next_places(&self, count: usize) -> impl Iterator<Item = &T> {
+        self.free.iter().rev().take(count).map(|&place| &self[place])
+    }
+
     /// Keeps the value; its number is below 2³¹.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if let Some(place) = self.free.pop() {
@@ -63,6 +68,7 @@ impl<T: Default> Arena<T> {
         self.free.push(place);
         if self.len() == 0 {
             self.segments.truncate(1);
+            self.segments.shrink_to(1);
             self.segments.iter_mut().for_each(Vec::clear);
             self.free.clear();
             self.free.shrink_to(SEGMENT);
@@ -94,5 +100,37 @@ impl<T> Index<u32> for Arena<T> {
 impl<T> IndexMut<u32> for Arena<T> {
     fn index_mut(&mut self, place: u32) -> &mut T {
         &mut self.segments[place as usize / SEGMENT][place as usize % SEGMENT]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_good_while_it_grows_and_are_used_again() {
+        let mut arena = Arena::default();
+        let places: Vec<_> = (0..5_000u32).map(|value| arena.insert(value + 1)).collect();
+        for (value, &place) in places.iter().enumerate() {
+            assert_eq!(arena[place] as usize, value + 1);
+        }
+        assert_eq!(arena.remove(places[7]), 8);
+        assert_eq!(arena.remove(places[4_999]), 5_000);
+        assert_eq!(arena.get(places[7]), Some(&0));
+        assert_eq!(arena.get(5_000), None);
+        assert_eq!((arena.insert(1), arena.insert(1)), (places[4_999], places[7]));
+        assert_eq!((arena.len(), arena.insert(1)), (5_000, 5_000));
+    }
+
+    #[test]
+    fn an_empty_arena_keeps_one_segment() {
+        let mut arena = Arena::default();
+        for round in 0..3 {
+            let places: Vec<_> = (0..50_000u32).map(|value| arena.insert(value)).collect();
+            assert!(places.iter().all(|&place| place < 50_000), "round {round}");
+            places.into_iter().for_each(|place| assert_eq!(arena.remove(place), place));
+            assert_eq!(arena.len(), 0);
+            assert!(arena.retained_bytes() <= 2 * SEGMENT * size_of::<u32>() + 64);
+        }
     }
 }

@@ -79,11 +79,6 @@ impl Default for Crowds {
 }
 
 impl Crowds {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.arena.len()
-    }
-
     /// The crowd with this number.
     pub(super) fn get(&self, crowd: u32) -> &Crowd {
         &self.arena[crowd]
