@@ -43,6 +43,14 @@ impl Desks {
         }
     }
 
+    /// These letters are going to be handled: see [`MatchQueue::warm`].
+    pub fn warm(&self, letters: &[ToMatcher]) {
+        // A single letter has nothing to overlap its cache misses with.
+        if letters.len() > 1 {
+            self.queue.warm(letters);
+        }
+    }
+
     /// A letter came. True if it was the last.
     pub fn letter(&mut self, letter: ToMatcher, now: Moment, post: &mut impl Post) -> bool {
         self.counters.letters.increment();
@@ -154,6 +162,8 @@ pub struct Matcher<T> {
     desks: Desks,
     shards: Shards<T>,
     counters: Arc<MatcherCounters>,
+    /// Storage for the letters that are handled next.
+    letters: Vec<ToMatcher>,
 }
 
 /// The shards' mailboxes.
@@ -182,6 +192,9 @@ impl<T> Post for Shards<T> {
 
 /// Letters that are handled before the clock is read again.
 const LETTERS_PER_TURN: usize = 1024;
+/// Letters that the queue is shown before the first of them is handled. The best of 8 to 256:
+/// with a million queues each costs 61 ns then, against 96 with 8 and 75 with 256.
+const LETTERS_AT_ONCE: usize = 32;
 
 impl<T> Matcher<T> {
     /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
@@ -193,7 +206,8 @@ impl<T> Matcher<T> {
         counters: Arc<MatcherCounters>,
     ) -> Self {
         let events = Events::with_capacity(8);
-        Matcher { poll, events, inbox, desks, shards: Shards(shards), counters }
+        let letters = Vec::with_capacity(LETTERS_AT_ONCE);
+        Matcher { poll, events, inbox, desks, shards: Shards(shards), counters, letters }
     }
 
     /// Runs until told to stop.
@@ -205,14 +219,20 @@ impl<T> Matcher<T> {
         loop {
             let first = self.wait()?;
             let began = sys::clock::monotonic();
-            let mut next = first;
-            let mut letters = 0;
-            while let Some(letter) = next {
-                if self.desks.letter(letter, began, &mut self.shards) {
-                    return Ok(());
+            self.letters.extend(first);
+            for _ in 0..LETTERS_PER_TURN / LETTERS_AT_ONCE {
+                let more = LETTERS_AT_ONCE - self.letters.len();
+                self.letters.extend(std::iter::from_fn(|| self.inbox.take()).take(more));
+                let were_all = self.letters.len() < LETTERS_AT_ONCE;
+                self.desks.warm(&self.letters);
+                for letter in self.letters.drain(..) {
+                    if self.desks.letter(letter, began, &mut self.shards) {
+                        return Ok(());
+                    }
                 }
-                letters += 1;
-                next = if letters < LETTERS_PER_TURN { self.inbox.take() } else { None };
+                if were_all {
+                    break;
+                }
             }
             self.desks.expire(began, &mut self.shards);
             self.desks.show();
