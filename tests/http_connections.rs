@@ -207,6 +207,23 @@ fn a_client_that_half_closes_behind_a_long_pipeline_gets_every_answer() {
 }
 
 #[test]
+fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() {
+    let flags = ["--socket-send-buffer", "4096", "--shards", "32", "--max-connections", "100"];
+    let server = Server::start(&flags);
+    for (option, count) in [("close", 1), ("keep-alive", 1), ("keep-alive", 4)] {
+        let mut raw = Raw::narrow(server.address());
+        let request = format!("GET /stats HTTP/1.1\r\nHost: t\r\nConnection: {option}\r\n\r\n");
+        raw.send(request.repeat(count).as_bytes());
+        raw.half_close();
+        for _ in 0..count {
+            assert!(raw.response().body.len() > 40_000, "more than the kernel takes at once");
+        }
+        raw.expect_end();
+    }
+    server.comes_to_rest();
+}
+
+#[test]
 fn a_refusal_arrives_although_much_of_the_request_is_unread() {
     let server = Server::start(&[]);
     let body = vec![b'b'; 700_000];

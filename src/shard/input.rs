@@ -90,6 +90,8 @@ impl<H: Host> Core<H> {
         match connection.role {
             Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
+            // When the last answer has been sent, the half-close brings the end up again.
+            Role::Lingering(_) if connection.has_unsent() => {}
             Role::User(_) | Role::Echo | Role::Lingering(_) => {
                 self.doom(key, EndReason::ClientGone)
             }
