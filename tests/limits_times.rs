@@ -190,11 +190,14 @@ fn a_client_that_does_not_end_the_connection_after_the_close_is_cut() {
     assert_eq!(raw.hear(), Heard::End);
     server.until_figure("/connections/active", 1);
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    assert_eq!(server.figure("/connections/closed/protocol_error"), 1);
+    assert_eq!(server.figure("/connections/close_timeouts"), 1);
     // The same for a refusal.
     let mut refused = server.raw();
     refused.send(b"nonsense\r\n");
     assert_eq!(refused.response().status, 400);
-    server.until_figure("/connections/active", 1);
+    server.until_figure("/connections/close_timeouts", 2);
+    assert_eq!(server.figure("/connections/closed/refused"), 1);
     server.comes_to_rest();
 }
 
@@ -213,6 +216,8 @@ fn a_close_that_cannot_be_sent_ends_with_the_close_timeout() {
     // It never reads, so neither the messages nor the Close frame leave the server.
     drop(busy);
     server.comes_to_rest();
+    assert_eq!(server.figure("/connections/closed/slow_consumer"), 1);
+    assert_eq!(server.figure("/connections/close_timeouts"), 1);
     drop(deaf);
 }
 

@@ -167,6 +167,7 @@ impl<H: Host> Core<H> {
             Role::Lingering(lingering) => {
                 if now_ms.wrapping_sub(lingering.since_ms) >= as_ms(limits.close_timeout) {
                     let reason = lingering.reason;
+                    self.counters.close_timeouts.increment();
                     self.doom(key, reason);
                 }
             }

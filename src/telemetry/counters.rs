@@ -161,6 +161,9 @@ shard_counters! {
         messages_dropped,
         /// Failed calls of accept, those that found no connection waiting not counted.
         accept_errors,
+        /// Connections that were cut because their client had not ended them when the close
+        /// timeout was over. Each counts under the reason for which it was closed, too.
+        close_timeouts,
         /// Turns of the loop.
         turns,
         /// CPU time this shard's thread has used, in nanoseconds. Its driver raises it about

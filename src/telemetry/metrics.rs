@@ -133,6 +133,11 @@ const FAMILIES: &[Family] = &[
         Source::CounterBy("reason", |totals| pairs(&totals.closed)),
     ),
     family(
+        "switchboard_close_timeouts_total",
+        "Connections cut because their client had not ended them within the close timeout.",
+        Source::Counter(|view| view.totals.close_timeouts as f64),
+    ),
+    family(
         "switchboard_accept_errors_total",
         "Failed calls of accept.",
         Source::Counter(|view| view.totals.accept_errors as f64),

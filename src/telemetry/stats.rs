@@ -112,6 +112,8 @@ struct Connections<'a> {
     limit: u32,
     accepted: u64,
     closed: &'a LabelledFigures<EndReason>,
+    /// Of those, cut because their client did not end them in time.
+    close_timeouts: u64,
     accept_errors: u64,
     /// Shards on which accepting pauses because descriptors have run out.
     accept_paused: i64,
@@ -124,6 +126,7 @@ impl<'a> Connections<'a> {
             limit,
             accepted: totals.accepted,
             closed: &totals.closed,
+            close_timeouts: totals.close_timeouts,
             accept_errors: totals.accept_errors,
             accept_paused: totals.accept_paused,
         }
@@ -335,6 +338,7 @@ mod tests {
         ("/connections/active", "/connections"),
         ("/connections/accepted", "/accepted"),
         ("/connections/closed/silent", "/closed/silent"),
+        ("/connections/close_timeouts", "/close_timeouts"),
         ("/connections/accept_errors", "/accept_errors"),
         ("/connections/accept_paused", "/accept_paused"),
         ("/sessions/active", "/sessions"),

@@ -178,6 +178,7 @@ fn values_are_those_that_were_counted() {
         ("switchboard_rehomed_out_total", |s| s.rehomed_out.get()),
         ("switchboard_rehomed_in_total", |s| s.rehomed_in.get()),
         ("switchboard_http_requests_total", |s| s.http_requests.get()),
+        ("switchboard_close_timeouts_total", |s| s.close_timeouts.get()),
         ("switchboard_accept_errors_total", |s| s.accept_errors.get()),
         ("switchboard_turns_total", |s| s.turns.get()),
         ("switchboard_connections_closed_total", |s| s.closed.total()),
