@@ -229,6 +229,21 @@ fn beyond_a_mebibyte_after_the_close_frame_the_connection_is_cut() {
 }
 
 #[test]
+fn urgent_data_hides_nothing_of_what_follows_it() {
+    let server = Server::start(&[]);
+    let mut one = server.session();
+    let ping = text_frame(br#"{"type":"ping"}"#);
+    for cut in [0, 1, 7, ping.len()] {
+        one.send(&ping[..cut]);
+        // A read ends at the mark, which is no sign that nothing is behind it (tcp(7)).
+        assert_eq!(socket2::SockRef::from(one.stream()).send_out_of_band(b"!").unwrap(), 1);
+        one.send(&ping[cut..]);
+        one.expect("pong");
+    }
+    one.expect_nothing();
+}
+
+#[test]
 fn neither_extension_nor_subprotocol_is_negotiated() {
     let server = Server::start(&[]);
     let mut raw = server.raw();

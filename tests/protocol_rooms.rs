@@ -409,6 +409,37 @@ fn a_message_begun_before_match_found_is_refused() {
 }
 
 #[test]
+fn who_could_not_be_sent_its_match_found_can_relay_nothing_yet() {
+    let server = Server::start(&["--socket-send-buffer", "8192", "--shards", "2"]);
+    // Answers that it does not read stand between it and what comes next.
+    let mut deaf = Raw::narrow_session(server.address());
+    let mut pings = 0;
+    while server.figure("/bytes/unsent") == 0 {
+        for _ in 0..100 {
+            deaf.say(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "p".repeat(100)));
+        }
+        pings += 100;
+    }
+    deaf.find("en");
+    let mut other = server.session();
+    other.wait_in("en");
+    let room = other.expect_match();
+    assert!(server.figure("/bytes/unsent") > 0, "its match_found is among them");
+    deaf.say(r#"{"type":"offer","payload":"whom for?"}"#);
+    deaf.say(r#"{"type":"leave_room"}"#);
+    server.until_figure("/messages/errors/not_in_room", 2);
+    for _ in 0..pings {
+        deaf.expect("pong");
+    }
+    deaf.expect("waiting");
+    assert_eq!(deaf.expect_match().room_id, room.room_id);
+    deaf.expect_error("not_in_room");
+    deaf.expect_error("not_in_room");
+    other.expect_nothing();
+    still_talk(&mut deaf, &mut other, &room);
+}
+
+#[test]
 fn a_cancel_and_a_match_that_cross_end_in_exactly_one_of_them() {
     let server = Server::start(&["--shards", "2"]);
     for _ in 0..30 {

@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
@@ -65,6 +65,81 @@ fn whoever_moves_keeps_what_it_had_half_sent_and_half_received() {
         server.until_figure("/rooms/active", 0);
     }
     assert!(server.figure("/rehomes/out") >= 6);
+    server.comes_to_rest();
+}
+
+#[test]
+fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
+    let flags = ["--shards", "2", "--socket-send-buffer", "8192"];
+    let server = Server::start(&flags);
+    let deaf = |shard: usize| {
+        let mut raw = server.on_shard(shard, || Raw::narrow_session(server.address()));
+        let mut pings = 0;
+        while server.figure(&format!("/shards/{shard}/unsent_bytes")) == 0 {
+            for _ in 0..50 {
+                let payload = format!("[{pings},\"{}\"]", "p".repeat(200));
+                raw.say(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
+                pings += 1;
+            }
+        }
+        (raw, pings)
+    };
+    let mut both = [deaf(0), deaf(1)];
+    let unsent = server.figure("/bytes/unsent");
+    for (user, _) in &mut both {
+        user.find("en");
+    }
+    server.until_figure("/rehomes/in", 1);
+    assert!(server.figure("/bytes/unsent") >= unsent, "it moved with its user");
+    let rooms = both.map(|(mut user, pings)| {
+        for nth in 0..pings {
+            assert_eq!(user.expect("pong")[0], nth);
+        }
+        user.expect("waiting");
+        let room = user.expect_match();
+        (user, room)
+    });
+    let [(mut one, room), (mut other, _)] = rooms;
+    still_talk(&mut one, &mut other, &room);
+    drop((one, other));
+    server.comes_to_rest();
+}
+
+#[test]
+fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
+    let server = Server::start(&["--shards", "2"]);
+    let one = server.on_shard(0, || server.session());
+    let other = server.on_shard(1, || server.session());
+    // More than one turn reads, so that the move falls between.
+    let count = 6000;
+    let mut users = [one, other];
+    thread::scope(|scope| {
+        for user in &mut users {
+            let mut sending = user.stream().try_clone().unwrap();
+            let mut bytes = text_frame(FIND.as_bytes());
+            for nth in 0..count {
+                let text = format!(r#"{{"type":"ping","payload":[{nth},"{nth:0>150}"]}}"#);
+                bytes.extend(text_frame(text.as_bytes()));
+            }
+            scope.spawn(move || sending.write_all(&bytes).unwrap());
+            scope.spawn(move || {
+                user.expect("waiting");
+                let (mut pongs, mut matches) = (0, 0);
+                while (pongs, matches) != (count, 1) {
+                    let text = user.text();
+                    if text.contains("match_found") {
+                        matches += 1;
+                    } else {
+                        let start = format!(r#"{{"type":"pong","payload":[{pongs},"#);
+                        assert!(text.starts_with(&start), "{text}");
+                        pongs += 1;
+                    }
+                }
+            });
+        }
+    });
+    drop(users);
+    assert_eq!(server.figure("/rehomes/in"), 1);
     server.comes_to_rest();
 }
 

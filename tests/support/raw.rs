@@ -149,6 +149,33 @@ impl Raw {
         self.ended.is_none()
     }
 
+    /// What has come already, if it is whole; the end is no news twice.
+    pub(crate) fn hear_what_came(&mut self) -> Option<Heard> {
+        loop {
+            let whole = match parse_header(&self.unread, Side::Server).unwrap() {
+                Some(header) => {
+                    self.unread.len() - header.header_len >= header.payload_len as usize
+                }
+                None => false,
+            };
+            if whole {
+                match self.hear_one() {
+                    Some(heard) => return Some(heard),
+                    None => continue,
+                }
+            }
+            self.stream.set_nonblocking(true).unwrap();
+            let mut chunk = [0; 16_384];
+            let read = self.stream.read(&mut chunk);
+            self.stream.set_nonblocking(false).unwrap();
+            match read {
+                Ok(0) => return (self.ended.replace(End::Closed).is_none()).then_some(Heard::End),
+                Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Whether anything, the end included, comes within `time`.
     pub(crate) fn stirs_within(&mut self, time: Duration) -> bool {
         if !self.unread.is_empty() || self.ended.is_some() {
@@ -245,6 +272,22 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// What the next frame says; nothing if it is a ping or a pong.
+    fn hear_one(&mut self) -> Option<Heard> {
+        let Some(Frame { opcode, payload }) = self.frame() else { return Some(Heard::End) };
+        match opcode {
+            TEXT => Some(Heard::Text(String::from_utf8(payload).unwrap())),
+            PING | PONG => None,
+            CLOSE => {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                Some(Heard::Close(code))
+            }
+            other => panic!("the server sends no {other:?}"),
+        }
+    }
+}
+
 impl Talk for Raw {
     fn id(&self) -> &str {
         &self.id
@@ -257,15 +300,8 @@ impl Talk for Raw {
     /// Pings are left unanswered, pongs are skipped.
     fn hear(&mut self) -> Heard {
         loop {
-            let Some(Frame { opcode, payload }) = self.frame() else { return Heard::End };
-            match opcode {
-                TEXT => return Heard::Text(String::from_utf8(payload).unwrap()),
-                PING | PONG => {}
-                CLOSE => {
-                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                    return Heard::Close(code);
-                }
-                other => panic!("the server sends no {other:?}"),
+            if let Some(heard) = self.hear_one() {
+                return heard;
             }
         }
     }
