@@ -201,7 +201,15 @@ impl<H: Host> Core<H> {
             };
             match next {
                 Next::Request => answered += 1,
-                Next::Session => return self.consume_frames(slot, &mut bytes[at..]),
+                Next::Session => {
+                    if at < bytes.len() {
+                        // What comes glued to the handshake is answered within the bound; only
+                        // the handshake itself must not be cut.
+                        self.send_answers();
+                        self.current = Some(slot);
+                    }
+                    return self.consume_frames(slot, &mut bytes[at..]);
+                }
                 Next::Echo => return self.consume_echo(slot, &mut bytes[at..]),
                 Next::Nothing(reason) => {
                     self.send_answers();
