@@ -83,12 +83,12 @@ impl<H: Host> Core<H> {
         !has_backlog(self) && !self.is_doomed(slot)
     }
 
-    /// The peer will send nothing more. It may still be waiting for answers: then the end has
-    /// not been read yet, or they wait to be sent.
+    /// The peer will send nothing more.
     fn ended_by_peer(&mut self, key: ConnectionKey) {
         let connection = &self.connections[key.slot.index()];
         match connection.role {
-            Role::Http(_) if connection.has_unsent() => self.linger(key.slot, EndReason::HttpDone),
+            // It may be waiting for what it is owed. When that is sent, the end is read again.
+            Role::Http(_) | Role::Echo | Role::Lingering(_) if connection.has_unsent() => {}
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
             // When the last answer has been sent, the half-close brings the end up again.
             Role::Lingering(_) if connection.has_unsent() => {}

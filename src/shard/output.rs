@@ -110,14 +110,13 @@ impl<H: Host> Core<H> {
         }
         connection.trim();
         match connection.role {
-            Role::Http(_) | Role::Echo => {
-                // What came meanwhile is unread: its event is long past.
-                let serial = connection.serial;
-                self.go_on_later(ConnectionKey { slot, serial });
-            }
+            Role::User(_) => return,
             Role::Lingering(_) => self.host.shut_write(&mut connection.socket),
-            Role::User(_) => {}
+            Role::Http(_) | Role::Echo => {}
         }
+        // What came meanwhile is unread, the end included: its event is long past.
+        let serial = connection.serial;
+        self.go_on_later(ConnectionKey { slot, serial });
     }
 
     /// Sends the answers that were collected for the current connection, as one.
