@@ -1,4 +1,18 @@
 //! The load tester: virtual users that pair up with each other, and what they find out.
+//!
+//! ```text
+//! cli → scenario → plans → program → stand ─── rows ──→ journal, progress, report
+//!                             │        ▲ merges slices
+//!                           search     │
+//!                                    engine: crew (poll loop) → link → user (pure) → recorder
+//!                                              pace, dial, web          │ news
+//!                                                                     book
+//! ```
+//!
+//! It is part of the package but not of the server: it knows [`crate::wire`] and
+//! [`crate::sys`] and nothing else of it. Everything that decides is pure: a user, the match
+//! book, the search, the slope test, targets and figures take time and bytes as arguments, so
+//! that a simulator can drive the same code.
 
 pub mod book;
 pub mod cli;

@@ -169,6 +169,7 @@ impl User {
             // It crossed our Close frame; the partner will be told.
             State::Closing { .. } => {
                 let (session, room) = (self.session, account.room);
+                self.last_room = room;
                 return turn.news.push(News::Parted { session, room, missing: 0 });
             }
             State::Greeting | State::Idle | State::Leaving { .. } => {

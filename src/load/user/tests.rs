@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::load::book::MatchBook;
+use crate::load::stamp::name_hash;
 use crate::wire::frame::{Side, TEXT, parse_header, unmask};
 use crate::wire::message::client::{ClientMessage, classify};
 
@@ -297,6 +298,38 @@ fn two_who_are_never_matched_are_counted_but_one_alone_is_not() {
     }
     world.pass(6000);
     assert_eq!(world.faults(), [(Fault::NeverMatched, 2)]);
+}
+
+#[test]
+fn a_match_that_crosses_our_close_is_nobodys_fault() {
+    let mut world = World::new(1, calls(500), |_| 1);
+    world.pass(3);
+    world.step(0, |user, turn| user.finish(turn));
+    // The server had made the match before it read the Close frame; then the partner learnt
+    // of it, too late for its offer.
+    let stamp = Stamp {
+        room: name_hash("r"),
+        sender: name_hash("s9"),
+        intended: world.now,
+        sent: world.now,
+        sequence: 0,
+        last: false,
+        gaps_explained: false,
+    };
+    let mut frame = Vec::new();
+    world.press.push_relay(&mut frame, RelayKind::Offer, "r", &stamp);
+    let header = parse_header(&frame, Side::Client).unwrap().unwrap();
+    let mut offer = frame.split_off(header.header_len);
+    unmask(&mut offer, header.mask.unwrap(), 0);
+    let found =
+        r#"{"type":"match_found","payload":{"room_id":"r","peer_id":"s9","initiator":false}}"#;
+    world.tell(0, found.to_owned());
+    world.inbox[0].push(offer);
+    let left = r#"{"type":"peer_left","payload":{"room_id":"r","reason":"disconnected"}}"#;
+    world.tell(0, left.to_owned());
+    world.pass(5);
+    assert_eq!(world.faults(), []);
+    assert_eq!(world.book.rooms(), 1, "the other account is still awaited");
 }
 
 #[test]
