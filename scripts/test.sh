@@ -15,6 +15,8 @@ cd "$(dirname "$0")/.."
 HEAVY=(
     'browser|scripts/browser-test.sh'
     'clients that nobody here wrote|scripts/interop-test.sh'
+    'monitoring|scripts/monitoring-test.sh'
+    'proxies|scripts/proxy-test.sh'
 )
 
 started=$SECONDS

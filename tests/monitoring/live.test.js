@@ -1,0 +1,144 @@
+/** A real Prometheus beside a server that has something to do: what it records, asks and alerts. */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { after, before, describe, test } from 'node:test';
+import { Server } from '../browser/lib/server.js';
+import { Program, eventually, onFreePorts, replaced } from '../proxy/lib/program.js';
+import { ROOT, dashboard, dashboardQueries } from './lib/files.js';
+import { Load } from './lib/load.js';
+
+describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
+  const folder = mkdtempSync(`${tmpdir()}/switchboard-prometheus-`);
+  let server;
+  let load;
+  let prometheus;
+  let url;
+
+  /** The file that operators get, but quicker, and with its target here. */
+  function settings() {
+    const path = `${ROOT}/tuning/prometheus`;
+    const text = replaced(readFileSync(`${path}/prometheus.yml`, 'utf8'), [
+      ['_interval: 15s', '_interval: 1s', 2],
+      ['- rules/*.yml', `- ${path}/rules/*.yml`],
+      ['"localhost:8080"', `"127.0.0.1:${server.port}"`],
+    ]);
+    writeFileSync(`${folder}/prometheus.yml`, text);
+    return `${folder}/prometheus.yml`;
+  }
+
+  async function api(path, parameters = {}) {
+    const response = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const { status, data, error } = await response.json();
+    assert.equal(status, 'success', `${path} ${JSON.stringify(parameters)}: ${error}`);
+    return data;
+  }
+
+  /** The values that a query has now. NaN, as from a rate of nothing, is no data. */
+  async function values(query) {
+    const { result } = await api('query', { query });
+    return result.map(({ value: [, value] }) => Number(value)).filter(Number.isFinite);
+  }
+
+  async function rules(type) {
+    const { groups } = await api('rules', { type });
+    return groups.flatMap((group) => group.rules);
+  }
+
+  before(async () => {
+    // A queue that is named is shown with nobody in it, too.
+    server = await Server.start('--stats-queue', 'lonely,default');
+    load = await Load.start(server);
+    prometheus = await onFreePorts(1, (port) => {
+      url = `http://127.0.0.1:${port}`;
+      const args = [`--config.file=${settings()}`, `--storage.tsdb.path=${folder}/data`, '--log.level=warn'];
+      return Program.start('prometheus', [...args, `--web.listen-address=127.0.0.1:${port}`], port);
+    });
+    await eventually(async () => (await fetch(`${url}/-/ready`)).status, (status) => status === 200, 'readiness');
+  });
+
+  after(async () => {
+    await load?.stop().catch(() => {});
+    await prometheus?.end();
+    await server?.down();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('the exposition is clean, to the last word of promtool', async () => {
+    const input = await (await fetch(`${server.url}metrics`)).text();
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input, encoding: 'utf8' });
+    assert.deepEqual({ status, said: stdout + stderr }, { status: 0, said: '' });
+  });
+
+  test('every query of the dashboard has data', async () => {
+    const queries = dashboardQueries();
+    assert.ok(queries.length > 60);
+    await eventually(
+      async () => {
+        const empty = [];
+        for (const { who, expr } of queries) {
+          if ((await values(expr)).length === 0) empty.push(`${who}: ${expr}`);
+        }
+        return empty;
+      },
+      (empty) => empty.length === 0,
+      'data for all panels',
+      60_000,
+    );
+    console.log(`${queries.length} queries of ${dashboard.panels.length} panels have data`);
+  });
+
+  test('what variables and marks of the dashboard ask is understood', async () => {
+    const [, instance] = dashboard.templating.list;
+    const [, series, label] = /^label_values\((.*), (\w+)\)$/.exec(instance.definition);
+    const found = await api(`label/${label}/values`, { 'match[]': series });
+    assert.deepEqual(found, [`127.0.0.1:${server.port}`]);
+    for (const { expr } of dashboard.annotations.list) await values(expr.replaceAll('$instance', '.+'));
+  });
+
+  test('every recording rule has data', async () => {
+    const recorded = await rules('record');
+    assert.ok(recorded.length > 10);
+    for (const { name } of recorded) {
+      await eventually(() => values(name), (now) => now.length > 0, `data of ${name}`);
+    }
+    assert.deepEqual(recorded.filter(({ health }) => health !== 'ok').map(({ name, lastError }) => [name, lastError]), []);
+  });
+
+  test('figures are those of the load', async () => {
+    const users = dashboardQueries().find(({ who }) => who === 'Users (A)');
+    // Now and then one more comes to err.
+    await eventually(() => values(users.expr), ([now]) => now === Load.USERS, `${Load.USERS} users`);
+    await eventually(() => values('sum(switchboard_queue_waiting_users{queue="lonely"})'), ([now]) => now === 1, 'the loner');
+    await eventually(() => values('sum by (code) (switchboard_message_errors_total{code=~"bad_json|not_waiting"}) > 0'), (now) => now.length === 2, 'both errors');
+    const [relayed] = await values('sum(instance:switchboard_messages_relayed:rate5m)');
+    const [received] = await values('sum(rate(switchboard_messages_received_total[5m]))');
+    assert.ok(relayed > 0 && relayed < received, `${relayed} of ${received} a second`);
+  });
+
+  test('every alert is inactive', async () => {
+    const alerts = await rules('alert');
+    assert.ok(alerts.length > 10);
+    assert.deepEqual(alerts.filter(({ health, lastError }) => health !== 'ok' || lastError !== undefined), []);
+    assert.deepEqual(alerts.filter(({ state }) => state !== 'inactive'), []);
+    assert.deepEqual(await values('count_over_time(ALERTS{alertstate="firing"}[10m])'), []);
+    console.log(`${alerts.length} alerts are inactive`);
+  });
+
+  test('a server that is gone is an alert, and it reads well', async () => {
+    await load.stop();
+    load = undefined;
+    await server.down();
+    const [alert] = await eventually(
+      async () => (await api('alerts')).alerts.filter(({ labels }) => labels.alertname === 'SwitchboardDown'),
+      (alerts) => alerts.length === 1,
+      'SwitchboardDown',
+    );
+    // It fires after a minute; promtool has shown that.
+    assert.equal(alert.state, 'pending');
+    assert.equal(alert.annotations.summary, `Switchboard 127.0.0.1:${server.port} does not answer`);
+    assert.match(alert.annotations.runbook, /^1\. .*systemctl status switchboard/);
+  });
+});
