@@ -1,0 +1,48 @@
+/** The page as people get it: from another machine's name, over TLS, in real Chromium. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Server } from '../browser/lib/server.js';
+import { openBrowser, talking } from '../browser/lib/visitor.js';
+import { Front, KINDS } from './lib/front.js';
+
+describe('the page over TLS', { timeout: 180_000 }, () => {
+  let server;
+  let chromium;
+
+  before(async () => {
+    server = await Server.start();
+    // localhost is a secure context even without TLS, another name is not.
+    chromium = await openBrowser({ flags: ['--host-resolver-rules=MAP switchboard.test 127.0.0.1'] });
+  });
+
+  after(async () => {
+    await chromium?.close();
+    await server?.down();
+  });
+
+  test('without TLS there is no microphone to ask for', async () => {
+    const page = await chromium.browser.newPage();
+    await page.goto(`http://switchboard.test:${server.port}/`);
+    assert.equal(await page.evaluate(() => window.isSecureContext), false);
+    await page.close();
+  });
+
+  for (const kind of KINDS) {
+    test(`two strangers hear each other through ${kind.name}`, async (t) => {
+      const front = await Front.start(kind, [server.port, server.port]);
+      t.after(() => front.stop());
+      const url = `https://switchboard.test:${front.port}/`;
+      const pair = await talking(chromium.browser, url, { ignoreHTTPSErrors: true });
+      await Promise.all(pair.map((visitor) => visitor.hears()));
+      assert.equal(await pair[0].page.evaluate(() => window.isSecureContext), true);
+      assert.deepEqual(pair.flatMap(({ complaints }) => complaints), []);
+      // What is relayed goes on arriving once the call is up.
+      await pair[0].press('mute');
+      await pair[1].reads('partner-state', /muted/);
+      await pair[1].press('stop');
+      await pair[0].reaches('parted');
+      await Promise.all(pair.map((visitor) => visitor.leave()));
+    });
+  }
+});
