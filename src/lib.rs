@@ -21,6 +21,8 @@ pub mod page;
 pub mod server;
 pub mod session;
 pub mod shard;
+pub mod supervision;
 pub mod sys;
 pub mod telemetry;
+pub mod watchdog;
 pub mod wire;

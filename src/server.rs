@@ -7,9 +7,11 @@ use crate::ids::{ShardId, TokenMint};
 use crate::limits;
 use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
 use crate::matchmaking::matcher::{Desks, Matcher};
+use crate::moment::Moment;
 use crate::shard::accept::{Acceptor, Admission};
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, WAKER, listener_token};
+use crate::supervision::Supervision;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::{ListenError, ListenOptions, listen};
@@ -111,6 +113,27 @@ pub struct Server {
     telemetry: Arc<Telemetry>,
     drain_timeout: Duration,
     close_timeout: Duration,
+}
+
+/// What the main thread does from time to time.
+struct Rounds {
+    sampler: Sampler,
+    sampled: Moment,
+    supervision: Supervision,
+}
+
+impl Rounds {
+    /// The first sample is taken at once.
+    fn new(telemetry: &Telemetry) -> Self {
+        let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
+        sampler.take(telemetry, sampled);
+        Rounds { sampler, sampled, supervision: Supervision::from_environment() }
+    }
+
+    /// How long the main thread may wait before its next look.
+    fn period(&self) -> Duration {
+        self.supervision.look_period().min(SAMPLE_PERIOD)
+    }
 }
 
 /// The parts of a thread that exist before it does.
@@ -294,36 +317,48 @@ impl Server {
     /// # Errors
     /// When a thread ends that must not.
     pub fn run(mut self) -> Result<Ended, ServerError> {
-        let mut sampler = Sampler::new();
         let mut events = Events::with_capacity(8);
-        sampler.take(&self.telemetry, sys::clock::monotonic());
-        while !self.signalled(&mut events, SAMPLE_PERIOD)? {
-            sampler.take(&self.telemetry, sys::clock::monotonic());
+        let mut rounds = Rounds::new(&self.telemetry);
+        rounds.supervision.ready(&self.telemetry);
+        while !self.signalled(&mut events, rounds.period())? {
+            self.look(&mut rounds);
         }
         tracing::info!(timeout = ?self.drain_timeout, "shutting down; a second signal ends at once");
         self.telemetry.draining.set(1);
+        rounds.supervision.stopping(&self.telemetry);
         for shard in &self.shards {
             let _told = shard.send(ToShard::Quiesce);
         }
         let began = sys::clock::monotonic();
-        let mut sampled = began;
         loop {
-            if self.signalled(&mut events, DRAIN_LOOK)? {
+            if self.signalled(&mut events, DRAIN_LOOK.min(rounds.period()))? {
                 return Ok(Ended::AtOnce);
             }
-            let now = sys::clock::monotonic();
-            let passed = now.since(began);
+            let passed = sys::clock::monotonic().since(began);
             let everybody_left = self.alive() == 0 && passed >= DRAIN_LEAST.min(self.drain_timeout);
             if everybody_left || passed >= self.drain_timeout + self.close_timeout {
                 break;
             }
-            if now.since(sampled) >= SAMPLE_PERIOD {
-                sampler.take(&self.telemetry, now);
-                sampled = now;
-            }
+            self.look(&mut rounds);
         }
         self.join();
         Ok(Ended::Gracefully)
+    }
+
+    /// What the main thread does again and again, serving or shutting down.
+    fn look(&self, rounds: &mut Rounds) {
+        let now = sys::clock::monotonic();
+        if now.since(rounds.sampled) >= SAMPLE_PERIOD {
+            rounds.sampler.take(&self.telemetry, now);
+            rounds.sampled = now;
+        }
+        rounds.supervision.look(now, &self.telemetry, || {
+            // One that cannot be woken makes no turn, and that is then told.
+            let _matcher = self.matcher.nudge();
+            for shard in &self.shards {
+                let _shard = shard.nudge();
+            }
+        });
     }
 
     /// Waits for at most `timeout`. True if a signal came.

@@ -162,6 +162,15 @@ impl<Q: Push, W: Wake, F: Flag> OutboxOf<Q, W, F> {
             SendError::Unwoken(error)
         })
     }
+
+    /// Ends the receiver's blocking call without a letter: it makes a turn, finds nothing and
+    /// blocks again. For a look at whether it still does so.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn nudge(&self) -> io::Result<()> {
+        self.wake.wake()
+    }
 }
 
 /// The receiving half over any parts. It cannot be cloned: one thread owns it.

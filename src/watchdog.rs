@@ -1,0 +1,129 @@
+//! Whether every thread still makes turns. Pure; the main thread owns it.
+//!
+//! A thread that has nothing to do blocks in its poll and makes no turn, so standing still says
+//! nothing by itself. A round therefore begins with a question: the turns of all threads are
+//! noted and all of them are woken. A thread that lives then makes a turn, busy or not. Only
+//! when each of them has is the answer yes; a thread that is stuck within a turn, or that the
+//! system does not run, keeps it from coming.
+
+use crate::moment::Moment;
+use std::time::Duration;
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing.
+    Nothing,
+    /// Wake every thread: a round has begun.
+    Ask,
+    /// Every thread has made a turn since it was asked. Said once a round.
+    Alive,
+    /// This thread, by its place among the counts, has made none for a whole period or more.
+    /// Said once a period for as long as that lasts.
+    Stalled {
+        /// Its place.
+        thread: usize,
+        /// Time since it was asked.
+        silent: Duration,
+    },
+}
+
+/// Asks again and again.
+#[derive(Debug)]
+pub struct Watchdog {
+    period: Duration,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Everybody was alive; the next round begins then.
+    Resting { until: Moment },
+    /// Everybody was asked, with these counts.
+    Asking { since: Moment, noted: Vec<u64>, report: Moment },
+}
+
+impl Watchdog {
+    /// Rounds begin `period` apart, the first at the first look.
+    pub fn new(period: Duration) -> Self {
+        Watchdog { period, state: State::Resting { until: Moment::ZERO } }
+    }
+
+    /// To be called several times a period. `turns` reads how many turns each thread has made,
+    /// always in the same order.
+    pub fn look(&mut self, now: Moment, turns: impl FnOnce() -> Vec<u64>) -> Finding {
+        match &mut self.state {
+            State::Resting { until } if now < *until => Finding::Nothing,
+            State::Resting { .. } => {
+                let report = now + self.period;
+                self.state = State::Asking { since: now, noted: turns(), report };
+                Finding::Ask
+            }
+            State::Asking { since, noted, report } => {
+                let silent = now.since(*since);
+                let still = noted.iter().zip(turns()).position(|(noted, turns)| *noted == turns);
+                match still {
+                    None => {
+                        self.state = State::Resting { until: *since + self.period };
+                        Finding::Alive
+                    }
+                    Some(thread) if now >= *report => {
+                        *report = now + self.period;
+                        Finding::Stalled { thread, silent }
+                    }
+                    Some(_) => Finding::Nothing,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(5);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_round_is_won_once_when_every_thread_has_moved_and_the_next_comes_a_period_later() {
+        let mut dog = Watchdog::new(PERIOD);
+        assert_eq!(dog.look(at(10), || vec![1, 1, 1]), Finding::Ask);
+        assert_eq!(dog.look(at(11), || vec![2, 1, 9]), Finding::Nothing);
+        assert_eq!(dog.look(at(12), || vec![2, 2, 9]), Finding::Alive);
+        for second in 12..15 {
+            assert_eq!(dog.look(at(second), || panic!("not asked for")), Finding::Nothing);
+        }
+        assert_eq!(dog.look(at(15), || vec![2, 2, 9]), Finding::Ask);
+        assert_eq!(dog.look(at(16), || vec![3, 3, 10]), Finding::Alive);
+    }
+
+    #[test]
+    fn turns_made_before_the_question_do_not_count() {
+        let mut dog = Watchdog::new(PERIOD);
+        assert_eq!(dog.look(at(0), || vec![7]), Finding::Ask);
+        for second in 1..5 {
+            assert_eq!(dog.look(at(second), || vec![7]), Finding::Nothing);
+        }
+    }
+
+    #[test]
+    fn one_stalled_thread_among_busy_ones_is_named_each_period_until_it_moves() {
+        let mut dog = Watchdog::new(PERIOD);
+        let turns = |busy: u64, stuck: u64| move || vec![busy, stuck, busy];
+        assert_eq!(dog.look(at(0), turns(0, 4)), Finding::Ask);
+        let mut named = Vec::new();
+        for second in 1..=20 {
+            match dog.look(at(second), turns(second, 4)) {
+                Finding::Nothing => {}
+                Finding::Stalled { thread, silent } => named.push((thread, silent.as_secs())),
+                other => panic!("{other:?} at {second}"),
+            }
+        }
+        assert_eq!(named, [(1, 5), (1, 10), (1, 15), (1, 20)]);
+        assert_eq!(dog.look(at(21), turns(21, 5)), Finding::Alive);
+    }
+}
