@@ -9,6 +9,7 @@
 //!
 //! Modules stand in the order in which data flows through them; imports run downwards only.
 
+pub mod check;
 pub mod config;
 pub mod ice;
 pub mod ids;

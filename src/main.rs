@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 use std::time::Duration;
+use switchboard::check::{self, Wanted};
 use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop};
 use switchboard::server::{Ended, Server};
+use switchboard::sys::machine;
 use switchboard::telemetry::Telemetry;
 
 /// Wrong usage: a bad flag, or settings that contradict each other.
@@ -22,6 +24,9 @@ fn main() -> ExitCode {
         }
         Err(Stop::Refuse(line)) => return fail(USAGE, &line),
     };
+    if let Some(connections) = arguments.check {
+        return check(connections, &arguments);
+    }
     let machine = match Machine::prepare() {
         Ok(machine) => machine,
         Err(error) => return fail(FAILURE, &format!("the limit of open files: {error}")),
@@ -48,6 +53,15 @@ fn main() -> ExitCode {
         }
         Err(error) => fail(FAILURE, &error.to_string()),
     }
+}
+
+/// Prints what the machine lacks for so many connections.
+fn check(connections: u32, arguments: &Arguments) -> ExitCode {
+    let readings = machine::read();
+    let shards = arguments.shards.unwrap_or(readings.cpus);
+    let report = check::report(&readings, &Wanted::new(connections, shards, &arguments.listen));
+    print!("{report}");
+    if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }
 
 /// One line on standard error, and the status to exit with.

@@ -215,6 +215,14 @@ pub struct Arguments {
     #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
     #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level, help_heading = REPORTING)]
     pub log_level: LevelFilter,
+
+    /// Say what this machine lacks for so many connections, with the commands that mend it
+    ///
+    /// One line for each limit: ok, short, unknown or note. Nothing is started and nothing is
+    /// changed; the status is 1 if anything is short. Takes --shards and --listen into account.
+    #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS", help_heading = REPORTING)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::CONNECTIONS_MOST)))]
+    pub check: Option<u32>,
 }
 
 const LISTENING: &str = "Listening";

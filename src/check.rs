@@ -1,0 +1,363 @@
+//! What a machine lacks for a wanted number of connections, and the command that mends it. Pure:
+//! the machine comes in as [`Readings`], and what comes out is text.
+//!
+//! Each line of a [`Report`] is for people and for `awk` alike: words set apart by spaces, of
+//! which the first is the status, the second the limit's name, the fourth what there is, the
+//! sixth what is needed, and all from the seventh on a command.
+
+use crate::config::descriptors_of_server;
+use crate::limits;
+use crate::sys::machine::Readings;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Kernel memory of one connection that is idle: socket, file and their book-keeping.
+pub const KERNEL_BYTES_PER_CONNECTION: u64 = 4096;
+/// Bytes on their way that TCP may hold for each connection before it comes under pressure:
+/// one page, which is one small message in each direction.
+pub const TCP_BYTES_PER_CONNECTION: u64 = 4096;
+/// Memory the process needs with nobody there, its threads' stacks and buffers included.
+const PROCESS_BYTES: u64 = 32 << 20;
+/// After a restart everybody comes back within a few seconds: an accept queue holds this
+/// fraction of them while its thread is busy with others.
+const CROWD_FRACTION: u64 = 16;
+/// The least that is asked of an accept queue; Linux has had this as its default since 5.4.
+const QUEUE_LEAST: u64 = 4096;
+
+/// What is wanted of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Connections at the same time.
+    pub connections: u64,
+    /// File descriptors of the process for them, its own included.
+    pub descriptors: u64,
+    /// Threads that carry connections.
+    pub shards: u64,
+}
+
+impl Wanted {
+    /// So many connections on so many shards that listen on `listen`; without addresses, on the
+    /// default ones.
+    pub fn new(connections: u32, shards: usize, listen: &[SocketAddr]) -> Self {
+        let addresses = if listen.is_empty() { 2 } else { listen.len() };
+        Wanted {
+            connections: connections.into(),
+            descriptors: u64::from(connections) + descriptors_of_server(shards, addresses),
+            shards: shards as u64,
+        }
+    }
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Enough.
+    Ok,
+    /// Too little.
+    Short,
+    /// The system does not tell.
+    Unknown,
+    /// Worth knowing, whatever it is.
+    Note,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How it stands.
+    pub status: Status,
+    /// Its name, without spaces.
+    pub what: &'static str,
+    /// What there is, if that is known.
+    pub have: Option<u64>,
+    /// What is needed.
+    pub need: u64,
+    /// What to type, or to know; empty where all is well.
+    pub advice: String,
+}
+
+/// All limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// One for each, in the order in which they have to be mended.
+    pub lines: Vec<Line>,
+}
+
+impl Report {
+    /// Whether anything is short.
+    pub fn is_short(&self) -> bool {
+        self.lines.iter().any(|line| line.status == Status::Short)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            let status = match line.status {
+                Status::Ok => "ok",
+                Status::Short => "short",
+                Status::Unknown => "unknown",
+                Status::Note => "note",
+            };
+            let have = line.have.map_or("?".to_owned(), |have| have.to_string());
+            let figures =
+                format!("{status:<7} {:<31} have {have:<12} need {:<12}", line.what, line.need);
+            writeln!(f, "{}", format!("{figures} {}", line.advice).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Holds the machine against what is wanted of it.
+pub fn report(readings: &Readings, wanted: &Wanted) -> Report {
+    let mut lines = descriptors(readings, wanted);
+    lines.extend(network(readings, wanted));
+    lines.extend(machine(readings, wanted));
+    Report { lines }
+}
+
+fn descriptors(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+    let need = wanted.descriptors;
+    let hard = readings.nofile.map(|(_, hard)| hard);
+    let raise = format!(
+        "sudo prlimit --pid $$ --nofile={need}:{need}   # in a systemd unit: LimitNOFILE={need}"
+    );
+    let used = readings.files.map_or(0, |(used, _)| used);
+    vec![
+        // Before the limit that cannot be raised above it.
+        at_least("fs.nr_open", readings.nr_open, need, sysctl("fs.nr_open", need)),
+        at_least("RLIMIT_NOFILE", hard, need, raise),
+        at_least(
+            "fs.file-max",
+            readings.files.map(|(_, most)| most),
+            used + need,
+            sysctl("fs.file-max", used + need),
+        ),
+        at_least(
+            "fs.epoll.max_user_watches",
+            readings.epoll_watches,
+            need,
+            sysctl("fs.epoll.max_user_watches", need),
+        ),
+    ]
+}
+
+fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+    let queue = (wanted.connections / CROWD_FRACTION / wanted.shards.max(1))
+        .clamp(QUEUE_LEAST, limits::LISTEN_BACKLOG as u64);
+    let mut lines = vec![at_least(
+        "net.core.somaxconn",
+        readings.somaxconn,
+        queue,
+        sysctl("net.core.somaxconn", queue) + "   # then restart the server",
+    )];
+    // With SYN cookies the kernel does not look at this limit.
+    if readings.syn_cookies != Some(true) {
+        let name = "net.ipv4.tcp_max_syn_backlog";
+        lines.push(at_least(name, readings.syn_backlog, queue, sysctl(name, queue)));
+    }
+    let tcp = wanted.connections * TCP_BYTES_PER_CONNECTION;
+    let (low, top) = (pages(tcp / 4 * 3), pages(tcp / 2 * 3));
+    let triple = format!("sudo sysctl -w net.ipv4.tcp_mem='{low} {} {top}'", pages(tcp));
+    let pressure = readings.tcp_memory_bytes.map(|(pressure, _)| pressure);
+    lines.push(at_least("net.ipv4.tcp_mem[1]-bytes", pressure, tcp, triple));
+    if let Some((tracked, most)) = readings.conntrack {
+        let name = "net.netfilter.nf_conntrack_max";
+        let need = tracked + wanted.connections;
+        let mut line = at_least(name, Some(most), need, sysctl(name, need));
+        // Without a rule that wants it the kernel has the module but tracks nothing.
+        if tracked == 0 && line.status == Status::Short {
+            line.status = Status::Note;
+            line.advice = "bounds connections as soon as a firewall rule tracks them".to_owned();
+        }
+        lines.push(line);
+    }
+    if let Some((first, last)) = readings.local_ports {
+        lines.push(Line {
+            status: Status::Note,
+            what: "ip_local_port_range",
+            have: Some((last + 1).saturating_sub(first)),
+            need: 0,
+            advice: "bounds the connections of one client address, such as a load tester's or a \
+                     proxy's, never the server's"
+                .to_owned(),
+        });
+    }
+    lines
+}
+
+fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+    let each = KERNEL_BYTES_PER_CONNECTION + limits::CONNECTION_BYTES as u64;
+    let need = wanted.connections * each + PROCESS_BYTES;
+    let cpus = readings.cpus as u64;
+    let all = readings.cpus_online.unwrap_or(readings.cpus) as u64;
+    let spare = if cpus < all {
+        format!("of {all} online: see CPUAffinity=, CPUQuota= and AllowedCPUs= of the unit")
+    } else {
+        String::new()
+    };
+    vec![
+        at_least(
+            "memory-available-bytes",
+            readings.memory_available_bytes,
+            need,
+            format!("# more memory, or --max-connections {}", fits(readings, each)),
+        ),
+        Line {
+            status: if wanted.shards > cpus { Status::Short } else { Status::Ok },
+            what: "cpus",
+            have: Some(cpus),
+            need: wanted.shards,
+            advice: if wanted.shards > cpus { format!("# use --shards {cpus}") } else { spare },
+        },
+    ]
+}
+
+/// Connections that the memory there is carries.
+fn fits(readings: &Readings, each: u64) -> u64 {
+    readings.memory_available_bytes.unwrap_or(0).saturating_sub(PROCESS_BYTES) / each
+}
+
+fn at_least(what: &'static str, have: Option<u64>, need: u64, advice: String) -> Line {
+    let (status, advice) = match have {
+        Some(have) if have >= need => (Status::Ok, String::new()),
+        Some(_) => (Status::Short, advice),
+        None => (Status::Unknown, String::new()),
+    };
+    Line { status, what, have, need, advice }
+}
+
+fn sysctl(name: &str, value: u64) -> String {
+    format!("sudo sysctl -w {name}={value}")
+}
+
+/// `net.ipv4.tcp_mem` is in pages.
+fn pages(bytes: u64) -> u64 {
+    bytes.div_ceil(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that carries a million connections, and not many more.
+    fn ample() -> Readings {
+        Readings {
+            nofile: Some((1024, 1_048_576)),
+            nr_open: Some(1_048_576),
+            files: Some((5000, 2_000_000)),
+            epoll_watches: Some(5_000_000),
+            somaxconn: Some(65_535),
+            syn_backlog: Some(65_535),
+            syn_cookies: Some(true),
+            tcp_memory_bytes: Some((4096 * 1_000_000, 4096 * 1_500_000)),
+            memory_available_bytes: Some(8 << 30),
+            cpus: 4,
+            cpus_online: Some(4),
+            conntrack: None,
+            local_ports: Some((32_768, 60_999)),
+        }
+    }
+
+    fn wanted(connections: u32) -> Wanted {
+        Wanted::new(connections, 4, &[])
+    }
+
+    fn short(readings: &Readings, wanted: &Wanted) -> Vec<&'static str> {
+        let lines = report(readings, wanted).lines;
+        lines.iter().filter(|line| line.status == Status::Short).map(|line| line.what).collect()
+    }
+
+    #[test]
+    fn a_machine_that_has_enough_is_short_of_nothing() {
+        assert_eq!(short(&ample(), &wanted(1_000_000)), [""; 0]);
+        assert!(!report(&ample(), &wanted(1_000_000)).is_short());
+    }
+
+    #[test]
+    fn each_limit_alone_is_found_and_named() {
+        type Spoil = fn(&mut Readings);
+        let cases: [(&str, Spoil); 10] = [
+            ("RLIMIT_NOFILE", |r| r.nofile = Some((1024, 1_000_000))),
+            ("fs.nr_open", |r| r.nr_open = Some(1_000_000)),
+            ("fs.file-max", |r| r.files = Some((1_000_000, 2_000_000))),
+            ("fs.epoll.max_user_watches", |r| r.epoll_watches = Some(999_999)),
+            ("net.core.somaxconn", |r| r.somaxconn = Some(4096)),
+            ("net.ipv4.tcp_max_syn_backlog", |r| {
+                r.syn_cookies = Some(false);
+                r.syn_backlog = Some(2048);
+            }),
+            ("net.ipv4.tcp_mem[1]-bytes", |r| r.tcp_memory_bytes = Some((1 << 30, 1 << 40))),
+            ("net.netfilter.nf_conntrack_max", |r| r.conntrack = Some((10, 1_000_009))),
+            ("memory-available-bytes", |r| r.memory_available_bytes = Some(4_000_000_000)),
+            ("cpus", |r| r.cpus = 3),
+        ];
+        for (name, spoil) in cases {
+            let mut readings = ample();
+            spoil(&mut readings);
+            assert_eq!(short(&readings, &wanted(1_000_000)), [name]);
+        }
+    }
+
+    #[test]
+    fn the_last_descriptor_decides() {
+        let exact = Readings { nofile: Some((1, wanted(5000).descriptors)), ..ample() };
+        assert_eq!(short(&exact, &wanted(5000)), [""; 0]);
+        assert_eq!(short(&exact, &wanted(5001)), ["RLIMIT_NOFILE"]);
+        // The soft limit does not matter: the server raises it.
+    }
+
+    #[test]
+    fn what_mends_a_limit_is_a_command_with_the_figure_that_is_needed() {
+        let poor = Readings {
+            nofile: Some((1024, 20_000)),
+            nr_open: Some(30_000),
+            somaxconn: Some(128),
+            tcp_memory_bytes: Some((0, 0)),
+            ..ample()
+        };
+        let text = report(&poor, &wanted(100_000)).to_string();
+        let need = wanted(100_000).descriptors;
+        for command in [
+            format!("sudo prlimit --pid $$ --nofile={need}:{need}"),
+            format!("LimitNOFILE={need}"),
+            format!("sudo sysctl -w fs.nr_open={need}"),
+            "sudo sysctl -w net.core.somaxconn=4096".to_owned(),
+            "sudo sysctl -w net.ipv4.tcp_mem='75000 100000 150000'".to_owned(),
+        ] {
+            assert!(text.contains(&command), "no {command} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_firewall_that_tracks_nothing_is_only_noted() {
+        let idle = Readings { conntrack: Some((0, 10)), ..ample() };
+        assert_eq!(short(&idle, &wanted(1_000_000)), [""; 0]);
+        let busy = Readings { conntrack: Some((1, 10)), ..ample() };
+        assert_eq!(short(&busy, &wanted(1_000_000)), ["net.netfilter.nf_conntrack_max"]);
+    }
+
+    #[test]
+    fn the_words_of_a_line_stand_at_fixed_places() {
+        let text = report(&ample(), &wanted(2_000_000)).to_string();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert!(["ok", "short", "unknown", "note"].contains(&words[0]), "{line}");
+            assert_eq!((words[2], words[4]), ("have", "need"), "{line}");
+            assert!(words[5].parse::<u64>().is_ok(), "{line}");
+            assert_eq!(
+                words[0] == "short",
+                words.get(6).is_some_and(|w| ["sudo", "#"].contains(w))
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_system_does_not_tell_is_unknown_and_not_short() {
+        let silent = Readings { cpus: 4, ..Readings::default() };
+        let report = report(&silent, &wanted(1_000_000));
+        assert!(!report.is_short());
+        let unknown = report.lines.iter().filter(|line| line.status == Status::Unknown).count();
+        assert_eq!(unknown, report.lines.len() - 1, "{report}");
+    }
+}
