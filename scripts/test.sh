@@ -17,6 +17,7 @@ HEAVY=(
     'clients that nobody here wrote|scripts/interop-test.sh'
     'monitoring|scripts/monitoring-test.sh'
     'proxies|scripts/proxy-test.sh'
+    'deploy|scripts/deploy-test.sh'
 )
 
 started=$SECONDS

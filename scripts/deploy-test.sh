@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# What an operator is given, tried out: the installer into an empty root, the unit under
+# systemd-analyze and its system call filter, the sysctl file, the card script on made-up
+# cards, and every script under shellcheck.
+#
+#   scripts/deploy-test.sh
+#
+# SWITCHBOARD_BIN  the server to install; without it the debug build, which is made up to date
+#
+# Changes nothing outside a temporary folder, but that it installs what is missing, as Debian
+# packages: systemd (for systemd-analyze), shellcheck, procps, python3, strace.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v shellcheck >/dev/null || missing+=(shellcheck)
+command -v sysctl >/dev/null || missing+=(procps)
+command -v python3 >/dev/null || missing+=(python3)
+command -v strace >/dev/null || missing+=(strace)
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    ${as_root[@]+"${as_root[@]}"} apt-get update -qq
+    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+if [ -z "${SWITCHBOARD_BIN:-}" ]; then
+    cargo build --bin switchboard
+    SWITCHBOARD_BIN=${CARGO_TARGET_DIR:-target}/debug/switchboard
+fi
+
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+fail() {
+    printf 'deploy-test: %s\n' "$*" >&2
+    exit 1
+}
+passed() { printf 'ok  %s\n' "$*"; }
+
+# Every name, mode and content below a folder.
+state_of() {
+    (cd "$1" && find . -printf '%P %y %m %T@\n' | sort && find . -type f -exec sha256sum {} + | sort)
+}
+
+scripts_are_clean() {
+    local script
+    local -a all
+    mapfile -t all < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+    for script in "${all[@]}"; do
+        bash -n "$script"
+        [ -x "$script" ] || fail "$script is not executable"
+    done
+    shellcheck "${all[@]}"
+    passed "${#all[@]} scripts under bash -n and shellcheck"
+}
+
+install_twice_and_away() {
+    local root=$place/root before after
+    local -a run=(scripts/install.sh --root "$root" --binary "$SWITCHBOARD_BIN")
+    mkdir "$root"
+    "${run[@]}" >"$place/first"
+    for file in usr/local/bin/switchboard etc/systemd/system/switchboard.service \
+        etc/sysctl.d/99-switchboard.conf etc/security/limits.d/switchboard.conf \
+        etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
+        [ -s "$root/$file" ] || fail "$file was not installed"
+    done
+    "$root/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
+    [ "$(find "$root" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
+
+    before=$(state_of "$root")
+    "${run[@]}" >"$place/second"
+    after=$(state_of "$root")
+    [ "$before" = "$after" ] || fail "the second run changed something: $(diff <(echo "$before") <(echo "$after"))"
+    grep -q 'nothing to do' "$place/second" || fail 'the second run does not say so'
+
+    # An upgrade replaces what is ours and keeps what is the operator's.
+    echo 'SWITCHBOARD_SHARDS=3' >>"$root/etc/switchboard/switchboard.env"
+    echo '# edited' >>"$root/etc/systemd/system/switchboard.service"
+    "${run[@]}" >"$place/third"
+    [ "$(grep -c '^update ' "$place/third")" = 1 ] || fail "an upgrade updates one file: $(cat "$place/third")"
+    grep -q 'SHARDS=3' "$root/etc/switchboard/switchboard.env" || fail 'settings were overwritten'
+    cmp -s tuning/switchboard.service "$root/etc/systemd/system/switchboard.service" || fail 'the unit is old'
+
+    # What others put there stays, and only that.
+    mkdir -p "$root/etc/sysctl.d" && echo 'a = 1' >"$root/etc/sysctl.d/other.conf"
+    scripts/install.sh --root "$root" --uninstall >"$place/away"
+    [ "$(cd "$root" && find . -type f)" = ./etc/sysctl.d/other.conf ] || fail "left: $(find "$root" -type f)"
+    rm "$root/etc/sysctl.d/other.conf" && rmdir "$root/etc/sysctl.d" "$root/etc"
+    "${run[@]}" >/dev/null
+    scripts/install.sh --root "$root" --uninstall >/dev/null
+    [ -z "$(ls -A "$root")" ] || fail "left behind: $(find "$root")"
+    scripts/install.sh --root "$root" --uninstall | grep -q 'nothing to do' || fail 'nothing cannot be removed'
+    passed 'installs, installs again without a change, upgrades, leaves nothing behind'
+}
+
+the_unit_is_sound() {
+    local root=$place/unit score
+    scripts/install.sh --root "$root" --binary "$SWITCHBOARD_BIN" >/dev/null
+    # ExecStart= names a file that this machine need not have.
+    sed "s|^ExecStart=/usr|ExecStart=$root/usr|" tuning/switchboard.service >"$place/switchboard.service"
+    systemd-analyze verify "$place/switchboard.service" 2>"$place/verify" || fail "$(cat "$place/verify")"
+    if grep -F switchboard.service "$place/verify"; then fail 'systemd-analyze verify complains'; fi
+    score=$(systemd-analyze security --offline=true "$place/switchboard.service" |
+        sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')
+    [ -n "$score" ] || fail 'systemd-analyze security gives no score'
+    awk -v score="$score" 'BEGIN { exit !(score < 2.0) }' || fail "the unit's exposure is $score"
+    passed "systemd-analyze verify is silent; systemd-analyze security says $score"
+}
+
+# The server at work under strace: what it asks of the kernel has to be in the unit's lists.
+the_filter_allows_what_the_server_does() {
+    python3 tests/deploy/allowed.py tuning/switchboard.service "$SWITCHBOARD_BIN" ||
+        fail 'the server needs more than the unit allows'
+    passed "the server starts, pins, serves, moves users and ends within the unit's system calls"
+}
+
+sysctl_keys_exist() {
+    local key
+    while read -r key; do
+        sysctl -n "$key" >/dev/null 2>&1 || fail "this kernel has no $key"
+    done < <(sed -n 's/^#\{0,1\}\([a-z0-9_.]*\) = .*/\1/p' tuning/99-switchboard.conf | grep -v nf_conntrack)
+    passed 'every key of 99-switchboard.conf is one'
+}
+
+# A card with $1 queues on a machine with $2 CPUs.
+made_up_card() {
+    local root=$place/card-$1-$2 queue
+    mkdir -p "$root/sys/class/net/eth9/device/msi_irqs" "$root/sys/devices/system/cpu" "$root/proc/irq"
+    echo "0-$(($2 - 1))" >"$root/sys/devices/system/cpu/online"
+    echo '           CPU0' >"$root/proc/interrupts"
+    for ((queue = 0; queue < $1; queue++)); do
+        mkdir -p "$root/sys/class/net/eth9/queues/"{rx,tx}-$queue "$root/proc/irq/$((40 + queue))"
+        echo 0 >"$root/sys/class/net/eth9/queues/rx-$queue/rps_cpus"
+        echo 0 >"$root/sys/class/net/eth9/queues/tx-$queue/xps_cpus"
+        echo 99 >"$root/proc/irq/$((40 + queue))/smp_affinity_list"
+        : >"$root/sys/class/net/eth9/device/msi_irqs/$((40 + queue))"
+        echo " $((40 + queue)):   7   PCI-MSI  eth9-TxRx-$queue" >>"$root/proc/interrupts"
+    done
+    echo "$root"
+}
+
+cards_are_told_apart() {
+    local few many before
+    few=$(made_up_card 2 40)
+    before=$(state_of "$few")
+    tuning/nic.sh eth9 --root "$few" >/dev/null
+    [ "$before" = "$(state_of "$few")" ] || fail 'nic.sh writes without --apply'
+    tuning/nic.sh eth9 --root "$few" --apply >/dev/null
+    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'queue 1 does not interrupt CPU 1'
+    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 000000ff,ffffffff ] || fail 'RPS spreads over 40 CPUs'
+    [ "$(cat "$few/sys/class/net/eth9/queues/tx-0/xps_cpus")" = 00000055,55555555 ] || fail 'XPS: every other CPU'
+    if tuning/nic.sh eth9 --root "$few" --apply | grep '^echo'; then fail 'nic.sh writes twice'; fi
+    many=$(made_up_card 8 4)
+    tuning/nic.sh eth9 --root "$many" --apply --cpus 1,3 >/dev/null
+    [ "$(cat "$many/proc/irq/45/smp_affinity_list")" = 3 ] || fail 'queue 5 belongs to the second CPU, 3'
+    [ "$(cat "$many/sys/class/net/eth9/queues/rx-5/rps_cpus")" = 0 ] || fail 'RPS with queues enough'
+    [ "$(cat "$many/sys/class/net/eth9/queues/tx-5/xps_cpus")" = 00000008 ] || fail 'XPS of queue 5'
+    tuning/nic.sh eth9 --root "$few" --off --apply >/dev/null
+    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 0 ] || fail '--off leaves RPS on'
+    if tuning/nic.sh eth9 --root "$many" --cpus 3-1 >/dev/null 2>&1; then fail '3-1 is no list'; fi
+    if tuning/nic.sh eth8 --root "$many" >/dev/null 2>&1; then fail 'eth8 is not there'; fi
+    passed 'nic.sh: interrupts, RPS and XPS for few and for many queues'
+}
+
+scripts_are_clean
+install_twice_and_away
+the_unit_is_sound
+the_filter_allows_what_the_server_does
+sysctl_keys_exist
+cards_are_told_apart

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Installs Switchboard as a systemd service, or takes it away.
+#
+#   cargo build --release && sudo scripts/install.sh    install, or upgrade what is there
+#   sudo scripts/install.sh --uninstall                 leave nothing behind, settings included
+#   scripts/install.sh --root DIR [--uninstall]         files below DIR only, for an image or a
+#                                                       package: no user, no sysctl, no systemd
+#   --binary FILE                                       another binary than target/release's
+#
+# What it puts where:
+#   /usr/local/bin/switchboard                     the server
+#   /etc/systemd/system/switchboard.service        the unit
+#   /etc/switchboard/switchboard.env               settings: yours, never overwritten
+#   /etc/sysctl.d/99-switchboard.conf              kernel limits
+#   /etc/security/limits.d/switchboard.conf        descriptors for starts by hand
+#   /usr/local/share/doc/switchboard/README.md     the manual
+#   the user and group switchboard, without a home or a shell
+#
+# A second run changes nothing. It starts nothing either: the last lines say how.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+root='' binary='' uninstall=no
+usage() {
+    sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/install.sh
+    exit "$1"
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --uninstall) uninstall=yes ;;
+        --root | --binary)
+            [ $# -ge 2 ] || usage 2 >&2
+            if [ "$1" = --root ]; then root=${2%/}; else binary=$2; fi
+            shift
+            ;;
+        -h | --help) usage 0 ;;
+        *) usage 2 >&2 ;;
+    esac
+    shift
+done
+
+# Without --root it is this machine: then it also takes care of the user, the kernel and systemd.
+machine=no
+if [ -z "$root" ]; then
+    machine=yes
+    if [ "$(id -u)" != 0 ]; then
+        echo "install.sh: this changes the system, so it needs root (or --root DIR)" >&2
+        exit 1
+    fi
+fi
+booted_by_systemd() { [ "$machine" = yes ] && [ -d /run/systemd/system ]; }
+
+changed=0
+say() { # verb path
+    printf '%-9s %s\n' "$1" "$2"
+    changed=$((changed + 1))
+}
+
+# The file is what it should be, owner and mode included, or is made so.
+put() { # mode source target
+    local mode=$1 source=$2 target=$root$3 before=install
+    if [ -e "$target" ]; then
+        if cmp -s "$source" "$target" && [ "$(stat -c %a "$target")" = "${mode#0}" ]; then return; fi
+        before=update
+    fi
+    install -d -m 0755 "$(dirname "$target")"
+    # A new file takes the old one's place: a binary that runs cannot be written to.
+    install -m "$mode" "$source" "$target.new"
+    mv -f "$target.new" "$target"
+    say "$before" "$target"
+}
+
+take() { # target
+    local target=$root$1
+    if [ -e "$target" ]; then
+        rm -f "$target"
+        say remove "$target"
+    fi
+}
+
+# Folders that nothing else is in go too: below --root all of them, on a machine only our own.
+take_folder() { # folder
+    local folder=$root$1
+    while [ "$folder" != "$root" ] && [ -d "$folder" ] && rmdir "$folder" 2>/dev/null; do
+        say remove "$folder"
+        [ "$machine" = no ] || return 0
+        folder=$(dirname "$folder")
+    done
+}
+
+example_settings() {
+    cat <<'SETTINGS'
+# Settings of the service switchboard: one SWITCHBOARD_NAME=value a line. `switchboard --help`
+# names them all. After a change: systemctl restart switchboard
+#SWITCHBOARD_LISTEN=0.0.0.0:8080,[::]:8080
+#SWITCHBOARD_ICE_SERVER=stun:stun.example.org:3478
+#SWITCHBOARD_LOG_FORMAT=json
+SETTINGS
+}
+
+install_all() {
+    if [ -z "$binary" ]; then binary=${CARGO_TARGET_DIR:-target}/release/switchboard; fi
+    if [ ! -x "$binary" ]; then
+        echo "install.sh: there is no $binary: run  cargo build --release  or give --binary FILE" >&2
+        exit 1
+    fi
+    if [ "$machine" = yes ] && ! getent passwd switchboard >/dev/null; then
+        useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin switchboard
+        say create 'user switchboard'
+    fi
+    put 0755 "$binary" /usr/local/bin/switchboard
+    put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
+    put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
+    put 0644 README.md /usr/local/share/doc/switchboard/README.md
+    local before=$changed
+    put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
+    if [ "$machine" = yes ] && [ "$changed" != "$before" ]; then
+        sysctl -q -p /etc/sysctl.d/99-switchboard.conf ||
+            echo "install.sh: the kernel refused some of /etc/sysctl.d/99-switchboard.conf" >&2
+    fi
+    if [ ! -e "$root/etc/switchboard/switchboard.env" ]; then
+        example_settings >"$scratch"
+        put 0640 "$scratch" /etc/switchboard/switchboard.env
+        [ "$machine" = no ] || chgrp switchboard /etc/switchboard/switchboard.env
+    fi
+    if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
+    if [ "$changed" = 0 ]; then
+        echo 'nothing to do: all is installed as it should be'
+        return
+    fi
+    cat <<'NEXT'
+what this machine lacks:   sudo prlimit --nofile=1048576:1048576 switchboard --check 1000000
+first start:               sudo systemctl enable --now switchboard
+after an upgrade:          sudo systemctl restart switchboard
+NEXT
+}
+
+uninstall_all() {
+    if booted_by_systemd && systemctl cat switchboard.service >/dev/null 2>&1; then
+        systemctl disable --now switchboard.service
+        say stop switchboard.service
+    fi
+    take /usr/local/bin/switchboard
+    take /etc/systemd/system/switchboard.service
+    take /etc/security/limits.d/switchboard.conf
+    take /usr/local/share/doc/switchboard/README.md
+    take /etc/sysctl.d/99-switchboard.conf
+    take /etc/switchboard/switchboard.env
+    take_folder /etc/switchboard
+    take_folder /usr/local/share/doc/switchboard
+    if [ "$machine" = no ]; then
+        for folder in /usr/local/bin /etc/systemd/system /etc/security/limits.d /etc/sysctl.d; do
+            take_folder "$folder"
+        done
+    elif getent passwd switchboard >/dev/null; then
+        userdel switchboard
+        say remove 'user switchboard'
+    fi
+    if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
+    if [ "$changed" = 0 ]; then
+        echo 'nothing to do: nothing is installed'
+    elif [ "$machine" = yes ]; then
+        echo 'the kernel keeps its present limits until the next boot'
+    fi
+}
+
+scratch=$(mktemp)
+trap 'rm -f "$scratch"' EXIT
+if [ "$uninstall" = yes ]; then uninstall_all; else install_all; fi

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Brings a network card's queues to the CPUs of the shards: each receive queue interrupts one CPU,
+# and a CPU sends through a queue of its own, so that a connection's packets are handled where its
+# shard runs or at least on few CPUs.
+#
+#   tuning/nic.sh eth0                    prints what it would write, and where
+#   tuning/nic.sh eth0 --apply            writes it (root; until the next boot)
+#   tuning/nic.sh eth0 --cpus 0-3,8       for shards on these CPUs; default: all that are online
+#   tuning/nic.sh eth0 --off [--apply]    takes RPS and XPS away again; interrupts stay
+#
+# As many queues as CPUs, or more: queue i interrupts the i-th CPU (modulo), RPS is off.
+# Fewer queues than CPUs: RPS lets the CPU that was interrupted pass packets on to others by a
+# hash of the connection.
+#   unit   CPU numbers (affinity), CPU bit masks in hexadecimal (RPS, XPS)
+#   helps  when one CPU is full of softirq (`mpstat -P ALL`, column %soft) while others are idle
+#   hurts  RPS costs an interrupt between CPUs for each batch of packets: with as many queues as
+#          CPUs it only costs. Affinity hurts where irqbalance undoes it: stop that first
+#   Kernel: Documentation/networking/scaling.rst (RSS, RPS, XPS), core-api/irq/irq-affinity.rst
+#
+# --root DIR reads and writes below DIR instead of / (for tests).
+set -euo pipefail
+
+usage() {
+    sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit "${1:-2}"
+}
+
+interface='' apply=no off=no cpus='' root=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --apply) apply=yes ;;
+        --off) off=yes ;;
+        --cpus | --root)
+            [ $# -ge 2 ] || usage
+            if [ "$1" = --cpus ]; then cpus=$2; else root=$2; fi
+            shift
+            ;;
+        -h | --help) usage 0 ;;
+        -*) usage ;;
+        *) interface=$1 ;;
+    esac
+    shift
+done
+[ -n "$interface" ] || usage
+
+card=$root/sys/class/net/$interface
+if [ ! -d "$card/queues" ]; then
+    echo "nic.sh: there is no interface $interface with queues" >&2
+    exit 1
+fi
+[ -n "$cpus" ] || cpus=$(cat "$root/sys/devices/system/cpu/online")
+
+# 0-2,5 as 0 1 2 5
+expand() {
+    local part first last
+    for part in ${1//,/ }; do
+        first=${part%-*} last=${part#*-}
+        if ! [[ $first =~ ^[0-9]+$ && $last =~ ^[0-9]+$ && $first -le $last ]]; then
+            echo "nic.sh: '$1' is no list of CPUs like 0-3,8" >&2
+            exit 1
+        fi
+        seq "$first" "$last"
+    done
+}
+
+# CPU numbers as the kernel's mask: groups of 32 bits, the highest first, joined by commas.
+mask() {
+    local cpu group most=0 text=''
+    local -a groups=()
+    for cpu in "$@"; do
+        group=$((cpu / 32))
+        [ "$group" -le "$most" ] || most=$group
+        groups[group]=$((${groups[group]:-0} | 1 << (cpu % 32)))
+    done
+    for ((group = most; group >= 0; group--)); do
+        text+=$(printf '%08x' "${groups[group]:-0}"),
+    done
+    echo "${text%,}"
+}
+
+# Masks and numbers alike, without the zeros and commas they may begin with.
+plain() { sed 's/^[0,]*//'; }
+
+# What is there already is not written again.
+set_to() { # value file
+    local value=$1 file=$2 there
+    if [ ! -e "$file" ]; then
+        echo "#   $file is not there: this card or kernel lacks it"
+        return
+    fi
+    # Reading fails where an interface has never been up.
+    there=$(cat "$file" 2>/dev/null) || there=unknown
+    if [ "$(plain <<<"$there")" = "$(plain <<<"$value")" ]; then
+        echo "#   $file is $value already"
+        return
+    fi
+    echo "echo $value > $file"
+    if [ "$apply" = yes ] && ! echo "$value" >"$file"; then
+        echo "nic.sh: $file refuses $value" >&2
+        failed=yes
+    fi
+}
+
+failed=no
+list=$(expand "$cpus")
+mapfile -t cpu <<<"$list"
+mapfile -t receive < <(find "$card/queues/" -maxdepth 1 -name 'rx-*' -printf '%f\n' | sort -V)
+mapfile -t send < <(find "$card/queues/" -maxdepth 1 -name 'tx-*' -printf '%f\n' | sort -V)
+# A virtio card's interrupts are its PCI device's, which is one level up.
+mapfile -t irqs < <(find "$card/device/msi_irqs/" "$card/device/../msi_irqs/" -maxdepth 1 \
+    -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort -nu)
+echo "# $interface: ${#receive[@]} receive and ${#send[@]} send queues for ${#cpu[@]} CPUs ($cpus)"
+
+# Lines of queues have names that end in the queue's number (eth0-TxRx-3, virtio0-input.0); the
+# card's other lines are for its management.
+found=no
+for irq in ${irqs[@]+"${irqs[@]}"}; do
+    name=$(awk -v line="$irq:" '$1 == line { print $NF }' "$root/proc/interrupts")
+    [[ $name =~ (input|output|rx|tx|TxRx|comp|fp|queue)[-.]?([0-9]+) ]] || continue
+    found=yes
+    [ "$off" = yes ] ||
+        set_to "${cpu[BASH_REMATCH[2] % ${#cpu[@]}]}" "$root/proc/irq/$irq/smp_affinity_list"
+done
+if [ "$found" = no ] && [ "$off" = no ]; then
+    echo "#   no interrupts of queues are known: they stay where they are"
+fi
+
+rps=0
+if [ "$off" = no ] && [ "${#receive[@]}" -lt "${#cpu[@]}" ]; then
+    rps=$(mask "${cpu[@]}")
+    echo "#   fewer queues than CPUs: first ask the card for more with  ethtool -L $interface combined ${#cpu[@]}"
+fi
+for queue in ${receive[@]+"${receive[@]}"}; do
+    set_to "$rps" "$card/queues/$queue/rps_cpus"
+done
+
+nth=0
+for queue in ${send[@]+"${send[@]}"}; do
+    xps=0
+    if [ "$off" = no ]; then
+        mine=()
+        for ((at = nth; at < ${#cpu[@]}; at += ${#send[@]})); do mine+=("${cpu[at]}"); done
+        # More queues than CPUs: the CPUs have several each.
+        [ ${#mine[@]} -gt 0 ] || mine=("${cpu[nth % ${#cpu[@]}]}")
+        xps=$(mask "${mine[@]}")
+    fi
+    set_to "$xps" "$card/queues/$queue/xps_cpus"
+    nth=$((nth + 1))
+done
+
+if [ -z "$root" ] && [ "$(cat /proc/[0-9]*/comm 2>/dev/null | grep -cx irqbalance)" != 0 ]; then
+    echo "#   irqbalance runs and will undo this: systemctl disable --now irqbalance"
+fi
+[ "$apply" = yes ] || echo "# nothing was written: --apply does it"
+[ "$failed" = no ]
