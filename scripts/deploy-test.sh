@@ -12,6 +12,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
 missing=()
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v shellcheck >/dev/null || missing+=(shellcheck)
@@ -20,8 +22,6 @@ command -v python3 >/dev/null || missing+=(python3)
 command -v strace >/dev/null || missing+=(strace)
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
-    as_root=()
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
     ${as_root[@]+"${as_root[@]}"} apt-get update -qq
     ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
@@ -95,6 +95,13 @@ install_twice_and_away() {
     passed 'installs, installs again without a change, upgrades, leaves nothing behind'
 }
 
+# On the machine itself, of which it sees its own copy of /etc and /usr/local.
+install_on_a_machine() {
+    ${as_root[@]+"${as_root[@]}"} unshare --mount bash tests/deploy/machine.sh "$SWITCHBOARD_BIN" >"$place/machine" 2>&1 ||
+        fail "$(cat "$place/machine")"
+    passed 'on a machine: user, kernel limits and systemd too, and nothing left of them'
+}
+
 the_unit_is_sound() {
     local root=$place/unit score
     scripts/install.sh --root "$root" --binary "$SWITCHBOARD_BIN" >/dev/null
@@ -166,6 +173,7 @@ cards_are_told_apart() {
 
 scripts_are_clean
 install_twice_and_away
+install_on_a_machine
 the_unit_is_sound
 the_filter_allows_what_the_server_does
 sysctl_keys_exist

@@ -149,6 +149,7 @@ uninstall_all() {
     take /etc/switchboard/switchboard.env
     take_folder /etc/switchboard
     take_folder /usr/local/share/doc/switchboard
+    take_folder /usr/local/share/doc
     if [ "$machine" = no ]; then
         for folder in /usr/local/bin /etc/systemd/system /etc/security/limits.d /etc/sysctl.d; do
             take_folder "$folder"

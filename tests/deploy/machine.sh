@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# scripts/install.sh without --root, in a mount namespace whose /etc and /usr/local are copies:
+# what it writes is gone when this ends. systemctl and sysctl, which would reach the machine
+# itself, only note that they were called.
+#
+#   sudo unshare --mount bash tests/deploy/machine.sh SERVER
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+server=$1
+
+if [ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ]; then
+    echo 'machine.sh: this is the machine itself; run it under unshare --mount' >&2
+    exit 1
+fi
+copy=$(mktemp -d)
+trap 'umount /etc /usr/local "$copy" && rmdir "$copy"' EXIT
+mount -t tmpfs tmpfs "$copy"
+mkdir -p "$copy"/{etc,local,etc.work,local.work,stubs}
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$copy/etc,workdir=$copy/etc.work" /etc
+mount -t overlay overlay -o "lowerdir=/usr/local,upperdir=$copy/local,workdir=$copy/local.work" /usr/local
+for stub in sysctl systemctl; do
+    printf '#!/bin/sh\necho "%s $*" >>%s/called\n' "$stub" "$copy" >"$copy/stubs/$stub"
+    chmod +x "$copy/stubs/$stub"
+done
+PATH=$copy/stubs:$PATH
+
+fail() {
+    printf 'machine.sh: %s\n' "$*" >&2
+    exit 1
+}
+state_of() { find /etc /usr/local -printf '%p %m %u %g\n' | sort && getent passwd && getent group; }
+
+state_of >"$copy/before"
+scripts/install.sh --binary "$server"
+[ "$(grep -c '^sysctl -q -p /etc/sysctl.d/99-switchboard.conf$' "$copy/called")" = 1 ] ||
+    fail 'the kernel limits were not put in force'
+case $(getent passwd switchboard) in
+    *:/nonexistent:/usr/sbin/nologin) ;;
+    *) fail 'the user has a home or a shell' ;;
+esac
+[ "$(stat -c '%U %G %a' /etc/switchboard/switchboard.env)" = 'root switchboard 640' ] ||
+    fail 'the settings, secrets maybe among them, can be read by others'
+runuser -u switchboard -- /usr/local/bin/switchboard --version
+
+state_of >"$copy/installed" && rm "$copy/called"
+scripts/install.sh --binary "$server" | grep 'nothing to do' || fail 'the second run did something'
+state_of | cmp - "$copy/installed" || fail 'the second run changed something'
+[ ! -e "$copy/called" ] || fail "the second run called $(cat "$copy/called")"
+
+scripts/install.sh --uninstall
+# The account tools keep copies of their files (passwd-, .pwd.lock); those are not ours.
+state_of | grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' >"$copy/after"
+grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' "$copy/before" |
+    diff - "$copy/after" || fail 'something was left behind'
