@@ -365,6 +365,30 @@ fn who_enters_after_the_delay_does_not_come_before_those_who_wait() {
 }
 
 #[test]
+fn a_refusal_ends_at_its_moment_not_after_it() {
+    for (now, waits) in [(millis(800) - Duration::from_nanos(1), true), (millis(800), false)] {
+        let mut both = Both { now, ..Both::default() };
+        both.enter(parted(ticket(1, 1, 5, Moment::ZERO), 2, millis(800)), None);
+        assert_eq!(both.enter(ticket(2, 1, 5, now), None).is_some(), waits);
+    }
+}
+
+#[test]
+fn all_who_may_meet_at_last_are_paired_in_one_go() {
+    let mut both = Both::default();
+    // Three tickets each of 1 and 2, who refuse each other: more than the server ever enters.
+    for number in 0..3 {
+        for (session, from) in [(1, 2), (2, 1)] {
+            both.enter(parted(ticket(session, number, 5, Moment::ZERO), from, millis(800)), None);
+        }
+    }
+    assert_eq!((both.real.waiting(), both.real.queues()), (6, 1));
+    both.now = both.real.next_deadline().unwrap();
+    both.expire();
+    assert_eq!((both.real.waiting(), both.real.queues()), (0, 0));
+}
+
+#[test]
 fn a_ticket_that_comes_back_has_its_old_place() {
     let mut both = Both { now: millis(100), ..Both::default() };
     // 1 and 2 refuse each other; 3, who was there first, comes back between them in time.
