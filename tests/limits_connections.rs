@@ -123,13 +123,19 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
     }
     assert!(server.figure("/rehomes/out") > 0, "twenty pairs over two shards");
     assert_eq!(server.figure("/http/rejected/address_limit"), 41);
-    // The place is free again once somebody has left and the refused one has gone.
+    // The places are free again once somebody has left and the refused ones have gone.
     drop(first);
-    support::until("there is a place for the address", || {
-        let mut raw = connect_from(2, server.address());
-        raw.send(&handshake());
-        if raw.peek_status() == 101 { Ok(()) } else { Err("there is none".to_owned()) }
-    });
+    let finds_place = |last: u8| {
+        support::until("there is a place for the address", || {
+            let mut raw = connect_from(last, server.address());
+            raw.send(&handshake());
+            if raw.peek_status() == 101 { Ok(raw) } else { Err("there is none".to_owned()) }
+        })
+    };
+    finds_place(2);
+    for last in 10..50 {
+        let _both = [finds_place(last), finds_place(last)];
+    }
 }
 
 /// Sets the limit of descriptors of a running process.
