@@ -6,6 +6,8 @@
 //! other shards ([`rooms`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
+#[doc(hidden)]
+pub mod audit;
 pub mod connection;
 pub mod core;
 pub mod driver;

@@ -1,0 +1,185 @@
+//! The world as a shard core sees it: the simulated network and post, under one clock.
+
+use super::net::{Appetite, Link, Socket};
+use super::plan::Plan;
+use super::post::{Letter, Post};
+use super::random::Random;
+use super::tally::{Tally, Trace};
+use super::tell::Brief;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use switchboard::ids::{ConnectionKey, ShardId, Token};
+use switchboard::mail::ToMatcher;
+use switchboard::moment::Moment;
+use switchboard::shard::accept::Admission;
+use switchboard::shard::host::{Content, Document, Host, Received, Sent};
+use switchboard::wire::http::{HttpDate, Status};
+
+/// What the cores share with the network, the matcher and the users.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) random: Random,
+    pub(crate) plan: Plan,
+    pub(crate) now: Moment,
+    /// When the present turn of each shard began: that is what time it is for a core.
+    pub(crate) began: Vec<Moment>,
+    /// No more faults.
+    pub(crate) calm: bool,
+    pub(crate) links: Vec<Link>,
+    /// For each shard, the connections with an event.
+    pub(crate) raised: Vec<Vec<usize>>,
+    pub(crate) post: Post,
+    pub(crate) admission: Admission,
+    pub(crate) tally: Tally,
+    pub(crate) trace: Trace,
+    /// Connections that the cores have closed.
+    pub(crate) closed: usize,
+}
+
+impl Shared {
+    /// A fault that happens so often in a thousand times, unless all is calm.
+    pub(crate) fn fault(&mut self, per_mille: u32) -> bool {
+        !self.calm && self.random.chance(per_mille)
+    }
+
+    /// Bytes that the kernel keeps where it would keep `buffer`: much, when all is calm.
+    pub(crate) fn room(&self, buffer: usize) -> usize {
+        if self.calm { buffer.max(1 << 20) } else { buffer }
+    }
+
+    /// Something happened that is an event for whoever watches the connection.
+    pub(crate) fn raise(&mut self, link: usize) {
+        if let Some(shard) = self.links[link].raise() {
+            self.raised[shard.index()].push(link);
+        }
+    }
+}
+
+/// The world around one core.
+#[derive(Debug)]
+pub(crate) struct SimHost {
+    pub(crate) shard: ShardId,
+    pub(crate) shared: Rc<RefCell<Shared>>,
+}
+
+impl Host for SimHost {
+    type Socket = Socket;
+
+    fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Received {
+        let shared = &mut *self.shared.borrow_mut();
+        let link = &mut shared.links[socket.link()];
+        let received = link.recv(into);
+        if let Received::Bytes(_) = received {
+            link.heard(shared.began[self.shard.index()]);
+        }
+        let shard = self.shard.0;
+        shared.trace.tell(|| format!("shard {shard} reads {}: {received:?}", socket.0));
+        shared.tally.count(match received {
+            Received::Bytes(_) => "recv: bytes",
+            Received::WouldBlock => "recv: would block",
+            Received::End => "recv: end",
+            Received::Broken => "recv: broken",
+        });
+        received
+    }
+
+    fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> Sent {
+        let shared = &mut *self.shared.borrow_mut();
+        let short = shared.fault(shared.plan.faults.short_write);
+        let appetite = match short {
+            true => Appetite::AtMost(shared.random.below(bytes.len())),
+            false => Appetite::All,
+        };
+        let (room, now) = (shared.room(shared.plan.send_buffer), shared.began[self.shard.index()]);
+        let (sent, event) = shared.links[socket.link()].send(bytes, room, appetite, now);
+        let (shard, all) = (self.shard.0, bytes.len());
+        shared.trace.tell(|| format!("shard {shard} sends {} {all} bytes: {sent:?}", socket.0));
+        shared.tally.count(match sent {
+            Sent::Took(0) => "send: would block",
+            Sent::Took(count) if count < all => "send: short",
+            Sent::Took(_) => "send: all",
+            Sent::Broken => "send: broken",
+        });
+        if event {
+            shared.raise(socket.link());
+        }
+        sent
+    }
+
+    fn shut_write(&mut self, socket: &mut Socket) {
+        let shared = &mut *self.shared.borrow_mut();
+        shared.links[socket.link()].shut_write();
+        shared.trace.tell(|| format!("the server half-closes {}", socket.0));
+    }
+
+    fn watch(&mut self, socket: &mut Socket, key: ConnectionKey) -> bool {
+        let shared = &mut *self.shared.borrow_mut();
+        if shared.fault(shared.plan.faults.watch_fails) {
+            shared.tally.count("fault: watch fails");
+            shared.links[socket.link()].unwatchable = true;
+            shared.trace.tell(|| format!("{} cannot be watched", socket.0));
+            return false;
+        }
+        if shared.links[socket.link()].watch(self.shard, key) {
+            shared.raise(socket.link());
+        }
+        let shard = self.shard.0;
+        shared.trace.tell(|| format!("shard {shard} watches {} as {}", socket.0, Brief(&key)));
+        true
+    }
+
+    fn unwatch(&mut self, socket: &mut Socket) {
+        self.shared.borrow_mut().links[socket.link()].unwatch();
+    }
+
+    fn close(&mut self, socket: Socket, address: Option<IpAddr>) {
+        let shared = &mut *self.shared.borrow_mut();
+        shared.links[socket.link()].close();
+        shared.closed += 1;
+        assert_eq!(address.is_some(), shared.plan.by_address, "addresses are counted or not");
+        shared.admission.leave(address);
+        let shard = self.shard.0;
+        shared.trace.tell(|| format!("shard {shard} closes {}", socket.0));
+    }
+
+    fn to_matcher(&mut self, letter: ToMatcher) {
+        let shared = &mut *self.shared.borrow_mut();
+        shared.trace.tell(|| format!("shard {} → matcher: {}", self.shard.0, Brief(&letter)));
+        shared.post.write_to_matcher(self.shard, letter);
+    }
+
+    fn to_shard(&mut self, shard: ShardId, letter: Letter) {
+        assert_ne!(shard, self.shard, "a letter to itself");
+        let shared = &mut *self.shared.borrow_mut();
+        let from = self.shard.0;
+        shared.trace.tell(|| format!("shard {from} → shard {}: {}", shard.0, Brief(&letter)));
+        shared.post.write_to_shard(shard, letter);
+    }
+
+    fn now(&mut self) -> Moment {
+        self.shared.borrow().now
+    }
+
+    fn http_date(&mut self) -> Option<HttpDate> {
+        None
+    }
+
+    fn document(&mut self, document: Document<'_>) -> Option<Content> {
+        let status = match document {
+            Document::Health { draining: true } => Status::ServiceUnavailable,
+            Document::Page(path) if path != "/" => return None,
+            Document::Health { .. } | Document::Stats | Document::Metrics | Document::Page(_) => {
+                Status::Ok
+            }
+        };
+        let body = vec![b'x'; self.shared.borrow().plan.document_bytes];
+        let content_type = "text/plain";
+        Some(Content { status, content_type, fields: Vec::new(), etag: None, body: body.into() })
+    }
+
+    fn ice_servers(&mut self, _session: Token) -> Cow<'_, str> {
+        Cow::Borrowed("[]")
+    }
+}

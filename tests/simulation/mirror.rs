@@ -1,0 +1,96 @@
+//! The matcher's law, done again in the plainest way: what lies in which queue, and who of them
+//! should be paired. Every letter and every pair goes through here.
+
+use switchboard::ids::{SessionAddress, SessionNo, TicketNo};
+use switchboard::mail::{Parted, Ticket, ToMatcher};
+use switchboard::moment::Moment;
+
+/// The tickets that wait, in the order in which they were entered.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    tickets: Vec<Ticket>,
+    /// The one that is being entered: pairs among the others come before it.
+    newcomer: Option<SessionNo>,
+}
+
+fn may_meet(one: &Ticket, other: &Ticket, now: Moment) -> bool {
+    let refuses = |one: &Ticket, other: &Ticket| {
+        one.parted.is_some_and(|Parted { from, until }| from == other.session && until > now)
+    };
+    one.session != other.session && !refuses(one, other) && !refuses(other, one)
+}
+
+impl Mirror {
+    /// The matcher is about to read a letter.
+    pub(crate) fn letter(&mut self, letter: &ToMatcher) {
+        match letter {
+            ToMatcher::Enter { ticket, replaces } => {
+                if let Some((_, number)) = replaces {
+                    self.remove(ticket.holder, *number);
+                }
+                let twice = self.tickets.iter().any(|one| one.session == ticket.session);
+                assert!(!twice, "two tickets of {:?}", ticket.session);
+                self.tickets.push(*ticket);
+                self.newcomer = Some(ticket.session);
+            }
+            ToMatcher::Leave { holder, number, .. } => self.remove(*holder, *number),
+            ToMatcher::Stop => {}
+        }
+    }
+
+    /// The letter has been read.
+    pub(crate) fn letter_read(&mut self) {
+        self.newcomer = None;
+    }
+
+    fn remove(&mut self, holder: SessionAddress, number: TicketNo) {
+        self.tickets.retain(|one| one.holder != holder || one.number != number);
+    }
+
+    /// The matcher has paired these two, at `now`.
+    pub(crate) fn paired(&mut self, one: &Ticket, other: &Ticket, now: Moment) {
+        assert_eq!(one.queue, other.queue, "paired across queues");
+        assert!(may_meet(one, other, now), "{one:?} and {other:?} must not meet");
+        for ticket in [one, other] {
+            assert!(self.tickets.contains(ticket), "{ticket:?} does not wait");
+        }
+        let at = |ticket: &Ticket| {
+            let place = self.tickets.iter().position(|one| one == ticket);
+            (ticket.since, place)
+        };
+        // Who is ahead of the one that waited longer has nobody else to meet; and nobody is
+        // ahead of the other whom the first could have met.
+        let (first, second) = if at(one) <= at(other) { (one, other) } else { (other, one) };
+        for ahead in self.tickets.iter().filter(|ahead| ahead.queue == one.queue) {
+            if Some(ahead.session) == self.newcomer {
+                continue;
+            }
+            if at(ahead) < at(first) {
+                assert!(!may_meet(ahead, second, now), "{ahead:?} comes before {first:?}");
+            } else if at(ahead) > at(first) && at(ahead) < at(second) {
+                assert!(!may_meet(first, ahead, now), "{ahead:?} comes before {second:?}");
+            }
+        }
+        self.tickets.retain(|ticket| ticket != one && ticket != other);
+    }
+
+    /// The matcher's turn has ended: `waiting` tickets in `queues` queues are left.
+    pub(crate) fn rests(&self, waiting: i64, queues: i64) {
+        assert_eq!(waiting, self.tickets.len() as i64, "tickets that wait");
+        let first = |(at, one): &(usize, &Ticket)| {
+            !self.tickets[..*at].iter().any(|before| before.queue == one.queue)
+        };
+        let distinct = self.tickets.iter().enumerate().filter(first).count();
+        assert_eq!(queues, distinct as i64, "queues in which somebody waits");
+    }
+
+    /// Nobody is left waiting who might have met another one at `then`.
+    pub(crate) fn has_paired_all(&self, then: Moment) {
+        for (at, one) in self.tickets.iter().enumerate() {
+            for other in &self.tickets[..at] {
+                let meet = one.queue == other.queue && may_meet(one, other, then);
+                assert!(!meet, "{one:?} and {other:?} wait side by side");
+            }
+        }
+    }
+}

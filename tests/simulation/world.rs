@@ -1,0 +1,456 @@
+//! Shard cores, the matcher and users in one process, and the order in which they get their
+//! turns. Whatever runs here is checked before the next thing runs.
+
+use super::host::{Shared, SimHost};
+use super::ledger::Ledger;
+use super::mirror::Mirror;
+use super::net::{Link, Socket};
+use super::plan::{Habit, Plan};
+use super::post::{Letter, Post};
+use super::random::Random;
+use super::tally::{Tally, Trace};
+use super::tell::Brief;
+use super::user::{Scene, Stage, User};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
+use switchboard::mail::{Pairing, Reply, ToShard};
+use switchboard::matchmaking::matcher::{self, Desks};
+use switchboard::moment::Moment;
+use switchboard::shard::accept::{Admission, Verdict};
+use switchboard::shard::core::{Core, Readiness, Setup};
+use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
+
+/// A match is overdue when it could have been made so long ago: the matcher looks in ticks.
+const MATCHER_TICK: Duration = Duration::from_millis(3);
+/// Address space for connections that a shard asks for at first.
+const SLOTS: usize = 8;
+
+/// A shard, and how far it is in its turn.
+pub(crate) struct Shard {
+    pub(crate) core: Core<SimHost>,
+    pub(crate) counters: Arc<ShardCounters>,
+    phase: Phase,
+    events: Vec<(ConnectionKey, Readiness)>,
+    /// Connections that nobody has accepted yet.
+    pub(crate) backlog: VecDeque<usize>,
+    stalled_until: usize,
+}
+
+/// The parts of a turn, as the driver goes through them. Others may run in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Letters,
+    Events,
+    Rest,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) shared: Rc<RefCell<Shared>>,
+    pub(crate) plan: Plan,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) users: Vec<User>,
+    pub(crate) ledger: Ledger,
+    desks: Desks,
+    pub(crate) mirror: Mirror,
+    pub(crate) matcher_counters: Arc<MatcherCounters>,
+    matcher_stalled_until: usize,
+    /// Users whose connection is not over on both ends.
+    pub(crate) alive: Vec<usize>,
+    /// Connections that the cores have taken over.
+    pub(crate) accepted: usize,
+    step: usize,
+}
+
+/// What one step does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Network,
+    Shard,
+    Matcher,
+    User,
+    Dial,
+}
+
+/// How often each is done.
+const STEPS: [(Step, u32); 5] =
+    [(Step::Network, 45), (Step::Shard, 35), (Step::Matcher, 8), (Step::User, 15), (Step::Dial, 3)];
+
+impl World {
+    pub(crate) fn new(mut random: Random, trace: Trace) -> Self {
+        let plan = Plan::new(&mut random);
+        let mint = TokenMint::new(std::array::from_fn(|_| random.word() as u8));
+        let most = plan.limits.max_connections as usize;
+        let shared = Rc::new(RefCell::new(Shared {
+            random,
+            plan: plan.clone(),
+            now: Moment::from_nanos(1_000_000_000),
+            began: vec![Moment::ZERO; plan.shards],
+            calm: false,
+            links: Vec::new(),
+            raised: vec![Vec::new(); plan.shards],
+            post: Post::new(plan.shards),
+            admission: Admission::new(most, plan.limits.max_connections_per_address),
+            tally: Tally::default(),
+            trace,
+            closed: 0,
+        }));
+        let setup = Setup {
+            limits: plan.limits.clone(),
+            stats_queues: vec!["en".to_owned(), "default".to_owned()],
+            mint: mint.clone(),
+            echo: true,
+        };
+        let shards: Vec<Shard> = (0..plan.shards)
+            .map(|nth| {
+                let id = ShardId(nth as u16);
+                let counters = Arc::new(ShardCounters::new(setup.stats_queues.len()));
+                let host = SimHost { shard: id, shared: Rc::clone(&shared) };
+                let core = Core::new(id, setup.clone(), SLOTS, Arc::clone(&counters), host);
+                Shard {
+                    core,
+                    counters,
+                    phase: Phase::Letters,
+                    events: Vec::new(),
+                    backlog: VecDeque::new(),
+                    stalled_until: 0,
+                }
+            })
+            .collect();
+        let matcher_counters = Arc::new(MatcherCounters::default());
+        let of_shards = shards.iter().map(|shard| Arc::clone(&shard.counters)).collect();
+        World {
+            ledger: Ledger::new(mint, plan.shards),
+            desks: Desks::new(of_shards, Arc::clone(&matcher_counters)),
+            shared,
+            plan,
+            shards,
+            users: Vec::new(),
+            mirror: Mirror::default(),
+            matcher_counters,
+            matcher_stalled_until: 0,
+            alive: Vec::new(),
+            accepted: 0,
+            step: 0,
+        }
+    }
+
+    /// All the steps, with faults.
+    pub(crate) fn live(&mut self) {
+        let drain_at = self.plan.drains.then(|| self.random(|r, plan| r.below(plan.steps)));
+        self.tell(|world| format!("{:#?}", world.plan));
+        while self.step < self.plan.steps {
+            self.step += 1;
+            self.disturb();
+            if Some(self.step) == drain_at {
+                self.quiesce();
+            }
+            match self.random(|random, _| random.weighted(&STEPS)) {
+                Step::Network => self.network(),
+                Step::Shard => self.some_shard(),
+                Step::Matcher if self.step >= self.matcher_stalled_until => {
+                    let most = self.random(|r, _| r.pick(&[1, 3, 1024]));
+                    self.matcher(most);
+                }
+                Step::Matcher => {}
+                Step::User => self.some_user(),
+                Step::Dial => self.dial(),
+            }
+        }
+    }
+
+    fn random<T>(&self, choose: impl FnOnce(&mut Random, &Plan) -> T) -> T {
+        choose(&mut self.shared.borrow_mut().random, &self.plan)
+    }
+
+    fn tell(&self, what: impl FnOnce(&Self) -> String) {
+        self.shared.borrow_mut().trace.tell(|| what(self));
+    }
+
+    /// The main thread tells all shards to shut down.
+    pub(crate) fn quiesce(&mut self) {
+        self.tell(|_| "the server shuts down".to_owned());
+        for shard in 0..self.plan.shards {
+            let shared = &mut *self.shared.borrow_mut();
+            shared.post.write_to_shard(ShardId(shard as u16), ToShard::Quiesce);
+        }
+    }
+
+    /// Time passes, and threads get stuck.
+    fn disturb(&mut self) {
+        let (step, plan) = (self.step, &self.plan);
+        let shared = &mut *self.shared.borrow_mut();
+        let mut micros = shared.random.below(plan.step_micros + 1) as u64;
+        if shared.random.chance(plan.faults.clock_jump) {
+            micros += shared.random.between(1_000_000, 100_000_000) as u64;
+            shared.tally.count("fault: clock jumps");
+        }
+        shared.now = shared.now + Duration::from_micros(micros);
+        shared.trace.next_step(shared.now);
+        if shared.random.chance(plan.faults.stall_shard) {
+            let shard = shared.random.below(plan.shards);
+            self.shards[shard].stalled_until = step + shared.random.between(20, 300);
+            shared.tally.count("fault: a shard stalls");
+            shared.trace.tell(|| format!("shard {shard} stalls"));
+        }
+        if shared.random.chance(plan.faults.stall_matcher) {
+            self.matcher_stalled_until = step + shared.random.between(20, 300);
+            shared.tally.count("fault: the matcher stalls");
+        }
+    }
+
+    /// Somebody dials, and comes to the shard that the kernel chooses.
+    fn dial(&mut self) {
+        if self.alive.len() >= self.plan.users || self.users.len() >= self.plan.newcomers {
+            return;
+        }
+        let shard = self.random(|random, plan| random.below(plan.shards));
+        let id = self.users.len();
+        let now = self.shared.borrow().now;
+        let link = Link::new(now);
+        self.shared.borrow_mut().links.push(link);
+        self.users.push(User::new(id, now));
+        self.ledger.relays.push(Vec::new());
+        self.shards[shard].backlog.push_back(id);
+        self.alive.push(id);
+        self.tell(|_| format!("user {id} dials shard {shard}"));
+    }
+
+    fn some_user(&mut self) {
+        if self.alive.is_empty() {
+            return;
+        }
+        let user = self.random(|random, _| random.below(self.alive.len()));
+        let habit = self.random(|random, plan| random.weighted(&plan.habits));
+        let shared = &mut *self.shared.borrow_mut();
+        let mut scene = Scene { shared, ledger: &mut self.ledger };
+        self.users[self.alive[user]].act(habit, &mut scene);
+    }
+
+    fn network(&mut self) {
+        if self.alive.is_empty() {
+            return;
+        }
+        let mut at = 0;
+        // Where nothing is under way there is nothing to see; not always is it looked for.
+        for _ in 0..4 {
+            at = self.random(|random, _| random.below(self.alive.len()));
+            if !self.shared.borrow().links[self.alive[at]].is_quiet() {
+                break;
+            }
+        }
+        let id = self.alive[at];
+        let most = self.random(|random, plan| match random.chance(plan.faults.tiny_arrival) {
+            true => random.between(1, 3),
+            false => random.pick(&[1, 16, 200, 5000, 70_000, 1_000_000]),
+        });
+        if self.random(|random, _| random.chance(500)) {
+            self.carry_up(id, most);
+        } else if self.users[id].reads {
+            self.carry_down(id, most);
+        }
+        if self.is_over(id) {
+            self.alive.swap_remove(at);
+        }
+    }
+
+    /// Whether nothing more happens on either end of a connection.
+    pub(crate) fn is_over(&self, id: usize) -> bool {
+        self.users[id].stage == Stage::Over && self.shared.borrow().links[id].closed
+    }
+
+    pub(crate) fn carry_up(&mut self, id: usize, most: usize) {
+        let shared = &mut *self.shared.borrow_mut();
+        let urgent = shared.fault(shared.plan.faults.urgent);
+        let room = shared.room(shared.plan.receive_buffer);
+        let before = shared.links[id].sending.len();
+        if shared.links[id].carry_up(most, room, urgent) {
+            let count = before - shared.links[id].sending.len();
+            shared.trace.tell(|| format!("{count} bytes of {id} arrive"));
+            shared.tally.count(if urgent { "net: urgent data" } else { "net: arrival" });
+            if count == 1 {
+                shared.tally.count("net: a single byte");
+            }
+            shared.raise(id);
+        }
+    }
+
+    pub(crate) fn carry_down(&mut self, id: usize, most: usize) {
+        let user = &mut self.users[id];
+        if user.stage == Stage::Over {
+            return;
+        }
+        let shared = &mut *self.shared.borrow_mut();
+        let (delivery, event) = shared.links[id].carry_down(most);
+        if event {
+            shared.raise(id);
+        }
+        user.receive(delivery, &mut Scene { shared, ledger: &mut self.ledger });
+        if user.stage == Stage::Over {
+            // Most close their end when they see the other's; some just sit there.
+            let link = &mut shared.links[id];
+            link.client_ended |= link.broken || shared.random.chance(800);
+        }
+    }
+
+    fn some_shard(&mut self) {
+        let shard = self.random(|random, plan| random.below(plan.shards));
+        if self.step < self.shards[shard].stalled_until {
+            return;
+        }
+        let full_turn = self.random(|random, _| random.chance(700));
+        for _ in 0..if full_turn { 3 } else { 1 } {
+            self.phase(shard);
+        }
+    }
+
+    /// The next part of a shard's turn.
+    pub(crate) fn phase(&mut self, at: usize) {
+        let shard = &mut self.shards[at];
+        match shard.phase {
+            Phase::Letters => {
+                shard.phase = Phase::Events;
+                self.letters(at);
+            }
+            Phase::Events => {
+                shard.phase = Phase::Rest;
+                for (key, readiness) in std::mem::take(&mut shard.events) {
+                    shard.core.ready(key, readiness);
+                }
+            }
+            Phase::Rest => {
+                shard.phase = Phase::Letters;
+                shard.core.run();
+                self.accept(at);
+                self.shards[at].core.tick();
+            }
+        }
+        self.audit(at);
+    }
+
+    fn letters(&mut self, at: usize) {
+        {
+            let shared = &mut *self.shared.borrow_mut();
+            let shard = &mut self.shards[at];
+            let mut raised = std::mem::take(&mut shared.raised[at]);
+            shared.random.shuffle(&mut raised);
+            let id = ShardId(at as u16);
+            let collect = |link: usize| shared.links[link].collect(id);
+            shard.events = raised.into_iter().filter_map(collect).collect();
+            shared.began[at] = shared.now;
+            shared.trace.tell(|| {
+                let name = |(key, to): &(ConnectionKey, Readiness)| {
+                    let flag = |is, name| if is { name } else { "" };
+                    let (r, w) = (flag(to.readable, " r"), flag(to.writable, " w"));
+                    format!("{}{r}{w}{}", Brief(key), flag(to.read_on, "!"))
+                };
+                let events: Vec<String> = shard.events.iter().map(name).collect();
+                format!("shard {at} begins a turn: {}", events.join(", "))
+            });
+        }
+        let began = self.shared.borrow().began[at];
+        self.shards[at].core.begin_turn(began);
+        while let Some(letter) = self.take_letter(at) {
+            self.shards[at].core.letter(letter);
+            self.audit(at);
+        }
+    }
+
+    fn take_letter(&mut self, at: usize) -> Option<Letter> {
+        let shared = &mut *self.shared.borrow_mut();
+        if shared.fault(shared.plan.faults.late_letters) {
+            shared.tally.count("fault: letters are late");
+            return None;
+        }
+        let letter = shared.post.take(ShardId(at as u16), &mut shared.tally);
+        if let Some(letter) = &letter {
+            shared.trace.tell(|| format!("shard {at} takes {}", Brief(letter)));
+        }
+        letter
+    }
+
+    fn accept(&mut self, at: usize) {
+        while let Some(id) = self.shards[at].backlog.pop_front() {
+            let address = IpAddr::from([10, 0, 0, (id % 3) as u8]);
+            let verdict = self.shared.borrow().admission.enter(address);
+            let Verdict::Welcome(surplus, address) = verdict else {
+                panic!("there are never that many");
+            };
+            if surplus.is_some() {
+                self.shared.borrow_mut().tally.count("net: surplus");
+            }
+            // The shard's clock says when its turn began.
+            let began = self.shared.borrow().began[at];
+            self.users[id].since = self.users[id].since.min(began);
+            self.accepted += 1;
+            self.shards[at].core.admit(Socket(id as u32), surplus, address);
+        }
+    }
+
+    /// Looks into the books of a shard, and whether nobody is lost between them.
+    fn audit(&mut self, at: usize) {
+        let shard = &self.shards[at];
+        let found = match shard.core.audit() {
+            Ok(found) => found,
+            Err(wrong) => panic!("shard {at}: {wrong}"),
+        };
+        let shared = &mut *self.shared.borrow_mut();
+        let (rooms, began) = (shard.counters.matches.get(), shared.began[at]);
+        self.ledger.compare(at, &found, rooms, began, shared);
+        let counted: i64 = self.shards.iter().map(|one| one.counters.connections.get()).sum();
+        let there = counted - shared.post.acknowledgements() as i64;
+        let should = self.accepted as i64 - shared.closed as i64;
+        assert_eq!(there, should, "connections: counted, and accepted less closed");
+    }
+
+    /// A turn of the matcher, which reads up to `most` letters.
+    pub(crate) fn matcher(&mut self, most: usize) {
+        let shared = &mut *self.shared.borrow_mut();
+        let now = shared.now;
+        let mut office = Office { shared, ledger: &self.ledger, mirror: &mut self.mirror };
+        for _ in 0..most {
+            let Some(letter) = office.shared.post.to_matcher.pop_front() else { break };
+            office.shared.trace.tell(|| format!("the matcher reads {}", Brief(&letter)));
+            office.mirror.letter(&letter);
+            self.desks.letter(letter, now, &mut office);
+            office.mirror.letter_read();
+        }
+        self.desks.expire(now, &mut office);
+        self.desks.show();
+        let counters = &self.matcher_counters;
+        self.mirror.rests(counters.tickets_waiting.get(), counters.queues.get());
+        let then = Moment::from_nanos(now.as_nanos() - MATCHER_TICK.as_nanos() as u64);
+        self.mirror.has_paired_all(then);
+    }
+}
+
+/// The matcher's way to the shards.
+struct Office<'a> {
+    shared: &'a mut Shared,
+    ledger: &'a Ledger,
+    mirror: &'a mut Mirror,
+}
+
+impl matcher::Post for Office<'_> {
+    fn reply(&mut self, reply: Reply) {
+        self.shared.trace.tell(|| format!("matcher → {}", Brief(&reply)));
+        self.shared.post.write_to_shard(reply.holder.shard, ToShard::Reply(reply));
+    }
+
+    fn pair(&mut self, pairing: Pairing) {
+        let Pairing { mover, home } = &pairing;
+        self.mirror.paired(mover, home, self.shared.now);
+        self.ledger.paired(mover, home, self.shared);
+        self.shared.trace.tell(|| format!("matcher → {}", Brief(&pairing)));
+        self.shared.post.write_to_shard(mover.holder.shard, ToShard::Pair(pairing));
+    }
+}
+
+/// The habits that end a user's time, one of which all come to in the end.
+pub(crate) const FAREWELLS: [Habit; 4] =
+    [Habit::Close, Habit::HalfClose, Habit::Vanish, Habit::Reset];
