@@ -207,8 +207,6 @@ impl<H: Host> Core<H> {
         match self.take_in(traveller) {
             Ok(key) => {
                 self.count_waiting_session(mover.queue, 1);
-                // It was on its way if everybody else was told meanwhile.
-                self.tell_of_drain(key.slot);
                 let holder = SessionAddress { shard: self.id, key };
                 self.hand_in_again(&Ticket { holder, ..*mover });
             }
