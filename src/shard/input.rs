@@ -90,8 +90,6 @@ impl<H: Host> Core<H> {
             // It may be waiting for what it is owed. When that is sent, the end is read again.
             Role::Http(_) | Role::Echo | Role::Lingering(_) if connection.has_unsent() => {}
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
-            // When the last answer has been sent, the half-close brings the end up again.
-            Role::Lingering(_) if connection.has_unsent() => {}
             Role::User(_) | Role::Echo | Role::Lingering(_) => {
                 self.doom(key, EndReason::ClientGone)
             }
