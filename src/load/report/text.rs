@@ -125,7 +125,7 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
         number(report.seconds.round())
     );
     text.push_str(
-        "| run | outcome | users | msg/s | match p99 | relay p50 | relay p99 | lost | errors |\n",
+        "| run | outcome | users | msg/s | match p99 ms | relay p50 ms | relay p99 ms | lost | errors |\n",
     );
     text.push_str("| --- | --- | --: | --: | --: | --: | --: | --: | --: |\n");
     for run in &report.runs {
@@ -133,7 +133,7 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
         let errors: u64 = run.faults.iter().map(|fault| fault.count).sum();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} ms | {} ms | {} ms | {} | {errors} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {errors} |",
             run.name,
             run.outcome.label(),
             get("users_peak"),
