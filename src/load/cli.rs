@@ -176,7 +176,18 @@ fn act(cli: Cli) -> Result<Exit, Refusal> {
         }
         scenario = scenario.scaled(factor);
     }
+    if scenario.common().queue == "auto" {
+        scenario.common_mut().queue = own_queue()?;
+    }
     perform(&cli, &scenario)
+}
+
+/// A queue that nobody else asks for: two testers in one queue would be matched with each
+/// other's users, whose clock is another.
+fn own_queue() -> Result<String, Refusal> {
+    let bytes = crate::sys::entropy().map_err(|error| (Exit::Void, error.to_string()))?;
+    let digits: String = bytes[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("load-{digits}"))
 }
 
 /// Reads a scenario file, and the flags that take precedence over it.

@@ -133,6 +133,11 @@ macro_rules! scenarios {
                 match self { $( Scenario::$name(_) => $key, )* }
             }
 
+            /// What it shares with the others, to be changed.
+            pub fn common_mut(&mut self) -> &mut Common {
+                match self { $( Scenario::$name(s) => &mut s.common, )* }
+            }
+
             /// What it shares with the others.
             pub fn common(&self) -> &Common {
                 match self { $( Scenario::$name(s) => &s.common, )* }
@@ -151,8 +156,9 @@ scenarios! {
         targets: String = "baseline".to_owned(),
         /// One more target, like `relay_p99_ms<50`; may be given several times.
         require: Vec<String> = Vec::new(),
-        /// The queue that the users ask for.
-        queue: String = "load".to_owned(),
+        /// The queue that the users ask for; `auto` is one of this run's own, so that nobody
+        /// else's users are met there.
+        queue: String = "auto".to_owned(),
         /// Source addresses: `auto` (many on loopback, one elsewhere), one address, or a
         /// range like `127.0.0.0/8`.
         source: String = "auto".to_owned(),
