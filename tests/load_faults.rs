@@ -1,4 +1,5 @@
 //! The load tester convicts a bad server of exactly what it does, and a good one of nothing.
+#![allow(clippy::unwrap_used)]
 
 mod support_bad_server;
 

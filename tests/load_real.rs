@@ -1,5 +1,6 @@
 //! The load tester against the real server: its figures agree with what the server counted,
 //! and what goes wrong is said in one line with its exit status.
+#![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
