@@ -1,0 +1,270 @@
+#!/usr/bin/env bash
+# Where the server's time goes, under load: one folder with an on-CPU flame graph, an off-CPU
+# summary, perf stat, system calls per relayed message, and context switches.
+#
+#   scripts/profile.sh                        its own server and load: 500 rooms, 20,000 messages/s
+#   scripts/profile.sh --pid PID              a server that runs, under the load it has
+#
+#   --out DIR          where it all goes; default target/profile
+#   --seconds COUNT    length of each measurement; default 10
+#   --server 'FLAGS'   flags of its own server; default: one shard
+#   --load 'SCENARIO'  what switchboard-load does, without --url and times;
+#                      default: signaling, 500 rooms, 20 messages of 200 bytes a user and second
+#   --address H:P      where the server of --pid serves /metrics; default: what it listens on
+#
+# Its own server is built with the Cargo profile `profiling` and frame pointers, in a target
+# folder of its own. Runs as root, or where perf and strace may look at the server. Installs what
+# is missing: linux-perf, strace and curl from Debian, inferno from crates.io into target/tools.
+#
+# What this machine cannot measure (hardware counters, scheduler events) is left out or measured
+# in another way, and summary.md says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=target/profile seconds=10 pid='' address=''
+server_flags='--shards 1'
+load='signaling --rooms 500 --message-rate 20 --message-bytes 200 --late-percent 100'
+usage() {
+    sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/profile.sh
+    exit "$1"
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage 0 ;;
+        --out | --seconds | --server | --load | --pid | --address) [ $# -ge 2 ] || usage 2 >&2 ;;
+        *) usage 2 >&2 ;;
+    esac
+    case $1 in
+        --out) out=$2 ;;
+        --seconds) seconds=$2 ;;
+        --server) server_flags=$2 ;;
+        --load) load=$2 ;;
+        --pid) pid=$2 ;;
+        --address) address=$2 ;;
+    esac
+    shift 2
+done
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || usage 2 >&2
+mkdir -p "$out"
+summary=$out/summary.md
+left_out=()
+children=()
+finish() {
+    local child
+    for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+}
+trap finish EXIT
+fail() {
+    printf 'profile: %s\n' "$*" >&2
+    exit 1
+}
+
+need_tools() {
+    local -a missing=()
+    command -v perf >/dev/null || missing+=(linux-perf)
+    command -v strace >/dev/null || missing+=(strace)
+    command -v curl >/dev/null || missing+=(curl)
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "installing ${missing[*]}"
+        local -a as_root=()
+        [ "$(id -u)" = 0 ] || as_root=(sudo)
+        ${as_root[@]+"${as_root[@]}"} apt-get update -qq
+        ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    fi
+    tools=${CARGO_TARGET_DIR:-target}/tools
+    if [ ! -x "$tools/bin/inferno-flamegraph" ]; then
+        cargo install inferno --locked --no-default-features --features cli --root "$tools"
+    fi
+}
+
+# The server on the first CPU there is, the load on the others, as far as there are any.
+start_both() {
+    local folder=${CARGO_TARGET_DIR:-target}/frame-pointers cpus first others length word
+    RUSTFLAGS="${RUSTFLAGS:-} -C force-frame-pointers=yes" cargo build --profile profiling \
+        --target-dir "$folder" --bin switchboard --bin switchboard-load
+    cpus=$(taskset -cp $$ | sed 's/.*: //')
+    first=${cpus%%[-,]*}
+    others=$(($(nproc) > 1))
+    ulimit -n "$(ulimit -Hn)"
+    # shellcheck disable=SC2086  # flags are split into words on purpose
+    taskset -c "$first" "$folder/profiling/switchboard" --listen 127.0.0.1:0 $server_flags \
+        2>"$out/server.log" &
+    pid=$!
+    children+=("$pid")
+    for _ in $(seq 100); do
+        address=$(sed -n 's/.*listening on \([0-9.]*:[0-9]*\).*/\1/p' "$out/server.log" | head -n 1)
+        [ -z "$address" ] || break
+        kill -0 "$pid" 2>/dev/null || fail "the server does not start: $(cat "$out/server.log")"
+        sleep 0.1
+    done
+    [ -n "$address" ] || fail 'the server does not say where it listens'
+    # Four measurements and what lies between them.
+    length=$((seconds * 5 + 30))
+    local -a run=("$folder/profiling/switchboard-load")
+    for word in $load; do run+=("$word"); done
+    run+=(--url "ws://$address/ws" --duration "${length}s" --report "$out/load" --quiet)
+    if [ "$others" = 1 ]; then run=(taskset -c "$(other_cpus "$first")" "${run[@]}"); fi
+    "${run[@]}" >"$out/load.log" 2>&1 &
+    loader=$!
+    children+=("$loader")
+    until_busy
+}
+
+other_cpus() { # all but this one
+    local cpu list=''
+    for cpu in $(seq 0 $(($(getconf _NPROCESSORS_CONF) - 1))); do
+        [ "$cpu" = "$1" ] || list+=$cpu,
+    done
+    echo "${list%,}"
+}
+
+# Messages relayed so far, from /metrics: a line for each shard.
+relayed() {
+    local figures
+    figures=$(curl -sf --max-time 5 "http://$address/metrics") || fail "no /metrics at $address"
+    awk '/^switchboard_messages_relayed_total/ { sum += $2 } END { printf "%d", sum }' <<<"$figures"
+}
+
+# Measured is what goes on steadily, not the connecting before it.
+until_busy() {
+    local before now
+    for _ in $(seq 60); do
+        kill -0 "$loader" 2>/dev/null || fail "the load ended: $(tail -n 3 "$out/load.log")"
+        before=$(relayed)
+        sleep 1
+        now=$(relayed)
+        if [ "$before" -gt 0 ] && [ $((now - before)) -gt 100 ]; then
+            sleep 2
+            return
+        fi
+    done
+    fail "the load relays nothing: $(tail -n 3 "$out/load.log")"
+}
+
+# Nanoseconds on the CPU, nanoseconds waiting for one, voluntary and other switches: for each
+# thread a line.
+threads_now() {
+    local task
+    for task in "/proc/$pid/task/"*; do
+        echo "${task##*/} $(tr ' ' '_' <"$task/comm") $(cut -d' ' -f1,2 "$task/schedstat") $(
+            awk '/^voluntary/ { v = $2 } /^nonvoluntary/ { n = $2 } END { print v, n }' "$task/status"
+        )"
+    done
+}
+
+# perf stat and the threads' own figures, over the same time.
+measure_counts() {
+    local before after messages began ended
+    before=$(threads_now) messages=$(relayed) began=$(date +%s%N)
+    perf stat -p "$pid" -o "$out/perf-stat.txt" -- sleep "$seconds" 2>"$out/perf-stat.err" ||
+        left_out+=("perf stat: $(tail -n 1 "$out/perf-stat.err")")
+    after=$(threads_now) ended=$(date +%s%N)
+    messages=$(($(relayed) - messages))
+    if grep -q 'not supported' "$out/perf-stat.txt" 2>/dev/null; then
+        left_out+=("hardware counters (cycles, instructions, cache misses): this machine has none; \`perf-stat.txt\` holds the kernel's own counters")
+    fi
+    {
+        echo "| thread | on CPU | waits for a CPU | sleeps | voluntary switches /s | other switches /s |"
+        echo "| --- | --- | --- | --- | --- | --- |"
+        join <(sort <<<"$before") <(sort <<<"$after") | awk -v wall=$((ended - began)) '{
+            run = $8 - $3; wait = $9 - $4; sleep = wall - run - wait
+            printf "| %s | %.1f %% | %.1f %% | %.1f %% | %.0f | %.0f |\n", $2, run / wall * 100,
+                wait / wall * 100, (sleep > 0 ? sleep : 0) / wall * 100,
+                ($10 - $5) / wall * 1e9, ($11 - $6) / wall * 1e9 }'
+    } >"$out/threads.md"
+    cpu_per_message=$(join <(sort <<<"$before") <(sort <<<"$after") | awk -v messages="$messages" '
+        { run += $8 - $3 } END { printf (messages ? "%.2f" : "-"), messages ? run / messages / 1000 : 0 }')
+    messages_per_second=$((messages * 1000000000 / (ended - began)))
+}
+
+flame_graph() {
+    local event=cycles
+    if ! perf stat -e cycles true 2>&1 | grep -q '[0-9] *cycles'; then
+        event='cpu-clock'
+        left_out+=("sampling by cycles: sampled by \`cpu-clock\`, a timer, instead; what runs with interrupts off (spinlocks) is charged to where they come on again")
+    fi
+    # 997, a prime, falls into step with nothing.
+    perf record -q -F 997 -e "$event" --call-graph fp -p "$pid" -o "$out/perf.data" \
+        -- sleep "$seconds" >"$out/perf-record.log" 2>&1 || fail "perf record: $(tail -n 1 "$out/perf-record.log")"
+    perf script -i "$out/perf.data" 2>/dev/null | "$tools/bin/inferno-collapse-perf" \
+        >"$out/on-cpu.folded" 2>"$out/inferno.log"
+    [ -s "$out/on-cpu.folded" ] || fail 'no sample was taken: does the server have anything to do?'
+    samples=$(perf script -i "$out/perf.data" -F tid 2>/dev/null | grep -c .)
+    "$tools/bin/inferno-flamegraph" --title 'Switchboard, on CPU' --hash --minwidth 0.3 \
+        --subtitle "$samples samples at 997 Hz, $event" "$out/on-cpu.folded" >"$out/on-cpu.svg"
+}
+
+# Where the threads sleep. The scheduler's own events tell for how long and why; without them the
+# time within each system call does, and threads.md tells how much of it was sleep.
+off_cpu() {
+    if perf sched record -o "$out/sched.data" -p "$pid" -- sleep "$((seconds < 5 ? seconds : 5))" \
+        >"$out/perf-sched.log" 2>&1; then
+        {
+            perf sched latency -i "$out/sched.data" --sort max
+            perf sched timehist -i "$out/sched.data" --summary
+        } >"$out/off-cpu.txt" 2>/dev/null
+    else
+        left_out+=("scheduler events (\`perf sched\`): this kernel does not offer them; \`off-cpu.txt\` is time on the clock within each system call, by strace, which slows the server down")
+        timeout --signal=INT "$((seconds < 5 ? seconds : 5))" \
+            strace -f -c -w -U name,calls,total-time,avg-time -p "$pid" -o "$out/off-cpu.txt" 2>/dev/null || true
+    fi
+}
+
+system_calls() {
+    local messages
+    messages=$(relayed)
+    timeout --signal=INT "$((seconds < 5 ? seconds : 5))" \
+        strace -f -c -U name,calls,errors -p "$pid" -o "$out/strace.txt" 2>"$out/strace.err" || true
+    messages=$(($(relayed) - messages))
+    if [ ! -s "$out/strace.txt" ]; then
+        left_out+=("system calls: strace: $(tail -n 1 "$out/strace.err")")
+        return
+    fi
+    awk -v messages="$messages" '
+        $2 ~ /^[0-9]+$/ && $1 != "total" { printf "| %s | %d | %.3f |\n", $1, $2, messages ? $2 / messages : 0 }
+    ' "$out/strace.txt" | {
+        echo "| system call | calls | for each of $messages relayed messages |"
+        echo "| --- | --- | --- |"
+        cat
+    } >"$out/system-calls.md"
+}
+
+write_summary() {
+    {
+        echo "# Where the server's time goes"
+        echo
+        echo "$(date -u +%Y-%m-%d), Linux $(uname -r), $(nproc) CPUs; process $pid at $address; ${seconds} s a measurement."
+        echo
+        echo "$messages_per_second messages relayed a second, $cpu_per_message µs of CPU each (all threads)."
+        echo "Flame graph: on-cpu.svg, $samples samples."
+        echo
+        cat "$out/threads.md"
+        echo
+        if [ -s "$out/system-calls.md" ]; then
+            cat "$out/system-calls.md"
+            echo
+        fi
+        echo "Left out or measured in another way:"
+        echo
+        if [ ${#left_out[@]} = 0 ]; then echo "- nothing"; else printf -- '- %s\n' "${left_out[@]}"; fi
+    } >"$summary"
+}
+
+need_tools
+if [ -n "$pid" ]; then
+    [ -d "/proc/$pid/task" ] || fail "there is no process $pid"
+    [ -n "$address" ] || address=$(ss -Hltnp | awk -v pid="pid=$pid," 'index($0, pid) { print $4; exit }')
+    address=${address/#0.0.0.0:/127.0.0.1:}
+    [ -n "$address" ] || fail "process $pid listens nowhere: give --address"
+else
+    start_both
+fi
+messages_per_second=0 cpu_per_message='-' samples=0
+measure_counts
+flame_graph
+system_calls
+off_cpu
+write_summary
+cat "$summary"
