@@ -165,6 +165,11 @@ impl Session {
         Some(seat)
     }
 
+    /// Whether it remembers whom it last shared a room with.
+    pub fn remembers(&self) -> bool {
+        self.parted.is_some()
+    }
+
     /// Forgets a former partner when nothing depends on it any more.
     pub fn forget_parted(&mut self, now: Moment) {
         if self.parted.as_ref().is_some_and(|parted| parted.until <= now) {

@@ -23,6 +23,8 @@ pub struct Audited<'a, S> {
     pub room: Option<RoomNo>,
     /// Where it waits.
     pub queue: Option<QueueKey>,
+    /// Whether it remembers a former partner.
+    pub remembers: bool,
 }
 
 /// What the gauges should show.
@@ -71,6 +73,7 @@ impl<H: Host> Core<H> {
                 session: session.map(|session| session.number()),
                 room,
                 queue,
+                remembers: session.is_some_and(|session| session.remembers()),
             });
         }
         self.audit_gauges(&recount)?;

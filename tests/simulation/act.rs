@@ -89,6 +89,7 @@ impl User {
                 self.http_asked.push_back(HttpAsked { status, head_only });
             }
             scene.shared.tally.count("user: plain requests");
+            scene.shared.links[self.id].pipelined = true;
         } else {
             let nonce = std::array::from_fn(|_| random.word() as u8);
             let key = WebSocketKey::from_nonce(nonce);

@@ -77,6 +77,8 @@ pub(crate) struct Ledger {
     open: Vec<BTreeMap<u64, (String, [LinkId; 2])>>,
     /// Who waits on each shard, and where.
     waiting: Vec<BTreeMap<LinkId, QueueKey>>,
+    /// Who on each shard remembers a former partner.
+    remembering: Vec<Vec<LinkId>>,
     /// Where `match_found` and `peer_left` of a room have to end in what a user is sent.
     found_by: BTreeMap<(LinkId, String), u64>,
     left_by: BTreeMap<(LinkId, String), u64>,
@@ -98,6 +100,7 @@ impl Ledger {
             exit_by: BTreeMap::new(),
             open: vec![BTreeMap::new(); shards],
             waiting: vec![BTreeMap::new(); shards],
+            remembering: vec![Vec::new(); shards],
             found_by: BTreeMap::new(),
             left_by: BTreeMap::new(),
             parted: BTreeMap::new(),
@@ -230,6 +233,8 @@ impl Ledger {
         let mut new = 0;
         let waits = |one: &Audited<'_, Socket>| Some((one.socket.link(), one.queue?));
         self.waiting[shard] = found.iter().filter_map(waits).collect();
+        let remember = found.iter().filter(|one| one.remembers);
+        self.remembering[shard] = remember.map(|one| one.socket.link()).collect();
         for (number, users) in seats {
             let users: [LinkId; 2] = users.try_into().expect("a room has two members");
             let token = match before.get(&number) {
@@ -271,6 +276,23 @@ impl Ledger {
         }
         self.rooms_seen[shard] = rooms_made;
         self.open[shard] = after;
+    }
+
+    /// A session enters a ticket: its place is that of the moment when it was read to want one.
+    pub(crate) fn entered(&self, ticket: &Ticket, shared: &Shared) {
+        let user = self.numbers.get(&ticket.session.0);
+        // What was read behind plain requests may have had to wait.
+        let read = user.is_none_or(|user| {
+            let link = &shared.links[*user];
+            link.pipelined || link.was_read_at(ticket.since)
+        });
+        assert!(read, "{ticket:?} is not from when {user:?} asked for it");
+    }
+
+    /// Users who remember a former partner, though that was over at `then`.
+    pub(crate) fn remembering(&self, then: Moment) -> Vec<LinkId> {
+        let long_ago = |user: &LinkId| self.parted.get(user).is_none_or(|(_, at)| *at < then);
+        self.remembering.iter().flatten().copied().filter(long_ago).collect()
     }
 
     /// The room that a user is in, by the shards' books.

@@ -5,7 +5,7 @@
 //! room again after a send came up short, and for whatever is due when a socket is registered.
 //! What it tells is the state at the moment of the poll.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use switchboard::ids::{ConnectionKey, ShardId};
 use switchboard::moment::Moment;
@@ -75,11 +75,15 @@ pub(crate) struct Link {
     pub(crate) broken: bool,
     watched: Option<(ShardId, ConnectionKey)>,
     raised: bool,
+    /// The client has sent plain requests.
+    pub(crate) pipelined: bool,
     /// A shard could not watch it.
     pub(crate) unwatchable: bool,
     /// When the server last read something, and the longest time in which it did not.
     pub(crate) last_read: Moment,
     pub(crate) longest_silence: Duration,
+    /// The moments at which the server read something.
+    reads: BTreeSet<Moment>,
     /// How much had been taken and how much read, whenever something was taken, and when.
     history: Vec<(u64, u64, Moment)>,
 }
@@ -270,6 +274,12 @@ impl Link {
     pub(crate) fn heard(&mut self, now: Moment) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
+        self.reads.insert(now);
+    }
+
+    /// Whether the server read something at this moment.
+    pub(crate) fn was_read_at(&self, moment: Moment) -> bool {
+        self.reads.contains(&moment)
     }
 
     /// How many bytes the server had read when its kernel had taken the first `taken`.

@@ -132,6 +132,10 @@ impl World {
         };
         let waiting: Vec<&usize> = self.alive.iter().filter(waits).collect();
         assert!(waiting.len() <= 1, "{waiting:?} wait for nobody but each other");
+        let then = self.shared.borrow().now;
+        self.pass(self.plan.limits.rematch_delay + SWEEPS);
+        let remembering = self.ledger.remembering(then);
+        assert!(remembering.is_empty(), "{remembering:?} do not forget");
     }
 
     fn pass(&mut self, time: Duration) {

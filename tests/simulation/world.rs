@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
-use switchboard::mail::{Pairing, Reply, ToShard};
+use switchboard::mail::{Pairing, Reply, ToMatcher, ToShard};
 use switchboard::matchmaking::matcher::{self, Desks};
 use switchboard::moment::Moment;
 use switchboard::shard::accept::{Admission, Verdict};
@@ -417,6 +417,9 @@ impl World {
             let Some(letter) = office.shared.post.to_matcher.pop_front() else { break };
             office.shared.trace.tell(|| format!("the matcher reads {}", Brief(&letter)));
             office.mirror.letter(&letter);
+            if let ToMatcher::Enter { ticket, .. } = &letter {
+                office.ledger.entered(ticket, office.shared);
+            }
             self.desks.letter(letter, now, &mut office);
             office.mirror.letter_read();
         }
