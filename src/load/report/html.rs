@@ -76,7 +76,7 @@ fn header(report: &Report) -> String {
 fn reasons(report: &Report) -> String {
     let not_passed = |run: &&RunReport| !run.trial && run.outcome != Outcome::Passed;
     let runs: Vec<_> = report.runs.iter().filter(not_passed).collect();
-    let line = |run: &&RunReport| match runs.len() {
+    let line = |run: &&RunReport| match report.runs.len() {
         1 => escape(&run.reason),
         _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
     };

@@ -17,7 +17,12 @@ pub(super) fn verdicts(report: &Report) -> String {
         _ => text += &matrix(&judged),
     }
     if let Some(point) = &report.breaking_point {
-        let (class, word) = if point.void { ("unsure", "void") } else { ("good", "found") };
+        let (class, word) = match (point.void, point.holds, point.breaks) {
+            (true, _, _) => ("unsure", "void"),
+            (false, None, _) => ("bad", "broke at once"),
+            (false, Some(_), Some(_)) => ("good", "found"),
+            (false, Some(_), None) => ("good", "not reached"),
+        };
         let _ = writeln!(
             text,
             "<p class=\"search\"><span class=\"badge {class}\">{word}</span> <b>Breaking point:</b> {}</p>",
