@@ -12,24 +12,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# shellcheck source=scripts/need.sh
+. scripts/need.sh
+need systemd-analyze:systemd shellcheck:shellcheck sysctl:procps python3:python3 strace:strace
+need_server
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
-missing=()
-command -v systemd-analyze >/dev/null || missing+=(systemd)
-command -v shellcheck >/dev/null || missing+=(shellcheck)
-command -v sysctl >/dev/null || missing+=(procps)
-command -v python3 >/dev/null || missing+=(python3)
-command -v strace >/dev/null || missing+=(strace)
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    ${as_root[@]+"${as_root[@]}"} apt-get update -qq
-    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-if [ -z "${SWITCHBOARD_BIN:-}" ]; then
-    cargo build --bin switchboard
-    SWITCHBOARD_BIN=${CARGO_TARGET_DIR:-target}/debug/switchboard
-fi
 
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
@@ -50,48 +38,49 @@ scripts_are_clean() {
     mapfile -t all < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
     for script in "${all[@]}"; do
         bash -n "$script"
-        [ -x "$script" ] || fail "$script is not executable"
+        # One without a first line that names its shell is there to be sourced.
+        [ -x "$script" ] || ! head -n 1 "$script" | grep -q '^#!' || fail "$script is not executable"
     done
-    shellcheck "${all[@]}"
+    shellcheck -x "${all[@]}"
     passed "${#all[@]} scripts under bash -n and shellcheck"
 }
 
 install_twice_and_away() {
-    local root=$place/root before after
-    local -a run=(scripts/install.sh --root "$root" --binary "$SWITCHBOARD_BIN")
-    mkdir "$root"
+    local base=$place/root before after
+    local -a run=(scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN")
+    mkdir "$base"
     "${run[@]}" >"$place/first"
     for file in usr/local/bin/switchboard etc/systemd/system/switchboard.service \
         etc/sysctl.d/99-switchboard.conf etc/security/limits.d/switchboard.conf \
         etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
-        [ -s "$root/$file" ] || fail "$file was not installed"
+        [ -s "$base/$file" ] || fail "$file was not installed"
     done
-    "$root/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
-    [ "$(find "$root" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
+    "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
+    [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
 
-    before=$(state_of "$root")
+    before=$(state_of "$base")
     "${run[@]}" >"$place/second"
-    after=$(state_of "$root")
+    after=$(state_of "$base")
     [ "$before" = "$after" ] || fail "the second run changed something: $(diff <(echo "$before") <(echo "$after"))"
     grep -q 'nothing to do' "$place/second" || fail 'the second run does not say so'
 
     # An upgrade replaces what is ours and keeps what is the operator's.
-    echo 'SWITCHBOARD_SHARDS=3' >>"$root/etc/switchboard/switchboard.env"
-    echo '# edited' >>"$root/etc/systemd/system/switchboard.service"
+    echo 'SWITCHBOARD_SHARDS=3' >>"$base/etc/switchboard/switchboard.env"
+    echo '# edited' >>"$base/etc/systemd/system/switchboard.service"
     "${run[@]}" >"$place/third"
     [ "$(grep -c '^update ' "$place/third")" = 1 ] || fail "an upgrade updates one file: $(cat "$place/third")"
-    grep -q 'SHARDS=3' "$root/etc/switchboard/switchboard.env" || fail 'settings were overwritten'
-    cmp -s tuning/switchboard.service "$root/etc/systemd/system/switchboard.service" || fail 'the unit is old'
+    grep -q 'SHARDS=3' "$base/etc/switchboard/switchboard.env" || fail 'settings were overwritten'
+    cmp -s tuning/switchboard.service "$base/etc/systemd/system/switchboard.service" || fail 'the unit is old'
 
     # What others put there stays, and only that.
-    mkdir -p "$root/etc/sysctl.d" && echo 'a = 1' >"$root/etc/sysctl.d/other.conf"
-    scripts/install.sh --root "$root" --uninstall >"$place/away"
-    [ "$(cd "$root" && find . -type f)" = ./etc/sysctl.d/other.conf ] || fail "left: $(find "$root" -type f)"
-    rm "$root/etc/sysctl.d/other.conf" && rmdir "$root/etc/sysctl.d" "$root/etc"
+    mkdir -p "$base/etc/sysctl.d" && echo 'a = 1' >"$base/etc/sysctl.d/other.conf"
+    scripts/install.sh --root "$base" --uninstall >"$place/away"
+    [ "$(cd "$base" && find . -type f)" = ./etc/sysctl.d/other.conf ] || fail "left: $(find "$base" -type f)"
+    rm "$base/etc/sysctl.d/other.conf" && rmdir "$base/etc/sysctl.d" "$base/etc"
     "${run[@]}" >/dev/null
-    scripts/install.sh --root "$root" --uninstall >/dev/null
-    [ -z "$(ls -A "$root")" ] || fail "left behind: $(find "$root")"
-    scripts/install.sh --root "$root" --uninstall | grep -q 'nothing to do' || fail 'nothing cannot be removed'
+    scripts/install.sh --root "$base" --uninstall >/dev/null
+    [ -z "$(ls -A "$base")" ] || fail "left behind: $(find "$base")"
+    scripts/install.sh --root "$base" --uninstall | grep -q 'nothing to do' || fail 'nothing cannot be removed'
     passed 'installs, installs again without a change, upgrades, leaves nothing behind'
 }
 
@@ -103,10 +92,10 @@ install_on_a_machine() {
 }
 
 the_unit_is_sound() {
-    local root=$place/unit score
-    scripts/install.sh --root "$root" --binary "$SWITCHBOARD_BIN" >/dev/null
+    local base=$place/unit score
+    scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN" >/dev/null
     # ExecStart= names a file that this machine need not have.
-    sed "s|^ExecStart=/usr|ExecStart=$root/usr|" tuning/switchboard.service >"$place/switchboard.service"
+    sed "s|^ExecStart=/usr|ExecStart=$base/usr|" tuning/switchboard.service >"$place/switchboard.service"
     systemd-analyze verify "$place/switchboard.service" 2>"$place/verify" || fail "$(cat "$place/verify")"
     if grep -F switchboard.service "$place/verify"; then fail 'systemd-analyze verify complains'; fi
     score=$(systemd-analyze security --offline=true "$place/switchboard.service" |
@@ -133,19 +122,19 @@ sysctl_keys_exist() {
 
 # A card with $1 queues on a machine with $2 CPUs.
 made_up_card() {
-    local root=$place/card-$1-$2 queue
-    mkdir -p "$root/sys/class/net/eth9/device/msi_irqs" "$root/sys/devices/system/cpu" "$root/proc/irq"
-    echo "0-$(($2 - 1))" >"$root/sys/devices/system/cpu/online"
-    echo '           CPU0' >"$root/proc/interrupts"
+    local base=$place/card-$1-$2 queue
+    mkdir -p "$base/sys/class/net/eth9/device/msi_irqs" "$base/sys/devices/system/cpu" "$base/proc/irq"
+    echo "0-$(($2 - 1))" >"$base/sys/devices/system/cpu/online"
+    echo '           CPU0' >"$base/proc/interrupts"
     for ((queue = 0; queue < $1; queue++)); do
-        mkdir -p "$root/sys/class/net/eth9/queues/"{rx,tx}-$queue "$root/proc/irq/$((40 + queue))"
-        echo 0 >"$root/sys/class/net/eth9/queues/rx-$queue/rps_cpus"
-        echo 0 >"$root/sys/class/net/eth9/queues/tx-$queue/xps_cpus"
-        echo 99 >"$root/proc/irq/$((40 + queue))/smp_affinity_list"
-        : >"$root/sys/class/net/eth9/device/msi_irqs/$((40 + queue))"
-        echo " $((40 + queue)):   7   PCI-MSI  eth9-TxRx-$queue" >>"$root/proc/interrupts"
+        mkdir -p "$base/sys/class/net/eth9/queues/"{rx,tx}-$queue "$base/proc/irq/$((40 + queue))"
+        echo 0 >"$base/sys/class/net/eth9/queues/rx-$queue/rps_cpus"
+        echo 0 >"$base/sys/class/net/eth9/queues/tx-$queue/xps_cpus"
+        echo 99 >"$base/proc/irq/$((40 + queue))/smp_affinity_list"
+        : >"$base/sys/class/net/eth9/device/msi_irqs/$((40 + queue))"
+        echo " $((40 + queue)):   7   PCI-MSI  eth9-TxRx-$queue" >>"$base/proc/interrupts"
     done
-    echo "$root"
+    echo "$base"
 }
 
 cards_are_told_apart() {

@@ -61,18 +61,9 @@ fail() {
 }
 
 need_tools() {
-    local -a missing=()
-    command -v perf >/dev/null || missing+=(linux-perf)
-    command -v strace >/dev/null || missing+=(strace)
-    command -v curl >/dev/null || missing+=(curl)
-    if [ ${#missing[@]} -gt 0 ]; then
-        echo "installing ${missing[*]}"
-        local -a as_root=()
-        [ "$(id -u)" = 0 ] || as_root=(sudo)
-        ${as_root[@]+"${as_root[@]}"} apt-get update -qq
-        ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    fi
+    # shellcheck source=scripts/need.sh
+    . scripts/need.sh
+    need perf:linux-perf strace:strace curl:curl
     tools=${CARGO_TARGET_DIR:-target}/tools
     if [ ! -x "$tools/bin/inferno-flamegraph" ]; then
         cargo install inferno --locked --no-default-features --features cli --root "$tools"
@@ -212,12 +203,22 @@ off_cpu() {
     fi
 }
 
+# Messages are counted while strace is attached, and only then.
 system_calls() {
-    local messages
+    local messages tracer
+    strace -f -c -U name,calls,errors -p "$pid" -o "$out/strace.txt" 2>"$out/strace.err" &
+    tracer=$!
+    children+=("$tracer")
+    for _ in $(seq 50); do
+        if grep -q attached "$out/strace.err" || ! kill -0 "$tracer" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
     messages=$(relayed)
-    timeout --signal=INT "$((seconds < 5 ? seconds : 5))" \
-        strace -f -c -U name,calls,errors -p "$pid" -o "$out/strace.txt" 2>"$out/strace.err" || true
+    sleep "$((seconds < 5 ? seconds : 5))"
     messages=$(($(relayed) - messages))
+    kill "$tracer" 2>/dev/null || true
+    wait "$tracer" || true
+    unset 'children[-1]'
     if [ ! -s "$out/strace.txt" ]; then
         left_out+=("system calls: strace: $(tail -n 1 "$out/strace.err")")
         return
