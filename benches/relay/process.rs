@@ -31,6 +31,8 @@ impl Server {
             Kind::Product => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
                 command.args(["--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
+                // A ping among the messages would be taken for part of one.
+                command.args(["--ping-interval", "1h", "--silence-limit", "2h"]);
                 command
             }
             Kind::Reference => {
