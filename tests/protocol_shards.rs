@@ -75,7 +75,8 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
     let deaf = |shard: usize| {
         let mut raw = server.on_shard(shard, || Raw::narrow_session(server.address()));
         let mut pings = 0;
-        while server.figure(&format!("/shards/{shard}/unsent_bytes")) == 0 {
+        // The kernel may take a little more later.
+        while server.figure(&format!("/shards/{shard}/unsent_bytes")) < 50_000 {
             for _ in 0..50 {
                 let payload = format!("[{pings},\"{}\"]", "p".repeat(200));
                 raw.say(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
@@ -85,12 +86,11 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
         (raw, pings)
     };
     let mut both = [deaf(0), deaf(1)];
-    let unsent = server.figure("/bytes/unsent");
     for (user, _) in &mut both {
         user.find("en");
     }
     server.until_figure("/rehomes/in", 1);
-    assert!(server.figure("/bytes/unsent") >= unsent, "it moved with its user");
+    assert!(server.figure("/bytes/unsent") > 50_000, "they moved with their user");
     let rooms = both.map(|(mut user, pings)| {
         for nth in 0..pings {
             assert_eq!(user.expect("pong")[0], nth);
