@@ -36,6 +36,8 @@ struct Client {
     received: usize,
     /// The room it is in, as the messages it sends name it.
     room: String,
+    /// When it asked for a match.
+    asked: Instant,
 }
 
 /// Connections to one server.
@@ -103,13 +105,27 @@ impl Generator {
             .registry()
             .register(&mut socket, token, Interest::READABLE)
             .expect("a live socket");
-        self.clients.push(Client { socket, received: 0, room: String::new() });
+        self.clients.push(Client {
+            socket,
+            received: 0,
+            room: String::new(),
+            asked: Instant::now(),
+        });
     }
 
-    /// Waits for events once, and hands what was read to `handle`.
-    fn each_ready(&mut self, mut handle: impl FnMut(&mut Client, &[u8], Kind)) {
-        self.poll.poll(&mut self.events, Some(Duration::from_secs(5))).expect("a live poll");
-        assert!(!self.events.is_empty(), "the server does not answer");
+    /// Waits for events, and hands what was read to `handle`.
+    fn each_ready(&mut self, handle: impl FnMut(&mut Client, &[u8], Kind)) {
+        let any = self.each_ready_within(Duration::from_secs(5), handle);
+        assert!(any, "the server does not answer");
+    }
+
+    /// The same for at most `timeout`; says whether there was an event.
+    fn each_ready_within(
+        &mut self,
+        timeout: Duration,
+        mut handle: impl FnMut(&mut Client, &[u8], Kind),
+    ) -> bool {
+        self.poll.poll(&mut self.events, Some(timeout)).expect("a live poll");
         for event in &self.events {
             let client = &mut self.clients[event.token().0];
             match client.socket.read(&mut self.buffer) {
@@ -119,6 +135,7 @@ impl Generator {
                 Err(error) => panic!("{error}"),
             }
         }
+        !self.events.is_empty()
     }
 
     /// Makes a room of each two that follow each other.
@@ -129,35 +146,31 @@ impl Generator {
         for (nth, client) in self.clients.iter_mut().enumerate() {
             ask(client, Some(&format!("pair-{}", nth / 2)));
         }
-        self.wait_for_rooms(Instant::now());
+        self.wait_for_rooms(&mut Vec::new());
     }
 
-    /// Every client asks for a match, in the same queue. How long each waited, from the moment
-    /// before the first one asked.
+    /// Every client asks for a match, in the same queue and as fast as they can be made to,
+    /// while the answers are read. How long each waited from its own request.
     pub(crate) fn find_matches(&mut self) -> Vec<Duration> {
-        let began = Instant::now();
-        for client in &mut self.clients {
-            ask(client, None);
+        /// Requests sent before answers are looked for.
+        const ASKED_AT_ONCE: usize = 32;
+        let mut waits = Vec::with_capacity(self.clients.len());
+        for nth in 0..self.clients.len() {
+            ask(&mut self.clients[nth], None);
+            if nth % ASKED_AT_ONCE == 0 {
+                self.each_ready_within(Duration::ZERO, |client, bytes, _| {
+                    waits.extend(note_room(client, bytes));
+                });
+            }
         }
-        self.wait_for_rooms(began)
+        self.wait_for_rooms(&mut waits);
+        waits
     }
 
-    fn wait_for_rooms(&mut self, began: Instant) -> Vec<Duration> {
-        let mut waits = Vec::with_capacity(self.clients.len());
-        let mut waiting = self.clients.len();
-        while waiting > 0 {
-            self.each_ready(|client, bytes, _| {
-                client.room.push_str(&String::from_utf8_lossy(bytes));
-                let found =
-                    client.room.split_once("\"room_id\":\"").and_then(|(_, rest)| rest.get(..22));
-                if let Some(room) = found.map(str::to_owned) {
-                    client.room = room;
-                    waiting -= 1;
-                    waits.push(began.elapsed());
-                }
-            });
+    fn wait_for_rooms(&mut self, waits: &mut Vec<Duration>) {
+        while waits.len() < self.clients.len() {
+            self.each_ready(|client, bytes, _| waits.extend(note_room(client, bytes)));
         }
-        waits
     }
 
     /// From here on each pair passes `depth` messages to and fro.
@@ -210,7 +223,16 @@ impl Generator {
     }
 }
 
+/// Takes in what came for a client that waits for its room. How long it waited, if it has one now.
+fn note_room(client: &mut Client, bytes: &[u8]) -> Option<Duration> {
+    client.room.push_str(&String::from_utf8_lossy(bytes));
+    let room = client.room.split_once("\"room_id\":\"")?.1.get(..22)?.to_owned();
+    client.room = room;
+    Some(client.asked.elapsed())
+}
+
 fn ask(client: &mut Client, queue: Option<&str>) {
+    client.asked = Instant::now();
     let mut message = Vec::new();
     write_find_match(&mut message, queue);
     let mut bytes = Vec::new();

@@ -156,8 +156,8 @@ fn matching() -> Figure {
     }
 }
 
-/// All ask in the same instant; the time until all but one in a hundred have been told of their
-/// match, with the server on both cores and the client beside it.
+/// All ask as fast as one client can make them; the time within which all but one in a hundred
+/// hear of their match, with the server on both cores and the client beside it.
 fn at_once(shards: usize) -> Figure {
     let server = Server::start_anywhere(Kind::Product, shards);
     let mut generator = Generator::connect(&server, MANY);
