@@ -40,6 +40,8 @@ pub const LISTEN_BACKLOG: i32 = 65_535;
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 /// Most bytes of a slab entry: what an idle user costs.
 pub const CONNECTION_BYTES: usize = 64;
+/// Room identifiers that a shard remembers, 32 bytes each.
+pub const ROOM_TOKENS_KEPT: usize = 1024;
 /// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.
 pub const SWEEP_PERIOD_MS: u64 = 1000;
 /// Shortest time between two sweeps of the same connection.

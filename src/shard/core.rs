@@ -6,6 +6,7 @@
 
 use super::connection::{AddressRef, Connection, Http, Role, Traveller};
 use super::host::Host;
+use super::room_tokens::RoomTokens;
 use super::sweep::{Drain, PatientClock, Sweep};
 use crate::config::Limits;
 use crate::ids::{
@@ -82,8 +83,7 @@ pub struct Core<H: Host> {
     pub(super) answers: Answers,
     /// The buffer that every connection is read into.
     pub(super) buffer: Box<[u8]>,
-    /// The room identifier that was last derived.
-    pub(super) room_token: Option<(RoomNo, Token)>,
+    pub(super) room_tokens: RoomTokens,
     pub(super) counters: Arc<ShardCounters>,
 }
 
@@ -132,7 +132,7 @@ impl<H: Host> Core<H> {
             current: None,
             answers: Answers::default(),
             buffer: vec![0; limits::RECEIVE_BUFFER_BYTES].into_boxed_slice(),
-            room_token: None,
+            room_tokens: RoomTokens::default(),
             counters,
             setup,
         }
@@ -292,16 +292,9 @@ impl<H: Host> Core<H> {
         TicketNo(self.next_ticket)
     }
 
-    /// The identifier of a room; a burst of messages in one room derives it once.
+    /// The identifier of a room.
     #[inline]
     pub(super) fn room_token(&mut self, room: RoomNo) -> Token {
-        match self.room_token {
-            Some((known, token)) if known == room => token,
-            Some(_) | None => {
-                let token = self.setup.mint.room(room);
-                self.room_token = Some((room, token));
-                token
-            }
-        }
+        self.room_tokens.get(room, &self.setup.mint)
     }
 }

@@ -16,5 +16,6 @@ mod frames;
 pub mod host;
 mod input;
 mod output;
+mod room_tokens;
 mod rooms;
 mod sweep;

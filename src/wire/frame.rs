@@ -122,36 +122,30 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 /// the way that costs next to nothing, and it is what most text is.
 #[inline]
 pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) -> bool {
-    const WORD: usize = 8;
-    const WORDS: usize = 4;
+    const WORD: usize = 4;
+    const WORDS: usize = 8;
     let key: [u8; WORD] = std::array::from_fn(|i| key[(i + offset) & 3]);
-    let wide = u64::from_ne_bytes(key);
-    let mut seen = [0u64; WORDS];
-    let mask_word = |word: &mut [u8], seen: &mut u64| {
-        let mut bytes = [0; WORD];
-        bytes.copy_from_slice(word);
-        let plain = u64::from_ne_bytes(bytes) ^ wide;
+    let wide = u32::from_ne_bytes(key);
+    let plain = |word: &mut [u8; WORD], seen: &mut u32| {
+        let plain = u32::from_ne_bytes(*word) ^ wide;
         *seen |= plain;
-        word.copy_from_slice(&plain.to_ne_bytes());
+        *word = plain.to_ne_bytes();
     };
     // Several words a step are what the compiler turns into vector instructions.
-    let mut blocks = payload.chunks_exact_mut(WORD * WORDS);
-    for block in &mut blocks {
-        for (word, seen) in block.chunks_exact_mut(WORD).zip(&mut seen) {
-            mask_word(word, seen);
-        }
+    let mut seen = [0; WORDS];
+    let (blocks, rest) = payload.as_chunks_mut::<{ WORD * WORDS }>();
+    for block in blocks {
+        let (words, _none) = block.as_chunks_mut();
+        words.iter_mut().zip(&mut seen).for_each(|(word, seen)| plain(word, seen));
     }
-    let mut words = blocks.into_remainder().chunks_exact_mut(WORD);
-    for word in &mut words {
-        mask_word(word, &mut seen[0]);
-    }
-    let mut rest = 0;
-    for (byte, key) in words.into_remainder().iter_mut().zip(key) {
+    let mut seen = seen.iter().fold(0, |all, one| all | one);
+    let (words, rest) = rest.as_chunks_mut();
+    words.iter_mut().for_each(|word| plain(word, &mut seen));
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
-        rest |= *byte;
+        seen |= u32::from(*byte);
     }
-    let seen = seen.iter().fold(u64::from(rest), |all, one| all | one);
-    seen & 0x8080_8080_8080_8080 == 0
+    seen & 0x8080_8080 == 0
 }
 
 /// Bytes of a server's header for a payload of this length.

@@ -87,24 +87,28 @@ fn may_hide_a_key(bytes: &[u8]) -> bool {
     const WIDE: usize = 16;
     let Some(last) = bytes.len().checked_sub(WIDE + 1) else { return may_hide_briefly(bytes) };
     let (mut seen, mut openers) = ([0u8; WIDE], [0u8; WIDE]);
-    let mut look = |at: usize| {
+    let mut look = |here: &[u8; WIDE], next: &[u8; WIDE]| {
         // Fixed widths and no branches: the compiler makes vector instructions of it.
-        let (here, next) = (&bytes[at..at + WIDE], &bytes[at + 1..at + 1 + WIDE]);
         for i in 0..WIDE {
             seen[i] |= suspicious(here[i], next[i]);
             openers[i] = openers[i].saturating_add(opens(here[i]));
         }
     };
-    let mut at = 0;
-    while at < last {
-        look(at);
-        at += WIDE;
-    }
+    let (here, _) = bytes[..bytes.len() - 1].as_chunks();
+    let (next, _) = bytes[1..].as_chunks();
+    here.iter().zip(next).for_each(|(here, next)| look(here, next));
     // The rest, together with some that has been looked at: that can only count too much.
-    look(last);
-    // One level is the message itself, and the last byte has not been counted.
-    let openers: usize = openers.iter().map(|count| *count as usize).sum();
-    seen.iter().fold(0, |all, one| all | one) != 0 || openers + 1 >= JSON_DEPTH
+    if let (Some(here), Some(next)) = (bytes[last..].first_chunk(), bytes[last + 1..].first_chunk())
+    {
+        look(here, next);
+    }
+    // So many in none of the places are too few in all. The message itself is one level, and the
+    // last byte has not been counted.
+    const MANY: u8 = ((JSON_DEPTH - 2) / WIDE) as u8;
+    for i in 0..WIDE {
+        seen[i] |= u8::from(openers[i] >= MANY);
+    }
+    u128::from_ne_bytes(seen) != 0
 }
 
 /// The same for few bytes, which cannot be too deep.
@@ -133,7 +137,7 @@ fn opens(byte: u8) -> u8 {
 fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
     let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| ErrorCode::BadJson)?;
     // The parser skips what it is not asked for without recursion, and so at any depth.
-    if depth(text) > JSON_DEPTH {
+    if openers(text) > JSON_DEPTH && depth(text) > JSON_DEPTH {
         return Err(ErrorCode::BadJson);
     }
     if envelope.types != 1 {
@@ -203,6 +207,11 @@ fn string_of(value: &RawValue) -> Option<Cow<'_, [u8]>> {
     }
     // As bytes: a lone surrogate, which RFC 8259 §8.2 allows, must not make it an error.
     serde_json::Deserializer::from_str(value.get()).deserialize_bytes(Characters).ok()
+}
+
+/// How many opening brackets there are, those in strings included.
+fn openers(text: &[u8]) -> usize {
+    text.iter().map(|byte| usize::from(opens(*byte))).sum()
 }
 
 /// How deep brackets nest outside of strings, in text that is valid JSON.
