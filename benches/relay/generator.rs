@@ -52,6 +52,9 @@ pub(crate) struct Generator {
     depth: usize,
 }
 
+/// From one client that sends to the next; prime to any even number of clients up to a thousand
+/// that the benchmark uses.
+const STRIDE: usize = 7;
 /// How many connections are being opened at once.
 const OPENING: usize = 64;
 
@@ -215,6 +218,49 @@ impl Generator {
             }
         }
         self.relayed += relayed;
+    }
+
+    /// Every client sends a message each `period`, at moments fixed beforehand, for `span`. How
+    /// long each message took from the moment it was due until it had arrived.
+    pub(crate) fn open_loop(&mut self, period: Duration, span: Duration) -> Vec<Duration> {
+        let (kind, count) = (self.kind, self.clients.len());
+        let whole = received_bytes(kind);
+        let bytes: Vec<Vec<u8>> =
+            self.clients.iter().map(|client| burst(kind, &client.room, 1)).collect();
+        let total = (span.as_nanos() / period.as_nanos()) as usize * count;
+        let step = period / count as u32;
+        let began = Instant::now();
+        // What each client sent last: a message is through long before the next one is due.
+        let mut due = vec![began; count];
+        let mut took = Vec::with_capacity(total);
+        let mut sent = 0;
+        while took.len() < total {
+            let now = Instant::now();
+            while sent < total && began + step * sent as u32 <= now {
+                // Neighbours are partners; a stride spreads each room's messages over time.
+                let nth = sent * STRIDE % count;
+                due[nth] = began + step * sent as u32;
+                self.clients[nth].socket.write_all(&bytes[nth]).expect("room for a message");
+                sent += 1;
+            }
+            // It never sleeps, so that its own waking up is not part of what it measures.
+            self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("a live poll");
+            for event in &self.events {
+                let client = &mut self.clients[event.token().0];
+                match client.socket.read(&mut self.buffer) {
+                    Ok(0) => panic!("the server has closed a connection"),
+                    Ok(count) => client.received += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("{error}"),
+                }
+                if client.received >= whole {
+                    assert_eq!(client.received, whole, "one message at a time");
+                    client.received = 0;
+                    took.push(due[event.token().0 ^ 1].elapsed());
+                }
+            }
+        }
+        took
     }
 
     /// Messages that have arrived so far.

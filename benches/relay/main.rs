@@ -87,6 +87,9 @@ fn main() {
             row(&name, "µs", goal, repetitions, |kind| relay(kind, depth, span));
         }
     }
+    if asked("latency") {
+        latency_rows(repetitions, span);
+    }
     if asked("open a session") {
         row("open a session", "µs", "1.10 ×", repetitions, open);
     }
@@ -128,6 +131,31 @@ fn figure_of_relay(
     Figure {
         cost: cpu.as_secs_f64() * 1e6 / messages as f64,
         rate: messages as f64 / span.as_secs_f64(),
+    }
+}
+
+/// 500 rooms whose members each send ten messages a second, at moments fixed beforehand.
+fn latency_rows(repetitions: usize, span: Duration) {
+    let measure = |kind| {
+        let server = Server::start(kind, 1);
+        let mut generator = Generator::connect(&server, ROOMS * 2);
+        generator.pair_up();
+        let mut took = generator.open_loop(Duration::from_millis(100), span);
+        took.sort_unstable();
+        [50, 99].map(|percent| took[took.len() * percent / 100].as_secs_f64() * 1e6)
+    };
+    let mut found = [(); 2].map(|()| Vec::new());
+    for _ in 0..repetitions {
+        for (figures, kind) in found.iter_mut().zip([Kind::Reference, Kind::Product]) {
+            figures.push(as_client(|| measure(kind)));
+        }
+    }
+    for (at, (name, goal)) in [("p50", "1.3 ×"), ("p99", "2 ×")].into_iter().enumerate() {
+        let [raw, ours] = found.each_ref().map(|f| median(f.iter().map(|f| f[at]).collect()));
+        println!(
+            "| relay latency, open loop, {name} | {raw:.0} | {ours:.0} µs | {:.2} × | {goal} | 10000 | 10000 |",
+            ours / raw
+        );
     }
 }
 
