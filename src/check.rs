@@ -5,9 +5,10 @@
 //! which the first is the status, the second the limit's name, the fourth what there is, the
 //! sixth what is needed, and all from the seventh on a command.
 
-use crate::config::descriptors_of_server;
+use crate::config::{FdTables, Room, Tables};
 use crate::limits;
 use crate::sys::machine::Readings;
+use crate::sys::tables::Support;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -29,22 +30,45 @@ const QUEUE_LEAST: u64 = 4096;
 pub struct Wanted {
     /// Connections at the same time.
     pub connections: u64,
-    /// File descriptors of the process for them, its own included.
+    /// File descriptors of the whole process for them, its own included.
     pub descriptors: u64,
+    /// The same for the fullest of its tables.
+    pub in_one_table: u64,
     /// Threads that carry connections.
     pub shards: u64,
+    /// Whether tables of the shards' own are demanded, and whether they can be had.
+    pub private_tables: Option<bool>,
 }
 
 impl Wanted {
-    /// So many connections on so many shards that listen on `listen`; without addresses, on the
-    /// default ones.
-    pub fn new(connections: u32, shards: usize, listen: &[SocketAddr]) -> Self {
+    /// So many connections on so many shards that listen on `listen` (without addresses, on the
+    /// default ones), with these tables, on a machine like that.
+    pub fn new(
+        connections: u32,
+        shards: usize,
+        listen: &[SocketAddr],
+        flag: FdTables,
+        readings: &Readings,
+    ) -> Self {
         let addresses = if listen.is_empty() { 2 } else { listen.len() };
-        Wanted {
-            connections: connections.into(),
-            descriptors: u64::from(connections) + descriptors_of_server(shards, addresses),
-            shards: shards as u64,
-        }
+        let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
+        let support = readings.private_tables;
+        let room = Room { allowed, shards, addresses, support };
+        // Where private tables cannot be had, a server told to have them does not start; a limit
+        // that is short is told here all the same.
+        let private = Tables::Private { connections_each: 0 };
+        let tables = room.choose(flag, Some(connections)).unwrap_or(private);
+        let connections = u64::from(connections);
+        let in_one_table = room.needed(tables, connections);
+        let descriptors = match tables {
+            Tables::Shared => in_one_table,
+            Tables::Private { .. } => connections + tables.count(shards) * (room.needed(tables, 0)),
+        };
+        let private_tables = match flag {
+            FdTables::Private => Some(support == Support::Works),
+            FdTables::Auto | FdTables::Shared => None,
+        };
+        Wanted { connections, descriptors, in_one_table, shards: shards as u64, private_tables }
     }
 }
 
@@ -117,29 +141,34 @@ pub fn report(readings: &Readings, wanted: &Wanted) -> Report {
 }
 
 fn descriptors(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
-    let need = wanted.descriptors;
+    let (need, all) = (wanted.in_one_table, wanted.descriptors);
     let hard = readings.nofile.map(|(_, hard)| hard);
     let raise = format!(
         "sudo prlimit --pid $$ --nofile={need}:{need}   # in a systemd unit: LimitNOFILE={need}"
     );
     let used = readings.files.map_or(0, |(used, _)| used);
-    vec![
+    let private = wanted.private_tables.map(|can| {
+        let advice = "# Linux 6.9 or later; or --fd-tables shared".to_owned();
+        at_least("private-fd-tables", Some(can.into()), 1, advice)
+    });
+    let limits = [
         // Before the limit that cannot be raised above it.
         at_least("fs.nr_open", readings.nr_open, need, sysctl("fs.nr_open", need)),
         at_least("RLIMIT_NOFILE", hard, need, raise),
         at_least(
             "fs.file-max",
             readings.files.map(|(_, most)| most),
-            used + need,
-            sysctl("fs.file-max", used + need),
+            used + all,
+            sysctl("fs.file-max", used + all),
         ),
         at_least(
             "fs.epoll.max_user_watches",
             readings.epoll_watches,
-            need,
-            sysctl("fs.epoll.max_user_watches", need),
+            all,
+            sysctl("fs.epoll.max_user_watches", all),
         ),
-    ]
+    ];
+    private.into_iter().chain(limits).collect()
 }
 
 fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
@@ -256,11 +285,12 @@ mod tests {
             cpus_online: Some(4),
             conntrack: None,
             local_ports: Some((32_768, 60_999)),
+            private_tables: Support::Works,
         }
     }
 
     fn wanted(connections: u32) -> Wanted {
-        Wanted::new(connections, 4, &[])
+        Wanted::new(connections, 4, &[], FdTables::Auto, &ample())
     }
 
     fn short(readings: &Readings, wanted: &Wanted) -> Vec<&'static str> {

@@ -49,12 +49,18 @@ pub const SWEEP_PERIOD_LEAST_MS: u64 = 50;
 /// Connections above `--max-connections` that are still heard, so that a full server answers
 /// health checks and refuses politely. Beyond them a connection is refused unheard.
 pub const SURPLUS_CONNECTIONS: usize = 64;
+/// The same for a shard that has a descriptor table of its own, above what its table is meant to
+/// hold; the rest of what it has to spare is for sessions that come from other shards.
+pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 pub const SWEEP_PARTS: usize = 10;
 /// Pause before accepting is tried again when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// Shortest time between two warnings of a shard that accepting pauses.
 pub const ACCEPT_WARNING_S: u64 = 60;
+/// Two of whom one could not be brought to the other's shard are not paired again so soon, if
+/// others wait: what is short there is not there again at once.
+pub const REFUSED_PAUSE_MS: u64 = 50;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
 pub const RETRY_AFTER_S: u32 = 5;
 /// Shards one process may have.
@@ -67,6 +73,9 @@ pub const LISTEN_ADDRESSES_MOST: usize = 64;
 /// Descriptors that one shard needs beside its listeners and connections: poll, waker and
 /// reserve are three; the rest lets refused newcomers linger until their answer has arrived.
 pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Descriptors in the table of a shard that has one of its own, for each shard of the process:
+/// copies of its poll and waker, and the handle by which sockets are taken over from it.
+pub const DESCRIPTORS_PER_PEER: u64 = 3;
 /// Descriptors that the process needs beside its shards: standard streams, signals, the
 /// matcher, handles on `/proc`, and whoever attaches a tool.
 pub const DESCRIPTORS_OF_PROCESS: u64 = 64;

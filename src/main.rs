@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::check::{self, Wanted};
-use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop};
+use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
 use switchboard::server::{Ended, Server};
 use switchboard::sys::machine;
+use switchboard::sys::tables::Support;
 use switchboard::telemetry::Telemetry;
 
 /// Wrong usage: a bad flag, or settings that contradict each other.
@@ -59,7 +60,9 @@ fn main() -> ExitCode {
 fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
     let shards = arguments.shards.unwrap_or(readings.cpus);
-    let report = check::report(&readings, &Wanted::new(connections, shards, &arguments.listen));
+    let (listen, tables) = (&arguments.listen, arguments.fd_tables);
+    let wanted = Wanted::new(connections, shards, listen, tables, &readings);
+    let report = check::report(&readings, &wanted);
     print!("{report}");
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }
@@ -87,6 +90,20 @@ fn log_to_stderr(config: &Config) {
 fn announce(config: &Config, server: &Server) {
     for address in server.addresses() {
         tracing::info!("listening on {address}");
+    }
+    let limit = config.descriptors_allowed;
+    match (config.tables, config.private_tables) {
+        (Tables::Private { connections_each }, _) => tracing::info!(
+            "each shard has a descriptor table of its own, of {limit}, for {connections_each} \
+             connections"
+        ),
+        (Tables::Shared, Support::Works) => {
+            tracing::info!("one descriptor table of {limit} for all threads");
+        }
+        (Tables::Shared, Support::Lacks(call)) => tracing::info!(
+            "one descriptor table of {limit} for all threads; shards cannot have their own here, \
+             for {call} does not work"
+        ),
     }
     tracing::info!(
         shards = config.shards,

@@ -1,22 +1,24 @@
 //! Bind → pin → spawn → serve → drain → join. Runs on the main thread, which owns the
 //! configuration, the signals and the other threads' handles, and blocks only in its poll.
 
+mod opening;
+
 use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
-use crate::ids::{ShardId, TokenMint};
-use crate::limits;
+use crate::ids::TokenMint;
 use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
 use crate::matchmaking::matcher::{Desks, Matcher};
 use crate::moment::Moment;
-use crate::shard::accept::{Acceptor, Admission};
-use crate::shard::core::{Core, Setup};
-use crate::shard::driver::{Driver, Letter, Sockets, WAKER, listener_token};
+use crate::shard::accept::Admission;
+use crate::shard::core::Setup;
+use crate::shard::driver::{Letter, WAKER};
 use crate::supervision::Supervision;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
-use crate::sys::sockets::{ListenError, ListenOptions, listen};
+use crate::sys::sockets::ListenError;
 use crate::telemetry::{About, Sampler, Telemetry};
 use mio::{Events, Interest, Poll, Token, Waker};
+use opening::{Common, muster};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use std::fmt;
@@ -170,18 +172,6 @@ impl Server {
     /// See [`ServerError`].
     pub fn start(config: &Config) -> Result<Self, ServerError> {
         let ice_servers = ice_servers(config)?;
-        let listeners = listen(
-            &config.listen,
-            ListenOptions {
-                shards: config.shards,
-                backlog: limits::LISTEN_BACKLOG,
-                send_buffer_bytes: config.socket_send_buffer_bytes,
-            },
-        )?;
-        let addresses = listeners
-            .first()
-            .map(|first| first.iter().filter_map(|l| l.local_addr().ok()).collect())
-            .unwrap_or_default();
         let poll = Poll::new().map_err(system("creating a poll"))?;
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("handling signals"))?;
         poll.registry()
@@ -197,7 +187,7 @@ impl Server {
         let mut server = Server {
             poll,
             signals,
-            addresses,
+            addresses: Vec::new(),
             shards: posts.iter().map(|post| post.outbox.clone()).collect(),
             matcher: matcher.outbox.clone(),
             threads: Vec::new(),
@@ -207,7 +197,7 @@ impl Server {
         };
         let farewell = Arc::new(farewell);
         server.start_matcher(matcher, &farewell)?;
-        server.start_shards(config, posts, listeners, Arc::new(ice_servers), &farewell)?;
+        server.start_shards(config, posts, ice_servers, &farewell)?;
         Ok(server)
     }
 
@@ -232,12 +222,12 @@ impl Server {
         self.spawn("matcher".to_owned(), farewell, move || matcher.run())
     }
 
+    /// Starts the shards' threads and opens the ports, which is the last that can go wrong.
     fn start_shards(
         &mut self,
         config: &Config,
         posts: Vec<Post<Letter>>,
-        listeners: Vec<Vec<std::net::TcpListener>>,
-        ice_servers: Arc<IceServers>,
+        ice_servers: IceServers,
         farewell: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let key = sys::entropy().map_err(system("getting random bytes"))?;
@@ -249,46 +239,21 @@ impl Server {
         };
         let limits = &config.limits;
         let most = limits.max_connections as usize;
-        let admission = Arc::new(Admission::new(most, limits.max_connections_per_address));
-        let cpus = config.pin.then(AllowedCpus::here);
-        let mut drivers = Vec::new();
-        for (nth, (post, listeners)) in posts.into_iter().zip(listeners).enumerate() {
-            let registry = post.poll.registry();
-            let mut watched = Vec::new();
-            for (at, listener) in listeners.into_iter().enumerate() {
-                let mut listener = mio::net::TcpListener::from_std(listener);
-                registry
-                    .register(&mut listener, listener_token(at), Interest::READABLE)
-                    .map_err(system("watching a listener"))?;
-                watched.push(listener);
-            }
-            let counters = Arc::clone(&self.telemetry.shards[nth]);
-            let host = Sockets::new(
-                registry.try_clone().map_err(system("sharing a poll"))?,
-                self.matcher.clone(),
-                self.shards.clone(),
-                Arc::clone(&admission),
-                Arc::clone(&self.telemetry),
-                Arc::clone(&ice_servers),
-            );
-            let slots = most + limits::SURPLUS_CONNECTIONS;
-            let id = ShardId(nth as u16);
-            let core = Core::new(id, setup.clone(), slots, Arc::clone(&counters), host);
-            let acceptor = Acceptor::new(watched, Arc::clone(&admission), Arc::clone(&counters));
-            drivers.push(Driver::new(post.poll, post.inbox, core, acceptor, counters));
+        let common = Common {
+            setup,
+            tables: config.tables,
+            matcher: self.matcher.clone(),
+            shards: self.shards.clone(),
+            admission: Arc::new(Admission::new(most, limits.max_connections_per_address)),
+            telemetry: Arc::clone(&self.telemetry),
+            ice_servers: Arc::new(ice_servers),
+            cpus: config.pin.then(AllowedCpus::here),
+        };
+        let (muster, recruits) = muster(posts, &common);
+        for recruit in recruits {
+            self.spawn(recruit.name(), farewell, move || recruit.run())?;
         }
-        for (nth, driver) in drivers.into_iter().enumerate() {
-            let cpus = cpus.clone();
-            let counters = Arc::clone(&self.telemetry.shards[nth]);
-            self.spawn(format!("shard-{nth}"), farewell, move || {
-                match cpus.map(|cpus| cpus.pin_current_thread(nth)) {
-                    Some(Ok(cpu)) => counters.pinned_cpu.set(cpu as i64),
-                    Some(Err(error)) => tracing::warn!(shard = nth, %error, "not pinned"),
-                    None => {}
-                }
-                driver.run()
-            })?;
-        }
+        self.addresses = muster.open(config)?;
         Ok(())
     }
 
@@ -422,6 +387,7 @@ fn about(config: &Config) -> About {
         started_unix: sys::process::unix_time(),
         max_connections: config.limits.max_connections,
         descriptors_allowed: config.descriptors_allowed,
+        tables: config.tables.count(config.shards),
         stats_queues: config.stats_queues.clone(),
     }
 }

@@ -8,11 +8,12 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, Turn, descriptors_of_server,
-    flags_table,
+    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, Tables, Turn,
+    descriptors_of_server, descriptors_of_table, flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
+use switchboard::sys::tables::Support;
 use tracing::level_filters::LevelFilter;
 
 const MACHINE: Machine = Machine {
@@ -20,6 +21,7 @@ const MACHINE: Machine = Machine {
     descriptors_ceiling: Some(1_048_576),
     default_shards: 4,
     ipv6: true,
+    private_tables: Support::Works,
 };
 
 fn arguments(words: &[&str]) -> Arguments {
@@ -64,7 +66,7 @@ fn without_arguments_every_default_is_the_documented_one() {
 #[test]
 fn every_flag_reaches_its_field() {
     let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin \
-        --max-connections 1000 --max-connections-per-address 10 --max-messages-per-second 20 \
+        --max-connections 1000 --fd-tables private --max-connections-per-address 10 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
@@ -105,6 +107,8 @@ fn every_flag_reaches_its_field() {
         log_format: LogFormat::Json,
         log_level: LevelFilter::DEBUG,
         descriptors_allowed: 20_000,
+        tables: Tables::Private { connections_each: 20_000 - descriptors_of_table(3, 3) as u32 },
+        private_tables: Support::Works,
     };
     assert_eq!(config(&words), Ok(expected));
 }
@@ -223,6 +227,8 @@ fn resuming_is_refused_in_a_sentence_that_says_so() {
 fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it() {
     let own = descriptors_of_server(4, 2);
     let possible = MACHINE.descriptors_allowed - own;
+    let config = |words: &[&str]| config(&[words, &["--fd-tables", "shared"]].concat());
+    let refused = |words: &[&str]| refused(&[words, &["--fd-tables", "shared"]].concat());
     config(&["--max-connections", &possible.to_string()]).unwrap();
     let error = refused(&["--max-connections", &(possible + 1).to_string()]);
     let needed = MACHINE.descriptors_allowed + 1;
@@ -236,8 +242,44 @@ fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it(
 }
 
 #[test]
+fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
+    let each = 20_000 - descriptors_of_table(4, 2) as u32;
+    let private = Tables::Private { connections_each: each };
+    let chosen = |words: &[&str]| config(words).map(|c| (c.tables, c.limits.max_connections));
+    let shared = 20_000 - descriptors_of_server(4, 2) as u32;
+    assert_eq!(chosen(&[]), Ok((Tables::Shared, shared)));
+    assert_eq!(chosen(&["--max-connections=50000"]), Ok((private, 50_000)));
+    assert_eq!(chosen(&["--fd-tables=private"]), Ok((private, 4 * each)));
+    assert_eq!(chosen(&["--fd-tables=private", "--max-connections=9"]), Ok((private, 9)));
+    let line = refused(&["--fd-tables=shared", "--max-connections=50000"]).to_string();
+    assert!(line.contains("50000 connections need"), "{line}");
+    // More than all tables: the command raises what each of them may hold.
+    let line = refused(&["--fd-tables=private", "--max-connections=100000"]).to_string();
+    let needed = 25_000 + descriptors_of_table(4, 2);
+    assert!(line.contains(&format!("--nofile={needed}:{needed}`")), "{line}");
+    assert!(line.contains(&format!("--max-connections {} or less", 4 * each)), "{line}");
+    let line = refused(&["--max-connections=100000"]).to_string();
+    assert!(line.contains(&format!("--max-connections {} or less", 4 * each)), "{line}");
+}
+
+#[test]
+fn without_the_kernels_help_private_tables_are_refused_and_auto_is_shared() {
+    let old = Machine { private_tables: Support::Lacks("pidfd_getfd"), ..MACHINE };
+    let tables = |words: &[&str]| arguments(words).validate(&old).map(|config| config.tables);
+    assert_eq!(tables(&[]), Ok(Tables::Shared));
+    assert_eq!(tables(&["--fd-tables=auto", "--max-connections=9"]), Ok(Tables::Shared));
+    let error = tables(&["--fd-tables=private"]).unwrap_err();
+    assert_eq!(error, ConfigError::NoPrivateTables { call: "pidfd_getfd" });
+    let line = error.to_string();
+    assert!(line.contains("pidfd_getfd") && line.contains("Linux 6.9"), "{line}");
+    let error = tables(&["--max-connections=50000"]).unwrap_err();
+    assert!(matches!(error, ConfigError::Descriptors { tables: Tables::Shared, .. }), "{error:?}");
+}
+
+#[test]
 fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
-    let with = |descriptors_allowed| Machine { descriptors_allowed, ..MACHINE };
+    let private_tables = Support::Lacks("unshare");
+    let with = |descriptors_allowed| Machine { descriptors_allowed, private_tables, ..MACHINE };
     let derived =
         |allowed| arguments(&[]).validate(&with(allowed)).map(|c| c.limits.max_connections);
     let own = descriptors_of_server(4, 2);

@@ -44,7 +44,13 @@ fn two_users_on_one_shard_stay_there() {
 
 #[test]
 fn whoever_moves_keeps_what_it_had_half_sent_and_half_received() {
-    let server = Server::start(&["--shards", "2", "--rematch-delay", "0s"]);
+    for tables in support::kinds_of_tables() {
+        let flags = ["--shards", "2", "--rematch-delay", "0s", "--fd-tables", tables];
+        moves_with_halves(&Server::start(&flags));
+    }
+}
+
+fn moves_with_halves(server: &Server) {
     let ping = text_frame(br#"{"type":"ping","payload":"sent in two halves, on two shards"}"#);
     for cut in [1, 2, 5, 6, 10, ping.len() - 1] {
         // One of the two moves, whichever it is: both have half a frame under way.
@@ -145,8 +151,11 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
 
 #[test]
 fn nothing_is_lost_while_users_move_from_shard_to_shard() {
-    for shards in ["1", "2", "4"] {
-        let server = Server::start(&["--shards", shards, "--rematch-delay", "0s"]);
+    let shared = ["1", "2", "4"].map(|shards| (shards, "shared"));
+    let private = support::kinds_of_tables().iter().map(|tables| ("3", *tables));
+    for (shards, tables) in shared.into_iter().chain(private) {
+        let flags = ["--shards", shards, "--fd-tables", tables, "--rematch-delay", "0s"];
+        let server = Server::start(&flags);
         let mut users: Vec<Raw> = (0..24).map(|_| server.session()).collect();
         for round in 0..6 {
             // Everybody asks for the next partner, and pipelines pings behind that: each has to
@@ -327,7 +336,12 @@ fn killed_clients_leave_no_trace() {
 
 #[test]
 fn resets_and_half_closes_in_bulk_bring_the_figures_back_to_zero() {
-    let server = Server::start(&["--shards", "4"]);
+    for tables in support::kinds_of_tables() {
+        resets_and_half_closes(&Server::start(&["--shards", "4", "--fd-tables", tables]));
+    }
+}
+
+fn resets_and_half_closes(server: &Server) {
     for round in 0..3 {
         let mut users: Vec<Raw> = (0..60).map(|_| server.session()).collect();
         for user in &mut users {

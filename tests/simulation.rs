@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// What has to happen somewhere in that many worlds, or nothing is shown.
-const SEEN: [&str; 80] = [
+const SEEN: [&str; 82] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -32,6 +32,7 @@ const SEEN: [&str; 80] = [
     "close: 1013",
     "draining",
     "fault: a shard stalls",
+    "fault: a table is full",
     "fault: clock jumps",
     "fault: letters are late",
     "fault: the matcher stalls",
@@ -55,6 +56,7 @@ const SEEN: [&str; 80] = [
     "message_too_large",
     "net: a single byte",
     "net: arrival",
+    "net: copied",
     "net: surplus",
     "net: urgent data",
     "not_in_room",

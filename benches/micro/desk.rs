@@ -10,9 +10,9 @@ use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
 use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
 use switchboard::moment::Moment;
-use switchboard::shard::connection::Traveller;
+use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
-use switchboard::shard::host::{Content, Document, Host, Received, Sent};
+use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::telemetry::ShardCounters;
 use switchboard::wire::frame::{TEXT, push_client_frame};
 use switchboard::wire::http::HttpDate;
@@ -54,7 +54,13 @@ impl Host for Void {
     fn to_matcher(&mut self, letter: ToMatcher) {
         self.letters.push(letter);
     }
-    fn to_shard(&mut self, _: ShardId, _: ToShard<Traveller<u32>>) {}
+    fn to_shard(&mut self, _: ShardId, _: Letter<u32>) {}
+
+    fn adopt(&mut self, _: ShardId, _: &mut u32) -> Adopted<u32> {
+        Adopted::AsItIs
+    }
+
+    fn release(&mut self, _: u32) {}
     fn now(&mut self) -> Moment {
         Moment::ZERO
     }

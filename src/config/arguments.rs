@@ -1,6 +1,7 @@
 //! The flags, each with its environment variable, as clap reads them. What they say is checked
 //! one by one here and against each other in [`super::validate`].
 
+use super::FdTables;
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use clap::builder::BoolishValueParser;
@@ -63,10 +64,19 @@ pub struct Arguments {
     ///
     /// Past it a newcomer gets 503 with Retry-After before the upgrade.
     ///
-    /// Default: as many as file descriptors allow, at most 1048576
+    /// Default: as many as file descriptors allow (see --fd-tables), at most 1048576
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "COUNT")]
     #[arg(help_heading = BOUNDS)]
     pub max_connections: Option<u32>,
+
+    /// One descriptor table for all threads, or one for each shard
+    ///
+    /// The limit of open files holds for each table: with private ones the process carries as
+    /// many times more connections as it has shards. auto takes them only where
+    /// --max-connections does not fit one table. Needs Linux 6.9.
+    #[arg(long, env = "SWITCHBOARD_FD_TABLES", value_name = "KIND", value_enum)]
+    #[arg(default_value_t = FdTables::Auto, help_heading = BOUNDS)]
+    pub fd_tables: FdTables,
 
     /// Connections from one IP address; 0 is no limit
     ///

@@ -1,6 +1,6 @@
 //! What can be wrong with a set of arguments, each as one line that says what to change. Pure.
 
-use super::Span;
+use super::{Span, Tables};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -73,13 +73,20 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// Shards cannot have descriptor tables of their own.
+    NoPrivateTables {
+        /// The system call that is missing.
+        call: &'static str,
+    },
     /// More file descriptors are needed than the process may have.
     Descriptors {
         /// Connections asked for.
         connections: u32,
-        /// Descriptors that takes, the process's own included.
+        /// Which tables there would be.
+        tables: Tables,
+        /// Descriptors that takes in each of them, the process's own included.
         needed: u64,
-        /// Descriptors the process may have.
+        /// Descriptors that a table may hold.
         allowed: u64,
         /// Connections these allow.
         possible: u64,
@@ -130,11 +137,27 @@ impl fmt::Display for ConfigError {
                 write!(f, "--stats-queue {name:?} is no queue name: 1 to 64 of A-Z a-z 0-9 _ . : -")
             }
             ConfigError::QueueTwice { name } => write!(f, "--stats-queue names {name} twice"),
-            ConfigError::Descriptors { connections, needed, allowed, possible, ceiling } => {
+            ConfigError::NoPrivateTables { call } => write!(
+                f,
+                "--fd-tables private: {call} does not work here; it takes Linux 6.9 and no \
+                 filter against it: use --fd-tables auto or shared"
+            ),
+            ConfigError::Descriptors {
+                connections,
+                tables,
+                needed,
+                allowed,
+                possible,
+                ceiling,
+            } => {
+                let place = match tables {
+                    Tables::Shared => "",
+                    Tables::Private { .. } => " in each shard's table",
+                };
                 write!(
                     f,
-                    "{connections} connections need {needed} file descriptors and this process \
-                     may have {allowed}: run `"
+                    "{connections} connections need {needed} file descriptors{place} and this \
+                     process may have {allowed}: run `"
                 )?;
                 if ceiling.is_some_and(|ceiling| *needed > ceiling) {
                     write!(f, "sudo sysctl -w fs.nr_open={needed} && ")?;

@@ -4,15 +4,18 @@
 mod arguments;
 mod error;
 mod table;
+mod tables;
 mod validate;
 
 pub use arguments::{Arguments, LogFormat, Span, Stop};
 pub use error::ConfigError;
 pub use table::flags_table;
+pub use tables::{FdTables, Room, Tables, descriptors_of_server, descriptors_of_table};
 
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use crate::sys::affinity::AllowedCpus;
+use crate::sys::tables::Support;
 use crate::sys::{descriptors, sockets};
 use std::io;
 use std::net::SocketAddr;
@@ -46,8 +49,12 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_level: LevelFilter,
-    /// File descriptors that the process may have open.
+    /// File descriptors that each table of the process may hold.
     pub descriptors_allowed: u64,
+    /// Which descriptor tables there are.
+    pub tables: Tables,
+    /// Whether shards could have tables of their own.
+    pub private_tables: Support,
 }
 
 /// TURN servers that share a secret with this one.
@@ -116,7 +123,7 @@ impl Default for Limits {
 /// What validation and defaults depend on beside the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// File descriptors the process may have open.
+    /// File descriptors that a table of the process may hold.
     pub descriptors_allowed: u64,
     /// The highest value that limit can be given; `None` if the system does not tell.
     pub descriptors_ceiling: Option<u64>,
@@ -124,6 +131,8 @@ pub struct Machine {
     pub default_shards: usize,
     /// Whether IPv6 sockets can be had.
     pub ipv6: bool,
+    /// Whether threads can have descriptor tables of their own.
+    pub private_tables: Support,
 }
 
 impl Machine {
@@ -138,13 +147,7 @@ impl Machine {
             descriptors_ceiling: descriptors::ceiling(),
             default_shards: AllowedCpus::here().default_shards(),
             ipv6: sockets::ipv6_exists(),
+            private_tables: crate::sys::tables::support(),
         })
     }
-}
-
-/// Descriptors that the process needs for itself, whoever connects: streams, signals, matcher
-/// and `/proc` once, and for each shard its poll, waker, reserve and listeners.
-pub fn descriptors_of_server(shards: usize, addresses: usize) -> u64 {
-    let per_shard = limits::DESCRIPTORS_PER_SHARD + addresses as u64;
-    limits::DESCRIPTORS_OF_PROCESS + shards as u64 * per_shard
 }

@@ -1,6 +1,6 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
-use super::{Arguments, Config, ConfigError, Limits, Machine, Span, Turn, descriptors_of_server};
+use super::{Arguments, Config, ConfigError, Limits, Machine, Room, Span, Tables, Turn};
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
@@ -17,7 +17,13 @@ impl Arguments {
         let listen = self.listen_addresses(machine)?;
         let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
         within("--shards", shards, (1, limits::SHARDS_MOST))?;
-        let max_connections = self.connection_limit(machine, shards, listen.len())?;
+        let room = Room {
+            allowed: machine.descriptors_allowed,
+            shards,
+            addresses: listen.len(),
+            support: machine.private_tables,
+        };
+        let (max_connections, tables) = self.connection_limit(machine, &room)?;
         let send_buffer = match self.socket_send_buffer {
             0 => None,
             bytes => {
@@ -41,6 +47,8 @@ impl Arguments {
             log_format: self.log_format,
             log_level: self.log_level,
             descriptors_allowed: machine.descriptors_allowed,
+            tables,
+            private_tables: machine.private_tables,
         })
     }
 
@@ -75,22 +83,27 @@ impl Arguments {
     fn connection_limit(
         &self,
         machine: &Machine,
-        shards: usize,
-        addresses: usize,
-    ) -> Result<u32, ConfigError> {
-        let own = descriptors_of_server(shards, addresses);
-        let possible = machine.descriptors_allowed.saturating_sub(own);
+        room: &Room,
+    ) -> Result<(u32, Tables), ConfigError> {
+        let tables = room
+            .choose(self.fd_tables, self.max_connections)
+            .map_err(|call| ConfigError::NoPrivateTables { call })?;
+        let fits = match tables {
+            Tables::Shared => room.shared(),
+            Tables::Private { .. } => room.private(),
+        };
         let asked = self.max_connections.unwrap_or_else(|| {
             let most = limits::CONNECTIONS_DERIVED_MOST;
-            u32::try_from(possible).unwrap_or(most).clamp(1, most)
+            u32::try_from(fits).unwrap_or(most).clamp(1, most)
         });
         within("--max-connections", asked as usize, (1, limits::CONNECTIONS_MOST as usize))?;
-        if u64::from(asked) > possible {
+        if u64::from(asked) > fits {
             return Err(ConfigError::Descriptors {
                 connections: asked,
-                needed: own + u64::from(asked),
+                tables,
+                needed: room.needed(tables, asked.into()),
                 allowed: machine.descriptors_allowed,
-                possible,
+                possible: room.most(self.fd_tables),
                 ceiling: machine.descriptors_ceiling,
             });
         }
@@ -98,7 +111,7 @@ impl Arguments {
         if per_address > asked {
             return Err(ConfigError::AddressLimitAboveAll { per_address, in_all: asked });
         }
-        Ok(asked)
+        Ok((asked, tables))
     }
 
     fn limits(&self, max_connections: u32) -> Result<Limits, ConfigError> {

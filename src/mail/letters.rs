@@ -96,9 +96,9 @@ pub struct Pairing {
 }
 
 /// To a shard. `T` is a session on its way from one shard to another, with its connection
-/// and all that belongs to it, as one value.
+/// and all that belongs to it, as one value. `S` is its socket.
 #[derive(Debug)]
-pub enum ToShard<T> {
+pub enum ToShard<T, S> {
     /// The matcher's answer.
     Reply(Reply),
     /// To the mover's shard, from the matcher: these two get a room.
@@ -119,6 +119,9 @@ pub enum ToShard<T> {
     Arrived {
         /// Where it waits or waited.
         queue: QueueKey,
+        /// Its socket as it was in the letter, if the new shard has a copy of its own: the old
+        /// shard may now let go of it.
+        left: Option<S>,
     },
     /// To the mover's old shard: its new one could not take it.
     SentBack {

@@ -155,12 +155,12 @@ impl Balance {
 
 /// The matcher's thread.
 #[derive(Debug)]
-pub struct Matcher<T> {
+pub struct Matcher<T, S> {
     poll: Poll,
     events: Events,
     inbox: Inbox<ToMatcher>,
     desks: Desks,
-    shards: Shards<T>,
+    shards: Shards<T, S>,
     counters: Arc<MatcherCounters>,
     /// Storage for the letters that are handled next.
     letters: Vec<ToMatcher>,
@@ -168,10 +168,10 @@ pub struct Matcher<T> {
 
 /// The shards' mailboxes.
 #[derive(Debug)]
-struct Shards<T>(Vec<Outbox<ToShard<T>>>);
+struct Shards<T, S>(Vec<Outbox<ToShard<T, S>>>);
 
-impl<T> Shards<T> {
-    fn send(&self, to: SessionAddress, letter: ToShard<T>) {
+impl<T, S> Shards<T, S> {
+    fn send(&self, to: SessionAddress, letter: ToShard<T, S>) {
         match self.0[to.shard.index()].send(letter) {
             // A shard that has ended needs no answer.
             Ok(()) | Err(SendError::Gone(_)) => {}
@@ -180,7 +180,7 @@ impl<T> Shards<T> {
     }
 }
 
-impl<T> Post for Shards<T> {
+impl<T, S> Post for Shards<T, S> {
     fn reply(&mut self, reply: Reply) {
         self.send(reply.holder, ToShard::Reply(reply));
     }
@@ -196,12 +196,12 @@ const LETTERS_PER_TURN: usize = 1024;
 /// with a million queues each costs 61 ns then, against 96 with 8 and 75 with 256.
 const LETTERS_AT_ONCE: usize = 32;
 
-impl<T> Matcher<T> {
+impl<T, S> Matcher<T, S> {
     /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
     pub fn new(
         poll: Poll,
         inbox: Inbox<ToMatcher>,
-        shards: Vec<Outbox<ToShard<T>>>,
+        shards: Vec<Outbox<ToShard<T, S>>>,
         desks: Desks,
         counters: Arc<MatcherCounters>,
     ) -> Self {

@@ -3,7 +3,10 @@
 
 use super::core::Core;
 use super::driver::Sockets;
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPT_WARNING_S, ACCEPTS_PER_TURN, SURPLUS_CONNECTIONS};
+use crate::limits::{
+    ACCEPT_RETRY_MS, ACCEPT_WARNING_S, ACCEPTS_PER_TURN, SURPLUS_CONNECTIONS,
+    TABLE_SURPLUS_CONNECTIONS,
+};
 use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
@@ -117,6 +120,8 @@ pub struct Acceptor {
     /// The operator is not told of it again before then.
     next_warning: Option<Moment>,
     admission: Arc<Admission>,
+    /// Connections that the shard's own descriptor table is meant to hold.
+    most_here: usize,
     counters: Arc<ShardCounters>,
 }
 
@@ -169,7 +174,14 @@ impl Acceptor {
     ) -> Self {
         let listeners =
             listeners.into_iter().map(|socket| Listener { socket, pending: false }).collect();
-        Acceptor { listeners, paused_until: None, next_warning: None, admission, counters }
+        let (paused_until, next_warning, most_here) = (None, None, usize::MAX);
+        Acceptor { listeners, paused_until, next_warning, admission, most_here, counters }
+    }
+
+    /// The shard itself takes no more than so many, whatever the process may still have.
+    #[must_use]
+    pub fn at_most(self, most_here: usize) -> Self {
+        Acceptor { most_here, ..self }
     }
 
     /// The poll reported newcomers.
@@ -218,9 +230,14 @@ impl Acceptor {
     }
 
     fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr) {
+        let (here, most) = (core.alive(), self.most_here);
+        if here >= most.saturating_add(TABLE_SURPLUS_CONNECTIONS) {
+            return self.refuse(socket, Shortage::Connections);
+        }
+        let full_here = (here >= most).then_some(Shortage::Connections);
         match self.admission.enter(from) {
             Verdict::Welcome(shortage, address) => {
-                core.admit(socket, shortage, address);
+                core.admit(socket.into(), shortage.or(full_here), address);
             }
             Verdict::Refuse => self.refuse(socket, Shortage::Connections),
         }

@@ -3,6 +3,7 @@
 
 use crate::ids::Serial;
 use crate::limits::CONNECTION_BYTES;
+use crate::mail::ToShard;
 use crate::session::Session;
 use crate::telemetry::labels::EndReason;
 use crate::wire::assembly::Assembly;
@@ -207,6 +208,9 @@ impl<S> Connection<S> {
     }
 }
 
+/// What a shard is written to.
+pub type Letter<S> = ToShard<Traveller<S>, S>;
+
 /// A user on the way to another shard: all that belongs to it, as one value.
 #[derive(Debug)]
 pub struct Traveller<S> {
@@ -227,7 +231,7 @@ pub struct Traveller<S> {
 enum Entry {
     Vacant(usize),
     // In a debug build mio's socket is larger.
-    Occupied(Connection<mio::net::TcpStream>),
+    Occupied(Connection<super::line::Line>),
 }
 
 #[cfg(not(debug_assertions))]

@@ -4,7 +4,7 @@
 //! returns, its partner told, its numbers counted. Nothing here recurses from one connection
 //! into another: a connection that breaks while another is served is put on a list.
 
-use super::connection::{AddressRef, Connection, Http, Role, Traveller};
+use super::connection::{AddressRef, Connection, Http, Letter, Role};
 use super::host::Host;
 use super::room_tokens::RoomTokens;
 use super::sweep::{Drain, PatientClock, Sweep};
@@ -188,13 +188,13 @@ impl<H: Host> Core<H> {
     }
 
     /// A letter came.
-    pub fn letter(&mut self, letter: ToShard<Traveller<H::Socket>>) {
+    pub fn letter(&mut self, letter: Letter<H::Socket>) {
         match letter {
             ToShard::Reply(reply) => self.matcher_replied(reply),
             ToShard::Pair(pairing) => self.pair(pairing),
             ToShard::MoverGone(ticket) => self.mover_gone(&ticket),
             ToShard::Arrive { from, traveller, pairing } => self.arrive(from, traveller, pairing),
-            ToShard::Arrived { queue } => self.arrived(queue),
+            ToShard::Arrived { queue, left } => self.arrived(queue, left),
             ToShard::SentBack { traveller, mover } => self.sent_back(traveller, &mover),
             ToShard::Quiesce => self.quiesce(),
             // The driver ends its loop; there is nothing to decide.

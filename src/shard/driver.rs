@@ -2,9 +2,10 @@
 //! the core decides and decides nothing itself.
 
 use super::accept::{Acceptor, Admission};
-use super::connection::Traveller;
+use super::connection;
 use super::core::{Core, Readiness};
-use super::host::{Content, Document, Host, Received, Sent};
+use super::host::{Adopted, Content, Document, Host, Received, Sent};
+use super::line::Line;
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::limits::{EVENTS_PER_POLL, LETTERS_PER_TURN};
@@ -12,6 +13,7 @@ use crate::mail::{Inbox, Outbox, Pause, SendError, ToMatcher, ToShard};
 use crate::moment::Moment;
 use crate::page::{self, Asset};
 use crate::sys;
+use crate::sys::tables::Table;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
 use crate::wire::http::{HttpDate, Status};
@@ -21,6 +23,7 @@ use mio::{Events, Interest, Poll, Registry};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +39,7 @@ pub fn listener_token(nth: usize) -> mio::Token {
 }
 
 /// A letter as this shard's thread receives it.
-pub type Letter = ToShard<Traveller<TcpStream>>;
+pub type Letter = connection::Letter<Line>;
 
 /// The world around a shard core: sockets, mailboxes and clocks.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub struct Sockets {
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
     ice_servers: Arc<IceServers>,
+    /// Where every shard has a descriptor table of its own: the other shards', by their numbers.
+    tables: Option<Vec<Option<Table>>>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
 }
@@ -61,15 +66,22 @@ impl Sockets {
         telemetry: Arc<Telemetry>,
         ice_servers: Arc<IceServers>,
     ) -> Self {
-        Sockets { registry, matcher, shards, admission, telemetry, ice_servers, date: None }
+        let (tables, date) = (None, None);
+        Sockets { registry, matcher, shards, admission, telemetry, ice_servers, tables, date }
+    }
+
+    /// Sockets that come from other shards lie in these tables, and not in this thread's.
+    #[must_use]
+    pub fn copying_from(self, tables: Option<Vec<Option<Table>>>) -> Self {
+        Sockets { tables, ..self }
     }
 }
 
 impl Host for Sockets {
-    type Socket = TcpStream;
+    type Socket = Line;
 
     #[inline]
-    fn recv(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Received {
+    fn recv(&mut self, socket: &mut Line, into: &mut [u8]) -> Received {
         loop {
             match socket.read(into) {
                 Ok(0) => return Received::End,
@@ -84,7 +96,7 @@ impl Host for Sockets {
     }
 
     #[inline]
-    fn send(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> Sent {
+    fn send(&mut self, socket: &mut Line, bytes: &[u8]) -> Sent {
         loop {
             match socket.write(bytes) {
                 Ok(count) => return Sent::Took(count),
@@ -97,15 +109,15 @@ impl Host for Sockets {
         }
     }
 
-    fn shut_write(&mut self, socket: &mut TcpStream) {
+    fn shut_write(&mut self, socket: &mut Line) {
         // One that is gone already needs no half-close.
         let _gone = socket.shutdown(Shutdown::Write);
     }
 
-    fn watch(&mut self, socket: &mut TcpStream, key: ConnectionKey) -> bool {
+    fn watch(&mut self, socket: &mut Line, key: ConnectionKey) -> bool {
         let token = mio::Token(key.to_word() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-        match self.registry.register(socket, token, interest) {
+        match self.registry.register(&mut **socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be watched");
@@ -114,15 +126,36 @@ impl Host for Sockets {
         }
     }
 
-    fn unwatch(&mut self, socket: &mut TcpStream) {
-        if let Err(error) = self.registry.deregister(socket) {
+    fn unwatch(&mut self, socket: &mut Line) {
+        if let Err(error) = self.registry.deregister(&mut **socket) {
             tracing::warn!(%error, "a connection cannot be given up");
         }
     }
 
-    fn close(&mut self, socket: TcpStream, address: Option<IpAddr>) {
-        // Closing takes it out of the poll too (epoll(7)).
-        drop(socket);
+    fn adopt(&mut self, from: ShardId, socket: &mut Line) -> Adopted<Line> {
+        let Some(tables) = &self.tables else { return Adopted::AsItIs };
+        let copied = match tables.get(from.index()) {
+            Some(Some(table)) => table.copy(socket.as_raw_fd()),
+            Some(None) | None => return Adopted::Refused,
+        };
+        match copied {
+            Ok(copy) => {
+                let copy = Line::from(TcpStream::from_std(copy.into()));
+                Adopted::Copied(std::mem::replace(socket, copy))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a session cannot be taken over");
+                Adopted::Refused
+            }
+        }
+    }
+
+    fn release(&mut self, socket: Line) {
+        socket.close();
+    }
+
+    fn close(&mut self, socket: Line, address: Option<IpAddr>) {
+        socket.close();
         self.admission.leave(address);
     }
 

@@ -2,9 +2,9 @@
 //! mailboxes, the simulator with queues of its own.
 
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::mail::{ToMatcher, ToShard};
+use crate::mail::ToMatcher;
 use crate::moment::Moment;
-use crate::shard::connection::Traveller;
+use crate::shard::connection::Letter;
 use crate::wire::http::{HttpDate, Status};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -29,6 +29,18 @@ pub enum Sent {
     Took(usize),
     /// The connection is broken.
     Broken,
+}
+
+/// What became of a socket that came in a letter from another shard.
+#[derive(Debug)]
+pub enum Adopted<S> {
+    /// It is good here as it is.
+    AsItIs,
+    /// This shard has made itself a copy in its place. This is the one that came: the shard it
+    /// came from lets go of it ([`Host::release`]) as soon as it is told.
+    Copied(S),
+    /// There is no descriptor for a copy; it is as it came.
+    Refused,
 }
 
 /// What a plain request asks to be shown.
@@ -78,13 +90,17 @@ pub trait Host: Sized {
     fn watch(&mut self, socket: &mut Self::Socket, key: ConnectionKey) -> bool;
     /// Reports no more events of the socket, which goes to another shard.
     fn unwatch(&mut self, socket: &mut Self::Socket);
+    /// Makes a socket this shard's that `from` has sent.
+    fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> Adopted<Self::Socket>;
+    /// Lets go of a socket of which another shard, or this one, has another copy.
+    fn release(&mut self, socket: Self::Socket);
     /// A connection has ended. `address` is its address, if connections are counted by address.
     fn close(&mut self, socket: Self::Socket, address: Option<IpAddr>);
 
     /// Writes to the matcher.
     fn to_matcher(&mut self, letter: ToMatcher);
     /// Writes to a shard.
-    fn to_shard(&mut self, shard: ShardId, letter: ToShard<Traveller<Self::Socket>>);
+    fn to_shard(&mut self, shard: ShardId, letter: Letter<Self::Socket>);
 
     /// Reads the clock.
     fn now(&mut self) -> Moment;

@@ -15,6 +15,7 @@ mod echo;
 mod frames;
 pub mod host;
 mod input;
+pub mod line;
 mod output;
 mod room_tokens;
 mod rooms;

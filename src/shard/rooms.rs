@@ -7,14 +7,23 @@
 
 use super::connection::{Connection, Role, Traveller};
 use super::core::Core;
-use super::host::Host;
+use super::host::{Adopted, Host};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
+use crate::limits::REFUSED_PAUSE_MS;
 use crate::mail::{Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
 use crate::session::{Seat, Session, Wish};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
 use crate::wire::frame::push_server_text;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
+use std::time::Duration;
+
+/// A traveller that has been taken in.
+struct Settled<S> {
+    key: ConnectionKey,
+    /// What the shard it came from has to let go of.
+    left: Option<S>,
+}
 
 impl<H: Host> Core<H> {
     /// Writes the letter that a session owes the matcher, if any.
@@ -143,10 +152,12 @@ impl<H: Host> Core<H> {
         pairing: Pairing,
     ) {
         self.counters.moves_here_settled.increment();
-        let key = match self.take_in(traveller) {
-            Ok(key) => key,
+        let Settled { key, left } = match self.adopt(from, traveller) {
+            Ok(settled) => settled,
             Err(traveller) => {
                 self.counters.matches_failed.increment();
+                self.counters.moves_refused.increment();
+                self.keep_apart(&pairing);
                 self.hand_in_again(&pairing.home);
                 let mover = pairing.mover;
                 return self.host.to_shard(from, ToShard::SentBack { traveller, mover });
@@ -154,7 +165,7 @@ impl<H: Host> Core<H> {
         };
         self.counters.rehomed_in.increment();
         self.count_waiting_session(pairing.mover.queue, 1);
-        self.host.to_shard(from, ToShard::Arrived { queue: pairing.mover.queue });
+        self.host.to_shard(from, ToShard::Arrived { queue: pairing.mover.queue, left });
         let holder = SessionAddress { shard: self.id, key };
         let number = self.new_ticket_no();
         if let Some(session) = self.connections[key.slot.index()].session_mut() {
@@ -162,6 +173,42 @@ impl<H: Host> Core<H> {
         }
         let mover = Ticket { holder, number, ..pairing.mover };
         self.meet(key.slot, &mover, &pairing.home);
+    }
+
+    /// Takes in a traveller that another shard has sent, and says what that shard has to let go
+    /// of. Gives the traveller back as it came if it cannot be kept here.
+    fn adopt(
+        &mut self,
+        from: ShardId,
+        mut traveller: Traveller<H::Socket>,
+    ) -> Result<Settled<H::Socket>, Traveller<H::Socket>> {
+        let left = match self.host.adopt(from, &mut traveller.connection.socket) {
+            Adopted::AsItIs => None,
+            Adopted::Copied(left) => Some(left),
+            Adopted::Refused => return Err(traveller),
+        };
+        match (self.take_in(traveller), left) {
+            (Ok(key), left) => Ok(Settled { key, left }),
+            (Err(traveller), None) => Err(traveller),
+            (Err(mut traveller), Some(left)) => {
+                let copy = std::mem::replace(&mut traveller.connection.socket, left);
+                self.host.release(copy);
+                Err(traveller)
+            }
+        }
+    }
+
+    /// Two who could not be brought together, because one of the shards is short of something,
+    /// are not tried again at once: until there is room, all three threads would do nothing else.
+    fn keep_apart(&mut self, pairing: &Pairing) {
+        let until = self.now + Duration::from_millis(REFUSED_PAUSE_MS);
+        let home = pairing.home.holder.key;
+        if !self.is_live(&pairing.home) {
+            return;
+        }
+        if let Some(session) = self.connections[home.slot.index()].session_mut() {
+            session.avoid(Parted { from: pairing.mover.session, until });
+        }
     }
 
     /// Puts a traveller into the slab. Gives it back if its socket cannot be watched here.
@@ -193,7 +240,10 @@ impl<H: Host> Core<H> {
     }
 
     /// A session that was sent away is somebody else's now.
-    pub(super) fn arrived(&mut self, queue: QueueKey) {
+    pub(super) fn arrived(&mut self, queue: QueueKey, left: Option<H::Socket>) {
+        if let Some(left) = left {
+            self.host.release(left);
+        }
         self.counters.moves_away_settled.increment();
         self.moves_under_way -= 1;
         self.counters.moves_under_way.decrement();
@@ -203,7 +253,7 @@ impl<H: Host> Core<H> {
 
     /// A session that was sent away could not be taken in.
     pub(super) fn sent_back(&mut self, traveller: Traveller<H::Socket>, mover: &Ticket) {
-        self.arrived(mover.queue);
+        self.arrived(mover.queue, None);
         match self.take_in(traveller) {
             Ok(key) => {
                 self.count_waiting_session(mover.queue, 1);

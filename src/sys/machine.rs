@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::affinity::AllowedCpus;
+use super::tables::{self, Support};
 use std::fs;
 use std::io;
 
@@ -30,6 +31,8 @@ pub struct Readings {
     pub memory_available_bytes: Option<u64>,
     /// CPUs that this process may use, by affinity and quota; at least 1.
     pub cpus: usize,
+    /// Whether threads can have descriptor tables of their own.
+    pub private_tables: Support,
     /// CPUs that are online.
     pub cpus_online: Option<usize>,
     /// Connections tracked by the firewall and the most it tracks, where it tracks at all
@@ -58,6 +61,7 @@ pub fn read() -> Readings {
         }),
         memory_available_bytes: memory_available(),
         cpus: AllowedCpus::here().default_shards(),
+        private_tables: tables::support(),
         cpus_online: cpus_online(),
         conntrack: number("net/netfilter/nf_conntrack_count")
             .zip(number("net/netfilter/nf_conntrack_max")),

@@ -28,6 +28,9 @@ macro_rules! shard_counters {
             pub waiting_by_queue: Vec<Gauge>,
             /// The CPU this shard is pinned to; -1 if it is not.
             pub pinned_cpu: Gauge,
+            /// The number of this shard's thread, if the thread has a descriptor table of its
+            /// own; else -1.
+            pub table_of: Gauge,
         }
 
         impl ShardCounters {
@@ -40,6 +43,7 @@ macro_rules! shard_counters {
                     $($histogram: Histogram::default(),)+
                     waiting_by_queue: (0..stats_queues).map(|_| Gauge::default()).collect(),
                     pinned_cpu: Gauge::at(-1),
+                    table_of: Gauge::at(-1),
                 }
             }
 
@@ -155,6 +159,8 @@ shard_counters! {
         moves_here_settled,
         /// Moves decided by the matcher that have taken a session from here, or failed.
         moves_away_settled,
+        /// Sessions that came from another shard and could not be taken in here.
+        moves_refused,
         /// HTTP requests answered, upgrades and refusals included.
         http_requests,
         /// Messages dropped because they were over the message rate.

@@ -213,6 +213,11 @@ const FAMILIES: &[Family] = &[
         Source::Gauge(|view| view.totals.moves_under_way as f64),
     ),
     family(
+        "switchboard_rehomes_refused_total",
+        "Sessions that a shard could not take over, for want of descriptors or memory.",
+        Source::CounterByShard(|shard| shard.moves_refused as f64),
+    ),
+    family(
         "switchboard_messages_received_total",
         "Messages received from clients.",
         Source::Counter(|view| view.totals.messages_received as f64),
@@ -302,12 +307,22 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         "process_open_fds",
-        "File descriptors that the process has open.",
+        "File descriptors that the process has open, in all its tables.",
         Source::MaybeGauge(|view| view.telemetry.sample.process().descriptors),
     ),
     family(
         "process_max_fds",
-        "File descriptors that the process may have open.",
+        "File descriptors that the process may have open, in all its tables.",
+        Source::Gauge(|view| view.telemetry.about.descriptors_of_all_tables() as f64),
+    ),
+    family(
+        "switchboard_table_open_fds",
+        "File descriptors in the fullest table; there is one, or one a shard (--fd-tables).",
+        Source::MaybeGauge(|view| view.telemetry.sample.fullest_table()),
+    ),
+    family(
+        "switchboard_table_max_fds",
+        "File descriptors that one table may hold.",
         Source::Gauge(|view| view.telemetry.about.descriptors_allowed as f64),
     ),
     family(

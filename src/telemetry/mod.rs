@@ -38,11 +38,20 @@ pub struct About {
     pub started_unix: Duration,
     /// Connections it takes.
     pub max_connections: u32,
-    /// File descriptors it may have open.
+    /// File descriptors that each of its tables may hold.
     pub descriptors_allowed: u64,
+    /// How many descriptor tables it has.
+    pub tables: u64,
     /// Queues whose waiting users may be named, in the order of
     /// [`ShardCounters::waiting_by_queue`].
     pub stats_queues: Vec<String>,
+}
+
+impl About {
+    /// File descriptors that all its tables may hold.
+    pub fn descriptors_of_all_tables(&self) -> u64 {
+        self.descriptors_allowed.saturating_mul(self.tables)
+    }
 }
 
 /// Everything that can be told about the running process; shared by all threads.
@@ -104,6 +113,7 @@ fn example() -> Telemetry {
         started_unix: Duration::from_secs(1_700_000_000),
         max_connections: 900,
         descriptors_allowed: 1024,
+        tables: 1,
         stats_queues: vec!["en".to_owned(), "de:x".to_owned()],
     };
     let telemetry = Telemetry::new(about, 2);

@@ -6,6 +6,7 @@ use super::counters::ShardFigures;
 use super::{Telemetry, rounded};
 use crate::moment::Moment;
 use crate::sys::process::{Figures, Probe};
+use crate::sys::tables;
 use std::time::Duration;
 
 /// Below this two samples are too close for a rate.
@@ -64,6 +65,8 @@ pub struct Sample {
     pub cpu_percent: FloatGauge,
     /// The same for each shard's thread.
     pub shard_cpu_percent: Vec<FloatGauge>,
+    /// Descriptors in the table of each shard that has one of its own; -1 for the others.
+    shard_descriptors: Vec<Gauge>,
     cpu_user_nanos: Gauge,
     cpu_system_nanos: Gauge,
     resident_bytes: Gauge,
@@ -80,6 +83,7 @@ impl Sample {
             per_second: Rates::default(),
             cpu_percent: FloatGauge::default(),
             shard_cpu_percent: (0..shards).map(|_| FloatGauge::default()).collect(),
+            shard_descriptors: (0..shards).map(|_| unknown()).collect(),
             cpu_user_nanos: Gauge::default(),
             cpu_system_nanos: Gauge::default(),
             resident_bytes: unknown(),
@@ -92,6 +96,19 @@ impl Sample {
     /// How long ago the sample was taken; `None` before the first.
     pub fn age(&self, now: Moment) -> Option<Duration> {
         Some(now.since(Moment::from_nanos(known(&self.taken_nanos)?)))
+    }
+
+    /// Descriptors in the table that this shard has for itself, if it has one.
+    pub fn descriptors_of_shard(&self, shard: usize) -> Option<u64> {
+        known(self.shard_descriptors.get(shard)?)
+    }
+
+    /// Descriptors in the table that has most of them.
+    pub fn fullest_table(&self) -> Option<u64> {
+        let shards = self.shard_descriptors.iter().filter_map(known);
+        // The rest is in the table of the other threads.
+        let others = known(&self.descriptors)?.saturating_sub(shards.clone().sum());
+        Some(shards.fold(others, u64::max))
     }
 
     /// What the kernel said of the process.
@@ -149,7 +166,8 @@ impl Sampler {
     /// Takes a sample of `telemetry` and stores it there. Call it about once a second; the
     /// first call knows no rates yet.
     pub fn take(&mut self, telemetry: &Telemetry, now: Moment) {
-        let process = self.probe.read();
+        let mut process = self.probe.read();
+        process.descriptors = process.descriptors.map(|main| main + count_tables(telemetry));
         let (shards, totals) = telemetry.figures();
         let look = Look {
             at: now,
@@ -169,6 +187,18 @@ impl Sampler {
         }
         self.last = Some(look);
     }
+}
+
+/// Counts the descriptors in every shard's own table, and in all of them.
+fn count_tables(telemetry: &Telemetry) -> u64 {
+    let gauges = telemetry.shards.iter().zip(&telemetry.sample.shard_descriptors);
+    let counted = gauges.map(|(shard, gauge)| {
+        let thread = i32::try_from(shard.table_of.get()).ok().filter(|thread| *thread > 0);
+        let count = thread.and_then(|thread| tables::open_count(thread).ok());
+        gauge.set(count.and_then(|count| i64::try_from(count).ok()).unwrap_or(-1));
+        count.unwrap_or(0)
+    });
+    counted.sum()
 }
 
 impl Default for Sampler {

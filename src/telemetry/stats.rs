@@ -50,6 +50,7 @@ pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
             out: totals.rehomed_out,
             r#in: totals.rehomed_in,
             under_way: totals.moves_under_way,
+            refused: totals.moves_refused,
         },
         per_second: Map(telemetry.sample.per_second.named().collect()),
         latency_ms: Latency {
@@ -66,6 +67,7 @@ pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
             shard: nth,
             cpu: u64::try_from(telemetry.shards[nth].pinned_cpu.get()).ok(),
             cpu_percent: telemetry.sample.shard_cpu_percent[nth].get(),
+            descriptors_used: telemetry.sample.descriptors_of_shard(nth),
             figures,
             waiting_by_queue: by_queue(queue_names, &figures.waiting_by_queue),
             match_wait_ms: Percentiles::of(&figures.match_wait),
@@ -222,6 +224,7 @@ struct Rehomes {
     out: u64,
     r#in: u64,
     under_way: i64,
+    refused: u64,
 }
 
 #[derive(Serialize)]
@@ -270,6 +273,8 @@ struct Process {
     virtual_bytes: Option<u64>,
     descriptors_used: Option<u64>,
     descriptors_allowed: u64,
+    /// More than one where each shard has its own; then the two above are sums.
+    descriptor_tables: u64,
     threads: Option<u64>,
 }
 
@@ -286,7 +291,8 @@ impl Process {
             resident_bytes: figures.resident_bytes,
             virtual_bytes: figures.virtual_bytes,
             descriptors_used: figures.descriptors,
-            descriptors_allowed: telemetry.about.descriptors_allowed,
+            descriptors_allowed: telemetry.about.descriptors_of_all_tables(),
+            descriptor_tables: telemetry.about.tables,
             threads: figures.threads,
         }
     }
@@ -298,6 +304,8 @@ struct Shard<'a> {
     /// The CPU it is pinned to; `null` if it is not.
     cpu: Option<u64>,
     cpu_percent: f64,
+    /// In its own table; `null` if it has none.
+    descriptors_used: Option<u64>,
     #[serde(flatten)]
     figures: &'a ShardFigures,
     waiting_by_queue: Map<&'a str, i64>,

@@ -14,7 +14,7 @@ use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::mail::ToMatcher;
 use switchboard::moment::Moment;
 use switchboard::shard::accept::Admission;
-use switchboard::shard::host::{Content, Document, Host, Received, Sent};
+use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::wire::http::{HttpDate, Status};
 
 /// What the cores share with the network, the matcher and the users.
@@ -49,6 +49,17 @@ impl Shared {
         if self.calm { buffer.max(1 << 20) } else { buffer }
     }
 
+    /// The descriptor table that a shard uses.
+    pub(crate) fn table(&self, shard: ShardId) -> ShardId {
+        if self.plan.private_tables { shard } else { ShardId(0) }
+    }
+
+    /// A shard uses the socket of a connection: it must have it.
+    fn used(&self, shard: ShardId, socket: &Socket) {
+        let open = self.links[socket.link()].is_open_in(self.table(shard));
+        assert!(open, "{shard:?} uses {}, which lies in another's table", socket.0);
+    }
+
     /// Something happened that is an event for whoever watches the connection.
     pub(crate) fn raise(&mut self, link: usize) {
         if let Some(shard) = self.links[link].raise() {
@@ -69,6 +80,7 @@ impl Host for SimHost {
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Received {
         let shared = &mut *self.shared.borrow_mut();
+        shared.used(self.shard, socket);
         let link = &mut shared.links[socket.link()];
         let received = link.recv(into);
         if let Received::Bytes(_) = received {
@@ -87,6 +99,7 @@ impl Host for SimHost {
 
     fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> Sent {
         let shared = &mut *self.shared.borrow_mut();
+        shared.used(self.shard, socket);
         let short = shared.fault(shared.plan.faults.short_write);
         let appetite = match short {
             true => Appetite::AtMost(shared.random.below(bytes.len())),
@@ -110,12 +123,14 @@ impl Host for SimHost {
 
     fn shut_write(&mut self, socket: &mut Socket) {
         let shared = &mut *self.shared.borrow_mut();
+        shared.used(self.shard, socket);
         shared.links[socket.link()].shut_write();
         shared.trace.tell(|| format!("the server half-closes {}", socket.0));
     }
 
     fn watch(&mut self, socket: &mut Socket, key: ConnectionKey) -> bool {
         let shared = &mut *self.shared.borrow_mut();
+        shared.used(self.shard, socket);
         if shared.fault(shared.plan.faults.watch_fails) {
             shared.tally.count("fault: watch fails");
             shared.links[socket.link()].unwatchable = true;
@@ -134,8 +149,33 @@ impl Host for SimHost {
         self.shared.borrow_mut().links[socket.link()].unwatch();
     }
 
+    fn adopt(&mut self, from: ShardId, socket: &mut Socket) -> Adopted<Socket> {
+        let shared = &mut *self.shared.borrow_mut();
+        if !shared.plan.private_tables {
+            return Adopted::AsItIs;
+        }
+        // Whoever sent it keeps it until it is told.
+        shared.used(from, socket);
+        if shared.fault(shared.plan.faults.table_full) {
+            shared.tally.count("fault: a table is full");
+            shared.trace.tell(|| format!("{} finds no descriptor", socket.0));
+            return Adopted::Refused;
+        }
+        shared.links[socket.link()].open_in(self.shard);
+        shared.tally.count("net: copied");
+        Adopted::Copied(std::mem::replace(socket, Socket(socket.0)))
+    }
+
+    fn release(&mut self, socket: Socket) {
+        let shared = &mut *self.shared.borrow_mut();
+        assert!(shared.plan.private_tables, "there is one copy only");
+        shared.links[socket.link()].closed_in(self.shard);
+    }
+
     fn close(&mut self, socket: Socket, address: Option<IpAddr>) {
         let shared = &mut *self.shared.borrow_mut();
+        let table = shared.table(self.shard);
+        shared.links[socket.link()].closed_in(table);
         shared.links[socket.link()].close();
         shared.closed += 1;
         assert_eq!(address.is_some(), shared.plan.by_address, "addresses are counted or not");

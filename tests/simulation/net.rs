@@ -74,6 +74,8 @@ pub(crate) struct Link {
     /// It was reset.
     pub(crate) broken: bool,
     watched: Option<(ShardId, ConnectionKey)>,
+    /// The descriptor tables that have it.
+    tables: BTreeSet<ShardId>,
     raised: bool,
     /// The client has sent plain requests.
     pub(crate) pipelined: bool,
@@ -178,6 +180,26 @@ impl Link {
             self.broken = true;
             self.sent.clear();
         }
+    }
+
+    /// It has a descriptor in this table from now on.
+    pub(crate) fn open_in(&mut self, table: ShardId) {
+        assert!(self.tables.insert(table), "open twice in the table of {table:?}");
+    }
+
+    /// Its descriptor in this table is closed.
+    pub(crate) fn closed_in(&mut self, table: ShardId) {
+        assert!(self.tables.remove(&table), "not open in the table of {table:?}");
+    }
+
+    /// Whether it has a descriptor in this table.
+    pub(crate) fn is_open_in(&self, table: ShardId) -> bool {
+        self.tables.contains(&table)
+    }
+
+    /// Whether it has a descriptor in any table.
+    pub(crate) fn is_open_somewhere(&self) -> bool {
+        !self.tables.is_empty()
     }
 
     /// Events go to `shard` under `key` from now on. True if one is due.

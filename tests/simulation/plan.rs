@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) drains: bool,
     /// Connections are counted by address.
     pub(crate) by_address: bool,
+    /// Every shard has a descriptor table of its own.
+    pub(crate) private_tables: bool,
     pub(crate) faults: Faults,
     pub(crate) habits: Vec<(Habit, u32)>,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Faults {
     pub(crate) late_letters: u32,
     pub(crate) clock_jump: u32,
     pub(crate) watch_fails: u32,
+    /// A shard has no descriptor free for somebody who comes from another.
+    pub(crate) table_full: u32,
 }
 
 /// What a user does of its own accord.
@@ -124,6 +128,7 @@ impl Plan {
             document_bytes: random.pick(&[2, 300, 20_000]),
             drains: random.chance(250),
             by_address: limits.max_connections_per_address.is_some(),
+            private_tables: random.chance(500),
             limits,
             faults: faults(random),
             habits,
@@ -165,5 +170,6 @@ fn faults(random: &mut Random) -> Faults {
         late_letters: often(800),
         clock_jump: often(4),
         watch_fails: often(120),
+        table_full: often(300),
     }
 }

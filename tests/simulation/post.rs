@@ -6,10 +6,10 @@ use super::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use switchboard::ids::{SessionAddress, ShardId};
 use switchboard::mail::{ToMatcher, ToShard};
-use switchboard::shard::connection::Traveller;
+use switchboard::shard::connection;
 
 /// A letter to a shard.
-pub(crate) type Letter = ToShard<Traveller<Socket>>;
+pub(crate) type Letter = connection::Letter<Socket>;
 
 /// All mailboxes.
 #[derive(Debug)]

@@ -222,6 +222,8 @@ impl World {
         }
         let shared = self.shared.borrow();
         assert_eq!(shared.closed, self.accepted, "connections that were closed");
+        let open = shared.links.iter().filter(|link| link.is_open_somewhere()).count();
+        assert_eq!(open, 0, "descriptors that are left");
         assert!(shared.post.is_empty(), "letters are left: {:?}", shared.post);
         assert_eq!(shared.post.unanswered(), 0, "letters without a reply");
         let settled = |count: fn(&super::world::Shard) -> u64| self.shards.iter().map(count).sum();

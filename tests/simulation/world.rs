@@ -388,6 +388,11 @@ impl World {
             let began = self.shared.borrow().began[at];
             self.users[id].since = self.users[id].since.min(began);
             self.accepted += 1;
+            {
+                let shared = &mut *self.shared.borrow_mut();
+                let table = shared.table(ShardId(at as u16));
+                shared.links[id].open_in(table);
+            }
             self.shards[at].core.admit(Socket(id as u32), surplus, address);
         }
     }

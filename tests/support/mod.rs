@@ -26,6 +26,17 @@ use std::time::{Duration, Instant};
 /// that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether shards can have descriptor tables of their own on this machine.
+pub(crate) fn private_tables() -> bool {
+    use switchboard::sys::tables::{Support, support};
+    support() == Support::Works
+}
+
+/// What `--fd-tables` can be on this machine.
+pub(crate) fn kinds_of_tables() -> &'static [&'static str] {
+    if private_tables() { &["shared", "private"] } else { &["shared"] }
+}
+
 /// Looks until there is something to see.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
