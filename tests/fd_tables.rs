@@ -263,3 +263,41 @@ fn no_table_keeps_another_shards_listener_or_connection() {
     drop(users);
     server.comes_to_rest();
 }
+
+#[test]
+fn the_load_tester_drives_more_users_than_one_table_holds() {
+    if !support::private_tables() {
+        return;
+    }
+    let server = Server::start(&["--fd-tables", PRIVATE, "--shards", "2"]);
+    let url = format!("ws://{}/ws", server.address());
+    let report = format!("{}/tables-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let run = |threads: &str| {
+        Command::new("sh")
+            .args(["-c", "ulimit -n 250 && exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_switchboard-load"))
+            .args(["connections", "--users", "500", "--connect-rate", "500", "--hold", "1s"])
+            .args(["--targets", "none", "--late-percent", "100", "--quiet"])
+            .args(["--threads", threads, "--url", &url, "--report", &report])
+            .output()
+            .unwrap()
+    };
+    let few = run("2");
+    let line = String::from_utf8_lossy(&few.stderr);
+    assert_eq!(few.status.code(), Some(4), "{line}");
+    assert!(line.contains("for each thread") && line.contains("or --threads 3"), "{line}");
+    let enough = run("3");
+    let said = String::from_utf8_lossy(&enough.stderr);
+    assert!(enough.status.success(), "{said}");
+    let told = std::fs::read(format!("{report}/report.json")).unwrap();
+    let _removed = std::fs::remove_dir_all(&report);
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    // It finds the server's process, whose main thread has no listener, and its real limit.
+    let found = switchboard::load::probe::find_process(server.address());
+    assert_eq!(found, Some(server.pid()));
+    let limit = number(&server.stats(), "/process/descriptors_allowed") as f64;
+    let found = told.to_string();
+    assert!(found.contains(&format!("\"server_descriptor_limit\":{limit:.1}")), "{found}");
+    assert_eq!(server.figure("/sessions/opened"), 500);
+    server.comes_to_rest();
+}

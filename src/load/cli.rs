@@ -226,7 +226,7 @@ fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
     let sources = Sources::parse(&common.source, place.address, wanted).map_err(usage)?;
     let directory = prepare(&common.report)?;
     if !cli.no_preflight
-        && let Some(obstacle) = preflight::check(connections, &sources).first()
+        && let Some(obstacle) = preflight::check(connections, common.threads, &sources).first()
     {
         return Err((Exit::Void, obstacle.to_string()));
     }

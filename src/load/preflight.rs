@@ -2,7 +2,7 @@
 //! where a limit stands in the way.
 
 use super::engine::{CONNECTIONS_PER_SOURCE, Sources};
-use crate::sys::descriptors;
+use crate::sys::{descriptors, tables};
 
 /// Descriptors that the generator needs beside its connections.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -22,28 +22,43 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
-/// Checks whether so many connections can be opened from `sources`. Raises this process's own
-/// limit of descriptors as far as it may.
-pub fn check(connections: u64, sources: &Sources) -> Vec<Obstacle> {
+/// Checks whether so many connections can be opened by so many threads from `sources`. Raises
+/// this process's own limit of descriptors as far as it may.
+pub fn check(connections: u64, threads: u16, sources: &Sources) -> Vec<Obstacle> {
     let limit = descriptors::raise_limit().unwrap_or(u64::MAX);
+    let tables = if threads > 1 && tables::empty_works() { threads.into() } else { 1 };
     let mut obstacles: Vec<_> =
-        descriptor_obstacle(connections, limit, descriptors::ceiling()).into_iter().collect();
+        descriptor_obstacle(connections, tables, limit, descriptors::ceiling())
+            .into_iter()
+            .collect();
     obstacles.extend(port_obstacle(connections, sources));
     obstacles
 }
 
-fn descriptor_obstacle(connections: u64, limit: u64, ceiling: Option<u64>) -> Option<Obstacle> {
-    let needed = connections + SPARE_DESCRIPTORS;
+/// Users are dealt out to the threads by turns, so every table gets an equal share.
+fn descriptor_obstacle(
+    connections: u64,
+    tables: u64,
+    limit: u64,
+    ceiling: Option<u64>,
+) -> Option<Obstacle> {
+    let needed = connections.div_ceil(tables.max(1)) + SPARE_DESCRIPTORS;
     if needed <= limit {
         return None;
     }
-    let what = format!("{needed} descriptors are needed and {limit} allowed");
+    let each = if tables > 1 { " for each thread" } else { "" };
+    let threads = connections.div_ceil(limit.saturating_sub(SPARE_DESCRIPTORS).max(1));
+    let what = format!("{needed} descriptors are needed{each} and {limit} allowed");
     let ulimit = format!("ulimit -Hn {needed} && ulimit -Sn {needed}");
     let command = match ceiling {
         Some(ceiling) if ceiling < needed => {
             format!("sysctl -w fs.nr_open={needed} && {ulimit} (as root)")
         }
         _ => format!("{ulimit} (as root, in the shell that starts this)"),
+    };
+    let command = match u16::try_from(threads) {
+        Ok(threads) => format!("{command}; or --threads {threads}"),
+        Err(_) => command,
     };
     Some(Obstacle { what, command })
 }
@@ -71,15 +86,23 @@ mod tests {
 
     #[test]
     fn what_fits_is_no_obstacle() {
-        assert_eq!(descriptor_obstacle(900, 1024, Some(4096)), None);
+        assert_eq!(descriptor_obstacle(900, 1, 1024, Some(4096)), None);
         assert_eq!(port_obstacle(25_000, &Sources::System), None);
     }
 
     #[test]
+    fn every_thread_has_the_whole_limit() {
+        assert_eq!(descriptor_obstacle(3 * 19_936, 3, 20_000, None), None);
+        let short = descriptor_obstacle(3 * 19_936 + 1, 3, 20_000, None).unwrap();
+        assert!(short.what.contains("20001 descriptors are needed for each thread"), "{short}");
+        assert!(short.command.ends_with("or --threads 4"), "{short}");
+    }
+
+    #[test]
     fn each_obstacle_names_its_command() {
-        let soft = descriptor_obstacle(5000, 1024, Some(1_048_576)).unwrap();
+        let soft = descriptor_obstacle(5000, 1, 1024, Some(1_048_576)).unwrap();
         assert!(soft.command.contains("ulimit -Hn 5064 && ulimit -Sn 5064"), "{soft}");
-        let hard = descriptor_obstacle(5000, 1024, Some(4096)).unwrap();
+        let hard = descriptor_obstacle(5000, 1, 1024, Some(4096)).unwrap();
         assert!(hard.command.starts_with("sysctl -w fs.nr_open=5064"), "{hard}");
         let ports = port_obstacle(60_000, &Sources::System).unwrap();
         assert!(ports.command.contains("--source with 3 addresses"), "{ports}");

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -179,12 +180,26 @@ pub fn find_process(address: SocketAddr) -> Option<u32> {
     }
     fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        let owns = fs::read_dir(entry.path().join("fd")).ok()?.filter_map(Result::ok).any(|fd| {
-            fs::read_link(fd.path())
-                .is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
-        });
-        owns.then_some(pid)
+        // Threads may have descriptor tables of their own (unshare(2)).
+        let threads = fs::read_dir(entry.path().join("task")).ok()?.filter_map(Result::ok);
+        threads.into_iter().any(|thread| holds(&thread.path(), &inodes)).then_some(pid)
     })
+}
+
+/// Whether a thread's table holds one of these sockets.
+fn holds(thread: &Path, sockets: &[String]) -> bool {
+    let Ok(table) = fs::read_dir(thread.join("fd")) else { return false };
+    table.filter_map(Result::ok).any(|fd| {
+        fs::read_link(fd.path())
+            .is_ok_and(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()))
+    })
+}
+
+/// How many descriptors a server says that it may have open, in all its tables.
+pub fn descriptors_allowed(place: &Place) -> Option<u64> {
+    let (status, body) = get(place, "/stats").ok()?;
+    let told = find(&numbers(&body), &["descriptors_allowed", "max_fds"])?;
+    (status == 200 && told > 0.0).then_some(told as u64)
 }
 
 /// Whether an address belongs to this machine: then a socket can be bound to it.

@@ -11,7 +11,7 @@ pub use tally::{RunSpec, Tally};
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
 use super::journal::{GeneratorSample, Journal, Row};
 use super::measure::{Count, Fault, Recorder};
-use super::probe::{Place, Probe, accept_queue_drops, descriptor_limit, get};
+use super::probe::{Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, get};
 use super::progress::Progress;
 use super::report::model::RunReport;
 use super::target::Target as Goal;
@@ -99,7 +99,8 @@ impl Stand {
         if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
             tally.accept_queue_drops = after.saturating_sub(before);
         }
-        tally.server_descriptor_limit = watch.probe.pid.and_then(descriptor_limit);
+        tally.server_descriptor_limit =
+            descriptors_allowed(&self.place).or_else(|| watch.probe.pid.and_then(descriptor_limit));
         self.runs += 1;
         Ok(tally.report(spec, &self.goals))
     }

@@ -30,6 +30,9 @@ impl ThreadId {
     }
 }
 
+/// Standard input, output and error are 0, 1 and 2.
+const FIRST_BEHIND_STREAMS: libc::c_uint = 3;
+
 /// Whether threads of this process can have tables of their own and hand sockets to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Support {
@@ -51,10 +54,14 @@ pub fn unshare() -> io::Result<()> {
     if outcome != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The same, but nothing is taken over from descriptor `first` on (close_range(2),
-/// `CLOSE_RANGE_UNSHARE`, Linux ≥ 5.9): no copy keeps alive what others close meanwhile.
-fn unshare_without(first: libc::c_uint) -> io::Result<()> {
-    let flags = libc::CLOSE_RANGE_UNSHARE;
+/// The same, but the new table has the standard streams only (close_range(2),
+/// `CLOSE_RANGE_UNSHARE`, Linux ≥ 5.9): no copy in it keeps alive what others close. The thread
+/// must not use any descriptor that was opened before.
+///
+/// # Errors
+/// As [`unshare`]; and on older kernels.
+pub fn unshare_empty() -> io::Result<()> {
+    let (first, flags) = (FIRST_BEHIND_STREAMS, libc::CLOSE_RANGE_UNSHARE);
     // SAFETY: the call takes no pointers. What it closes are the copies in a table that did not
     // exist before, so nobody's descriptor is lost.
     let outcome = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
@@ -117,13 +124,19 @@ pub fn support() -> Support {
     }
 }
 
+/// Whether [`unshare_empty`] works here; tried with a thread that ends at once.
+pub fn empty_works() -> bool {
+    let thread = std::thread::Builder::new().name("tables".to_owned()).spawn(unshare_empty);
+    thread.is_ok_and(|thread| thread.join().is_ok_and(|outcome| outcome.is_ok()))
+}
+
 fn attempt() -> Result<(), &'static str> {
     let (to_us, numbers) = std::sync::mpsc::channel();
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::Builder::new().name("tables".to_owned()).spawn(move || {
         // Else its copies keep ports taken that others give back in this moment. Where this call
         // is missing, so is the rest.
-        let _bare = unshare_without(3);
+        let _bare = unshare_empty();
         let opened = unshare().map_err(|_| "unshare(CLONE_FILES)").and_then(|()| {
             let file = fs::File::open("/dev/null").map_err(|_| "/dev/null")?;
             Ok((ThreadId::here(), file))
@@ -157,7 +170,7 @@ mod tests {
     fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Elsewhere<T> {
         let ((to, from), (keep, wait)) = (channel(), channel::<()>());
         std::thread::spawn(move || {
-            unshare_without(3).unwrap();
+            unshare_empty().unwrap();
             unshare().unwrap();
             to.send((ThreadId::here(), work())).unwrap();
             let _kept = wait.recv();

@@ -1,7 +1,8 @@
 //! Drives the virtual users: threads, sockets and clocks.
 //!
 //! Each thread owns a poll, a slab of connections with their users, and one receive buffer that
-//! all of them share; an idle user holds no buffer. What users of different threads must be
+//! all of them share; an idle user holds no buffer. Where there are several, each has a descriptor
+//! table of its own, so that the limit of open files holds for each of them. What users of different threads must be
 //! asked about together lies in one match book, which is touched at a match and at its end
 //! only. Every interval each thread hands over what it has recorded and goes on with an empty
 //! recorder that comes back to it, so nothing grows with time.
@@ -20,6 +21,7 @@ use super::units::{HttpPhase, Phase};
 use super::user::Rules;
 use crate::moment::Moment;
 use crate::sys::clock::monotonic;
+use crate::sys::tables::unshare_empty;
 use crew::Crew;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
@@ -151,10 +153,27 @@ impl Engine {
         for number in 0..workload.threads.max(1) {
             let (give_back, empty) = crossbeam_channel::unbounded();
             let post = Post { thread: number, slices: to_us.clone(), empty };
-            let crew =
-                Crew::new(workload.clone(), target.clone(), Arc::clone(&shared), post, started)?;
+            let (load, target, shared) = (workload.clone(), target.clone(), Arc::clone(&shared));
+            let (tell, ready) = crossbeam_channel::bounded(1);
             let name = format!("load-{number}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || crew.run())?);
+            let work = move || {
+                if load.threads > 1 {
+                    // Each has its own limit of descriptors then. Where that does not work they
+                    // share one, which the preflight has reckoned with.
+                    let _alone = unshare_empty();
+                }
+                let crew = Crew::new(load, target, shared, post, started);
+                let (told, crew) =
+                    crew.map_or_else(|e| (Err(e), None), |crew| (Ok(()), Some(crew)));
+                if tell.send(told).is_ok()
+                    && let Some(crew) = crew
+                {
+                    crew.run();
+                }
+            };
+            threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+            // One that has ended without a word has panicked, and has printed why.
+            ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread has ended")))?;
             back.push(give_back);
         }
         Ok(Engine { shared, threads, slices, back, started })

@@ -162,7 +162,7 @@ scenarios! {
         /// Source addresses: `auto` (many on loopback, one elsewhere), one address, or a
         /// range like `127.0.0.0/8`.
         source: String = "auto".to_owned(),
-        /// Threads that drive the users.
+        /// Threads that drive the users; each may open as many as the limit of open files allows.
         threads: u16 = 1,
         /// Seed of everything random.
         seed: u64 = 1,
