@@ -91,6 +91,8 @@ pub const MESSAGE_BYTES_BOUNDS: (usize, usize) = (1024, 16 * 1024 * 1024);
 pub const UNSENT_BYTES_BOUNDS: (usize, usize) = (4 * 1024, 1024 * 1024 * 1024);
 /// Bounds of `--socket-send-buffer`; below the first the kernel would round up in silence.
 pub const SOCKET_SEND_BUFFER_BOUNDS: (usize, usize) = (4 * 1024, 512 * 1024 * 1024);
+/// Longest `--busy-poll`: beyond it a shard that has nothing to do never sleeps.
+pub const BUSY_POLL_MICROS_MOST: usize = 10_000;
 /// Bounds of `--max-head-bytes`.
 pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
 /// Bounds of every time limit that may not be zero.

@@ -242,6 +242,8 @@ impl Server {
         let common = Common {
             setup,
             tables: config.tables,
+            steer: config.steer,
+            busy_poll: config.busy_poll_micros,
             matcher: self.matcher.clone(),
             shards: self.shards.clone(),
             admission: Arc::new(Admission::new(most, limits.max_connections_per_address)),

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, Tables, Turn,
+    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Steer, Stop, Tables, Turn,
     descriptors_of_server, descriptors_of_table, flags_table,
 };
 use switchboard::ice::IceUrl;
@@ -20,6 +20,7 @@ const MACHINE: Machine = Machine {
     descriptors_allowed: 20_000,
     descriptors_ceiling: Some(1_048_576),
     default_shards: 4,
+    cpus: 4,
     ipv6: true,
     private_tables: Support::Works,
 };
@@ -65,7 +66,7 @@ fn without_arguments_every_default_is_the_documented_one() {
 
 #[test]
 fn every_flag_reaches_its_field() {
-    let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin \
+    let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin --busy-poll 50 \
         --max-connections 1000 --fd-tables private --max-connections-per-address 10 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
@@ -78,6 +79,8 @@ fn every_flag_reaches_its_field() {
         listen: vec![address("127.0.0.1:1"), address("[::1]:2"), address("127.0.0.1:3")],
         shards: 3,
         pin: false,
+        steer: Steer::Off,
+        busy_poll_micros: NonZeroU32::new(50),
         limits: Limits {
             max_connections: 1000,
             max_connections_per_address: NonZeroU32::new(10),
@@ -239,6 +242,19 @@ fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it(
     let line = refused(&["--max-connections=2000000"]).to_string();
     let needed = own + 2_000_000;
     assert!(line.contains(&format!("sudo sysctl -w fs.nr_open={needed} &&")), "{line}");
+}
+
+#[test]
+fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
+    assert_eq!(config(&["--steer=cpu"]).unwrap().steer, Steer::Cpu);
+    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, Steer::Cpu);
+    let line = refused(&["--steer=cpu", "--no-pin"]).to_string();
+    assert!(line.contains("leave --no-pin out"), "{line}");
+    let line = refused(&["--steer=cpu", "--shards=5"]).to_string();
+    assert!(line.contains("5 shards have 4") && line.contains("--shards 4"), "{line}");
+    assert_eq!(config(&["--busy-poll=0"]).unwrap().busy_poll_micros, None);
+    let error = refused(&["--busy-poll=10001"]);
+    assert!(matches!(error, ConfigError::OutOfBounds { flag: "--busy-poll", .. }), "{error}");
 }
 
 #[test]

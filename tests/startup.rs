@@ -5,7 +5,7 @@
 mod support;
 
 use std::net::{Ipv6Addr, TcpListener};
-use support::{Client, Server, Talk};
+use support::{Client, Raw, Server, Talk, number, still_talk};
 
 /// The server does not start with these flags, and says why in one line with these words.
 fn refuses(flags: &[&str], status: i32, words: &[&str]) {
@@ -169,6 +169,43 @@ fn settings_come_from_the_environment_too_and_flags_win() {
     let server = Server::start_in(shell, &[]);
     assert_eq!(server.figure("/connections/limit"), 17);
     assert_eq!(server.stats()["shards"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn newcomers_come_to_the_shard_of_their_packets_cpu() {
+    use switchboard::sys::affinity::AllowedCpus;
+    let cpus = AllowedCpus::here();
+    let shards = cpus.numbers().len().to_string();
+    for tables in support::kinds_of_tables() {
+        let flags = ["--steer", "cpu", "--shards", &shards, "--fd-tables", tables];
+        let server = Server::start(&flags);
+        let mut held = Vec::new();
+        for shard in 0..cpus.numbers().len() {
+            let (cpus, address) = (cpus.clone(), server.address());
+            // On loopback a packet arrives on the CPU that sends it.
+            let connect = move || {
+                cpus.pin_current_thread(shard).unwrap();
+                (0..5).map(|_| Raw::session(address)).collect::<Vec<_>>()
+            };
+            held.push(std::thread::spawn(connect).join().unwrap());
+        }
+        let stats = server.stats();
+        for shard in 0..cpus.numbers().len() {
+            assert_eq!(number(&stats, &format!("/shards/{shard}/sessions")), 5, "{stats:#}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_polls_busily_serves() {
+    if switchboard::sys::steering::busy_poll(&mio::Poll::new().unwrap(), 1).is_err() {
+        let refusal = Server::refused(&["--busy-poll", "50", "--listen", "127.0.0.1:0"]);
+        assert!(refusal.stderr.contains("--busy-poll: "), "{}", refusal.stderr);
+        return;
+    }
+    let server = Server::start(&["--busy-poll", "50"]);
+    let (mut one, mut other, room) = server.pair();
+    still_talk(&mut one, &mut other, &room);
 }
 
 #[test]

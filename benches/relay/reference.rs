@@ -25,6 +25,7 @@ pub(crate) fn serve() {
             shards: 1,
             backlog: 65_535,
             send_buffer_bytes: Some(65_536),
+            steer_to: None,
         },
     )
     .expect("a port")

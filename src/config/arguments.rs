@@ -52,6 +52,23 @@ pub struct Arguments {
     #[arg(help_heading = LISTENING)]
     pub no_pin: bool,
 
+    /// Which shard the kernel gives a newcomer to: any (off), or the one on whose CPU it arrives
+    ///
+    /// cpu keeps a connection's packets and its shard on one CPU, where the card's queues are
+    /// spread over the shards' CPUs (tuning/nic.sh); else one shard gets everybody. Needs a CPU
+    /// for each shard, and not --no-pin.
+    #[arg(long, env = "SWITCHBOARD_STEER", value_name = "BY", value_enum)]
+    #[arg(default_value_t = Steer::Off, help_heading = LISTENING)]
+    pub steer: Steer,
+
+    /// How long a shard looks for packets itself before it sleeps, 1 to 10000; 0 is not at all
+    ///
+    /// In microseconds. Saves the wait for the card's interrupt and costs CPU time that would be
+    /// idle. Needs Linux 6.9, and a card whose driver can be polled.
+    #[arg(long, env = "SWITCHBOARD_BUSY_POLL", value_name = "MICROSECONDS")]
+    #[arg(default_value_t = 0, help_heading = LISTENING)]
+    pub busy_poll: u32,
+
     /// Send every message back on the path /echo
     ///
     /// For conformance suites and latency tools: text and binary, up to 16 MiB and 100000
@@ -240,6 +257,15 @@ const BOUNDS: &str = "Bounds";
 const TIMES: &str = "Times";
 const CALLS: &str = "Calls";
 const REPORTING: &str = "Reporting";
+
+/// How the kernel chooses a shard for a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Steer {
+    /// By a hash of its addresses.
+    Off,
+    /// By the CPU that received its packet.
+    Cpu,
+}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

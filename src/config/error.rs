@@ -73,6 +73,15 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// Steering by CPU where shards have no CPU each.
+    SteerWithoutCpus {
+        /// Whether shards are pinned at all.
+        pin: bool,
+        /// How many there are.
+        shards: usize,
+        /// CPUs there are for them.
+        cpus: usize,
+    },
     /// Shards cannot have descriptor tables of their own.
     NoPrivateTables {
         /// The system call that is missing.
@@ -137,6 +146,14 @@ impl fmt::Display for ConfigError {
                 write!(f, "--stats-queue {name:?} is no queue name: 1 to 64 of A-Z a-z 0-9 _ . : -")
             }
             ConfigError::QueueTwice { name } => write!(f, "--stats-queue names {name} twice"),
+            ConfigError::SteerWithoutCpus { pin: false, .. } => {
+                f.write_str("--steer cpu needs shards that stay on their CPUs: leave --no-pin out")
+            }
+            ConfigError::SteerWithoutCpus { pin: true, shards, cpus } => write!(
+                f,
+                "--steer cpu needs a CPU for each shard, and {shards} shards have {cpus}: use \
+                 --shards {cpus} or less"
+            ),
             ConfigError::NoPrivateTables { call } => write!(
                 f,
                 "--fd-tables private: {call} does not work here; it takes Linux 6.9 and no \

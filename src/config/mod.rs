@@ -7,7 +7,7 @@ mod table;
 mod tables;
 mod validate;
 
-pub use arguments::{Arguments, LogFormat, Span, Stop};
+pub use arguments::{Arguments, LogFormat, Span, Steer, Stop};
 pub use error::ConfigError;
 pub use table::flags_table;
 pub use tables::{FdTables, Room, Tables, descriptors_of_server, descriptors_of_table};
@@ -35,6 +35,10 @@ pub struct Config {
     pub pin: bool,
     /// What a shard core needs to know.
     pub limits: Limits,
+    /// How the kernel chooses a shard for a newcomer.
+    pub steer: Steer,
+    /// Microseconds that a shard looks for packets itself before it sleeps.
+    pub busy_poll_micros: Option<NonZeroU32>,
     /// SO_SNDBUF of every connection; `None` leaves its size to the kernel.
     pub socket_send_buffer_bytes: Option<usize>,
     /// Whether `/echo` is there.
@@ -129,6 +133,8 @@ pub struct Machine {
     pub descriptors_ceiling: Option<u64>,
     /// Shards to run when nobody says how many; at least 1.
     pub default_shards: usize,
+    /// CPUs that shards can be pinned to; at least 1.
+    pub cpus: usize,
     /// Whether IPv6 sockets can be had.
     pub ipv6: bool,
     /// Whether threads can have descriptor tables of their own.
@@ -146,6 +152,7 @@ impl Machine {
             descriptors_allowed: descriptors::raise_limit()?,
             descriptors_ceiling: descriptors::ceiling(),
             default_shards: AllowedCpus::here().default_shards(),
+            cpus: AllowedCpus::here().numbers().len().max(1),
             ipv6: sockets::ipv6_exists(),
             private_tables: crate::sys::tables::support(),
         })

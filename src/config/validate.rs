@@ -1,6 +1,6 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
-use super::{Arguments, Config, ConfigError, Limits, Machine, Room, Span, Tables, Turn};
+use super::{Arguments, Config, ConfigError, Limits, Machine, Room, Span, Steer, Tables, Turn};
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
@@ -38,6 +38,8 @@ impl Arguments {
             listen,
             shards,
             pin: !self.no_pin,
+            steer: self.steering(machine, shards)?,
+            busy_poll_micros: self.busy_poll()?,
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
             echo: self.echo,
@@ -50,6 +52,19 @@ impl Arguments {
             tables,
             private_tables: machine.private_tables,
         })
+    }
+
+    fn steering(&self, machine: &Machine, shards: usize) -> Result<Steer, ConfigError> {
+        let cpus = machine.cpus;
+        if self.steer == Steer::Cpu && (self.no_pin || shards > cpus) {
+            return Err(ConfigError::SteerWithoutCpus { pin: !self.no_pin, shards, cpus });
+        }
+        Ok(self.steer)
+    }
+
+    fn busy_poll(&self) -> Result<Option<NonZeroU32>, ConfigError> {
+        within("--busy-poll", self.busy_poll as usize, (0, limits::BUSY_POLL_MICROS_MOST))?;
+        Ok(NonZeroU32::new(self.busy_poll))
     }
 
     fn turn(&self) -> Result<Option<Turn>, ConfigError> {

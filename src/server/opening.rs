@@ -7,7 +7,7 @@
 //! shard takes a copy of its own over, and then the main thread lets go.
 
 use super::{Post, ServerError, system};
-use crate::config::{Config, Tables};
+use crate::config::{Config, Steer, Tables};
 use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
@@ -17,12 +17,14 @@ use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::{ListenOptions, listen};
+use crate::sys::steering;
 use crate::sys::tables::{self, Table, ThreadId};
 use crate::telemetry::Telemetry;
 use crossbeam_channel::{Receiver, Sender};
 use mio::Interest;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -31,6 +33,9 @@ use std::sync::Arc;
 pub(super) struct Common {
     pub(super) setup: Setup,
     pub(super) tables: Tables,
+    pub(super) steer: Steer,
+    /// Microseconds.
+    pub(super) busy_poll: Option<NonZeroU32>,
     pub(super) matcher: Outbox<ToMatcher>,
     pub(super) shards: Vec<Outbox<Letter>>,
     pub(super) admission: Arc<Admission>,
@@ -88,12 +93,15 @@ struct Way {
 /// The main thread's way to the shards that come up.
 pub(super) struct Muster {
     tables: Tables,
+    /// The shards' CPUs, if newcomers are to go to that of their packets.
+    steer_to: Option<AllowedCpus>,
     ways: Vec<Way>,
 }
 
 /// As many recruits as there are posts, and the way to them.
 pub(super) fn muster(posts: Vec<Post<Letter>>, common: &Common) -> (Muster, Vec<Recruit>) {
-    let mut muster = Muster { tables: common.tables, ways: Vec::new() };
+    let steer_to = common.cpus.clone().filter(|_| common.steer == Steer::Cpu);
+    let mut muster = Muster { tables: common.tables, steer_to, ways: Vec::new() };
     let mut recruits = Vec::new();
     for (nth, post) in posts.into_iter().enumerate() {
         let (to_it, orders) = crossbeam_channel::unbounded();
@@ -121,6 +129,7 @@ impl Muster {
             shards: config.shards,
             backlog: limits::LISTEN_BACKLOG,
             send_buffer_bytes: config.socket_send_buffer_bytes,
+            steer_to: self.steer_to.as_ref().map(AllowedCpus::numbers),
         };
         let listeners = listen(&config.listen, options)?;
         let first = listeners.first().map_or(&[][..], |first| first);
@@ -234,6 +243,9 @@ impl Recruit {
         tables: Option<Vec<Option<Table>>>,
     ) -> Result<Driver, ServerError> {
         let Recruit { nth, post, common, .. } = self;
+        if let Some(micros) = common.busy_poll {
+            steering::busy_poll(&post.poll, micros.get()).map_err(system("--busy-poll"))?;
+        }
         let registry = post.poll.registry();
         let mut watched = Vec::new();
         for (at, listener) in listeners.into_iter().enumerate() {

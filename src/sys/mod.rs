@@ -12,6 +12,7 @@ pub mod outbound;
 pub mod prefetch;
 pub mod process;
 pub mod sockets;
+pub mod steering;
 pub mod tables;
 
 use std::io;

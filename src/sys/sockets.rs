@@ -2,6 +2,7 @@
 //! among the shards of this process and with nobody else. Called by the main thread before
 //! any other thread starts.
 
+use super::steering::steer_by_cpu;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
@@ -9,7 +10,7 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 /// How the listeners are made.
 #[derive(Clone, Copy, Debug)]
-pub struct ListenOptions {
+pub struct ListenOptions<'a> {
     /// Listeners for each address.
     pub shards: usize,
     /// Pending connections the kernel keeps for each of them (listen(2)).
@@ -17,6 +18,9 @@ pub struct ListenOptions {
     /// SO_SNDBUF, which accepted sockets inherit; the kernel doubles it for its own
     /// bookkeeping. `None` lets the kernel size each connection's buffer by itself.
     pub send_buffer_bytes: Option<usize>,
+    /// The CPUs that shards are pinned to, if newcomers go to the shard on whose CPU they
+    /// arrive; else the kernel spreads them by a hash of their addresses.
+    pub steer_to: Option<&'a [usize]>,
 }
 
 /// Why there is no listener, as one line for an operator.
@@ -97,7 +101,7 @@ pub fn ipv6_exists() -> bool {
 /// The first thing that fails; nothing stays open then.
 pub fn listen(
     addresses: &[SocketAddr],
-    options: ListenOptions,
+    options: ListenOptions<'_>,
 ) -> Result<Vec<Vec<TcpListener>>, ListenError> {
     let mut by_shard: Vec<Vec<TcpListener>> = (0..options.shards).map(|_| Vec::new()).collect();
     for &address in addresses {
@@ -112,7 +116,7 @@ pub fn listen(
 
 type Failure = (&'static str, io::Error);
 
-fn listen_at(address: SocketAddr, options: ListenOptions) -> Result<Vec<Socket>, Failure> {
+fn listen_at(address: SocketAddr, options: ListenOptions<'_>) -> Result<Vec<Socket>, Failure> {
     let step = |name: &'static str| move |error: io::Error| (name, error);
     let mut sockets = Vec::with_capacity(options.shards);
     let mut resolved = address;
@@ -134,11 +138,15 @@ fn listen_at(address: SocketAddr, options: ListenOptions) -> Result<Vec<Socket>,
         }
         sockets.push(socket);
     }
+    // One listener alone is no group to choose from.
+    if let (Some(cpus), [first, _, ..]) = (options.steer_to, &sockets[..]) {
+        steer_by_cpu(first, cpus, options.shards).map_err(step("steering newcomers by CPU"))?;
+    }
     Ok(sockets)
 }
 
 /// A socket with every option that has to be there before it is bound.
-fn open(address: SocketAddr, options: ListenOptions) -> Result<Socket, Failure> {
+fn open(address: SocketAddr, options: ListenOptions<'_>) -> Result<Socket, Failure> {
     let step = |name: &'static str| move |error: io::Error| (name, error);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
         .map_err(step("opening a socket"))?;
@@ -162,8 +170,8 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
 
-    const TWO: ListenOptions =
-        ListenOptions { shards: 2, backlog: 256, send_buffer_bytes: Some(65_536) };
+    const TWO: ListenOptions<'_> =
+        ListenOptions { shards: 2, backlog: 256, send_buffer_bytes: Some(65_536), steer_to: None };
 
     fn local(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -210,6 +218,30 @@ mod tests {
                 shards.iter().map(|listeners| accept_all(&listeners[nth]).len()).collect();
             assert_eq!(accepted.iter().sum::<usize>(), clients.len());
             assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn a_newcomer_goes_to_the_shard_of_the_cpu_that_its_packet_came_to() {
+        use crate::sys::affinity::AllowedCpus;
+        // On loopback that is the CPU which the client runs on.
+        let cpus = AllowedCpus::here();
+        let steer_to = Some(cpus.numbers());
+        let shards = cpus.numbers().len();
+        let listeners =
+            listen(&[local("127.0.0.1:0")], ListenOptions { shards, steer_to, ..TWO }).unwrap();
+        let address = listeners[0][0].local_addr().unwrap();
+        for shard in (0..shards).chain((0..shards).rev()) {
+            let cpus = cpus.clone();
+            let connect = move || {
+                cpus.pin_current_thread(shard).unwrap();
+                (0..8).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>()
+            };
+            let clients = std::thread::spawn(connect).join().unwrap();
+            for (nth, listener) in listeners.iter().enumerate() {
+                let expected = if nth == shard { clients.len() } else { 0 };
+                assert_eq!(accept_all(&listener[0]).len(), expected, "CPU {shard}, shard {nth}");
+            }
         }
     }
 

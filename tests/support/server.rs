@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// A server on a free port of 127.0.0.1, unless `flags` say otherwise; on one shard, unless
-    /// they say otherwise; never pinned, for many tests share two CPUs.
+    /// they say otherwise; not pinned, for many tests share two CPUs, unless it is to steer.
     pub(crate) fn start(flags: &[&str]) -> Server {
         Server::run(Server::command(&[]), flags)
     }
@@ -63,7 +63,10 @@ impl Server {
     }
 
     fn run(mut command: Command, flags: &[&str]) -> Server {
-        command.args(flags).arg("--no-pin");
+        command.args(flags);
+        if !flags.contains(&"--steer") {
+            command.arg("--no-pin");
+        }
         for (flag, value) in [("--listen", "127.0.0.1:0"), ("--shards", "1")] {
             if !flags.contains(&flag) {
                 command.args([flag, value]);
