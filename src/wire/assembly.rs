@@ -418,6 +418,8 @@ impl<'a> Reader<'a> {
                 held.message_done();
             }
             if held.is_empty() {
+                // What was marked was a control frame, and no message begins with it.
+                held.stale = false;
                 // Nothing is left of what was held: the rest may lie here whole.
                 match self.next_in_place()? {
                     Step::Item(item) => return Ok(Some(item)),

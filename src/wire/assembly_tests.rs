@@ -99,6 +99,25 @@ fn a_message_begun_before_the_mark_is_stale_and_the_next_is_not() {
 }
 
 #[test]
+fn a_control_frame_cut_by_the_mark_makes_no_message_stale() {
+    let mut first = frame(true, 10, b"pong");
+    let mut rest = first.split_off(1);
+    let mut reader = Reader::new(&mut first, None, &RULES);
+    assert_eq!(reader.next(), Ok(None));
+    let mut held = reader.finish().unwrap();
+    held.mark_stale();
+    // With the end of the pong comes the beginning of a message, which is held in its turn.
+    rest.extend(frame(true, 1, b"new"));
+    let mut last = rest.split_off(rest.len() - 2);
+    let mut reader = Reader::new(&mut rest, Some(held), &RULES);
+    assert!(matches!(reader.next(), Ok(Some(Item::Pong(_)))));
+    assert_eq!(reader.next(), Ok(None));
+    let held = reader.finish();
+    let mut reader = Reader::new(&mut last, held, &RULES);
+    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false }))));
+}
+
+#[test]
 fn each_breach_of_the_message_rules_has_its_fault() {
     let fault = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
         Some(Seen::Fault(fault)) => fault,
