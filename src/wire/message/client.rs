@@ -138,8 +138,9 @@ fn opens(byte: u8) -> u8 {
 /// Everything else, with a strict parser.
 fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
     let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| ErrorCode::BadJson)?;
-    // The parser skips what it is not asked for without recursion, and so at any depth.
-    if openers(text) > JSON_DEPTH && depth(text) > JSON_DEPTH {
+    // The parser skips what it is not asked for without recursion, and so at any depth; and
+    // in a name that is read as bytes it lets control characters pass (RFC 8259 §7 does not).
+    if is_unusual(text) && depth(text).is_none_or(|depth| depth > JSON_DEPTH) {
         return Err(ErrorCode::BadJson);
     }
     if envelope.types != 1 {
@@ -211,19 +212,23 @@ fn string_of(value: &RawValue) -> Option<Cow<'_, [u8]>> {
     serde_json::Deserializer::from_str(value.get()).deserialize_bytes(Characters).ok()
 }
 
-/// How many opening brackets there are, those in strings included.
-fn openers(text: &[u8]) -> usize {
-    text.iter().map(|byte| usize::from(opens(*byte))).sum()
+/// Whether there are enough brackets to be too deep, or any control characters, those within
+/// strings or without.
+fn is_unusual(text: &[u8]) -> bool {
+    let openers: usize = text.iter().map(|byte| usize::from(opens(*byte))).sum();
+    openers > JSON_DEPTH || text.iter().fold(false, |any, byte| any | (*byte < b' '))
 }
 
-/// How deep brackets nest outside of strings, in text that is valid JSON.
-fn depth(text: &[u8]) -> usize {
+/// How deep brackets nest outside of strings, in text that is valid JSON but for control
+/// characters in strings: with one of these, `None`.
+fn depth(text: &[u8]) -> Option<usize> {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
+            0..=0x1f if in_string => return None,
             b'{' | b'[' if !in_string => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -232,7 +237,7 @@ fn depth(text: &[u8]) -> usize {
             _ => {}
         }
     }
-    deepest
+    Some(deepest)
 }
 
 /// The top level of a message.

@@ -85,6 +85,7 @@ fn what_is_not_strict_json_is_refused() {
         r#"{"type":"ping"/**/}"#,
         r#"{"type":"ping","payload":"\x"}"#,
         r#"{"type":"offer"}}"#,
+        "{\"a\tb\":1,\"type\":\"ping\"}",
     ] {
         assert_eq!(refused(text), ErrorCode::BadJson, "{text}");
     }
