@@ -225,12 +225,17 @@ impl StampReader {
             return None;
         }
         let last = read_hex(&digits[64..80])?;
+        let sequence = (last >> 32) as u32;
+        // Nobody counts that far, and whoever counts receipts needs the number after it.
+        if sequence == u32::MAX {
+            return None;
+        }
         Some(Stamp {
             room: read_hex(&digits[0..16])?,
             sender: read_hex(&digits[16..32])?,
             intended: Moment::from_nanos(read_hex(&digits[32..48])?),
             sent: Moment::from_nanos(read_hex(&digits[48..64])?),
-            sequence: (last >> 32) as u32,
+            sequence,
             last: last & 1 != 0,
             gaps_explained: last & 2 != 0,
         })
@@ -313,6 +318,17 @@ mod tests {
             assert_eq!(classify(&text), Ok(ClientMessage::Relay(kind, claim)));
             serde_json::from_slice::<serde_json::Value>(&text).unwrap();
         }
+    }
+
+    #[test]
+    fn a_number_that_has_none_after_it_is_no_number() {
+        let mut out = Vec::new();
+        let last = Stamp { sequence: u32::MAX, ..stamp() };
+        Press::new(200, 7).push_relay(&mut out, RelayKind::Signal, ROOM, &last);
+        let header = parse_header(&out, Side::Client).unwrap().unwrap();
+        let mut text = out.split_off(header.header_len);
+        unmask(&mut text, header.mask.unwrap(), 0);
+        assert_eq!(StampReader::default().read(&text), Some(Reading::Corrupted));
     }
 
     #[test]
