@@ -42,9 +42,7 @@ impl<H: Host> Core<H> {
         if !self.is_current(key) || (!self.doomed.is_empty() && self.is_doomed(key.slot)) {
             return None;
         }
-        let connection = &mut self.connections[key.slot.index()];
-        let waits_for_answers = matches!(connection.role, Role::Http(_) | Role::Echo);
-        if waits_for_answers && !self.is_ready_for_more(key.slot) {
+        if self.waits_for_answers(key.slot) && !self.is_ready_for_more(key.slot) {
             return None;
         }
         let connection = &mut self.connections[key.slot.index()];
@@ -67,6 +65,11 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Whether a connection is one that has to take its answers before it is read again.
+    fn waits_for_answers(&self, slot: Slot) -> bool {
+        matches!(self.connections[slot.index()].role, Role::Http(_) | Role::Echo)
+    }
+
     /// Whether more may be read from a connection that has to take its answers: what is stored
     /// comes first, and a client that does not take the answers gets no more of them. So never
     /// more than one read's worth is stored.
@@ -74,13 +77,16 @@ impl<H: Host> Core<H> {
         let has_backlog = |core: &Self| {
             core.connections[slot.index()].extra.as_ref().is_some_and(|extra| extra.backlog)
         };
-        if self.connections[slot.index()].has_unsent() {
+        let has_unsent = |core: &Self| core.connections[slot.index()].has_unsent();
+        if has_unsent(self) {
             return false;
         }
         if has_backlog(self) {
             self.consume(slot, &mut []);
         }
-        !has_backlog(self) && !self.is_doomed(slot)
+        // The last answer to what was stored may be unsent in its turn. A session is read on.
+        let waits = self.waits_for_answers(slot) && has_unsent(self);
+        !waits && !has_backlog(self) && !self.is_doomed(slot)
     }
 
     /// The peer will send nothing more.
