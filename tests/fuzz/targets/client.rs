@@ -1,0 +1,226 @@
+//! The client's half, which the load tester and the simulation use: responses and frames of a
+//! server in any cuts, and a virtual user who is told whatever a broken server may say.
+#![no_main]
+
+#[path = "bytes.rs"]
+mod bytes;
+
+use bytes::{Bytes, cut, pieces};
+use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
+use std::time::Duration;
+use switchboard::load::measure::Recorder;
+use switchboard::load::stamp::{Press, Stamp, StampReader, name_hash};
+use switchboard::load::user::{CallPlan, Conduct, Rules, Turn, User};
+use switchboard::moment::Moment;
+use switchboard::wire::assembly::{self, Reader};
+use switchboard::wire::frame::{Side, parse_header, unmask};
+use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
+use switchboard::wire::message::RelayKind;
+
+fn response(choices: &mut Bytes<'_>) {
+    let pieces = pieces(choices);
+    let bytes = choices.0;
+    let whole = parse_response(bytes, &mut HeadScan::default(), 2048);
+    let (mut scan, mut arrived) = (HeadScan::default(), 0);
+    for piece in cut(bytes, pieces) {
+        arrived += piece.len();
+        match (parse_response(&bytes[..arrived], &mut scan, 2048), &whole) {
+            (Ok(None), _) if arrived < bytes.len() => continue,
+            (Err(_), Err(_)) => {}
+            (split, whole) => assert_eq!(split, *whole),
+        }
+        break;
+    }
+    if let Ok(Some((head, length))) = whole {
+        assert!(length <= bytes.len());
+        let _verdict = head.check_upgrade(WebSocketKey::from_nonce([7; 16]).accept());
+    }
+}
+
+fn frames(choices: &mut Bytes<'_>) {
+    let rules = assembly::Rules { sender: Side::Server, max_message_bytes: 1000, max_fragments: 8 };
+    let pieces = pieces(choices);
+    let items = |reads: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut held, mut items) = (None, Vec::new());
+        for read in reads {
+            let mut buffer = read.to_vec();
+            let mut reader = Reader::new(&mut buffer, held, &rules);
+            loop {
+                let next = reader.next();
+                match &next {
+                    Ok(None) => break,
+                    Ok(Some(item)) => items.push(match item {
+                        assembly::Item::Text(place)
+                        | assembly::Item::Binary(place)
+                        | assembly::Item::Ping(place)
+                        | assembly::Item::Pong(place) => reader.bytes(place).to_vec(),
+                        assembly::Item::Close(code) => format!("{code:?}").into_bytes(),
+                    }),
+                    Err(fault) => {
+                        items.push(format!("{fault:?}").into_bytes());
+                        return items;
+                    }
+                }
+            }
+            held = reader.finish();
+        }
+        items
+    };
+    let bytes = choices.0;
+    assert_eq!(items(&mut [bytes].into_iter()), items(&mut cut(bytes, pieces)));
+}
+
+struct Desk {
+    recorder: Recorder,
+    press: Press,
+    reader: StampReader,
+}
+
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::new(Desk {
+        recorder: Recorder::default(),
+        press: Press::new(40, 1),
+        reader: StampReader::default(),
+    });
+}
+
+fn conduct(choices: &mut Bytes<'_>) -> Conduct {
+    let span = |byte: u8| Duration::from_millis(u64::from(byte) * 10);
+    match choices.byte() % 3 {
+        0 => Conduct::Hold { ping_every: span(choices.byte() | 1) },
+        1 => Conduct::Rounds {
+            first: Moment::ZERO + span(choices.byte()),
+            every: span(choices.byte() | 1),
+            rounds: u32::from(choices.byte() % 8),
+        },
+        _ => {
+            let talk = span(choices.byte());
+            let gap = choices.byte();
+            Conduct::Calls(CallPlan {
+                candidates: u32::from(choices.byte() % 5),
+                gap: (gap > 50).then_some(span(gap)),
+                steady_from: Moment::ZERO + span(choices.byte()),
+                talk_min: talk,
+                talk_max: talk + span(choices.byte()),
+                next_share: f64::from(choices.byte()) / 255.0,
+            })
+        }
+    }
+}
+
+/// A message as a partner in some room sends it.
+fn stamped(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
+    const NAMES: [&str; 4] = ["a", "b", "r1", "r2"];
+    let kind = RelayKind::ALL[usize::from(choices.byte() % 4)];
+    let flags = choices.byte();
+    let room = choices.pick(&NAMES);
+    let stamp = Stamp {
+        room: name_hash(room),
+        sender: name_hash(choices.pick(&NAMES)),
+        intended: Moment::from_nanos(choices.number() as u64 * 1_000_000),
+        sent: Moment::from_nanos(choices.number() as u64 * 1_000_000),
+        sequence: choices.pick(&[0, 1, 2, 3, 4, 5, 63, 64, 65, 200, 70_000, u32::MAX]),
+        last: flags & 1 != 0,
+        gaps_explained: flags & 2 != 0,
+    };
+    let mut frame = Vec::new();
+    press.push_relay(&mut frame, kind, room, &stamp);
+    let header = parse_header(&frame, Side::Client).expect("a right one").expect("a whole one");
+    let mut text = frame.split_off(header.header_len);
+    unmask(&mut text, header.mask.expect("a client masks"), 0);
+    if flags & 4 != 0 {
+        let at = choices.number() % text.len();
+        text[at] ^= flags;
+    }
+    text
+}
+
+fn told(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
+    const TEXTS: [&str; 12] = [
+        r#"{"type":"session","payload":{"session_id":"a","ice_servers":[],"resumed":false}}"#,
+        r#"{"type":"waiting","payload":{"queue":"q"}}"#,
+        r#"{"type":"match_found","payload":{"room_id":"r1","peer_id":"b","initiator":true}}"#,
+        r#"{"type":"match_found","payload":{"room_id":"r2","peer_id":"b","initiator":false}}"#,
+        r#"{"type":"room_left","payload":{"room_id":"r1"}}"#,
+        r#"{"type":"peer_left","payload":{"room_id":"r1","reason":"left"}}"#,
+        r#"{"type":"peer_left","payload":{"room_id":"r2","reason":"disconnected"}}"#,
+        r#"{"type":"pong"}"#,
+        r#"{"type":"match_cancelled"}"#,
+        r#"{"type":"error","payload":{"code":"rate_limited","message":"x"}}"#,
+        r#"{"type":"error","payload":{"code":"not_in_room","message":"x"}}"#,
+        r#"{"type":"draining","payload":{"deadline_ms":1}}"#,
+    ];
+    match choices.byte() % 4 {
+        0 | 1 => choices.pick(&TEXTS).into(),
+        2 => stamped(choices, press),
+        _ => {
+            let length = usize::from(choices.byte());
+            String::from_utf8_lossy(choices.take(length)).into_owned().into_bytes()
+        }
+    }
+}
+
+fn user(choices: &mut Bytes<'_>) {
+    let rules = Rules {
+        conduct: conduct(choices),
+        queue: "q".to_owned(),
+        match_timeout: Duration::from_millis(500),
+        message_timeout: Duration::from_millis(200),
+        late_after: Duration::from_millis(10),
+        measure_from: Moment::ZERO + Duration::from_millis(50),
+    };
+    DESK.with_borrow_mut(|Desk { recorder, press, reader }| {
+        let mut user = User::new(1, u64::from(choices.byte()));
+        let (mut now, mut out, mut news) = (Moment::ZERO, Vec::new(), Vec::new());
+        while !choices.is_empty() {
+            let what = choices.byte();
+            let text = (what % 8 < 5).then(|| told(choices, press));
+            let turn = &mut Turn {
+                now,
+                rules: &rules,
+                out: &mut out,
+                recorder,
+                press,
+                reader,
+                news: &mut news,
+            };
+            match (text, what % 8) {
+                (Some(text), _) => user.text(&text, turn),
+                (None, 5 | 6) => {
+                    now = now + Duration::from_millis(u64::from(what) * 4);
+                    turn.now = now;
+                    user.wake(turn);
+                }
+                (None, _) if what < 32 => user.finish(turn),
+                (None, _) => {
+                    if what < 48 && user.lost(turn) {
+                        return;
+                    }
+                }
+            }
+            let _gives_up = user.is_done_for(now);
+            check_sent(&mut out);
+            news.clear();
+        }
+    });
+}
+
+/// What a user sends are whole frames of a client.
+fn check_sent(out: &mut Vec<u8>) {
+    let mut rest = &out[..];
+    while !rest.is_empty() {
+        let header = parse_header(rest, Side::Client).expect("a right one").expect("a whole one");
+        rest = &rest[header.header_len + header.payload_len as usize..];
+    }
+    out.clear();
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut choices = Bytes(data);
+    match choices.byte() % 4 {
+        0 => response(&mut choices),
+        1 => frames(&mut choices),
+        _ => user(&mut choices),
+    }
+});

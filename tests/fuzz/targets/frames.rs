@@ -1,0 +1,200 @@
+//! Frames: cuts make no difference, and tungstenite reads the same messages and ends with the
+//! same code.
+#![no_main]
+
+#[path = "bytes.rs"]
+mod bytes;
+
+use bytes::{Bytes, cut, pieces};
+use libfuzzer_sys::fuzz_target;
+use std::io::{self, Read, Write};
+use switchboard::wire::assembly::{Fault, Item, Reader, Rules};
+use switchboard::wire::frame::{Side, push_client_frame};
+use tungstenite::protocol::frame::coding::OpCode;
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+const MOST: usize = 1000;
+const RULES: Rules =
+    Rules { sender: Side::Client, max_message_bytes: MOST, max_fragments: u32::MAX };
+const FEW: Rules = Rules { max_fragments: 4, ..RULES };
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+    Fault(Fault),
+}
+
+/// What our reader sees in these reads.
+fn ours<'p>(reads: impl Iterator<Item = &'p [u8]>, rules: &Rules) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut held = None;
+    for read in reads {
+        let mut buffer = read.to_vec();
+        let mut reader = Reader::new(&mut buffer, held, rules);
+        loop {
+            let bytes = |reader: &Reader<'_>, place| reader.bytes(place).to_vec();
+            match reader.next() {
+                Ok(Some(item)) => seen.push(match &item {
+                    Item::Text(place) => Seen::Text(bytes(&reader, place)),
+                    Item::Binary(place) => Seen::Binary(bytes(&reader, place)),
+                    Item::Ping(place) => Seen::Ping(bytes(&reader, place)),
+                    Item::Pong(place) => Seen::Pong(bytes(&reader, place)),
+                    Item::Close(code) => {
+                        seen.push(Seen::Close(*code));
+                        return seen;
+                    }
+                }),
+                Ok(None) => break,
+                Err(fault) => {
+                    seen.push(Seen::Fault(fault));
+                    return seen;
+                }
+            }
+        }
+        held = reader.finish();
+    }
+    seen
+}
+
+/// Bytes to be read, piece by piece; what is written is nobody's business.
+struct Tape<'b>(Vec<&'b [u8]>, usize);
+
+impl Read for Tape<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.0.get_mut(self.1) else { return Ok(0) };
+        let count = piece.len().min(into.len());
+        into[..count].copy_from_slice(&piece[..count]);
+        *piece = &piece[count..];
+        self.1 += usize::from(piece.is_empty());
+        Ok(count)
+    }
+}
+
+impl Write for Tape<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How tungstenite's reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The bytes were used up.
+    Bytes,
+    Close(Option<u16>),
+    Code(u16),
+}
+
+/// What tungstenite sees.
+fn theirs(reads: Vec<&[u8]>) -> (Vec<Seen>, End) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MOST))
+        .max_frame_size(Some(MOST))
+        .read_buffer_size(4096);
+    let mut socket = WebSocket::from_raw_socket(Tape(reads, 0), Role::Server, Some(config));
+    let mut seen = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(Message::Text(text)) => seen.push(Seen::Text(text.as_str().into())),
+            Ok(Message::Binary(bytes)) => seen.push(Seen::Binary(bytes.to_vec())),
+            Ok(Message::Ping(bytes)) => seen.push(Seen::Ping(bytes.to_vec())),
+            Ok(Message::Pong(bytes)) => seen.push(Seen::Pong(bytes.to_vec())),
+            Ok(Message::Close(frame)) => {
+                return (seen, End::Close(frame.map(|frame| frame.code.into())));
+            }
+            Ok(Message::Frame(frame)) => panic!("{frame:?}"),
+            Err(Error::Capacity(_)) => return (seen, End::Code(1009)),
+            Err(Error::Utf8(_)) => return (seen, End::Code(1007)),
+            Err(Error::Protocol(
+                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            )) => return (seen, End::Bytes),
+            Err(Error::Protocol(_)) => return (seen, End::Code(1002)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Frames, most of them right, or bytes as they are.
+fn stream(choices: &mut Bytes<'_>) -> Vec<u8> {
+    const HEADS: [u8; 12] =
+        [0x81, 0x01, 0x80, 0x00, 0x82, 0x02, 0x89, 0x8a, 0x88, 0x81, 0x00, 0x80];
+    if choices.byte() % 4 == 0 {
+        return choices.0.to_vec();
+    }
+    let mut out = Vec::new();
+    while !choices.is_empty() && out.len() < 8192 {
+        let way = choices.byte();
+        let head = if way & 0x80 == 0 { choices.pick(&HEADS) } else { choices.byte() };
+        let payload = match way & 3 {
+            0 | 1 => {
+                let length = usize::from(choices.byte() % 48);
+                choices.take(length).to_vec()
+            }
+            2 => vec![b'x'; choices.number() % 1100],
+            _ => {
+                let length = usize::from(choices.byte() % 4) + 124;
+                choices.take(length).to_vec()
+            }
+        };
+        let at = out.len();
+        let key = [(); 4].map(|()| choices.byte());
+        push_client_frame(&mut out, OpCode::from(head & 0x0f), &payload, key);
+        out[at] = head;
+    }
+    out
+}
+
+fn compare(ours: &[Seen], theirs: &(Vec<Seen>, End)) {
+    let (messages, end) = match ours.split_last() {
+        Some((last @ (Seen::Fault(_) | Seen::Close(_)), before)) => (before, Some(last)),
+        Some(_) | None => (ours, None),
+    };
+    assert_eq!(messages, theirs.0, "messages; {end:?} and {:?}", theirs.1);
+    let agree = match (end, theirs.1) {
+        (None, End::Bytes) => true,
+        (Some(Seen::Close(code)), End::Close(theirs)) => *code == theirs,
+        // Theirs gives a Close frame with a bad code out as one with 1002.
+        (Some(Seen::Fault(Fault::BadClose)), End::Close(code)) => code == Some(1002),
+        // A frame that is too large and wrong in another way as well has two faults.
+        (Some(Seen::Fault(Fault::Sequence | Fault::Frame(_))), End::Code(1009)) => true,
+        // And so has a Close frame with a bad code and a bad reason.
+        (Some(Seen::Fault(Fault::BadClose)), End::Code(1007)) => true,
+        (Some(Seen::Fault(fault)), End::Code(code)) => u16::from(fault.close_code()) == code,
+        _ => false,
+    };
+    assert!(agree, "{end:?} and {:?}", theirs.1);
+}
+
+/// Ours sees a fault at the first byte that shows it, theirs when the frame is whole: it gets
+/// more bytes then, and has to find something wrong.
+fn finds_later(stream: &[u8], before: &[Seen]) -> bool {
+    let (seen, end) = theirs(vec![stream, &[0; 2 * MOST]]);
+    seen == before && end != End::Bytes
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut choices = Bytes(data);
+    let pieces = pieces(&mut choices);
+    let stream = stream(&mut choices);
+    for rules in [&RULES, &FEW] {
+        let whole = ours([&stream[..]].into_iter(), rules);
+        assert_eq!(whole, ours(cut(&stream, pieces), rules), "cut in {pieces:?}");
+        assert_eq!(whole, ours(stream.chunks(1), rules), "byte by byte");
+    }
+    let ours = ours([&stream[..]].into_iter(), &RULES);
+    let theirs = theirs(cut(&stream, pieces).collect());
+    match (ours.split_last(), theirs.1) {
+        (Some((Seen::Fault(fault), before)), End::Bytes) => {
+            assert!(finds_later(&stream, before), "{fault:?}");
+        }
+        _ => compare(&ours, &theirs),
+    }
+});

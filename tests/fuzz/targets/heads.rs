@@ -1,0 +1,70 @@
+//! Request heads: how the network cuts one makes no difference to what it means, a whole one is
+//! never waited for, and one that is accepted reads the same to every other parser.
+#![no_main]
+
+#[path = "bytes.rs"]
+mod bytes;
+
+use bytes::{Bytes, pieces};
+use libfuzzer_sys::fuzz_target;
+use switchboard::wire::http::{HeadScan, HttpError, Request, parse};
+
+type Parsed<'b> = Result<Option<(Request<'b>, usize)>, HttpError>;
+
+fn in_pieces(bytes: &[u8], pieces: [usize; 4], max: usize) -> Parsed<'_> {
+    let (mut scan, mut arrived) = (HeadScan::default(), 0);
+    let mut next = pieces.into_iter().cycle();
+    loop {
+        arrived = (arrived + next.next().unwrap_or(1)).min(bytes.len());
+        let parsed = parse(&bytes[..arrived], &mut scan, max);
+        if arrived == bytes.len() || !matches!(parsed, Ok(None)) {
+            return parsed;
+        }
+    }
+}
+
+/// Where the head ends, told by the plainest means.
+fn naive_end(bytes: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    while bytes[start..].starts_with(b"\r\n") {
+        start += 2;
+    }
+    bytes[start..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| start + at + 4)
+}
+
+/// RFC 9112 §2.2 and §6, RFC 9110 §5.5: no control characters but tabs and whole CRLFs, and no
+/// body; so whoever else reads these bytes sees the same lines and the same next request.
+fn check_accepted(request: &Request<'_>, head: &[u8]) {
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    for line in text.split("\r\n") {
+        assert!(!line.contains(|c: char| c.is_ascii_control() && c != '\t'));
+        let has_body = match line.split_once(':') {
+            Some(("content-length", length)) => !length.trim().trim_matches('0').is_empty(),
+            Some(("transfer-encoding", _)) => true,
+            Some(_) | None => false,
+        };
+        assert!(!has_body || (request.asks.is_err() && !request.keep_alive));
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut choices = Bytes(data);
+    let pieces = pieces(&mut choices);
+    let max = choices.pick(&[16_384, 300, 60]);
+    let bytes = choices.0;
+    let whole = parse(bytes, &mut HeadScan::default(), max);
+    match (&whole, in_pieces(bytes, pieces, max)) {
+        // Only bad news may come earlier, and then differ in what is said.
+        (Err(_), Err(_)) => {}
+        (whole, split) => assert_eq!(*whole, split),
+    }
+    match whole {
+        Ok(Some((request, length))) => {
+            assert_eq!(Some(length), naive_end(bytes));
+            assert!(length <= max);
+            check_accepted(&request, &bytes[..length]);
+        }
+        Ok(None) => assert_eq!(naive_end(bytes), None),
+        Err(error) => assert!((400..=505).contains(&error.status().code())),
+    }
+});

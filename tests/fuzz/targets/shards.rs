@@ -1,0 +1,13 @@
+//! Shard cores, the matcher and users: every choice of the simulation is made by the fuzzer,
+//! and all that the simulation checks is checked.
+#![no_main]
+
+#[allow(dead_code, reason = "what only a run of seeds needs")]
+#[path = "../../simulation/mod.rs"]
+mod simulation;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|tape: &[u8]| {
+    simulation::run(simulation::random::Random::from_tape(tape), 0);
+});
