@@ -18,6 +18,7 @@ HEAVY=(
     'monitoring|scripts/monitoring-test.sh'
     'proxies|scripts/proxy-test.sh'
     'deploy|scripts/deploy-test.sh'
+    'fuzz|scripts/fuzz.sh 10'
 )
 
 started=$SECONDS
