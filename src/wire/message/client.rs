@@ -7,7 +7,7 @@
 use super::{ErrorCode, RelayKind, is_queue_name};
 use crate::limits::JSON_DEPTH;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -167,18 +167,9 @@ fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
 }
 
 fn find_match(payload: Option<&str>) -> Result<ClientMessage<'_>, ErrorCode> {
-    #[derive(Deserialize)]
-    struct FindMatch<'a> {
-        #[serde(borrow)]
-        queue: Option<&'a RawValue>,
-    }
     let Some(payload) = payload else { return Ok(ClientMessage::FindMatch { queue: None }) };
-    // The derived parser would take an array for an object.
-    if !payload.starts_with('{') {
-        return Err(ErrorCode::BadMessage);
-    }
-    let parsed: FindMatch<'_> = serde_json::from_str(payload).map_err(|_| ErrorCode::BadMessage)?;
-    let Some(queue) = parsed.queue else { return Ok(ClientMessage::FindMatch { queue: None }) };
+    let wish: FindMatch<'_> = serde_json::from_str(payload).map_err(|_| ErrorCode::BadMessage)?;
+    let Some(queue) = wish.queue else { return Ok(ClientMessage::FindMatch { queue: None }) };
     let name = string_of(queue).ok_or(ErrorCode::BadMessage)?;
     if !is_queue_name(&name) {
         return Err(ErrorCode::BadQueue);
@@ -273,7 +264,7 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
                         }
                         Key::RoomId => envelope.room_id = Some(map.next_value()?),
                         Key::Payload => envelope.payload = Some(map.next_value()?),
-                        Key::Other => {
+                        Key::Queue | Key::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
@@ -285,12 +276,51 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
     }
 }
 
-/// The name of a member, unescaped.
+/// The payload of a `find_match`.
+struct FindMatch<'a> {
+    queue: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for FindMatch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = FindMatch<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut queue = None;
+                while let Some(key) = map.next_key::<Key>()? {
+                    match key {
+                        Key::Queue if queue.is_some() => {
+                            return Err(Error::duplicate_field("queue"));
+                        }
+                        Key::Queue => queue = Some(map.next_value::<Option<&RawValue>>()?),
+                        Key::Type
+                        | Key::TypeInOtherCase
+                        | Key::RoomId
+                        | Key::Payload
+                        | Key::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(FindMatch { queue: queue.flatten() })
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// The name of a member, unescaped. As bytes: half a surrogate pair in one that nobody asks for
+/// must not make it an error.
 enum Key {
     Type,
     TypeInOtherCase,
     RoomId,
     Payload,
+    Queue,
     Other,
 }
 
@@ -302,16 +332,17 @@ impl<'de> Deserialize<'de> for Key {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a member name")
             }
-            fn visit_bytes<E: serde::de::Error>(self, name: &[u8]) -> Result<Key, E> {
+            fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Key, E> {
                 Ok(match name {
                     b"type" => Key::Type,
                     b"room_id" => Key::RoomId,
                     b"payload" => Key::Payload,
+                    b"queue" => Key::Queue,
                     name if name.eq_ignore_ascii_case(b"type") => Key::TypeInOtherCase,
                     _ => Key::Other,
                 })
             }
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Key, E> {
+            fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
                 self.visit_bytes(name.as_bytes())
             }
         }

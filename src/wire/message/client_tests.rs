@@ -23,6 +23,7 @@ fn every_type_is_known() {
         (r#"{"payload":{},"type":"find_match"}"#, find(None)),
         (r#"{"type":"find_match","payload":{"queue":"en-GB","x":1}}"#, find(Some("en-GB".into()))),
         (r#"{"type":"find_match","payload":{"queue":"\u0065n"}}"#, find(Some("en".into()))),
+        (r#"{"type":"find_match","payload":{"\ud83d":1}}"#, find(None)),
         (r#" { "type" : "cancel_match" } "#, ClientMessage::CancelMatch),
         (r#"{"type":"leave_room"}"#, ClientMessage::LeaveRoom(RoomClaim::Present)),
         (r#"{"type":"ping"}"#, ClientMessage::Ping { payload: None }),
