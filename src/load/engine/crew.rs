@@ -3,7 +3,8 @@
 mod intake;
 
 use super::link::{Handshake, Link, Stage, connect_fault};
-use super::pace::{Schedule, StallWatch, Timers};
+use super::pace::{Schedule, StallWatch};
+use super::timers::Timers;
 use super::web::Web;
 use super::{Gauges, Post, Shared, Slice, Target, Workload};
 use crate::limits::{EVENTS_PER_POLL, RECEIVE_BUFFER_BYTES};

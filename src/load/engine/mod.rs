@@ -11,6 +11,7 @@ mod crew;
 mod dial;
 mod link;
 mod pace;
+mod timers;
 mod web;
 
 pub use dial::{CONNECTIONS_PER_SOURCE, Sources};

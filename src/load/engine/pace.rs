@@ -1,9 +1,7 @@
-//! When things should start, fixed before the run begins; and when to wake up for it. Pure.
+//! When things should start, fixed before the run begins; and whether the server is silent. Pure.
 
 use crate::load::units::Phase;
 use crate::moment::Moment;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// The intended moments of everything that comes at a rate, one after the other. With several
@@ -39,34 +37,6 @@ impl Schedule {
     /// The next one has been started.
     pub(super) fn advance(&mut self) {
         self.next += self.step;
-    }
-}
-
-/// Wake-up calls. An entry is not taken back: who is woken too early goes to sleep again.
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Moment, u32, u32)>>,
-}
-
-impl Timers {
-    /// Wakes `slot`, if it still has this `serial`, at `at`.
-    pub(super) fn push(&mut self, at: Moment, slot: u32, serial: u32) {
-        self.heap.push(Reverse((at, slot, serial)));
-    }
-
-    /// Who is to be woken by `now`.
-    pub(super) fn pop(&mut self, now: Moment) -> Option<(u32, u32)> {
-        let Reverse((at, slot, serial)) = *self.heap.peek()?;
-        if at > now {
-            return None;
-        }
-        self.heap.pop();
-        Some((slot, serial))
-    }
-
-    /// When somebody is to be woken next.
-    pub(super) fn next(&self) -> Option<Moment> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 }
 
@@ -148,20 +118,6 @@ mod tests {
         let mut joined: Vec<u64> = (0..3).flat_map(|share| all(&PHASES, share, 3)).collect();
         joined.sort_unstable();
         assert_eq!(joined, all(&PHASES, 0, 1));
-    }
-
-    #[test]
-    fn timers_ring_in_order_and_not_before_their_time() {
-        let at = Moment::from_nanos;
-        let mut timers = Timers::default();
-        for (time, slot) in [(30, 3), (10, 1), (20, 2)] {
-            timers.push(at(time), slot, 0);
-        }
-        assert_eq!(timers.pop(at(9)), None);
-        assert_eq!(timers.next(), Some(at(10)));
-        assert_eq!(timers.pop(at(25)), Some((1, 0)));
-        assert_eq!(timers.pop(at(25)), Some((2, 0)));
-        assert_eq!(timers.pop(at(25)), None);
     }
 
     #[test]
