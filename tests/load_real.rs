@@ -1,82 +1,12 @@
-//! The load tester against the real server: its figures agree with what the server counted,
-//! and what goes wrong is said in one line with its exit status.
+//! The load tester against the real server: its figures agree with what the server counted, and
+//! an end before its time leaves a report.
 #![allow(clippy::unwrap_used)]
 
+mod support_load;
+
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use switchboard::load::probe::{get, locate, numbers};
-
-/// A server on a port of its own, ended with the test.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-            .args(["--listen", "127.0.0.1:0", "--no-pin", "--shards", "2"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .find_map(|line| Some(line.unwrap().split_once("listening on ")?.1.to_owned()))
-            .unwrap();
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Server { child, url: format!("ws://{address}/ws") }
-    }
-
-    fn stats(&self) -> std::collections::BTreeMap<String, f64> {
-        let (status, body) = get(&locate(&self.url).unwrap(), "/stats").unwrap();
-        assert_eq!(status, 200);
-        numbers(&body)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have been ended by the test itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn directory(name: &str) -> PathBuf {
-    [env!("CARGO_TARGET_TMPDIR"), &format!("real-{name}-{}", std::process::id())].iter().collect()
-}
-
-fn tester(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard-load"));
-    command.args(arguments).args(["--quiet", "--report"]).arg(directory(name));
-    command
-}
-
-/// Runs the tester; a busy machine must not make it void. Gives status, report and summary.
-fn load(name: &str, server: &Server, arguments: &[&str]) -> (i32, Value) {
-    let output = tester(name, arguments)
-        .args(["--url", &server.url, "--late-percent", "100", "--targets", "none"])
-        .output()
-        .unwrap();
-    let path = directory(name).join("report.json");
-    let report = std::fs::read(path).unwrap_or_else(|error| {
-        panic!("{error}; the tester said: {}", String::from_utf8_lossy(&output.stderr))
-    });
-    for file in ["report.html", "junit.xml", "summary.md", "intervals.jsonl"] {
-        assert!(directory(name).join(file).metadata().unwrap().len() > 100, "{file}");
-    }
-    std::fs::remove_dir_all(directory(name)).unwrap();
-    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
-}
-
-fn figure(report: &Value, name: &str) -> f64 {
-    report["runs"][0]["figures"][name].as_f64().unwrap_or_else(|| panic!("no figure {name}"))
-}
+use std::process::{Command, Stdio};
+use support_load::{Server, directory, figure, load, tester};
 
 #[test]
 fn signalling_agrees_with_the_servers_own_count() {
@@ -357,70 +287,4 @@ fn ctrl_c_stops_early_and_reports_what_was_measured() {
     std::fs::remove_dir_all(directory("interrupt")).unwrap();
     assert_eq!(report["outcome"], "stopped");
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));
-}
-
-/// Exit status and standard error of a run that cannot be.
-fn refusal(name: &str, arguments: &[&str]) -> (i32, String) {
-    let output = tester(name, arguments).output().unwrap();
-    // Not every one gets as far as making it.
-    let _ = std::fs::remove_dir_all(directory(name));
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-}
-
-#[test]
-fn bad_input_gets_one_clear_line_and_its_status() {
-    let file = directory("file.toml");
-    std::fs::write(&file, "scenario = \"calls\"\n\ntalk_mim = \"1s\"\n").unwrap();
-    let (status, line) = refusal("key", &["run", file.to_str().unwrap()]);
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(status, 1);
-    assert!(line.contains("line 3, column 1") && line.contains("`talk_mim`"), "{line}");
-    assert_eq!(line.lines().count(), 1, "{line}");
-    for (arguments, part) in [
-        (&["run", "/nowhere/x.toml"][..], "/nowhere/x.toml"),
-        (&["calls", "--require", "speed<1"], "`speed`"),
-        (&["calls", "--targets", "heroic"], "`heroic`"),
-        (&["calls", "--url", "http://x/"], "ws://"),
-        (&["matchmaking", "--users", "3"], "pairs"),
-        (&["chaos"], "'chaos'"),
-        (&["calls", "--nonsense"], "'--nonsense'"),
-        (&["calls", "--talk-min", "soon"], "soon"),
-    ] {
-        let (status, line) = refusal("bad", arguments);
-        assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
-        assert!(line.contains(part), "{arguments:?}: {line}");
-    }
-}
-
-#[test]
-fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
-    assert_eq!((status, line.lines().count()), (3, 1), "{line}");
-    assert!(line.contains("cannot be reached"), "{line}");
-    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
-        .args(["calls", "--report", "/proc/nowhere"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.contains("/proc/nowhere") && line.lines().count() == 1, "{line}");
-}
-
-#[test]
-fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
-    let run = |arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_switchboard-load")).args(arguments).output().unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let list = run(&["--list"]);
-    for line in list.lines() {
-        let name = line.split(' ').next().unwrap();
-        assert!(run(&["--show", name]).contains(&format!("scenario = \"{name}\"")));
-    }
-    assert_eq!(list.lines().count(), 8);
-    serde_json::from_str::<Value>(&run(&["--schema"])).unwrap();
-    assert!(run(&["--figures"]).contains("relay"));
 }

@@ -2,12 +2,12 @@
 
 use super::engine::Sources;
 use super::journal::Journal;
-use super::report::model::{Machine, Outcome, Report, SCHEMA};
+use super::report::model::{Machine, Outcome, Report, RunReport, SCHEMA};
 use super::report::{self, cause};
 use super::scenario::{BUILT_IN, Request, Scenario, built_in, parse_file};
 use super::stand::Stand;
 use super::{figures, preflight, probe, program, progress::Progress, target};
-use clap::{FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,8 +38,28 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why nothing was run: the exit status and one line.
-type Refusal = (Exit, String);
+/// Name of the flag that goes on with an interrupted run.
+const RESUME: &str = "resume";
+
+/// Why nothing was run.
+enum Refusal {
+    /// The exit status and one line.
+    Line(Exit, String),
+    /// What clap says of the arguments, or that help was asked for.
+    Arguments(clap::Error),
+}
+
+impl From<(Exit, String)> for Refusal {
+    fn from((exit, line): (Exit, String)) -> Refusal {
+        Refusal::Line(exit, line)
+    }
+}
+
+impl From<clap::Error> for Refusal {
+    fn from(error: clap::Error) -> Refusal {
+        Refusal::Arguments(error)
+    }
+}
 
 /// Finds the breaking point of a Switchboard server and tells why.
 ///
@@ -65,15 +85,13 @@ struct Cli {
     /// Prints the JSON Schema of report.json
     #[arg(long)]
     schema: bool,
-    /// Multiplies every duration of load (at least 2 s each remain)
+    /// Multiplies every duration of load (2 s each remain, and 5 s of a stress level); how long
+    /// a call lasts is part of the load and stays
     #[arg(long, global = true, value_name = "FACTOR")]
     time_scale: Option<f64>,
     /// Shows the differences to an earlier report.json
     #[arg(long, global = true, value_name = "REPORT.JSON")]
     compare: Option<PathBuf>,
-    /// Goes on with an interrupted endurance run in the report directory
-    #[arg(long, global = true)]
-    resume: bool,
     /// Runs even if this machine's limits seem too low
     #[arg(long, global = true)]
     no_preflight: bool,
@@ -92,7 +110,7 @@ enum Command {
     Run {
         /// The file; see --show for examples
         file: PathBuf,
-        /// Flags of the file's scenario that take precedence over it
+        /// Flags that take precedence over it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<OsString>,
     },
@@ -100,19 +118,30 @@ enum Command {
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            return refuse(&error).into();
-        }
-    };
-    match act(cli) {
+    match parse(std::env::args_os()).and_then(act) {
         Ok(exit) => exit.into(),
-        Err((exit, line)) => {
+        Err(Refusal::Arguments(error)) => refuse(&error).into(),
+        Err(Refusal::Line(exit, line)) => {
             eprintln!("switchboard-load: {line}");
             exit.into()
         }
     }
+}
+
+/// The arguments, and whether an interrupted run is to go on: only what ends with an endurance
+/// run has a flag for that.
+fn parse(words: impl Iterator<Item = OsString>) -> Result<(Cli, bool), Refusal> {
+    let flag = clap::Arg::new(RESUME)
+        .long(RESUME)
+        .action(clap::ArgAction::SetTrue)
+        .help("Goes on with the endurance run that was interrupted in the report directory");
+    let command = Cli::command()
+        .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
+        .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
+    let matches = command.try_get_matches_from(words)?;
+    let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
+    let resume = matches!(of_scenario, Some(Ok(Some(true))));
+    Ok((Cli::from_arg_matches(&matches)?, resume))
 }
 
 /// Help and version as they are; what is wrong, in one line.
@@ -135,7 +164,7 @@ fn one_line(error: &clap::Error) -> String {
     words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-fn act(cli: Cli) -> Result<Exit, Refusal> {
+fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
     if cli.list {
         for (name, text) in BUILT_IN {
             let about = text.lines().next().unwrap_or("").trim_start_matches("# ");
@@ -146,10 +175,7 @@ fn act(cli: Cli) -> Result<Exit, Refusal> {
     if let Some(name) = &cli.show {
         let text = built_in(name).ok_or_else(|| {
             let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-            (
-                Exit::Usage,
-                format!("unknown scenario `{name}`, expected one of {}", names.join(", ")),
-            )
+            usage(format!("unknown scenario `{name}`, expected one of {}", names.join(", ")))
         })?;
         print!("{text}");
         return Ok(Exit::Passed);
@@ -164,22 +190,26 @@ fn act(cli: Cli) -> Result<Exit, Refusal> {
         print!("{}", report::SCHEMA_TEXT);
         return Ok(Exit::Passed);
     }
-    let request = match &cli.command {
-        Some(Command::Scenario(request)) => request.clone(),
-        Some(Command::Run { file, flags }) => from_file(file, flags)?,
-        None => return Err((Exit::Usage, "no scenario given; see --list".to_owned())),
+    let (request, cli, resume) = match &cli.command {
+        Some(Command::Scenario(request)) => (request.clone(), cli, resume),
+        Some(Command::Run { file, flags }) => from_file(file, flags, &cli)?,
+        None => return Err(usage("no scenario given; see --list")),
     };
     let mut scenario = request.resolve();
     if let Some(factor) = cli.time_scale {
         if !(factor > 0.0 && factor <= 1000.0) {
-            return Err((Exit::Usage, "--time-scale is above 0 and at most 1000".to_owned()));
+            return Err(usage("--time-scale is above 0 and at most 1000"));
         }
         scenario = scenario.scaled(factor);
     }
     if scenario.common().queue == "auto" {
         scenario.common_mut().queue = own_queue()?;
     }
-    perform(&cli, &scenario)
+    perform(&cli, &scenario, resume)
+}
+
+fn usage(line: impl Into<String>) -> Refusal {
+    Refusal::Line(Exit::Usage, line.into())
 }
 
 /// A queue that nobody else asks for: two testers in one queue would be matched with each
@@ -191,33 +221,38 @@ fn own_queue() -> Result<String, Refusal> {
 }
 
 /// Reads a scenario file, and the flags that take precedence over it.
-fn from_file(file: &Path, flags: &[OsString]) -> Result<Request, Refusal> {
-    let usage = |line: String| (Exit::Usage, line);
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| usage(format!("{}: {error}", file.display())))?;
-    let request =
-        parse_file(&text).map_err(|error| usage(format!("{}: {error}", file.display())))?;
-    if flags.is_empty() {
-        return Ok(request);
+fn from_file(file: &Path, flags: &[OsString], cli: &Cli) -> Result<(Request, Cli, bool), Refusal> {
+    let wrong = |what: String| usage(format!("{}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let request = parse_file(&text).map_err(|error| wrong(error.to_string()))?;
+    // As if they had been given to the scenario of the file itself.
+    let words = [OsString::from("switchboard-load"), request.clone().resolve().kind().into()];
+    let (mut above, resume) = parse(words.into_iter().chain(flags.iter().cloned()))?;
+    let flags = above.command.take();
+    let cli = Cli {
+        time_scale: above.time_scale.or(cli.time_scale),
+        compare: above.compare.or_else(|| cli.compare.clone()),
+        no_preflight: above.no_preflight || cli.no_preflight,
+        quiet: above.quiet || cli.quiet,
+        ..above
+    };
+    match flags {
+        Some(Command::Scenario(flags)) => {
+            let request = flags.over(request).ok_or_else(|| usage("flags of another scenario"))?;
+            Ok((request, cli, resume))
+        }
+        Some(Command::Run { .. }) | None => Err(usage("a file cannot run another")),
     }
-    let kind = request.clone().resolve().kind();
-    let command = Request::augment_subcommands(clap::Command::new("run FILE"));
-    let words = [OsString::from("run"), kind.into()];
-    let above = command
-        .try_get_matches_from(words.into_iter().chain(flags.iter().cloned()))
-        .and_then(|matches| Request::from_arg_matches(&matches))
-        .map_err(|error| usage(one_line(&error)))?;
-    above.over(request).ok_or_else(|| usage("flags of another scenario".to_owned()))
 }
 
 /// Runs the scenario and writes the report.
-fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
+fn perform(cli: &Cli, scenario: &Scenario, resume: bool) -> Result<Exit, Refusal> {
     let common = scenario.common();
-    let usage = |line: String| (Exit::Usage, line);
     let goals = target::targets(&common.targets, &common.require).map_err(usage)?;
-    check(scenario).map_err(usage)?;
+    scenario.check().map_err(usage)?;
     let earlier = cli.compare.as_deref().map(report::read).transpose().map_err(usage)?;
     let place = probe::locate(&common.url).map_err(usage)?;
+    let stats = probe::locate_stats(&common.stats_url, &place).map_err(usage)?;
     let connections = program::most_connections(scenario);
     let wanted = match scenario {
         Scenario::Stress(s) if s.raise == super::units::Lever::Connections => s.ceiling as u64,
@@ -228,16 +263,20 @@ fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
     if !cli.no_preflight
         && let Some(obstacle) = preflight::check(connections, common.threads, &sources).first()
     {
-        return Err((Exit::Void, obstacle.to_string()));
+        return Err((Exit::Void, obstacle.to_string()).into());
     }
-    probe::get(&place, "/health").map_err(|error| {
+    if resume {
+        program::check_resume(&directory).map_err(usage)?;
+    }
+    probe::reach(&place).map_err(|error| {
         (Exit::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
-    let journal = Journal::open(&directory, cli.resume).map_err(|e| unwritable(&directory, &e))?;
+    let figures_missing = probe::missing_figures(stats.as_ref());
+    let journal = Journal::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
     let interrupted = watch_signals().map_err(|error| usage(format!("signals: {error}")))?;
-    let server_is_here = probe::find_process(place.address).is_some();
     let mut stand = Stand {
         place,
+        stats,
         sources,
         journal,
         progress: Progress::new(cli.quiet),
@@ -246,8 +285,12 @@ fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
         goals,
         runs: 0,
     };
+    let machine = machine(stand.find_server().is_some(), figures_missing);
+    if let Some(why) = &machine.figures_missing {
+        stand.progress.note(&format!("without the server's own figures: {why}"));
+    }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let results = program::carry_out(scenario, &mut stand, cli.resume)
+    let results = program::carry_out(scenario, &mut stand, resume)
         .map_err(|error| usage(format!("the run could not be carried out: {error}")))?;
     stand.progress.end();
     let mut report = Report {
@@ -258,7 +301,7 @@ fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
         url: common.url.clone(),
         scenario: scenario.kind().to_owned(),
         configuration: scenario.to_string(),
-        machine: machine(server_is_here),
+        machine,
         outcome: Outcome::Passed,
         exit_status: 0,
         runs: results.runs,
@@ -273,56 +316,6 @@ fn perform(cli: &Cli, scenario: &Scenario) -> Result<Exit, Refusal> {
     Ok(exit)
 }
 
-/// Numbers that no run can be made of.
-fn check(scenario: &Scenario) -> Result<(), String> {
-    let even = |users: u32| match users {
-        0 => Err("users: at least 2 are needed".to_owned()),
-        n if n % 2 == 1 => Err(format!("users: {n} cannot be matched in pairs")),
-        _ => Ok(()),
-    };
-    let positive = |name: &str, value: f64| {
-        if value > 0.0 { Ok(()) } else { Err(format!("{name} must be above 0")) }
-    };
-    let ordered = |least: super::units::Span, most: super::units::Span| {
-        if least <= most { Ok(()) } else { Err("talk_min is longer than talk_max".to_owned()) }
-    };
-    if !crate::wire::message::is_queue_name(scenario.common().queue.as_bytes()) {
-        return Err(format!("queue: `{}` is no queue name", scenario.common().queue));
-    }
-    match scenario {
-        Scenario::Connections(s) => {
-            positive("users", s.users.into())?;
-            positive("connect_rate", s.connect_rate)
-        }
-        Scenario::Matchmaking(s) => {
-            even(s.users)?;
-            positive("rounds", s.rounds.into())?;
-            positive("connect_rate", s.connect_rate)
-        }
-        Scenario::Signaling(s) => {
-            positive("rooms", s.rooms.into())?;
-            positive("connect_rate", s.connect_rate)
-        }
-        Scenario::Calls(s) => ordered(s.talk_min, s.talk_max),
-        Scenario::Http(s) => positive("max_connections", s.max_connections.into()),
-        Scenario::Stress(s) => {
-            positive("rooms", s.rooms.into())?;
-            positive("start", s.start)?;
-            positive("connect_rate", s.connect_rate)?;
-            positive("factor - 1", s.factor - 1.0)
-        }
-        Scenario::Endurance(s) => {
-            positive("rooms", s.rooms.into())?;
-            positive("percent", s.percent)?;
-            ordered(s.talk_min, s.talk_max)
-        }
-        Scenario::Plan(s) => {
-            positive("rooms", s.rooms.into())?;
-            ordered(s.talk_min, s.talk_max)
-        }
-    }
-}
-
 /// Makes the report directory and makes sure that it can be written, before an hour is spent.
 fn prepare(directory: &Path) -> Result<PathBuf, Refusal> {
     std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
@@ -333,7 +326,7 @@ fn prepare(directory: &Path) -> Result<PathBuf, Refusal> {
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> Refusal {
-    (Exit::Usage, format!("the report cannot be written to {}: {error}", directory.display()))
+    usage(format!("the report cannot be written to {}: {error}", directory.display()))
 }
 
 /// The first SIGINT or SIGTERM asks for an early end; the second ends at once.
@@ -348,7 +341,7 @@ fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
     Ok(asked)
 }
 
-fn machine(server_is_here: bool) -> Machine {
+fn machine(server_is_here: bool, figures_missing: Option<String>) -> Machine {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo")
         .lines()
@@ -361,25 +354,36 @@ fn machine(server_is_here: bool) -> Machine {
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         memory_bytes: memory * 1024,
         server_is_here,
+        figures_missing,
+    }
+}
+
+/// The outcome of the whole, by that of its parts.
+fn judge(report: &Report) -> Outcome {
+    let judged = || report.runs.iter().filter(|run| !run.trial);
+    let crashed = |run: &RunReport| run.faults.iter().any(|fault| fault.kind == "crashed");
+    let outcome = judged().map(|run| run.outcome).fold(Outcome::Passed, Outcome::worse);
+    let of_search = report.breaking_point.as_ref().map(|point| match (point.void, point.holds) {
+        // Among other runs a search is there to find a capacity. That the generator gave out
+        // beyond it is said, and leaves a level that is known to hold.
+        (true, Some(_)) if judged().next().is_some() => Outcome::Passed,
+        (true, _) => Outcome::Void,
+        // A search passes by finding the point; a server that breaks at once fails.
+        (false, None) => Outcome::Failed,
+        (false, Some(_)) => Outcome::Passed,
+    });
+    match of_search {
+        // Overload may cost time; it must never cost the server its life.
+        _ if report.runs.iter().any(crashed) => Outcome::Failed,
+        _ if report.runs.is_empty() => Outcome::Void,
+        Some(of_search) => outcome.worse(of_search),
+        None => outcome,
     }
 }
 
 /// Judges the whole by its runs, and draws the conclusions.
 fn conclude(report: &mut Report, interrupted: bool) -> Exit {
-    let judged = report.runs.iter().filter(|run| !run.trial);
-    let mut outcome = judged.map(|run| run.outcome).fold(Outcome::Passed, Outcome::worse);
-    if let Some(point) = &report.breaking_point {
-        // A search passes by finding the point; a server that breaks at once fails.
-        let of_search = match (point.void, point.holds) {
-            (true, _) => Outcome::Void,
-            (false, None) => Outcome::Failed,
-            (false, Some(_)) => Outcome::Passed,
-        };
-        outcome = outcome.worse(of_search);
-    }
-    if report.runs.is_empty() {
-        outcome = Outcome::Void;
-    }
+    let outcome = judge(report);
     let exit = match outcome {
         Outcome::Failed => Exit::Missed,
         _ if interrupted => Exit::Stopped,
@@ -392,4 +396,55 @@ fn conclude(report: &mut Report, interrupted: bool) -> Exit {
     report.exit_status = exit as u8;
     report.advice = cause::advice(report);
     exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::report::model::{BreakingPoint, example_report, example_run};
+    use super::*;
+
+    /// A report of a stress run that found `search`, after runs with these outcomes.
+    fn report(outcomes: &[Outcome], (void, holds): (bool, Option<f64>)) -> Report {
+        let run = |outcome: &Outcome| RunReport { outcome: *outcome, ..example_run() };
+        let trial = RunReport { trial: true, outcome: Outcome::Void, ..example_run() };
+        let point = BreakingPoint {
+            raised: String::new(),
+            holds,
+            breaks: Some(2.0),
+            cause: String::new(),
+            evidence: String::new(),
+            void,
+            trials: Vec::new(),
+        };
+        let runs = outcomes.iter().map(run).chain([trial]).collect();
+        Report { runs, breaking_point: Some(point), ..example_report() }
+    }
+
+    #[test]
+    fn a_search_alone_is_judged_by_what_it_found_and_in_a_plan_by_whether_something_holds() {
+        use Outcome::{Failed, Passed, Void};
+        let (found, limited, nothing) =
+            ((false, Some(1.0)), (true, Some(1.0)), (true, None::<f64>));
+        assert_eq!(judge(&report(&[], found)), Passed);
+        assert_eq!(judge(&report(&[], limited)), Void);
+        assert_eq!(judge(&report(&[Passed], limited)), Passed);
+        assert_eq!(judge(&report(&[Passed], nothing)), Void);
+        assert_eq!(judge(&report(&[Passed], (false, None))), Failed);
+        assert_eq!(judge(&report(&[Passed, Void], limited)), Void);
+        assert_eq!(judge(&report(&[Failed, Void], limited)), Failed);
+    }
+
+    #[test]
+    fn a_crash_fails_the_whole_even_in_a_trial() {
+        let mut report = report(&[Outcome::Passed], (false, Some(1.0)));
+        report.runs[1].faults.push(report::model::FaultReport {
+            kind: "crashed".to_owned(),
+            meaning: String::new(),
+            count: 1,
+            first_s: 0.0,
+            last_s: 0.0,
+            convicts: true,
+        });
+        assert_eq!(judge(&report), Outcome::Failed);
+    }
 }

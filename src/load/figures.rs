@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub struct Extent {
     /// Most sessions at once.
     pub users_peak: u64,
+    /// When that was, in seconds from the start.
+    pub users_peak_at_s: f64,
     /// Most users waiting at once.
     pub waiting_peak: u64,
     /// Seconds from `measure_from` to the end.
@@ -41,6 +43,7 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("delivered_percent", "share of messages that came to the right partner"),
     ("http_ok_percent", "share of HTTP requests answered with 200"),
     ("users_peak", "most sessions open at once"),
+    ("users_peak_at_s", "seconds until so many were open, to one interval"),
     ("waiting_peak", "most users waiting for a match at once"),
     ("messages_per_s", "relayed messages a second while measuring"),
     ("late_percent", "share of starts that the generator was late for"),
@@ -171,12 +174,19 @@ fn failures(recorder: &Recorder) -> f64 {
 fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Extent) {
     const MIB: f64 = 1024.0 * 1024.0;
     put("users_peak", extent.users_peak as f64);
+    if extent.users_peak > 0 {
+        put("users_peak_at_s", extent.users_peak_at_s);
+    }
     put("waiting_peak", extent.waiting_peak as f64);
     put("loop_lag_ms", extent.longest_turn_ms);
     let messages = extent.measured_received as f64;
     let seconds = extent.measured_s;
     if recorder.get(Count::Sent) > 0 {
         put("messages_per_s", messages / seconds);
+    }
+    // Where most users only hold, it is not the messages that cost.
+    let (talks, holds) = (recorder.get(Count::Sent) > 0, recorder.get(Count::Pings) > 0);
+    if talks && !holds {
         put("generator_cpu_us_per_message", extent.generator_cpu_s * 1e6 / messages);
     }
     put("generator_cpu_percent", 100.0 * extent.generator_cpu_s / seconds);
@@ -185,10 +195,10 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Ext
     }
     if let Some(cpu) = extent.server_cpu_s {
         put("server_cpu_percent", 100.0 * cpu / seconds);
-        if recorder.get(Count::Sent) > 0 {
+        if talks && !holds {
             put("server_cpu_us_per_message", cpu * 1e6 / messages);
             put("generator_cpu_ratio", extent.generator_cpu_s / cpu);
-        } else if recorder.get(Count::Pings) > 0 {
+        } else if holds {
             put("server_connect_cpu_us", cpu * 1e6 / recorder.get(Count::Connected) as f64);
         }
     }

@@ -5,6 +5,7 @@ use super::scenario::{
     Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, Signaling, Stress,
 };
 use super::stand::RunSpec;
+use super::target::{Comparison, Target};
 use super::units::{Phase, Span, Stage};
 use super::user::{CallPlan, Conduct, NEVER, Rules};
 use crate::moment::Moment;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// Between the last arrival and what all do together.
 const SETTLE: Duration = Duration::from_millis(500);
+/// Shortest and longest call of a sample: short, so that there are matches enough to judge.
+const SAMPLE_TALK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
 
 /// A run: how it is called and judged, and what it does.
 pub type Run = (RunSpec, Workload);
@@ -24,6 +27,7 @@ fn spec(common: &Common, name: &str, about: String, users_planned: u64) -> RunSp
         late_percent: common.late_percent,
         resumable: false,
         trial: false,
+        goals: Vec::new(),
         watch_growth: None,
     }
 }
@@ -32,6 +36,7 @@ fn workload(common: &Common, conduct: Conduct, ends: Duration) -> Workload {
     Workload {
         rules: Rules {
             conduct,
+            sample: None,
             queue: common.queue.clone(),
             match_timeout: common.match_timeout.0,
             message_timeout: common.message_timeout.0,
@@ -39,13 +44,14 @@ fn workload(common: &Common, conduct: Conduct, ends: Duration) -> Workload {
             measure_from: Moment::ZERO,
         },
         arrivals: Vec::new(),
+        sample_from: u64::MAX,
         requests: Vec::new(),
         max_connections: 0,
         ends: Moment::ZERO + ends,
         connect_timeout: common.connect_timeout.0,
         stall_after: common.stall_after.0,
         message_bytes: 200,
-        interval: common.interval.0.max(Duration::from_millis(50)),
+        interval: common.interval.0,
         seed: common.seed,
         threads: common.threads,
     }
@@ -65,11 +71,24 @@ fn gap(per_second: f64) -> Option<Duration> {
 
 /// Sessions that are held.
 pub fn connections(s: &Connections) -> Run {
-    let (arrivals, ramp) = ramp(s.users, s.connect_rate);
+    let users = s.users + s.sample_rooms * 2;
+    let (arrivals, ramp) = ramp(users, s.connect_rate);
     let conduct = Conduct::Hold { ping_every: s.ping_every.0 };
-    let about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
-    let load = Workload { arrivals, ..workload(&s.common, conduct, ramp + s.hold.0) };
-    (spec(&s.common, "connections", about, s.users.into()), load)
+    let mut about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
+    let mut load = Workload { arrivals, ..workload(&s.common, conduct, ramp + s.hold.0) };
+    if s.sample_rooms > 0 {
+        about += &format!(", while {} rooms beside them talk", s.sample_rooms);
+        load.sample_from = s.users.into();
+        load.rules.sample = Some(Conduct::Calls(CallPlan {
+            candidates: 8,
+            gap: gap(s.sample_rate),
+            steady_from: Moment::ZERO,
+            talk_min: SAMPLE_TALK.0,
+            talk_max: SAMPLE_TALK.1,
+            next_share: 1.0,
+        }));
+    }
+    (spec(&s.common, "connections", about, users.into()), load)
 }
 
 /// Everybody asks in the same instant, in rounds.
@@ -139,31 +158,45 @@ pub fn http(s: &Http) -> Run {
     (spec(&s.common, "http", format!("GET {}", s.requests), 0), load)
 }
 
-/// One trial of a stress run over messages: so many a second.
-pub fn stress_messages(s: &Stress, level: f64, number: usize) -> Run {
+/// Share of the planned messages that must arrive while a trial is measured. A server that
+/// keeps up with less builds a backlog, which in a short trial misses no other target.
+const KEEPS_UP: f64 = 0.98;
+/// Rows that a trial is measured in: the ends of so few cannot blur its rate by a percent.
+const TRIAL_ROWS: u32 = 20;
+
+/// One trial of a stress run over messages: so many a second for the time `step`.
+pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) -> Run {
     let trial = Signaling {
         rooms: s.rooms,
         connect_rate: s.connect_rate,
         message_rate: level / f64::from(s.rooms.max(1)) / 2.0,
         message_bytes: s.message_bytes,
         candidates: 2,
-        warm_up: Span(s.step.0.mul_f64(0.2).min(Duration::from_secs(3))),
-        duration: s.step,
+        warm_up: Span(step.mul_f64(0.2).min(Duration::from_secs(3))),
+        duration: Span(step),
         common: s.common.clone(),
     };
-    let (mut spec, load) = signaling(&trial);
+    let (mut spec, mut load) = signaling(&trial);
     spec.name = format!("stress {number}: {level:.0} messages/s");
     spec.trial = true;
+    spec.goals.push(Target {
+        figure: "messages_per_s".to_owned(),
+        comparison: Comparison::AtLeast,
+        bound: (level * KEEPS_UP).floor(),
+    });
+    load.interval = load.interval.min(step / TRIAL_ROWS);
     (spec, load)
 }
 
-/// One trial of a stress run over connections: so many at once.
-pub fn stress_connections(s: &Stress, level: f64, number: usize) -> Run {
+/// One trial of a stress run over connections: so many at once for the time `step`.
+pub fn stress_connections(s: &Stress, level: f64, step: Duration, number: usize) -> Run {
     let trial = Connections {
         users: level as u32,
         connect_rate: s.connect_rate,
-        hold: s.step,
-        ping_every: Span(s.step.0 / 2),
+        hold: Span(step),
+        ping_every: Span(step / 2),
+        sample_rooms: 0,
+        sample_rate: 0.0,
         common: s.common.clone(),
     };
     let (mut spec, load) = connections(&trial);
@@ -319,11 +352,14 @@ mod tests {
     #[test]
     fn a_stress_trial_has_the_rate_of_its_level() {
         let Scenario::Stress(s) = built_in("stress") else { panic!() };
-        let (spec, load) = stress_messages(&s, 5000.0, 3);
+        let (spec, load) = stress_messages(&s, 5000.0, Duration::from_secs(4), 3);
         let Conduct::Calls(plan) = &load.rules.conduct else { panic!() };
         let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
         assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
         assert!(spec.trial && spec.name.contains("5000"));
+        assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
+        let steady = Duration::from_secs(4);
+        assert_eq!(load.ends.since(load.rules.measure_from), steady);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Where a server's figures are if nothing else is said.
+const STATS: &str = "/stats";
 /// How long one look at the server may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of a `/stats` answer.
@@ -44,6 +46,34 @@ pub fn locate(url: &str) -> Result<Place, String> {
     let rest = url.strip_prefix("ws://").ok_or_else(|| {
         format!("`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)")
     })?;
+    place(url, rest)
+}
+
+/// Where the figures of the server at `server` are, by `auto`, `none` or a URL.
+///
+/// # Errors
+/// One line about what is wrong with it.
+pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String> {
+    match text {
+        "none" => Ok(None),
+        "auto" => Ok(Some(Place { path: STATS.to_owned(), ..server.clone() })),
+        _ => {
+            let rest = text.strip_prefix("http://").ok_or_else(|| {
+                format!(
+                    "`{text}` is not `auto`, `none` or a URL like `http://127.0.0.1:9100/stats`"
+                )
+            })?;
+            let mut found = place(text, rest)?;
+            if found.path == "/" {
+                found.path = STATS.to_owned();
+            }
+            Ok(Some(found))
+        }
+    }
+}
+
+/// Takes apart what follows the scheme of `url`.
+fn place(url: &str, rest: &str) -> Result<Place, String> {
     let (host, path) = match rest.find('/') {
         Some(at) => (&rest[..at], &rest[at..]),
         None => (rest, "/"),
@@ -59,6 +89,26 @@ pub fn locate(url: &str) -> Result<Place, String> {
         .and_then(|mut addresses| addresses.next())
         .ok_or_else(|| format!("`{host}` cannot be resolved"))?;
     Ok(Place { address, host, path: path.to_owned() })
+}
+
+/// Whether there is a server: it answers anything at all, or at least hangs up. What it
+/// answers is its own business; not every one has a `/health`.
+///
+/// # Errors
+/// When nobody listens, or nothing comes back in time.
+pub fn reach(place: &Place) -> io::Result<()> {
+    TcpStream::connect_timeout(&place.address, LOOK_TIMEOUT)?;
+    match get(place, "/health") {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+        {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it accepts connections but does not answer",
+            ))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// One blocking GET. Gives the status and the body.
@@ -167,6 +217,18 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
     }
 }
 
+/// Why the server's own figures will be missing from the report; `None` if they are there.
+pub fn missing_figures(stats: Option<&Place>) -> Option<String> {
+    let Some(place) = stats else { return Some("they were not asked for".to_owned()) };
+    let url = format!("http://{}{}", place.host, place.path);
+    match get(place, &place.path) {
+        Err(error) => Some(format!("{url}: {error}")),
+        Ok((200, body)) => (read_stats(&body) == ServerSample::default())
+            .then(|| format!("{url} tells none that are known")),
+        Ok((status, _)) => Some(format!("{url} was answered with {status}")),
+    }
+}
+
 /// Finds the process on this machine that listens on the server's port.
 pub fn find_process(address: SocketAddr) -> Option<u32> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -196,8 +258,8 @@ fn holds(thread: &Path, sockets: &[String]) -> bool {
 }
 
 /// How many descriptors a server says that it may have open, in all its tables.
-pub fn descriptors_allowed(place: &Place) -> Option<u64> {
-    let (status, body) = get(place, "/stats").ok()?;
+pub fn descriptors_allowed(stats: &Place) -> Option<u64> {
+    let (status, body) = get(stats, &stats.path).ok()?;
     let told = find(&numbers(&body), &["descriptors_allowed", "max_fds"])?;
     (status == 200 && told > 0.0).then_some(told as u64)
 }
@@ -264,17 +326,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins to look every `interval`. `pid` 0 means: find it.
-    pub fn start(place: Place, pid: u32, interval: Duration) -> Probe {
-        let pid = if pid != 0 { Some(pid) } else { find_process(place.address) };
-        let latest = Arc::new(Mutex::new(look(&place, pid, None)));
+    /// Begins to look every `interval`, at `stats` and at the process `pid`, as far as there
+    /// are any.
+    pub fn start(stats: Option<Place>, pid: Option<u32>, interval: Duration) -> Probe {
+        let latest = Arc::new(Mutex::new(look(stats.as_ref(), pid, None)));
         let stop = Arc::new(AtomicBool::new(false));
         let (to, stopped) = (Arc::clone(&latest), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
             let mut before = None;
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::park_timeout(interval);
-                let sample = look(&place, pid, before);
+                let sample = look(stats.as_ref(), pid, before);
                 before = sample.cpu_s.map(|cpu| (Instant::now(), cpu));
                 if let Ok(mut latest) = to.lock() {
                     *latest = sample;
@@ -303,9 +365,10 @@ impl Drop for Probe {
 
 /// One look: `/stats` first; what the kernel says of the process is better where both tell,
 /// but for memory, which a server under test may know to be another process's.
-fn look(place: &Place, pid: Option<u32>, before: Option<(Instant, f64)>) -> ServerSample {
-    let stats = get(place, "/stats").ok().filter(|(status, _)| *status == 200);
-    let told = stats.map(|(_, body)| read_stats(&body)).unwrap_or_default();
+fn look(stats: Option<&Place>, pid: Option<u32>, before: Option<(Instant, f64)>) -> ServerSample {
+    let answer = stats.and_then(|place| get(place, &place.path).ok());
+    let answer = answer.filter(|(status, _)| *status == 200);
+    let told = answer.map(|(_, body)| read_stats(&body)).unwrap_or_default();
     let seen = pid.and_then(read_process).unwrap_or_default();
     let mut sample = ServerSample {
         cpu_s: seen.cpu_s.or(told.cpu_s),
@@ -333,6 +396,12 @@ mod tests {
         assert_eq!((place.host.as_str(), place.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
         assert_eq!(locate("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
         assert_eq!(locate("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
+        let at = |text| locate_stats(text, &place).map(|found| found.map(|p| (p.host, p.path)));
+        assert_eq!(at("none"), Ok(None));
+        assert_eq!(at("auto"), Ok(Some(("127.0.0.1:9000".to_owned(), "/stats".to_owned()))));
+        let elsewhere = Some(("127.0.0.1:9100".to_owned(), "/stats".to_owned()));
+        assert_eq!(at("http://127.0.0.1:9100"), Ok(elsewhere));
+        assert!(at("ftp://x").unwrap_err().contains("`ftp://x`"));
         for bad in ["http://127.0.0.1/", "wss://127.0.0.1/", "ws:///ws", "ws://a b/", "x"] {
             assert!(locate(bad).is_err(), "{bad}");
         }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What a programme has found out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     /// The runs in order.
     pub runs: Vec<RunReport>,
@@ -27,10 +27,15 @@ pub struct Results {
 struct Checkpoint {
     messages_per_s: f64,
     run: u32,
+    /// What was found out before it began.
+    results: Results,
 }
 
 /// Name of the checkpoint in the report directory.
 const CHECKPOINT: &str = "resume.json";
+/// The levels that a search finds are held so many times longer when they are confirmed: a
+/// backlog that grows by one percent needs its time to become a missed target.
+const CONFIRM_STEPS: u32 = 2;
 
 /// Carries out `scenario`. `resume` goes on with an interrupted endurance run.
 ///
@@ -46,7 +51,7 @@ pub fn carry_out(scenario: &Scenario, stand: &mut Stand, resume: bool) -> io::Re
         Scenario::Http(s) => programme.one(plans::http(s))?,
         Scenario::Stress(s) => programme.stress(s)?,
         Scenario::Endurance(s) => programme.endurance(s, resume)?,
-        Scenario::Plan(s) => programme.plan(s)?,
+        Scenario::Plan(s) => programme.plan(s, resume)?,
     }
     Ok(programme.results)
 }
@@ -54,7 +59,7 @@ pub fn carry_out(scenario: &Scenario, stand: &mut Stand, resume: bool) -> io::Re
 /// The most connections that a scenario opens at once, as far as that is known beforehand.
 pub fn most_connections(scenario: &Scenario) -> u64 {
     match scenario {
-        Scenario::Connections(s) => s.users.into(),
+        Scenario::Connections(s) => u64::from(s.users) + u64::from(s.sample_rooms) * 2,
         Scenario::Matchmaking(s) => s.users.into(),
         Scenario::Signaling(s) => u64::from(s.rooms) * 2,
         Scenario::Calls(s) => plans::calls(s).0.users_planned,
@@ -107,7 +112,7 @@ impl Programme<'_> {
             tolerance: s.tolerance_percent / 100.0,
             confirmations: s.confirmations,
         });
-        let (mut trials, mut broken) = (Vec::new(), None);
+        let (mut trials, first) = (Vec::new(), self.results.runs.len());
         let found = loop {
             let level = match search.next() {
                 Ok(level) => level,
@@ -117,9 +122,10 @@ impl Programme<'_> {
                 break None;
             }
             let number = trials.len() + 1;
+            let step = if search.is_confirming() { s.step.0 * CONFIRM_STEPS } else { s.step.0 };
             let run = match s.raise {
-                Lever::Messages => plans::stress_messages(s, level, number),
-                Lever::Connections => plans::stress_connections(s, level, number),
+                Lever::Messages => plans::stress_messages(s, level, step, number),
+                Lever::Connections => plans::stress_connections(s, level, step, number),
             };
             let outcome = self.run(run, Tally::default())?;
             let trial = match outcome {
@@ -128,25 +134,28 @@ impl Programme<'_> {
                 Outcome::Void => Trial::Void,
                 Outcome::Stopped => break None,
             };
-            if trial != Trial::Held {
-                broken = self.results.runs.last().cloned();
-            }
             let showed = match trial {
                 Trial::Held => "held",
                 Trial::Broke => "broke",
                 Trial::Void => "void",
             };
             trials.push((search.doing().to_owned(), level, showed.to_owned()));
-            search.record(trial);
-            if self.has_crashed() {
-                break search.next().err();
+            match self.has_crashed() {
+                true => search.record_crash(),
+                false => search.record(trial),
             }
         };
+        let broken = found.and_then(|found| {
+            let at = found.gave_out_at()?;
+            let failed = |trial: &(String, f64, String)| trial.1 == at && trial.2 != "held";
+            let index = trials.iter().rposition(failed)?;
+            self.results.runs.get(first + index)
+        });
         let raised = match s.raise {
             Lever::Messages => "messages a second",
             Lever::Connections => "connections",
         };
-        let point = cause::breaking_point(raised, found, broken.as_ref(), trials);
+        let point = cause::breaking_point(raised, found, broken, trials);
         self.stand.progress.note(&cause::headline(&point));
         self.results.breaking_point = Some(point);
         Ok(())
@@ -162,6 +171,7 @@ impl Programme<'_> {
         if resume {
             return self.resume_endurance(s, &directory);
         }
+        self.clear_checkpoint(&directory)?;
         let mut capacity = s.capacity;
         if capacity <= 0.0 {
             let short = Stress {
@@ -179,10 +189,29 @@ impl Programme<'_> {
             return Ok(());
         }
         let messages_per_s = capacity * s.percent / 100.0;
-        let checkpoint = Checkpoint { messages_per_s, run: self.stand.runs };
+        let (run, results) = (self.stand.runs, self.results.clone());
+        let checkpoint = Checkpoint { messages_per_s, run, results };
         let text = serde_json::to_vec(&checkpoint).map_err(io::Error::other)?;
         std::fs::write(directory.join(CHECKPOINT), text)?;
-        self.one(plans::endurance(s, messages_per_s, Duration::ZERO))
+        let run = plans::endurance(s, messages_per_s, Duration::ZERO);
+        self.endure(run, Tally::default(), &directory)
+    }
+
+    /// The endurance run itself. Only one that was cut short can be gone on with.
+    fn endure(&mut self, run: Run, tally: Tally, directory: &Path) -> io::Result<()> {
+        match self.run(run, tally)? {
+            _ if self.is_over() => Ok(()),
+            Outcome::Stopped => Ok(()),
+            Outcome::Passed | Outcome::Failed | Outcome::Void => self.clear_checkpoint(directory),
+        }
+    }
+
+    /// Nothing is left to go on with.
+    fn clear_checkpoint(&self, directory: &Path) -> io::Result<()> {
+        match std::fs::remove_file(directory.join(CHECKPOINT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The level that stress has found to hold, or zero.
@@ -191,8 +220,8 @@ impl Programme<'_> {
     }
 
     fn resume_endurance(&mut self, s: &Endurance, directory: &Path) -> io::Result<()> {
-        let text = std::fs::read(directory.join(CHECKPOINT))?;
-        let checkpoint: Checkpoint = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        let checkpoint = read_checkpoint(directory)?;
+        self.results = checkpoint.results;
         let mut tally = Tally::default();
         for row in journal::read(&directory.join(journal::FILE_NAME))? {
             if row.run == checkpoint.run {
@@ -203,10 +232,15 @@ impl Programme<'_> {
         self.stand.runs = checkpoint.run;
         let note = format!("going on after {}", humantime::format_duration(done));
         self.stand.progress.note(&note);
-        self.run(plans::endurance(s, checkpoint.messages_per_s, done), tally).map(drop)
+        self.endure(plans::endurance(s, checkpoint.messages_per_s, done), tally, directory)
     }
 
-    fn plan(&mut self, s: &Plan) -> io::Result<()> {
+    fn plan(&mut self, s: &Plan, resume: bool) -> io::Result<()> {
+        if resume {
+            let run = plans::plan_endurance(s, Endurance::built_in(), 0.0);
+            return self.endurance(&run, true);
+        }
+        self.clear_checkpoint(&s.common.report)?;
         for (number, stage) in s.stages.0.iter().enumerate() {
             self.one(plans::stage(s, *stage, number))?;
             if self.is_over() {
@@ -229,6 +263,29 @@ impl Programme<'_> {
         }
         Ok(())
     }
+}
+
+fn read_checkpoint(directory: &Path) -> io::Result<Checkpoint> {
+    let path = directory.join(CHECKPOINT);
+    let text =
+        std::fs::read(&path).map_err(|error| io::Error::other(nothing_to_resume(&path, &error)))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
+/// Makes sure that there is something to go on with, before anything is opened or written.
+///
+/// # Errors
+/// One line about what is missing.
+pub fn check_resume(directory: &Path) -> Result<(), String> {
+    read_checkpoint(directory).map(drop).map_err(|error| error.to_string())
+}
+
+fn nothing_to_resume(path: &Path, error: &io::Error) -> String {
+    format!(
+        "no endurance run was interrupted in this report directory: {}: {error}",
+        path.display()
+    )
 }
 
 impl Stress {

@@ -20,7 +20,7 @@ pub struct SearchPlan {
 }
 
 /// What a trial at one level showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
     /// All targets were met.
     Held,
@@ -57,6 +57,26 @@ pub enum Found {
         /// The level at which the generator gave out.
         at: f64,
     },
+    /// The server vanished.
+    Crashed {
+        /// The highest level that held, if any.
+        holds: Option<f64>,
+        /// The level at which it did.
+        at: f64,
+    },
+}
+
+impl Found {
+    /// The level at which something gave out, if anything did.
+    pub fn gave_out_at(&self) -> Option<f64> {
+        match self {
+            Found::Point { breaks: at, .. }
+            | Found::BelowStart { breaks: at }
+            | Found::GeneratorLimited { at, .. }
+            | Found::Crashed { at, .. } => Some(*at),
+            Found::BeyondCeiling { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +106,8 @@ pub struct Search {
     plan: SearchPlan,
     holds: Option<f64>,
     breaks: Option<f64>,
+    /// Whether it was the generator that gave out at `breaks`, so that the server may hold more.
+    void: bool,
     stage: Stage,
 }
 
@@ -93,7 +115,8 @@ impl Search {
     /// A search that has tried nothing yet.
     pub fn new(plan: SearchPlan) -> Self {
         let level = plan.start.min(plan.ceiling);
-        Search { plan, holds: None, breaks: None, stage: Stage::Climbing { level, again: false } }
+        let stage = Stage::Climbing { level, again: false };
+        Search { plan, holds: None, breaks: None, void: false, stage }
     }
 
     /// The level to try next, or what was found.
@@ -132,19 +155,11 @@ impl Search {
             (Stage::Confirming { level, left, again: false }, Trial::Void) => {
                 Stage::Confirming { level, left, again: true }
             }
-            (
-                Stage::Climbing { level, .. }
-                | Stage::Narrowing { level, .. }
-                | Stage::Confirming { level, .. },
-                Trial::Void,
-            ) => self.void(level),
+            // Where the generator gives out, the search goes on below: the server may do so too.
             (
                 Stage::Climbing { level, again: true } | Stage::Narrowing { level, again: true },
-                Trial::Broke,
-            ) => {
-                self.breaks = Some(level);
-                self.narrow()
-            }
+                Trial::Broke | Trial::Void,
+            ) => self.lower_to(level, trial),
             (Stage::Climbing { level, .. }, Trial::Held) => {
                 self.holds = Some(level);
                 if level >= self.plan.ceiling {
@@ -162,18 +177,31 @@ impl Search {
                 0 | 1 => self.settle(),
                 _ => Stage::Confirming { level, left: left - 1, again: false },
             },
-            // What held once and then broke is the new upper end; search below it.
-            (Stage::Confirming { level, .. }, Trial::Broke) => {
-                self.breaks = Some(level);
+            // What held once and then did not is the new upper end; search below it.
+            (Stage::Confirming { level, .. }, Trial::Broke | Trial::Void) => {
                 self.holds = None;
-                self.narrow()
+                self.lower_to(level, trial)
             }
         };
     }
 
-    /// A void trial says nothing about the server, so the search cannot go above that level.
-    fn void(&self, at: f64) -> Stage {
-        Stage::Done(Found::GeneratorLimited { holds: self.holds, at })
+    /// The server vanished in the present trial: there is nothing left to search.
+    pub fn record_crash(&mut self) {
+        if let Ok(at) = self.next() {
+            self.stage = Stage::Done(Found::Crashed { holds: self.holds, at });
+        }
+    }
+
+    /// Whether the present trial is to confirm what was found.
+    pub fn is_confirming(&self) -> bool {
+        matches!(self.stage, Stage::Confirming { .. })
+    }
+
+    /// A level did not hold: it is the upper end from now on.
+    fn lower_to(&mut self, level: f64, trial: Trial) -> Stage {
+        self.breaks = Some(level);
+        self.void = trial == Trial::Void;
+        self.narrow()
     }
 
     fn narrow(&self) -> Stage {
@@ -185,6 +213,9 @@ impl Search {
                 0 => self.settle(),
                 left => Stage::Confirming { level, left, again: false },
             },
+            (None, Some(at)) if at <= self.plan.start && self.void => {
+                Stage::Done(Found::GeneratorLimited { holds: None, at })
+            }
             (None, Some(breaks)) if breaks <= self.plan.start => {
                 Stage::Done(Found::BelowStart { breaks })
             }
@@ -200,7 +231,10 @@ impl Search {
     fn settle(&self) -> Stage {
         let holds = self.holds.expect("because only a level that held is confirmed");
         let breaks = self.breaks.expect("because a break ended the climb");
-        Stage::Done(Found::Point { holds, breaks })
+        Stage::Done(match self.void {
+            true => Found::GeneratorLimited { holds: Some(holds), at: breaks },
+            false => Found::Point { holds, breaks },
+        })
     }
 }
 
@@ -278,9 +312,31 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_at_its_limit_makes_the_search_void() {
+    fn a_generator_at_its_limit_makes_the_search_void_and_the_limit_is_found() {
         let (found, _) =
             run(PLAN, |level, _| if level > 1000.0 { Trial::Void } else { Trial::Held });
-        assert_eq!(found, Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 });
+        let Found::GeneratorLimited { holds: Some(holds), at } = found else { panic!("{found:?}") };
+        assert!(holds <= 1000.0 && 1000.0 < at && at - holds <= holds * 0.05, "{found:?}");
+        let at_once = run(PLAN, |_, _| Trial::Void).0;
+        assert_eq!(at_once, Found::GeneratorLimited { holds: None, at: 100.0 });
+    }
+
+    #[test]
+    fn a_server_that_breaks_below_the_generators_limit_is_found_out() {
+        let (found, _) = run(PLAN, |level, _| match level {
+            level if level > 1500.0 => Trial::Void,
+            level if level > 1000.0 => Trial::Broke,
+            _ => Trial::Held,
+        });
+        let Found::Point { holds, breaks } = found else { panic!("{found:?}") };
+        assert!(holds <= 1000.0 && 1000.0 < breaks && breaks < 1500.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_crash_ends_the_search_where_it_was() {
+        let mut search = Search::new(PLAN);
+        search.record(Trial::Held);
+        search.record_crash();
+        assert_eq!(search.next(), Err(Found::Crashed { holds: Some(100.0), at: 200.0 }));
     }
 }

@@ -11,7 +11,9 @@ pub use tally::{RunSpec, Tally};
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
 use super::journal::{GeneratorSample, Journal, Row};
 use super::measure::{Count, Fault, Recorder};
-use super::probe::{Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, get};
+use super::probe::{
+    Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process, reach,
+};
 use super::progress::Progress;
 use super::report::model::RunReport;
 use super::target::Target as Goal;
@@ -23,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for a slice before the stand looks whether it was interrupted.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// A run is measured in so many rows at least, if need be by shorter intervals.
+const LEAST_ROWS: u32 = 4;
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// The server has crashed if this share of the sessions is lost in one interval, and it
 /// cannot be reached.
 const CRASH_SHARE: f64 = 0.3;
@@ -31,6 +36,8 @@ const CRASH_SHARE: f64 = 0.3;
 pub struct Stand {
     /// Where the server is.
     pub place: Place,
+    /// Where its figures are, if anywhere.
+    pub stats: Option<Place>,
     /// From where connections come.
     pub sources: Sources,
     /// The interval log.
@@ -70,16 +77,18 @@ impl Stand {
     pub fn carry_out(
         &mut self,
         spec: &RunSpec,
-        workload: Workload,
+        mut workload: Workload,
         mut tally: Tally,
     ) -> io::Result<RunReport> {
+        let measured = workload.ends.since(workload.rules.measure_from);
+        workload.interval = workload.interval.min(measured / LEAST_ROWS).max(SHORTEST_INTERVAL);
         let target = Target {
             address: self.place.address,
             host: self.place.host.clone(),
             path: self.place.path.clone(),
             sources: self.sources,
         };
-        let probe = Probe::start(self.place.clone(), self.server_pid, workload.interval);
+        let probe = Probe::start(self.stats.clone(), self.find_server(), workload.interval);
         let own = OwnProbe::open();
         let figures = own.read();
         let mut watch = Watch {
@@ -99,10 +108,24 @@ impl Stand {
         if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
             tally.accept_queue_drops = after.saturating_sub(before);
         }
-        tally.server_descriptor_limit =
-            descriptors_allowed(&self.place).or_else(|| watch.probe.pid.and_then(descriptor_limit));
+        tally.server_descriptor_limit = self
+            .stats
+            .as_ref()
+            .and_then(descriptors_allowed)
+            .or_else(|| watch.probe.pid.and_then(descriptor_limit));
         self.runs += 1;
-        Ok(tally.report(spec, &self.goals))
+        let goals = [&self.goals[..], &spec.goals[..]].concat();
+        Ok(tally.report(spec, &goals))
+    }
+
+    /// The server's process, if it runs here. Its figures come from the process that serves
+    /// them: what listens on the public port may be a proxy.
+    pub fn find_server(&self) -> Option<u32> {
+        if self.server_pid != 0 {
+            return Some(self.server_pid);
+        }
+        let told = self.stats.as_ref().and_then(|stats| find_process(stats.address));
+        told.or_else(|| find_process(self.place.address))
     }
 
     /// Merges slices into rows until every thread has handed in its last.
@@ -146,8 +169,9 @@ impl Stand {
             merged.delay_faults((tally.offset_s * 1e9) as u64);
             let mut row = self.row(&merged, &gauges, longest_turn, watch, spec);
             row.at_s = tally.offset_s + at.as_nanos() as f64 / 1e9;
-            row.measured =
-                at > workload.rules.measure_from && at <= workload.ends + workload.interval / 2;
+            // Rows that lie in it, but for a turn of the loop at either end.
+            let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
+            row.measured = begins <= at && at <= workload.ends + workload.interval / 2;
             if self.looks_crashed(&merged, tally.last_users) && !tally.crashed {
                 tally.crashed = true;
                 merged.fault(Fault::Crashed, at);
@@ -198,6 +222,6 @@ impl Stand {
         let refused = merged.seen(Fault::ConnectRefused).count;
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
         let none_connect = refused > 0 && merged.get(Count::Connected) == 0;
-        (many || none_connect) && get(&self.place, "/health").is_err()
+        (many || none_connect) && reach(&self.place).is_err()
     }
 }

@@ -217,7 +217,7 @@ impl Crew {
             Handshake { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
         let slot = self.links.insert(Link {
             socket,
-            user: User::new(self.load.seed, number),
+            user: User::new(self.load.seed, number, number >= self.load.sample_from),
             stage: Stage::Upgrading(Box::new(handshake)),
             held: None,
             egress: Default::default(),

@@ -43,6 +43,8 @@ pub struct Workload {
     pub rules: Rules,
     /// When users arrive.
     pub arrivals: Vec<Phase>,
+    /// Arrivals from this number on, counted from 0, are the sample of [`Rules::sample`].
+    pub sample_from: u64,
     /// HTTP requests, one phase after the other.
     pub requests: Vec<HttpPhase>,
     /// Most HTTP connections open at once.

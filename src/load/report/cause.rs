@@ -93,6 +93,11 @@ pub fn breaking_point(
         Some(Found::GeneratorLimited { holds, at }) => {
             (point.holds, point.breaks, point.void) = (holds, Some(at), true);
         }
+        Some(Found::Crashed { holds, at }) => {
+            (point.holds, point.breaks) = (holds, Some(at));
+            point.cause = "the server crashed".to_owned();
+            point.evidence = broken.map(|run| run.reason.clone()).unwrap_or_default();
+        }
         None => {
             let held = point.trials.iter().filter(|(.., showed)| showed == "held");
             point.holds = held.map(|(_, level, _)| *level).reduce(f64::max);
@@ -143,6 +148,12 @@ pub fn advice(report: &Report) -> Vec<Advice> {
         let text =
             format!("Plan for at most 70 % of what holds: {:.0} {}.", holds * 0.7, point.raised);
         say(&text, headline(point));
+    }
+    if let Some(why) = &report.machine.figures_missing {
+        say(
+            "Say where the server tells its figures (--stats-url): they are missing here.",
+            why.clone(),
+        );
     }
     if report.machine.server_is_here && report.breaking_point.is_some() {
         say(

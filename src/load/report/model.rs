@@ -162,6 +162,9 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Whether the server runs on it too.
     pub server_is_here: bool,
+    /// Why the server's own figures are not in this report; `None` if they are.
+    #[serde(default)]
+    pub figures_missing: Option<String>,
 }
 
 /// The whole report.

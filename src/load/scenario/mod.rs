@@ -6,6 +6,7 @@
 //! key. Nothing has a second default hidden in the code but the keys in [`Common`], which all
 //! scenarios share.
 
+mod check;
 mod file;
 mod scaled;
 
@@ -180,6 +181,9 @@ scenarios! {
         stall_after: Span = Span::seconds(1),
         /// Time between two rows of the interval log.
         interval: Span = Span::seconds(1),
+        /// Where the server tells its figures: `auto` is /stats beside the WebSocket, `none` is
+        /// nowhere, anything else a URL like `http://127.0.0.1:9100/stats`.
+        stats_url: String = "auto".to_owned(),
         /// Process id of the server, for its figures in /proc (0: find it by its port, if it
         /// runs on this machine).
         server_pid: u32 = 0,
@@ -195,6 +199,11 @@ scenarios! {
         hold: Span,
         /// How often each session shows that it is alive, by a ping.
         ping_every: Span,
+        /// Rooms in which two more users each find a match and talk, when all others are there:
+        /// a sample of what service is like beside so many.
+        sample_rooms: u32,
+        /// Messages each of these users sends a second; 0.1 is one in ten seconds.
+        sample_rate: f64,
     }
 
     /// All users ask for a match in the same instant, in rounds.

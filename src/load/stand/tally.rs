@@ -27,6 +27,8 @@ pub struct RunSpec {
     pub resumable: bool,
     /// Whether it is a trial of a search.
     pub trial: bool,
+    /// What it must reach beside what every run must.
+    pub goals: Vec<Target>,
     /// Slope tests, if they are asked for: growth in percent that is a leak, and how sure the
     /// test must be, in percent.
     pub watch_growth: Option<(f64, f64)>,
@@ -63,14 +65,20 @@ pub struct Tally {
 struct Growth {
     figure: &'static str,
     unit: &'static str,
+    /// Growth below this is none, however small the beginning was.
+    least: f64,
     points: Vec<(f64, f64)>,
     every: u64,
     seen: u64,
 }
 
 impl Growth {
-    fn new(figure: &'static str, unit: &'static str) -> Self {
-        Growth { figure, unit, points: Vec::new(), every: 1, seen: 0 }
+    fn new(figure: &'static str, unit: &'static str, least: f64) -> Self {
+        Growth { figure, unit, least, points: Vec::new(), every: 1, seen: 0 }
+    }
+
+    fn begin_again(&mut self) {
+        (self.points, self.every, self.seen) = (Vec::new(), 1, 0);
     }
 
     fn push(&mut self, at_s: f64, value: Option<f64>) {
@@ -93,7 +101,8 @@ impl Growth {
         let trend = trend::test(&self.points)?;
         let growth = 100.0 * trend.sure_growth_share();
         let sure = 100.0 * trend.rising_confidence >= confidence_percent;
-        let convicted = sure && growth >= leak_percent;
+        let by = trend.slope_low_per_s * trend.seconds;
+        let convicted = sure && growth >= leak_percent && by >= self.least;
         let verdict = if convicted {
             format!(
                 "rises: by {growth:.1} % at least over {:.0} s, {:.2} % sure",
@@ -116,9 +125,10 @@ impl Default for Tally {
             extent: Extent::default(),
             rows: Thinned::new(CHART_ROWS),
             growth: [
-                Growth::new("server memory", "bytes"),
-                Growth::new("server descriptors", "descriptors"),
-                Growth::new("relay p99", "ms"),
+                // A page table here and a histogram there: a small server's first minutes.
+                Growth::new("server memory", "bytes", 1024.0 * 1024.0),
+                Growth::new("server descriptors", "descriptors", 8.0),
+                Growth::new("relay p99", "ms", 1.0),
             ],
             server_before: ServerSample::default(),
             last_sample: ServerSample::default(),
@@ -137,6 +147,12 @@ impl Tally {
     /// The run begins; the server looks like this.
     pub fn begin(&mut self, server: &ServerSample) {
         self.server_before = *server;
+        if let (Some(now), Some(before)) = (server.cpu_s, self.last_sample.cpu_s)
+            && now < before
+        {
+            // A run that was interrupted goes on, and the server is another process.
+            self.growth.iter_mut().for_each(Growth::begin_again);
+        }
         self.last_sample = *server;
         self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
     }
@@ -156,7 +172,9 @@ impl Tally {
         self.seconds = row.at_s;
         self.last_users = row.users;
         let (extent, server) = (&mut self.extent, &row.server);
-        extent.users_peak = extent.users_peak.max(row.users);
+        if row.users > extent.users_peak {
+            (extent.users_peak, extent.users_peak_at_s) = (row.users, row.at_s);
+        }
         extent.waiting_peak = extent.waiting_peak.max(row.waiting);
         extent.longest_turn_ms = extent.longest_turn_ms.max(row.generator.longest_turn_ms);
         extent.generator_memory = row.generator.memory_bytes;
@@ -312,4 +330,66 @@ fn collect_times(
     };
     times.insert(name.clone(), quantiles);
     distributions.insert(name, PERCENTS.into_iter().map(point).collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> RunSpec {
+        RunSpec {
+            name: "endurance".to_owned(),
+            about: String::new(),
+            users_planned: 2,
+            late_percent: 1.0,
+            resumable: true,
+            trial: false,
+            goals: Vec::new(),
+            watch_growth: Some((2.0, 99.9)),
+        }
+    }
+
+    /// Seconds `from` to `to` of a server whose memory is `memory` and grows by `grows` each.
+    fn watch(tally: &mut Tally, from: u32, to: u32, memory: u64, grows: u64) {
+        for second in from..to {
+            let passed = u64::from(second - from);
+            let server = ServerSample {
+                cpu_s: Some(passed as f64),
+                memory_bytes: Some(memory + grows * passed),
+                ..ServerSample::default()
+            };
+            let at_s = f64::from(second);
+            let row = Row { at_s, length_s: 1.0, measured: true, server, ..Row::default() };
+            tally.take(&row, &Recorder::default());
+        }
+    }
+
+    fn leaks(tally: Tally) -> bool {
+        let report = tally.report(&spec(), &[]);
+        assert_eq!(report.trends[0].figure, "server memory");
+        report.faults.iter().any(|fault| fault.kind == "leaked")
+    }
+
+    #[test]
+    fn growth_is_a_leak_but_not_that_of_a_small_servers_first_minutes() {
+        let watched = |memory, grows| {
+            let mut tally = Tally::default();
+            watch(&mut tally, 0, 300, memory, grows);
+            leaks(tally)
+        };
+        assert!(watched(100 << 20, 20 << 10));
+        assert!(!watched(100 << 20, 5 << 10), "1.5 % are within the bound");
+        assert!(!watched(4 << 20, 3 << 10), "0.9 MiB are 20 % of it, and nothing");
+    }
+
+    #[test]
+    fn a_fresh_server_after_an_interruption_is_no_leak_and_its_leak_is_found() {
+        for (grows, leaking) in [(0, false), (50 << 10, true)] {
+            let mut tally = Tally::default();
+            watch(&mut tally, 0, 100, 20 << 20, 0);
+            tally.begin(&ServerSample { cpu_s: Some(0.0), ..ServerSample::default() });
+            watch(&mut tally, 100, 200, 40 << 20, grows);
+            assert_eq!(leaks(tally), leaking);
+        }
+    }
 }

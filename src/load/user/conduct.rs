@@ -11,6 +11,8 @@ pub const NEVER: Moment = Moment::from_nanos(u64::MAX);
 pub struct Rules {
     /// What a user does once it has a session.
     pub conduct: Conduct,
+    /// What users of the sample do instead, where there is one.
+    pub sample: Option<Conduct>,
     /// The queue it asks for.
     pub queue: String,
     /// How long a user may wait before it is overdue.
@@ -21,6 +23,13 @@ pub struct Rules {
     pub late_after: Duration,
     /// Relay times count from this moment on: before, it is warming up.
     pub measure_from: Moment,
+}
+
+impl Rules {
+    /// What a user does, who is of the sample or not.
+    pub fn conduct_of(&self, sampled: bool) -> &Conduct {
+        self.sample.as_ref().filter(|_| sampled).unwrap_or(&self.conduct)
+    }
 }
 
 /// What a user does once it has a session.

@@ -134,7 +134,7 @@ impl User {
         self.state = State::Idle;
         turn.recorder.count(Count::Connected);
         turn.news.push(News::Opened(self.session));
-        match &turn.rules.conduct {
+        match turn.rules.conduct_of(self.sampled) {
             Conduct::Hold { ping_every } => {
                 self.ping_at = turn.now + ping_every.mul_f64(self.dice.share());
             }
@@ -151,16 +151,18 @@ impl User {
             initiator,
         };
         turn.news.push(News::Matched(account));
-        let stay = match &turn.rules.conduct {
+        let stay = match turn.rules.conduct_of(self.sampled) {
             Conduct::Calls(plan) => self.dice.between(plan.talk_min, plan.talk_max),
-            Conduct::Hold { .. } | Conduct::Rounds { .. } => turn.rules.conduct.round_stay(),
+            Conduct::Hold { .. } | Conduct::Rounds { .. } => {
+                turn.rules.conduct_of(self.sampled).round_stay()
+            }
         };
         let mut begins = turn.now;
         match &self.state {
             State::Waiting { since, .. } => {
                 turn.recorder.count(Count::Matched);
                 turn.recorder.time(Metric::Match, turn.now.since(*since));
-                if let Conduct::Rounds { .. } = turn.rules.conduct {
+                if let Conduct::Rounds { .. } = turn.rules.conduct_of(self.sampled) {
                     begins = *since;
                 }
             }
@@ -178,7 +180,7 @@ impl User {
         }
         let ends_at = if self.finishing { turn.now } else { begins + stay };
         let mut call = Call::new(room_id, peer_id, initiator, ends_at);
-        if let Conduct::Calls(plan) = &turn.rules.conduct {
+        if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
             call.plan(plan, &mut self.dice, turn.now);
         }
         self.state = State::InRoom(Box::new(call));
@@ -201,7 +203,7 @@ impl User {
             return;
         }
         let on_purpose = reason == "left" || reason == "next";
-        let talks = matches!(turn.rules.conduct, Conduct::Calls(_));
+        let talks = matches!(turn.rules.conduct_of(self.sampled), Conduct::Calls(_));
         let mut missing = call.receipts.missing();
         if talks && on_purpose && !call.bye_heard {
             // Nobody leaves without a last word, so that was lost, if nothing else.
@@ -226,8 +228,8 @@ impl User {
             turn.recorder.count(Count::Alive);
             return self.close(turn);
         }
-        if let Conduct::Hold { ping_every } = turn.rules.conduct {
-            self.ping_at = (pinged + ping_every).max(turn.now);
+        if let Conduct::Hold { ping_every } = turn.rules.conduct_of(self.sampled) {
+            self.ping_at = (pinged + *ping_every).max(turn.now);
         }
     }
 

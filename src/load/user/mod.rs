@@ -128,11 +128,13 @@ pub struct User {
     /// When the ping that is not yet answered was sent.
     pinged: Option<Moment>,
     finishing: bool,
+    /// Whether it does what [`Rules::sample`] says.
+    sampled: bool,
 }
 
 impl User {
-    /// User number `number`: it is connecting.
-    pub fn new(seed: u64, number: u64) -> Self {
+    /// User number `number`, of the sample or not: it is connecting.
+    pub fn new(seed: u64, number: u64, sampled: bool) -> Self {
         User {
             state: State::Greeting,
             dice: Dice::new(seed, number),
@@ -142,6 +144,7 @@ impl User {
             ping_at: NEVER,
             pinged: None,
             finishing: false,
+            sampled,
         }
     }
 
@@ -165,9 +168,9 @@ impl User {
     pub fn due(&self, rules: &Rules) -> Moment {
         match &self.state {
             State::Greeting => NEVER,
-            State::Idle => match rules.conduct {
+            State::Idle => match rules.conduct_of(self.sampled) {
                 Conduct::Hold { .. } => self.ping_at,
-                Conduct::Rounds { .. } => rules.conduct.round_at(self.round),
+                Conduct::Rounds { .. } => rules.conduct_of(self.sampled).round_at(self.round),
                 Conduct::Calls(_) => NEVER,
             },
             State::Waiting { overdue_at, .. } => *overdue_at,
@@ -191,10 +194,10 @@ impl User {
         }
         match &mut self.state {
             State::Greeting | State::Closing { .. } => {}
-            State::Idle => match turn.rules.conduct {
+            State::Idle => match turn.rules.conduct_of(self.sampled) {
                 Conduct::Hold { .. } => self.wake_holding(turn),
                 Conduct::Rounds { .. } => {
-                    let intended = turn.rules.conduct.round_at(self.round);
+                    let intended = turn.rules.conduct_of(self.sampled).round_at(self.round);
                     self.round += 1;
                     started(intended, turn);
                     self.ask(intended, turn);
@@ -228,7 +231,7 @@ impl User {
     }
 
     fn wake_in_room(&mut self, turn: &mut Turn<'_>) {
-        if let Conduct::Calls(plan) = &turn.rules.conduct {
+        if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
             for _ in 0..SENDS_PER_WAKE {
                 let State::InRoom(call) = &mut self.state else { return };
                 let Some((kind, intended)) = call.due(plan, turn.now) else { break };
@@ -238,7 +241,7 @@ impl User {
         }
         let State::InRoom(call) = &mut self.state else { return };
         if turn.now >= call.ends_at && call.bye_sent.is_none() {
-            if let Conduct::Calls(_) = turn.rules.conduct {
+            if let Conduct::Calls(_) = turn.rules.conduct_of(self.sampled) {
                 let intended = call.ends_at.max(call.next_send.min(turn.now));
                 send(call, self.session, RelayKind::Signal, intended, true, turn);
                 call.leave_at = turn.now + turn.rules.message_timeout;
@@ -272,7 +275,7 @@ impl User {
         if self.finishing {
             return self.close(turn);
         }
-        match &turn.rules.conduct {
+        match turn.rules.conduct_of(self.sampled) {
             Conduct::Calls(plan) if self.dice.share() < plan.next_share => self.ask(turn.now, turn),
             Conduct::Calls(_) | Conduct::Hold { .. } | Conduct::Rounds { .. } => {
                 turn.press.push_text(turn.out, write_leave_room);
@@ -293,7 +296,7 @@ impl User {
     fn between_calls(&mut self, turn: &mut Turn<'_>) {
         let leaving = matches!(self.state, State::Leaving { .. });
         self.state = State::Idle;
-        match &turn.rules.conduct {
+        match turn.rules.conduct_of(self.sampled) {
             _ if self.finishing => self.close(turn),
             Conduct::Calls(plan) if !leaving && self.dice.share() < plan.next_share => {
                 self.ask(turn.now, turn);
@@ -307,7 +310,7 @@ impl User {
     pub fn finish(&mut self, turn: &mut Turn<'_>) {
         self.finishing = true;
         match &mut self.state {
-            State::Idle if matches!(turn.rules.conduct, Conduct::Hold { .. }) => {
+            State::Idle if matches!(turn.rules.conduct_of(self.sampled), Conduct::Hold { .. }) => {
                 // One more ping shows that the session is alive to the end.
                 if self.pinged.is_none() {
                     self.ping_at = turn.now;
@@ -326,6 +329,10 @@ impl User {
     }
 
     fn close(&mut self, turn: &mut Turn<'_>) {
+        if self.sampled && self.finishing && self.session != 0 {
+            // Who holds shows it by a last ping; who talks, by the end of the call.
+            turn.recorder.count(Count::Alive);
+        }
         let mask = turn.press.mask();
         push_client_frame(turn.out, CLOSE, &CLOSE_NORMAL, mask);
         self.state = State::Closing { give_up_at: turn.now + turn.rules.message_timeout };

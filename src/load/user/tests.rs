@@ -11,6 +11,7 @@ const MS: u64 = 1_000_000;
 fn rules(conduct: Conduct) -> Rules {
     Rules {
         conduct,
+        sample: None,
         queue: "load".to_owned(),
         match_timeout: Duration::from_secs(5),
         message_timeout: Duration::from_secs(2),
@@ -55,7 +56,7 @@ impl World {
     fn new(users: usize, conduct: Conduct, relay: Relay) -> Self {
         let mut world = World {
             rules: rules(conduct),
-            users: (0..users as u64).map(|number| User::new(1, number)).collect(),
+            users: (0..users as u64).map(|number| User::new(1, number, false)).collect(),
             recorder: Recorder::default(),
             press: Press::new(200, 1),
             book: MatchBook::default(),
@@ -280,6 +281,23 @@ fn who_holds_pings_and_is_alive_at_the_end() {
     assert_eq!(world.faults(), []);
     assert_eq!(world.recorder.get(Count::Alive), 3);
     assert!(world.recorder.get(Count::Pongs) >= 3 * 4);
+}
+
+#[test]
+fn a_sample_talks_while_the_others_hold_and_all_are_alive_at_the_end() {
+    let hold = Conduct::Hold { ping_every: Duration::from_millis(200) };
+    let mut world = World::new(5, hold, |_| 1);
+    world.rules.sample = Some(calls(300));
+    for number in 3..5 {
+        world.users[number] = User::new(1, number as u64, true);
+    }
+    world.pass(250);
+    assert_eq!(world.recorder.get(Count::Matched), 2, "only the sample asks");
+    world.finish();
+    assert_eq!(world.faults(), []);
+    assert_eq!(world.recorder.get(Count::Alive), 5);
+    assert_eq!(world.recorder.get(Count::Sent), world.recorder.get(Count::Received));
+    assert!(world.recorder.get(Count::Sent) >= 8);
 }
 
 #[test]

@@ -1,0 +1,208 @@
+//! What the load tester is told: each option does what it says, and what cannot be is refused
+//! in one line with its exit status.
+#![allow(clippy::unwrap_used)]
+
+mod support_load;
+
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use support_load::{Server, directory, figure, load, refusal};
+
+#[test]
+fn bad_input_gets_one_clear_line_and_its_status() {
+    let file = directory("file.toml");
+    std::fs::write(&file, "scenario = \"calls\"\n\ntalk_mim = \"1s\"\n").unwrap();
+    let (status, line) = refusal("key", &["run", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status, 1);
+    assert!(line.contains("line 3, column 1") && line.contains("`talk_mim`"), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    for (arguments, part) in [
+        (&["run", "/nowhere/x.toml"][..], "/nowhere/x.toml"),
+        (&["calls", "--require", "speed<1"], "`speed`"),
+        (&["calls", "--targets", "heroic"], "`heroic`"),
+        (&["calls", "--url", "http://x/"], "ws://"),
+        (&["matchmaking", "--users", "3"], "pairs"),
+        (&["chaos"], "'chaos'"),
+        (&["calls", "--nonsense"], "'--nonsense'"),
+        (&["calls", "--talk-min", "soon"], "soon"),
+        (&["calls", "--resume"], "'--resume'"),
+        (&["calls", "--stats-url", "ftp://x"], "`ftp://x`"),
+        (&["calls", "--time-scale", "0"], "--time-scale"),
+        (&["connections", "--users", "0"], "users"),
+    ] {
+        let (status, line) = refusal("bad", arguments);
+        assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
+        assert!(line.contains(part), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn a_broken_report_to_compare_with_is_refused_before_anything_runs() {
+    let file = directory("earlier.json");
+    std::fs::write(&file, "{\"schema\": 1, ").unwrap();
+    let (status, line) = refusal("earlier", &["calls", "--compare", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+    assert!(line.contains("earlier.json") && line.contains("is not a report"), "{line}");
+}
+
+#[test]
+fn what_was_never_interrupted_cannot_be_gone_on_with() {
+    let server = Server::start(&[]);
+    for scenario in ["endurance", "plan"] {
+        let (status, line) = refusal("never", &[scenario, "--resume", "--url", &server.url]);
+        assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+        assert!(line.contains("no endurance run was interrupted"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_takes_the_flags_of_its_scenario_and_those_of_all() {
+    let server = Server::start(&[]);
+    let file = directory("flags.toml");
+    std::fs::write(&file, "scenario = \"http\"\nrequests = \"/health 20/s for 100s\"\n").unwrap();
+    let arguments =
+        ["run", file.to_str().unwrap(), "--max-connections", "3", "--time-scale", "0.01"];
+    let (status, report) = load("flags", &server, &arguments);
+    let (wrong, line) = refusal("flags", &["run", file.to_str().unwrap(), "--rooms", "3"]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status, 0);
+    assert_eq!(figure(&report, "http_ok"), 40.0, "2 s remain");
+    assert!(report["configuration"].as_str().unwrap().contains("max_connections = 3"));
+    assert_eq!((wrong, line.lines().count()), (1, 1), "{line}");
+}
+
+/// Answers every request with `answer`, for as long as the process lives.
+fn tell(status: &'static str, answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            // A request fits into one read, and who hangs up is not told anything.
+            let _ = socket.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", answer.len());
+            let _ = socket.write_all(format!("{head}{answer}").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn the_servers_figures_may_be_elsewhere_or_nowhere() {
+    const SHORT: [&str; 5] = ["connections", "--users", "10", "--hold", "1s"];
+    let server = Server::start(&[]);
+    let told = tell("200 OK", r#"{"process":{"resident_bytes":129024000}}"#);
+    let elsewhere = format!("http://{told}");
+    let (status, report) =
+        load("elsewhere", &server, &[&SHORT[..], &["--stats-url", &elsewhere]].concat());
+    assert_eq!(status, 0);
+    assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
+    assert_eq!(report["machine"]["figures_missing"], Value::Null);
+    let refused = format!("http://{}/figures", tell("404 Not Found", ""));
+    for (url, part) in [("none", "not asked for"), (&refused, "/figures was answered with 404")] {
+        let (status, report) =
+            load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
+        assert_eq!(status, 0, "it goes on without");
+        let why = report["machine"]["figures_missing"].as_str().unwrap();
+        assert!(why.contains(part), "{why}");
+        assert!(report["runs"][0]["intervals"][0]["server"]["connections"].is_null());
+    }
+}
+
+#[test]
+fn a_sample_of_rooms_talks_beside_those_who_only_hold() {
+    let server = Server::start(&[]);
+    let arguments = [
+        "connections",
+        "--users",
+        "60",
+        "--sample-rooms",
+        "5",
+        "--sample-rate",
+        "0.5",
+        "--connect-rate",
+        "100",
+        "--hold",
+        "4s",
+        "--ping-every",
+        "1s",
+    ];
+    let (status, report) = load("sample", &server, &arguments);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(figure(&report, "users_peak"), 70.0);
+    assert_eq!(figure(&report, "alive_percent"), 100.0);
+    assert_eq!(figure(&report, "matched"), 10.0, "those who hold never ask");
+    assert_eq!(figure(&report, "sent"), server.stats()["messages.relayed"]);
+    assert_eq!(figure(&report, "sent"), figure(&report, "received"));
+    for name in ["match_p99_ms", "relay_p99_ms", "users_peak_at_s", "server_memory_per_user_kb"] {
+        assert!(figure(&report, name) >= 0.0, "{name} is measured");
+    }
+}
+
+/// The law: at most 1 KiB for each idle virtual user, all that the process keeps counted.
+#[test]
+fn an_idle_user_costs_the_generator_a_kibibyte_at_most() {
+    let server = Server::start(&[]);
+    let arguments = [
+        "connections",
+        "--users",
+        "4000",
+        "--connect-rate",
+        "1000",
+        "--hold",
+        "3s",
+        "--ping-every",
+        "1m",
+        "--interval",
+        "200ms",
+    ];
+    let (status, report) = load("idle", &server, &arguments);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    let rows = report["runs"][0]["intervals"].as_array().unwrap();
+    let of = |row: &Value| {
+        let memory = row["generator"]["memory_bytes"].as_f64().unwrap();
+        (row["users"].as_f64().unwrap(), memory)
+    };
+    let (few, memory_of_few) = of(&rows[0]);
+    let all = rows.iter().map(of).filter(|(users, _)| *users == 4000.0);
+    let (many, memory) = all.reduce(|a, b| if a.1 > b.1 { a } else { b }).unwrap();
+    let each = (memory - memory_of_few) / (many - few);
+    assert!(few < 2000.0 && each <= 1024.0, "{each} bytes each beyond the first {few}");
+    assert!(each > 100.0, "{each} bytes: this measures something else");
+}
+
+#[test]
+fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
+    assert_eq!((status, line.lines().count()), (3, 1), "{line}");
+    assert!(line.contains("cannot be reached"), "{line}");
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(["calls", "--report", "/proc/nowhere"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("/proc/nowhere") && line.lines().count() == 1, "{line}");
+}
+
+#[test]
+fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_switchboard-load")).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = run(&["--list"]);
+    for line in list.lines() {
+        let name = line.split(' ').next().unwrap();
+        assert!(run(&["--show", name]).contains(&format!("scenario = \"{name}\"")));
+    }
+    assert_eq!(list.lines().count(), 8);
+    serde_json::from_str::<Value>(&run(&["--schema"])).unwrap();
+    assert!(run(&["--figures"]).contains("relay"));
+}
