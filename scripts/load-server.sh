@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# To be sourced: a server of one's own for a load test on this machine, and the tester beside it.
+#
+# SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; without them release builds are
+# made. Both run in process groups of their own, so that Ctrl-C is heard by the tester alone,
+# once, and the server lives until the report is written.
+
+# build_release: SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN.
+build_release() {
+    if [[ -z ${SWITCHBOARD_BIN:-} || -z ${SWITCHBOARD_LOAD_BIN:-} ]]; then
+        cargo build --release --locked --bin switchboard --bin switchboard-load
+        SWITCHBOARD_BIN=${CARGO_TARGET_DIR:-target}/release/switchboard
+        SWITCHBOARD_LOAD_BIN=${CARGO_TARGET_DIR:-target}/release/switchboard-load
+    fi
+}
+
+# start_server log flags...: a server on a free port, whose address is then in `address`. It is
+# ended with the script; a server that does not start ends the script with 3, as the tester does.
+start_server() {
+    local before=0
+    log=$1
+    shift
+    [[ ! -f $log ]] || before=$(wc -l <"$log")
+    ulimit -n "$(ulimit -Hn)"
+    set -m
+    "$SWITCHBOARD_BIN" --listen 127.0.0.1:0 "$@" 2>>"$log" &
+    server=$!
+    set +m
+    trap 'end_server || true' EXIT
+    # The server names its port in its first line; the log may hold those of earlier ones.
+    address=
+    for _ in $(seq 100); do
+        address=$(tail -n "+$((before + 1))" "$log" | sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' | head -n 1)
+        [[ -z $address ]] || return 0
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$log" >&2
+    echo "the server does not start" >&2
+    exit 3
+}
+
+# end_server: asks it to end, and waits; its status.
+end_server() {
+    trap - EXIT
+    kill "$server" 2>/dev/null || true
+    wait "$server"
+}
+
+# conclude status: ends the server, then the script with this status, or with 2 if all was well
+# but for the server's end.
+conclude() {
+    local status=$1 of_server=0
+    end_server || of_server=$?
+    if [[ $of_server -ne 0 ]]; then
+        echo "the server ended with status $of_server; see $log" >&2
+        [[ $status -ne 0 ]] || status=2
+    fi
+    exit "$status"
+}
+
+# run_tester arguments...: the tester's status. An interrupt or SIGTERM asks it to stop early
+# and to report what was measured; a second one ends it at once.
+run_tester() {
+    local status=0
+    set -m
+    "$SWITCHBOARD_LOAD_BIN" "$@" &
+    local tester=$!
+    set +m
+    # shellcheck disable=SC2064  # the process is known now
+    trap "kill -INT $tester 2>/dev/null || true" INT TERM
+    while :; do
+        status=0
+        wait "$tester" || status=$?
+        # A wait that a signal has cut short says nothing of the tester.
+        kill -0 "$tester" 2>/dev/null || break
+    done
+    trap - INT TERM
+    return "$status"
+}

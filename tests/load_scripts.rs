@@ -1,0 +1,112 @@
+//! The scripts that start a server and put the load tester on it, with tiny durations.
+#![allow(clippy::unwrap_used)]
+
+mod support_load;
+
+use serde_json::Value;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support_load::directory;
+
+/// The script `name`, with the programs that this test was built with.
+fn script(name: &str) -> Command {
+    let mut command = Command::new(format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR")));
+    command
+        .env("SWITCHBOARD_BIN", env!("CARGO_BIN_EXE_switchboard"))
+        .env("SWITCHBOARD_LOAD_BIN", env!("CARGO_BIN_EXE_switchboard-load"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+fn report(directory: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap()
+}
+
+/// Whether anything listens where the servers of this log did.
+fn is_served(log: &Path) -> bool {
+    let log = std::fs::read_to_string(log).unwrap();
+    let address = |line: &str| -> Option<SocketAddr> {
+        line.split_once("listening on ")?.1.trim().parse().ok()
+    };
+    let mut addresses = log.lines().filter_map(address).peekable();
+    assert!(addresses.peek().is_some(), "{log}");
+    addresses.any(|address| TcpStream::connect(address).is_ok())
+}
+
+#[test]
+fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
+    let directory = directory("endurance-script");
+    let flags = "--rooms 3 --talk-min 500ms --talk-max 1s --connect-rate 100 --warm-up 0s --interval \
+                 200ms --targets none --late-percent 100 --quiet";
+    let run = || {
+        let mut command = script("endurance.sh");
+        command.arg("6s").env("REPORT", &directory).env("CAPACITY", "100");
+        command.env("LOAD_FLAGS", flags).env("SERVER_FLAGS", "--no-pin --shards 1");
+        command.spawn().unwrap()
+    };
+    let mut first = run();
+    let rows = || {
+        let log = std::fs::read_to_string(directory.join("intervals.jsonl"));
+        log.unwrap_or_default().lines().count()
+    };
+    while rows() < 8 {
+        assert_eq!(first.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::yield_now();
+    }
+    let pid = first.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
+    assert!(!is_served(&directory.join("server.log")));
+    let (before, seconds) = (rows(), report(&directory)["runs"][0]["seconds"].as_f64().unwrap());
+    assert!(seconds < 5.5, "{seconds}");
+
+    assert_eq!(run().wait().unwrap().code(), Some(0));
+    let whole = report(&directory);
+    assert!(rows() > before);
+    assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 6.0);
+    let log = directory.join("server.log");
+    assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 2);
+    assert!(!is_served(&log));
+    assert!(!directory.join("resume.json").exists(), "nothing is left to go on with");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
+    assert_eq!(script("endurance.sh").arg("--help").status().unwrap().code(), Some(1));
+    let directory = directory("endurance-refused");
+    let mut command = script("endurance.sh");
+    command.env("REPORT", &directory).env("SERVER_FLAGS", "--no-such-flag");
+    let output = command.output().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--no-such-flag") && said.contains("does not start"), "{said}");
+}
+
+#[test]
+fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
+    let directory = directory("nightly");
+    let mut command = script("load-nightly.sh");
+    command
+        .env("LOAD_REPORT", &directory)
+        .env("LOAD_STAGES", "10 for 2s")
+        .env("LOAD_STRESS_CEILING", "1000")
+        .env("LOAD_TIME_SCALE", "0.01")
+        .env("LOAD_ENDURANCE", "2s");
+    let status = command.stderr(Stdio::null()).status().unwrap().code().unwrap();
+    // On a busy machine it may be void; that is said by the same report.
+    assert!([0, 4].contains(&status), "{status}: {:#}", report(&directory)["runs"]);
+    let whole = report(&directory);
+    assert_eq!(whole["exit_status"], status);
+    let names: Vec<&str> =
+        whole["runs"].as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap()).collect();
+    assert_eq!((names[0], names[names.len() - 1]), ("baseline: 10 users", "endurance"));
+    let summary = std::fs::read_to_string(directory.join("summary.md")).unwrap();
+    assert!(summary.starts_with("# Load test `plan`"), "{summary}");
+    assert!(!is_served(&directory.join("server.log")));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
