@@ -25,7 +25,7 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--targets", "heroic"], "`heroic`"),
         (&["calls", "--url", "http://x/"], "ws://"),
         (&["matchmaking", "--users", "3"], "pairs"),
-        (&["chaos"], "'chaos'"),
+        (&["chaos"], "unknown scenario 'chaos', expected one of connections,"),
         (&["calls", "--nonsense"], "'--nonsense'"),
         (&["calls", "--talk-min", "soon"], "soon"),
         (&["calls", "--resume"], "'--resume'"),

@@ -249,6 +249,8 @@ fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
     let of = |kind: &str| faults.iter().find(|fault| fault["kind"] == kind).cloned();
     assert_eq!(of("crashed").unwrap()["count"], 1, "{faults:#?}");
     assert_eq!(of("connection_lost").unwrap()["count"], 10, "what was lost is counted");
+    let reason = report["runs"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("s into the run; lost were 10 sessions and"), "{reason}");
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
 }
 

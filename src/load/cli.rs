@@ -158,10 +158,19 @@ fn refuse(error: &clap::Error) -> Exit {
 
 /// The first paragraph of what clap says, without its heading.
 fn one_line(error: &clap::Error) -> String {
+    if let Some(name) = error.get(clap::error::ContextKind::InvalidSubcommand) {
+        return format!("unknown scenario '{name}', expected one of {}", names());
+    }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
     words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// The names of the built-in scenarios.
+fn names() -> String {
+    let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
 }
 
 fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
@@ -174,8 +183,7 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
     }
     if let Some(name) = &cli.show {
         let text = built_in(name).ok_or_else(|| {
-            let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-            usage(format!("unknown scenario `{name}`, expected one of {}", names.join(", ")))
+            usage(format!("unknown scenario `{name}`, expected one of {}", names()))
         })?;
         print!("{text}");
         return Ok(Exit::Passed);

@@ -161,8 +161,6 @@ pub fn http(s: &Http) -> Run {
 /// Share of the planned messages that must arrive while a trial is measured. A server that
 /// keeps up with less builds a backlog, which in a short trial misses no other target.
 const KEEPS_UP: f64 = 0.98;
-/// Rows that a trial is measured in: the ends of so few cannot blur its rate by a percent.
-const TRIAL_ROWS: u32 = 20;
 
 /// One trial of a stress run over messages: so many a second for the time `step`.
 pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) -> Run {
@@ -176,7 +174,7 @@ pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) ->
         duration: Span(step),
         common: s.common.clone(),
     };
-    let (mut spec, mut load) = signaling(&trial);
+    let (mut spec, load) = signaling(&trial);
     spec.name = format!("stress {number}: {level:.0} messages/s");
     spec.trial = true;
     spec.goals.push(Target {
@@ -184,7 +182,6 @@ pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) ->
         comparison: Comparison::AtLeast,
         bound: (level * KEEPS_UP).floor(),
     });
-    load.interval = load.interval.min(step / TRIAL_ROWS);
     (spec, load)
 }
 

@@ -272,10 +272,14 @@ fn is_here(address: SocketAddr) -> bool {
 /// Inodes of the sockets in a table of proc_net_tcp(5) that listen (state 0A) on `port`.
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let of_line = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let local_port = u16::from_str_radix(fields.get(1)?.rsplit_once(':')?.1, 16).ok()?;
-        let listens = fields.get(3) == Some(&"0A") && local_port == port;
-        listens.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+        // The table may have a line for each of a million connections: nothing is kept of them.
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        if fields.nth(1)? != "0A" {
+            return None;
+        }
+        let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        (local_port == port).then(|| fields.nth(5).map(str::to_owned))?
     };
     table.lines().skip(1).filter_map(of_line).collect()
 }

@@ -144,7 +144,7 @@ impl Chart {
             .y_labels(5)
             .label_style(label)
             .x_label_formatter(&format_across)
-            .y_label_formatter(&|y| number(*y))
+            .y_label_formatter(&|y| axis(*y))
             .draw()?;
         let (bottom, top) = {
             let range = chart.y_range();
@@ -198,6 +198,15 @@ impl Chart {
             svg = svg.replace(stand_in, variable);
         }
         svg.replace(" font-family=\"sans-serif\"", "").replace(" opacity=\"1\"", "")
+    }
+}
+
+/// A number at an axis: these are round, and need no zeros behind the point.
+fn axis(value: f64) -> String {
+    let text = number(value);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 
@@ -255,5 +264,6 @@ mod tests {
         assert_eq!(chart.label_across(7200.0, 86_400.0), "2 h");
         let percentiles = Chart { across: Across::Percentile, ..chart };
         assert_eq!(percentiles.label_across(3.0, 4.0), "99.9 %");
+        assert_eq!([0.1, 1.0, 2.5, 100.0, 2000.0].map(axis), ["0.1", "1", "2.5", "100", "2,000"]);
     }
 }

@@ -29,12 +29,12 @@ pub(super) fn page(report: &Report, earlier: Option<&Report>) -> String {
     page += &header(report);
     page += &tables::verdicts(report);
     page += &tiles(report);
+    page += &advice(report);
     page += &charts(report);
     page += &tables::runs(report);
     page += &tables::errors(report);
     page += &tables::trends(report);
     page += &tables::resources(report);
-    page += &advice(report);
     page += &comparison(report, earlier);
     page += &configuration(report);
     page += "</body></html>\n";
@@ -85,11 +85,16 @@ fn reasons(report: &Report) -> String {
 
 fn machine(report: &Report) -> String {
     let machine = &report.machine;
-    let here =
-        if machine.server_is_here { "server on the same machine" } else { "server elsewhere" };
+    let mut here =
+        if machine.server_is_here { "server on the same machine" } else { "server elsewhere" }
+            .to_owned();
+    if let Some(why) = &machine.figures_missing {
+        here += &format!(", without its own figures: {}", escape(why));
+    }
     format!(
-        "generator on {} CPUs, {:.0} GiB, Linux {}, {here}",
+        "generator on {} CPU{}, {:.0} GiB, Linux {}, {here}",
         machine.cpus,
+        if machine.cpus == 1 { "" } else { "s" },
         machine.memory_bytes as f64 / (1u64 << 30) as f64,
         escape(&machine.kernel)
     )
@@ -123,7 +128,11 @@ fn tiles(report: &Report) -> String {
     if sum("sent") > 0.0 {
         tile(Some(number(sum("lost"))), "", "messages lost");
     }
-    tile(shown(most("server_cpu_us_per_message")), "µs", "server CPU a message");
+    // Where little is to do, what a turn of the loop costs is no message's fault.
+    let rate = |run: &&&RunReport| run.figures.get("messages_per_s").copied().unwrap_or(0.0);
+    let busiest = judged.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)));
+    let cost = busiest.and_then(|run| run.figures.get("server_cpu_us_per_message").copied());
+    tile(shown(cost), "µs", "server CPU a message");
     tile(shown(most("server_memory_mb")), "MiB", "server memory, most");
     format!("<dl class=\"tiles\">{tiles}</dl>\n")
 }

@@ -1,7 +1,7 @@
 //! The tables of `report.html`. Pure.
 
 use super::html::{badge, escape};
-use super::model::{Report, RunReport};
+use super::model::{Outcome, Report, RunReport};
 use super::text::number;
 use crate::load::target::Reached;
 use std::fmt::Write as _;
@@ -41,6 +41,11 @@ fn word(reached: Reached) -> (&'static str, &'static str) {
     }
 }
 
+/// A judgement as far as it can be believed: a void run says nothing about the server.
+fn believed(run: &RunReport, reached: Reached) -> Reached {
+    if run.outcome == Outcome::Void { Reached::NotJudged } else { reached }
+}
+
 fn list(run: &RunReport) -> String {
     let mut text = "<table><thead><tr><th>target</th><th class=\"n\">measured</th><th></th>\
                     <th></th></tr></thead><tbody>\n"
@@ -63,7 +68,7 @@ fn list(run: &RunReport) -> String {
     for target in &run.targets {
         let name = format!("<code>{}</code>", escape(&target.target));
         let value = target.value.map_or("–".to_owned(), number);
-        row(&name, &value, word(target.reached), &target.note);
+        row(&name, &value, word(believed(run, target.reached)), &target.note);
     }
     text + "</tbody></table>\n"
 }
@@ -95,12 +100,13 @@ fn matrix(runs: &[&RunReport]) -> String {
         };
         for target in &run.targets {
             let value = target.value.map_or("–".to_owned(), number);
-            let mark = match target.reached {
+            let reached = believed(run, target.reached);
+            let mark = match reached {
                 Reached::Yes => "✓",
                 Reached::No => "✗",
                 Reached::NotJudged => "",
             };
-            let (class, word) = word(target.reached);
+            let (class, word) = word(reached);
             let title = if target.note.is_empty() { word } else { &target.note };
             let _ = write!(
                 text,
@@ -111,7 +117,7 @@ fn matrix(runs: &[&RunReport]) -> String {
         text += "</tr>\n";
     }
     text + "</tbody></table></div>\n<p class=\"note\">Grey figures were not judged: the run was to \
-            have fewer users than the target is about, or did not measure it.</p>\n"
+            have fewer users than the target is about, did not measure it, or is void.</p>\n"
 }
 
 fn cell(run: &RunReport, name: &str) -> String {
@@ -119,14 +125,28 @@ fn cell(run: &RunReport, name: &str) -> String {
     format!("<td class=\"n\">{value}</td>")
 }
 
-/// A table with a row for each run and a column for each figure.
+/// A table with a row for each run and a column for each figure; the many trials of a search
+/// unfold on demand, unless there is nothing else.
 fn figure_table(report: &Report, columns: &[(&str, &str)]) -> String {
+    let (trials, judged): (Vec<_>, Vec<_>) = report.runs.iter().partition(|run| run.trial);
+    if trials.is_empty() || judged.is_empty() {
+        return rows(&report.runs.iter().collect::<Vec<_>>(), columns);
+    }
+    format!(
+        "{}<details><summary>{} trials of the search</summary>{}</details>\n",
+        rows(&judged, columns),
+        trials.len(),
+        rows(&trials, columns)
+    )
+}
+
+fn rows(runs: &[&RunReport], columns: &[(&str, &str)]) -> String {
     let mut text = "<div class=\"wide\"><table><thead><tr><th>run</th>".to_owned();
     for (_, title) in columns {
         let _ = write!(text, "<th class=\"n\">{title}</th>");
     }
     text += "</tr></thead><tbody>\n";
-    for run in &report.runs {
+    for run in runs {
         let class = if run.trial { " class=\"trial\"" } else { "" };
         let _ = write!(text, "<tr{class}><td>{}</td>", escape(&run.name));
         for (name, _) in columns {

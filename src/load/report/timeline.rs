@@ -184,7 +184,10 @@ pub(super) fn search(report: &Report) -> Option<Chart> {
     };
     Some(Chart {
         title: "The search".to_owned(),
-        unit: "level of each trial",
+        unit: match point.raised.starts_with("connections") {
+            true => "connections, trial by trial",
+            false => "messages a second, trial by trial",
+        },
         across: Across::Number,
         logarithmic: false,
         domain: None,

@@ -6,6 +6,7 @@ use crate::load::measure::{Count, Fault, Metric, Quantiles, Recorder};
 use crate::load::report::model::{DistributionPoint, FaultReport, Outcome, RunReport, TrendReport};
 use crate::load::target::{Judgement, Reached, Target, judge};
 use crate::load::trend;
+use std::time::Duration;
 
 /// Rows that a report keeps of each run, for its charts.
 const CHART_ROWS: usize = 600;
@@ -110,8 +111,14 @@ impl Growth {
                 100.0 * trend.rising_confidence
             )
         } else {
-            let slope = trend.slope_per_s * 3600.0;
-            format!("steady: {slope:+.3} {} an hour is within the noise or the bound", self.unit)
+            let changed = trend.slope_per_s * trend.seconds;
+            let changed = match self.unit {
+                "bytes" => format!("{:+.2} MiB", changed / 1024.0 / 1024.0),
+                unit => format!("{changed:+.1} {unit}"),
+            };
+            let over = Duration::from_secs(trend.seconds as u64);
+            let over = humantime::format_duration(over);
+            format!("steady: {changed} over {over} is within the noise or the bound")
         };
         let (figure, unit) = (self.figure.to_owned(), self.unit.to_owned());
         Some(TrendReport { figure, unit, trend, convicted, verdict })
@@ -266,6 +273,20 @@ impl Tally {
         Fault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
     }
 
+    /// What the server is convicted of, in words.
+    fn conviction(&self, fault: &FaultReport) -> String {
+        if fault.kind != Fault::Crashed.name() {
+            return format!("{} ({})", fault.meaning, fault.count);
+        }
+        let sessions = self.total.seen(Fault::ConnectionLost).count;
+        let under_way = self.total.get(Count::Sent).saturating_sub(self.total.get(Count::Received));
+        format!(
+            "the server vanished {:.1} s into the run; lost were {sessions} sessions and {under_way} \
+             messages under way",
+            fault.first_s
+        )
+    }
+
     fn outcome(
         &self,
         spec: &RunSpec,
@@ -276,7 +297,7 @@ impl Tally {
         let convictions: Vec<String> = faults
             .iter()
             .filter(|fault| fault.convicts)
-            .map(|fault| format!("{} ({})", fault.meaning, fault.count))
+            .map(|fault| self.conviction(fault))
             .collect();
         if !convictions.is_empty() {
             return (
