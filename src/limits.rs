@@ -44,9 +44,11 @@ pub const CONNECTION_BYTES: usize = 64;
 pub const SWEEP_PERIOD_MS: u64 = 1000;
 /// Shortest time between two sweeps of the same connection.
 pub const SWEEP_PERIOD_LEAST_MS: u64 = 50;
-/// Connections above `--max-connections` that are still heard, so that a full server answers
-/// health checks and refuses politely. Beyond them a connection is refused unheard.
+/// Connections above `--max-connections`, or above a limit of one address, that are still heard,
+/// so that a full server answers health checks and refuses politely. Beyond them a connection is refused unheard.
 pub const SURPLUS_CONNECTIONS: usize = 64;
+/// Addresses whose new connections are counted within a second, of those that come: 2 MiB.
+pub const ADDRESSES_WATCHED: usize = 64 * 1024;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 pub const SWEEP_PARTS: usize = 10;
 /// Pause before accepting is tried again when descriptors have run out.
@@ -59,6 +61,9 @@ pub const RETRY_AFTER_S: u32 = 5;
 pub const SHARDS_MOST: usize = 1024;
 /// Queues whose figures `/stats` and `/metrics` may name.
 pub const STATS_QUEUES_MOST: usize = 64;
+/// Origins that `--allow-origin` may name, and networks that `--trusted-proxy` may: each is
+/// compared with at every upgrade.
+pub const DOOR_NAMES_MOST: usize = 256;
 /// Addresses one process may listen on.
 pub const LISTEN_ADDRESSES_MOST: usize = 64;
 

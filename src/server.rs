@@ -246,10 +246,11 @@ impl Server {
             stats_queues: config.stats_queues.clone(),
             mint: TokenMint::new(key),
             echo: config.echo,
+            doors: config.doors.clone(),
         };
         let limits = &config.limits;
         let most = limits.max_connections as usize;
-        let admission = Arc::new(Admission::new(most, limits.max_connections_per_address));
+        let admission = Arc::new(Admission::new(limits));
         let cpus = config.pin.then(AllowedCpus::here);
         let mut drivers = Vec::new();
         for (nth, (post, listeners)) in posts.into_iter().zip(listeners).enumerate() {

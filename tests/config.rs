@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Stop, Turn, descriptors_of_server,
-    flags_table,
+    Arguments, Config, ConfigError, Doors, Limits, LogFormat, Machine, Stop, Turn,
+    descriptors_of_server, flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
@@ -64,11 +64,12 @@ fn without_arguments_every_default_is_the_documented_one() {
 #[test]
 fn every_flag_reaches_its_field() {
     let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin \
-        --max-connections 1000 --max-connections-per-address 10 --max-messages-per-second 20 \
+        --max-connections 1000 --max-connections-per-address 10 --max-new-connections-per-address 15 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
-        --echo --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
+        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -79,6 +80,7 @@ fn every_flag_reaches_its_field() {
         limits: Limits {
             max_connections: 1000,
             max_connections_per_address: NonZeroU32::new(10),
+            max_new_connections_per_address: NonZeroU32::new(15),
             max_messages_per_second: NonZeroU32::new(20),
             max_message_bytes: 2000,
             max_unsent_bytes: 5000,
@@ -92,6 +94,11 @@ fn every_flag_reaches_its_field() {
         },
         socket_send_buffer_bytes: Some(8192),
         echo: true,
+        doors: Doors {
+            allowed_origins: ["https://a.example", "http://b.example", "null"]
+                .map(|origin| origin.parse().unwrap())
+                .to_vec(),
+        },
         ice_servers: vec![
             "stun:a.example".parse().unwrap(),
             "turn:b.example,user=u,password=p".parse().unwrap(),

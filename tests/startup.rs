@@ -78,6 +78,8 @@ fn bad_flags_are_refused() {
     refuses(&["argument"], 2, &["argument"]);
     refuses(&["--shards"], 2, &["--shards"]);
     refuses(&["--shards", "many"], 2, &["--shards", "many"]);
+    refuses(&["--allow-origin", "example.org"], 2, &["--allow-origin", "no scheme", "https://"]);
+    refuses(&["--allow-origin", "https://a.example,*"], 2, &["--allow-origin", "'*'"]);
     refuses(&["--shards", "0"], 2, &["--shards", "1 to 1024"]);
     refuses(&["--max-connections", "-1"], 2, &["-1"]);
     refuses(&["--ping-interval", "5"], 2, &["--ping-interval"]);

@@ -3,6 +3,7 @@
 
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
+use crate::wire::http::Origin;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
@@ -59,6 +60,17 @@ pub struct Arguments {
     #[arg(help_heading = LISTENING)]
     pub echo: bool,
 
+    /// Web origin whose pages may open sessions; repeat it or separate several by commas
+    ///
+    /// A browser's upgrade from another page gets 403. Like https://example.org, with a port if it
+    /// is not the usual one; null for pages without an origin. A request without Origin comes from
+    /// no browser and is let in.
+    ///
+    /// Default: everybody may
+    #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN")]
+    #[arg(value_delimiter = ',', help_heading = DOORS)]
+    pub allow_origin: Vec<Origin>,
+
     /// Connections of the whole process, HTTP and WebSocket
     ///
     /// Past it a newcomer gets 503 with Retry-After before the upgrade.
@@ -75,6 +87,14 @@ pub struct Arguments {
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0, help_heading = BOUNDS)]
     pub max_connections_per_address: u32,
+
+    /// Connections that may come from one IP address within a second; 0 is no limit
+    ///
+    /// What is over it gets 503 with Retry-After. Of IPv6 addresses a whole /64 is one, here and
+    /// for --max-connections-per-address.
+    #[arg(long, env = "SWITCHBOARD_MAX_NEW_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    #[arg(default_value_t = 0, help_heading = BOUNDS)]
+    pub max_new_connections_per_address: u32,
 
     /// Messages per second that one connection may send; 0 is no limit
     ///
@@ -226,6 +246,7 @@ pub struct Arguments {
 }
 
 const LISTENING: &str = "Listening";
+const DOORS: &str = "Who may come in";
 const BOUNDS: &str = "Bounds";
 const TIMES: &str = "Times";
 const CALLS: &str = "Calls";

@@ -1,6 +1,8 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
-use super::{Arguments, Config, ConfigError, Limits, Machine, Span, Turn, descriptors_of_server};
+use super::{
+    Arguments, Config, ConfigError, Doors, Limits, Machine, Span, Turn, descriptors_of_server,
+};
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
@@ -35,6 +37,7 @@ impl Arguments {
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
             echo: self.echo,
+            doors: self.doors()?,
             ice_servers: self.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,
@@ -42,6 +45,16 @@ impl Arguments {
             log_level: self.log_level,
             descriptors_allowed: machine.descriptors_allowed,
         })
+    }
+
+    fn doors(&self) -> Result<Doors, ConfigError> {
+        let allowed_origins = self.allow_origin.clone();
+        within(
+            "the number of --allow-origin",
+            allowed_origins.len(),
+            (0, limits::DOOR_NAMES_MOST),
+        )?;
+        Ok(Doors { allowed_origins })
     }
 
     fn turn(&self) -> Result<Option<Turn>, ConfigError> {
@@ -116,6 +129,7 @@ impl Arguments {
         let limits = Limits {
             max_connections,
             max_connections_per_address: NonZeroU32::new(self.max_connections_per_address),
+            max_new_connections_per_address: NonZeroU32::new(self.max_new_connections_per_address),
             max_messages_per_second: NonZeroU32::new(self.max_messages_per_second),
             max_message_bytes: self.max_message_bytes,
             max_unsent_bytes: self.max_unsent_bytes,

@@ -7,7 +7,7 @@
 use super::connection::{AddressRef, Connection, Http, Role, Traveller};
 use super::host::Host;
 use super::sweep::{Drain, PatientClock, Sweep};
-use crate::config::Limits;
+use crate::config::{Doors, Limits};
 use crate::ids::{
     ConnectionKey, QueueKey, RoomNo, Serial, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
     Token, TokenMint,
@@ -36,6 +36,8 @@ pub struct Setup {
     pub mint: TokenMint,
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// Who may come in.
+    pub doors: Doors,
 }
 
 /// What the poll said of a connection.

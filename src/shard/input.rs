@@ -235,10 +235,15 @@ impl<H: Host> Core<H> {
         }
         let framing = request.framing();
         let document = match request.asks {
-            Ok(Ask::Session(key)) => return self.upgrade(slot, key, framing),
+            Ok(Ask::Session(key)) => {
+                return match self.may_enter(slot, request) {
+                    Ok(()) => self.upgrade(slot, key),
+                    Err(error) => self.reject(slot, error, framing),
+                };
+            }
             Ok(Ask::Echo(key)) if self.setup.echo => {
-                return match key {
-                    Ok(key) => self.upgrade_to_echo(slot, key, framing),
+                return match key.and_then(|key| self.may_enter(slot, request).map(|()| key)) {
+                    Ok(key) => self.upgrade_to_echo(slot, key),
                     Err(error) => self.reject(slot, error, framing),
                 };
             }
@@ -296,10 +301,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Makes a session of the connection: both answers leave as one.
-    fn upgrade(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
-        if let Some(shortage) = self.shortage(slot) {
-            return self.reject(slot, HttpError::Unavailable(shortage), framing);
-        }
+    fn upgrade(&mut self, slot: Slot, key: WebSocketKey) -> Next {
         let number = self.new_session_no();
         let session_id = self.setup.mint.session(number);
         self.switch_protocols(slot, key, Role::User(Session::new(number)));
@@ -311,10 +313,7 @@ impl<H: Host> Core<H> {
         Next::Session
     }
 
-    fn upgrade_to_echo(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
-        if let Some(shortage) = self.shortage(slot) {
-            return self.reject(slot, HttpError::Unavailable(shortage), framing);
-        }
+    fn upgrade_to_echo(&mut self, slot: Slot, key: WebSocketKey) -> Next {
         self.switch_protocols(slot, key, Role::Echo);
         Next::Echo
     }
@@ -323,6 +322,14 @@ impl<H: Host> Core<H> {
         http::write_switching_protocols(&mut self.answers.bytes, key.accept());
         self.answers.opaque = true;
         self.connections[slot.index()].role = role;
+    }
+
+    /// Whether the upgrade that a request asks for is granted.
+    fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
+        if !self.setup.doors.admit_page(request.origin) {
+            return Err(HttpError::OriginRefused);
+        }
+        self.shortage(slot).map_or(Ok(()), |shortage| Err(HttpError::Unavailable(shortage)))
     }
 
     /// What there is too little of to upgrade this connection.
@@ -372,8 +379,10 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::NotFound => RejectReason::NotFound,
         HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
         HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,
+        HttpError::OriginRefused => RejectReason::Origin,
         HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
         HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
+        HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => RejectReason::AddressRate,
         HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,
     }
 }

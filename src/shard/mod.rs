@@ -6,6 +6,7 @@
 //! other shards ([`rooms`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
+pub mod admission;
 #[doc(hidden)]
 pub mod audit;
 pub mod connection;

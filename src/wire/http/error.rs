@@ -12,6 +12,8 @@ pub enum Status {
     NotModified,
     /// 400.
     BadRequest,
+    /// 403.
+    Forbidden,
     /// 404.
     NotFound,
     /// 405; goes out with `Allow`.
@@ -35,6 +37,7 @@ impl Status {
             Status::Ok => 200,
             Status::NotModified => 304,
             Status::BadRequest => 400,
+            Status::Forbidden => 403,
             Status::NotFound => 404,
             Status::MethodNotAllowed => 405,
             Status::RequestTimeout => 408,
@@ -51,6 +54,7 @@ impl Status {
             Status::Ok => "OK",
             Status::NotModified => "Not Modified",
             Status::BadRequest => "Bad Request",
+            Status::Forbidden => "Forbidden",
             Status::NotFound => "Not Found",
             Status::MethodNotAllowed => "Method Not Allowed",
             Status::RequestTimeout => "Request Timeout",
@@ -69,6 +73,8 @@ pub enum Shortage {
     Connections,
     /// The limit on connections from the client's address is reached.
     ConnectionsOfAddress,
+    /// So many connections came from the client's address within this second.
+    NewConnectionsOfAddress,
     /// The server is shutting down.
     Time,
 }
@@ -96,6 +102,8 @@ pub enum HttpError {
     UpgradeRequired,
     /// The handshake is for a version of WebSocket other than 13.
     UnsupportedWebSocketVersion,
+    /// The page that asks for the upgrade is of a site that `--allow-origin` does not name.
+    OriginRefused,
     /// A session cannot be opened at present.
     Unavailable(Shortage),
 }
@@ -117,6 +125,7 @@ impl HttpError {
             HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
                 Status::UpgradeRequired
             }
+            HttpError::OriginRefused => Status::Forbidden,
             HttpError::Unavailable(_) => Status::ServiceUnavailable,
         }
     }
@@ -137,9 +146,13 @@ impl HttpError {
                  Upgrade: websocket and Sec-WebSocket-Version: 13 opens a session"
             }
             HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is spoken here",
+            HttpError::OriginRefused => "pages of this origin may not connect here",
             HttpError::Unavailable(Shortage::Connections) => "too many connections",
             HttpError::Unavailable(Shortage::ConnectionsOfAddress) => {
                 "too many connections from this address"
+            }
+            HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => {
+                "too many new connections from this address"
             }
             HttpError::Unavailable(Shortage::Time) => "the server is shutting down",
         }
@@ -156,6 +169,7 @@ impl HttpError {
             | HttpError::TooManyFields
             | HttpError::HeadTimeout
             | HttpError::BodyRefused
+            | HttpError::OriginRefused
             | HttpError::Unavailable(_) => true,
             HttpError::MethodNotAllowed
             | HttpError::NotFound

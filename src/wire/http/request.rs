@@ -67,7 +67,7 @@ pub struct Request<'b> {
     /// What follows the first `?` of the target; not decoded.
     pub query: Option<&'b str>,
     /// `Origin`: the web page a browser sends the request for (RFC 6455 §10.2).
-    pub origin: Option<&'b [u8]>,
+    pub origin: Single<'b>,
     /// The last `X-Forwarded-For` field, to which the nearest proxy appends. Anyone can send
     /// it: worth something only where a trusted proxy is known to be in front.
     pub forwarded_for: Option<&'b [u8]>,
@@ -144,11 +144,14 @@ pub fn parse<'b>(
 }
 
 /// A field that may be sent once only.
-#[derive(Clone, Copy, Default)]
-enum Single<'b> {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Single<'b> {
+    /// It is not there.
     #[default]
     Absent,
+    /// Its value.
     One(&'b [u8]),
+    /// It is there more than once.
     Several,
 }
 
@@ -173,7 +176,7 @@ struct Facts<'b> {
     connection_keep_alive: bool,
     connection_upgrade: bool,
     upgrade_websocket: bool,
-    origin: Option<&'b [u8]>,
+    origin: Single<'b>,
     forwarded_for: Option<&'b [u8]>,
     if_none_match: Option<&'b [u8]>,
 }
@@ -186,7 +189,7 @@ impl<'b> Facts<'b> {
         let value = field.value;
         match field.name.len() {
             4 if is("Host") => self.host.note(value),
-            6 if is("Origin") => self.origin = Some(value),
+            6 if is("Origin") => self.origin.note(value),
             7 if is("Upgrade") => {
                 self.upgrade_websocket |=
                     list_elements(value).any(|name| name.eq_ignore_ascii_case(b"websocket"));

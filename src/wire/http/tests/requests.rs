@@ -26,7 +26,7 @@ fn assert_statuses(rows: &[(&str, &str, u16)]) {
 fn a_browser_opens_a_session() {
     let request = request(BROWSER_UPGRADE);
     assert_eq!(request.asks, session());
-    assert_eq!(request.origin, Some(&b"https://switchboard.example"[..]));
+    assert_eq!(request.origin, Single::One(b"https://switchboard.example"));
     assert_eq!(request.forwarded_for, Some(&b"203.0.113.7"[..]));
     assert_eq!((request.method, request.version), (Method::Get, Version::Http11));
     assert!(request.keep_alive);
