@@ -13,6 +13,7 @@ use switchboard::config::{
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
+use switchboard::wire::proxy::Networks;
 use tracing::level_filters::LevelFilter;
 
 const MACHINE: Machine = Machine {
@@ -69,7 +70,7 @@ fn every_flag_reaches_its_field() {
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
         --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
-        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -98,6 +99,9 @@ fn every_flag_reaches_its_field() {
             allowed_origins: ["https://a.example", "http://b.example", "null"]
                 .map(|origin| origin.parse().unwrap())
                 .to_vec(),
+            trusted_proxies: Networks(
+                ["10.0.0.0/8", "::1", "192.0.2.1/32"].map(|net| net.parse().unwrap()).to_vec(),
+            ),
         },
         ice_servers: vec![
             "stun:a.example".parse().unwrap(),

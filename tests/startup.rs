@@ -78,6 +78,8 @@ fn bad_flags_are_refused() {
     refuses(&["argument"], 2, &["argument"]);
     refuses(&["--shards"], 2, &["--shards"]);
     refuses(&["--shards", "many"], 2, &["--shards", "many"]);
+    refuses(&["--trusted-proxy", "proxy.example"], 2, &["--trusted-proxy", "10.0.0.0/8"]);
+    refuses(&["--trusted-proxy", "10.1.2.3/8"], 2, &["--trusted-proxy", "within 10.0.0.0/8"]);
     refuses(&["--allow-origin", "example.org"], 2, &["--allow-origin", "no scheme", "https://"]);
     refuses(&["--allow-origin", "https://a.example,*"], 2, &["--allow-origin", "'*'"]);
     refuses(&["--shards", "0"], 2, &["--shards", "1 to 1024"]);

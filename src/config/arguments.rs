@@ -4,6 +4,7 @@
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use crate::wire::http::Origin;
+use crate::wire::proxy::Network;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
@@ -71,6 +72,18 @@ pub struct Arguments {
     #[arg(value_delimiter = ',', help_heading = DOORS)]
     pub allow_origin: Vec<Origin>,
 
+    /// Network of proxies that are believed whose connection they pass on; repeatable, or commas
+    ///
+    /// Like 10.0.0.0/8 or one address. A connection from there may begin with a PROXY protocol
+    /// header, version 1 or 2; without one the last address in X-Forwarded-For that is no
+    /// trusted proxy's counts. From everywhere else the header is a bad request and the field is
+    /// ignored.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXY", value_name = "NETWORK")]
+    #[arg(value_delimiter = ',', help_heading = DOORS)]
+    pub trusted_proxy: Vec<Network>,
+
     /// Connections of the whole process, HTTP and WebSocket
     ///
     /// Past it a newcomer gets 503 with Retry-After before the upgrade.
@@ -82,8 +95,8 @@ pub struct Arguments {
 
     /// Connections from one IP address; 0 is no limit
     ///
-    /// Past it a newcomer gets 503 with Retry-After. Keep 0 behind a proxy: there all users come
-    /// from the proxy's address.
+    /// Past it a newcomer gets 503 with Retry-After. Behind a proxy all users come from the proxy's
+    /// address, unless --trusted-proxy names it.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0, help_heading = BOUNDS)]
     pub max_connections_per_address: u32,

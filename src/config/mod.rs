@@ -15,6 +15,7 @@ use crate::limits;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::{descriptors, sockets};
 use crate::wire::http::{Origin, Single};
+use crate::wire::proxy::Networks;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -58,6 +59,8 @@ pub struct Config {
 pub struct Doors {
     /// Sites whose pages may open sessions; if empty, all may.
     pub allowed_origins: Vec<Origin>,
+    /// Where proxies are whose word on a client's address counts.
+    pub trusted_proxies: Networks,
 }
 
 impl Doors {

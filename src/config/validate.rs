@@ -6,6 +6,7 @@ use super::{
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
+use crate::wire::proxy::Networks;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -54,7 +55,13 @@ impl Arguments {
             allowed_origins.len(),
             (0, limits::DOOR_NAMES_MOST),
         )?;
-        Ok(Doors { allowed_origins })
+        let trusted_proxies = Networks(self.trusted_proxy.clone());
+        within(
+            "the number of --trusted-proxy",
+            trusted_proxies.0.len(),
+            (0, limits::DOOR_NAMES_MOST),
+        )?;
+        Ok(Doors { allowed_origins, trusted_proxies })
     }
 
     fn turn(&self) -> Result<Option<Turn>, ConfigError> {

@@ -125,7 +125,15 @@ impl Acceptor {
     }
 
     fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr, now: Moment) {
-        match self.admission.enter(from, now) {
+        let from_proxy = core.trusts(from);
+        let verdict = match from_proxy {
+            true => self.admission.enter_from_proxy(),
+            false => self.admission.enter(from, now),
+        };
+        match verdict {
+            Verdict::Welcome(shortage, _) if from_proxy => {
+                core.admit_from_proxy(socket, shortage);
+            }
             Verdict::Welcome(shortage, address) => {
                 core.admit(socket, shortage, address);
             }

@@ -72,12 +72,10 @@ impl Admission {
 
     /// A newcomer from `address`. Unless it is refused, [`Admission::leave`] is due when it goes.
     pub fn enter(&self, address: IpAddr, now: Moment) -> Verdict {
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        if before >= self.most + SURPLUS_CONNECTIONS {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Verdict::Refuse(Shortage::Connections);
-        }
-        let too_many = (before >= self.most).then_some(Shortage::Connections);
+        let too_many = match self.enter_from_proxy() {
+            Verdict::Welcome(shortage, _) => shortage,
+            refused @ Verdict::Refuse(_) => return refused,
+        };
         let Some(by_address) = &self.by_address else { return Verdict::Welcome(too_many, None) };
         match by_address.enter(prefix(address), now) {
             Verdict::Welcome(shortage, address) => Verdict::Welcome(too_many.or(shortage), address),
@@ -86,6 +84,27 @@ impl Admission {
                 Verdict::Refuse(shortage)
             }
         }
+    }
+
+    /// A newcomer from a trusted proxy, whose client is not known yet; see
+    /// [`Admission::count_client`]. Unless it is refused, [`Admission::leave`] is due when it goes.
+    pub fn enter_from_proxy(&self) -> Verdict {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        if before >= self.most + SURPLUS_CONNECTIONS {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return Verdict::Refuse(Shortage::Connections);
+        }
+        Verdict::Welcome((before >= self.most).then_some(Shortage::Connections), None)
+    }
+
+    /// A connection that is here turns out to be `client`'s: it counts for this address from now
+    /// on, and no longer for `before`. If it is refused, it counts for none.
+    pub fn count_client(&self, client: IpAddr, before: Option<IpAddr>, now: Moment) -> Verdict {
+        let Some(by_address) = &self.by_address else { return Verdict::Welcome(None, None) };
+        if let Some(before) = before {
+            by_address.leave(before);
+        }
+        by_address.enter(prefix(client), now)
     }
 
     /// One who came in has gone. `address` is what [`Verdict::Welcome`] gave.

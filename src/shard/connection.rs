@@ -54,6 +54,19 @@ pub struct Http {
     pub since_ms: u32,
     /// Why it cannot become a session, if it is one connection too many.
     pub surplus: Option<Shortage>,
+    /// Who tells whose it is.
+    pub via: Via,
+}
+
+/// Who tells whose connection one is that speaks HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Nobody has to: that was settled when it was accepted, or by a PROXY protocol header.
+    Direct,
+    /// A trusted proxy, from which nothing has come yet: it may begin with such a header.
+    Proxy,
+    /// A trusted proxy, by what stands in each request.
+    Forwarding,
 }
 
 /// A connection that is about to end.

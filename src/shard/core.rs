@@ -4,7 +4,7 @@
 //! returns, its partner told, its numbers counted. Nothing here recurses from one connection
 //! into another: a connection that breaks while another is served is put on a list.
 
-use super::connection::{AddressRef, Connection, Http, Role, Traveller};
+use super::connection::{AddressRef, Connection, Http, Role, Traveller, Via};
 use super::host::Host;
 use super::sweep::{Drain, PatientClock, Sweep};
 use crate::config::{Doors, Limits};
@@ -155,8 +155,28 @@ impl<H: Host> Core<H> {
         surplus: Option<Shortage>,
         address: Option<IpAddr>,
     ) -> ConnectionKey {
+        self.take(socket, surplus, Via::Direct, address)
+    }
+
+    /// The same for a socket whose other end is a trusted proxy: whose connection it is, is still
+    /// to be told.
+    pub fn admit_from_proxy(
+        &mut self,
+        socket: H::Socket,
+        surplus: Option<Shortage>,
+    ) -> ConnectionKey {
+        self.take(socket, surplus, Via::Proxy, None)
+    }
+
+    fn take(
+        &mut self,
+        socket: H::Socket,
+        surplus: Option<Shortage>,
+        via: Via,
+        address: Option<IpAddr>,
+    ) -> ConnectionKey {
         self.counters.accepted.increment();
-        let role = Role::Http(Http { since_ms: self.clock.ms(), surplus });
+        let role = Role::Http(Http { since_ms: self.clock.ms(), surplus, via });
         let address = address.map(|address| self.keep_address(address));
         let key = self.insert(Connection {
             socket,

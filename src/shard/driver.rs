@@ -1,7 +1,7 @@
 //! The loop of a shard's thread: poll, letters, events, newcomers, time. It carries out what
 //! the core decides and decides nothing itself.
 
-use super::accept::{Acceptor, Admission};
+use super::accept::{Acceptor, Admission, Verdict};
 use super::connection::Traveller;
 use super::core::{Core, Readiness};
 use super::host::{Content, Document, Host, Received, Sent};
@@ -124,6 +124,20 @@ impl Host for Sockets {
         // Closing takes it out of the poll too (epoll(7)).
         drop(socket);
         self.admission.leave(address);
+    }
+
+    fn count_client(
+        &mut self,
+        socket: &TcpStream,
+        client: Option<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Verdict {
+        let peer = || socket.peer_addr().ok().map(|address| address.ip());
+        match client.or_else(peer) {
+            Some(client) => self.admission.count_client(client, before, sys::clock::monotonic()),
+            // It is gone, which the next read will show.
+            None => Verdict::Welcome(None, before),
+        }
     }
 
     fn to_matcher(&mut self, letter: ToMatcher) {

@@ -130,11 +130,16 @@ impl<H: Host> Core<H> {
     /// Handles bytes of a connection that speaks HTTP.
     fn consume_requests(&mut self, slot: Slot, fresh: &mut [u8]) {
         let (mut stored, mut scan) = self.take_head(slot);
-        if stored.is_empty() {
-            self.requests(slot, fresh, &mut scan);
+        let bytes = if stored.is_empty() {
+            fresh
         } else {
             stored.extend_from_slice(fresh);
-            self.requests(slot, &mut stored, &mut scan);
+            &mut stored[..]
+        };
+        if let Some(preface) = self.preface(slot, bytes)
+            && (preface == 0 || preface < bytes.len())
+        {
+            self.requests(slot, &mut bytes[preface..], &mut scan);
         }
         // With the last of a head that came in pieces goes the place where it was kept.
         self.connections[slot.index()].trim();
@@ -152,7 +157,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Keeps the beginning of a request until the rest has come.
-    fn keep_head(&mut self, slot: Slot, bytes: &[u8], scan: HeadScan) {
+    pub(super) fn keep_head(&mut self, slot: Slot, bytes: &[u8], scan: HeadScan) {
         if bytes.is_empty() {
             return;
         }
@@ -329,6 +334,7 @@ impl<H: Host> Core<H> {
         if !self.setup.doors.admit_page(request.origin) {
             return Err(HttpError::OriginRefused);
         }
+        self.find_client(slot, request).map_err(HttpError::Unavailable)?;
         self.shortage(slot).map_or(Ok(()), |shortage| Err(HttpError::Unavailable(shortage)))
     }
 
@@ -348,11 +354,16 @@ impl<H: Host> Core<H> {
         if !begun || connection.has_unsent() {
             return self.doom(key, EndReason::HttpIdle);
         }
+        self.refuse_head(key.slot, HttpError::HeadTimeout, EndReason::HeadTimeout);
+    }
+
+    /// Answers what never became a request, and ends the connection.
+    pub(super) fn refuse_head(&mut self, slot: Slot, error: HttpError, reason: EndReason) {
         self.counters.http_requests.increment();
-        let _closes = self.reject(key.slot, HttpError::HeadTimeout, Framing::LAST);
+        let _closes = self.reject(slot, error, Framing::LAST);
         self.send_answers();
-        self.linger(key.slot, EndReason::HeadTimeout);
-        self.shut_when_sent(key.slot);
+        self.linger(slot, reason);
+        self.shut_when_sent(slot);
     }
 }
 
@@ -379,6 +390,7 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::NotFound => RejectReason::NotFound,
         HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
         HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,
+        HttpError::BadProxyHeader => RejectReason::ProxyHeader,
         HttpError::OriginRefused => RejectReason::Origin,
         HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
         HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,

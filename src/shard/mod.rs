@@ -3,7 +3,7 @@
 //! [`core`] decides everything and is pure, given a [`host::Host`] that carries out what it
 //! asks for; [`driver`] is the host with sockets and the loop around it. The core's work is
 //! spread over files by what sets it off: bytes ([`input`], [`frames`], [`echo`]), the matcher and the
-//! other shards ([`rooms`]), time ([`sweep`]); all of them write through [`output`].
+//! other shards ([`rooms`]), a proxy's word ([`proxied`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
 pub mod admission;
@@ -17,5 +17,6 @@ mod frames;
 pub mod host;
 mod input;
 mod output;
+mod proxied;
 mod rooms;
 mod sweep;

@@ -50,6 +50,8 @@ pub enum RejectReason {
     Draining,
     /// A page of a site that `--allow-origin` does not name wanted an upgrade (403).
     Origin,
+    /// A trusted proxy's PROXY protocol header that is malformed (400).
+    ProxyHeader,
     /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
     BadRequest,
     /// A request head over the limit of bytes or fields (431).
@@ -111,6 +113,7 @@ label!(RejectReason {
     AddressRate = "address_rate",
     Draining = "draining",
     Origin = "origin",
+    ProxyHeader = "proxy_header",
     BadRequest = "bad_request",
     HeadTooLarge = "head_too_large",
     BodyRefused = "body_refused",

@@ -84,6 +84,8 @@ pub enum Shortage {
 pub enum HttpError {
     /// The request breaks RFC 9110, RFC 9112 or RFC 6455; the text says where.
     BadRequest(&'static str),
+    /// What a trusted proxy sent begins as a PROXY protocol header and is none.
+    BadProxyHeader,
     /// The protocol is neither HTTP/1.1 nor HTTP/1.0.
     UnsupportedVersion,
     /// The head is longer than `--max-head-bytes`.
@@ -113,7 +115,9 @@ impl HttpError {
     /// spoken here gets 400 rather than 505.
     pub const fn status(self) -> Status {
         match self {
-            HttpError::BadRequest(_) | HttpError::UnsupportedVersion => Status::BadRequest,
+            HttpError::BadRequest(_)
+            | HttpError::BadProxyHeader
+            | HttpError::UnsupportedVersion => Status::BadRequest,
             HttpError::HeadTooLarge | HttpError::TooManyFields => {
                 Status::RequestHeaderFieldsTooLarge
             }
@@ -134,6 +138,7 @@ impl HttpError {
     pub const fn text(self) -> &'static str {
         match self {
             HttpError::BadRequest(text) => text,
+            HttpError::BadProxyHeader => "malformed PROXY protocol header",
             HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             HttpError::HeadTooLarge => "the request head is too long",
             HttpError::TooManyFields => "the request has too many header fields",
@@ -164,6 +169,7 @@ impl HttpError {
     pub const fn closes(self) -> bool {
         match self {
             HttpError::BadRequest(_)
+            | HttpError::BadProxyHeader
             | HttpError::UnsupportedVersion
             | HttpError::HeadTooLarge
             | HttpError::TooManyFields

@@ -84,6 +84,7 @@ fn every_refusal_says_what_it_has_to() {
     let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\n";
     for (error, line, field, keeps) in [
         (HttpError::BadRequest("no Host field"), "400 Bad Request", "", false),
+        (HttpError::BadProxyHeader, "400 Bad Request", "", false),
         (HttpError::UnsupportedVersion, "400 Bad Request", "", false),
         (HttpError::OriginRefused, "403 Forbidden", "", false),
         (HttpError::NotFound, "404 Not Found", "", true),
