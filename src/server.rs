@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
 use crate::ids::{ShardId, TokenMint};
 use crate::limits;
+use crate::logging;
 use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
 use crate::matchmaking::matcher::{Desks, Matcher};
 use crate::moment::Moment;
@@ -15,6 +16,7 @@ use crate::supervision::Supervision;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::{ListenError, ListenOptions, listen};
+use crate::telemetry::notices::{Notice, Notices};
 use crate::telemetry::{About, Sampler, Telemetry};
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -26,6 +28,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
 
 /// Why the server did not start, or ended by itself.
 #[derive(Debug)]
@@ -107,6 +112,7 @@ pub struct Server {
     poll: Poll,
     signals: Signals,
     addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
     shards: Vec<Outbox<Letter>>,
     matcher: Outbox<ToMatcher>,
     threads: Vec<JoinHandle<()>>,
@@ -119,6 +125,7 @@ pub struct Server {
 struct Rounds {
     sampler: Sampler,
     sampled: Moment,
+    notices: Notices,
     supervision: Supervision,
 }
 
@@ -127,13 +134,26 @@ impl Rounds {
     fn new(telemetry: &Telemetry) -> Self {
         let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
         sampler.take(telemetry, sampled);
-        Rounds { sampler, sampled, supervision: Supervision::from_environment() }
+        let (notices, supervision) = (Notices::default(), Supervision::from_environment());
+        Rounds { sampler, sampled, notices, supervision }
     }
 
     /// How long the main thread may wait before its next look.
     fn period(&self) -> Duration {
         self.supervision.look_period().min(SAMPLE_PERIOD)
     }
+}
+
+/// All listeners of a server: for each shard and address, and those of `--admin-listen`.
+struct Listeners {
+    public: Vec<Vec<std::net::TcpListener>>,
+    admin: Vec<Vec<std::net::TcpListener>>,
+}
+
+/// The addresses that a shard's listeners have; all shards' have the same.
+fn bound(listeners: &[Vec<std::net::TcpListener>]) -> Vec<SocketAddr> {
+    let first = listeners.first().into_iter().flatten();
+    first.filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 /// The parts of a thread that exist before it does.
@@ -178,10 +198,12 @@ impl Server {
                 send_buffer_bytes: config.socket_send_buffer_bytes,
             },
         )?;
-        let addresses = listeners
-            .first()
-            .map(|first| first.iter().filter_map(|l| l.local_addr().ok()).collect())
-            .unwrap_or_default();
+        let admin = listen(
+            &config.doors.admin_listen,
+            ListenOptions { shards: 1, backlog: limits::ADMIN_BACKLOG, send_buffer_bytes: None },
+        )?;
+        let (addresses, admin_addresses) = (bound(&listeners), bound(&admin));
+        let listeners = Listeners { public: listeners, admin };
         let poll = Poll::new().map_err(system("creating a poll"))?;
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("handling signals"))?;
         poll.registry()
@@ -198,6 +220,7 @@ impl Server {
             poll,
             signals,
             addresses,
+            admin_addresses,
             shards: posts.iter().map(|post| post.outbox.clone()).collect(),
             matcher: matcher.outbox.clone(),
             threads: Vec::new(),
@@ -214,6 +237,11 @@ impl Server {
     /// The addresses that are listened on, with the ports that were asked for as 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses of `--admin-listen`, likewise.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin_addresses
     }
 
     /// What there is to tell about the server; stays good after its end.
@@ -236,7 +264,7 @@ impl Server {
         &mut self,
         config: &Config,
         posts: Vec<Post<Letter>>,
-        listeners: Vec<Vec<std::net::TcpListener>>,
+        listeners: Listeners,
         ice_servers: Arc<IceServers>,
         farewell: &Arc<Waker>,
     ) -> Result<(), ServerError> {
@@ -253,7 +281,11 @@ impl Server {
         let admission = Arc::new(Admission::new(limits));
         let cpus = config.pin.then(AllowedCpus::here);
         let mut drivers = Vec::new();
-        for (nth, (post, listeners)) in posts.into_iter().zip(listeners).enumerate() {
+        // Those for administration are the first shard's: whoever comes there never moves.
+        let mut admin = listeners.admin.into_iter().flatten().collect::<Vec<_>>();
+        for (nth, (post, mut listeners)) in posts.into_iter().zip(listeners.public).enumerate() {
+            let first_admin = listeners.len();
+            listeners.append(&mut admin);
             let registry = post.poll.registry();
             let mut watched = Vec::new();
             for (at, listener) in listeners.into_iter().enumerate() {
@@ -272,10 +304,11 @@ impl Server {
                 Arc::clone(&self.telemetry),
                 Arc::clone(&ice_servers),
             );
-            let slots = most + limits::SURPLUS_CONNECTIONS;
+            let slots = most + limits::SURPLUS_CONNECTIONS + limits::ADMIN_CONNECTIONS;
             let id = ShardId(nth as u16);
             let core = Core::new(id, setup.clone(), slots, Arc::clone(&counters), host);
-            let acceptor = Acceptor::new(watched, Arc::clone(&admission), Arc::clone(&counters));
+            let admission = Arc::clone(&admission);
+            let acceptor = Acceptor::new(watched, first_admin, admission, Arc::clone(&counters));
             drivers.push(Driver::new(post.poll, post.inbox, core, acceptor, counters));
         }
         for (nth, driver) in drivers.into_iter().enumerate() {
@@ -352,6 +385,8 @@ impl Server {
         if now.since(rounds.sampled) >= SAMPLE_PERIOD {
             rounds.sampler.take(&self.telemetry, now);
             rounds.sampled = now;
+            self.telemetry.log_lines_dropped.raise_to(logging::lines_dropped());
+            rounds.notices.look(&self.telemetry, now).into_iter().for_each(Notice::log);
         }
         rounds.supervision.look(now, &self.telemetry, || {
             // One that cannot be woken makes no turn, and that is then told.

@@ -70,7 +70,7 @@ fn every_flag_reaches_its_field() {
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
         --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
-        --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --admin-listen 127.0.0.1:9,[::1]:9 --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -102,6 +102,7 @@ fn every_flag_reaches_its_field() {
             trusted_proxies: Networks(
                 ["10.0.0.0/8", "::1", "192.0.2.1/32"].map(|net| net.parse().unwrap()).to_vec(),
             ),
+            admin_listen: vec![address("127.0.0.1:9"), address("[::1]:9")],
         },
         ice_servers: vec![
             "stun:a.example".parse().unwrap(),
@@ -124,6 +125,18 @@ fn every_flag_reaches_its_field() {
 fn a_turn_server_that_shares_a_secret_needs_the_secret() {
     for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
         assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
+    }
+    for secret in [
+        "turn:a.example,user=u,password=hush hush",
+        "turn:a.example,user=u,passwort=hush",
+        "turn:,user=u,password=hush",
+        "stun:a.example,user=u,password=hush",
+        "http://a.example,user=u,password=hush",
+        "turn:a.example,user=hush,x,password=hush",
+    ] {
+        let refused = Arguments::read(["switchboard", "--ice-server", secret]);
+        let Err(Stop::Refuse(line)) = refused else { panic!("{refused:?}") };
+        assert!(line.contains("--ice-server") && !line.contains("hush"), "{line}");
     }
     let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
     assert!(matches!(refused, Err(Stop::Refuse(_))), "{refused:?}");

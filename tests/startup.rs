@@ -186,3 +186,13 @@ fn version_and_help_go_to_standard_output() {
         assert!(help.stdout.contains(flag), "{flag}");
     }
 }
+
+#[test]
+fn an_address_for_administration_is_one_of_its_own() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    refuses(&["--admin-listen", &taken], 1, &[&taken, "another process holds that port"]);
+    refuses(&["--admin-listen", &taken, "--listen", &taken], 2, &[&taken, "port of its own"]);
+    refuses(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
+    refuses(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
+}

@@ -6,6 +6,7 @@ use crate::limits;
 use crate::wire::http::Origin;
 use crate::wire::proxy::Network;
 use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
 use std::fmt;
@@ -35,6 +36,16 @@ pub struct Arguments {
     #[arg(long, env = "SWITCHBOARD_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
     pub listen: Vec<SocketAddr>,
+
+    /// Address and port for /stats and /metrics, which are then nowhere else; repeatable, or commas
+    ///
+    /// /health is there and on the public port. Up to 64 connections, which do not count for
+    /// --max-connections. The page then does not show how many are here.
+    ///
+    /// Default: they are on the public port
+    #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
+    pub admin_listen: Vec<SocketAddr>,
 
     /// Threads that carry connections, 1 to 1024
     ///
@@ -294,10 +305,32 @@ impl Arguments {
         I::Item: Into<OsString> + Clone,
     {
         Arguments::try_parse_from(words).map_err(|error| {
-            let text = error.to_string();
+            let text = without_secrets(&error).unwrap_or_else(|| error.to_string());
             if error.use_stderr() { Stop::Refuse(one_line(&text)) } else { Stop::Show(text) }
         })
     }
+}
+
+/// What to say in place of clap's words where those would repeat a password.
+fn without_secrets(error: &clap::Error) -> Option<String> {
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(_) | None => None,
+    };
+    of(ContextKind::InvalidArg).filter(|name| name.starts_with("--ice-server"))?;
+    let value = of(ContextKind::InvalidValue)?;
+    let reason = value.parse::<IceServer>().err()?;
+    let url = value.split(',').next().unwrap_or_default();
+    // Without a scheme it may be the rest of a password with a space in it.
+    let is_url = ["stun:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
+    Some(match is_url {
+        true => format!("invalid value '{url}' for '--ice-server <URL>': {reason}"),
+        false => {
+            "invalid value for '--ice-server <URL>': each begins with stun:, turn: or turns:, \
+                  and a space begins the next"
+                .to_owned()
+        }
+    })
 }
 
 /// What clap says of an error, without its hints and usage, on one line.

@@ -61,6 +61,8 @@ pub struct Doors {
     pub allowed_origins: Vec<Origin>,
     /// Where proxies are whose word on a client's address counts.
     pub trusted_proxies: Networks,
+    /// Where `/stats` and `/metrics` are; if empty, with all the rest.
+    pub admin_listen: Vec<SocketAddr>,
 }
 
 impl Doors {

@@ -20,7 +20,8 @@ impl Arguments {
         let listen = self.listen_addresses(machine)?;
         let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
         within("--shards", shards, (1, limits::SHARDS_MOST))?;
-        let max_connections = self.connection_limit(machine, shards, listen.len())?;
+        let doors = self.doors(&listen)?;
+        let max_connections = self.connection_limit(machine, shards, &listen, &doors)?;
         let send_buffer = match self.socket_send_buffer {
             0 => None,
             bytes => {
@@ -38,7 +39,7 @@ impl Arguments {
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
             echo: self.echo,
-            doors: self.doors()?,
+            doors,
             ice_servers: self.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,
@@ -48,7 +49,7 @@ impl Arguments {
         })
     }
 
-    fn doors(&self) -> Result<Doors, ConfigError> {
+    fn doors(&self, listen: &[SocketAddr]) -> Result<Doors, ConfigError> {
         let allowed_origins = self.allow_origin.clone();
         within(
             "the number of --allow-origin",
@@ -61,7 +62,19 @@ impl Arguments {
             trusted_proxies.0.len(),
             (0, limits::DOOR_NAMES_MOST),
         )?;
-        Ok(Doors { allowed_origins, trusted_proxies })
+        Ok(Doors { allowed_origins, trusted_proxies, admin_listen: self.admin_addresses(listen)? })
+    }
+
+    fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {
+        let admin = &self.admin_listen;
+        within("the number of --admin-listen", admin.len(), (0, limits::LISTEN_ADDRESSES_MOST))?;
+        if let Some(&address) = first_repeated(admin, |address| address.port() != 0) {
+            return Err(ConfigError::AdminListenTwice { address });
+        }
+        match admin.iter().find(|address| address.port() != 0 && listen.contains(address)) {
+            Some(&address) => Err(ConfigError::AdminListensPublicly { address }),
+            None => Ok(admin.clone()),
+        }
     }
 
     fn turn(&self) -> Result<Option<Turn>, ConfigError> {
@@ -96,9 +109,14 @@ impl Arguments {
         &self,
         machine: &Machine,
         shards: usize,
-        addresses: usize,
+        listen: &[SocketAddr],
+        doors: &Doors,
     ) -> Result<u32, ConfigError> {
-        let own = descriptors_of_server(shards, addresses);
+        let admin = match doors.admin_listen.len() {
+            0 => 0,
+            addresses => (addresses + limits::ADMIN_CONNECTIONS) as u64,
+        };
+        let own = descriptors_of_server(shards, listen.len()) + admin;
         let possible = machine.descriptors_allowed.saturating_sub(own);
         let asked = self.max_connections.unwrap_or_else(|| {
             let most = limits::CONNECTIONS_DERIVED_MOST;

@@ -4,10 +4,11 @@
 pub use super::admission::{Admission, Verdict};
 use super::core::Core;
 use super::driver::Sockets;
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPT_WARNING_S, ACCEPTS_PER_TURN};
+use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN};
 use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
+use crate::telemetry::notices::Seldom;
 use crate::wire::http::{self, Framing, HttpError, Shortage};
 use mio::net::{TcpListener, TcpStream};
 use std::io::{self, Read, Write};
@@ -21,8 +22,7 @@ pub struct Acceptor {
     listeners: Vec<Listener>,
     /// Descriptors or memory have run out: accepting is tried again then.
     paused_until: Option<Moment>,
-    /// The operator is not told of it again before then.
-    next_warning: Option<Moment>,
+    warning: Seldom,
     admission: Arc<Admission>,
     counters: Arc<ShardCounters>,
 }
@@ -30,6 +30,8 @@ pub struct Acceptor {
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
+    /// Whether it is one of `--admin-listen`.
+    admin: bool,
     /// Whether connections may be waiting: the poll tells only of new ones.
     pending: bool,
 }
@@ -68,15 +70,17 @@ fn classify(error: &io::Error) -> Failure {
 }
 
 impl Acceptor {
-    /// Accepts from `listeners`, which the poll watches under their place in the list.
+    /// Accepts from `listeners`, of which those from `first_admin` on are of `--admin-listen`. The
+    /// poll watches each under its place in the list.
     pub fn new(
         listeners: Vec<TcpListener>,
+        first_admin: usize,
         admission: Arc<Admission>,
         counters: Arc<ShardCounters>,
     ) -> Self {
-        let listeners =
-            listeners.into_iter().map(|socket| Listener { socket, pending: false }).collect();
-        Acceptor { listeners, paused_until: None, next_warning: None, admission, counters }
+        let listener = |(at, socket)| Listener { socket, admin: at >= first_admin, pending: false };
+        let listeners = listeners.into_iter().enumerate().map(listener).collect();
+        Acceptor { listeners, paused_until: None, warning: Seldom::default(), admission, counters }
     }
 
     /// The poll reported newcomers.
@@ -109,7 +113,10 @@ impl Acceptor {
                 match self.listeners[at].socket.accept() {
                     Ok((socket, from)) => {
                         self.resume();
-                        self.admit(core, socket, from.ip(), now);
+                        match self.listeners[at].admin {
+                            true => self.admit_admin(core, socket),
+                            false => self.admit(core, socket, from.ip(), now),
+                        }
                     }
                     Err(error) => match classify(&error) {
                         Failure::Nobody => {
@@ -141,6 +148,12 @@ impl Acceptor {
         }
     }
 
+    fn admit_admin(&self, core: &mut Core<Sockets>, socket: TcpStream) {
+        if let Err(socket) = core.admit_admin(socket) {
+            self.refuse(socket, Shortage::AdminConnections);
+        }
+    }
+
     /// Answers and closes, without a place in the slab. What the client has sent by now is
     /// read, so that the close is no reset that could overtake the answer.
     fn refuse(&self, mut socket: TcpStream, shortage: Shortage) {
@@ -150,6 +163,7 @@ impl Acceptor {
             Shortage::Connections => RejectReason::ConnectionLimit,
             Shortage::ConnectionsOfAddress => RejectReason::AddressLimit,
             Shortage::NewConnectionsOfAddress => RejectReason::AddressRate,
+            Shortage::AdminConnections => RejectReason::AdminLimit,
             Shortage::Time => RejectReason::Draining,
         });
         let mut answer = Vec::new();
@@ -164,9 +178,8 @@ impl Acceptor {
     fn pause(&mut self, now: Moment, error: &io::Error) {
         self.counters.accept_errors.increment();
         // While descriptors are short it pauses and goes on many times a second.
-        if self.next_warning.is_none_or(|next| next <= now) {
-            self.next_warning = Some(now + Duration::from_secs(ACCEPT_WARNING_S));
-            tracing::warn!(%error, "accepting pauses; connections that are open go on");
+        if let Some(held_back) = self.warning.pass(now) {
+            tracing::warn!(%error, held_back, "accepting pauses; connections that are open go on");
         }
         self.counters.accept_paused.set(1);
         self.paused_until = Some(now + Duration::from_millis(ACCEPT_RETRY_MS));

@@ -314,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_counts_for_one_client_at_a_time() {
+        let admission = admission(100, 1, 0);
+        assert_eq!(admission.enter_from_proxy(), Verdict::Welcome(None, None));
+        let counted = admission.count_client(v4(1), None, NOW);
+        assert_eq!(counted, Verdict::Welcome(None, Some(v4(1))));
+        let counted = admission.count_client(v4(2), Some(v4(1)), NOW);
+        assert_eq!(counted, Verdict::Welcome(None, Some(v4(2))));
+        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
+        admission.leave(Some(v4(2)));
+        assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
+        assert_eq!(admission.open.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
     fn what_is_kept_does_not_grow_with_addresses_that_have_gone() {
         let admission = admission(1000, 3, 3);
         let kept = |what: fn(&Part) -> usize| -> usize {

@@ -67,6 +67,8 @@ pub enum Via {
     Proxy,
     /// A trusted proxy, by what stands in each request.
     Forwarding,
+    /// Nobody: it came to `--admin-listen`.
+    Admin,
 }
 
 /// A connection that is about to end.
@@ -74,6 +76,8 @@ pub enum Via {
 pub struct Lingering {
     /// When it began to.
     pub since_ms: u32,
+    /// Whether it came to `--admin-listen`.
+    pub admin: bool,
     /// How many more bytes are dropped.
     pub bytes_left: u32,
     /// Why it ends.
@@ -197,6 +201,15 @@ impl<S> Connection<S> {
     pub fn trim(&mut self) {
         if self.extra.as_ref().is_some_and(|extra| extra.is_idle()) {
             self.extra = None;
+        }
+    }
+
+    /// Whether it came to `--admin-listen`. Such a one never becomes anybody's session.
+    pub fn is_admin(&self) -> bool {
+        match &self.role {
+            Role::Http(http) => http.via == Via::Admin,
+            Role::Lingering(lingering) => lingering.admin,
+            Role::User(_) | Role::Echo => false,
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Core<H: Host> {
     pub(super) sweep: Sweep,
     pub(super) drain: Option<Drain>,
     pub(super) moves_under_way: usize,
+    /// Connections to `--admin-listen`.
+    pub(super) admin_connections: usize,
     /// Connections whose reading was cut short so that others come to their turn.
     pub(super) run_list: Vec<ConnectionKey>,
     /// Connections that broke, and why.
@@ -129,6 +131,7 @@ impl<H: Host> Core<H> {
             sweep: Sweep::new(&setup.limits),
             drain: None,
             moves_under_way: 0,
+            admin_connections: 0,
             run_list: Vec::new(),
             doomed: Vec::new(),
             current: None,
@@ -166,6 +169,18 @@ impl<H: Host> Core<H> {
         surplus: Option<Shortage>,
     ) -> ConnectionKey {
         self.take(socket, surplus, Via::Proxy, None)
+    }
+
+    /// The same for a socket that came to `--admin-listen`; given back if there are too many.
+    ///
+    /// # Errors
+    /// Beyond [`limits::ADMIN_CONNECTIONS`].
+    pub fn admit_admin(&mut self, socket: H::Socket) -> Result<ConnectionKey, H::Socket> {
+        if self.admin_connections >= limits::ADMIN_CONNECTIONS {
+            return Err(socket);
+        }
+        self.admin_connections += 1;
+        Ok(self.take(socket, None, Via::Admin, None))
     }
 
     fn take(

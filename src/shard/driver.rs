@@ -14,6 +14,7 @@ use crate::page::{self, Asset};
 use crate::sys;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
+use crate::telemetry::notices::Seldom;
 use crate::wire::http::{HttpDate, Status};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -49,6 +50,8 @@ pub struct Sockets {
     ice_servers: Arc<IceServers>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
+    watch_warning: Seldom,
+    unwatch_warning: Seldom,
 }
 
 impl Sockets {
@@ -61,7 +64,17 @@ impl Sockets {
         telemetry: Arc<Telemetry>,
         ice_servers: Arc<IceServers>,
     ) -> Self {
-        Sockets { registry, matcher, shards, admission, telemetry, ice_servers, date: None }
+        Sockets {
+            registry,
+            matcher,
+            shards,
+            admission,
+            telemetry,
+            ice_servers,
+            date: None,
+            watch_warning: Seldom::default(),
+            unwatch_warning: Seldom::default(),
+        }
     }
 }
 
@@ -108,15 +121,19 @@ impl Host for Sockets {
         match self.registry.register(socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be watched");
+                if let Some(held_back) = self.watch_warning.pass(sys::clock::monotonic()) {
+                    tracing::warn!(%error, held_back, "a connection cannot be watched");
+                }
                 false
             }
         }
     }
 
     fn unwatch(&mut self, socket: &mut TcpStream) {
-        if let Err(error) = self.registry.deregister(socket) {
-            tracing::warn!(%error, "a connection cannot be given up");
+        if let Err(error) = self.registry.deregister(socket)
+            && let Some(held_back) = self.unwatch_warning.pass(sys::clock::monotonic())
+        {
+            tracing::warn!(%error, held_back, "a connection cannot be given up");
         }
     }
 

@@ -82,6 +82,10 @@ pub trait Host: Sized {
     /// A connection has ended. `address` is its address, if connections are counted by address.
     fn close(&mut self, socket: Self::Socket, address: Option<IpAddr>);
 
+    /// A connection to `--admin-listen` has ended. A host that has no such need not do anything.
+    fn close_admin(&mut self, socket: Self::Socket) {
+        drop(socket);
+    }
     /// The client behind a trusted proxy is known: from now on the connection counts for its
     /// address, and no longer for `before`. `None` if nobody was named, so that whoever is at the
     /// other end of `socket` is taken for the client. A host that knows of no proxies need not

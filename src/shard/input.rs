@@ -239,7 +239,7 @@ impl<H: Host> Core<H> {
             http.since_ms = self.clock.ms();
         }
         let framing = request.framing();
-        let document = match request.asks {
+        let document = match self.here(slot, request.asks) {
             Ok(Ask::Session(key)) => {
                 return match self.may_enter(slot, request) {
                     Ok(()) => self.upgrade(slot, key),
@@ -269,6 +269,23 @@ impl<H: Host> Core<H> {
         match self.host.document(document) {
             Some(content) => self.show(request, &content),
             None => self.reject(slot, HttpError::NotFound, framing),
+        }
+    }
+
+    /// What is asked for, if it is to be had where the connection came to: with `--admin-listen`,
+    /// figures are there and nowhere else, and all the rest is elsewhere but `/health`.
+    fn here<'b>(&self, slot: Slot, asks: Result<Ask<'b>, HttpError>) -> Result<Ask<'b>, HttpError> {
+        let admin = self.connections[slot.index()].is_admin();
+        let apart = !self.setup.doors.admin_listen.is_empty();
+        match asks {
+            Ok(Ask::Stats | Ask::Metrics) if apart && !admin => Err(HttpError::NotFound),
+            Ok(Ask::Session(_) | Ask::Echo(_) | Ask::Page(_))
+            | Err(HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion)
+                if admin =>
+            {
+                Err(HttpError::NotFound)
+            }
+            asks => asks,
         }
     }
 
@@ -395,6 +412,7 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
         HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
         HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => RejectReason::AddressRate,
+        HttpError::Unavailable(Shortage::AdminConnections) => RejectReason::AdminLimit,
         HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,
     }
 }

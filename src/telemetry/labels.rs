@@ -46,6 +46,8 @@ pub enum RejectReason {
     AddressLimit,
     /// Too many connections came from one address within a second (503).
     AddressRate,
+    /// All connections to `--admin-listen` are taken (503).
+    AdminLimit,
     /// The server shuts down (503).
     Draining,
     /// A page of a site that `--allow-origin` does not name wanted an upgrade (403).
@@ -111,6 +113,7 @@ label!(RejectReason {
     ConnectionLimit = "connection_limit",
     AddressLimit = "address_limit",
     AddressRate = "address_rate",
+    AdminLimit = "admin_limit",
     Draining = "draining",
     Origin = "origin",
     ProxyHeader = "proxy_header",

@@ -75,6 +75,8 @@ pub enum Shortage {
     ConnectionsOfAddress,
     /// So many connections came from the client's address within this second.
     NewConnectionsOfAddress,
+    /// The limit on connections to `--admin-listen` is reached.
+    AdminConnections,
     /// The server is shutting down.
     Time,
 }
@@ -158,6 +160,9 @@ impl HttpError {
             }
             HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => {
                 "too many new connections from this address"
+            }
+            HttpError::Unavailable(Shortage::AdminConnections) => {
+                "too many connections for administration"
             }
             HttpError::Unavailable(Shortage::Time) => "the server is shutting down",
         }

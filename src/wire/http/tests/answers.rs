@@ -108,6 +108,12 @@ fn every_refusal_says_what_it_has_to() {
             &retry,
             false,
         ),
+        (
+            HttpError::Unavailable(Shortage::AdminConnections),
+            "503 Service Unavailable",
+            &retry,
+            false,
+        ),
         (HttpError::Unavailable(Shortage::Time), "503 Service Unavailable", &retry, false),
     ] {
         let (text, afterwards) = refused(error, OPEN);
