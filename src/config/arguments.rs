@@ -79,6 +79,7 @@ pub struct Arguments {
     /// no browser and is let in.
     ///
     /// Default: everybody may
+    #[allow(rustdoc::bare_urls, reason = "help is plain text")]
     #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN")]
     #[arg(value_delimiter = ',', help_heading = DOORS)]
     pub allow_origin: Vec<Origin>,
