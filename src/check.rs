@@ -53,7 +53,8 @@ impl Wanted {
         let addresses = if listen.is_empty() { 2 } else { listen.len() };
         let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
         let support = readings.private_tables;
-        let room = Room { allowed, shards, addresses, support };
+        // What --admin-listen adds is within what the process has to spare.
+        let room = Room { allowed, shards, addresses, admin_addresses: 0, support };
         // Where private tables cannot be had, a server told to have them does not start; a limit
         // that is short is told here all the same.
         let private = Tables::Private { connections_each: 0 };

@@ -15,6 +15,7 @@ pub mod ice;
 pub mod ids;
 pub mod limits;
 pub mod load;
+pub mod logging;
 pub mod mail;
 pub mod matchmaking;
 pub mod moment;

@@ -36,6 +36,8 @@ pub const EVENTS_PER_POLL: usize = 1024;
 /// Pending connections the kernel keeps for a listener; it takes the lesser of this and
 /// `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 65_535;
+/// The same for the listeners of `--admin-listen`.
+pub const ADMIN_BACKLOG: i32 = 128;
 /// After a Close frame or a refusal, bytes that are read and dropped before the end.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 /// Most bytes of a slab entry: what an idle user costs.
@@ -46,27 +48,35 @@ pub const ROOM_TOKENS_KEPT: usize = 1024;
 pub const SWEEP_PERIOD_MS: u64 = 1000;
 /// Shortest time between two sweeps of the same connection.
 pub const SWEEP_PERIOD_LEAST_MS: u64 = 50;
-/// Connections above `--max-connections` that are still heard, so that a full server answers
-/// health checks and refuses politely. Beyond them a connection is refused unheard.
+/// Connections above `--max-connections`, or above a limit of one address, that are still heard,
+/// so that a full server answers health checks and refuses politely. Beyond them a connection is refused unheard.
 pub const SURPLUS_CONNECTIONS: usize = 64;
 /// The same for a shard that has a descriptor table of its own, above what its table is meant to
 /// hold; the rest of what it has to spare is for sessions that come from other shards.
 pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
+/// Connections that `--admin-listen` takes, beside `--max-connections`. Beyond them a connection
+/// is refused unheard.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Addresses whose new connections are counted within a second, of those that come: 2 MiB.
+pub const ADDRESSES_WATCHED: usize = 64 * 1024;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 pub const SWEEP_PARTS: usize = 10;
 /// Pause before accepting is tried again when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
-/// Shortest time between two warnings of a shard that accepting pauses.
-pub const ACCEPT_WARNING_S: u64 = 60;
 /// Two of whom one could not be brought to the other's shard are not paired again so soon, if
 /// others wait: what is short there is not there again at once.
 pub const REFUSED_PAUSE_MS: u64 = 50;
+/// Shortest time between two log lines for the same reason.
+pub const NOTICE_PERIOD_S: u64 = 60;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
 pub const RETRY_AFTER_S: u32 = 5;
 /// Shards one process may have.
 pub const SHARDS_MOST: usize = 1024;
 /// Queues whose figures `/stats` and `/metrics` may name.
 pub const STATS_QUEUES_MOST: usize = 64;
+/// Origins that `--allow-origin` may name, and networks that `--trusted-proxy` may: each is
+/// compared with at every upgrade.
+pub const DOOR_NAMES_MOST: usize = 256;
 /// Addresses one process may listen on.
 pub const LISTEN_ADDRESSES_MOST: usize = 64;
 

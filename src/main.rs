@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::check::{self, Wanted};
 use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
+use switchboard::logging::Log;
 use switchboard::server::{Ended, Server};
 use switchboard::sys::machine;
 use switchboard::sys::tables::Support;
@@ -36,12 +37,28 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
-    log_to_stderr(&config);
-    let server = match Server::start(&config) {
-        Ok(server) => server,
-        Err(error) => return fail(FAILURE, &error.to_string()),
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => return fail(FAILURE, &format!("the log: {error}")),
     };
-    announce(&config, &server);
+    log.tell_of_panics();
+    log_by(&log, &config);
+    let status = serve(&config, &log);
+    log.finish();
+    status
+}
+
+/// Runs the server to its end. From here on everything that is said goes through the log, which
+/// waits for nobody.
+fn serve(config: &Config, log: &Log) -> ExitCode {
+    let server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => {
+            log.say(&error.to_string());
+            return ExitCode::from(FAILURE);
+        }
+    };
+    announce(config, &server);
     let telemetry = server.telemetry();
     match server.run() {
         Ok(Ended::Gracefully) => {
@@ -52,7 +69,10 @@ fn main() -> ExitCode {
             tracing::warn!("ended at once, as asked");
             ExitCode::from(AT_ONCE)
         }
-        Err(error) => fail(FAILURE, &error.to_string()),
+        Err(error) => {
+            log.say(&error.to_string());
+            ExitCode::from(FAILURE)
+        }
     }
 }
 
@@ -73,9 +93,9 @@ fn fail(status: u8, line: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn log_to_stderr(config: &Config) {
+fn log_by(log: &Log, config: &Config) {
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(log.clone())
         .with_target(false)
         .with_max_level(config.log_level);
     match config.log_format {
@@ -90,6 +110,9 @@ fn log_to_stderr(config: &Config) {
 fn announce(config: &Config, server: &Server) {
     for address in server.addresses() {
         tracing::info!("listening on {address}");
+    }
+    for address in server.admin_addresses() {
+        tracing::info!("/stats and /metrics are at {address}");
     }
     let limit = config.descriptors_allowed;
     match (config.tables, config.private_tables) {

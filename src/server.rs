@@ -6,6 +6,7 @@ mod opening;
 use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
 use crate::ids::TokenMint;
+use crate::logging;
 use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
 use crate::matchmaking::matcher::{Desks, Matcher};
 use crate::moment::Moment;
@@ -16,6 +17,7 @@ use crate::supervision::Supervision;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::ListenError;
+use crate::telemetry::notices::{Notice, Notices};
 use crate::telemetry::{About, Sampler, Telemetry};
 use mio::{Events, Interest, Poll, Token, Waker};
 use opening::{Common, muster};
@@ -28,6 +30,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
 
 /// Why the server did not start, or ended by itself.
 #[derive(Debug)]
@@ -109,6 +114,7 @@ pub struct Server {
     poll: Poll,
     signals: Signals,
     addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
     shards: Vec<Outbox<Letter>>,
     matcher: Outbox<ToMatcher>,
     threads: Vec<JoinHandle<()>>,
@@ -121,6 +127,7 @@ pub struct Server {
 struct Rounds {
     sampler: Sampler,
     sampled: Moment,
+    notices: Notices,
     supervision: Supervision,
 }
 
@@ -129,7 +136,8 @@ impl Rounds {
     fn new(telemetry: &Telemetry) -> Self {
         let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
         sampler.take(telemetry, sampled);
-        Rounds { sampler, sampled, supervision: Supervision::from_environment() }
+        let (notices, supervision) = (Notices::default(), Supervision::from_environment());
+        Rounds { sampler, sampled, notices, supervision }
     }
 
     /// How long the main thread may wait before its next look.
@@ -188,6 +196,7 @@ impl Server {
             poll,
             signals,
             addresses: Vec::new(),
+            admin_addresses: Vec::new(),
             shards: posts.iter().map(|post| post.outbox.clone()).collect(),
             matcher: matcher.outbox.clone(),
             threads: Vec::new(),
@@ -204,6 +213,11 @@ impl Server {
     /// The addresses that are listened on, with the ports that were asked for as 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses of `--admin-listen`, likewise.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin_addresses
     }
 
     /// What there is to tell about the server; stays good after its end.
@@ -236,17 +250,17 @@ impl Server {
             stats_queues: config.stats_queues.clone(),
             mint: TokenMint::new(key),
             echo: config.echo,
+            doors: config.doors.clone(),
         };
-        let limits = &config.limits;
-        let most = limits.max_connections as usize;
         let common = Common {
             setup,
             tables: config.tables,
             steer: config.steer,
             busy_poll: config.busy_poll_micros,
+            public_listeners: config.listen.len(),
             matcher: self.matcher.clone(),
             shards: self.shards.clone(),
-            admission: Arc::new(Admission::new(most, limits.max_connections_per_address)),
+            admission: Arc::new(Admission::new(&config.limits)),
             telemetry: Arc::clone(&self.telemetry),
             ice_servers: Arc::new(ice_servers),
             cpus: config.pin.then(AllowedCpus::here),
@@ -255,7 +269,7 @@ impl Server {
         for recruit in recruits {
             self.spawn(recruit.name(), farewell, move || recruit.run())?;
         }
-        self.addresses = muster.open(config)?;
+        (self.addresses, self.admin_addresses) = muster.open(config)?;
         Ok(())
     }
 
@@ -318,6 +332,8 @@ impl Server {
         if now.since(rounds.sampled) >= SAMPLE_PERIOD {
             rounds.sampler.take(&self.telemetry, now);
             rounds.sampled = now;
+            self.telemetry.log_lines_dropped.raise_to(logging::lines_dropped());
+            rounds.notices.look(&self.telemetry, now).into_iter().for_each(Notice::log);
         }
         rounds.supervision.look(now, &self.telemetry, || {
             // One that cannot be woken makes no turn, and that is then told.

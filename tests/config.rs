@@ -8,12 +8,13 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Limits, LogFormat, Machine, Steer, Stop, Tables, Turn,
+    Arguments, Config, ConfigError, Doors, Limits, LogFormat, Machine, Steer, Stop, Tables, Turn,
     descriptors_of_server, descriptors_of_table, flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
 use switchboard::sys::tables::Support;
+use switchboard::wire::proxy::Networks;
 use tracing::level_filters::LevelFilter;
 
 const MACHINE: Machine = Machine {
@@ -67,11 +68,14 @@ fn without_arguments_every_default_is_the_documented_one() {
 #[test]
 fn every_flag_reaches_its_field() {
     let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin --busy-poll 50 \
-        --max-connections 1000 --fd-tables private --max-connections-per-address 10 --max-messages-per-second 20 \
+        --max-connections 1000 --fd-tables private --max-connections-per-address 10 \
+        --max-new-connections-per-address 15 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
         --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
-        --echo --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
+        --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --admin-listen 127.0.0.1:9,[::1]:9 \
+        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -84,6 +88,7 @@ fn every_flag_reaches_its_field() {
         limits: Limits {
             max_connections: 1000,
             max_connections_per_address: NonZeroU32::new(10),
+            max_new_connections_per_address: NonZeroU32::new(15),
             max_messages_per_second: NonZeroU32::new(20),
             max_message_bytes: 2000,
             max_unsent_bytes: 5000,
@@ -97,6 +102,15 @@ fn every_flag_reaches_its_field() {
         },
         socket_send_buffer_bytes: Some(8192),
         echo: true,
+        doors: Doors {
+            allowed_origins: ["https://a.example", "http://b.example", "null"]
+                .map(|origin| origin.parse().unwrap())
+                .to_vec(),
+            trusted_proxies: Networks(
+                ["10.0.0.0/8", "::1", "192.0.2.1/32"].map(|net| net.parse().unwrap()).to_vec(),
+            ),
+            admin_listen: vec![address("127.0.0.1:9"), address("[::1]:9")],
+        },
         ice_servers: vec![
             "stun:a.example".parse().unwrap(),
             "turn:b.example,user=u,password=p".parse().unwrap(),
@@ -110,7 +124,13 @@ fn every_flag_reaches_its_field() {
         log_format: LogFormat::Json,
         log_level: LevelFilter::DEBUG,
         descriptors_allowed: 20_000,
-        tables: Tables::Private { connections_each: 20_000 - descriptors_of_table(3, 3) as u32 },
+        // Two addresses for administration, and the connections there.
+        tables: Tables::Private {
+            connections_each: 20_000
+                - descriptors_of_table(3, 3) as u32
+                - 2
+                - limits::ADMIN_CONNECTIONS as u32,
+        },
         private_tables: Support::Works,
     };
     assert_eq!(config(&words), Ok(expected));
@@ -120,6 +140,18 @@ fn every_flag_reaches_its_field() {
 fn a_turn_server_that_shares_a_secret_needs_the_secret() {
     for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
         assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
+    }
+    for secret in [
+        "turn:a.example,user=u,password=hush hush",
+        "turn:a.example,user=u,passwort=hush",
+        "turn:,user=u,password=hush",
+        "stun:a.example,user=u,password=hush",
+        "http://a.example,user=u,password=hush",
+        "turn:a.example,user=hush,x,password=hush",
+    ] {
+        let refused = Arguments::read(["switchboard", "--ice-server", secret]);
+        let Err(Stop::Refuse(line)) = refused else { panic!("{refused:?}") };
+        assert!(line.contains("--ice-server") && !line.contains("hush"), "{line}");
     }
     let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
     assert!(matches!(refused, Err(Stop::Refuse(_))), "{refused:?}");

@@ -54,11 +54,14 @@ fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor()
         let all: usize = tables_of(&server).values().sum();
         assert!(all > USERS && USERS > LIMIT as usize, "{:?}", tables_of(&server));
         let find = text_frame(br#"{"type":"find_match"}"#);
-        users.iter_mut().for_each(|user| user.send(&find));
+        // One after the other, so that who meets whom does not depend on which shard is quicker.
+        for user in &mut users {
+            user.send(&find);
+            user.expect("waiting");
+        }
         let mut waiting = BTreeMap::new();
         let mut rooms = Vec::new();
         for mut user in users {
-            user.expect("waiting");
             let room = user.expect_match();
             match waiting.remove(&room.room_id) {
                 None => drop(waiting.insert(room.room_id.clone(), (user, room))),

@@ -125,7 +125,7 @@ fn stats_tell_what_happened() {
         assert_eq!(support::number(&stats, pointer), expected, "{pointer}");
     }
     let threads = support::number(&stats, "/process/threads");
-    assert_eq!(threads, 2 + 1 + 1, "two shards, the matcher, main");
+    assert_eq!(threads, 2 + 1 + 1 + 1, "two shards, the matcher, the log's, main");
     assert!(support::number(&stats, "/process/descriptors_used") > 10);
     assert!(support::number(&stats, "/process/resident_bytes") > 1 << 20);
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));

@@ -138,6 +138,63 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
     }
 }
 
+#[test]
+fn past_its_rate_an_address_gets_503_until_the_next_second_and_others_do_not() {
+    let server = Server::start(&["--max-new-connections-per-address", "3", "--shards", "2"]);
+    let enters = |last: u8| {
+        let mut raw = connect_from(last, server.address());
+        raw.send(&handshake());
+        (raw.peek_status() == 101).then_some(raw)
+    };
+    // Sessions stay, and count no longer: a second has a beginning, so twice as many may come in
+    // a row, and no more. It takes far less than ten seconds to see one refused.
+    let mut inside = Vec::new();
+    let refusal = (0..30).find_map(|_| match enters(2) {
+        Some(raw) => {
+            inside.push(raw);
+            None
+        }
+        None => Some(refused(connect_from(2, server.address()))),
+    });
+    let refusal = refusal.expect("thirty newcomers in one second are too many");
+    assert!(refusal.text().contains("too many new connections"), "{}", refusal.text());
+    assert!(enters(3).is_some(), "another address has a rate of its own");
+    let counted = server.figure("/http/rejected/address_rate");
+    assert!(counted >= 2, "{counted}");
+    // The next second is a new one, for all who come in it.
+    let again = support::until("the second is over", || enters(2).ok_or("it is not".to_owned()));
+    drop((again, inside));
+}
+
+#[test]
+fn a_storm_from_one_address_does_not_take_the_places_of_others() {
+    let flags = ["--max-connections", "400", "--max-connections-per-address", "2"];
+    let server = Server::start(&flags);
+    let (mut one, mut other, room) = support::pair_up(entered(3, &server), entered(4, &server));
+    // Silent ones keep their place until their head is overdue.
+    let storm: Vec<Raw> = (0..1000).map(|_| connect_from(2, server.address())).collect();
+    support::until("all of the storm has been seen", || {
+        let stats = server.stats();
+        let (accepted, closed) = ("/connections/accepted", "/connections/closed/refused");
+        match support::number(&stats, accepted) {
+            seen if seen >= 1002 => Ok(()),
+            seen => Err(format!("{seen} of 1002; {} refused", support::number(&stats, closed))),
+        }
+    });
+    let active = server.figure("/connections/active");
+    assert!(active <= 5 + 2 + SURPLUS_CONNECTIONS as i64, "{active} are open");
+    drop(entered(5, &server));
+    still_talk(&mut one, &mut other, &room);
+    drop(storm);
+}
+
+/// A session from a loopback address of one's own.
+fn entered(last: u8, server: &Server) -> Raw {
+    let mut raw = connect_from(last, server.address());
+    raw.upgrade();
+    raw
+}
+
 /// Sets the limit of descriptors of a running process.
 fn limit_descriptors(server: &Server, limit: usize) {
     let limits = format!("--nofile={limit}:20000");

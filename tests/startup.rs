@@ -78,6 +78,10 @@ fn bad_flags_are_refused() {
     refuses(&["argument"], 2, &["argument"]);
     refuses(&["--shards"], 2, &["--shards"]);
     refuses(&["--shards", "many"], 2, &["--shards", "many"]);
+    refuses(&["--trusted-proxy", "proxy.example"], 2, &["--trusted-proxy", "10.0.0.0/8"]);
+    refuses(&["--trusted-proxy", "10.1.2.3/8"], 2, &["--trusted-proxy", "within 10.0.0.0/8"]);
+    refuses(&["--allow-origin", "example.org"], 2, &["--allow-origin", "no scheme", "https://"]);
+    refuses(&["--allow-origin", "https://a.example,*"], 2, &["--allow-origin", "'*'"]);
     refuses(&["--shards", "0"], 2, &["--shards", "1 to 1024"]);
     refuses(&["--max-connections", "-1"], 2, &["-1"]);
     refuses(&["--ping-interval", "5"], 2, &["--ping-interval"]);
@@ -218,4 +222,14 @@ fn version_and_help_go_to_standard_output() {
     for flag in ["--listen", "--drain-timeout", "SWITCHBOARD_SHARDS"] {
         assert!(help.stdout.contains(flag), "{flag}");
     }
+}
+
+#[test]
+fn an_address_for_administration_is_one_of_its_own() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    refuses(&["--admin-listen", &taken], 1, &[&taken, "another process holds that port"]);
+    refuses(&["--admin-listen", &taken, "--listen", &taken], 2, &[&taken, "port of its own"]);
+    refuses(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
+    refuses(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use switchboard::config::Limits;
+use switchboard::config::{Doors, Limits};
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
 use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
 use switchboard::moment::Moment;
@@ -91,6 +91,7 @@ impl Desk {
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
             echo: false,
+            doors: Doors::default(),
         };
         let counters = Arc::new(ShardCounters::new(0));
         let host = Void { keep_sent: true, ..Void::default() };

@@ -4,7 +4,10 @@
 use super::FdTables;
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
+use crate::wire::http::Origin;
+use crate::wire::proxy::Network;
 use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
 use std::fmt;
@@ -34,6 +37,16 @@ pub struct Arguments {
     #[arg(long, env = "SWITCHBOARD_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
     pub listen: Vec<SocketAddr>,
+
+    /// Address and port for /stats and /metrics, which are then nowhere else; repeatable, or commas
+    ///
+    /// /health is there and on the public port. Up to 64 connections, which do not count for
+    /// --max-connections. The page then does not show how many are here.
+    ///
+    /// Default: they are on the public port
+    #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(value_delimiter = ',', value_parser = listen_address, help_heading = LISTENING)]
+    pub admin_listen: Vec<SocketAddr>,
 
     /// Threads that carry connections, 1 to 1024
     ///
@@ -77,6 +90,30 @@ pub struct Arguments {
     #[arg(help_heading = LISTENING)]
     pub echo: bool,
 
+    /// Web origin whose pages may open sessions; repeat it or separate several by commas
+    ///
+    /// A browser's upgrade from another page gets 403. Like https://example.org, with a port if it
+    /// is not the usual one; null for pages without an origin. A request without Origin comes from
+    /// no browser and is let in.
+    ///
+    /// Default: everybody may
+    #[allow(rustdoc::bare_urls, reason = "help is plain text")]
+    #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN")]
+    #[arg(value_delimiter = ',', help_heading = DOORS)]
+    pub allow_origin: Vec<Origin>,
+
+    /// Network of proxies that are believed whose connection they pass on; repeatable, or commas
+    ///
+    /// Like 10.0.0.0/8 or one address. A connection from there may begin with a PROXY protocol
+    /// header, version 1 or 2; without one the last address in X-Forwarded-For that is no
+    /// trusted proxy's counts. From everywhere else the header is a bad request and the field is
+    /// ignored.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXY", value_name = "NETWORK")]
+    #[arg(value_delimiter = ',', help_heading = DOORS)]
+    pub trusted_proxy: Vec<Network>,
+
     /// Connections of the whole process, HTTP and WebSocket
     ///
     /// Past it a newcomer gets 503 with Retry-After before the upgrade.
@@ -97,11 +134,19 @@ pub struct Arguments {
 
     /// Connections from one IP address; 0 is no limit
     ///
-    /// Past it a newcomer gets 503 with Retry-After. Keep 0 behind a proxy: there all users come
-    /// from the proxy's address.
+    /// Past it a newcomer gets 503 with Retry-After. Behind a proxy all users come from the proxy's
+    /// address, unless --trusted-proxy names it.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0, help_heading = BOUNDS)]
     pub max_connections_per_address: u32,
+
+    /// Connections that may come from one IP address within a second; 0 is no limit
+    ///
+    /// What is over it gets 503 with Retry-After. Of IPv6 addresses a whole /64 is one, here and
+    /// for --max-connections-per-address.
+    #[arg(long, env = "SWITCHBOARD_MAX_NEW_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    #[arg(default_value_t = 0, help_heading = BOUNDS)]
+    pub max_new_connections_per_address: u32,
 
     /// Messages per second that one connection may send; 0 is no limit
     ///
@@ -253,6 +298,7 @@ pub struct Arguments {
 }
 
 const LISTENING: &str = "Listening";
+const DOORS: &str = "Who may come in";
 const BOUNDS: &str = "Bounds";
 const TIMES: &str = "Times";
 const CALLS: &str = "Calls";
@@ -296,10 +342,32 @@ impl Arguments {
         I::Item: Into<OsString> + Clone,
     {
         Arguments::try_parse_from(words).map_err(|error| {
-            let text = error.to_string();
+            let text = without_secrets(&error).unwrap_or_else(|| error.to_string());
             if error.use_stderr() { Stop::Refuse(one_line(&text)) } else { Stop::Show(text) }
         })
     }
+}
+
+/// What to say in place of clap's words where those would repeat a password.
+fn without_secrets(error: &clap::Error) -> Option<String> {
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(_) | None => None,
+    };
+    of(ContextKind::InvalidArg).filter(|name| name.starts_with("--ice-server"))?;
+    let value = of(ContextKind::InvalidValue)?;
+    let reason = value.parse::<IceServer>().err()?;
+    let url = value.split(',').next().unwrap_or_default();
+    // Without a scheme it may be the rest of a password with a space in it.
+    let is_url = ["stun:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
+    Some(match is_url {
+        true => format!("invalid value '{url}' for '--ice-server <URL>': {reason}"),
+        false => {
+            "invalid value for '--ice-server <URL>': each begins with stun:, turn: or turns:, \
+                  and a space begins the next"
+                .to_owned()
+        }
+    })
 }
 
 /// What clap says of an error, without its hints and usage, on one line.

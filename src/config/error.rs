@@ -13,6 +13,16 @@ pub enum ConfigError {
         /// Which.
         address: SocketAddr,
     },
+    /// The same address twice in `--admin-listen`.
+    AdminListenTwice {
+        /// Which.
+        address: SocketAddr,
+    },
+    /// The same address in `--admin-listen` and in `--listen`.
+    AdminListensPublicly {
+        /// Which.
+        address: SocketAddr,
+    },
     /// A number outside its bounds.
     OutOfBounds {
         /// The flag, with its dashes.
@@ -109,6 +119,12 @@ impl fmt::Display for ConfigError {
         match self {
             ConfigError::ListenTwice { address } => {
                 write!(f, "--listen names {address} twice")
+            }
+            ConfigError::AdminListenTwice { address } => {
+                write!(f, "--admin-listen names {address} twice")
+            }
+            ConfigError::AdminListensPublicly { address } => {
+                write!(f, "--admin-listen {address} is one of --listen: it wants a port of its own")
             }
             ConfigError::OutOfBounds { flag, given, least, most } => {
                 write!(f, "{flag} must be from {least} to {most}, not {given}")

@@ -17,6 +17,8 @@ use crate::limits;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::tables::Support;
 use crate::sys::{descriptors, sockets};
+use crate::wire::http::{Origin, Single};
+use crate::wire::proxy::Networks;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -43,6 +45,8 @@ pub struct Config {
     pub socket_send_buffer_bytes: Option<usize>,
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// Who may come in.
+    pub doors: Doors,
     /// STUN and TURN servers that every client is told of.
     pub ice_servers: Vec<IceServer>,
     /// TURN servers for which each session gets credentials of its own.
@@ -59,6 +63,30 @@ pub struct Config {
     pub tables: Tables,
     /// Whether shards could have tables of their own.
     pub private_tables: Support,
+}
+
+/// Who may come in. The default is everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// Sites whose pages may open sessions; if empty, all may.
+    pub allowed_origins: Vec<Origin>,
+    /// Where proxies are whose word on a client's address counts.
+    pub trusted_proxies: Networks,
+    /// Where `/stats` and `/metrics` are; if empty, with all the rest.
+    pub admin_listen: Vec<SocketAddr>,
+}
+
+impl Doors {
+    /// Whether a request with this `Origin` field may be upgraded. One without any comes from no
+    /// browser (RFC 6455 §10.2); several are nobody's origin (RFC 6454 §7.3).
+    pub fn admit_page(&self, origin: Single<'_>) -> bool {
+        match origin {
+            _ if self.allowed_origins.is_empty() => true,
+            Single::Absent => true,
+            Single::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
+            Single::Several => false,
+        }
+    }
 }
 
 /// TURN servers that share a secret with this one.
@@ -81,6 +109,8 @@ pub struct Limits {
     /// Connections from one address, of the whole process; `None` is no limit. At most
     /// `max_connections`.
     pub max_connections_per_address: Option<NonZeroU32>,
+    /// Connections that may come from one address within a second; `None` is no limit.
+    pub max_new_connections_per_address: Option<NonZeroU32>,
     /// Messages per second that one connection may send; `None` is no limit.
     pub max_messages_per_second: Option<NonZeroU32>,
     /// Payload of one message, within [`limits::MESSAGE_BYTES_BOUNDS`].
@@ -110,6 +140,7 @@ impl Default for Limits {
         Limits {
             max_connections: limits::CONNECTIONS_DERIVED_MOST,
             max_connections_per_address: None,
+            max_new_connections_per_address: None,
             max_messages_per_second: None,
             max_message_bytes: limits::DEFAULT_MESSAGE_BYTES,
             max_unsent_bytes: limits::DEFAULT_UNSENT_BYTES,

@@ -73,6 +73,8 @@ pub struct Room {
     pub shards: usize,
     /// Addresses that each of them listens on.
     pub addresses: usize,
+    /// Addresses of `--admin-listen`.
+    pub admin_addresses: usize,
     /// Whether shards can have tables of their own.
     pub support: Support,
 }
@@ -80,12 +82,12 @@ pub struct Room {
 impl Room {
     /// Connections that one table for all threads holds.
     pub fn shared(&self) -> u64 {
-        self.allowed.saturating_sub(descriptors_of_server(self.shards, self.addresses))
+        self.allowed.saturating_sub(self.own(Tables::Shared))
     }
 
     /// Connections that a shard's own table holds.
     pub fn each(&self) -> u64 {
-        self.allowed.saturating_sub(descriptors_of_table(self.shards, self.addresses))
+        self.allowed.saturating_sub(self.own(Tables::Private { connections_each: 0 }))
     }
 
     /// Connections that all shards' own tables hold.
@@ -129,13 +131,24 @@ impl Room {
 
     /// Descriptors that each table has to hold for so many connections.
     pub fn needed(&self, tables: Tables, connections: u64) -> u64 {
-        match tables {
-            Tables::Shared => connections + descriptors_of_server(self.shards, self.addresses),
-            Tables::Private { .. } => {
-                connections.div_ceil(self.shards.max(1) as u64)
-                    + descriptors_of_table(self.shards, self.addresses)
+        let most_in_one = match tables {
+            Tables::Shared => connections,
+            Tables::Private { .. } => connections.div_ceil(self.shards.max(1) as u64),
+        };
+        most_in_one + self.own(tables)
+    }
+
+    /// Descriptors that each table has to hold for everything else.
+    fn own(&self, tables: Tables) -> u64 {
+        let admin = match self.admin_addresses {
+            0 => 0,
+            addresses => (addresses + limits::ADMIN_CONNECTIONS) as u64,
+        };
+        admin
+            + match tables {
+                Tables::Shared => descriptors_of_server(self.shards, self.addresses),
+                Tables::Private { .. } => descriptors_of_table(self.shards, self.addresses),
             }
-        }
     }
 }
 
@@ -143,7 +156,13 @@ impl Room {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { allowed: 20_000, shards: 3, addresses: 2, support: Support::Works };
+    const ROOM: Room = Room {
+        allowed: 20_000,
+        shards: 3,
+        addresses: 2,
+        admin_addresses: 0,
+        support: Support::Works,
+    };
     const OLD: Room = Room { support: Support::Lacks("pidfd_getfd"), ..ROOM };
 
     #[test]

@@ -1,9 +1,12 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
-use super::{Arguments, Config, ConfigError, Limits, Machine, Room, Span, Steer, Tables, Turn};
+use super::{
+    Arguments, Config, ConfigError, Doors, Limits, Machine, Room, Span, Steer, Tables, Turn,
+};
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
+use crate::wire::proxy::Networks;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,10 +20,12 @@ impl Arguments {
         let listen = self.listen_addresses(machine)?;
         let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
         within("--shards", shards, (1, limits::SHARDS_MOST))?;
+        let doors = self.doors(&listen)?;
         let room = Room {
             allowed: machine.descriptors_allowed,
             shards,
             addresses: listen.len(),
+            admin_addresses: doors.admin_listen.len(),
             support: machine.private_tables,
         };
         let (max_connections, tables) = self.connection_limit(machine, &room)?;
@@ -43,6 +48,7 @@ impl Arguments {
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
             echo: self.echo,
+            doors,
             ice_servers: self.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,
@@ -65,6 +71,34 @@ impl Arguments {
     fn busy_poll(&self) -> Result<Option<NonZeroU32>, ConfigError> {
         within("--busy-poll", self.busy_poll as usize, (0, limits::BUSY_POLL_MICROS_MOST))?;
         Ok(NonZeroU32::new(self.busy_poll))
+    }
+
+    fn doors(&self, listen: &[SocketAddr]) -> Result<Doors, ConfigError> {
+        let allowed_origins = self.allow_origin.clone();
+        within(
+            "the number of --allow-origin",
+            allowed_origins.len(),
+            (0, limits::DOOR_NAMES_MOST),
+        )?;
+        let trusted_proxies = Networks(self.trusted_proxy.clone());
+        within(
+            "the number of --trusted-proxy",
+            trusted_proxies.0.len(),
+            (0, limits::DOOR_NAMES_MOST),
+        )?;
+        Ok(Doors { allowed_origins, trusted_proxies, admin_listen: self.admin_addresses(listen)? })
+    }
+
+    fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {
+        let admin = &self.admin_listen;
+        within("the number of --admin-listen", admin.len(), (0, limits::LISTEN_ADDRESSES_MOST))?;
+        if let Some(&address) = first_repeated(admin, |address| address.port() != 0) {
+            return Err(ConfigError::AdminListenTwice { address });
+        }
+        match admin.iter().find(|address| address.port() != 0 && listen.contains(address)) {
+            Some(&address) => Err(ConfigError::AdminListensPublicly { address }),
+            None => Ok(admin.clone()),
+        }
     }
 
     fn turn(&self) -> Result<Option<Turn>, ConfigError> {
@@ -144,6 +178,7 @@ impl Arguments {
         let limits = Limits {
             max_connections,
             max_connections_per_address: NonZeroU32::new(self.max_connections_per_address),
+            max_new_connections_per_address: NonZeroU32::new(self.max_new_connections_per_address),
             max_messages_per_second: NonZeroU32::new(self.max_messages_per_second),
             max_message_bytes: self.max_message_bytes,
             max_unsent_bytes: self.max_unsent_bytes,

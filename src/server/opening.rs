@@ -36,6 +36,9 @@ pub(super) struct Common {
     pub(super) steer: Steer,
     /// Microseconds.
     pub(super) busy_poll: Option<NonZeroU32>,
+    /// How many of a shard's listeners are for the public; those behind them are for
+    /// administration.
+    pub(super) public_listeners: usize,
     pub(super) matcher: Outbox<ToMatcher>,
     pub(super) shards: Vec<Outbox<Letter>>,
     pub(super) admission: Arc<Admission>,
@@ -112,12 +115,22 @@ pub(super) fn muster(posts: Vec<Post<Letter>>, common: &Common) -> (Muster, Vec<
     (muster, recruits)
 }
 
+/// The addresses that a shard's listeners have; all shards' have the same.
+fn bound(listeners: &[Vec<TcpListener>]) -> Vec<SocketAddr> {
+    let first = listeners.first().into_iter().flatten();
+    first.filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
 impl Muster {
-    /// Opens the ports for the recruits, who run by now, and lets them serve. The addresses.
+    /// Opens the ports for the recruits, who run by now, and lets them serve. The addresses,
+    /// and those of `--admin-listen`.
     ///
     /// # Errors
     /// The first thing that failed; then nobody serves, and all of them end.
-    pub(super) fn open(self, config: &Config) -> Result<Vec<SocketAddr>, ServerError> {
+    pub(super) fn open(
+        self,
+        config: &Config,
+    ) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), ServerError> {
         let mut threads = Vec::new();
         for nth in 0..self.ways.len() {
             if let Report::Here(thread) = self.report(nth)? {
@@ -131,9 +144,19 @@ impl Muster {
             send_buffer_bytes: config.socket_send_buffer_bytes,
             steer_to: self.steer_to.as_ref().map(AllowedCpus::numbers),
         };
-        let listeners = listen(&config.listen, options)?;
-        let first = listeners.first().map_or(&[][..], |first| first);
-        let addresses = first.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let mut listeners = listen(&config.listen, options)?;
+        let admin = ListenOptions {
+            shards: 1,
+            backlog: limits::ADMIN_BACKLOG,
+            send_buffer_bytes: None,
+            steer_to: None,
+        };
+        let admin = listen(&config.doors.admin_listen, admin)?;
+        let addresses = (bound(&listeners), bound(&admin));
+        // Those for administration are the first shard's: whoever comes there never moves.
+        if let Some(first) = listeners.first_mut() {
+            first.extend(admin.into_iter().flatten());
+        }
         // Held until every shard has its copy.
         let mut kept = Vec::new();
         for (nth, listeners) in listeners.into_iter().enumerate() {
@@ -266,9 +289,14 @@ impl Recruit {
         )
         .copying_from(tables);
         let most = common.tables.most_of_shard(common.setup.limits.max_connections) as usize;
-        let slots = most + limits::SURPLUS_CONNECTIONS;
+        let slots = most + limits::SURPLUS_CONNECTIONS + limits::ADMIN_CONNECTIONS;
         let core = Core::new(ShardId(nth as u16), common.setup, slots, Arc::clone(&counters), host);
-        let acceptor = Acceptor::new(watched, common.admission, Arc::clone(&counters));
+        let acceptor = Acceptor::new(
+            watched,
+            common.public_listeners,
+            common.admission,
+            Arc::clone(&counters),
+        );
         let acceptor = match common.tables {
             Tables::Shared => acceptor,
             Tables::Private { .. } => acceptor.at_most(most),

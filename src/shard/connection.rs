@@ -56,6 +56,21 @@ pub struct Http {
     pub since_ms: u32,
     /// Why it cannot become a session, if it is one connection too many.
     pub surplus: Option<Shortage>,
+    /// Who tells whose it is.
+    pub via: Via,
+}
+
+/// Who tells whose connection one is that speaks HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Nobody has to: that was settled when it was accepted, or by a PROXY protocol header.
+    Direct,
+    /// A trusted proxy, from which nothing has come yet: it may begin with such a header.
+    Proxy,
+    /// A trusted proxy, by what stands in each request.
+    Forwarding,
+    /// Nobody: it came to `--admin-listen`.
+    Admin,
 }
 
 /// A connection that is about to end.
@@ -63,6 +78,8 @@ pub struct Http {
 pub struct Lingering {
     /// When it began to.
     pub since_ms: u32,
+    /// Whether it came to `--admin-listen`.
+    pub admin: bool,
     /// How many more bytes are dropped.
     pub bytes_left: u32,
     /// Why it ends.
@@ -186,6 +203,15 @@ impl<S> Connection<S> {
     pub fn trim(&mut self) {
         if self.extra.as_ref().is_some_and(|extra| extra.is_idle()) {
             self.extra = None;
+        }
+    }
+
+    /// Whether it came to `--admin-listen`. Such a one never becomes anybody's session.
+    pub fn is_admin(&self) -> bool {
+        match &self.role {
+            Role::Http(http) => http.via == Via::Admin,
+            Role::Lingering(lingering) => lingering.admin,
+            Role::User(_) | Role::Echo => false,
         }
     }
 

@@ -4,11 +4,11 @@
 //! returns, its partner told, its numbers counted. Nothing here recurses from one connection
 //! into another: a connection that breaks while another is served is put on a list.
 
-use super::connection::{AddressRef, Connection, Http, Letter, Role};
+use super::connection::{AddressRef, Connection, Http, Letter, Role, Via};
 use super::host::Host;
 use super::room_tokens::RoomTokens;
 use super::sweep::{Drain, PatientClock, Sweep};
-use crate::config::Limits;
+use crate::config::{Doors, Limits};
 use crate::ids::{
     ConnectionKey, QueueKey, RoomNo, Serial, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
     Token, TokenMint,
@@ -37,6 +37,8 @@ pub struct Setup {
     pub mint: TokenMint,
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// Who may come in.
+    pub doors: Doors,
 }
 
 /// What the poll said of a connection.
@@ -74,6 +76,8 @@ pub struct Core<H: Host> {
     pub(super) sweep: Sweep,
     pub(super) drain: Option<Drain>,
     pub(super) moves_under_way: usize,
+    /// Connections to `--admin-listen`.
+    pub(super) admin_connections: usize,
     /// Connections whose reading was cut short so that others come to their turn.
     pub(super) run_list: Vec<ConnectionKey>,
     /// Connections that broke, and why.
@@ -127,6 +131,7 @@ impl<H: Host> Core<H> {
             sweep: Sweep::new(&setup.limits),
             drain: None,
             moves_under_way: 0,
+            admin_connections: 0,
             run_list: Vec::new(),
             doomed: Vec::new(),
             current: None,
@@ -153,8 +158,40 @@ impl<H: Host> Core<H> {
         surplus: Option<Shortage>,
         address: Option<IpAddr>,
     ) -> ConnectionKey {
+        self.take(socket, surplus, Via::Direct, address)
+    }
+
+    /// The same for a socket whose other end is a trusted proxy: whose connection it is, is still
+    /// to be told.
+    pub fn admit_from_proxy(
+        &mut self,
+        socket: H::Socket,
+        surplus: Option<Shortage>,
+    ) -> ConnectionKey {
+        self.take(socket, surplus, Via::Proxy, None)
+    }
+
+    /// The same for a socket that came to `--admin-listen`; given back if there are too many.
+    ///
+    /// # Errors
+    /// Beyond [`limits::ADMIN_CONNECTIONS`].
+    pub fn admit_admin(&mut self, socket: H::Socket) -> Result<ConnectionKey, H::Socket> {
+        if self.admin_connections >= limits::ADMIN_CONNECTIONS {
+            return Err(socket);
+        }
+        self.admin_connections += 1;
+        Ok(self.take(socket, None, Via::Admin, None))
+    }
+
+    fn take(
+        &mut self,
+        socket: H::Socket,
+        surplus: Option<Shortage>,
+        via: Via,
+        address: Option<IpAddr>,
+    ) -> ConnectionKey {
         self.counters.accepted.increment();
-        let role = Role::Http(Http { since_ms: self.clock.ms(), surplus });
+        let role = Role::Http(Http { since_ms: self.clock.ms(), surplus, via });
         let address = address.map(|address| self.keep_address(address));
         let key = self.insert(Connection {
             socket,

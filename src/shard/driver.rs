@@ -1,7 +1,7 @@
 //! The loop of a shard's thread: poll, letters, events, newcomers, time. It carries out what
 //! the core decides and decides nothing itself.
 
-use super::accept::{Acceptor, Admission};
+use super::accept::{Acceptor, Admission, Verdict};
 use super::connection;
 use super::core::{Core, Readiness};
 use super::host::{Adopted, Content, Document, Host, Received, Sent};
@@ -16,6 +16,7 @@ use crate::sys;
 use crate::sys::tables::Table;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
+use crate::telemetry::notices::Seldom;
 use crate::wire::http::{HttpDate, Status};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -54,6 +55,8 @@ pub struct Sockets {
     tables: Option<Vec<Option<Table>>>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
+    watch_warning: Seldom,
+    unwatch_warning: Seldom,
 }
 
 impl Sockets {
@@ -66,8 +69,18 @@ impl Sockets {
         telemetry: Arc<Telemetry>,
         ice_servers: Arc<IceServers>,
     ) -> Self {
-        let (tables, date) = (None, None);
-        Sockets { registry, matcher, shards, admission, telemetry, ice_servers, tables, date }
+        Sockets {
+            registry,
+            matcher,
+            shards,
+            admission,
+            telemetry,
+            ice_servers,
+            tables: None,
+            date: None,
+            watch_warning: Seldom::default(),
+            unwatch_warning: Seldom::default(),
+        }
     }
 
     /// Sockets that come from other shards lie in these tables, and not in this thread's.
@@ -120,15 +133,19 @@ impl Host for Sockets {
         match self.registry.register(&mut **socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be watched");
+                if let Some(held_back) = self.watch_warning.pass(sys::clock::monotonic()) {
+                    tracing::warn!(%error, held_back, "a connection cannot be watched");
+                }
                 false
             }
         }
     }
 
     fn unwatch(&mut self, socket: &mut Line) {
-        if let Err(error) = self.registry.deregister(&mut **socket) {
-            tracing::warn!(%error, "a connection cannot be given up");
+        if let Err(error) = self.registry.deregister(&mut **socket)
+            && let Some(held_back) = self.unwatch_warning.pass(sys::clock::monotonic())
+        {
+            tracing::warn!(%error, held_back, "a connection cannot be given up");
         }
     }
 
@@ -157,6 +174,20 @@ impl Host for Sockets {
     fn close(&mut self, socket: Line, address: Option<IpAddr>) {
         socket.close();
         self.admission.leave(address);
+    }
+
+    fn count_client(
+        &mut self,
+        socket: &Line,
+        client: Option<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Verdict {
+        let peer = || socket.peer_addr().ok().map(|address| address.ip());
+        match client.or_else(peer) {
+            Some(client) => self.admission.count_client(client, before, sys::clock::monotonic()),
+            // It is gone, which the next read will show.
+            None => Verdict::Welcome(None, before),
+        }
     }
 
     fn to_matcher(&mut self, letter: ToMatcher) {

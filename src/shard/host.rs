@@ -4,6 +4,7 @@
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::mail::ToMatcher;
 use crate::moment::Moment;
+use crate::shard::accept::Verdict;
 use crate::shard::connection::Letter;
 use crate::wire::http::{HttpDate, Status};
 use std::borrow::Cow;
@@ -92,10 +93,25 @@ pub trait Host: Sized {
     fn unwatch(&mut self, socket: &mut Self::Socket);
     /// Makes a socket this shard's that `from` has sent.
     fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> Adopted<Self::Socket>;
-    /// Lets go of a socket of which another shard, or this one, has another copy.
+    /// Lets go of a socket whose connection is counted elsewhere, or nowhere: of which another
+    /// shard, or this one, has another copy, or which came to `--admin-listen`.
     fn release(&mut self, socket: Self::Socket);
     /// A connection has ended. `address` is its address, if connections are counted by address.
     fn close(&mut self, socket: Self::Socket, address: Option<IpAddr>);
+
+    /// The client behind a trusted proxy is known: from now on the connection counts for its
+    /// address, and no longer for `before`. `None` if nobody was named, so that whoever is at the
+    /// other end of `socket` is taken for the client. A host that knows of no proxies need not
+    /// do anything.
+    fn count_client(
+        &mut self,
+        socket: &Self::Socket,
+        client: Option<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Verdict {
+        let _ = (socket, client);
+        Verdict::Welcome(None, before)
+    }
 
     /// Writes to the matcher.
     fn to_matcher(&mut self, letter: ToMatcher);

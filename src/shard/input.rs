@@ -136,11 +136,16 @@ impl<H: Host> Core<H> {
     /// Handles bytes of a connection that speaks HTTP.
     fn consume_requests(&mut self, slot: Slot, fresh: &mut [u8]) {
         let (mut stored, mut scan) = self.take_head(slot);
-        if stored.is_empty() {
-            self.requests(slot, fresh, &mut scan);
+        let bytes = if stored.is_empty() {
+            fresh
         } else {
             stored.extend_from_slice(fresh);
-            self.requests(slot, &mut stored, &mut scan);
+            &mut stored[..]
+        };
+        if let Some(preface) = self.preface(slot, bytes)
+            && (preface == 0 || preface < bytes.len())
+        {
+            self.requests(slot, &mut bytes[preface..], &mut scan);
         }
         // With the last of a head that came in pieces goes the place where it was kept.
         self.connections[slot.index()].trim();
@@ -158,7 +163,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Keeps the beginning of a request until the rest has come.
-    fn keep_head(&mut self, slot: Slot, bytes: &[u8], scan: HeadScan) {
+    pub(super) fn keep_head(&mut self, slot: Slot, bytes: &[u8], scan: HeadScan) {
         if bytes.is_empty() {
             return;
         }
@@ -240,11 +245,16 @@ impl<H: Host> Core<H> {
             http.since_ms = self.clock.ms();
         }
         let framing = request.framing();
-        let document = match request.asks {
-            Ok(Ask::Session(key)) => return self.upgrade(slot, key, framing),
+        let document = match self.here(slot, request.asks) {
+            Ok(Ask::Session(key)) => {
+                return match self.may_enter(slot, request) {
+                    Ok(()) => self.upgrade(slot, key),
+                    Err(error) => self.reject(slot, error, framing),
+                };
+            }
             Ok(Ask::Echo(key)) if self.setup.echo => {
-                return match key {
-                    Ok(key) => self.upgrade_to_echo(slot, key, framing),
+                return match key.and_then(|key| self.may_enter(slot, request).map(|()| key)) {
+                    Ok(key) => self.upgrade_to_echo(slot, key),
                     Err(error) => self.reject(slot, error, framing),
                 };
             }
@@ -265,6 +275,23 @@ impl<H: Host> Core<H> {
         match self.host.document(document) {
             Some(content) => self.show(request, &content),
             None => self.reject(slot, HttpError::NotFound, framing),
+        }
+    }
+
+    /// What is asked for, if it is to be had where the connection came to: with `--admin-listen`,
+    /// figures are there and nowhere else, and all the rest is elsewhere but `/health`.
+    fn here<'b>(&self, slot: Slot, asks: Result<Ask<'b>, HttpError>) -> Result<Ask<'b>, HttpError> {
+        let admin = self.connections[slot.index()].is_admin();
+        let apart = !self.setup.doors.admin_listen.is_empty();
+        match asks {
+            Ok(Ask::Stats | Ask::Metrics) if apart && !admin => Err(HttpError::NotFound),
+            Ok(Ask::Session(_) | Ask::Echo(_) | Ask::Page(_))
+            | Err(HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion)
+                if admin =>
+            {
+                Err(HttpError::NotFound)
+            }
+            asks => asks,
         }
     }
 
@@ -302,10 +329,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Makes a session of the connection: both answers leave as one.
-    fn upgrade(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
-        if let Some(shortage) = self.shortage(slot) {
-            return self.reject(slot, HttpError::Unavailable(shortage), framing);
-        }
+    fn upgrade(&mut self, slot: Slot, key: WebSocketKey) -> Next {
         let number = self.new_session_no();
         let session_id = self.setup.mint.session(number);
         self.switch_protocols(slot, key, Role::User(Session::new(number)));
@@ -317,10 +341,7 @@ impl<H: Host> Core<H> {
         Next::Session
     }
 
-    fn upgrade_to_echo(&mut self, slot: Slot, key: WebSocketKey, framing: Framing) -> Next {
-        if let Some(shortage) = self.shortage(slot) {
-            return self.reject(slot, HttpError::Unavailable(shortage), framing);
-        }
+    fn upgrade_to_echo(&mut self, slot: Slot, key: WebSocketKey) -> Next {
         self.switch_protocols(slot, key, Role::Echo);
         Next::Echo
     }
@@ -329,6 +350,15 @@ impl<H: Host> Core<H> {
         http::write_switching_protocols(&mut self.answers.bytes, key.accept());
         self.answers.opaque = true;
         self.connections[slot.index()].role = role;
+    }
+
+    /// Whether the upgrade that a request asks for is granted.
+    fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
+        if !self.setup.doors.admit_page(request.origin) {
+            return Err(HttpError::OriginRefused);
+        }
+        self.find_client(slot, request).map_err(HttpError::Unavailable)?;
+        self.shortage(slot).map_or(Ok(()), |shortage| Err(HttpError::Unavailable(shortage)))
     }
 
     /// What there is too little of to upgrade this connection.
@@ -347,11 +377,16 @@ impl<H: Host> Core<H> {
         if !begun || connection.has_unsent() {
             return self.doom(key, EndReason::HttpIdle);
         }
+        self.refuse_head(key.slot, HttpError::HeadTimeout, EndReason::HeadTimeout);
+    }
+
+    /// Answers what never became a request, and ends the connection.
+    pub(super) fn refuse_head(&mut self, slot: Slot, error: HttpError, reason: EndReason) {
         self.counters.http_requests.increment();
-        let _closes = self.reject(key.slot, HttpError::HeadTimeout, Framing::LAST);
+        let _closes = self.reject(slot, error, Framing::LAST);
         self.send_answers();
-        self.linger(key.slot, EndReason::HeadTimeout);
-        self.shut_when_sent(key.slot);
+        self.linger(slot, reason);
+        self.shut_when_sent(slot);
     }
 }
 
@@ -378,8 +413,12 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::NotFound => RejectReason::NotFound,
         HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
         HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,
+        HttpError::BadProxyHeader => RejectReason::ProxyHeader,
+        HttpError::OriginRefused => RejectReason::Origin,
         HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
         HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
+        HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => RejectReason::AddressRate,
+        HttpError::Unavailable(Shortage::AdminConnections) => RejectReason::AdminLimit,
         HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,
     }
 }

@@ -3,9 +3,10 @@
 //! [`core`] decides everything and is pure, given a [`host::Host`] that carries out what it
 //! asks for; [`driver`] is the host with sockets and the loop around it. The core's work is
 //! spread over files by what sets it off: bytes ([`input`], [`frames`], [`echo`]), the matcher and the
-//! other shards ([`rooms`]), time ([`sweep`]); all of them write through [`output`].
+//! other shards ([`rooms`]), a proxy's word ([`proxied`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
+pub mod admission;
 #[doc(hidden)]
 pub mod audit;
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod host;
 mod input;
 pub mod line;
 mod output;
+mod proxied;
 mod room_tokens;
 mod rooms;
 mod sweep;

@@ -174,6 +174,7 @@ impl<H: Host> Core<H> {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         drop_incoming(connection, &self.counters.held_bytes);
         connection.role = Role::Lingering(Lingering {
+            admin: connection.is_admin(),
             since_ms: self.clock.ms(),
             bytes_left: limits::LINGER_BYTES,
             reason,
@@ -216,6 +217,7 @@ impl<H: Host> Core<H> {
             }
             self.end_session(key.slot, LeaveReason::Disconnected);
             let mut connection = self.connections.remove(key.slot.index());
+            let admin = connection.is_admin();
             let reason = match connection.role {
                 Role::Lingering(lingering) => lingering.reason,
                 Role::Http(_) | Role::User(_) | Role::Echo => reason,
@@ -225,7 +227,12 @@ impl<H: Host> Core<H> {
             self.counters.connections.decrement();
             self.counters.closed.increment(reason);
             let address = connection.address.and_then(|address| self.drop_address(address));
-            self.host.close(connection.socket, address);
+            if admin {
+                self.admin_connections -= 1;
+                self.host.release(connection.socket);
+            } else {
+                self.host.close(connection.socket, address);
+            }
         }
     }
 }

@@ -44,8 +44,16 @@ pub enum RejectReason {
     ConnectionLimit,
     /// All connections of one address are taken (503).
     AddressLimit,
+    /// Too many connections came from one address within a second (503).
+    AddressRate,
+    /// All connections to `--admin-listen` are taken (503).
+    AdminLimit,
     /// The server shuts down (503).
     Draining,
+    /// A page of a site that `--allow-origin` does not name wanted an upgrade (403).
+    Origin,
+    /// A trusted proxy's PROXY protocol header that is malformed (400).
+    ProxyHeader,
     /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
     BadRequest,
     /// A request head over the limit of bytes or fields (431).
@@ -104,7 +112,11 @@ label!(EndReason {
 label!(RejectReason {
     ConnectionLimit = "connection_limit",
     AddressLimit = "address_limit",
+    AddressRate = "address_rate",
+    AdminLimit = "admin_limit",
     Draining = "draining",
+    Origin = "origin",
+    ProxyHeader = "proxy_header",
     BadRequest = "bad_request",
     HeadTooLarge = "head_too_large",
     BodyRefused = "body_refused",

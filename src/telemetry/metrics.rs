@@ -163,6 +163,11 @@ const FAMILIES: &[Family] = &[
         Source::CounterBy("reason", |totals| pairs(&totals.rejected)),
     ),
     family(
+        "switchboard_log_lines_dropped_total",
+        "Log lines lost because standard error took no more.",
+        Source::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),
+    ),
+    family(
         "switchboard_waiting_users",
         "Users who wait for a partner.",
         Source::Gauge(|view| view.totals.waiting as f64),

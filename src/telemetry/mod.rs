@@ -11,6 +11,7 @@ pub mod counters;
 pub mod histogram;
 pub mod labels;
 mod metrics;
+pub mod notices;
 mod sample;
 mod stats;
 
@@ -65,6 +66,8 @@ pub struct Telemetry {
     pub about: About,
     /// 1 from the signal to shut down on, else 0. The main thread writes it.
     pub draining: Gauge,
+    /// Log lines that were lost because standard error took no more. The main thread writes it.
+    pub log_lines_dropped: Counter,
     /// What the main thread found out last. A [`Sampler`] writes it.
     pub sample: Sample,
 }
@@ -78,6 +81,7 @@ impl Telemetry {
             matcher: Arc::default(),
             about,
             draining: Gauge::default(),
+            log_lines_dropped: Counter::default(),
             sample: Sample::new(shards),
         }
     }

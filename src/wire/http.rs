@@ -20,6 +20,7 @@ mod client;
 mod date;
 mod error;
 mod etag;
+mod origin;
 mod request;
 mod response;
 mod scan;
@@ -33,7 +34,8 @@ pub use client::{
 };
 pub use date::HttpDate;
 pub use error::{HttpError, Shortage, Status};
-pub use request::{Ask, Method, Request, Version, parse};
+pub use origin::{Origin, OriginError};
+pub use request::{Ask, Method, Request, Single, Version, parse};
 pub use response::{
     Afterwards, Framing, Response, write_error, write_response, write_switching_protocols,
 };

@@ -5,3 +5,4 @@ pub mod egress;
 pub mod frame;
 pub mod http;
 pub mod message;
+pub mod proxy;

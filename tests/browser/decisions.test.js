@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { advance, inCall } from '../../src/page/web/phase.js';
 import { advise } from '../../src/page/web/watch.js';
 import { Vitals, grade } from '../../src/page/web/vitals.js';
+import { peopleOnline } from '../../src/page/web/crowd.js';
 import { banner, clock, crowd, quality, refusal, words } from '../../src/page/web/words.js';
 
 const PARTINGS = [
@@ -169,6 +170,24 @@ describe('vitals', () => {
       [[20, 0], [null, 0], [400, 0], [20, 0.05], [900, 0], [20, 0.2]].map((args) => graded(...args)),
       ['good', 'good', 'fair', 'fair', 'poor', 'poor'],
     );
+  });
+});
+
+describe('the crowd', () => {
+  test('what cannot be told is null, and figures that are kept elsewhere are asked for once', async (t) => {
+    const answers = [
+      () => Response.json({ sessions: { active: 3 } }),
+      () => Response.json({ status: 'ok' }),
+      () => new Response('busy', { status: 503 }),
+      () => Promise.reject(new TypeError('no network')),
+      () => Response.json({ sessions: { active: 4 } }),
+      () => new Response('there is nothing here', { status: 404 }),
+    ];
+    const fetched = t.mock.method(globalThis, 'fetch', async () => answers[fetched.mock.callCount()]());
+    const heard = [];
+    for (let nth = 0; nth < 8; nth += 1) heard.push(await peopleOnline());
+    assert.deepEqual(heard, [3, null, null, null, 4, null, null, null]);
+    assert.equal(fetched.mock.callCount(), answers.length);
   });
 });
 

@@ -166,6 +166,42 @@ for (const kind of KINDS) {
   });
 }
 
+/** A limit of the server that bites by address shows which address has arrived. */
+async function countsEachUser(t, kind, also = []) {
+  const server = await Server.start('--trusted-proxy', '127.0.0.1', '--max-connections-per-address', '2');
+  t.after(() => server.down());
+  const front = await fronted(t, kind, server.port, { also });
+  const from = (last) => Talker.connect(front.ws, {
+    localAddress: `127.0.0.${last}`,
+    headers: { 'X-Forwarded-For': '203.0.113.7' },
+  });
+  const users = [];
+  for (const last of [2, 2, 3, 3, 4]) users.push(await from(last));
+  for (const last of [2, 3]) {
+    await assert.rejects(from(last), (error) => error instanceof Refused && error.status === 503);
+  }
+  // Nobody else is sent away because of them, and the proxy's own address has no limit.
+  users.push(await from(4), await from(5));
+  const { http: { rejected } } = JSON.parse((await get(`${front.url}stats`)).body);
+  assert.ok(rejected.address_limit >= 2);
+  assert.equal(rejected.proxy_header + rejected.bad_request, 0);
+  const two = await Promise.all(users.slice(1, 3).map((user) => user.findsMatch()));
+  await signal(...two);
+  await users[0].ends();
+  const again = await eventually(() => from(2).catch(() => undefined), (talker) => talker !== undefined, 'a place again');
+  await Promise.all([again, ...users.slice(1)].map((user) => user.ends()));
+}
+
+for (const kind of KINDS) {
+  test(`${kind.name} tells whose a connection is, in X-Forwarded-For`, LIMIT, (t) => countsEachUser(t, kind));
+}
+
+test('HAProxy tells it in a PROXY protocol header, and so do its health checks', LIMIT, (t) => countsEachUser(t, KINDS[0], [
+  ['default_backend switchboard\n', 'default_backend switchboard_proxy_protocol\n'],
+  // The header alone, so that nothing else can tell it.
+  ['    http-request set-header X-Forwarded-For %[src]\n', ''],
+]));
+
 /** Before one server, for one test. */
 async function fronted(t, kind, port, options) {
   const front = await Front.start(kind, [port, port], options);

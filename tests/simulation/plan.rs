@@ -144,6 +144,7 @@ fn limits(random: &mut Random, users: usize) -> Limits {
     Limits {
         max_connections: if random.chance(150) { users.div_ceil(2) as u32 } else { 10_000 },
         max_connections_per_address: per_address.filter(|_| random.chance(150)),
+        max_new_connections_per_address: None,
         max_messages_per_second: rate.filter(|_| random.chance(150)),
         max_message_bytes,
         max_unsent_bytes: (max_message_bytes + 10).max(4096) * random.pick(&[1, 1, 2, 16]),

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use switchboard::config::Doors;
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::mail::{Pairing, Reply, ToMatcher, ToShard};
 use switchboard::matchmaking::matcher::{self, Desks};
@@ -85,7 +86,6 @@ impl World {
     pub(crate) fn new(mut random: Random, trace: Trace) -> Self {
         let plan = Plan::new(&mut random);
         let mint = TokenMint::new(std::array::from_fn(|_| random.word() as u8));
-        let most = plan.limits.max_connections as usize;
         let shared = Rc::new(RefCell::new(Shared {
             random,
             plan: plan.clone(),
@@ -95,7 +95,7 @@ impl World {
             links: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
             post: Post::new(plan.shards),
-            admission: Admission::new(most, plan.limits.max_connections_per_address),
+            admission: Admission::new(&plan.limits),
             tally: Tally::default(),
             trace,
             closed: 0,
@@ -105,6 +105,7 @@ impl World {
             stats_queues: vec!["en".to_owned(), "default".to_owned()],
             mint: mint.clone(),
             echo: true,
+            doors: Doors::default(),
         };
         let shards: Vec<Shard> = (0..plan.shards)
             .map(|nth| {
@@ -377,7 +378,10 @@ impl World {
     fn accept(&mut self, at: usize) {
         while let Some(id) = self.shards[at].backlog.pop_front() {
             let address = IpAddr::from([10, 0, 0, (id % 3) as u8]);
-            let verdict = self.shared.borrow().admission.enter(address);
+            let verdict = {
+                let shared = self.shared.borrow();
+                shared.admission.enter(address, shared.now)
+            };
             let Verdict::Welcome(surplus, address) = verdict else {
                 panic!("there are never that many");
             };

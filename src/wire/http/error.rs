@@ -12,6 +12,8 @@ pub enum Status {
     NotModified,
     /// 400.
     BadRequest,
+    /// 403.
+    Forbidden,
     /// 404.
     NotFound,
     /// 405; goes out with `Allow`.
@@ -35,6 +37,7 @@ impl Status {
             Status::Ok => 200,
             Status::NotModified => 304,
             Status::BadRequest => 400,
+            Status::Forbidden => 403,
             Status::NotFound => 404,
             Status::MethodNotAllowed => 405,
             Status::RequestTimeout => 408,
@@ -51,6 +54,7 @@ impl Status {
             Status::Ok => "OK",
             Status::NotModified => "Not Modified",
             Status::BadRequest => "Bad Request",
+            Status::Forbidden => "Forbidden",
             Status::NotFound => "Not Found",
             Status::MethodNotAllowed => "Method Not Allowed",
             Status::RequestTimeout => "Request Timeout",
@@ -69,6 +73,10 @@ pub enum Shortage {
     Connections,
     /// The limit on connections from the client's address is reached.
     ConnectionsOfAddress,
+    /// So many connections came from the client's address within this second.
+    NewConnectionsOfAddress,
+    /// The limit on connections to `--admin-listen` is reached.
+    AdminConnections,
     /// The server is shutting down.
     Time,
 }
@@ -78,6 +86,8 @@ pub enum Shortage {
 pub enum HttpError {
     /// The request breaks RFC 9110, RFC 9112 or RFC 6455; the text says where.
     BadRequest(&'static str),
+    /// What a trusted proxy sent begins as a PROXY protocol header and is none.
+    BadProxyHeader,
     /// The protocol is neither HTTP/1.1 nor HTTP/1.0.
     UnsupportedVersion,
     /// The head is longer than `--max-head-bytes`.
@@ -96,6 +106,8 @@ pub enum HttpError {
     UpgradeRequired,
     /// The handshake is for a version of WebSocket other than 13.
     UnsupportedWebSocketVersion,
+    /// The page that asks for the upgrade is of a site that `--allow-origin` does not name.
+    OriginRefused,
     /// A session cannot be opened at present.
     Unavailable(Shortage),
 }
@@ -105,7 +117,9 @@ impl HttpError {
     /// spoken here gets 400 rather than 505.
     pub const fn status(self) -> Status {
         match self {
-            HttpError::BadRequest(_) | HttpError::UnsupportedVersion => Status::BadRequest,
+            HttpError::BadRequest(_)
+            | HttpError::BadProxyHeader
+            | HttpError::UnsupportedVersion => Status::BadRequest,
             HttpError::HeadTooLarge | HttpError::TooManyFields => {
                 Status::RequestHeaderFieldsTooLarge
             }
@@ -117,6 +131,7 @@ impl HttpError {
             HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
                 Status::UpgradeRequired
             }
+            HttpError::OriginRefused => Status::Forbidden,
             HttpError::Unavailable(_) => Status::ServiceUnavailable,
         }
     }
@@ -125,6 +140,7 @@ impl HttpError {
     pub const fn text(self) -> &'static str {
         match self {
             HttpError::BadRequest(text) => text,
+            HttpError::BadProxyHeader => "malformed PROXY protocol header",
             HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             HttpError::HeadTooLarge => "the request head is too long",
             HttpError::TooManyFields => "the request has too many header fields",
@@ -137,9 +153,16 @@ impl HttpError {
                  Upgrade: websocket and Sec-WebSocket-Version: 13 opens a session"
             }
             HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is spoken here",
+            HttpError::OriginRefused => "pages of this origin may not connect here",
             HttpError::Unavailable(Shortage::Connections) => "too many connections",
             HttpError::Unavailable(Shortage::ConnectionsOfAddress) => {
                 "too many connections from this address"
+            }
+            HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => {
+                "too many new connections from this address"
+            }
+            HttpError::Unavailable(Shortage::AdminConnections) => {
+                "too many connections for administration"
             }
             HttpError::Unavailable(Shortage::Time) => "the server is shutting down",
         }
@@ -151,11 +174,13 @@ impl HttpError {
     pub const fn closes(self) -> bool {
         match self {
             HttpError::BadRequest(_)
+            | HttpError::BadProxyHeader
             | HttpError::UnsupportedVersion
             | HttpError::HeadTooLarge
             | HttpError::TooManyFields
             | HttpError::HeadTimeout
             | HttpError::BodyRefused
+            | HttpError::OriginRefused
             | HttpError::Unavailable(_) => true,
             HttpError::MethodNotAllowed
             | HttpError::NotFound

@@ -67,16 +67,25 @@ pub struct Request<'b> {
     /// What follows the first `?` of the target; not decoded.
     pub query: Option<&'b str>,
     /// `Origin`: the web page a browser sends the request for (RFC 6455 §10.2).
-    pub origin: Option<&'b [u8]>,
-    /// The last `X-Forwarded-For` field, to which the nearest proxy appends. Anyone can send
-    /// it: worth something only where a trusted proxy is known to be in front.
-    pub forwarded_for: Option<&'b [u8]>,
+    pub origin: Single<'b>,
+    /// All of the head.
+    head: &'b [u8],
     /// `If-None-Match`; of several fields the first, so a client that sends more may get a
     /// representation it has.
     if_none_match: Option<&'b [u8]>,
 }
 
-impl Request<'_> {
+impl<'b> Request<'b> {
+    /// The `X-Forwarded-For` fields in their order. Anyone can send them: worth something only
+    /// where a trusted proxy is known to be in front.
+    pub fn forwarded_for(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        self.head.split(|&byte| byte == b'\n').filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            name.eq_ignore_ascii_case(b"X-Forwarded-For").then(|| value.trim_ascii())
+        })
+    }
+
     /// How the answer is to be framed.
     pub const fn framing(&self) -> Framing {
         Framing {
@@ -140,15 +149,18 @@ pub fn parse<'b>(
         _ => Method::Other,
     };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    Ok(Some((facts.into_request(method, version, target), end)))
+    Ok(Some((facts.into_request(method, version, target, &buf[..end]), end)))
 }
 
 /// A field that may be sent once only.
-#[derive(Clone, Copy, Default)]
-enum Single<'b> {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Single<'b> {
+    /// It is not there.
     #[default]
     Absent,
+    /// Its value.
     One(&'b [u8]),
+    /// It is there more than once.
     Several,
 }
 
@@ -173,8 +185,7 @@ struct Facts<'b> {
     connection_keep_alive: bool,
     connection_upgrade: bool,
     upgrade_websocket: bool,
-    origin: Option<&'b [u8]>,
-    forwarded_for: Option<&'b [u8]>,
+    origin: Single<'b>,
     if_none_match: Option<&'b [u8]>,
 }
 
@@ -186,7 +197,7 @@ impl<'b> Facts<'b> {
         let value = field.value;
         match field.name.len() {
             4 if is("Host") => self.host.note(value),
-            6 if is("Origin") => self.origin = Some(value),
+            6 if is("Origin") => self.origin.note(value),
             7 if is("Upgrade") => {
                 self.upgrade_websocket |=
                     list_elements(value).any(|name| name.eq_ignore_ascii_case(b"websocket"));
@@ -200,7 +211,6 @@ impl<'b> Facts<'b> {
                 self.if_none_match.get_or_insert(value);
             }
             14 if is("Content-Length") => self.content_length.note(value),
-            15 if is("X-Forwarded-For") => self.forwarded_for = Some(value),
             17 if is("Sec-WebSocket-Key") => self.key.note(value),
             17 if is("Transfer-Encoding") => self.transfer_encoding = Some(value),
             21 if is("Sec-WebSocket-Version") => self.websocket_version.note(value),
@@ -208,7 +218,13 @@ impl<'b> Facts<'b> {
         }
     }
 
-    fn into_request(self, method: Method, version: Version, target: &'b str) -> Request<'b> {
+    fn into_request(
+        self,
+        method: Method,
+        version: Version,
+        target: &'b str,
+        head: &'b [u8],
+    ) -> Request<'b> {
         let (path, query) = match split_target(method, target) {
             Ok((path, query)) => (Ok(path), query),
             Err(error) => (Err(error), None),
@@ -230,7 +246,7 @@ impl<'b> Facts<'b> {
             asks,
             query,
             origin: self.origin,
-            forwarded_for: self.forwarded_for,
+            head,
             if_none_match: self.if_none_match,
         }
     }

@@ -87,6 +87,7 @@ pub fn write_response(
         Status::Ok
         | Status::NotModified
         | Status::BadRequest
+        | Status::Forbidden
         | Status::NotFound
         | Status::RequestTimeout
         | Status::ContentTooLarge

@@ -84,7 +84,9 @@ fn every_refusal_says_what_it_has_to() {
     let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\n";
     for (error, line, field, keeps) in [
         (HttpError::BadRequest("no Host field"), "400 Bad Request", "", false),
+        (HttpError::BadProxyHeader, "400 Bad Request", "", false),
         (HttpError::UnsupportedVersion, "400 Bad Request", "", false),
+        (HttpError::OriginRefused, "403 Forbidden", "", false),
         (HttpError::NotFound, "404 Not Found", "", true),
         (HttpError::MethodNotAllowed, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", true),
         (HttpError::HeadTimeout, "408 Request Timeout", "", false),
@@ -96,6 +98,18 @@ fn every_refusal_says_what_it_has_to() {
         (HttpError::Unavailable(Shortage::Connections), "503 Service Unavailable", &retry, false),
         (
             HttpError::Unavailable(Shortage::ConnectionsOfAddress),
+            "503 Service Unavailable",
+            &retry,
+            false,
+        ),
+        (
+            HttpError::Unavailable(Shortage::NewConnectionsOfAddress),
+            "503 Service Unavailable",
+            &retry,
+            false,
+        ),
+        (
+            HttpError::Unavailable(Shortage::AdminConnections),
             "503 Service Unavailable",
             &retry,
             false,

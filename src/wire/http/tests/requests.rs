@@ -26,10 +26,20 @@ fn assert_statuses(rows: &[(&str, &str, u16)]) {
 fn a_browser_opens_a_session() {
     let request = request(BROWSER_UPGRADE);
     assert_eq!(request.asks, session());
-    assert_eq!(request.origin, Some(&b"https://switchboard.example"[..]));
-    assert_eq!(request.forwarded_for, Some(&b"203.0.113.7"[..]));
+    assert_eq!(request.origin, Single::One(b"https://switchboard.example"));
+    let forwarded: Vec<&[u8]> = request.forwarded_for().collect();
+    assert_eq!(forwarded, [b"203.0.113.7"]);
     assert_eq!((request.method, request.version), (Method::Get, Version::Http11));
     assert!(request.keep_alive);
+}
+
+/// RFC 9110 §5.3: several fields of one name are one list, in their order.
+#[test]
+fn every_forwarded_address_is_told_in_its_order() {
+    let text = "GET /x-forwarded-for:9 HTTP/1.1\r\nHost: h\r\nx-FORWARDED-for: a, b \r\n\
+        X-Forwarded-Fo: c\r\nX-Forwarded-For:\r\nX-Forwarded-Fors: d\r\nX-Forwarded-For:e\r\n\r\n";
+    let forwarded: Vec<&[u8]> = request(text).forwarded_for().collect();
+    assert_eq!(forwarded, [b"a, b".as_slice(), b"", b"e"]);
 }
 
 /// RFC 6455 §4.2.1: names and the tokens of `Connection` and `Upgrade` in any case, in lists,

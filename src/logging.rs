@@ -1,0 +1,189 @@
+//! Log lines on their way to standard error. Whoever logs never waits: a thread of its own
+//! writes, and what is more than it can take is dropped and counted. So a shard goes on, and
+//! the process ends when it is told to, though nobody reads standard error any more.
+//!
+//! What tracing-appender has for this waits for standard output, which often is the same pipe,
+//! when its queue is full at the end; and the last words of a process that fails, or of a thread
+//! that panics, have to go the same way, behind all that was logged before.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait to be written; none holds anything that a client sent, so none is long.
+const LINES: usize = 4096;
+/// How long the last lines may take before the process ends without them.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that were lost because standard error took no more, since the process started.
+pub fn lines_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// The way to standard error; all clones lead to the same thread.
+#[derive(Clone, Debug)]
+pub struct Log {
+    sender: Sender<Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// All that came before has been written when this is dropped.
+    Flush(#[expect(dead_code, reason = "only its end counts")] Sender<()>),
+}
+
+impl Log {
+    /// Starts the thread that writes to standard error.
+    ///
+    /// # Errors
+    /// When there is no standard error, or no thread can be started.
+    pub fn start() -> io::Result<Self> {
+        // A handle of its own: the one of the standard library has a lock that a blocked write
+        // would hold.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Log::start_with(stderr, LINES)
+    }
+
+    fn start_with(out: impl Write + Send + 'static, lines: usize) -> io::Result<Self> {
+        let (sender, receiver) = bounded(lines);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_out(&receiver, out))?;
+        Ok(Log { sender })
+    }
+
+    /// Panics are told this way too, in one line, whatever the level and the format are.
+    pub fn tell_of_panics(&self) {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            log.say(&panic_line(panic));
+            log.finish();
+        }));
+    }
+
+    /// Writes `switchboard: ` and a line, whatever the level and the format are.
+    pub fn say(&self, line: &str) {
+        self.queue(format!("switchboard: {line}\n").into_bytes());
+    }
+
+    /// Waits until all lines so far have been written, but not for long.
+    pub fn finish(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let (written, flushed) = bounded(0);
+        if self.sender.send_deadline(Entry::Flush(written), deadline).is_ok() {
+            // What is waited for is the end of the other side.
+            let _ended = flushed.recv_deadline(deadline);
+        }
+    }
+
+    fn queue(&self, line: Vec<u8>) {
+        if self.sender.try_send(Entry::Line(line)).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_out(entries: &Receiver<Entry>, mut out: impl Write) {
+    for entry in entries {
+        if let Entry::Line(line) = entry
+            && out.write_all(&line).is_err()
+        {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What panicked, where and why. The reason may quote anything, so it is escaped.
+fn panic_line(panic: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let payload = panic.payload();
+    let reason = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    format!("thread {name} panicked at {place}: {reason:?}")
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = &'a Log;
+
+    fn make_writer(&'a self) -> &'a Log {
+        self
+    }
+}
+
+/// tracing-subscriber writes each line as a whole, with one call.
+impl Write for &Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Takes lines while it is not held up.
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_out_in_their_order_and_all_of_them_at_the_end() {
+        let out = Out::default();
+        let log = Log::start_with(out.clone(), 10_000).unwrap();
+        for number in 0..5000 {
+            log.say(&number.to_string());
+        }
+        log.finish();
+        let expected: String = (0..5000).map(|number| format!("switchboard: {number}\n")).collect();
+        assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), expected);
+    }
+
+    #[test]
+    fn who_logs_does_not_wait_for_who_reads_and_what_is_lost_is_counted() {
+        let out = Out::default();
+        let log = Log::start_with(out.clone(), 4).unwrap();
+        let before = lines_dropped();
+        let held_up = out.0.lock().unwrap();
+        for _ in 0..100 {
+            log.say("more than there is room for");
+        }
+        // Four wait, and one may be with the thread.
+        assert!((95..=96).contains(&(lines_dropped() - before)));
+        let began = Instant::now();
+        log.finish();
+        assert!(began.elapsed() >= PATIENCE, "it has waited, and gone on");
+        drop(held_up);
+        log.finish();
+        assert_eq!(out.0.lock().unwrap().iter().filter(|&&byte| byte == b'\n').count(), {
+            100 - (lines_dropped() - before) as usize
+        });
+    }
+}

@@ -1,0 +1,195 @@
+//! What an operator is told in the log of what happens often: one line a minute for each reason,
+//! with the number of times. Pure.
+//!
+//! Shards count and do not log; the main thread looks at the totals once a second. So a flood
+//! costs no shard a line, and the number in a line is exact.
+
+use super::labels::{EndReason, RejectReason};
+use super::{ShardCounters, Telemetry};
+use crate::limits::NOTICE_PERIOD_S;
+use crate::moment::Moment;
+use std::time::Duration;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Good to know.
+    Info,
+    /// Something is to be set otherwise, or somebody means ill.
+    Warn,
+    /// A fault of the server's or its machine's.
+    Error,
+}
+
+/// Something that is told.
+struct Topic {
+    weight: Weight,
+    text: &'static str,
+    total: fn(&Telemetry) -> u64,
+}
+
+macro_rules! topic {
+    ($weight:ident, $text:literal, $total:expr) => {
+        Topic { weight: Weight::$weight, text: $text, total: |telemetry| sum(telemetry, $total) }
+    };
+}
+
+fn sum(telemetry: &Telemetry, total: fn(&ShardCounters) -> u64) -> u64 {
+    telemetry.shards.iter().map(|shard| total(shard)).sum()
+}
+
+const TOPICS: &[Topic] = &[
+    topic!(Warn, "newcomers refused: --max-connections is reached", |shard| {
+        shard.rejected.get(RejectReason::ConnectionLimit)
+    }),
+    topic!(Info, "newcomers refused: --max-connections-per-address is reached", |shard| {
+        shard.rejected.get(RejectReason::AddressLimit)
+    }),
+    topic!(Info, "newcomers refused: --max-new-connections-per-address is reached", |shard| {
+        shard.rejected.get(RejectReason::AddressRate)
+    }),
+    topic!(Warn, "connections to --admin-listen refused: there are too many", |shard| {
+        shard.rejected.get(RejectReason::AdminLimit)
+    }),
+    topic!(Info, "upgrades refused: --allow-origin does not name their origin", |shard| {
+        shard.rejected.get(RejectReason::Origin)
+    }),
+    topic!(Warn, "connections of a trusted proxy refused: malformed PROXY header", |shard| {
+        shard.rejected.get(RejectReason::ProxyHeader)
+    }),
+    topic!(Info, "clients closed: they did not read what they were sent", |shard| {
+        shard.closed.get(EndReason::SlowConsumer)
+    }),
+    topic!(Error, "connections closed: a fault of the server's own", |shard| {
+        shard.closed.get(EndReason::Internal)
+    }),
+    topic!(Info, "messages dropped: --max-messages-per-second is reached", |shard| {
+        shard.messages_dropped.get()
+    }),
+    Topic {
+        weight: Weight::Warn,
+        text: "log lines lost: standard error took no more",
+        total: |telemetry| telemetry.log_lines_dropped.get(),
+    },
+];
+
+/// What has been told so far.
+#[derive(Debug, Default)]
+pub struct Notices {
+    told: [Told; TOPICS.len()],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    total: u64,
+    /// Not again before then.
+    next: Option<Moment>,
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    weight: Weight,
+    text: &'static str,
+    /// How often it has happened since it was last told.
+    times: u64,
+}
+
+impl Notices {
+    /// What is to be told now.
+    pub fn look(&mut self, telemetry: &Telemetry, now: Moment) -> Vec<Notice> {
+        let mut due = Vec::new();
+        for (topic, told) in TOPICS.iter().zip(&mut self.told) {
+            let total = (topic.total)(telemetry);
+            if total > told.total && told.next.is_none_or(|next| next <= now) {
+                let times = total - told.total;
+                due.push(Notice { weight: topic.weight, text: topic.text, times });
+                *told = Told { total, next: Some(now + Duration::from_secs(NOTICE_PERIOD_S)) };
+            }
+        }
+        due
+    }
+}
+
+impl Notice {
+    /// Writes it to the log.
+    pub fn log(self) {
+        let Notice { weight, text, times } = self;
+        match weight {
+            Weight::Info => tracing::info!(times, "{text}"),
+            Weight::Warn => tracing::warn!(times, "{text}"),
+            Weight::Error => tracing::error!(times, "{text}"),
+        }
+    }
+}
+
+/// For what is told by a shard itself, since only it knows more than a number: lets one through
+/// a minute.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    next: Option<Moment>,
+    held_back: u64,
+}
+
+impl Seldom {
+    /// Whether it may be told now; if so, how often it was not since it last was.
+    pub fn pass(&mut self, now: Moment) -> Option<u64> {
+        if self.next.is_some_and(|next| next > now) {
+            self.held_back += 1;
+            return None;
+        }
+        self.next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: [u64; 0] = [];
+
+    fn times(notices: &mut Notices, telemetry: &Telemetry, at_s: u64) -> Vec<u64> {
+        let now = Moment::ZERO + Duration::from_secs(at_s);
+        notices.look(telemetry, now).iter().map(|notice| notice.times).collect()
+    }
+
+    #[test]
+    fn each_reason_is_told_at_once_then_once_a_minute_and_nothing_is_left_out() {
+        let telemetry = Telemetry::new(super::super::example().about, 2);
+        let mut notices = Notices::default();
+        let slow = |shard: usize| telemetry.shards[shard].closed.increment(EndReason::SlowConsumer);
+        let full = || telemetry.shards[0].rejected.increment(RejectReason::ConnectionLimit);
+        assert_eq!(times(&mut notices, &telemetry, 1), NONE);
+        slow(0);
+        slow(1);
+        assert_eq!(times(&mut notices, &telemetry, 2), [2], "of both shards");
+        slow(0);
+        assert_eq!(times(&mut notices, &telemetry, 3), NONE);
+        full();
+        assert_eq!(times(&mut notices, &telemetry, 4), [1], "another reason is told at once");
+        slow(1);
+        assert_eq!(times(&mut notices, &telemetry, 61), NONE);
+        assert_eq!(times(&mut notices, &telemetry, 62), [2], "what was held back is counted");
+        assert_eq!(times(&mut notices, &telemetry, 3600), NONE, "what has ended is not told again");
+    }
+
+    #[test]
+    fn every_topic_has_a_total_of_its_own_and_words_of_its_own() {
+        let telemetry = super::super::example();
+        telemetry.log_lines_dropped.add(7);
+        let all = Notices::default().look(&telemetry, Moment::ZERO);
+        assert_eq!(all.len(), TOPICS.len());
+        let numbers: std::collections::HashSet<u64> = all.iter().map(|one| one.times).collect();
+        assert_eq!(numbers.len(), TOPICS.len(), "{all:?}");
+    }
+
+    #[test]
+    fn what_a_shard_tells_passes_once_a_minute() {
+        let mut seldom = Seldom::default();
+        let at = |second: u64| Moment::ZERO + Duration::from_secs(second);
+        let passed: Vec<Option<u64>> =
+            [0, 1, 59, 60, 61, 200].map(|second| seldom.pass(at(second))).to_vec();
+        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}

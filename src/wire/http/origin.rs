@@ -1,0 +1,246 @@
+//! Web origins (RFC 6454): which pages of which sites a browser may open sessions for. Pure.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+/// An origin as RFC 6454 §6 serialises it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(Serialised<String>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serialised<T> {
+    /// Of a page that has none of its own: a sandboxed frame, a file.
+    Null,
+    Triple(Triple<T>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Triple<T> {
+    scheme: T,
+    host: Host<T>,
+    /// `None` for the scheme's own.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host<T> {
+    Name(T),
+    V6(Ipv6Addr),
+}
+
+/// Why a text is no origin, as the rest of a sentence for an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginError(&'static str);
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; write an origin like https://example.org or http://localhost:8080", self.0)
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+impl Origin {
+    /// Whether an `Origin` field says this: scheme and host without regard to ASCII case, a
+    /// default port the same as none (RFC 6454 §4, §6.2), all else exactly.
+    pub fn is(&self, field: &[u8]) -> bool {
+        let Some(other) = std::str::from_utf8(field).ok().and_then(|text| serialised(text).ok())
+        else {
+            return false;
+        };
+        match (&self.0, other) {
+            (Serialised::Null, Serialised::Null) => true,
+            (Serialised::Triple(one), Serialised::Triple(other)) => {
+                let same_host = match (&one.host, other.host) {
+                    (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
+                    (Host::V6(one), Host::V6(other)) => *one == other,
+                    (Host::Name(_), Host::V6(_)) | (Host::V6(_), Host::Name(_)) => false,
+                };
+                one.scheme.eq_ignore_ascii_case(other.scheme) && same_host && one.port == other.port
+            }
+            (Serialised::Null, Serialised::Triple(_))
+            | (Serialised::Triple(_), Serialised::Null) => false,
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        Ok(Origin(match serialised(text)? {
+            Serialised::Null => Serialised::Null,
+            Serialised::Triple(Triple { scheme, host, port }) => Serialised::Triple(Triple {
+                scheme: scheme.to_ascii_lowercase(),
+                host: match host {
+                    Host::Name(name) => Host::Name(name.to_ascii_lowercase()),
+                    Host::V6(address) => Host::V6(address),
+                },
+                port,
+            }),
+        }))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Serialised::Triple(Triple { scheme, host, port }) = &self.0 else {
+            return f.write_str("null");
+        };
+        match host {
+            Host::Name(name) => write!(f, "{scheme}://{name}")?,
+            Host::V6(address) => write!(f, "{scheme}://[{address}]")?,
+        }
+        port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// RFC 6454 §6.1: `null`, or scheme, host, and port if it is not the scheme's own.
+fn serialised(text: &str) -> Result<Serialised<&str>, OriginError> {
+    if text == "null" {
+        return Ok(Serialised::Null);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(OriginError("no scheme"))?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !is_scheme {
+        return Err(OriginError("malformed scheme"));
+    }
+    if rest.contains(['/', '?', '#']) {
+        return Err(OriginError("an origin has no path, not even a final slash"));
+    }
+    let host_end = rest.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match rest[host_end..].find(':') {
+        Some(colon) => (&rest[..host_end + colon], Some(&rest[host_end + colon + 1..])),
+        None => (rest, None),
+    };
+    let port =
+        port.map(port_number).transpose()?.filter(|&port| default_port(scheme) != Some(port));
+    Ok(Serialised::Triple(Triple { scheme, host: host_of(host)?, port }))
+}
+
+fn host_of(text: &str) -> Result<Host<&str>, OriginError> {
+    if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inside.parse().map(Host::V6).map_err(|_| OriginError("malformed IPv6 address"));
+    }
+    // RFC 6454 §6.2: on the wire a name is ASCII, other scripts are in Punycode.
+    if !text.is_ascii() {
+        return Err(OriginError("a host in another script goes in Punycode, beginning with xn--"));
+    }
+    if text.contains('*') {
+        return Err(OriginError("there are no wildcards: without this flag everybody may come"));
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_name) {
+        return Err(OriginError("malformed host"));
+    }
+    Ok(Host::Name(text))
+}
+
+fn port_number(digits: &str) -> Result<u16, OriginError> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain).ok_or(OriginError("malformed port"))
+}
+
+/// The port that goes without saying (RFC 6454 §4; the schemes that a page with a script has).
+fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("https") {
+        Some(443)
+    } else if scheme.eq_ignore_ascii_case("http") {
+        Some(80)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(listed: &str, field: &str) -> bool {
+        listed.parse::<Origin>().unwrap().is(field.as_bytes())
+    }
+
+    /// RFC 6454 §4 and §5.
+    #[test]
+    fn case_and_default_ports_make_no_difference_and_all_else_does() {
+        for (listed, field) in [
+            ("https://example.org", "https://example.org"),
+            ("HTTPS://Example.ORG", "https://example.org"),
+            ("https://example.org", "hTTps://eXample.org:443"),
+            ("https://example.org:443", "https://example.org"),
+            ("http://example.org:80", "http://example.org"),
+            ("http://localhost:8080", "http://LOCALHOST:8080"),
+            ("http://[::1]:8080", "http://[0:0::1]:8080"),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+            ("null", "null"),
+        ] {
+            assert!(same(listed, field), "{listed} {field}");
+        }
+        for (listed, field) in [
+            ("https://example.org", "http://example.org"),
+            ("https://example.org", "https://example.org:80"),
+            ("http://example.org", "http://example.org:443"),
+            ("https://example.org", "https://www.example.org"),
+            ("https://example.org", "https://example.org.evil.example"),
+            ("https://example.org", "https://example.org."),
+            ("https://example.org", "https://example.orgx"),
+            ("https://example.org", "https://user@example.org"),
+            ("https://example.org", "https://example.org/"),
+            ("https://example.org", "https://example.org https://example.org"),
+            ("https://example.org", "https://example.org:0443"),
+            ("https://example.org", "https://example.org:"),
+            ("https://example.org", " https://example.org"),
+            ("https://example.org", "null"),
+            ("https://example.org", ""),
+            ("null", "NULL"),
+            ("null", ""),
+            ("null", "https://null"),
+        ] {
+            assert!(!same(listed, field), "{listed} {field}");
+        }
+        assert!(!"https://example.org".parse::<Origin>().unwrap().is(b"https://example.org\xff"));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("", "no scheme"),
+            ("*", "no scheme"),
+            ("example.org", "no scheme"),
+            ("example.org:443", "no scheme"),
+            ("://example.org", "malformed scheme"),
+            ("1http://example.org", "malformed scheme"),
+            ("https://example.org/", "no path"),
+            ("https://example.org/page", "no path"),
+            ("https://example.org?x", "no path"),
+            ("https://", "malformed host"),
+            ("https://user@example.org", "malformed host"),
+            ("https://exa mple.org", "malformed host"),
+            ("https://*.example.org", "no wildcards"),
+            ("https://bücher.example", "Punycode"),
+            ("https://[::1", "malformed"),
+            ("https://[::1]x", "malformed host"),
+            ("https://[1.2.3.4]", "malformed IPv6"),
+            ("https://example.org:", "malformed port"),
+            ("https://example.org:0", "malformed port"),
+            ("https://example.org:65536", "malformed port"),
+            ("https://example.org:+80", "malformed port"),
+        ] {
+            let error = text.parse::<Origin>().unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("like https://"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_shown_as_browsers_write_it() {
+        for (given, shown) in [
+            ("HTTPS://Example.org:443", "https://example.org"),
+            ("http://[0::1]:8080", "http://[::1]:8080"),
+            ("null", "null"),
+        ] {
+            assert_eq!(given.parse::<Origin>().unwrap().to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Networks as an operator writes them: `10.0.0.0/8`, `2001:db8::/32`, or one address. Pure.
+
+use ipnet::IpNet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// Why a text is no network, as the rest of a sentence for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkError {
+    /// Neither an address nor one with a prefix length.
+    Malformed,
+    /// An address within a network, in place of the network.
+    HostBits(Network),
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetworkError::Malformed => {
+                f.write_str("write a network like 10.0.0.0/8 or 2001:db8::/32, or one address")
+            }
+            NetworkError::HostBits(network) => {
+                write!(f, "that is an address within {network}: write the network, or no length")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Network(address.to_canonical().into()));
+        }
+        let network: IpNet = text.parse().map_err(|_| NetworkError::Malformed)?;
+        if network.trunc() != network {
+            return Err(NetworkError::HostBits(Network(network.trunc())));
+        }
+        Ok(Network(network))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Several networks; the default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<Network>);
+
+impl Networks {
+    /// Whether the address is in one of them. An IPv4 address that is written as an IPv6 one
+    /// (RFC 4291 §2.5.5.2) is the IPv4 address.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.0.contains(&address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(network: &str, address: &str) -> bool {
+        Networks(vec![network.parse().unwrap()]).contain(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_of_its_prefix() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("192.0.2.7/32", "192.0.2.7", "192.0.2.6"),
+            ("192.0.2.0/25", "192.0.2.127", "192.0.2.128"),
+            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+            ("::1", "::1", "::2"),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
+            ("::ffff:10.1.2.3", "10.1.2.3", "10.1.2.4"),
+            ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
+            ("::/0", "2001:db8::1", "203.0.113.1"),
+        ] {
+            assert!(contains(network, inside), "{inside} in {network}");
+            assert!(!contains(network, outside), "{outside} not in {network}");
+        }
+        assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for bad in ["", "proxy", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1"] {
+            assert_eq!(bad.parse::<Network>(), Err(NetworkError::Malformed), "{bad}");
+        }
+        let error = "10.1.2.3/8".parse::<Network>().unwrap_err().to_string();
+        assert!(error.contains("within 10.0.0.0/8"), "{error}");
+    }
+}
