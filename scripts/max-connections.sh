@@ -1,0 +1,296 @@
+#!/usr/bin/env bash
+# Very many connections at once, on loopback, under whatever limit of open files there is.
+#
+#   scripts/max-connections.sh COUNT            idle: COUNT sessions that do nothing
+#   scripts/max-connections.sh COUNT --active   all of them in rooms, signalling
+#
+#   --ping-interval 'TIMES'  idle: one run for each; default '25s 300s'
+#   --message-rate RATE      active: messages a client sends a second; default 0.1
+#   --seconds COUNT          active: how long that is measured; default 60
+#   --connect-rate RATE      sessions opened a second; default 4000
+#   --shards COUNT           default: as many as the limit of open files demands
+#   --server-cpus LIST       default: the first CPU there is
+#   --load-cpus LIST         default: the other CPUs, if there are any
+#   --bin FOLDER             default target/release, which is made up to date
+#   --out FOLDER             default target/max-connections
+#   --check                  only say whether this machine can do it
+#
+# Looks first whether memory, files, ports and kernel limits suffice, and prints the commands that
+# mend what does not. Each shard and each thread of the load tester has a descriptor table of its
+# own, so COUNT may be many times the limit of open files; that needs Linux 6.9. More shards than
+# CPUs are wanted then, for their tables. Leaves summary.md and the load tester's reports behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+count='' form=idle intervals='25s 300s' message_rate=0.1 seconds=60 rate=4000 shards=''
+server_cpus='' load_cpus='' bin='' out=target/max-connections check=''
+usage() {
+    sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/max-connections.sh
+    exit "$1"
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage 0 ;;
+        --active) form=active && shift && continue ;;
+        --check) check=yes && shift && continue ;;
+        [0-9]*) count=$1 && shift && continue ;;
+    esac
+    [ $# -ge 2 ] || usage 2 >&2
+    case $1 in
+        --ping-interval) intervals=$2 ;;
+        --message-rate) message_rate=$2 ;;
+        --seconds) seconds=$2 ;;
+        --connect-rate) rate=$2 ;;
+        --shards) shards=$2 ;;
+        --server-cpus) server_cpus=$2 ;;
+        --load-cpus) load_cpus=$2 ;;
+        --bin) bin=$2 ;;
+        --out) out=$2 ;;
+        *) usage 2 >&2 ;;
+    esac
+    shift 2
+done
+for number in "$count" "$seconds" "$rate" "${shards:-1}"; do
+    [[ $number =~ ^[1-9][0-9]*$ ]] || usage 2 >&2
+done
+for time in $intervals; do [[ $time =~ ^[1-9][0-9]*s$ ]] || usage 2 >&2; done
+if [ $((count % 2)) = 1 ]; then usage 2 >&2; fi
+
+children=()
+finish() {
+    local child
+    for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+}
+trap finish EXIT
+fail() {
+    printf 'max-connections: %s\n' "$*" >&2
+    exit 1
+}
+say() { printf '%s\n' "$*" | tee -a "$out/summary.md"; }
+up() { echo $((($1 + $2 - 1) / $2)); } # a division, rounded up
+
+# The rooms whose latency is measured among idle sessions, and whoever asks for /stats.
+sample_rooms=50 spare=300
+
+# How many tables it takes. A shard's table holds 64 + 16 + 1 descriptors beside its connections,
+# and 3 for each shard; the kernel deals connections out by chance, so 3 % stay free.
+plan() {
+    limit=$(ulimit -Hn)
+    [ "$limit" != unlimited ] || limit=1048576
+    ulimit -n "$limit"
+    local wanted=$((count + spare)) each
+    if [ -z "$shards" ]; then
+        for shards in $(seq "$(nproc)" 1024); do
+            each=$((limit - 81 - 3 * shards))
+            [ "$each" -gt 0 ] || fail "a limit of $limit open files is too low for $shards shards"
+            if [ $((each * shards * 97 / 100)) -ge "$wanted" ]; then break; fi
+        done
+    fi
+    threads=$(up "$count" $((limit - 64)))
+    most=$wanted
+}
+
+lacks=0
+needs() { # what have need command...
+    local what=$1 have=$2 need=$3
+    shift 3
+    if [ "$have" -ge "$need" ]; then
+        printf 'ok      %-26s have %-12s need %s\n' "$what" "$have" "$need"
+    else
+        printf 'short   %-26s have %-12s need %-12s %s\n' "$what" "$have" "$need" "$*"
+        lacks=1
+    fi
+}
+sysctl_of() { cat "/proc/sys/${1//.//}" 2>/dev/null || echo 0; }
+sysctl_needs() { # name need
+    needs "$1" "$(sysctl_of "$1" | awk '{ print $NF }')" "$2" "sudo sysctl -w $1=$2"
+}
+
+# Both ends of every connection are on this machine: two sockets, two files, two watches.
+look() {
+    local both=$((2 * (count + spare))) used bytes low pages range first last
+    used=$(cut -f 1 /proc/sys/fs/file-nr)
+    sysctl_needs fs.nr_open "$limit"
+    needs RLIMIT_NOFILE "$limit" 1000 "sudo prlimit --pid \$\$ --nofile=20000:20000"
+    sysctl_needs fs.file-max $((used + both + 10000))
+    sysctl_needs fs.epoll.max_user_watches "$both"
+    needs net.core.somaxconn "$(sysctl_of net.core.somaxconn)" 4096 \
+        'sudo sysctl -w net.core.somaxconn=4096'
+    # TCP counts what is on its way, in pages; who is idle has nothing on its way.
+    pages=50000
+    [ "$form" = idle ] || pages=$((both / 4 + 50000))
+    low=$(awk '{ print $2 }' /proc/sys/net/ipv4/tcp_mem)
+    needs 'net.ipv4.tcp_mem[1]-pages' "$low" "$pages" \
+        "sudo sysctl -w net.ipv4.tcp_mem='$((pages * 3 / 4)) $pages $((pages * 3 / 2))'"
+    # The load tester takes 25,000 connections from each address of 127.0.0.0/8.
+    read -r first last </proc/sys/net/ipv4/ip_local_port_range
+    range=$((last - first + 1))
+    needs net.ipv4.ip_local_port_range "$range" 25500 \
+        "sudo sysctl -w net.ipv4.ip_local_port_range='32768 60999'"
+    if [ -r /proc/sys/net/netfilter/nf_conntrack_max ] &&
+        [ "$(sysctl_of net.netfilter.nf_conntrack_count)" -gt 0 ]; then
+        sysctl_needs net.netfilter.nf_conntrack_max "$both"
+    fi
+    # 8 KiB of kernel memory for both ends, 1 KiB of the load tester for a user, a fraction of that
+    # of the server for a session, and the processes themselves.
+    bytes=$((count * (8192 + 1024 + 256) + 300000000))
+    needs memory-available-bytes "$(awk '/^MemAvailable/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" \
+        "$bytes" '# more memory, or a smaller COUNT'
+}
+
+# The server on the first CPU there is, the load on the others, as far as there are any.
+choose_cpus() {
+    local all
+    all=$(taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
+        awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }')
+    [ -n "$server_cpus" ] || server_cpus=$(head -n 1 <<<"$all")
+    [ -n "$load_cpus" ] || load_cpus=$(tail -n +2 <<<"$all" | paste -sd,)
+    [ -n "$load_cpus" ] || load_cpus=$server_cpus
+}
+
+start_server() { # flags...
+    taskset -c "$server_cpus" "$bin/switchboard" --listen 127.0.0.1:0 --shards "$shards" \
+        --fd-tables private --max-connections "$most" --drain-timeout 5s "$@" \
+        2>"$out/server.log" &
+    pid=$!
+    children+=("$pid")
+    address=''
+    for _ in $(seq 300); do
+        address=$(sed -n 's/.*listening on \([0-9.]*:[0-9]*\).*/\1/p' "$out/server.log" | head -n 1)
+        [ -z "$address" ] || break
+        kill -0 "$pid" 2>/dev/null || fail "the server does not start: $(cat "$out/server.log")"
+        sleep 0.1
+    done
+    [ -n "$address" ] || fail 'the server does not say where it listens'
+    empty_bytes=$(resident)
+}
+
+stop_server() {
+    kill -TERM "$pid"
+    # It drains for at most 5 s, and its clients have gone.
+    timeout 60 tail --pid="$pid" -f /dev/null || fail 'the server does not end'
+    children=()
+}
+
+load() { # name arguments...
+    local name=$1
+    shift
+    taskset -c "$load_cpus" "$bin/switchboard-load" "$@" --url "ws://$address/ws" --targets none \
+        --late-percent 100 --report "$out/$name" --quiet >"$out/$name.log" 2>&1
+}
+
+stat() { curl -fsS --max-time 30 "http://$address/stats" | jq -r "$1"; }
+resident() { awk '/^VmRSS/ { printf "%.0f", $2 * 1024 }' "/proc/$pid/status"; }
+cpu_ns() { cat "/proc/$pid"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
+now_ms() { date +%s%3N; }
+figure() { jq -r "[.runs[].figures.$2][0] // \"-\"" "$out/$1/report.json"; }
+faults() { jq -r '[.runs[].faults[]?.count] | add // 0' "$out/$1/report.json"; }
+
+until_open() {
+    local began=$1 deadline=$(($(date +%s) + 3 * count / rate + 120)) open
+    while :; do
+        open=$(stat .sessions.active)
+        [ "$open" -lt "$count" ] || break
+        kill -0 "$loader" 2>/dev/null ||
+            fail "the load tester has ended at $open sessions: $(cat "$out"/*.log | tail -n 3)"
+        [ "$(date +%s)" -lt "$deadline" ] ||
+            fail "only $open of $count sessions are open; $(tail -n 1 "$out/server.log")"
+        sleep 0.2
+    done
+    open_ms=$(($(now_ms) - began))
+}
+
+memory_lines() {
+    local bytes
+    bytes=$(resident)
+    say "| server's resident memory | $bytes bytes, $(((bytes - empty_bytes) / count)) a session |"
+    say "| kernel's socket memory | $(awk '/^TCP:/ { printf "%.0f", $NF * 4096 }' /proc/net/sockstat) bytes |"
+}
+
+idle() { # interval
+    local interval=$1 window=${1%s} before after received began hold expected
+    [ "$window" -ge 30 ] || window=30
+    start_server --ping-interval "$interval" --silence-limit $((${interval%s} + 60))s
+    hold=$((window + count / rate / 2 + 120))
+    began=$(now_ms)
+    load "idle-$interval" connections --users "$count" --connect-rate "$rate" --hold "${hold}s" \
+        --ping-every 24h --threads "$threads" --connect-timeout 60s &
+    loader=$!
+    children+=("$loader")
+    until_open "$began"
+    say "### $count idle sessions, --ping-interval $interval"
+    say ''
+    say '| what | figure |'
+    say '| --- | --- |'
+    say "| time to open | $((open_ms / 1000)).$(printf %03d $((open_ms % 1000))) s, $((count * 1000 / open_ms)) a second |"
+    memory_lines
+    before=$(cpu_ns) received=$(stat .bytes.wire_received)
+    began=$(now_ms)
+    sleep "$window"
+    after=$(cpu_ns) began=$(($(now_ms) - began))
+    # A pong of a client is six bytes, and nothing else comes from those who are idle.
+    received=$((($(stat .bytes.wire_received) - received) / 6 * 1000 / began))
+    expected=$((count / ${interval%s}))
+    say "| CPU while idle | $(awk "BEGIN { printf \"%.1f\", ($after - $before) / $began / 10000 }") % of one CPU, over $window s |"
+    say "| pings a second, by arithmetic | $expected each way |"
+    say "| pongs a second, by the bytes that came | $received |"
+    load "sample-$interval" signaling --rooms "$sample_rooms" --message-rate 2 --duration 15s \
+        --connect-rate 100 || fail "the sample has failed: $(tail -n 3 "$out/sample-$interval.log")"
+    say "| match among them | p50 $(figure "sample-$interval" match_p50_ms) ms, p99 $(figure "sample-$interval" match_p99_ms) ms |"
+    say "| relay among them | p50 $(figure "sample-$interval" relay_p50_ms) ms, p99 $(figure "sample-$interval" relay_p99_ms) ms |"
+    say "| sessions alive at the end | $(stat .sessions.active) |"
+    wait "$loader" || say "the load tester: $(tail -n 3 "$out/idle-$interval.log")"
+    say "| faults seen by the load tester | $(faults "idle-$interval") |"
+    say ''
+    stop_server
+}
+
+active() {
+    local began
+    start_server
+    began=$(now_ms)
+    load active signaling --rooms $((count / 2)) --connect-rate "$rate" --candidates 3 \
+        --message-rate "$message_rate" --duration "${seconds}s" --threads "$threads" \
+        --connect-timeout 60s &
+    loader=$!
+    children+=("$loader")
+    until_open "$began"
+    sleep $((seconds / 2))
+    say "### $count sessions in rooms, $message_rate messages a second each"
+    say ''
+    say '| what | figure |'
+    say '| --- | --- |'
+    say "| time to open | $((open_ms / 1000)) s |"
+    say "| sessions and rooms in the middle | $(stat .sessions.active), $(stat .rooms.active) |"
+    memory_lines
+    wait "$loader" || say "the load tester: $(tail -n 3 "$out/active.log")"
+    say "| matched | $(figure active matched) |"
+    say "| match | p50 $(figure active match_p50_ms) ms, p99 $(figure active match_p99_ms) ms |"
+    say "| relay | p50 $(figure active relay_p50_ms) ms, p99 $(figure active relay_p99_ms) ms |"
+    say "| faults seen by the load tester | $(faults active) |"
+    say ''
+    stop_server
+}
+
+# shellcheck source=scripts/need.sh
+. scripts/need.sh
+plan
+look
+[ "$lacks" = 0 ] || fail "this machine cannot hold $count connections as it is; see above"
+[ -z "$check" ] || exit 0
+need jq:jq curl:curl
+if [ -z "$bin" ]; then
+    bin=${CARGO_TARGET_DIR:-target}/release
+    cargo build --release --bin switchboard --bin switchboard-load
+fi
+choose_cpus
+mkdir -p "$out"
+: >"$out/summary.md"
+say "limit of open files $limit; $shards shards, $threads threads of load; server on CPU $server_cpus, load on $load_cpus"
+say ''
+if [ "$form" = active ]; then
+    active
+else
+    for interval in $intervals; do idle "$interval"; done
+fi
