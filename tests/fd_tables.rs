@@ -211,8 +211,7 @@ fn a_shutdown_while_sessions_move_ends_gracefully() {
     for mut user in users {
         let (_heard, _end) = user.rest();
     }
-    let log = server.log();
-    assert!(log.iter().any(|line| line.contains("ended gracefully")), "{log:?}");
+    server.until_logged("ended gracefully");
 }
 
 #[test]
