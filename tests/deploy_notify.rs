@@ -4,15 +4,11 @@
 
 mod support;
 
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
 use std::cell::Cell;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
-use support::{Client, PATIENCE, Server, Shell, Talk};
+use support::{Client, PATIENCE, Server, Shell, Stopped, Talk};
 
 /// A service manager's end of the protocol.
 struct Manager {
@@ -70,31 +66,6 @@ impl Drop for Manager {
 
 /// A watchdog that wants to hear something every 400 ms.
 const IMPATIENT: &str = "export WATCHDOG_USEC=400000";
-
-/// One thread of another process that does not run while this lives.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(server: &Server, name: &str) -> Stopped {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-        let of_that_name = |task: &std::fs::DirEntry| {
-            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            comm.trim() == name
-        };
-        let task = tasks.map(Result::unwrap).find(of_that_name).expect("there is such a thread");
-        let thread = Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap());
-        ptrace::seize(thread, ptrace::Options::empty()).unwrap();
-        ptrace::interrupt(thread).unwrap();
-        waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
-        Stopped(thread)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        ptrace::detach(self.0, None::<Signal>).unwrap();
-    }
-}
 
 #[test]
 fn ready_is_said_once_when_every_address_is_listened_on() {

@@ -12,12 +12,14 @@ mod client;
 mod http;
 mod raw;
 mod server;
+mod stopped;
 mod talk;
 
 pub(crate) use client::Client;
 pub(crate) use http::{Response, get, head, once};
 pub(crate) use raw::{End, Frame, Raw, close_frame, frame, handshake, ping_frame, text_frame};
 pub(crate) use server::{Server, Shell, map, number, pair_up};
+pub(crate) use stopped::Stopped;
 pub(crate) use talk::{Heard, Match, Talk, still_talk};
 
 use std::time::{Duration, Instant};
