@@ -23,8 +23,12 @@ pub const QUEUE_NAME_BYTES: usize = 64;
 pub const HEAD_FIELDS: usize = 100;
 /// Size of the receive buffer that all connections of a shard share.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
-/// Reads one connection may have in one turn before the others come first.
+/// Reads one connection may have in one turn before the others come first. One that fills the
+/// receive buffer is the last of them.
 pub const READS_PER_TURN: u32 = 4;
+/// Connections of the run-list that are read in one turn before the others come first: a message
+/// of one who sends little waits for so many buffers of those who send without end.
+pub const RUNS_PER_TURN: usize = 4;
 /// Requests of one connection answered in one turn before the others come first.
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections one listener accepts in one turn before the others come first.

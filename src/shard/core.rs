@@ -7,6 +7,7 @@
 use super::connection::{AddressRef, Connection, Http, Letter, Role, Via};
 use super::host::Host;
 use super::room_tokens::RoomTokens;
+use super::run_list::RunList;
 use super::sweep::{Drain, PatientClock, Sweep};
 use crate::config::{Doors, Limits};
 use crate::ids::{
@@ -79,7 +80,7 @@ pub struct Core<H: Host> {
     /// Connections to `--admin-listen`.
     pub(super) admin_connections: usize,
     /// Connections whose reading was cut short so that others come to their turn.
-    pub(super) run_list: Vec<ConnectionKey>,
+    pub(super) run_list: RunList,
     /// Connections that broke, and why.
     pub(super) doomed: Vec<(ConnectionKey, EndReason)>,
     /// The connection whose bytes are being handled: answers to it are collected.
@@ -132,7 +133,7 @@ impl<H: Host> Core<H> {
             drain: None,
             moves_under_way: 0,
             admin_connections: 0,
-            run_list: Vec::new(),
+            run_list: RunList::default(),
             doomed: Vec::new(),
             current: None,
             answers: Answers::default(),
@@ -218,7 +219,9 @@ impl<H: Host> Core<H> {
         if readiness.writable {
             self.flush(key.slot);
         }
-        if readiness.readable {
+        // One that sends more than its share is on the list. It is not read for its events too:
+        // whoever sends little comes before it, however many they are who send much.
+        if readiness.readable && !self.run_list.contains(key) {
             self.read(key, readiness.read_on);
         }
         self.bury();
@@ -240,9 +243,11 @@ impl<H: Host> Core<H> {
         self.bury();
     }
 
-    /// Goes on with the connections whose reading was cut short.
+    /// Goes on with connections whose reading was cut short: a bounded number of them, so that the
+    /// events of the others never wait for long.
     pub fn run(&mut self) {
-        for key in std::mem::take(&mut self.run_list) {
+        for _ in 0..self.run_list.len().min(limits::RUNS_PER_TURN) {
+            let Some(key) = self.run_list.pop() else { break };
             self.read(key, true);
             self.bury();
         }
@@ -250,9 +255,7 @@ impl<H: Host> Core<H> {
 
     /// Puts a connection on the run-list: once, however often its reading was cut short.
     pub(super) fn go_on_later(&mut self, key: ConnectionKey) {
-        if !self.run_list.contains(&key) {
-            self.run_list.push(key);
-        }
+        self.run_list.push(key);
     }
 
     /// Whether something is left to do at once.

@@ -15,8 +15,8 @@ use crate::wire::http::{
 use crate::wire::message::server::ServerMessage;
 
 impl<H: Host> Core<H> {
-    /// Reads a connection until nothing is left, or its share of the turn is used up.
-    /// `read_on` says that a short read is no sign of the former.
+    /// Reads a connection until nothing is left, or its share of the turn is used up: one full
+    /// buffer, or some reads that were short for another reason, which `read_on` says there is.
     pub(super) fn read(&mut self, key: ConnectionKey, read_on: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
@@ -26,7 +26,8 @@ impl<H: Host> Core<H> {
             }
             reads += 1;
             match self.read_once(key, &mut buffer) {
-                Some(count) if count == buffer.len() || read_on => {}
+                Some(count) if count == buffer.len() => break false,
+                Some(_) if read_on => {}
                 Some(_) | None => break true,
             }
         };

@@ -21,4 +21,5 @@ mod output;
 mod proxied;
 mod room_tokens;
 mod rooms;
+mod run_list;
 mod sweep;

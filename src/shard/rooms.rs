@@ -115,12 +115,11 @@ impl<H: Host> Core<H> {
         let key = pairing.mover.holder.key;
         let mut connection = Box::new(self.connections.remove(slot.index()));
         self.host.unwatch(&mut connection.socket);
-        let before = self.run_list.len();
-        self.run_list.retain(|listed| *listed != key);
+        let has_work = self.run_list.remove(key);
         let traveller = Traveller {
             address: connection.address.take().and_then(|address| self.drop_address(address)),
             left_ms: self.clock.ms(),
-            has_work: self.run_list.len() < before,
+            has_work,
             connection,
         };
         self.moves_under_way += 1;

@@ -1,0 +1,304 @@
+//! Faults of networks, kernels and clocks, each at every place where it can strike a shard core.
+//! What needs chance or two shards is in the simulation; what needs a kernel, elsewhere.
+
+#[path = "faults/desk.rs"]
+mod desk;
+
+use desk::{Desk, Fake, KEY, READABLE, WRITABLE, text, upgrade};
+use std::time::Duration;
+use switchboard::config::Limits;
+use switchboard::limits::{
+    READS_PER_TURN, RECEIVE_BUFFER_BYTES, REQUESTS_PER_TURN, RUNS_PER_TURN, SWEEP_PARTS,
+};
+use switchboard::moment::Moment;
+use switchboard::shard::core::Readiness;
+use switchboard::wire::frame::{CLOSE, PING, TEXT, push_client_frame};
+
+/// A handshake with frames glued to it, and in them all that can be cut in two: characters of
+/// two, three and four bytes, escapes, surrogates, long headers, fragments with a ping between.
+fn a_long_story() -> Vec<u8> {
+    let mut out = upgrade("/ws");
+    out.extend(text(r#"{"type":"ping","payload":"ä€😀"}"#));
+    out.extend(text(r#"{"type":"ping","payload":"\u00e4\ud83d\ude00\\\"\n"}"#));
+    out.extend(text(&format!(r#"{{"payload":"{}","type":"ping"}}"#, "x".repeat(130))));
+    let parts: [&[u8]; 3] = [b"{\"type\":\"ping\",\"payload\":\"\xe2", b"\x82", b"\xac\"}"];
+    for (nth, part) in parts.into_iter().enumerate() {
+        let at = out.len();
+        push_client_frame(&mut out, TEXT, part, KEY);
+        // RFC 6455 §5.4: the first has the opcode, the last has FIN.
+        out[at] = [0x01, 0x00, 0x80][nth];
+        push_client_frame(&mut out, PING, b"between", KEY);
+    }
+    out.extend(text(r#"{"type":"find_match","payload":{"queue":"\u0065n"}}"#));
+    out.extend(text(r#"{"type":"cancel_match"}"#));
+    out.extend(text(r#"{"type":"offer","room_id":"none","payload":{}}"#));
+    push_client_frame(&mut out, CLOSE, &[0x03, 0xe8], KEY);
+    out
+}
+
+/// What a client is sent when what it sends arrives in these reads, and sends take so much.
+fn answers(reads: &[&[u8]], takes: &[usize]) -> Vec<u8> {
+    let mut desk = Desk::new(Limits::default());
+    let (number, key) =
+        desk.connect(Fake { takes: takes.iter().copied().collect(), ..Fake::default() });
+    for read in reads {
+        desk.arrive((number, key), read);
+    }
+    // Each time a client reads, the kernel takes bytes again.
+    for _ in 0..=takes.len() {
+        desk.core.ready(key, WRITABLE);
+        desk.core.run();
+    }
+    desk.audit();
+    std::mem::take(&mut desk.fake(number).sent)
+}
+
+#[test]
+fn a_read_may_end_at_any_byte() {
+    let story = a_long_story();
+    let whole = answers(&[&story], &[]);
+    let said = String::from_utf8_lossy(&whole);
+    for part in ["101 Switching", "ä€😀", r"\ud83d\ude00", "between", "€", "\"en\"", "not_in_room"]
+    {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    assert!(whole.ends_with(&[0x88, 2, 3, 0xe8]), "{said}");
+    for cut in 0..=story.len() {
+        let (before, after) = story.split_at(cut);
+        assert_eq!(answers(&[before, after], &[]), whole, "cut at {cut}");
+    }
+    let single: Vec<&[u8]> = story.chunks(1).collect();
+    assert_eq!(answers(&single, &[]), whole, "byte by byte");
+}
+
+#[test]
+fn a_write_may_end_at_any_byte() {
+    let story = a_long_story();
+    let whole = answers(&[&story], &[]);
+    for cut in 0..whole.len() {
+        assert_eq!(answers(&[&story], &[cut, 0, 0]), whole, "cut at {cut}");
+    }
+    // A single byte at a time, and nothing in between.
+    let takes: Vec<usize> = (0..3 * whole.len()).map(|nth| nth % 2).collect();
+    assert_eq!(answers(&[&story], &takes), whole, "byte by byte");
+    let single: Vec<&[u8]> = story.chunks(1).collect();
+    assert_eq!(answers(&single, &takes), whole, "both byte by byte");
+}
+
+#[test]
+fn what_is_written_in_any_pieces_to_a_partner_arrives_whole() {
+    let message = r#"{"type":"offer","payload":"€"}"#;
+    for cut in 0..message.len() + 2 {
+        let mut desk = Desk::new(Limits::default());
+        let (one, other) = (desk.session(), desk.session());
+        for user in [one, other] {
+            desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+        }
+        desk.match_all();
+        desk.fake(other.0).sent.clear();
+        desk.fake(other.0).takes = [cut, 0].into();
+        desk.arrive(one, &text(message));
+        desk.arrive(one, &text(message));
+        desk.core.ready(other.1, WRITABLE);
+        desk.core.ready(other.1, WRITABLE);
+        desk.audit();
+        let frame = [&[0x81, message.len() as u8], message.as_bytes()].concat();
+        assert_eq!(desk.fake(other.0).sent, [&frame[..], &frame].concat(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_event_for_one_who_had_the_slot_before_is_nobodys() {
+    let mut desk = Desk::new(Limits::default());
+    let gone = desk.session();
+    desk.fake(gone.0).ends = true;
+    desk.core.ready(gone.1, READABLE);
+    assert!(desk.fake(gone.0).closed);
+    let newcomer = desk.session();
+    assert_eq!(newcomer.1.slot, gone.1.slot, "the slot is used again");
+    desk.fake(newcomer.0).ends = true;
+    let all = Readiness { readable: true, writable: true, read_on: true };
+    desk.core.ready(gone.1, all);
+    assert!(!desk.fake(newcomer.0).closed, "a stale event ended it");
+    desk.core.ready(newcomer.1, all);
+    assert!(desk.fake(newcomer.0).closed);
+    desk.audit();
+}
+
+#[test]
+fn what_came_before_the_end_in_the_same_event_is_handled() {
+    let hang_up = Readiness { readable: true, writable: true, read_on: true };
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.fake(user.0).reads = [text(r#"{"type":"ping","payload":1}"#)].into();
+    desk.fake(user.0).ends = true;
+    desk.core.ready(user.1, hang_up);
+    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("pong"));
+    assert!(desk.fake(user.0).closed);
+    // And a request, whose client has half-closed.
+    let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
+    let fake = Fake { reads: [request].into(), ends: true, ..Fake::default() };
+    let (number, key) = desk.connect(fake);
+    desk.core.ready(key, hang_up);
+    assert!(desk.fake(number).sent.starts_with(b"HTTP/1.1 200"));
+    assert!(desk.fake(number).closed);
+    desk.audit();
+}
+
+#[test]
+fn behind_an_answer_that_is_unsent_nothing_more_is_read() {
+    let mut desk = Desk::new(Limits::default());
+    let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+    // Two requests in one read, and an upgrade in the next. Of each answer five bytes are taken.
+    let reads = [request.repeat(2), upgrade("/ws")].into();
+    let (number, key) =
+        desk.connect(Fake { reads, takes: [5, usize::MAX, 5].into(), ..Fake::default() });
+    desk.core.ready(key, READABLE);
+    desk.core.run();
+    assert_eq!(desk.fake(number).bytes_read, 2 * request.len());
+    // The first answer is taken whole; then it is the second that waits.
+    desk.core.ready(key, WRITABLE);
+    desk.core.run();
+    desk.core.run();
+    assert_eq!(desk.fake(number).bytes_read, 2 * request.len(), "the upgrade has been read");
+    desk.audit();
+    desk.core.ready(key, WRITABLE);
+    desk.core.run();
+    assert!(String::from_utf8_lossy(&desk.fake(number).sent).contains("\"session\""));
+    assert_eq!(desk.counters.sessions.get(), 1);
+    desk.audit();
+}
+
+#[test]
+fn one_turn_answers_a_bounded_number_of_requests() {
+    let mut desk = Desk::new(Limits::default());
+    let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+    let reads = [requests].into();
+    let (number, key) = desk.connect(Fake { reads, ..Fake::default() });
+    desk.core.ready(key, READABLE);
+    let answered = |desk: &mut Desk| {
+        let sent = &desk.fake(number).sent;
+        sent.windows(8).filter(|part| part == b"HTTP/1.1").count()
+    };
+    assert_eq!(answered(&mut desk), REQUESTS_PER_TURN as usize);
+    let mut turns = 1;
+    while desk.core.has_work() {
+        let before = answered(&mut desk);
+        desk.core.run();
+        let most = (READS_PER_TURN * REQUESTS_PER_TURN) as usize;
+        assert!(answered(&mut desk) - before <= most, "in one turn");
+        turns += 1;
+        assert!(turns < 1000, "it comes to an end");
+    }
+    assert_eq!(answered(&mut desk), 1000);
+}
+
+#[test]
+fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
+    const FLOODERS: usize = 20;
+    let mut flood = text(r#"{"type":"ping"}"#);
+    flood = flood.repeat(RECEIVE_BUFFER_BYTES / flood.len() + 1);
+    flood.truncate(RECEIVE_BUFFER_BYTES);
+    let binary = {
+        // One frame that never ends, as large as it may be.
+        let mut frame = Vec::new();
+        push_client_frame(&mut frame, TEXT, &vec![b'x'; 65_536], KEY);
+        frame
+    };
+    let head = [b'x'; RECEIVE_BUFFER_BYTES].to_vec();
+    let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(2000);
+    for endless in [flood, binary, head, requests.clone()] {
+        let mut desk = Desk::new(Limits::default());
+        let plain = endless == requests;
+        let flooders: Vec<_> = (0..FLOODERS)
+            .map(|_| if plain { desk.connect(Fake::default()) } else { desk.session() })
+            .collect();
+        for (number, _) in &flooders {
+            desk.fake(*number).endless = Some(endless.clone());
+        }
+        let (one, other) = (desk.session(), desk.session());
+        for user in [one, other] {
+            desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+        }
+        desk.match_all();
+        for nth in 0..5 {
+            desk.fake(other.0).sent.clear();
+            let before = desk.core.host.bytes_read;
+            // The worst: the event of the healthy one is the last of a turn, and all flooders
+            // have one of their own.
+            desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
+            for (_, key) in &flooders {
+                desk.core.ready(*key, READABLE);
+            }
+            let message = r#"{"type":"signal","payload":1}"#;
+            desk.arrive(one, &text(message));
+            assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
+            let waited = desk.core.host.bytes_read - before;
+            // The first time nobody knows them for flooders.
+            let most = 100 + if nth == 0 { FLOODERS * RECEIVE_BUFFER_BYTES } else { 0 };
+            assert!(waited <= most, "behind {waited} bytes, above {most}");
+            let before = desk.core.host.bytes_read;
+            desk.core.run();
+            let turn = desk.core.host.bytes_read - before;
+            let most = RUNS_PER_TURN * READS_PER_TURN as usize * RECEIVE_BUFFER_BYTES;
+            assert!(turn <= most, "{turn} bytes in one turn, above {most}");
+            desk.audit();
+        }
+        // And none of the flooders is starved in its turn.
+        for _ in 0..FLOODERS {
+            desk.core.run();
+        }
+        let shares: Vec<usize> =
+            flooders.iter().map(|(number, _)| desk.core.host.all[*number].bytes_read).collect();
+        let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+        assert!(least * 3 > *most || desk.fake(flooders[0].0).closed, "{shares:?}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_who_are_due_at_once_are_seen_to_in_parts() {
+    const USERS: usize = 100_000;
+    let limits = Limits::default();
+    let silence = limits.silence_limit;
+    let mut desk = Desk::new(limits);
+    let handshake = upgrade("/ws");
+    for _ in 0..USERS {
+        let fake = Fake { reads: [handshake.clone()].into(), ..Fake::default() };
+        let (number, key) = desk.connect(fake);
+        desk.core.ready(key, READABLE);
+        desk.core.host.all[number].sent = Vec::new();
+    }
+    assert_eq!(desk.counters.sessions.get(), USERS as i64);
+    let (mut passed, mut most) = (Duration::ZERO, 0);
+    let step = Duration::from_millis(100);
+    while passed < silence + Duration::from_secs(3) {
+        let before = desk.core.host.sends;
+        desk.wait(step);
+        most = most.max(desk.core.host.sends - before);
+        passed += step;
+    }
+    assert_eq!(desk.counters.sessions.get(), 0, "everybody was silent for too long");
+    assert!(most <= USERS.div_ceil(SWEEP_PARTS), "{most} were seen to in one turn");
+    assert!(most > USERS / 20, "they were due at once, not {most}");
+    desk.audit();
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_far_ahead_ends_nobody() {
+    let limits = Limits::default();
+    let day = Duration::from_secs(24 * 3600);
+    let mut desk = Desk::new(limits);
+    let user = desk.session();
+    desk.wait(Duration::from_secs(20));
+    desk.set_back(Duration::from_secs(3600));
+    desk.wait(Duration::from_millis(100));
+    // A process that was stopped: no client could show that it is alive.
+    desk.wait(day);
+    for _ in 0..20 {
+        desk.wait(Duration::from_millis(100));
+    }
+    assert!(!desk.fake(user.0).closed && !desk.fake(user.0).sent.ends_with(&[3, 0xe9]));
+    assert_eq!(desk.counters.sessions.get(), 1);
+    desk.arrive(user, &text(r#"{"type":"ping"}"#));
+    assert!(desk.fake(user.0).sent.ends_with(br#"{"type":"pong"}"#));
+}
