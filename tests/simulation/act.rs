@@ -174,7 +174,8 @@ impl User {
         self.note_exit_end(!scene.shared.plan.drains, scene);
     }
 
-    fn cancel(&mut self, scene: &mut Scene<'_>) {
+    /// `cancel_match`.
+    pub(crate) fn cancel(&mut self, scene: &mut Scene<'_>) {
         let mut text = Vec::new();
         write_cancel_match(&mut text);
         self.ask(Request::Cancel, scene);
@@ -182,13 +183,18 @@ impl User {
     }
 
     fn leave(&mut self, scene: &mut Scene<'_>) {
-        let mut text = Vec::new();
         let claim = match (scene.shared.random.below(6), self.room(), &self.old_room) {
             (0, _, Some(old)) => Claim::Room(old.clone()),
             (1, ..) => Claim::Nonsense,
             (2, Some(room), _) => Claim::Room(room.to_owned()),
             _ => Claim::Present,
         };
+        self.leave_room(claim, scene);
+    }
+
+    /// `leave_room`.
+    pub(crate) fn leave_room(&mut self, claim: Claim, scene: &mut Scene<'_>) {
+        let mut text = Vec::new();
         match &claim {
             Claim::Present => write_leave_room(&mut text),
             Claim::Room(room) => {
@@ -209,7 +215,8 @@ impl User {
         self.note_exit_end(leaves, scene);
     }
 
-    fn relay(&mut self, claim: Claim, pad: Option<usize>, scene: &mut Scene<'_>) {
+    /// A message for the partner.
+    pub(crate) fn relay(&mut self, claim: Claim, pad: Option<usize>, scene: &mut Scene<'_>) {
         let nth = scene.ledger.relays[self.id].len();
         let random = &mut scene.shared.random;
         let kind = random.pick(&RelayKind::ALL);

@@ -6,6 +6,7 @@
 //! whenever something has run: [`user`] checks what a client is sent against what it knows,
 //! [`ledger`] checks clients against each other and against the shards' own books, [`mirror`]
 //! does the matcher's work again, and [`settle`] ends the run and finds what was left behind.
+//! In a [`script`] nothing is left to chance: whoever writes it takes every step.
 
 mod act;
 mod asked;
@@ -16,6 +17,8 @@ mod net;
 mod plan;
 mod post;
 pub(crate) mod random;
+#[allow(dead_code, reason = "tests/crossings.rs writes scripts, seeds do not")]
+pub(crate) mod script;
 mod settle;
 pub(crate) mod tally;
 mod tell;

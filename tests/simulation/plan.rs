@@ -136,6 +136,38 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// A small world without faults, in which somebody else decides what happens.
+    #[allow(dead_code, reason = "for scripts")]
+    pub(crate) fn calm(shards: usize, drains: bool) -> Self {
+        let limits = Limits {
+            close_timeout: Duration::from_millis(200),
+            handshake_timeout: Duration::from_secs(1),
+            ping_interval: Duration::from_millis(500),
+            silence_limit: Duration::from_secs(1),
+            rematch_delay: Duration::ZERO,
+            drain_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        Plan {
+            shards,
+            users: 8,
+            newcomers: 8,
+            steps: 0,
+            step_micros: 1,
+            limits,
+            queues: &["default"],
+            send_buffer: 65_536,
+            receive_buffer: 65_536,
+            document_bytes: 2,
+            drains,
+            by_address: false,
+            faults: Faults::default(),
+            habits: ALWAYS.to_vec(),
+        }
+    }
+}
+
 fn limits(random: &mut Random, users: usize) -> Limits {
     let max_message_bytes = random.pick(&[1024, 1024, 4096, 65_536]);
     let ping_interval = millis(random, 100, 4000);

@@ -28,7 +28,7 @@ impl World {
         self.harvest();
     }
 
-    fn calm_down(&mut self) {
+    pub(crate) fn calm_down(&mut self) {
         let shared = &mut *self.shared.borrow_mut();
         shared.calm = true;
         shared.trace.tell(|| "faults stop".to_owned());
@@ -68,7 +68,7 @@ impl World {
         shards && events && letters && self.alive.iter().all(rests)
     }
 
-    fn be_quiet(&mut self) {
+    pub(crate) fn be_quiet(&mut self) {
         for _ in 0..ROUNDS {
             self.round();
             if self.is_quiet() {
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Users and shards are of one mind, and every question has its answer.
-    fn agree(&mut self) {
+    pub(crate) fn agree(&mut self) {
         let limited = self.plan.limits.max_messages_per_second.is_some();
         for id in &self.alive {
             let user = &self.users[*id];

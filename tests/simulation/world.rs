@@ -85,6 +85,11 @@ const STEPS: [(Step, u32); 5] =
 impl World {
     pub(crate) fn new(mut random: Random, trace: Trace) -> Self {
         let plan = Plan::new(&mut random);
+        Self::with_plan(plan, random, trace)
+    }
+
+    /// A world that was planned otherwise.
+    pub(crate) fn with_plan(plan: Plan, mut random: Random, trace: Trace) -> Self {
         let mint = TokenMint::new(std::array::from_fn(|_| random.word() as u8));
         let shared = Rc::new(RefCell::new(Shared {
             random,
@@ -211,6 +216,11 @@ impl World {
             return;
         }
         let shard = self.random(|random, plan| random.below(plan.shards));
+        self.dial_to(shard);
+    }
+
+    /// Somebody dials this shard, and gets this number.
+    pub(crate) fn dial_to(&mut self, shard: usize) -> usize {
         let id = self.users.len();
         let now = self.shared.borrow().now;
         let link = Link::new(now);
@@ -220,6 +230,7 @@ impl World {
         self.shards[shard].backlog.push_back(id);
         self.alive.push(id);
         self.tell(|_| format!("user {id} dials shard {shard}"));
+        id
     }
 
     fn some_user(&mut self) {
