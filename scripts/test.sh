@@ -19,6 +19,7 @@ HEAVY=(
     'proxies|scripts/proxy-test.sh'
     'deploy|scripts/deploy-test.sh'
     'fuzz|scripts/fuzz.sh 10'
+    'a bad network|scripts/fault-net.sh'
 )
 
 started=$SECONDS
