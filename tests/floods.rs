@@ -1,0 +1,130 @@
+//! Floods: whatever one hostile process does, its neighbours meet and talk, and when it has
+//! gone, nothing of it is left. `scripts/floods.sh` runs them at full size and prints a table.
+#![allow(clippy::unwrap_used)]
+
+#[path = "floods/flooder.rs"]
+mod flooder;
+mod support;
+#[path = "floods/table.rs"]
+mod table;
+
+use flooder::Flood;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Client, Server, Talk, number, pair_up, until};
+
+const FLOOD: &str = "FLOOD";
+/// With ordinary patience: what takes longer than this, has been starved. A machine that is busy
+/// with other tests is not.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// A flooder, in a process of its own, and it is killed when this is dropped.
+struct Flooder(Child);
+
+impl Flooder {
+    fn start(flood: Flood, address: SocketAddr, tenths: usize, idle: u32) -> Flooder {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_flooder_that_is_to_be_killed", "--nocapture"])
+            .env(FLOOD, format!("{flood:?} {address} {tenths} {idle}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Flooder(child.unwrap())
+    }
+}
+
+impl Drop for Flooder {
+    fn drop(&mut self) {
+        let _killed = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// No test, but what [`Flooder`] runs.
+#[test]
+fn a_flooder_that_is_to_be_killed() {
+    let Ok(what) = std::env::var(FLOOD) else { return };
+    let what: Vec<&str> = what.split(' ').collect();
+    let number = |at: usize| what[at].parse().unwrap();
+    flooder::flood(Flood::named(what[0]), what[1].parse().unwrap(), number(2), number(3) as u32);
+}
+
+/// Two users who talk; how long each of so many messages took.
+fn talk(
+    one: &mut Client,
+    other: &mut Client,
+    room: &support::Match,
+    count: usize,
+) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let before = Instant::now();
+        let sent = one.relay("signal", room, r#"{"from":"a neighbour"}"#);
+        assert_eq!(other.text(), sent);
+        times.push(before.elapsed());
+    }
+    times
+}
+
+/// Two users come, meet, and talk; how long that took.
+fn meet(server: &Server) -> Duration {
+    let before = Instant::now();
+    let (mut one, mut other, room) = pair_up(server.client(), server.client());
+    talk(&mut one, &mut other, &room, 1);
+    before.elapsed()
+}
+
+fn neighbours_of(flood: Flood) {
+    let server = Server::start(&["--shards", "2"]);
+    let before = server.descriptors();
+    let (mut one, mut other, room) = server.pair();
+    let flooder = Flooder::start(flood, server.address(), 1, 3);
+    if flood != Flood::Calm {
+        // There are more than the pair and whoever asks.
+        until("the flood begins", || {
+            let stats = server.stats();
+            let active = number(&stats, "/connections/active");
+            let accepted = number(&stats, "/connections/accepted");
+            if active > 3 || accepted > 500 { Ok(()) } else { Err(format!("{accepted} came")) }
+        });
+    }
+    for _ in 0..3 {
+        let slowest = talk(&mut one, &mut other, &room, 50).into_iter().max().unwrap();
+        assert!(slowest < BOUND, "a message took {slowest:?} beside {flood:?}");
+        let took = meet(&server);
+        assert!(took < BOUND, "it took {took:?} to meet beside {flood:?}");
+    }
+    drop(flooder);
+    let took = meet(&server);
+    assert!(took < BOUND, "it took {took:?} to meet after {flood:?}");
+    drop((one, other));
+    server.comes_to_rest();
+    until("descriptors are given back", || match server.descriptors() {
+        now if now <= before => Ok(()),
+        now => Err(format!("{now} are open, before there were {before}")),
+    });
+}
+
+macro_rules! floods {
+    ($($test:ident: $flood:ident,)*) => {$(
+        #[test]
+        fn $test() {
+            neighbours_of(Flood::$flood);
+        }
+    )*};
+}
+
+floods! {
+    neighbours_of_slow_heads_notice_nothing: SlowHeads,
+    neighbours_of_slow_frames_notice_nothing: SlowFrames,
+    neighbours_of_endless_fragments_notice_nothing: Fragments,
+    neighbours_of_pings_whose_answers_are_not_read_notice_nothing: UnreadPings,
+    neighbours_of_a_thousand_silent_connections_notice_nothing: Silent,
+    neighbours_of_a_connection_storm_notice_nothing: ConnectionStorm,
+    neighbours_of_a_client_at_line_rate_notice_nothing: LineRate,
+    neighbours_of_partners_that_do_not_read_notice_nothing: DeafPartner,
+    neighbours_of_a_storm_of_wishes_and_cancellations_notice_nothing: MatchStorm,
+    neighbours_of_crowds_that_come_and_go_at_once_notice_nothing: Exodus,
+    neighbours_of_metrics_that_are_not_read_notice_nothing: UnreadMetrics,
+}

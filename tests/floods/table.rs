@@ -1,0 +1,178 @@
+//! The floods at full size, and what is promised of them, in figures. `scripts/floods.sh` runs
+//! this against a release build.
+
+use super::{Flood, Flooder, meet, talk};
+use crate::support::{Raw, Server, Talk, frame, handshake, number, until};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// How long each flood is watched.
+const WATCHED: Duration = Duration::from_secs(10);
+/// What `/echo` holds for each of so many connections, and in how many fragments of a byte.
+const ECHOES: usize = 100;
+const FRAGMENTS: usize = 16_000;
+
+/// How often a turn took at most so many seconds, in the order of times.
+fn turns(server: &Server) -> Vec<(f64, u64)> {
+    let metrics = server.page("/metrics");
+    let lines = metrics.text().lines().map(str::to_owned);
+    let buckets = lines.filter_map(|line| {
+        let rest = line.strip_prefix("switchboard_turn_duration_seconds_bucket{le=\"")?;
+        let (bound, count) = rest.split_once("\"} ")?;
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+        Some((bound, count.parse::<f64>().ok()? as u64))
+    });
+    buckets.collect()
+}
+
+/// The bound, in milliseconds, below which every turn between the two lay.
+fn longest_turn(before: &[(f64, u64)], after: &[(f64, u64)]) -> f64 {
+    let all = after.last().unwrap().1 - before.last().unwrap().1;
+    let within = |(one, other): &(&(f64, u64), &(f64, u64))| other.1 - one.1 == all;
+    let found = before.iter().zip(after).find(within);
+    found.map_or(f64::INFINITY, |(bucket, _)| bucket.0 * 1e3)
+}
+
+fn quantile(sorted: &[Duration], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
+}
+
+/// One line of the table. True if the goals are met.
+fn row(server: &Server, flood: Flood) -> bool {
+    let (memory, descriptors) = (server.resident_bytes(), server.descriptors());
+    let (mut one, mut other, room) = server.pair();
+    let flooder = Flooder::start(flood, server.address(), 10, 3);
+    std::thread::sleep(Duration::from_secs(2));
+    let (turns_before, began) = (turns(server), Instant::now());
+    let (mut relays, mut matches) = (Vec::new(), Vec::new());
+    while began.elapsed() < WATCHED {
+        relays.extend(talk(&mut one, &mut other, &room, 50));
+        matches.push(meet(server));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let longest = longest_turn(&turns_before, &turns(server));
+    drop(flooder);
+    let healthy = meet(server).as_secs_f64() * 1e3;
+    drop((one, other));
+    server.comes_to_rest();
+    until("descriptors are given back", || match server.descriptors() {
+        now if now <= descriptors => Ok(()),
+        now => Err(format!("{now} are open, before there were {descriptors}")),
+    });
+    let idle = server.cpu_time();
+    std::thread::sleep(Duration::from_secs(1));
+    let idle = (server.cpu_time() - idle).as_secs_f64() * 1e2;
+    let grown = (server.resident_bytes() as f64 - memory as f64) / f64::from(1 << 20);
+    relays.sort_unstable();
+    matches.sort_unstable();
+    let (p50, p99) = (quantile(&relays, 0.5), quantile(&relays, 0.99));
+    println!(
+        "{:<16} {p50:>10.2} {p99:>10.2} {:>10.2} {:>10.2} {longest:>10.2} {healthy:>10.2} {grown:>10.1} {idle:>8.1}",
+        format!("{flood:?}"),
+        quantile(&matches, 0.5),
+        quantile(&matches, 1.0),
+    );
+    p99 < 10.0 && healthy < 500.0
+}
+
+#[test]
+#[ignore = "takes minutes and a quiet machine: scripts/floods.sh"]
+fn the_table() {
+    let server = Server::start(&[]);
+    println!(
+        "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8}",
+        "flood",
+        "relay p50",
+        "relay p99",
+        "match p50",
+        "match max",
+        "turn ≤",
+        "after",
+        "MiB more",
+        "idle %"
+    );
+    println!(
+        "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "", "ms", "ms", "ms", "ms", "ms", "ms"
+    );
+    let missed: Vec<Flood> = Flood::ALL.into_iter().filter(|flood| !row(&server, *flood)).collect();
+    assert!(missed.is_empty(), "p99 below 10 ms and a pair within 500 ms: not beside {missed:?}");
+}
+
+#[test]
+#[ignore = "takes processor time of a quiet machine: scripts/floods.sh"]
+fn a_message_that_comes_byte_by_byte_costs_less_than_half_a_second() {
+    let server = Server::start(&["--shards", "1"]);
+    let mut user = server.session();
+    let text = format!(r#"{{"type":"ping","payload":"{:x<65500}"}}"#, "");
+    let bytes = crate::support::text_frame(text.as_bytes());
+    let before = server.cpu_time();
+    for byte in bytes {
+        user.send(&[byte]);
+    }
+    user.expect("pong");
+    let took = server.cpu_time() - before;
+    println!("64 KiB byte by byte: {:.3} s of processor time, goal 0.5", took.as_secs_f64());
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+#[ignore = "measures memory of a release build: scripts/floods.sh"]
+fn tiny_fragments_that_are_held_cost_little_more_than_their_payload() {
+    let server = Server::start(&["--shards", "1", "--echo"]);
+    let request = String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ");
+    let echo = || {
+        let mut raw = server.raw();
+        assert_eq!(raw.ask(&request).status, 101);
+        raw
+    };
+    let mut raws: Vec<Raw> = (0..ECHOES).map(|_| echo()).collect();
+    let before = server.resident_bytes();
+    let mut fragments = frame(0x02, b"x");
+    fragments.extend(frame(0x00, b"x").repeat(FRAGMENTS - 1));
+    for raw in &mut raws {
+        raw.send(&fragments);
+    }
+    // A ping behind them is answered when all of them have been read.
+    let held = |stats: &serde_json::Value| number(stats, "/bytes/held") as f64;
+    for raw in &mut raws {
+        raw.send(&crate::support::ping_frame(b"read"));
+        assert_eq!(raw.frame().unwrap().payload, b"read");
+    }
+    let payload = (ECHOES * FRAGMENTS) as f64;
+    let counted = held(&server.stats()) / payload;
+    let resident = (server.resident_bytes() as f64 - before as f64) / payload;
+    println!(
+        "{FRAGMENTS} fragments held on {ECHOES} connections: {counted:.2} × their payload, resident memory grew by {resident:.2} ×; goal 1.2"
+    );
+    assert!(counted <= 1.2, "{counted}");
+}
+
+#[test]
+#[ignore = "needs 15,000 descriptors and a quiet machine: scripts/floods.sh"]
+fn fifteen_thousand_who_were_dropped_at_once_are_all_matched_within_five_seconds() {
+    const CROWD: usize = 15_000;
+    let server = Server::start(&[]);
+    let find = crate::support::text_frame(br#"{"type":"find_match"}"#);
+    let first = [handshake(), find].concat();
+    let arrive = || -> Vec<TcpStream> {
+        let dial = |_| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            std::io::Write::write_all(&mut stream, &first).unwrap();
+            stream
+        };
+        (0..CROWD).map(dial).collect()
+    };
+    let crowd = arrive();
+    server.until_figure("/rooms/active", CROWD as i64 / 2);
+    drop(crowd);
+    let began = Instant::now();
+    let _crowd = arrive();
+    let dialled = began.elapsed();
+    server.until_figure("/rooms/active", CROWD as i64 / 2);
+    let took = began.elapsed();
+    println!(
+        "{CROWD} dropped and back: dialled in {dialled:.2?}, all matched after {took:.2?}, goal 5 s"
+    );
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
