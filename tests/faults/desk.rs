@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::config::Limits;
+use switchboard::config::{Doors, Limits};
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
 use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
 use switchboard::moment::Moment;
-use switchboard::shard::connection::Traveller;
+use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
-use switchboard::shard::host::{Content, Document, Host, Received, Sent};
+use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::telemetry::counters::ShardCounters;
 use switchboard::wire::frame::{TEXT, push_client_frame};
 use switchboard::wire::http::{HttpDate, Status, WebSocketKey, write_upgrade_request};
@@ -97,7 +97,15 @@ impl Host for Fakes {
         }
     }
 
-    fn to_shard(&mut self, _: ShardId, _: ToShard<Traveller<usize>>) {
+    fn to_shard(&mut self, _: ShardId, _: Letter<usize>) {
+        panic!("there is one shard");
+    }
+
+    fn adopt(&mut self, _: ShardId, _: &mut usize) -> Adopted<usize> {
+        panic!("there is one shard");
+    }
+
+    fn release(&mut self, _: usize) {
         panic!("there is one shard");
     }
 
@@ -128,8 +136,13 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(limits: Limits) -> Self {
-        let setup =
-            Setup { limits, stats_queues: Vec::new(), mint: TokenMint::new([3; 16]), echo: true };
+        let setup = Setup {
+            limits,
+            stats_queues: Vec::new(),
+            mint: TokenMint::new([3; 16]),
+            echo: true,
+            doors: Doors::default(),
+        };
         let counters = Arc::new(ShardCounters::new(0));
         let core = Core::new(ShardId(0), setup, 16, Arc::clone(&counters), Fakes::default());
         let mut desk = Desk { core, counters, now: Moment::ZERO };

@@ -162,6 +162,7 @@ impl Plan {
             document_bytes: 2,
             drains,
             by_address: false,
+            private_tables: false,
             faults: Faults::default(),
             habits: ALWAYS.to_vec(),
         }
