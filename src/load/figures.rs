@@ -164,10 +164,11 @@ fn failures(recorder: &Recorder) -> f64 {
         .iter()
         .map(|what| recorder.get(*what))
         .sum();
-    let broken: u64 = [Fault::ClosedByServer, Fault::ConnectionLost, Fault::PingTimeout]
-        .iter()
-        .map(|fault| recorder.seen(*fault).count)
-        .sum();
+    let broken: u64 =
+        [Fault::ClosedByServer, Fault::ConnectionLost, Fault::PingTimeout, Fault::AnswerTimeout]
+            .iter()
+            .map(|fault| recorder.seen(*fault).count)
+            .sum();
     (counted + broken) as f64 + bad_messages(recorder)
 }
 

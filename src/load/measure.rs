@@ -159,6 +159,8 @@ indexed! {
         ConnectionLost = "connection_lost",
         /// A pong did not come in time.
         PingTimeout = "ping_timeout",
+        /// Any other answer did not come in time.
+        AnswerTimeout = "answer_timeout",
         /// The server answered `rate_limited`.
         RateLimited = "rate_limited",
         /// The server answered `draining`.
@@ -183,6 +185,12 @@ impl Fault {
     /// nothing else could have caused it.
     pub const fn convicts(self) -> bool {
         (self as usize) <= (Fault::BadFrame as usize)
+    }
+
+    /// Whether only a clock tells it: what came too late for a generator that did not get its
+    /// turn looks like what never came.
+    pub const fn needs_time(self) -> bool {
+        matches!(self, Fault::Lost | Fault::OneSided | Fault::NeverMatched | Fault::Stalled)
     }
 
     /// Whether the generator is to blame, not the server.
@@ -219,6 +227,7 @@ impl Fault {
             Fault::ClosedByServer => "the server closed sessions that should have stayed open",
             Fault::ConnectionLost => "connections of open sessions broke",
             Fault::PingTimeout => "pongs did not come in time",
+            Fault::AnswerTimeout => "other answers did not come in time",
             Fault::RateLimited => "the server's rate limit dropped messages",
             Fault::Draining => "the server is shutting down",
             Fault::Refused => "the server refused messages",

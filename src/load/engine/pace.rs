@@ -40,13 +40,14 @@ impl Schedule {
     }
 }
 
-/// Notices when the server answers nothing at all though it was asked things. Blind for as
-/// long as its own thread was not looking.
+/// Notices when the server answers nothing at all though it was asked things. Of a time in
+/// which its own thread was not looking little counts: then the whole machine may have slept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StallWatch {
     patience: Duration,
     unanswered: u32,
     since: Moment,
+    silent: Duration,
     looked: Moment,
     told: bool,
 }
@@ -54,19 +55,20 @@ pub(super) struct StallWatch {
 impl StallWatch {
     /// So many requests must be unanswered: a single lost message is no stall.
     const ENOUGH: u32 = 8;
-    /// A thread that looked away longer than this share of the patience saw nothing.
+    /// Of the time between two looks at most this share of the patience counts.
     const BLIND_SHARE: u32 = 4;
 
     /// A silence of `patience` is a stall.
     pub(super) fn new(patience: Duration) -> Self {
         let zero = Moment::ZERO;
-        StallWatch { patience, unanswered: 0, since: zero, looked: zero, told: false }
+        let silent = Duration::ZERO;
+        StallWatch { patience, unanswered: 0, since: zero, silent, looked: zero, told: false }
     }
 
     /// Something was sent that the server has to react to.
     pub(super) fn asked(&mut self, now: Moment) {
         if self.unanswered == 0 {
-            self.since = now;
+            (self.since, self.silent) = (now, Duration::ZERO);
         }
         self.unanswered = self.unanswered.saturating_add(1);
     }
@@ -80,11 +82,10 @@ impl StallWatch {
     /// Looks at the clock, after everything that had come was read. Gives the moment since
     /// which the server has been silent, once for each stall.
     pub(super) fn look(&mut self, now: Moment) -> Option<Moment> {
-        if now.since(self.looked) > self.patience / Self::BLIND_SHARE {
-            self.since = now;
-        }
+        let unseen = now.since(self.looked.max(self.since));
+        self.silent += unseen.min(self.patience / Self::BLIND_SHARE);
         self.looked = now;
-        let stalled = self.unanswered >= Self::ENOUGH && now.since(self.since) >= self.patience;
+        let stalled = self.unanswered >= Self::ENOUGH && self.silent >= self.patience;
         (stalled && !std::mem::replace(&mut self.told, true)).then_some(self.since)
     }
 }
@@ -136,6 +137,10 @@ mod tests {
         let mut asleep = watch();
         (0..100).for_each(|_| asleep.asked(ms(0)));
         assert_eq!(asleep.look(ms(5000)), None, "it was its own thread that was slow");
+        let mut dozing = watch();
+        (0..100).for_each(|_| dozing.asked(ms(0)));
+        let looks = [400, 800, 1200, 1600, 2000].map(|now| dozing.look(ms(now)).is_some());
+        assert_eq!(looks, [false, false, false, true, false], "it looked four times, in vain");
         let mut quiet = watch();
         quiet.asked(ms(0));
         assert!((0..3000).all(|now| quiet.look(ms(now)).is_none()), "one message may be lost");

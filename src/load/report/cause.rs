@@ -112,12 +112,16 @@ pub fn breaking_point(
 pub fn headline(point: &BreakingPoint) -> String {
     let raised = &point.raised;
     match (point.holds, point.breaks) {
-        _ if point.void => format!(
-            "void: {} gave out first ({}); the server held at {:.0} {raised}",
-            point.cause,
-            point.evidence,
-            point.holds.unwrap_or(0.0)
-        ),
+        (holds, _) if point.void => {
+            let (cause, evidence) = (&point.cause, &point.evidence);
+            let held = holds.map_or("no level held".to_owned(), |holds| {
+                format!("the server held at {holds:.0} {raised}")
+            });
+            match evidence.is_empty() {
+                true => format!("void: {cause}; {held}"),
+                false => format!("void: {cause} gave out first ({evidence}); {held}"),
+            }
+        }
         (Some(holds), Some(breaks)) => format!(
             "holds at {holds:.0} {raised}, breaks at {breaks:.0}: {} ({})",
             point.cause, point.evidence
@@ -209,7 +213,8 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
             format!("{name}: {}", run.reason),
         );
     }
-    if figure(run, "generator_cpu_ratio") > 1.5 {
+    // With little to do it is the empty turns that are compared.
+    if figure(run, "generator_cpu_ratio") > 1.5 && figure(run, "messages_per_s") >= 1000.0 {
         let ratio = figure(run, "generator_cpu_ratio");
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
         say("The generator is dearer than it should be; do not let it share CPUs.", evidence);
@@ -250,9 +255,12 @@ mod tests {
     #[test]
     fn a_void_search_says_so() {
         let found = Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
-        let broken = run(&[], Outcome::Void);
+        let broken = RunReport { reason: "late".to_owned(), ..run(&[], Outcome::Void) };
         let point = breaking_point("messages", Some(found), Some(&broken), Vec::new());
         assert!(point.void);
         assert!(headline(&point).starts_with("void: the generator gave out first"));
+        let cut_short = breaking_point("messages", None, None, Vec::new());
+        let said = "void: nothing yet: the search was cut short; no level held";
+        assert_eq!(headline(&cut_short), said);
     }
 }

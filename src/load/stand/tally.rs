@@ -234,8 +234,9 @@ impl Tally {
             put("server_descriptor_limit", limit);
         }
         let targets = judge(goals, &figures, spec.users_planned);
-        let faults = self.faults();
-        let (outcome, reason) = self.outcome(spec, &targets, &faults, &figures);
+        let void = self.void(spec, &figures);
+        let faults = self.faults(void.is_some());
+        let (outcome, reason) = self.outcome(&targets, &faults, void);
         let names = Metric::ALL.iter().map(|m| (m.name().to_owned(), self.total.histogram(*m)));
         let (mut times, mut distributions) = (Default::default(), Default::default());
         for (name, histogram) in names {
@@ -258,7 +259,8 @@ impl Tally {
         }
     }
 
-    fn faults(&self) -> Vec<FaultReport> {
+    /// What went wrong. A generator that did not get its turn cannot tell late from lost.
+    fn faults(&self, void: bool) -> Vec<FaultReport> {
         let report = |fault: &Fault| {
             let seen = self.total.seen(*fault);
             FaultReport {
@@ -267,7 +269,7 @@ impl Tally {
                 count: figures::occurrences(&self.total, *fault),
                 first_s: seen.first_ns as f64 / 1e9,
                 last_s: seen.last_ns as f64 / 1e9,
-                convicts: fault.convicts(),
+                convicts: fault.convicts() && !(void && fault.needs_time()),
             }
         };
         Fault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
@@ -287,12 +289,30 @@ impl Tally {
         )
     }
 
-    fn outcome(
+    /// Why the generator was the bottleneck, if it was.
+    fn void(
         &self,
         spec: &RunSpec,
+        figures: &std::collections::BTreeMap<String, f64>,
+    ) -> Option<String> {
+        let own: Vec<&str> = Fault::ALL
+            .iter()
+            .filter(|fault| fault.is_own() && self.total.seen(**fault).count > 0)
+            .map(|fault| fault.meaning())
+            .collect();
+        if !own.is_empty() {
+            return Some(own.join("; "));
+        }
+        let late = figures.get("late_percent").copied().unwrap_or(0.0);
+        (late > spec.late_percent)
+            .then(|| format!("the generator was late for {late:.1} % of its starts"))
+    }
+
+    fn outcome(
+        &self,
         targets: &[Judgement],
         faults: &[FaultReport],
-        figures: &std::collections::BTreeMap<String, f64>,
+        void: Option<String>,
     ) -> (Outcome, String) {
         let convictions: Vec<String> = faults
             .iter()
@@ -305,17 +325,7 @@ impl Tally {
                 format!("the server is convicted: {}", convictions.join("; ")),
             );
         }
-        let own: Vec<&str> = Fault::ALL
-            .iter()
-            .filter(|fault| fault.is_own() && self.total.seen(**fault).count > 0)
-            .map(|fault| fault.meaning())
-            .collect();
-        if !own.is_empty() {
-            return (Outcome::Void, own.join("; "));
-        }
-        let late = figures.get("late_percent").copied().unwrap_or(0.0);
-        if late > spec.late_percent {
-            let reason = format!("the generator was late for {late:.1} % of its starts");
+        if let Some(reason) = void {
             return (Outcome::Void, reason);
         }
         let missed: Vec<&str> = targets
@@ -389,6 +399,25 @@ mod tests {
         let report = tally.report(&spec(), &[]);
         assert_eq!(report.trends[0].figure, "server memory");
         report.faults.iter().any(|fault| fault.kind == "leaked")
+    }
+
+    #[test]
+    fn a_generator_without_its_turn_convicts_nobody_by_the_clock() {
+        let outcome = |late, fault| {
+            let mut tally = Tally::default();
+            tally.total.add(Count::Starts, 100);
+            tally.total.add(Count::LateStarts, late);
+            tally.total.fault(fault, crate::moment::Moment::ZERO);
+            let report = tally.report(&spec(), &[]);
+            (report.outcome, report.faults[0].convicts)
+        };
+        for fault in [Fault::Lost, Fault::OneSided, Fault::NeverMatched, Fault::Stalled] {
+            assert_eq!(outcome(0, fault), (Outcome::Failed, true));
+            assert_eq!(outcome(50, fault), (Outcome::Void, false));
+        }
+        for late in [0, 50] {
+            assert_eq!(outcome(late, Fault::Duplicated), (Outcome::Failed, true));
+        }
     }
 
     #[test]

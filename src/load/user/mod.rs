@@ -210,7 +210,7 @@ impl User {
             }
             State::InRoom(_) => self.wake_in_room(turn),
             State::Leaving { .. } => {
-                turn.recorder.fault(Fault::BadMessage, turn.now);
+                turn.recorder.fault(Fault::AnswerTimeout, turn.now);
                 self.close(turn);
             }
         }
