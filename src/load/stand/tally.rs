@@ -436,9 +436,11 @@ mod tests {
     fn a_fresh_server_after_an_interruption_is_no_leak_and_its_leak_is_found() {
         for (grows, leaking) in [(0, false), (50 << 10, true)] {
             let mut tally = Tally::default();
-            watch(&mut tally, 0, 100, 20 << 20, 0);
-            tally.begin(&ServerSample { cpu_s: Some(0.0), ..ServerSample::default() });
-            watch(&mut tally, 100, 200, 40 << 20, grows);
+            for (interruption, memory) in [(1, 20 << 20), (2, 30 << 20), (3, 40 << 20)] {
+                watch(&mut tally, (interruption - 1) * 100, interruption * 100, memory, 0);
+                tally.begin(&ServerSample { cpu_s: Some(0.0), ..ServerSample::default() });
+            }
+            watch(&mut tally, 300, 400, 50 << 20, grows);
             assert_eq!(leaks(tally), leaking);
         }
     }
