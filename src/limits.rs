@@ -46,6 +46,9 @@ pub const ADMIN_BACKLOG: i32 = 128;
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 /// Most bytes of a slab entry: what an idle user costs.
 pub const CONNECTION_BYTES: usize = 64;
+/// Blocks of memory of so many bytes have pages of their own: parts of messages above it cost what
+/// they hold, however many grow at once.
+pub const OWN_PAGES_BYTES: u32 = 8 * 1024;
 /// Room identifiers that a shard remembers, 32 bytes each.
 pub const ROOM_TOKENS_KEPT: usize = 1024;
 /// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.

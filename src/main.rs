@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::check::{self, Wanted};
 use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
+use switchboard::limits;
 use switchboard::logging::Log;
 use switchboard::server::{Ended, Server};
-use switchboard::sys::machine;
 use switchboard::sys::tables::Support;
+use switchboard::sys::{machine, memory};
 use switchboard::telemetry::Telemetry;
 
 /// Wrong usage: a bad flag, or settings that contradict each other.
@@ -51,6 +52,8 @@ fn main() -> ExitCode {
 /// Runs the server to its end. From here on everything that is said goes through the log, which
 /// waits for nobody.
 fn serve(config: &Config, log: &Log) -> ExitCode {
+    // Elsewhere the allocator does what it does; nothing depends on it but memory.
+    let _set = memory::give_blocks_their_own_pages(limits::OWN_PAGES_BYTES);
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {

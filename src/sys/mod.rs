@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod clock;
 pub mod descriptors;
 pub mod machine;
+pub mod memory;
 pub mod notify;
 pub mod outbound;
 pub mod prefetch;
