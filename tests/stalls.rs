@@ -168,11 +168,11 @@ fn when_one_client_in_a_hundred_is_stuck_the_others_notice_nothing() {
 }
 
 /// Carries bytes from one connection to another, one at a time, with a pause now and then.
-fn drip(mut from: TcpStream, mut to: TcpStream) {
+fn drip(mut from: TcpStream, mut to: TcpStream, piece_bytes: usize) {
     let mut chunk = [0; 512];
     while let Ok(count @ 1..) = from.read(&mut chunk) {
-        for byte in &chunk[..count] {
-            if to.write_all(&[*byte]).is_err() {
+        for piece in chunk[..count].chunks(piece_bytes) {
+            if to.write_all(piece).is_err() {
                 return;
             }
         }
@@ -181,7 +181,7 @@ fn drip(mut from: TcpStream, mut to: TcpStream) {
     let _gone = to.shutdown(std::net::Shutdown::Write);
 }
 
-/// A network that delivers late and in single bytes, both ways; the address to dial.
+/// A network that delivers late, and in single bytes to the server; the address to dial.
 fn bad_network(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -192,8 +192,9 @@ fn bad_network(server: SocketAddr) -> SocketAddr {
                 stream.set_nodelay(true).unwrap();
             }
             let back = (far.try_clone().unwrap(), near.try_clone().unwrap());
-            std::thread::spawn(move || drip(near, far));
-            std::thread::spawn(move || drip(back.0, back.1));
+            std::thread::spawn(move || drip(near, far, 1));
+            // tungstenite takes an answer to its handshake in over 64 pieces for an attack.
+            std::thread::spawn(move || drip(back.0, back.1, 8));
         }
     });
     address
