@@ -25,7 +25,7 @@ need c++:g++
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 targets=$(cargo fuzz list --fuzz-dir tests/fuzz)
 if [ $# -gt 1 ]; then
-    grep -qx -- "$2" <<<"$targets" || { echo "no such target; there are:" $targets >&2; exit 2; }
+    grep -qx -- "$2" <<<"$targets" || { echo "no such target; there are: ${targets//$'\n'/ }" >&2; exit 2; }
     targets=$2
 fi
 cargo fuzz build "${fuzz[@]}"

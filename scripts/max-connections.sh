@@ -230,7 +230,7 @@ idle() { # interval
     sleep "$window"
     after=$(cpu_ns) began=$(($(now_ms) - began))
     # A pong of a client is six bytes, and nothing else comes from those who are idle.
-    received=$((($(stat .bytes.wire_received) - received) / 6 * 1000 / began))
+    received=$((($(stat .bytes.wire_received) - received) * 1000 / (6 * began)))
     expected=$((count / ${interval%s}))
     say "| CPU while idle | $(awk "BEGIN { printf \"%.1f\", ($after - $before) / $began / 10000 }") % of one CPU, over $window s |"
     say "| pings a second, by arithmetic | $expected each way |"

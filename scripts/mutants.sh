@@ -59,10 +59,12 @@ for mutant in "${MUTANTS[@]}"; do
     sed -i -- "$expression" "$scratch/at/$file"
     if cmp -s "$file" "$scratch/at/$file"; then
         verdict='NOT FOUND in the sources'
+    # shellcheck disable=SC2086  # the test is words on purpose
     elif ! (cd "$scratch/at" && cargo test --no-run $test >"$scratch/log" 2>&1); then
         # A mutant that does not compile shows nothing.
         verdict='DOES NOT COMPILE'
         tail -n 20 "$scratch/log"
+    # shellcheck disable=SC2086
     elif (cd "$scratch/at" && timeout 300 cargo test $test >"$scratch/log" 2>&1); then
         verdict='SURVIVES'
     else
