@@ -53,19 +53,18 @@ for mutant in "${MUTANTS[@]}"; do
     # The expressions have bars of their own: the file is the second field, the test the last.
     name=${mutant%%|*} rest=${mutant#*|}
     file=${rest%%|*} rest=${rest#*|}
-    test=${rest##*|} expression=${rest%|*}
+    read -ra test <<<"${rest##*|}"
+    expression=${rest%|*}
     [[ $name == *"${1:-}"* ]] || continue
     tried=$((tried + 1))
     sed -i -- "$expression" "$scratch/at/$file"
     if cmp -s "$file" "$scratch/at/$file"; then
         verdict='NOT FOUND in the sources'
-    # shellcheck disable=SC2086  # the test is words on purpose
-    elif ! (cd "$scratch/at" && cargo test --no-run $test >"$scratch/log" 2>&1); then
+    elif ! (cd "$scratch/at" && cargo test --no-run "${test[@]}" >"$scratch/log" 2>&1); then
         # A mutant that does not compile shows nothing.
         verdict='DOES NOT COMPILE'
         tail -n 20 "$scratch/log"
-    # shellcheck disable=SC2086
-    elif (cd "$scratch/at" && timeout 300 cargo test $test >"$scratch/log" 2>&1); then
+    elif (cd "$scratch/at" && timeout 300 cargo test "${test[@]}" >"$scratch/log" 2>&1); then
         verdict='SURVIVES'
     else
         verdict='red'
