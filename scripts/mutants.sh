@@ -69,7 +69,7 @@ for mutant in "${MUTANTS[@]}"; do
     else
         verdict='red'
     fi
-    printf '%-60s %-45s %s\n' "$name" "$test" "$verdict"
+    printf '%-60s %-45s %s\n' "$name" "${test[*]}" "$verdict"
     [ "$verdict" = red ] || survivors+=("$name")
     cp -- "$file" "$scratch/at/$file"
 done
