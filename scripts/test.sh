@@ -18,6 +18,7 @@ HEAVY=(
     'monitoring|scripts/monitoring-test.sh'
     'proxies|scripts/proxy-test.sh'
     'deploy|scripts/deploy-test.sh'
+    'instruction counts|scripts/count-instructions.sh'
     'fuzz|scripts/fuzz.sh 10'
     'a bad network|scripts/fault-net.sh'
 )
