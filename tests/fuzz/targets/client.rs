@@ -164,6 +164,7 @@ fn told(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
 fn user(choices: &mut Bytes<'_>) {
     let rules = Rules {
         conduct: conduct(choices),
+        sample: (choices.byte() % 2 == 0).then(|| conduct(choices)),
         queue: "q".to_owned(),
         match_timeout: Duration::from_millis(500),
         message_timeout: Duration::from_millis(200),
@@ -171,7 +172,7 @@ fn user(choices: &mut Bytes<'_>) {
         measure_from: Moment::ZERO + Duration::from_millis(50),
     };
     DESK.with_borrow_mut(|Desk { recorder, press, reader }| {
-        let mut user = User::new(1, u64::from(choices.byte()));
+        let mut user = User::new(1, u64::from(choices.byte()), choices.byte() % 2 == 0);
         let (mut now, mut out, mut news) = (Moment::ZERO, Vec::new(), Vec::new());
         while !choices.is_empty() {
             let what = choices.byte();
