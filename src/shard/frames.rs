@@ -13,7 +13,7 @@ use crate::session::{Found, Seat, Wish};
 use crate::telemetry::labels::EndReason;
 use crate::wire::assembly::{Assembly, Fault, Item, Place, Reader};
 use crate::wire::frame::{self, PONG, TEXT, put_server_header, server_header_len};
-use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
+use crate::wire::message::client::{ClientMessage, RoomClaim, classify, is_relay_for};
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
 use std::borrow::Cow;
@@ -67,6 +67,13 @@ enum Action {
     Leave(Seat),
 }
 
+/// Where messages in the common form go without a closer look, as long as their sender's state
+/// does not change.
+struct Lane {
+    peer: Slot,
+    room: Token,
+}
+
 /// Why the frames of a connection are not read any further.
 struct Stop {
     code: CloseCode,
@@ -80,12 +87,29 @@ impl<H: Host> Core<H> {
         let held = self.take_held(slot);
         let mut reader = Reader::new(bytes, held, &rules);
         let mut burst = Burst::default();
+        let mut lane = self.lane(slot);
         let stop = loop {
-            match reader.next() {
+            let next = match reader.next_text() {
+                Ok(Some(range)) => {
+                    if let Some(Lane { peer, room }) = &lane
+                        && is_relay_for(&reader.buffer()[range.clone()], room.as_bytes())
+                    {
+                        self.counters.messages_received.increment();
+                        burst.add(*peer, reader.buffer(), range, TEXT);
+                        continue;
+                    }
+                    Ok(Some(Item::Text(Place::Buffer(range))))
+                }
+                Ok(None) => reader.next(),
+                Err(fault) => Err(fault),
+            };
+            match next {
                 Ok(Some(item)) => {
                     if let Some(stop) = self.item(slot, &mut reader, &mut burst, item) {
                         break Some(stop);
                     }
+                    // It may have left the room.
+                    lane = self.lane(slot);
                 }
                 Ok(None) => break None,
                 Err(fault) => {
@@ -102,6 +126,20 @@ impl<H: Host> Core<H> {
             }
             Some(Stop { code, reason }) => self.close(slot, code, reason),
         }
+    }
+
+    /// The short way from a user to its partner, if it may be taken now.
+    #[inline]
+    fn lane(&mut self, slot: Slot) -> Option<Lane> {
+        if self.setup.limits.max_messages_per_second.is_some() {
+            return None;
+        }
+        let connection = &self.connections[slot.index()];
+        let seat = connection.session()?.seat()?;
+        if connection.announcement_pending() {
+            return None;
+        }
+        Some(Lane { peer: seat.peer, room: self.room_token(seat.room) })
     }
 
     pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<Assembly>> {

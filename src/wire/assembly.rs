@@ -9,7 +9,7 @@
 //! the pieces it comes in.
 
 use crate::limits::{CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, SERVER_HEADER_BYTES};
-use crate::wire::frame::{FrameFault, Header, Side, parse_header, unmask};
+use crate::wire::frame::{FrameFault, Header, Side, parse_header, text_header, unmask};
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -351,6 +351,28 @@ impl<'a> Reader<'a> {
     /// the payload.
     pub fn held_with_headroom(&mut self) -> Option<&mut [u8]> {
         self.held.as_mut().map(|held| held.message.as_mut_slice())
+    }
+
+    /// The next frame, if it is a text message that lies in the buffer whole: where it lies,
+    /// unmasked. `None` leaves it to [`Reader::next`], which also knows all else.
+    #[inline]
+    pub fn next_text(&mut self) -> Result<Option<Range<usize>>, Fault> {
+        if self.held.is_some() {
+            return Ok(None);
+        }
+        let rest = &mut self.buf[self.at..];
+        let Some((length, key, header_len)) = text_header(rest) else { return Ok(None) };
+        let end = header_len + length;
+        if self.rules.sender != Side::Client || length > self.rules.max_message_bytes {
+            return Ok(None);
+        }
+        let Some(payload) = rest.get_mut(header_len..end) else { return Ok(None) };
+        if !unmask(payload, key, 0) {
+            simdutf8::basic::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
+        }
+        let range = self.at + header_len..self.at + end;
+        self.at = range.end;
+        Ok(Some(range))
     }
 
     /// The next message or control frame; `None` when the buffer is used up.

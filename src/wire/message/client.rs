@@ -5,6 +5,7 @@
 //! scan without parsing tells all that; whatever it is not sure of goes through serde_json.
 
 use super::{ErrorCode, RelayKind, is_queue_name};
+use crate::ids::TOKEN_LEN;
 use crate::limits::JSON_DEPTH;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -56,15 +57,8 @@ pub fn classify(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
 /// nothing that could be another `type` or `room_id`, whatever it is.
 #[inline]
 fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
-    let rest = text.strip_prefix(b"{\"type\":\"")?;
-    let (kind, rest) = match rest.first()? {
-        b'i' => (RelayKind::IceCandidate, rest.strip_prefix(b"ice_candidate\"")?),
-        b'o' => (RelayKind::Offer, rest.strip_prefix(b"offer\"")?),
-        b'a' => (RelayKind::Answer, rest.strip_prefix(b"answer\"")?),
-        b's' => (RelayKind::Signal, rest.strip_prefix(b"signal\"")?),
-        _ => return None,
-    };
-    let (claim, rest) = match rest.strip_prefix(b",\"room_id\":\"") {
+    let (kind, rest) = relay_head(text)?;
+    let (claim, rest) = match rest.strip_prefix(ROOM_ID) {
         None => (RoomClaim::Present, rest),
         Some(value) => {
             // An escape may spell what it does not show, the quote among them.
@@ -72,12 +66,47 @@ fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
             (RoomClaim::Named(Cow::Borrowed(&value[..end])), &value[end + 1..])
         }
     };
-    let usual = match rest {
+    is_harmless(rest).then_some((kind, claim))
+}
+
+/// Whether `text` is a relayed message in the common form that is meant for `room`: it names that
+/// room or none. What is not may be one all the same, as [`classify`] will tell.
+#[inline]
+pub fn is_relay_for(text: &[u8], room: &[u8; TOKEN_LEN]) -> bool {
+    let Some((_, rest)) = relay_head(text) else { return false };
+    let rest = match rest.strip_prefix(ROOM_ID) {
+        None => rest,
+        Some(value) => match value.split_first_chunk() {
+            Some((name, [b'"', rest @ ..])) if name == room => rest,
+            Some(_) | None => return false,
+        },
+    };
+    is_harmless(rest)
+}
+
+const ROOM_ID: &[u8] = b",\"room_id\":\"";
+
+/// The kind of a message that begins with its type, and what follows that.
+#[inline]
+fn relay_head(text: &[u8]) -> Option<(RelayKind, &[u8])> {
+    let rest = text.strip_prefix(b"{\"type\":\"")?;
+    Some(match rest.first()? {
+        b'i' => (RelayKind::IceCandidate, rest.strip_prefix(b"ice_candidate\"")?),
+        b'o' => (RelayKind::Offer, rest.strip_prefix(b"offer\"")?),
+        b'a' => (RelayKind::Answer, rest.strip_prefix(b"answer\"")?),
+        b's' => (RelayKind::Signal, rest.strip_prefix(b"signal\"")?),
+        _ => return None,
+    })
+}
+
+/// Whether what follows the known members ends the message and holds no other of their names.
+#[inline]
+fn is_harmless(rest: &[u8]) -> bool {
+    match rest {
         [b'}'] => true,
         [b',', middle @ .., b'}'] => !may_hide_a_key(middle),
         _ => false,
-    };
-    usual.then_some((kind, claim))
+    }
 }
 
 /// Whether `bytes` could hold a member named `type` in any case, a `room_id`, an escape that

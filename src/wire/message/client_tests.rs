@@ -171,6 +171,30 @@ proptest! {
         }
     }
 
+    /// What takes the short way is a relayed message for this very room, and any in the common
+    /// form does.
+    #[test]
+    fn the_short_way_agrees_with_the_long_one(
+        head in prop::sample::select(vec![
+            r#"{"type":"offer""#, r#"{"type":"ping""#, r#"{"type":"offers""#, r#"{ "type":"offer""#,
+            r#"{"type":"ice_candidate","room_id":"0123456789abcdefghij-_""#,
+            r#"{"type":"answer","room_id":"0123456789abcdefghij-_x""#,
+            r#"{"type":"signal","room_id":"0123456789abcdefghij-.""#,
+            r#"{"type":"signal","room_id":"0123456789abcdefghij-_"#,
+            r#"{"type":"signal","room_id":7"#, r#"{"type":"signal","room_id":"x""#,
+        ]),
+        middle in prop::sample::select(vec!["", ",", ",\"payload\":{}", ",\"Type\":1", ",\"room_id\":\"x\"", "}"]),
+    ) {
+        let room = b"0123456789abcdefghij-_";
+        let text = format!("{head}{middle}}}");
+        let long = classify_relay(text.as_bytes()).is_some_and(|(_, claim)| match claim {
+            RoomClaim::Present => true,
+            RoomClaim::Named(name) => *name == room[..],
+            RoomClaim::Nonsense => false,
+        });
+        prop_assert_eq!(is_relay_for(text.as_bytes(), room), long, "{}", text);
+    }
+
     #[test]
     fn a_key_is_seen_at_every_place(
         before in "[a-z{},:\"]{0,80}", after in "[a-z{},:\"]{0,80}",
