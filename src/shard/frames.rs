@@ -88,13 +88,14 @@ impl<H: Host> Core<H> {
         let mut reader = Reader::new(bytes, held, &rules);
         let mut burst = Burst::default();
         let mut lane = self.lane(slot);
+        let mut short = 0;
         let stop = loop {
             let next = match reader.next_text() {
                 Ok(Some(range)) => {
                     if let Some(Lane { peer, room }) = &lane
                         && is_relay_for(&reader.buffer()[range.clone()], room.as_bytes())
                     {
-                        self.counters.messages_received.increment();
+                        short += 1;
                         burst.add(*peer, reader.buffer(), range, TEXT);
                         continue;
                     }
@@ -117,6 +118,7 @@ impl<H: Host> Core<H> {
                 }
             }
         };
+        self.counters.messages_received.add(short);
         self.send_burst(&mut reader, &mut burst);
         match stop {
             None => {

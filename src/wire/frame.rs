@@ -188,10 +188,20 @@ pub fn put_server_header(
     opcode: OpCode,
     payload_len: usize,
 ) -> usize {
-    let start = payload_at - server_header_len(payload_len);
-    let header = &mut buf[start..payload_at];
-    header[0] = FIN | u8::from(opcode);
-    put_length(header, payload_len, 0);
+    let first = FIN | u8::from(opcode);
+    let header_len = server_header_len(payload_len);
+    let start = payload_at - header_len;
+    // The commonest one is written as one word.
+    if header_len == 4
+        && let Some(header) = buf[start..].first_chunk_mut()
+    {
+        let [high, low] = (payload_len as u16).to_be_bytes();
+        *header = [first, LENGTH_16, high, low];
+    } else {
+        let header = &mut buf[start..payload_at];
+        header[0] = first;
+        put_length(header, payload_len, 0);
+    }
     start
 }
 
