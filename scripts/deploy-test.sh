@@ -84,6 +84,47 @@ install_twice_and_away() {
     passed 'installs, installs again without a change, upgrades, leaves nothing behind'
 }
 
+# What may stand in the installer's way, and what it must not do about it.
+install_in_bad_places() {
+    local here=$PWD base="$place/a folder with spaces"
+    mkdir -p "$base/usr/local/bin" "$base/etc/switchboard" "$base/etc/systemd/system/switchboard.service.d"
+    # Named from where the caller is, a folder of others with a mode of its own, a link to nowhere.
+    chmod 2775 "$base/usr/local/bin"
+    ln -s /nowhere "$base/usr/local/bin/switchboard"
+    cp "$SWITCHBOARD_BIN" "$place/its binary"
+    (cd "$place" && "$here/scripts/install.sh" --root 'a folder with spaces' --binary 'its binary') >/dev/null
+    [ "$(stat -c %a "$base/usr/local/bin")" = 2775 ] || fail 'a folder that was there got another mode'
+    [ -f "$base/usr/local/bin/switchboard" ] || fail 'a link to nowhere stopped it'
+    if [ "$(id -u)" = 0 ]; then
+        chown nobody "$base/usr/local/bin/switchboard"
+        scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN" >/dev/null
+        [ "$(stat -c %U "$base/usr/local/bin/switchboard")" = root ] || fail 'a binary of others stays theirs'
+    fi
+    # What `systemctl edit` wrote is settings; a secret that was put beside them is not ours.
+    touch "$base/etc/systemd/system/switchboard.service.d/override.conf" "$base/etc/switchboard/turn-secret"
+    rm "$base/usr/local/bin/switchboard" && ln -s /nowhere "$base/usr/local/bin/switchboard"
+    scripts/install.sh --root "$base" --uninstall >"$place/away"
+    [ "$(cd "$base" && find . ! -type d)" = ./etc/switchboard/turn-secret ] || fail "left: $(find "$base")"
+    grep -q '^kept .*/etc/switchboard' "$place/away" || fail 'it does not say what it keeps'
+
+    local refused
+    for refused in '--root|' '--root' '--root|--uninstall' '--root|/' '--root|/.' '--binary|' '--nonsense' \
+        "--root|$place/none|--binary|/tmp" "--root|$place/none|--binary|$place/away" "--root|$place/none|--binary|/nowhere"; do
+        local -a words
+        mapfile -td '|' words < <(printf %s "$refused|")
+        if scripts/install.sh "${words[@]}" >/dev/null 2>&1; then fail "install.sh ${words[*]} does something"; fi
+    done
+    [ ! -e "$place/none" ] || fail 'something was installed without a binary'
+    # It ends halfway: nothing half remains.
+    mkdir -p "$place/blocked/usr/local/bin/switchboard" "$place/small"
+    if scripts/install.sh --root "$place/blocked" --binary "$SWITCHBOARD_BIN" 2>/dev/null; then fail 'a folder was overwritten'; fi
+    if (ulimit -f 100 && trap '' XFSZ && scripts/install.sh --root "$place/small" --binary "$SWITCHBOARD_BIN") >/dev/null 2>&1; then
+        fail 'a binary that does not fit was installed'
+    fi
+    [ -z "$(find "$place/blocked" "$place/small" -type f)" ] || fail "halves: $(find "$place/blocked" "$place/small" -type f)"
+    passed 'leaves alone what is not its own, and refuses what it cannot do'
+}
+
 # On the machine itself, of which it sees its own copy of /etc and /usr/local.
 install_on_a_machine() {
     ${as_root[@]+"${as_root[@]}"} unshare --mount bash tests/deploy/machine.sh "$SWITCHBOARD_BIN" >"$place/machine" 2>&1 ||
@@ -162,6 +203,7 @@ cards_are_told_apart() {
 
 scripts_are_clean
 install_twice_and_away
+install_in_bad_places
 install_on_a_machine
 the_unit_is_sound
 the_filter_allows_what_the_server_does

@@ -14,13 +14,20 @@
 #   /etc/sysctl.d/99-switchboard.conf              kernel limits
 #   /etc/security/limits.d/switchboard.conf        descriptors for starts by hand
 #   /usr/local/share/doc/switchboard/README.md     the manual
-#   the user and group switchboard, without a home or a shell
+#   the user and group switchboard, without a home or a shell; such as are there are taken
 #
 # A second run changes nothing. It starts nothing either: the last lines say how.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 root='' binary='' uninstall=no
+# Without --root it is this machine: then it also takes care of the user, the kernel and systemd.
+machine=yes
+die() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
 usage() {
     sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/install.sh
     exit "$1"
@@ -29,8 +36,14 @@ while [ $# -gt 0 ]; do
     case $1 in
         --uninstall) uninstall=yes ;;
         --root | --binary)
-            [ $# -ge 2 ] || usage 2 >&2
-            if [ "$1" = --root ]; then root=${2%/}; else binary=$2; fi
+            case ${2:-} in
+                /*) path=$2 ;;
+                # An empty one is a variable that was not set, and no wish to change this machine.
+                '' | -*) usage 2 >&2 ;;
+                # Whoever calls names it from where they are.
+                *) path=$called_from/$2 ;;
+            esac
+            if [ "$1" = --root ]; then root=$path machine=no; else binary=$path; fi
             shift
             ;;
         -h | --help) usage 0 ;;
@@ -39,15 +52,12 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# Without --root it is this machine: then it also takes care of the user, the kernel and systemd.
-machine=no
-if [ -z "$root" ]; then
-    machine=yes
-    if [ "$(id -u)" != 0 ]; then
-        echo "install.sh: this changes the system, so it needs root (or --root DIR)" >&2
-        exit 1
-    fi
+if [ "$machine" = yes ]; then
+    [ "$(id -u)" = 0 ] || die 'this changes the system, so it needs root (or --root DIR)'
+elif [ "$root" -ef / ]; then
+    die 'this machine itself is installed on without --root'
 fi
+root=${root%/}
 booted_by_systemd() { [ "$machine" = yes ] && [ -d /run/systemd/system ]; }
 
 changed=0
@@ -59,20 +69,24 @@ say() { # verb path
 # The file is what it should be, owner and mode included, or is made so.
 put() { # mode source target
     local mode=$1 source=$2 target=$root$3 before=install
+    [ ! -d "$target" ] || die "$target is a folder"
     if [ -e "$target" ]; then
-        if cmp -s "$source" "$target" && [ "$(stat -c %a "$target")" = "${mode#0}" ]; then return; fi
+        if cmp -s "$source" "$target" && [ "$(stat -c '%a %u' "$target")" = "${mode#0} $(id -u)" ]; then return; fi
         before=update
     fi
-    install -d -m 0755 "$(dirname "$target")"
+    # One that is there keeps its mode: it is not ours.
+    [ -d "$(dirname "$target")" ] || install -d -m 0755 "$(dirname "$target")"
     # A new file takes the old one's place: a binary that runs cannot be written to.
-    install -m "$mode" "$source" "$target.new"
-    mv -f "$target.new" "$target"
+    unfinished=$target.new
+    install -m "$mode" "$source" "$unfinished"
+    mv -fT "$unfinished" "$target"
+    unfinished=
     say "$before" "$target"
 }
 
 take() { # target
     local target=$root$1
-    if [ -e "$target" ]; then
+    if [ -e "$target" ] || [ -L "$target" ]; then
         rm -f "$target"
         say remove "$target"
     fi
@@ -88,6 +102,32 @@ take_folder() { # folder
     done
 }
 
+# A user or a group that somebody else made under this name will do.
+install_user() {
+    if ! getent group switchboard >/dev/null; then
+        groupadd --system switchboard
+        say create 'group switchboard'
+    fi
+    if ! getent passwd switchboard >/dev/null; then
+        useradd --system --gid switchboard --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin switchboard
+        say create 'user switchboard'
+    fi
+}
+
+# What has a home or a shell is somebody else's, and stays.
+take_user() {
+    case $(getent passwd switchboard) in
+        '') ;;
+        *:/nonexistent:/usr/sbin/nologin)
+            # Takes the group too, if nobody else is in it.
+            userdel switchboard
+            say remove 'user switchboard'
+            ;;
+        *) echo 'kept      user switchboard, which was not made here' ;;
+    esac
+}
+
 example_settings() {
     cat <<'SETTINGS'
 # Settings of the service switchboard: one SWITCHBOARD_NAME=value a line. `switchboard --help`
@@ -100,15 +140,10 @@ SETTINGS
 
 install_all() {
     if [ -z "$binary" ]; then binary=${CARGO_TARGET_DIR:-target}/release/switchboard; fi
-    if [ ! -x "$binary" ]; then
-        echo "install.sh: there is no $binary: run  cargo build --release  or give --binary FILE" >&2
-        exit 1
+    if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
+        die "there is no program $binary: run  cargo build --release  or give --binary FILE"
     fi
-    if [ "$machine" = yes ] && ! getent passwd switchboard >/dev/null; then
-        useradd --system --user-group --no-create-home --home-dir /nonexistent \
-            --shell /usr/sbin/nologin switchboard
-        say create 'user switchboard'
-    fi
+    [ "$machine" = no ] || install_user
     put 0755 "$binary" /usr/local/bin/switchboard
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
     put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
@@ -147,16 +182,23 @@ uninstall_all() {
     take /usr/local/share/doc/switchboard/README.md
     take /etc/sysctl.d/99-switchboard.conf
     take /etc/switchboard/switchboard.env
+    # What `systemctl edit` has written.
+    for file in "$root"/etc/systemd/system/switchboard.service.d/*.conf; do
+        take "${file#"$root"}"
+    done
+    take_folder /etc/systemd/system/switchboard.service.d
     take_folder /etc/switchboard
+    if [ -d "$root/etc/switchboard" ]; then
+        echo "kept      $root/etc/switchboard, which holds files that were not made here"
+    fi
     take_folder /usr/local/share/doc/switchboard
     take_folder /usr/local/share/doc
     if [ "$machine" = no ]; then
         for folder in /usr/local/bin /etc/systemd/system /etc/security/limits.d /etc/sysctl.d; do
             take_folder "$folder"
         done
-    elif getent passwd switchboard >/dev/null; then
-        userdel switchboard
-        say remove 'user switchboard'
+    else
+        take_user
     fi
     if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
     if [ "$changed" = 0 ]; then
@@ -166,6 +208,7 @@ uninstall_all() {
     fi
 }
 
+unfinished=
 scratch=$(mktemp)
-trap 'rm -f "$scratch"' EXIT
+trap 'rm -f "$scratch" ${unfinished:+"$unfinished"}' EXIT
 if [ "$uninstall" = yes ]; then uninstall_all; else install_all; fi

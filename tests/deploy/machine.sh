@@ -52,3 +52,18 @@ scripts/install.sh --uninstall
 state_of | grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' >"$copy/after"
 grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' "$copy/before" |
     diff - "$copy/after" || fail 'something was left behind'
+
+# A user that is there already is taken, and stays.
+for made in 'useradd --create-home --home-dir /etc/a-home --shell /bin/sh switchboard' 'groupadd switchboard'; do
+    $made
+    scripts/install.sh --binary "$server" >/dev/null
+    [ "$(stat -c %G /etc/switchboard/switchboard.env)" = switchboard ] || fail "$made: the settings are of another group"
+    scripts/install.sh --uninstall >/dev/null
+    case $made in
+        useradd*)
+            getent passwd switchboard >/dev/null || fail 'a user that was not made here is gone'
+            userdel switchboard
+            ;;
+        *) if getent passwd switchboard; then fail 'the user was left behind'; fi ;;
+    esac
+done
