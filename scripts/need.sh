@@ -20,7 +20,7 @@ need() {
             ${root[@]+"${root[@]}"} chmod 755 "$policy"
         fi
         ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+            apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 "${missing[@]}" >/dev/null
     )
 }
 
