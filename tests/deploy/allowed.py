@@ -3,7 +3,8 @@
     python3 tests/deploy/allowed.py tuning/switchboard.service target/debug/switchboard
 
 The server runs under strace: it starts, pins its shards, reports to a service manager, serves
-documents, matches users of different shards, and shuts down. Every system call it makes has to
+documents, matches users of different shards, and shuts down; once with one descriptor table for
+all and, where the kernel can do that, once with one for each shard. Every system call has to
 be in the unit's SystemCallFilter=, every socket in its RestrictAddressFamilies=, and it may map
 no memory that is both writable and executable. Prints what is missing; status 1 if anything is.
 """
@@ -107,8 +108,8 @@ def work(port, manager):
         two.close()
 
 
-def calls_of(server, folder):
-    """The lines strace writes of a whole life of the server."""
+def calls_of(server, folder, tables):
+    """The lines strace writes of a whole life of the server; none if it cannot have such tables."""
     log, path = os.path.join(folder, "strace"), os.path.join(folder, "manager")
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(path)
@@ -118,11 +119,15 @@ def calls_of(server, folder):
     environment |= {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "500000"}
     child = subprocess.Popen(
         ["strace", "-f", "-qq", "-s", "0", "-o", log, server,
-         "--listen", "127.0.0.1:0,[::1]:0", "--shards", "2"],
+         "--listen", "127.0.0.1:0,[::1]:0", "--shards", "2", "--fd-tables", tables],
         stderr=subprocess.PIPE, text=True, env=environment,
     )
     port = None
     for line in child.stderr:
+        if "does not work here" in line:
+            child.wait(60)
+            print(f"    {line.strip()}")
+            return []
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
         port = int(found[1]) if found else port
         if "max_connections" in line:
@@ -139,13 +144,9 @@ def calls_of(server, folder):
         return lines.read().splitlines()
 
 
-def main():
-    unit, server = sys.argv[1:]
-    permitted = allowed(unit)
-    families = set(" ".join(settings(unit, "RestrictAddressFamilies")).split())
-    with tempfile.TemporaryDirectory() as folder:
-        lines = calls_of(server, folder)
-    used, wrong = set(), set()
+def look_at(lines, families, wrong):
+    """The system calls of these lines; what else is not allowed in them goes into `wrong`."""
+    used = set()
     for line in lines:
         call = re.match(r"\d+ +(?:<\.\.\. )?([a-z0-9_]+)", line)
         if not call or line.split()[1].startswith(("+++", "---")):
@@ -156,10 +157,24 @@ def main():
             wrong.add(f"socket family {family[1]}")
         if "PROT_WRITE" in line and "PROT_EXEC" in line:
             wrong.add("memory that is writable and executable")
+    return used
+
+
+def main():
+    unit, server = sys.argv[1:]
+    permitted = allowed(unit)
+    families = set(" ".join(settings(unit, "RestrictAddressFamilies")).split())
+    wanted = {"shared": {"sched_setaffinity", "epoll_wait", "prlimit64"},
+              "private": {"pidfd_open", "pidfd_getfd"}}
+    used, wrong = set(), set()
+    for tables, needed in wanted.items():
+        with tempfile.TemporaryDirectory() as folder:
+            lines = calls_of(server, folder, tables)
+        seen = look_at(lines, families, wrong)
+        if lines and needed - seen:
+            wrong.add(f"a server that makes no {needed - seen} is not the one to be tested")
+        used |= seen
     wrong |= {f"system call {name}" for name in used - permitted}
-    for needed in ("sched_setaffinity", "epoll_wait", "prlimit64"):
-        if needed not in used:
-            wrong.add(f"a server that makes no {needed} is not the one to be tested")
     for what in sorted(wrong):
         print(f"not allowed: {what}")
     print(f"    {len(used)} system calls used, {len(permitted)} allowed")
