@@ -6,6 +6,7 @@
 //! when its queue is full at the end; and the last words of a process that fails, or of a thread
 //! that panics, have to go the same way, behind all that was logged before.
 
+use crate::config::LogFormat;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,6 +15,8 @@ use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// Lines that may wait to be written; none holds anything that a client sent, so none is long.
 const LINES: usize = 4096;
@@ -31,6 +34,7 @@ pub fn lines_dropped() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Log {
     sender: Sender<Entry>,
+    format: LogFormat,
 }
 
 #[derive(Debug)]
@@ -45,22 +49,26 @@ impl Log {
     ///
     /// # Errors
     /// When there is no standard error, or no thread can be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(format: LogFormat) -> io::Result<Self> {
         // A handle of its own: the one of the standard library has a lock that a blocked write
         // would hold.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Log::start_with(stderr, LINES)
+        Log::start_with(stderr, LINES, format)
     }
 
-    fn start_with(out: impl Write + Send + 'static, lines: usize) -> io::Result<Self> {
+    fn start_with(
+        out: impl Write + Send + 'static,
+        lines: usize,
+        format: LogFormat,
+    ) -> io::Result<Self> {
         let (sender, receiver) = bounded(lines);
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_out(&receiver, out))?;
-        Ok(Log { sender })
+        Ok(Log { sender, format })
     }
 
-    /// Panics are told this way too, in one line, whatever the level and the format are.
+    /// Panics are told this way too, in one line, whatever the level is.
     pub fn tell_of_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -69,9 +77,13 @@ impl Log {
         }));
     }
 
-    /// Writes `switchboard: ` and a line, whatever the level and the format are.
+    /// Writes `switchboard: ` and a line, or the same as an error in JSON, whatever the level is.
     pub fn say(&self, line: &str) {
-        self.queue(format!("switchboard: {line}\n").into_bytes());
+        let line = match self.format {
+            LogFormat::Text => format!("switchboard: {line}\n"),
+            LogFormat::Json => json_line(line),
+        };
+        self.queue(line.into_bytes());
     }
 
     /// Waits until all lines so far have been written, but not for long.
@@ -99,6 +111,15 @@ fn write_out(entries: &Receiver<Entry>, mut out: impl Write) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// As tracing-subscriber writes an event without fields.
+fn json_line(message: &str) -> String {
+    let mut timestamp = String::new();
+    // Without a clock that can be written out the line is worth having, too.
+    let _written = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let line = serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": message });
+    format!("{line}\n")
 }
 
 /// What panicked, where and why. The reason may quote anything, so it is escaped.
@@ -157,7 +178,7 @@ mod tests {
     #[test]
     fn lines_come_out_in_their_order_and_all_of_them_at_the_end() {
         let out = Out::default();
-        let log = Log::start_with(out.clone(), 10_000).unwrap();
+        let log = Log::start_with(out.clone(), 10_000, LogFormat::Text).unwrap();
         for number in 0..5000 {
             log.say(&number.to_string());
         }
@@ -169,7 +190,7 @@ mod tests {
     #[test]
     fn who_logs_does_not_wait_for_who_reads_and_what_is_lost_is_counted() {
         let out = Out::default();
-        let log = Log::start_with(out.clone(), 4).unwrap();
+        let log = Log::start_with(out.clone(), 4, LogFormat::Text).unwrap();
         let before = lines_dropped();
         let held_up = out.0.lock().unwrap();
         for _ in 0..100 {
@@ -185,5 +206,19 @@ mod tests {
         assert_eq!(out.0.lock().unwrap().iter().filter(|&&byte| byte == b'\n').count(), {
             100 - (lines_dropped() - before) as usize
         });
+    }
+
+    #[test]
+    fn the_last_words_are_json_too_where_the_log_is() {
+        let out = Out::default();
+        let log = Log::start_with(out.clone(), 4, LogFormat::Json).unwrap();
+        log.say("thread \"a\" panicked\u{1b}[2J\nat b");
+        log.finish();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with('\n') && !text.trim_end().contains(char::is_control), "{text:?}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["message"], "thread \"a\" panicked\u{1b}[2J\nat b");
+        assert_eq!(line["timestamp"].as_str().unwrap().len(), "2026-01-01T00:00:00.000000Z".len());
     }
 }

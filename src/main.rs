@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
-    let log = match Log::start() {
+    let log = match Log::start(config.log_format) {
         Ok(log) => log,
         Err(error) => return fail(FAILURE, &format!("the log: {error}")),
     };
