@@ -323,6 +323,7 @@ impl Server {
             self.look(&mut rounds);
         }
         self.join();
+        rounds.notices.rest(&self.telemetry).into_iter().for_each(Notice::log);
         Ok(Ended::Gracefully)
     }
 

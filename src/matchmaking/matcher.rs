@@ -9,6 +9,7 @@ use crate::mail::{
 use crate::moment::Moment;
 use crate::sys;
 use crate::telemetry::counters::{MatcherCounters, ShardCounters};
+use crate::telemetry::notices::Seldom;
 use mio::{Events, Poll};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -166,6 +167,9 @@ pub struct Matcher<T, S> {
     letters: Vec<ToMatcher>,
 }
 
+/// What may be said once a minute.
+static UNWOKEN: Seldom = Seldom::new();
+
 /// The shards' mailboxes.
 #[derive(Debug)]
 struct Shards<T, S>(Vec<Outbox<ToShard<T, S>>>);
@@ -175,7 +179,11 @@ impl<T, S> Shards<T, S> {
         match self.0[to.shard.index()].send(letter) {
             // A shard that has ended needs no answer.
             Ok(()) | Err(SendError::Gone(_)) => {}
-            Err(SendError::Unwoken(error)) => tracing::error!(%error, "a shard cannot be woken"),
+            Err(SendError::Unwoken(error)) => {
+                if let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic()) {
+                    tracing::error!(%error, held_back, "a shard cannot be woken");
+                }
+            }
         }
     }
 }

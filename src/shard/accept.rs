@@ -17,13 +17,15 @@ use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What all shards together may say once a minute.
+static PAUSES: Seldom = Seldom::new();
+
 /// A shard's listeners.
 #[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<Listener>,
     /// Descriptors or memory have run out: accepting is tried again then.
     paused_until: Option<Moment>,
-    warning: Seldom,
     admission: Arc<Admission>,
     /// Connections that the shard's own descriptor table is meant to hold.
     most_here: usize,
@@ -85,7 +87,6 @@ impl Acceptor {
         Acceptor {
             listeners: listeners.into_iter().enumerate().map(listener).collect(),
             paused_until: None,
-            warning: Seldom::default(),
             admission,
             most_here: usize::MAX,
             counters,
@@ -199,7 +200,7 @@ impl Acceptor {
     fn pause(&mut self, now: Moment, error: &io::Error) {
         self.counters.accept_errors.increment();
         // While descriptors are short it pauses and goes on many times a second.
-        if let Some(held_back) = self.warning.pass(now) {
+        if let Some(held_back) = PAUSES.pass(now) {
             tracing::warn!(%error, held_back, "accepting pauses; connections that are open go on");
         }
         self.counters.accept_paused.set(1);

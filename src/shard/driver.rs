@@ -55,9 +55,13 @@ pub struct Sockets {
     tables: Option<Vec<Option<Table>>>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
-    watch_warning: Seldom,
-    unwatch_warning: Seldom,
 }
+
+/// What all shards together may say once a minute.
+static UNWATCHED: Seldom = Seldom::new();
+static NOT_GIVEN_UP: Seldom = Seldom::new();
+static NOT_TAKEN_OVER: Seldom = Seldom::new();
+static UNWOKEN: Seldom = Seldom::new();
 
 impl Sockets {
     /// A host over `registry`, with a mailbox for every thread it may write to.
@@ -78,8 +82,6 @@ impl Sockets {
             ice_servers,
             tables: None,
             date: None,
-            watch_warning: Seldom::default(),
-            unwatch_warning: Seldom::default(),
         }
     }
 
@@ -133,7 +135,7 @@ impl Host for Sockets {
         match self.registry.register(&mut **socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
-                if let Some(held_back) = self.watch_warning.pass(sys::clock::monotonic()) {
+                if let Some(held_back) = UNWATCHED.pass(sys::clock::monotonic()) {
                     tracing::warn!(%error, held_back, "a connection cannot be watched");
                 }
                 false
@@ -143,7 +145,7 @@ impl Host for Sockets {
 
     fn unwatch(&mut self, socket: &mut Line) {
         if let Err(error) = self.registry.deregister(&mut **socket)
-            && let Some(held_back) = self.unwatch_warning.pass(sys::clock::monotonic())
+            && let Some(held_back) = NOT_GIVEN_UP.pass(sys::clock::monotonic())
         {
             tracing::warn!(%error, held_back, "a connection cannot be given up");
         }
@@ -161,7 +163,13 @@ impl Host for Sockets {
                 Adopted::Copied(std::mem::replace(socket, copy))
             }
             Err(error) => {
-                tracing::debug!(%error, "a session cannot be taken over");
+                if let Some(held_back) = NOT_TAKEN_OVER.pass(sys::clock::monotonic()) {
+                    tracing::warn!(
+                        %error,
+                        held_back,
+                        "a session cannot move to its partner's shard; that is tried again"
+                    );
+                }
                 Adopted::Refused
             }
         }
@@ -263,7 +271,11 @@ fn page_content(asset: &'static Asset) -> Content {
 fn report<T>(sent: Result<(), SendError<T>>) {
     match sent {
         Ok(()) | Err(SendError::Gone(_)) => {}
-        Err(SendError::Unwoken(error)) => tracing::error!(%error, "a thread cannot be woken"),
+        Err(SendError::Unwoken(error)) => {
+            if let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic()) {
+                tracing::error!(%error, held_back, "a thread cannot be woken");
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::labels::{EndReason, RejectReason};
 use super::{ShardCounters, Telemetry};
 use crate::limits::NOTICE_PERIOD_S;
 use crate::moment::Moment;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How bad it is.
@@ -98,13 +99,28 @@ pub struct Notice {
 impl Notices {
     /// What is to be told now.
     pub fn look(&mut self, telemetry: &Telemetry, now: Moment) -> Vec<Notice> {
+        let next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
+        self.tell(telemetry, next, |told| told.next.is_none_or(|next| next <= now))
+    }
+
+    /// All that has not been told yet. For the end, after which no minute is to come.
+    pub fn rest(&mut self, telemetry: &Telemetry) -> Vec<Notice> {
+        self.tell(telemetry, None, |_| true)
+    }
+
+    fn tell(
+        &mut self,
+        telemetry: &Telemetry,
+        next: Option<Moment>,
+        is_due: impl Fn(&Told) -> bool,
+    ) -> Vec<Notice> {
         let mut due = Vec::new();
         for (topic, told) in TOPICS.iter().zip(&mut self.told) {
             let total = (topic.total)(telemetry);
-            if total > told.total && told.next.is_none_or(|next| next <= now) {
+            if total > told.total && is_due(told) {
                 let times = total - told.total;
                 due.push(Notice { weight: topic.weight, text: topic.text, times });
-                *told = Told { total, next: Some(now + Duration::from_secs(NOTICE_PERIOD_S)) };
+                *told = Told { total, next };
             }
         }
         due
@@ -123,23 +139,38 @@ impl Notice {
     }
 }
 
-/// For what is told by a shard itself, since only it knows more than a number: lets one through
-/// a minute.
+/// For what is told by the thread that meets it, since only that knows more than a number: lets one
+/// through a minute, of all threads together. A reason has one, as a `static`. It is touched when
+/// something has failed, and never else, so its locked instructions cost nothing.
 #[derive(Debug, Default)]
 pub struct Seldom {
-    next: Option<Moment>,
-    held_back: u64,
+    /// In nanoseconds: not again before then.
+    next: AtomicU64,
+    held_back: AtomicU64,
 }
 
 impl Seldom {
+    /// Lets the first through.
+    pub const fn new() -> Self {
+        Seldom { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
     /// Whether it may be told now; if so, how often it was not since it last was.
-    pub fn pass(&mut self, now: Moment) -> Option<u64> {
-        if self.next.is_some_and(|next| next > now) {
-            self.held_back += 1;
-            return None;
+    pub fn pass(&self, now: Moment) -> Option<u64> {
+        let next = self.next.load(Ordering::Relaxed);
+        let after = (now + Duration::from_secs(NOTICE_PERIOD_S)).as_nanos();
+        // Of those who come at once, one gets through.
+        let passes = now.as_nanos() >= next
+            && self
+                .next
+                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if passes {
+            Some(self.held_back.swap(0, Ordering::Relaxed))
+        } else {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+            None
         }
-        self.next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
-        Some(std::mem::take(&mut self.held_back))
     }
 }
 
@@ -172,6 +203,11 @@ mod tests {
         assert_eq!(times(&mut notices, &telemetry, 61), NONE);
         assert_eq!(times(&mut notices, &telemetry, 62), [2], "what was held back is counted");
         assert_eq!(times(&mut notices, &telemetry, 3600), NONE, "what has ended is not told again");
+        full();
+        assert_eq!(times(&mut notices, &telemetry, 3600), [1]);
+        full();
+        let rest = |notices: &mut Notices| notices.rest(&telemetry).len();
+        assert_eq!((rest(&mut notices), rest(&mut notices)), (1, 0), "the end waits for no minute");
     }
 
     #[test]
@@ -185,11 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shard_tells_passes_once_a_minute() {
-        let mut seldom = Seldom::default();
+    fn what_threads_tell_themselves_passes_once_a_minute_of_all_of_them() {
+        let seldom = Seldom::new();
         let at = |second: u64| Moment::ZERO + Duration::from_secs(second);
         let passed: Vec<Option<u64>> =
             [0, 1, 59, 60, 61, 200].map(|second| seldom.pass(at(second))).to_vec();
         assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
+        let crowd = |_| {
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| seldom.pass(at(300)))).collect();
+                all.into_iter().filter_map(|one| one.join().unwrap()).count()
+            })
+        };
+        assert_eq!([(); 3].map(crowd), [1, 0, 0]);
     }
 }
