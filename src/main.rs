@@ -9,7 +9,7 @@ use switchboard::logging::Log;
 use switchboard::server::{Ended, Server};
 use switchboard::sys::tables::Support;
 use switchboard::sys::{machine, memory};
-use switchboard::telemetry::Telemetry;
+use switchboard::telemetry::{Crowd, Telemetry};
 
 /// Wrong usage: a bad flag, or settings that contradict each other.
 const USAGE: u8 = 2;
@@ -69,7 +69,8 @@ fn serve(config: &Config, log: &Log) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Ended::AtOnce) => {
-            tracing::warn!("ended at once, as asked");
+            let Crowd { sessions, waiting, rooms } = telemetry.crowd();
+            tracing::warn!(sessions, waiting, rooms, "ended at once, as asked");
             ExitCode::from(AT_ONCE)
         }
         Err(error) => {

@@ -2,6 +2,7 @@
 //! configuration, the signals and the other threads' handles, and blocks only in its poll.
 
 mod opening;
+mod progress;
 
 use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
@@ -18,9 +19,10 @@ use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::ListenError;
 use crate::telemetry::notices::{Notice, Notices};
-use crate::telemetry::{About, Sampler, Telemetry};
+use crate::telemetry::{About, Crowd, Sampler, Telemetry};
 use mio::{Events, Interest, Poll, Token, Waker};
 use opening::{Common, muster};
+use progress::{Line, Progress};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use std::fmt;
@@ -304,19 +306,28 @@ impl Server {
         while !self.signalled(&mut events, rounds.period())? {
             self.look(&mut rounds);
         }
-        tracing::info!(timeout = ?self.drain_timeout, "shutting down; a second signal ends at once");
+        let Crowd { sessions, waiting, rooms } = self.telemetry.crowd();
+        tracing::info!(
+            timeout = ?self.drain_timeout,
+            sessions,
+            waiting,
+            rooms,
+            "shutting down; a second signal ends at once"
+        );
         self.telemetry.draining.set(1);
         rounds.supervision.stopping(&self.telemetry);
         for shard in &self.shards {
             let _told = shard.send(ToShard::Quiesce);
         }
         let began = sys::clock::monotonic();
+        let mut progress = Progress::new(self.drain_timeout);
         loop {
             if self.signalled(&mut events, DRAIN_LOOK.min(rounds.period()))? {
                 return Ok(Ended::AtOnce);
             }
             let passed = sys::clock::monotonic().since(began);
             let everybody_left = self.alive() == 0 && passed >= DRAIN_LEAST.min(self.drain_timeout);
+            progress.look(passed, self.telemetry.crowd()).into_iter().for_each(Line::log);
             if everybody_left || passed >= self.drain_timeout + self.close_timeout {
                 break;
             }

@@ -87,6 +87,10 @@ fn drains(signal: &str) {
     assert!(began.elapsed() >= timeout, "{:?}", began.elapsed());
     drop((one, other));
     assert_eq!(server.exit().code(), Some(0));
+    let began = server.until_logged("shutting down");
+    assert!(began.contains("sessions=9 waiting=1 rooms=1"), "{began}");
+    let cut_off = server.until_logged("--drain-timeout is over: rooms were cut off");
+    assert!(cut_off.contains("rooms=1"), "{cut_off}");
     let summary = server.until_logged("ended gracefully");
     for figure in ["connections=", "sessions=9", "rooms=1", "messages_relayed=4"] {
         assert!(summary.contains(figure), "{summary}");

@@ -72,6 +72,17 @@ pub struct Telemetry {
     pub sample: Sample,
 }
 
+/// Who is here, on all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// Sessions.
+    pub sessions: i64,
+    /// Of those, waiting for a partner.
+    pub waiting: i64,
+    /// Rooms of two.
+    pub rooms: i64,
+}
+
 impl Telemetry {
     /// All at zero.
     pub fn new(about: About, shards: usize) -> Self {
@@ -84,6 +95,17 @@ impl Telemetry {
             log_lines_dropped: Counter::default(),
             sample: Sample::new(shards),
         }
+    }
+
+    /// Who is here now.
+    pub fn crowd(&self) -> Crowd {
+        let mut crowd = Crowd::default();
+        for shard in &self.shards {
+            crowd.sessions += shard.sessions.get();
+            crowd.waiting += shard.waiting.get();
+            crowd.rooms += shard.rooms.get();
+        }
+        crowd
     }
 
     /// The figures of every shard at this moment, and their sum.
