@@ -1,16 +1,18 @@
-//! The process under a service manager such as systemd: it says when it is ready, how it is
-//! doing, that all its threads live, and when it stops. The main thread owns it. Without a
-//! manager nothing of this happens, and no thread is ever woken for it.
+//! Whether all threads live, and the process under a service manager such as systemd: it says when
+//! it is ready, how it is doing, that its threads live, and when it stops. The main thread owns it.
+//! Without a manager a thread that stands still is told in the log and in the figures only.
 
 use crate::moment::Moment;
+use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
-use crate::telemetry::Telemetry;
+use crate::telemetry::notices::Seldom;
+use crate::telemetry::{Crowd, Telemetry};
 use crate::watchdog::{Finding, Watchdog};
 use std::time::Duration;
 
-/// Between two `STATUS` lines where the manager has no watchdog.
-const STATUS_PERIOD: Duration = Duration::from_secs(10);
-/// Between two looks while there is nothing to watch.
+/// How long a thread may take to answer where nobody says so. An idle one is woken as often.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks at the most.
 const LOOK_MOST: Duration = Duration::from_secs(1);
 /// Between two looks at the least, however impatient the manager is.
 const LOOK_LEAST: Duration = Duration::from_millis(5);
@@ -19,13 +21,18 @@ const LOOK_LEAST: Duration = Duration::from_millis(5);
 const STOP_EXTENSION: &str = "EXTEND_TIMEOUT_USEC=10000000";
 const EXTEND_PERIOD: Duration = Duration::from_secs(1);
 
+/// What may be said once a minute.
+static STALLS: Seldom = Seldom::new();
+static UNTOLD: Seldom = Seldom::new();
+
 /// What stands between the server and its manager.
 #[derive(Debug)]
 pub struct Supervision {
     notifier: Option<Notifier>,
-    watchdog: Option<Watchdog>,
+    watchdog: Watchdog,
+    /// What the manager hears while every thread lives.
+    sign_of_life: &'static [&'static str],
     look_period: Duration,
-    told: Moment,
     extended: Moment,
 }
 
@@ -37,15 +44,15 @@ impl Supervision {
             tracing::warn!(%error, "NOTIFY_SOCKET cannot be used");
             None
         });
-        let timeout = notifier.as_ref().and_then(|_| watchdog_timeout());
+        let timeout = watchdog_timeout();
         // Half of the manager's patience, as sd_watchdog_enabled(3) advises, and looks so
         // often that two of them more do not use up the other half.
         let look_period = timeout.map_or(LOOK_MOST, |t| (t / 8).clamp(LOOK_LEAST, LOOK_MOST));
         Supervision {
             notifier,
-            watchdog: timeout.map(|timeout| Watchdog::new(timeout / 2)),
+            watchdog: Watchdog::new(timeout.map_or(PERIOD, |timeout| timeout / 2)),
+            sign_of_life: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
             look_period,
-            told: Moment::ZERO,
             extended: Moment::ZERO,
         }
     }
@@ -67,30 +74,29 @@ impl Supervision {
 
     /// Tells what is due by now. `nudge` wakes the matcher and every shard.
     pub fn look(&mut self, now: Moment, telemetry: &Telemetry, nudge: impl FnOnce()) {
-        if self.notifier.is_none() {
-            return;
-        }
         if telemetry.draining.get() != 0 && now.since(self.extended) >= EXTEND_PERIOD {
             self.extended = now;
             self.tell(&[STOP_EXTENSION]);
         }
-        let Some(watchdog) = &mut self.watchdog else {
-            if now.since(self.told) >= STATUS_PERIOD {
-                self.told = now;
-                self.tell(&[&status(telemetry)]);
-            }
-            return;
-        };
-        match watchdog.look(now, || turns(telemetry)) {
+        match self.watchdog.look(now, || turns(telemetry)) {
             Finding::Nothing => {}
             Finding::Ask => nudge(),
-            Finding::Alive => self.tell(&["WATCHDOG=1", &status(telemetry)]),
-            Finding::Stalled { thread, silent } => {
+            Finding::Alive => {
+                if telemetry.stalled_threads.get() != 0 {
+                    telemetry.stalled_threads.set(0);
+                    tracing::info!("all threads make turns again");
+                }
+                self.tell(&[self.sign_of_life, &[&status(telemetry)]].concat());
+            }
+            Finding::Stalled { thread, threads, silent } => {
+                telemetry.stalled_threads.set(threads as i64);
                 let name = match thread {
                     0 => "matcher".to_owned(),
                     shard => format!("shard-{}", shard - 1),
                 };
-                tracing::error!(thread = name, ?silent, "a thread makes no turns");
+                if STALLS.pass(now).is_some() {
+                    tracing::error!(thread = name, threads, ?silent, "a thread makes no turns");
+                }
                 self.tell(&[&format!("STATUS={name} has made no turn for {silent:.1?}")]);
             }
         }
@@ -99,8 +105,9 @@ impl Supervision {
     fn tell(&self, lines: &[&str]) {
         if let Some(notifier) = &self.notifier
             && let Err(error) = notifier.send(lines)
+            && let Some(held_back) = UNTOLD.pass(clock::monotonic())
         {
-            tracing::warn!(%error, "the service manager cannot be told");
+            tracing::warn!(%error, held_back, "the service manager cannot be told");
         }
     }
 }
@@ -116,12 +123,7 @@ fn turns(telemetry: &Telemetry) -> Vec<u64> {
 
 /// One line for `systemctl status`.
 fn status(telemetry: &Telemetry) -> String {
-    let (mut sessions, mut waiting, mut rooms) = (0, 0, 0);
-    for shard in &telemetry.shards {
-        sessions += shard.sessions.get();
-        waiting += shard.waiting.get();
-        rooms += shard.rooms.get();
-    }
+    let Crowd { sessions, waiting, rooms } = telemetry.crowd();
     let doing = if telemetry.draining.get() == 0 { "serving" } else { "shutting down" };
     format!("STATUS={doing}: {sessions} sessions, {waiting} waiting, {rooms} rooms")
 }

@@ -23,7 +23,9 @@ pub enum Finding {
     Stalled {
         /// Its place.
         thread: usize,
-        /// Time since it was asked.
+        /// How many there are like it.
+        threads: usize,
+        /// Time since they were asked.
         silent: Duration,
     },
 }
@@ -61,15 +63,16 @@ impl Watchdog {
             }
             State::Asking { since, noted, report } => {
                 let silent = now.since(*since);
-                let still = noted.iter().zip(turns()).position(|(noted, turns)| *noted == turns);
-                match still {
+                let turns = turns();
+                let mut still = (0..turns.len()).filter(|&nth| noted.get(nth) == turns.get(nth));
+                match still.next() {
                     None => {
                         self.state = State::Resting { until: *since + self.period };
                         Finding::Alive
                     }
                     Some(thread) if now >= *report => {
                         *report = now + self.period;
-                        Finding::Stalled { thread, silent }
+                        Finding::Stalled { thread, threads: 1 + still.count(), silent }
                     }
                     Some(_) => Finding::Nothing,
                 }
@@ -119,11 +122,22 @@ mod tests {
         for second in 1..=20 {
             match dog.look(at(second), turns(second, 4)) {
                 Finding::Nothing => {}
-                Finding::Stalled { thread, silent } => named.push((thread, silent.as_secs())),
+                Finding::Stalled { thread, threads, silent } => {
+                    named.push((thread, threads, silent.as_secs()));
+                }
                 other => panic!("{other:?} at {second}"),
             }
         }
-        assert_eq!(named, [(1, 5), (1, 10), (1, 15), (1, 20)]);
+        assert_eq!(named, [(1, 1, 5), (1, 1, 10), (1, 1, 15), (1, 1, 20)]);
         assert_eq!(dog.look(at(21), turns(21, 5)), Finding::Alive);
+    }
+
+    #[test]
+    fn all_that_stand_still_are_counted() {
+        let mut dog = Watchdog::new(PERIOD);
+        assert_eq!(dog.look(at(0), || vec![1, 1, 1, 1]), Finding::Ask);
+        let silent = Duration::from_secs(9);
+        let found = dog.look(at(9), || vec![2, 1, 2, 1]);
+        assert_eq!(found, Finding::Stalled { thread: 1, threads: 2, silent });
     }
 }

@@ -110,7 +110,7 @@ fn the_status_counts_who_is_there() {
 /// While that thread stands still the watchdog hears nothing, and the manager is told why.
 fn stalls(thread: &str) {
     let manager = Manager::new(thread);
-    let server = manager.start(IMPATIENT, &["--shards", "2"]);
+    let mut server = manager.start(IMPATIENT, &["--shards", "2"]);
     manager.expect("WATCHDOG=1");
     let stopped = Stopped::new(&server, thread);
     let complaint = format!("STATUS={thread} has made no turn for ");
@@ -125,6 +125,12 @@ fn stalls(thread: &str) {
     assert_eq!(alive.get(), 0);
     drop(stopped);
     manager.expect("WATCHDOG=1");
+    // On a machine that is busy it may have been another one's turn to be told.
+    let told = server.until_logged("a thread makes no turns");
+    assert!(told.contains("thread=\"") && told.contains("threads="), "{told}");
+    server.until_logged("all threads make turns again");
+    let lines = server.log().iter().filter(|line| line.contains("makes no turns")).count();
+    assert_eq!(lines, 1, "however often the manager hears it");
 }
 
 #[test]
@@ -135,6 +141,26 @@ fn a_shard_that_stands_still_silences_the_watchdog_until_it_goes_on() {
 #[test]
 fn a_matcher_that_stands_still_silences_the_watchdog_until_it_goes_on() {
     stalls("matcher");
+}
+
+#[test]
+fn without_a_manager_the_log_and_the_figures_tell_who_stands_still() {
+    let mut server = Server::start_in(Shell(IMPATIENT), &["--shards", "2"]);
+    let metric = "switchboard_stalled_threads ";
+    let stalled = |expected: &str| {
+        support::until("the figure", || {
+            let answer = support::get(server.address(), "/metrics");
+            let line = answer.text().lines().find(|line| line.starts_with(metric)).unwrap();
+            if line == format!("{metric}{expected}") { Ok(()) } else { Err(line.to_owned()) }
+        });
+    };
+    stalled("0");
+    let stopped = Stopped::new(&server, "matcher");
+    stalled("1");
+    drop(stopped);
+    stalled("0");
+    server.until_logged("a thread makes no turns");
+    server.until_logged("all threads make turns again");
 }
 
 #[test]

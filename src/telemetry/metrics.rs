@@ -113,6 +113,11 @@ const FAMILIES: &[Family] = &[
         Source::Gauge(|view| view.telemetry.draining.get() as f64),
     ),
     family(
+        "switchboard_stalled_threads",
+        "Shards, and the matcher, that make no turns although they were woken.",
+        Source::Gauge(|view| view.telemetry.stalled_threads.get() as f64),
+    ),
+    family(
         "switchboard_connections",
         "Connections that are open, HTTP and WebSocket.",
         Source::GaugeByShard(|shard| shard.connections as f64),

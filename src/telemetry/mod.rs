@@ -66,6 +66,8 @@ pub struct Telemetry {
     pub about: About,
     /// 1 from the signal to shut down on, else 0. The main thread writes it.
     pub draining: Gauge,
+    /// Threads that make no turns (see [`crate::watchdog`]). The main thread writes it.
+    pub stalled_threads: Gauge,
     /// Log lines that were lost because standard error took no more. The main thread writes it.
     pub log_lines_dropped: Counter,
     /// What the main thread found out last. A [`Sampler`] writes it.
@@ -92,6 +94,7 @@ impl Telemetry {
             matcher: Arc::default(),
             about,
             draining: Gauge::default(),
+            stalled_threads: Gauge::default(),
             log_lines_dropped: Counter::default(),
             sample: Sample::new(shards),
         }
