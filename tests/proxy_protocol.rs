@@ -176,12 +176,16 @@ fn a_proxy_that_names_nobody_counts_itself() {
 
 #[test]
 fn from_anybody_else_a_header_is_a_bad_request_and_the_field_is_nothing() {
-    let server = server(&[]);
+    let mut server = server(&[]);
     for header in [version_1("203.0.113.1"), version_2("203.0.113.1"), block(0x20, 0, &[])] {
         let bytes = [&header[..], &handshake()].concat();
         assert_eq!(enters(&server, STRANGER, &bytes).err(), Some(400));
     }
-    assert_eq!(server.figure("/http/rejected/bad_request"), 3);
+    // An operator who has forgotten --trusted-proxy is told so, and not only that it is bad.
+    assert_eq!(server.figure("/http/rejected/untrusted_proxy"), 3);
+    server.until_logged("a PROXY header, but not of a --trusted-proxy");
+    assert_eq!(enters(&server, STRANGER, b"PROXIMITY / HTTP/1.1\r\n\r\n").err(), Some(400));
+    assert_eq!(server.figure("/http/rejected/bad_request"), 1);
     let _two = ["203.0.113.1", "203.0.113.2"]
         .map(|claim| enters(&server, STRANGER, &forwarded(&[claim])).unwrap());
     let third = enters(&server, STRANGER, &forwarded(&["203.0.113.3"])).err();

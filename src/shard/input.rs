@@ -13,6 +13,7 @@ use crate::wire::http::{
     Status, WebSocketKey,
 };
 use crate::wire::message::server::ServerMessage;
+use crate::wire::proxy::{Header, read_header};
 
 impl<H: Host> Core<H> {
     /// Reads a connection until nothing is left, or its share of the turn is used up: one full
@@ -206,7 +207,11 @@ impl<H: Host> Core<H> {
                 }
                 Err(error) => {
                     self.counters.http_requests.increment();
-                    self.reject(slot, error, Framing::LAST)
+                    let reason = match is_proxy_header(&bytes[at..], max) {
+                        true => RejectReason::UntrustedProxy,
+                        false => reject_reason(error),
+                    };
+                    self.reject_as(slot, error, reason, Framing::LAST)
                 }
             };
             match next {
@@ -319,7 +324,17 @@ impl<H: Host> Core<H> {
     }
 
     fn reject(&mut self, slot: Slot, error: HttpError, framing: Framing) -> Next {
-        self.counters.rejected.increment(reject_reason(error));
+        self.reject_as(slot, error, reject_reason(error), framing)
+    }
+
+    fn reject_as(
+        &mut self,
+        slot: Slot,
+        error: HttpError,
+        reason: RejectReason,
+        framing: Framing,
+    ) -> Next {
+        self.counters.rejected.increment(reason);
         self.answers.opaque = true;
         self.current = Some(slot);
         let date = self.host.http_date();
@@ -401,6 +416,12 @@ enum Next {
     Echo,
     /// Nothing: the connection ends.
     Nothing(EndReason),
+}
+
+/// Whether what was no request is a proxy's header. Where one is taken, it was by now: so this
+/// proxy is not trusted, and an operator has to hear of that before all users are refused.
+fn is_proxy_header(bytes: &[u8], most_bytes: usize) -> bool {
+    !matches!(read_header(bytes, most_bytes), Ok(Header::Absent))
 }
 
 /// The reason under which a refusal is counted.

@@ -54,6 +54,8 @@ pub enum RejectReason {
     Origin,
     /// A trusted proxy's PROXY protocol header that is malformed (400).
     ProxyHeader,
+    /// A PROXY protocol header from an address that `--trusted-proxy` does not name (400).
+    UntrustedProxy,
     /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
     BadRequest,
     /// A request head over the limit of bytes or fields (431).
@@ -117,6 +119,7 @@ label!(RejectReason {
     Draining = "draining",
     Origin = "origin",
     ProxyHeader = "proxy_header",
+    UntrustedProxy = "untrusted_proxy",
     BadRequest = "bad_request",
     HeadTooLarge = "head_too_large",
     BodyRefused = "body_refused",

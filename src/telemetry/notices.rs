@@ -58,6 +58,9 @@ const TOPICS: &[Topic] = &[
     topic!(Warn, "connections of a trusted proxy refused: malformed PROXY header", |shard| {
         shard.rejected.get(RejectReason::ProxyHeader)
     }),
+    topic!(Info, "connections refused: a PROXY header, but not of a --trusted-proxy", |shard| {
+        shard.rejected.get(RejectReason::UntrustedProxy)
+    }),
     topic!(Info, "clients closed: they did not read what they were sent", |shard| {
         shard.closed.get(EndReason::SlowConsumer)
     }),
