@@ -48,6 +48,22 @@ fn every_dependency_is_named_with_its_reason() {
 }
 
 #[test]
+fn every_log_line_that_is_explained_is_one() {
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("| line | level | it means |\n").expect("a table of lines");
+    let files = ["src/telemetry/notices.rs", "src/shard/accept.rs", "src/supervision.rs"];
+    let source = files.map(read).concat();
+    let mut found = 0;
+    for row in table.lines().skip(1).take_while(|row| row.starts_with("| `")) {
+        let line = row[3..].split('`').next().unwrap();
+        let begins = line.strip_suffix('…').unwrap_or(line).trim_end();
+        assert!(source.contains(&format!("\"{begins}")), "no line of the log begins {begins}");
+        found += 1;
+    }
+    assert!(found > 5);
+}
+
+#[test]
 fn every_folder_on_the_map_is_there() {
     let readme = read("README.md");
     let (_, map) = readme.split_once("## Layout").expect("a section called Layout");
