@@ -18,15 +18,24 @@
 # leak, another fault, or a target missed (also if the server does not end well); 3 the server did
 # not start; 4 void, the generator was the bottleneck; 130 interrupted.
 set -euo pipefail
+report=${REPORT:-}
+# Whoever calls names it from where they are.
+[[ -z $report || $report == /* ]] || report=$PWD/$report
+cd "$(dirname "$0")/.."
+case ${1:-} in
+    -h | --help)
+        sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/endurance.sh
+        exit 0
+        ;;
+esac
 if [[ $# -gt 1 || ${1:-} == -* ]]; then
     echo "usage: scripts/endurance.sh [DURATION]" >&2
     exit 1
 fi
-cd "$(dirname "$0")/.."
 # shellcheck source=scripts/load-server.sh
 . scripts/load-server.sh
 
-report=${REPORT:-target/endurance}
+report=${report:-target/endurance}
 mkdir -p "$report"
 build_release
 

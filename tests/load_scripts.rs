@@ -76,11 +76,18 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
 
 #[test]
 fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
-    assert_eq!(script("endurance.sh").arg("--help").status().unwrap().code(), Some(1));
+    let help = script("endurance.sh").arg("--help").stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    assert!(
+        String::from_utf8(help.stdout).unwrap().contains("CAPACITY=30000 scripts/endurance.sh")
+    );
+    assert_eq!(script("endurance.sh").arg("--wrong").status().unwrap().code(), Some(1));
     let directory = directory("endurance-refused");
+    std::fs::create_dir_all(&directory).unwrap();
     let mut command = script("endurance.sh");
-    command.env("REPORT", &directory).env("SERVER_FLAGS", "--no-such-flag");
+    command.current_dir(&directory).env("REPORT", "here").env("SERVER_FLAGS", "--no-such-flag");
     let output = command.output().unwrap();
+    assert!(directory.join("here/server.log").exists(), "from where it was called");
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
