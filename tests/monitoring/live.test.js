@@ -118,6 +118,25 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     assert.ok(relayed > 0 && relayed < received, `${relayed} of ${received} a second`);
   });
 
+  // The tests of promtool make the series up: a reason that no server has would never fire here.
+  test('whatever an alert asks for, a server has', async () => {
+    const selectors = new Set();
+    for (const { query } of await rules('alert')) {
+      for (const [, name, matchers = ''] of query.matchAll(/\b(up|(?:switchboard|process|instance)[a-z_]*[_:][a-z0-9_:]+)\b(\{[^}]*\})?/g)) {
+        const choices = /^(.*)=~"([^"]*\|[^"]*)"(.*)$/.exec(matchers);
+        if (choices === null) selectors.add(name + matchers);
+        else for (const one of choices[2].split('|')) selectors.add(`${name}${choices[1]}="${one}"${choices[3]}`);
+      }
+    }
+    assert.ok(selectors.size > 25, [...selectors].join('\n'));
+    const missing = [];
+    for (const selector of selectors) {
+      if ((await values(`count(${selector})`)).length === 0) missing.push(selector);
+    }
+    assert.deepEqual(missing, []);
+    console.log(`${selectors.size} selectors of alerts have series`);
+  });
+
   test('every alert is inactive', async () => {
     const alerts = await rules('alert');
     assert.ok(alerts.length > 10);
