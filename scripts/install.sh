@@ -121,7 +121,7 @@ take_user() {
         '') ;;
         *:/nonexistent:/usr/sbin/nologin)
             # Takes the group too, if nobody else is in it.
-            userdel switchboard
+            userdel switchboard || die 'the user switchboard stays while anything of it runs: end that, and run this again'
             say remove 'user switchboard'
             ;;
         *) echo 'kept      user switchboard, which was not made here' ;;
@@ -197,10 +197,9 @@ uninstall_all() {
         for folder in /usr/local/bin /etc/systemd/system /etc/security/limits.d /etc/sysctl.d; do
             take_folder "$folder"
         done
-    else
-        take_user
     fi
     if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
+    [ "$machine" = no ] || take_user
     if [ "$changed" = 0 ]; then
         echo 'nothing to do: nothing is installed'
     elif [ "$machine" = yes ]; then

@@ -53,6 +53,17 @@ state_of | grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^
 grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' "$copy/before" |
     diff - "$copy/after" || fail 'something was left behind'
 
+# As long as something of the user runs, the user stays, and that is said; then it goes.
+scripts/install.sh --binary "$server" >/dev/null
+setpriv --reuid switchboard --regid switchboard --clear-groups sleep 600 &
+running=$!
+until [ "$(stat -c %U "/proc/$running")" = switchboard ]; do :; done
+if scripts/install.sh --uninstall >/dev/null 2>"$copy/said"; then fail 'a user whose process runs is gone'; fi
+grep -q 'run this again' "$copy/said" || fail "it says no more than $(cat "$copy/said")"
+kill "$running"
+wait "$running" || true
+scripts/install.sh --uninstall | grep -q '^remove *user' || fail 'the second time the user stays, too'
+
 # A user that is there already is taken, and stays.
 for made in 'useradd --create-home --home-dir /etc/a-home --shell /bin/sh switchboard' 'groupadd switchboard'; do
     $made
