@@ -34,7 +34,9 @@ export class Program {
       stream.on('data', (chunk) => (program.#output += chunk));
     }
     // Nobody is left behind if the tests themselves are ended.
-    process.once('exit', () => program.#child.kill('SIGKILL'));
+    const kill = () => program.#child.kill('SIGKILL');
+    process.once('exit', kill);
+    program.#child.once('close', () => process.off('exit', kill));
     const deadline = Date.now() + PATIENCE_MS;
     for (;;) {
       const gone = failed ?? program.#child.exitCode ?? program.#child.signalCode;
