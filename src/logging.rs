@@ -11,9 +11,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -35,6 +37,37 @@ pub fn lines_dropped() -> u64 {
 pub struct Log {
     sender: Sender<Entry>,
     format: LogFormat,
+    reader: Reader,
+}
+
+/// Who reads standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Anybody,
+    /// The journal, which takes each line's priority from before it (sd-daemon(3)).
+    Journal,
+}
+
+impl Reader {
+    /// `JOURNAL_STREAM` names the device and inode that lead to the journal (systemd.exec(5)); a
+    /// process that was given another standard error since then has that variable too.
+    fn of(stderr: &File) -> Self {
+        let there = stderr.metadata().map(|found| format!("{}:{}", found.dev(), found.ino()));
+        match (there, std::env::var("JOURNAL_STREAM")) {
+            (Ok(there), Ok(journal)) if there == journal => Reader::Journal,
+            _ => Reader::Anybody,
+        }
+    }
+
+    fn prefix(self, level: Level) -> &'static str {
+        match self {
+            Reader::Anybody => "",
+            Reader::Journal if level == Level::ERROR => "<3>",
+            Reader::Journal if level == Level::WARN => "<4>",
+            Reader::Journal if level == Level::INFO => "<6>",
+            Reader::Journal => "<7>",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -53,19 +86,21 @@ impl Log {
         // A handle of its own: the one of the standard library has a lock that a blocked write
         // would hold.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Log::start_with(stderr, LINES, format)
+        let reader = Reader::of(&stderr);
+        Log::start_with(stderr, LINES, format, reader)
     }
 
     fn start_with(
         out: impl Write + Send + 'static,
         lines: usize,
         format: LogFormat,
+        reader: Reader,
     ) -> io::Result<Self> {
         let (sender, receiver) = bounded(lines);
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_out(&receiver, out))?;
-        Ok(Log { sender, format })
+        Ok(Log { sender, format, reader })
     }
 
     /// Panics are told this way too, in one line, whatever the level is.
@@ -83,7 +118,8 @@ impl Log {
             LogFormat::Text => format!("switchboard: {line}\n"),
             LogFormat::Json => json_line(line),
         };
-        self.queue(line.into_bytes());
+        let prefix = self.reader.prefix(Level::ERROR);
+        self.queue([prefix, &line].concat().into_bytes());
     }
 
     /// Waits until all lines so far have been written, but not for long.
@@ -137,17 +173,28 @@ fn panic_line(panic: &PanicHookInfo<'_>) -> String {
 }
 
 impl<'a> MakeWriter<'a> for Log {
-    type Writer = &'a Log;
+    type Writer = Pen<'a>;
 
-    fn make_writer(&'a self) -> &'a Log {
-        self
+    fn make_writer(&'a self) -> Pen<'a> {
+        Pen { log: self, prefix: self.reader.prefix(Level::INFO) }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Pen<'a> {
+        Pen { log: self, prefix: self.reader.prefix(*event.level()) }
     }
 }
 
+/// What one event is written with.
+#[derive(Debug)]
+pub struct Pen<'a> {
+    log: &'a Log,
+    prefix: &'static str,
+}
+
 /// tracing-subscriber writes each line as a whole, with one call.
-impl Write for &Log {
+impl Write for Pen<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue(line.to_vec());
+        self.log.queue([self.prefix.as_bytes(), line].concat());
         Ok(line.len())
     }
 
@@ -178,7 +225,7 @@ mod tests {
     #[test]
     fn lines_come_out_in_their_order_and_all_of_them_at_the_end() {
         let out = Out::default();
-        let log = Log::start_with(out.clone(), 10_000, LogFormat::Text).unwrap();
+        let log = Log::start_with(out.clone(), 10_000, LogFormat::Text, Reader::Anybody).unwrap();
         for number in 0..5000 {
             log.say(&number.to_string());
         }
@@ -190,7 +237,7 @@ mod tests {
     #[test]
     fn who_logs_does_not_wait_for_who_reads_and_what_is_lost_is_counted() {
         let out = Out::default();
-        let log = Log::start_with(out.clone(), 4, LogFormat::Text).unwrap();
+        let log = Log::start_with(out.clone(), 4, LogFormat::Text, Reader::Anybody).unwrap();
         let before = lines_dropped();
         let held_up = out.0.lock().unwrap();
         for _ in 0..100 {
@@ -211,7 +258,7 @@ mod tests {
     #[test]
     fn the_last_words_are_json_too_where_the_log_is() {
         let out = Out::default();
-        let log = Log::start_with(out.clone(), 4, LogFormat::Json).unwrap();
+        let log = Log::start_with(out.clone(), 4, LogFormat::Json, Reader::Anybody).unwrap();
         log.say("thread \"a\" panicked\u{1b}[2J\nat b");
         log.finish();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
@@ -220,5 +267,25 @@ mod tests {
         assert_eq!(line["level"], "ERROR");
         assert_eq!(line["message"], "thread \"a\" panicked\u{1b}[2J\nat b");
         assert_eq!(line["timestamp"].as_str().unwrap().len(), "2026-01-01T00:00:00.000000Z".len());
+    }
+
+    #[test]
+    fn the_journal_is_told_how_bad_it_is() {
+        let out = Out::default();
+        let log = Log::start_with(out.clone(), 9, LogFormat::Text, Reader::Journal).unwrap();
+        log.say("over");
+        let builder = tracing_subscriber::fmt().with_writer(log.clone()).without_time();
+        let plain = builder.with_target(false).with_ansi(false).with_max_level(Level::TRACE);
+        tracing::subscriber::with_default(plain.finish(), || {
+            tracing::error!("a");
+            tracing::warn!("b");
+            tracing::info!("c");
+            tracing::debug!("d");
+        });
+        log.finish();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let expected = "<3>switchboard: over <3>ERROR a <4> WARN b <6> INFO c <7>DEBUG d";
+        assert_eq!(words, expected.split_whitespace().collect::<Vec<_>>(), "{text}");
     }
 }

@@ -129,6 +129,32 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
 }
 
 #[test]
+fn the_journal_is_told_the_priority_of_each_line_and_nobody_else_is() {
+    use std::os::unix::fs::MetadataExt;
+    let listens = |journal_is_here: bool| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let pipe = std::fs::metadata(path).unwrap();
+        let inode = if journal_is_here { pipe.ino() } else { pipe.ino() + 1 };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(["--listen", "127.0.0.1:0", "--no-pin"])
+            .env("JOURNAL_STREAM", format!("{}:{inode}", pipe.dev()))
+            .stdin(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(reader).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    let (there, elsewhere) = (listens(true), listens(false));
+    assert!(there.starts_with("<6>20") && there.contains("listening on"), "{there}");
+    assert!(elsewhere.starts_with("20") && elsewhere.contains("listening on"), "{elsewhere}");
+}
+
+#[test]
 fn nothing_that_a_client_sends_stands_in_the_log() {
     for format in ["text", "json"] {
         let flags = ["--log-level", "trace", "--log-format", format, "--echo"];
