@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::thread;
 use std::io;
 use std::sync::atomic::Ordering;
-use switchboard::mail::mailbox::{Flag, Pause, Pop, Push, Wake, mailbox_of};
+use switchboard::mail::mailbox::{BundleOf, Flag, Pause, Pop, Push, Wake, mailbox_of};
 
 const SENDERS: usize = 2;
 const LETTERS: usize = 2;
@@ -82,7 +82,7 @@ impl Flag for LoomFlag {
     }
 }
 
-/// `senders` threads send `letters` each, and the main thread receives them all.
+/// `senders` threads send `letters` each, the last of them as a bundle, and the main thread receives them all.
 fn exchange(senders: usize, letters: usize) {
     let slots =
         Arc::new(Slots(std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0)))));
@@ -94,10 +94,19 @@ fn exchange(senders: usize, letters: usize) {
 
     let outboxes = std::iter::successors(Some(first), |last| Some(last.clone())).take(senders);
     let threads: Vec<_> = outboxes
-        .map(|outbox| {
+        .enumerate()
+        .map(|(nth, outbox)| {
             thread::spawn(move || {
-                for number in 1..=letters {
-                    outbox.send(number).expect("because the stand-ins never fail");
+                if nth + 1 == senders {
+                    let mut bundle = BundleOf::new(outbox);
+                    for number in 1..=letters {
+                        bundle.send(number).expect("because the stand-ins never fail");
+                    }
+                    bundle.announce().expect("because the stand-ins never fail");
+                } else {
+                    for number in 1..=letters {
+                        outbox.send(number).expect("because the stand-ins never fail");
+                    }
                 }
             })
         })

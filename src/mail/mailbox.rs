@@ -152,14 +152,24 @@ impl<Q: Push, W: Wake, F: Flag> OutboxOf<Q, W, F> {
     /// # Errors
     /// See [`SendError`]. A process whose threads cannot wake each other is not worth keeping.
     pub fn send(&self, letter: Q::Letter) -> Result<(), SendError<Q::Letter>> {
-        self.push.push(letter).map_err(SendError::Gone)?;
+        self.put(letter).map_err(SendError::Gone)?;
+        self.announce().map_err(SendError::Unwoken)
+    }
+
+    /// Puts a letter into the mailbox and leaves it at that. The receiver may not look before
+    /// [`OutboxOf::announce`], to which the sender is bound before it blocks itself.
+    fn put(&self, letter: Q::Letter) -> Result<(), Q::Letter> {
+        self.push.push(letter)
+    }
+
+    /// Wakes the receiver unless it is awake: the second half of [`OutboxOf::send`].
+    fn announce(&self) -> io::Result<()> {
         if self.armed.swap(true, Ordering::Release) {
             return Ok(());
         }
-        self.wake.wake().map_err(|error| {
+        self.wake.wake().inspect_err(|_| {
             // Else the flag would say for ever that somebody has woken the reader.
             self.armed.swap(false, Ordering::Release);
-            SendError::Unwoken(error)
         })
     }
 
@@ -170,6 +180,55 @@ impl<Q: Push, W: Wake, F: Flag> OutboxOf<Q, W, F> {
     /// What the operating system says.
     pub fn nudge(&self) -> io::Result<()> {
         self.wake.wake()
+    }
+}
+
+/// The sending half of a thread that writes many letters a turn: the receiver is woken once for
+/// all of them, and not in the midst of a turn whose next letter would wake it again.
+pub type Bundle<T> = BundleOf<crossbeam_channel::Sender<T>, Arc<mio::Waker>, AtomicBool>;
+
+/// The same over any parts.
+#[derive(Debug)]
+pub struct BundleOf<Q, W, F> {
+    outbox: OutboxOf<Q, W, F>,
+    /// Letters that nobody has been woken for.
+    unannounced: u32,
+}
+
+impl<Q: Push, W: Wake, F: Flag> BundleOf<Q, W, F> {
+    /// Letters after which the receiver is woken all the same: it may have a CPU of its own.
+    const MOST: u32 = 64;
+
+    /// What goes into `outbox` is announced later.
+    pub fn new(outbox: OutboxOf<Q, W, F>) -> Self {
+        BundleOf { outbox, unannounced: 0 }
+    }
+
+    /// Adds a letter. Letters of one sender arrive in the order in which it sent them.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    #[inline]
+    pub fn send(&mut self, letter: Q::Letter) -> Result<(), SendError<Q::Letter>> {
+        self.outbox.put(letter).map_err(SendError::Gone)?;
+        self.unannounced += 1;
+        if self.unannounced < Self::MOST {
+            return Ok(());
+        }
+        self.announce().map_err(SendError::Unwoken)
+    }
+
+    /// Wakes the receiver, if there is anything it may not know of. To be called at the end of
+    /// each turn, before the sender blocks.
+    ///
+    /// # Errors
+    /// What the operating system says. The letters are read when something else wakes the reader.
+    #[inline]
+    pub fn announce(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.unannounced) == 0 {
+            return Ok(());
+        }
+        self.outbox.announce()
     }
 }
 
@@ -275,6 +334,27 @@ mod tests {
             assert_eq!(events_without_waiting(&mut poll), 0);
         }
         assert_eq!((inbox.take(), inbox.take(), inbox.take()), (Some(7), Some(8), None));
+    }
+
+    #[test]
+    fn a_bundle_wakes_its_reader_at_the_end_of_the_turn() {
+        let (mut poll, outbox, mut inbox) = real();
+        let mut bundle = Bundle::new(outbox);
+        let Pause::Block(asleep) = inbox.before_blocking() else { panic!("nothing was sent") };
+        bundle.announce().unwrap();
+        assert_eq!(events_without_waiting(&mut poll), 0, "there was nothing to announce");
+        bundle.send(1).unwrap();
+        bundle.send(2).unwrap();
+        assert_eq!(events_without_waiting(&mut poll), 0);
+        bundle.announce().unwrap();
+        assert_eq!(events_without_waiting(&mut poll), 1);
+        drop(asleep);
+        assert_eq!((inbox.take(), inbox.take()), (Some(1), Some(2)));
+        let Pause::Block(_asleep) = inbox.before_blocking() else { panic!("nothing was sent") };
+        for letter in 0..200 {
+            bundle.send(letter).unwrap();
+        }
+        assert_eq!(events_without_waiting(&mut poll), 1, "a long turn is not waited for");
     }
 
     #[test]

@@ -5,4 +5,4 @@ mod letters;
 pub mod mailbox;
 
 pub use letters::{Desk, Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
-pub use mailbox::{Inbox, Outbox, Pause, SendError, mailbox};
+pub use mailbox::{Bundle, Inbox, Outbox, Pause, SendError, mailbox};

@@ -4,7 +4,7 @@
 use super::queue::MatchQueue;
 use crate::ids::{SessionAddress, ShardId};
 use crate::mail::{
-    Inbox, Outbox, Outcome, Pairing, Pause, Reply, SendError, Ticket, ToMatcher, ToShard,
+    Bundle, Inbox, Outbox, Outcome, Pairing, Pause, Reply, SendError, Ticket, ToMatcher, ToShard,
 };
 use crate::moment::Moment;
 use crate::sys;
@@ -172,19 +172,28 @@ static UNWOKEN: Seldom = Seldom::new();
 
 /// The shards' mailboxes.
 #[derive(Debug)]
-struct Shards<T, S>(Vec<Outbox<ToShard<T, S>>>);
+struct Shards<T, S>(Vec<Bundle<ToShard<T, S>>>);
 
 impl<T, S> Shards<T, S> {
-    fn send(&self, to: SessionAddress, letter: ToShard<T, S>) {
+    fn send(&mut self, to: SessionAddress, letter: ToShard<T, S>) {
         match self.0[to.shard.index()].send(letter) {
             // A shard that has ended needs no answer.
             Ok(()) | Err(SendError::Gone(_)) => {}
-            Err(SendError::Unwoken(error)) => {
-                if let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic()) {
-                    tracing::error!(%error, held_back, "a shard cannot be woken");
-                }
-            }
+            Err(SendError::Unwoken(error)) => announced(Err(error)),
         }
+    }
+
+    /// Wakes those that were written to.
+    fn announce(&mut self) {
+        self.0.iter_mut().for_each(|shard| announced(shard.announce()));
+    }
+}
+
+fn announced(woken: io::Result<()>) {
+    if let Err(error) = woken
+        && let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic())
+    {
+        tracing::error!(%error, held_back, "a shard cannot be woken");
     }
 }
 
@@ -215,7 +224,8 @@ impl<T, S> Matcher<T, S> {
     ) -> Self {
         let events = Events::with_capacity(8);
         let letters = Vec::with_capacity(LETTERS_AT_ONCE);
-        Matcher { poll, events, inbox, desks, shards: Shards(shards), counters, letters }
+        let shards = Shards(shards.into_iter().map(Bundle::new).collect());
+        Matcher { poll, events, inbox, desks, shards, counters, letters }
     }
 
     /// Runs until told to stop.
@@ -243,6 +253,7 @@ impl<T, S> Matcher<T, S> {
                 }
             }
             self.desks.expire(began, &mut self.shards);
+            self.shards.announce();
             self.desks.show();
             let ended = sys::clock::monotonic();
             self.counters.turn_time.record(ended.since(began));

@@ -9,7 +9,7 @@ use super::line::Line;
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::limits::{EVENTS_PER_POLL, LETTERS_PER_TURN};
-use crate::mail::{Inbox, Outbox, Pause, SendError, ToMatcher, ToShard};
+use crate::mail::{Bundle, Inbox, Outbox, Pause, SendError, ToMatcher, ToShard};
 use crate::moment::Moment;
 use crate::page::{self, Asset};
 use crate::sys;
@@ -46,8 +46,10 @@ pub type Letter = connection::Letter<Line>;
 #[derive(Debug)]
 pub struct Sockets {
     registry: Registry,
-    matcher: Outbox<ToMatcher>,
-    shards: Vec<Outbox<Letter>>,
+    matcher: Bundle<ToMatcher>,
+    shards: Vec<Bundle<Letter>>,
+    /// Whether anything was written to another shard in this turn.
+    wrote_to_shards: bool,
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
     ice_servers: Arc<IceServers>,
@@ -75,13 +77,22 @@ impl Sockets {
     ) -> Self {
         Sockets {
             registry,
-            matcher,
-            shards,
+            matcher: Bundle::new(matcher),
+            shards: shards.into_iter().map(Bundle::new).collect(),
+            wrote_to_shards: false,
             admission,
             telemetry,
             ice_servers,
             tables: None,
             date: None,
+        }
+    }
+
+    /// Wakes whoever was written to in this turn.
+    fn announce(&mut self) {
+        announced(self.matcher.announce());
+        if std::mem::take(&mut self.wrote_to_shards) {
+            self.shards.iter_mut().for_each(|shard| announced(shard.announce()));
         }
     }
 
@@ -203,6 +214,7 @@ impl Host for Sockets {
     }
 
     fn to_shard(&mut self, shard: ShardId, letter: Letter) {
+        self.wrote_to_shards = true;
         report(self.shards[shard.index()].send(letter));
     }
 
@@ -271,11 +283,15 @@ fn page_content(asset: &'static Asset) -> Content {
 fn report<T>(sent: Result<(), SendError<T>>) {
     match sent {
         Ok(()) | Err(SendError::Gone(_)) => {}
-        Err(SendError::Unwoken(error)) => {
-            if let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic()) {
-                tracing::error!(%error, held_back, "a thread cannot be woken");
-            }
-        }
+        Err(SendError::Unwoken(error)) => announced(Err(error)),
+    }
+}
+
+fn announced(woken: io::Result<()>) {
+    if let Err(error) = woken
+        && let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic())
+    {
+        tracing::error!(%error, held_back, "a thread cannot be woken");
     }
 }
 
@@ -339,10 +355,12 @@ impl Driver {
             self.core.run();
             self.acceptor.accept(&mut self.core, now);
             self.core.tick();
+            self.core.host.announce();
             ended = self.end_turn(now);
         }
         self.acceptor.close();
         self.core.close_all();
+        self.core.host.announce();
         Ok(())
     }
 
