@@ -139,6 +139,87 @@ fn never_matching_is_found() {
 }
 
 #[test]
+fn forgetting_one_user_among_many_is_found() {
+    let arguments = [
+        "calls",
+        "--phases",
+        "12/s for 5s",
+        "--talk-min",
+        "500ms",
+        "--talk-max",
+        "1s",
+        "--match-timeout",
+        "3s",
+    ];
+    convicted_of("forgets", Vice::ForgetsOne, &arguments, "never_matched");
+}
+
+#[test]
+fn telling_only_one_of_a_match_is_found() {
+    let arguments = [&ROOMS[..], &["--match-timeout", "1s", "--message-timeout", "2s"]].concat();
+    convicted_of("one", Vice::TellsOne, &arguments, "one_sided_match");
+}
+
+#[test]
+fn two_initiators_are_found() {
+    convicted_of("initiators", Vice::MakesBothInitiate, &ROOMS, "bad_initiator");
+}
+
+#[test]
+fn two_rooms_for_one_match_are_found() {
+    let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
+    convicted_of("rooms", Vice::NamesTwoRooms, &arguments, "room_mismatch");
+}
+
+#[test]
+fn relaying_before_the_match_is_found() {
+    convicted_of("early", Vice::RelaysEarly, &ROOMS, "before_match");
+}
+
+#[test]
+fn not_answering_a_wish_is_found() {
+    convicted_of("skips", Vice::SkipsWaiting, &ROOMS, "bad_message");
+}
+
+#[test]
+fn never_telling_the_end_of_a_room_is_found() {
+    let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
+    convicted_of("untold", Vice::NeverTellsTheEnd, &arguments, "end_untold");
+}
+
+#[test]
+fn telling_the_end_of_a_room_twice_is_found() {
+    convicted_of("end-twice", Vice::TellsTheEndTwice, &ROOMS, "bad_message");
+}
+
+#[test]
+fn truncating_is_found() {
+    convicted_of("truncates", Vice::Truncates, &ROOMS, "corrupted");
+}
+
+#[test]
+fn changing_the_type_is_found() {
+    convicted_of("retypes", Vice::Retypes, &ROOMS, "corrupted");
+}
+
+/// A part of the server stands still: the others are answered, so nothing stalls as a whole.
+#[test]
+fn freezing_for_some_is_found() {
+    let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
+    convicted_of("freezes", Vice::Freezes, &arguments, "end_untold");
+}
+
+#[test]
+fn dawdling_misses_a_target_and_convicts_of_nothing() {
+    let arguments = [&ROOMS[..], &["--require", "relay_p99_ms<100"]].concat();
+    let (status, report) = load("dawdles", start(Vice::Dawdles), &arguments);
+    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(report["runs"][0]["reason"], "missed: relay_p99_ms < 100");
+    let figures = &report["runs"][0]["figures"];
+    assert!(figures["relay_service_p50_ms"].as_f64().unwrap() >= 200.0, "it is the server's time");
+}
+
+#[test]
 fn leaking_is_found() {
     let arguments = [
         "endurance",
@@ -162,6 +243,7 @@ fn leaking_is_found() {
         "100",
     ];
     convicted_of("leaks", Vice::Leaks, &arguments, "leaked");
+    convicted_of("slow-leak", Vice::LeaksSlowly, &arguments, "leaked");
     // And where nothing grows, nothing is called a leak.
     let (status, report) = load("tight", start(Vice::None), &arguments);
     assert_eq!((convictions(&report), status), (vec![], 0));

@@ -7,8 +7,14 @@
 
 use super::measure::Fault;
 use crate::moment::Moment;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
+
+/// Whoever asked so much earlier than those who were matched has been passed over.
+const JUMPED_BY: Duration = Duration::from_secs(1);
+/// So many of the last who were matched must have jumped the queue: that two do not suit each
+/// other, because they have just met, can pass over one or the other.
+const JUMPERS: usize = 8;
 
 /// One side's account of a match. Identifiers are hashes, see [`super::stamp::name_hash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +34,9 @@ struct Room {
     first: Account,
     since: Moment,
     second: Option<u64>,
-    /// Members that have left.
+    /// Members that have left, and when the last of them did.
     left: u8,
+    left_at: Moment,
     /// A fault was found in how it was made; what goes wrong in it is a consequence.
     tainted: bool,
 }
@@ -42,6 +49,10 @@ pub struct MatchBook {
     sessions: HashMap<u64, Option<u64>>,
     /// A user who has waited too long, and when that was noticed.
     overdue: Option<(u64, Moment)>,
+    /// Users who wait in vain and are counted already, or are victims of another fault.
+    given_up: HashSet<u64>,
+    /// When those asked who were matched last.
+    served: VecDeque<Moment>,
 }
 
 impl MatchBook {
@@ -51,11 +62,17 @@ impl MatchBook {
     }
 
     /// A session ended.
-    pub fn closed(&mut self, session: u64) {
+    pub fn closed(&mut self, session: u64, now: Moment) {
         if let Some(Some(room)) = self.sessions.remove(&session) {
-            self.leave(room);
+            self.leave(room, now);
         }
         self.settled(session);
+    }
+
+    /// Somebody was matched who had asked at `asked`.
+    pub fn served(&mut self, asked: Moment) {
+        self.served.truncate(JUMPERS - 1);
+        self.served.push_front(asked);
     }
 
     /// One side was told of a match. Gives the faults that this account shows.
@@ -70,12 +87,22 @@ impl MatchBook {
             // room too many. The one that it is torn out of is a victim.
             faults.push(Fault::DoubleMatched);
             self.taint(old);
-            self.leave(old);
+            self.leave(old, now);
+        }
+        if let Some(other) = self.other_name_of(&account) {
+            faults.push(Fault::RoomMismatch);
+            self.taint(other);
         }
         match self.rooms.get_mut(&account.room) {
             None => {
-                let fresh =
-                    Room { first: account, since: now, second: None, left: 0, tainted: false };
+                let fresh = Room {
+                    first: account,
+                    since: now,
+                    second: None,
+                    left: 0,
+                    left_at: now,
+                    tainted: false,
+                };
                 self.rooms.insert(account.room, fresh);
             }
             Some(room) if room.second.is_some() => faults.push(Fault::DoubleMatched),
@@ -97,13 +124,22 @@ impl MatchBook {
         faults
     }
 
+    /// The room that the partner was told of, if it is not the one that this account names.
+    fn other_name_of(&self, account: &Account) -> Option<u64> {
+        let theirs = (*self.sessions.get(&account.peer)?)?;
+        let room = self.rooms.get(&theirs).filter(|_| theirs != account.room)?;
+        let awaited = room.second.is_none() && !room.tainted;
+        (awaited && room.first.me == account.peer && room.first.peer == account.me)
+            .then_some(theirs)
+    }
+
     /// A session left a room, or was told that the other one had. Tells whether what went
     /// wrong in the room is only the consequence of a fault already found.
-    pub fn left(&mut self, session: u64, room: u64) -> bool {
+    pub fn left(&mut self, session: u64, room: u64, now: Moment) -> bool {
         let tainted = self.is_tainted(room);
         if self.sessions.get(&session) == Some(&Some(room)) {
             self.sessions.insert(session, None);
-            self.leave(room);
+            self.leave(room, now);
         }
         tainted
     }
@@ -113,14 +149,31 @@ impl MatchBook {
         self.rooms.get(&room).is_some_and(|room| room.tainted)
     }
 
-    /// A user has waited too long. One alone proves nothing: nobody else need have been
-    /// there. With a second one at the same time, both should have been matched: then this
-    /// gives how many users to count.
-    pub fn overdue(&mut self, session: u64, now: Moment) -> u64 {
+    /// A user who asked at `asked` has waited too long. One alone proves nothing: nobody else
+    /// need have been there. With a second one at the same time, both should have been matched;
+    /// and if others were who asked later, its wish was forgotten (guarantee 9). Gives how many
+    /// users to count, each of them once.
+    pub fn overdue(&mut self, session: u64, asked: Moment, now: Moment) -> u64 {
+        if self.given_up.contains(&session) {
+            return 0;
+        }
+        let is_promised = |room: &Room| room.second.is_none() && room.first.peer == session;
+        if self.rooms.values().any(is_promised) {
+            // Somebody was told of a match with this user: that is another fault.
+            self.given_up.insert(session);
+            return 0;
+        }
+        let jumped = |later: &Moment| *later > asked + JUMPED_BY;
+        if self.served.len() >= JUMPERS && self.served.iter().all(jumped) {
+            self.settled(session);
+            self.given_up.insert(session);
+            return 1;
+        }
         match self.overdue {
             Some((other, _)) if other != session => {
                 // The first is counted once; everyone who comes after stands alone.
                 self.overdue = Some((0, now));
+                self.given_up.extend([session, other]);
                 if other == 0 { 1 } else { 2 }
             }
             _ => {
@@ -132,6 +185,7 @@ impl MatchBook {
 
     /// A user who was overdue was matched after all, or is gone.
     fn settled(&mut self, session: u64) {
+        self.given_up.remove(&session);
         if self.overdue.is_some_and(|(overdue, _)| overdue == session) {
             self.overdue = None;
         }
@@ -154,6 +208,22 @@ impl MatchBook {
         found
     }
 
+    /// Finds rooms that one member left so long ago, and of whose end the other, who is still
+    /// there, was not told (guarantee 8).
+    pub fn untold(&mut self, now: Moment, patience: Duration) -> u64 {
+        let mut found = 0;
+        for (number, room) in &mut self.rooms {
+            let Some(second) = room.second else { continue };
+            if room.left != 1 || room.tainted || now.since(room.left_at) < patience {
+                continue;
+            }
+            let stays = |member: u64| self.sessions.get(&member) == Some(&Some(*number));
+            found += u64::from(stays(room.first.me) || stays(second));
+            room.tainted = true;
+        }
+        found
+    }
+
     fn taint(&mut self, room: u64) {
         if let Some(room) = self.rooms.get_mut(&room) {
             room.tainted = true;
@@ -161,9 +231,10 @@ impl MatchBook {
     }
 
     /// A room is forgotten when both its members have left it.
-    fn leave(&mut self, room: u64) {
+    fn leave(&mut self, room: u64, now: Moment) {
         if let Some(entry) = self.rooms.get_mut(&room) {
             entry.left += 1;
+            entry.left_at = now;
             if entry.left >= 2 {
                 self.rooms.remove(&room);
             }
@@ -198,8 +269,8 @@ mod tests {
         for round in 10..20 {
             assert_eq!(book.matched(account(round, 1, 2), T), []);
             assert_eq!(book.matched(account(round, 2, 1), T), []);
-            assert!(!book.left(1, round));
-            assert!(!book.left(2, round));
+            assert!(!book.left(1, round, T));
+            assert!(!book.left(2, round, T));
         }
         assert_eq!(book.rooms(), 0);
         assert_eq!(book.one_sided(T + Duration::from_secs(60), Duration::from_secs(5)), 0);
@@ -213,7 +284,7 @@ mod tests {
         assert_eq!(book.matched(account(11, 1, 3), T), [Fault::DoubleMatched]);
         assert_eq!(book.matched(account(11, 3, 1), T), []);
         assert!(book.is_tainted(10) && book.is_tainted(11));
-        assert!(book.left(2, 10), "what went wrong in the first room is a consequence");
+        assert!(book.left(2, 10, T), "what went wrong in the first room is a consequence");
     }
 
     #[test]
@@ -242,7 +313,7 @@ mod tests {
         assert_eq!(book.one_sided(later, patience), 1);
         assert_eq!(book.one_sided(later, patience), 0);
         // A partner whose session is over cannot be asked.
-        book.closed(4);
+        book.closed(4, T);
         book.matched(account(12, 3, 4), T);
         assert_eq!(book.one_sided(later, patience), 0);
     }
@@ -250,13 +321,61 @@ mod tests {
     #[test]
     fn one_lonely_user_is_nobodys_fault_but_two_are() {
         let mut book = book();
-        assert_eq!(book.overdue(1, T), 0);
-        assert_eq!(book.overdue(1, T), 0);
-        assert_eq!(book.overdue(2, T), 2);
-        assert_eq!(book.overdue(3, T), 1);
+        assert_eq!(book.overdue(1, T, T), 0);
+        assert_eq!(book.overdue(1, T, T), 0);
+        assert_eq!(book.overdue(2, T, T), 2);
+        assert_eq!(book.overdue(3, T, T), 1);
+        assert_eq!([1, 2, 3].map(|user| book.overdue(user, T, T)), [0; 3], "each is counted once");
         let mut book = self::book();
-        assert_eq!(book.overdue(1, T), 0);
+        assert_eq!(book.overdue(1, T, T), 0);
         book.matched(account(10, 1, 4), T);
-        assert_eq!(book.overdue(2, T), 0, "the first has been matched meanwhile");
+        assert_eq!(book.overdue(2, T, T), 0, "the first has been matched meanwhile");
+    }
+
+    #[test]
+    fn who_is_passed_over_by_those_who_asked_later_was_forgotten() {
+        let (mut book, later) = (book(), T + Duration::from_secs(2));
+        (0..JUMPERS).for_each(|_| book.served(T));
+        assert_eq!(book.overdue(1, T, later), 0, "those who were matched had asked before");
+        (1..JUMPERS).for_each(|_| book.served(later));
+        assert_eq!(book.overdue(1, T, later), 0, "two who have just met may be kept apart");
+        book.served(later);
+        assert_eq!(book.overdue(1, T, later), 1);
+        assert_eq!(book.overdue(1, T, later), 0, "it is counted once");
+        assert_eq!(book.overdue(2, later, later), 0, "it asked when the others did");
+    }
+
+    #[test]
+    fn whoever_is_promised_to_somebody_is_another_faults_victim() {
+        let mut book = book();
+        book.matched(account(10, 1, 2), T);
+        assert_eq!([2, 3].map(|user| book.overdue(user, T, T)), [0, 0]);
+    }
+
+    #[test]
+    fn the_end_of_a_room_that_one_was_not_told_of_is_found_once() {
+        let (mut book, patience) = (book(), Duration::from_secs(5));
+        let at = |seconds| T + Duration::from_secs(seconds);
+        book.matched(account(10, 1, 2), T);
+        book.matched(account(10, 2, 1), T);
+        assert_eq!(book.untold(at(100), patience), 0, "nobody has left");
+        book.left(1, 10, at(100));
+        assert_eq!(book.untold(at(104), patience), 0);
+        assert_eq!(book.untold(at(106), patience), 1);
+        assert_eq!(book.untold(at(107), patience), 0);
+        book.matched(account(11, 3, 4), T);
+        book.matched(account(11, 4, 3), T);
+        book.closed(3, at(110));
+        book.left(4, 11, at(111));
+        assert_eq!(book.untold(at(200), patience), 0);
+    }
+
+    #[test]
+    fn two_names_for_one_room_are_one_fault() {
+        let mut book = book();
+        assert_eq!(book.matched(account(10, 1, 2), T), []);
+        assert_eq!(book.matched(account(11, 2, 1), T), [Fault::RoomMismatch]);
+        assert!(book.is_tainted(10) && book.is_tainted(11));
+        assert_eq!(book.one_sided(T + Duration::from_secs(9), Duration::from_secs(5)), 0);
     }
 }

@@ -127,6 +127,12 @@ indexed! {
         OneSided = "one_sided_match",
         /// A room with no initiator, or two.
         BadInitiator = "bad_initiator",
+        /// A room that its two members know by different names.
+        RoomMismatch = "room_mismatch",
+        /// A message that came before the match.
+        BeforeMatch = "before_match",
+        /// A member of a room who was not told that the other had left it.
+        EndUntold = "end_untold",
         /// A match that nobody had asked for.
         Unasked = "unasked_match",
         /// Two users waited too long for a match at the same time.
@@ -190,7 +196,16 @@ impl Fault {
     /// Whether only a clock tells it: what came too late for a generator that did not get its
     /// turn looks like what never came.
     pub const fn needs_time(self) -> bool {
-        matches!(self, Fault::Lost | Fault::OneSided | Fault::NeverMatched | Fault::Stalled)
+        matches!(
+            self,
+            Fault::Lost | Fault::OneSided | Fault::EndUntold | Fault::NeverMatched | Fault::Stalled
+        )
+    }
+
+    /// Whether it is a connection that never became a session.
+    pub const fn is_of_connecting(self) -> bool {
+        (self as usize) >= (Fault::ConnectRefused as usize)
+            && (self as usize) <= (Fault::UpgradeRefused as usize)
     }
 
     /// Whether the generator is to blame, not the server.
@@ -211,8 +226,11 @@ impl Fault {
             Fault::SelfMatched => "a user was matched with itself",
             Fault::OneSided => "a match was announced to only one of its two members",
             Fault::BadInitiator => "a room had no initiator, or two",
+            Fault::RoomMismatch => "the two members of a match were told different rooms",
+            Fault::BeforeMatch => "messages came before the match that they belong to",
+            Fault::EndUntold => "a member of a room was not told that the other one had left",
             Fault::Unasked => "a match came to somebody who had not asked for one",
-            Fault::NeverMatched => "two users waited in the same queue and were not matched",
+            Fault::NeverMatched => "users waited in the same queue and were not matched",
             Fault::Stalled => "the server answered nothing at all for a while",
             Fault::Crashed => "the server vanished in the middle of the run",
             Fault::Leaked => "the server's memory or descriptors grow without end",

@@ -215,6 +215,11 @@ impl StampReader {
         relayed.then(|| self.stamp(text).map_or(Reading::Corrupted, Reading::Good))
     }
 
+    /// Whether this was one of our messages, whatever has become of it.
+    pub fn is_marked(&self, text: &[u8]) -> bool {
+        self.finder.find(text).is_some()
+    }
+
     fn stamp(&self, text: &[u8]) -> Option<Stamp> {
         let at = self.finder.find(&text[..text.len().min(MARK_WITHIN)])? + MARK.len();
         let digits = text.get(at..at + STAMP_BYTES)?;

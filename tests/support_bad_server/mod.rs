@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use switchboard::load::stamp::{Reading, StampReader};
 use switchboard::wire::assembly::{Item, Reader, Rules};
 use switchboard::wire::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
@@ -23,7 +24,29 @@ pub(crate) enum Vice {
     MatchesTwice,
     NeverMatches,
     Leaks,
+    LeaksSlowly,
     Stalls,
+    /// A match is told to one of the two.
+    TellsOne,
+    /// Both are to send the offer.
+    MakesBothInitiate,
+    /// The two are told different rooms.
+    NamesTwoRooms,
+    /// The first message overtakes the match.
+    RelaysEarly,
+    /// The wish of one user is answered and forgotten.
+    ForgetsOne,
+    /// A wish is not answered by `waiting`.
+    SkipsWaiting,
+    NeverTellsTheEnd,
+    TellsTheEndTwice,
+    Truncates,
+    /// The type of a message is changed to one that does not exist.
+    Retypes,
+    /// Some users are not heard any more, whatever they say.
+    Freezes,
+    /// Every relayed message takes 200 ms.
+    Dawdles,
 }
 
 /// Every so many relayed messages one is treated badly.
@@ -32,6 +55,10 @@ const ONE_IN: u64 = 10;
 /// who wait for their session ask for nothing whose absence could be noticed.
 const STALL: Duration = Duration::from_secs(4);
 const STALL_AFTER: u64 = 300;
+/// What [`Vice::Dawdles`] adds to every message.
+const DAWDLE: Duration = Duration::from_millis(200);
+/// Of these rooms one is made badly.
+const ROOMS_ONE_IN: u64 = 3;
 
 const RULES: Rules =
     Rules { sender: Side::Client, max_message_bytes: 64 * 1024, max_fragments: 1024 };
@@ -40,6 +67,8 @@ struct User {
     socket: TcpStream,
     room: Option<(String, u64)>,
     held: Option<Vec<u8>>,
+    /// A `match_found` that is told too late.
+    untold: Option<String>,
 }
 
 #[derive(Default)]
@@ -52,19 +81,38 @@ struct World {
     matched_twice: bool,
     memory: u64,
     stalled: bool,
+    wishes: u64,
+    looks: u64,
+    /// How often the end of a room is told.
+    ends: u32,
 }
 
 struct Server {
     vice: Vice,
     world: Mutex<World>,
+    /// Messages that take their time: to whom, and when they are due.
+    slow: Sender<(Instant, u64, Vec<u8>)>,
 }
 
 /// Starts the server; it lives as long as the test's process.
 pub(crate) fn start(vice: Vice) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let world = Mutex::new(World { memory: 100 << 20, ..World::default() });
-    let server = Arc::new(Server { vice, world });
+    let ends = match vice {
+        Vice::NeverTellsTheEnd => 0,
+        Vice::TellsTheEndTwice => 2,
+        _ => 1,
+    };
+    let world = Mutex::new(World { memory: 100 << 20, ends, ..World::default() });
+    let (slow, dawdling) = channel::<(Instant, u64, Vec<u8>)>();
+    let server = Arc::new(Server { vice, world, slow });
+    let postman = Arc::clone(&server);
+    std::thread::spawn(move || {
+        for (due, to, text) in dawdling {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            postman.world.lock().unwrap().send(to, TEXT, &text);
+        }
+    });
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let server = Arc::clone(&server);
@@ -106,13 +154,18 @@ impl Server {
     /// `/stats` and `/health`.
     fn plain(&self, socket: &mut TcpStream) -> Option<()> {
         let mut world = self.world.lock().unwrap();
-        if self.vice == Vice::Leaks {
-            world.memory += 1 << 20;
-        }
+        world.memory += match self.vice {
+            Vice::Leaks => 1 << 20,
+            // Over the noise of a server that breathes.
+            Vice::LeaksSlowly => 160 << 10,
+            _ => 0,
+        };
+        world.looks += 1;
+        let breath = (world.looks * 7919 % 13) << 14;
         // The descriptors too: those of the process are shared with other tests' servers.
         let body = format!(
             r#"{{"status":"ok","process":{{"resident_bytes":{},"descriptors_used":50}}}}"#,
-            world.memory
+            world.memory + breath
         );
         let length = body.len();
         write!(
@@ -126,7 +179,7 @@ impl Server {
         let mut world = self.world.lock().unwrap();
         world.next_user += 1;
         let me = world.next_user;
-        let user = User { socket: socket.try_clone().ok()?, room: None, held: None };
+        let user = User { socket: socket.try_clone().ok()?, room: None, held: None, untold: None };
         world.users.insert(me, user);
         world.tell(me, &format!(r#"{{"type":"session","payload":{{"session_id":"s{me}"}}}}"#));
         Some(me)
@@ -142,6 +195,9 @@ impl Server {
             let mut reader = Reader::new(&mut buffer[..len], held.take(), &RULES);
             while let Ok(Some(item)) = reader.next() {
                 let mut world = self.world.lock().unwrap();
+                if self.is_frozen(&world, me) {
+                    continue;
+                }
                 match item {
                     Item::Text(place) => self.hear(&mut world, me, reader.bytes(&place)),
                     Item::Ping(place) => world.send(me, PONG, reader.bytes(&place)),
@@ -153,6 +209,11 @@ impl Server {
         }
     }
 
+    /// Every other pair of those who came, from some time on.
+    fn is_frozen(&self, world: &World, me: u64) -> bool {
+        self.vice == Vice::Freezes && world.relayed > STALL_AFTER && matches!(me % 4, 1 | 2)
+    }
+
     fn hear(&self, world: &mut World, me: u64, text: &[u8]) {
         if self.vice == Vice::Stalls && !world.stalled && world.relayed > STALL_AFTER {
             world.stalled = true;
@@ -162,7 +223,13 @@ impl Server {
         match classify(text) {
             Ok(ClientMessage::FindMatch { .. }) => {
                 world.part(me, "next");
-                world.tell(me, r#"{"type":"waiting","payload":{"queue":"load"}}"#);
+                world.wishes += 1;
+                if self.vice != Vice::SkipsWaiting {
+                    world.tell(me, r#"{"type":"waiting","payload":{"queue":"load"}}"#);
+                }
+                if self.vice == Vice::ForgetsOne && world.wishes == 3 {
+                    return;
+                }
                 world.waiting.push(me);
                 if self.vice != Vice::NeverMatches {
                     self.pair(world);
@@ -187,14 +254,27 @@ impl Server {
                 world.waiting.insert(0, a);
             }
             world.next_room += 1;
-            let room = format!("room-{}", world.next_room);
+            let badly = world.next_room.is_multiple_of(ROOMS_ONE_IN);
             for (me, peer, initiator) in [(a, b, true), (b, a, false)] {
-                if let Some(user) = world.users.get_mut(&me) {
-                    user.room = Some((room.clone(), peer));
+                let second = badly && !initiator;
+                if second && self.vice == Vice::TellsOne {
+                    continue;
                 }
-                world.tell(me, &format!(
+                let mut room = format!("room-{}", world.next_room);
+                if second && self.vice == Vice::NamesTwoRooms {
+                    room += "-too";
+                }
+                let initiator = initiator || second && self.vice == Vice::MakesBothInitiate;
+                let found = format!(
                     r#"{{"type":"match_found","payload":{{"room_id":"{room}","peer_id":"s{peer}","initiator":{initiator}}}}}"#
-                ));
+                );
+                let Some(user) = world.users.get_mut(&me) else { continue };
+                user.room = Some((room, peer));
+                if second && self.vice == Vice::RelaysEarly {
+                    user.untold = Some(found);
+                } else {
+                    world.tell(me, &found);
+                }
             }
         }
     }
@@ -228,6 +308,14 @@ impl Server {
                 changed[at] ^= 1;
                 world.send(peer, TEXT, &changed);
             }
+            Vice::Truncates if badly && !last => world.send(peer, TEXT, &text[..text.len() / 2]),
+            Vice::Retypes if badly && !last => {
+                let changed = String::from_utf8_lossy(text).replacen("\"signal\"", "\"signul\"", 1);
+                world.send(peer, TEXT, changed.as_bytes());
+            }
+            Vice::Dawdles => {
+                self.slow.send((Instant::now() + DAWDLE, peer, text.to_vec())).unwrap()
+            }
             Vice::Misroutes if badly && !last => {
                 let strangers = world
                     .users
@@ -238,6 +326,10 @@ impl Server {
             }
             _ => {
                 world.send(peer, TEXT, text);
+                if let Some(found) = world.users.get_mut(&peer).and_then(|user| user.untold.take())
+                {
+                    world.tell(peer, &found);
+                }
                 if let Some(earlier) = world.users.get_mut(&me).and_then(|user| user.held.take()) {
                     world.send(peer, TEXT, &earlier);
                 }
@@ -247,6 +339,9 @@ impl Server {
 
     fn leave(&self, me: u64) {
         let mut world = self.world.lock().unwrap();
+        if self.is_frozen(&world, me) {
+            return;
+        }
         world.part(me, "disconnected");
         world.waiting.retain(|waiting| *waiting != me);
         world.users.remove(&me);
@@ -268,19 +363,19 @@ impl World {
     }
 
     fn part(&mut self, me: u64, reason: &str) {
-        let Some((room, peer)) = self.users.get_mut(&me).and_then(|user| user.room.take()) else {
+        let Some((_, peer)) = self.users.get_mut(&me).and_then(|user| user.room.take()) else {
             return;
         };
         let Some(partner) = self.users.get_mut(&peer) else { return };
-        if partner.room.as_ref().is_none_or(|(theirs, _)| *theirs != room) {
-            return;
+        // It may have been torn out into another room.
+        let Some((room, _)) = partner.room.take_if(|(_, theirs)| *theirs == me) else { return };
+        for _ in 0..self.ends {
+            self.tell(
+                peer,
+                &format!(
+                    r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
+                ),
+            );
         }
-        partner.room = None;
-        self.tell(
-            peer,
-            &format!(
-                r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
-            ),
-        );
     }
 }

@@ -371,7 +371,7 @@ impl Crew {
                     }
                 }
                 News::Parted { session, room, missing } => {
-                    if !book.left(session, room) && missing > 0 {
+                    if !book.left(session, room, now) && missing > 0 {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), now);
                     }
                 }
@@ -380,8 +380,9 @@ impl Crew {
                         self.recorder.fault(fault, now);
                     }
                 }
-                News::Overdue(session) => {
-                    let many = book.overdue(session, now);
+                News::Served(asked) => book.served(asked),
+                News::Overdue { session, asked } => {
+                    let many = book.overdue(session, asked, now);
                     if many > 0 {
                         self.recorder.faults_at(Fault::NeverMatched, many, now);
                         self.recorder.add(Count::Unmatched, many);
@@ -445,9 +446,13 @@ impl Crew {
     fn hand_over(&mut self, last: bool) {
         let now = self.now();
         if let Ok(mut book) = self.shared.book.lock() {
-            let found = book.one_sided(now, self.load.rules.match_timeout);
-            if found > 0 {
-                self.recorder.faults_at(Fault::OneSided, found, now);
+            let rules = &self.load.rules;
+            let found = [
+                (Fault::OneSided, book.one_sided(now, rules.match_timeout)),
+                (Fault::EndUntold, book.untold(now, rules.message_timeout / 2)),
+            ];
+            for (fault, many) in found.into_iter().filter(|(_, many)| *many > 0) {
+                self.recorder.faults_at(fault, many, now);
             }
         }
         let fresh = self.post.empty.try_recv().unwrap_or_default();

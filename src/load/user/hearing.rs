@@ -17,6 +17,11 @@ impl User {
             return self.relayed(reading, turn);
         }
         match parse(text) {
+            // What is left of a message of ours: the server has rewritten it.
+            Ok(Received::Relayed { .. }) => self.relayed(Reading::Corrupted, turn),
+            Ok(Received::Unknown) | Err(_) if turn.reader.is_marked(text) => {
+                self.relayed(Reading::Corrupted, turn);
+            }
             Ok(message) => self.message(message, turn),
             Err(_) => turn.recorder.fault(Fault::BadMessage, turn.now),
         }
@@ -88,9 +93,21 @@ impl User {
         );
         if stamp.room == self.last_room && own_tail {
             turn.recorder.count(Count::Tail);
+        } else if stamp.room != self.last_room && matches!(self.state, State::Waiting { .. }) {
+            if self.early.0 != stamp.room {
+                self.disown_early(turn);
+                self.early.0 = stamp.room;
+            }
+            self.early.1 += 1;
         } else {
             self.stray(stamp.room, turn);
         }
+    }
+
+    /// What came while waiting was not out of the room that came of it.
+    pub(super) fn disown_early(&mut self, turn: &mut Turn<'_>) {
+        let (room, many) = std::mem::take(&mut self.early);
+        (0..many).for_each(|_| self.stray(room, turn));
     }
 
     /// A message came out of a room that the user is not in, or not any more.
@@ -106,6 +123,7 @@ impl User {
             Received::Waiting => {
                 if let State::Waiting { acknowledged, .. } = &mut self.state {
                     *acknowledged = true;
+                    self.last_room_over = true;
                 }
             }
             Received::MatchFound { room_id, peer_id, initiator } => {
@@ -113,6 +131,7 @@ impl User {
             }
             Received::RoomLeft | Received::MatchCancelled => {
                 if let State::Leaving { .. } = self.state {
+                    self.last_room_over = true;
                     self.between_calls(turn);
                 }
             }
@@ -120,9 +139,8 @@ impl User {
             Received::Pong => self.ponged(turn),
             Received::Error { code } => self.refused(&code, turn),
             Received::Draining => turn.recorder.fault(Fault::Draining, turn.now),
-            // The stamp reader has seen every relayed message with the usual order of keys.
-            Received::Relayed { .. } => turn.recorder.fault(Fault::Corrupted, turn.now),
-            Received::Unknown => {}
+            // Of what is relayed, the caller has taken care.
+            Received::Relayed { .. } | Received::Unknown => {}
         }
     }
 
@@ -159,7 +177,12 @@ impl User {
         };
         let mut begins = turn.now;
         match &self.state {
-            State::Waiting { since, .. } => {
+            State::Waiting { since, acknowledged, .. } => {
+                if !acknowledged {
+                    // The wish is answered by `waiting` first.
+                    turn.recorder.fault(Fault::BadMessage, turn.now);
+                }
+                turn.news.push(News::Served(*since));
                 turn.recorder.count(Count::Matched);
                 turn.recorder.time(Metric::Match, turn.now.since(*since));
                 if let Conduct::Rounds { .. } = turn.rules.conduct_of(self.sampled) {
@@ -167,11 +190,11 @@ impl User {
                 }
             }
             // The match book knows that this user is in two rooms now.
-            State::InRoom(call) => self.last_room = call.room,
+            State::InRoom(call) => (self.last_room, self.last_room_over) = (call.room, false),
             // It crossed our Close frame; the partner will be told.
             State::Closing { .. } => {
                 let (session, room) = (self.session, account.room);
-                self.last_room = room;
+                (self.last_room, self.last_room_over) = (room, false);
                 return turn.news.push(News::Parted { session, room, missing: 0 });
             }
             State::Greeting | State::Idle | State::Leaving { .. } => {
@@ -183,25 +206,31 @@ impl User {
         if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
             call.plan(plan, &mut self.dice, turn.now);
         }
+        if self.early.0 == account.room {
+            let (_, many) = std::mem::take(&mut self.early);
+            turn.recorder.faults_at(Fault::BeforeMatch, many.into(), turn.now);
+            // They did come, so they are not lost as well.
+            (0..many).for_each(|_| call.receipts.take_unreadable());
+        }
+        self.disown_early(turn);
         self.state = State::InRoom(Box::new(call));
         self.wake(turn);
     }
 
     fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut Turn<'_>) {
         let room = name_hash(room_id);
-        let State::InRoom(call) = &self.state else {
-            // It crossed our own leaving; of any other room it means nothing.
-            if room != self.last_room {
-                turn.recorder.fault(Fault::BadMessage, turn.now);
+        let call = match &self.state {
+            State::InRoom(call) if call.room == room => call,
+            _ => {
+                // It crossed our own leaving, unless that has been answered; of a room that is
+                // over already, or any other, it means nothing.
+                if room != self.last_room || self.last_room_over {
+                    turn.recorder.fault(Fault::BadMessage, turn.now);
+                }
+                self.last_room_over |= room == self.last_room;
+                return;
             }
-            return;
         };
-        if room != call.room {
-            if room != self.last_room {
-                turn.recorder.fault(Fault::BadMessage, turn.now);
-            }
-            return;
-        }
         let on_purpose = reason == "left" || reason == "next";
         let talks = matches!(turn.rules.conduct_of(self.sampled), Conduct::Calls(_));
         let mut missing = call.receipts.missing();
@@ -217,6 +246,7 @@ impl User {
         let whole = !talks || call.bye_heard || on_purpose;
         turn.recorder.count(if whole { Count::CallsDone } else { Count::CallsCut });
         self.part(missing, turn);
+        self.last_room_over = true;
         self.between_calls(turn);
     }
 

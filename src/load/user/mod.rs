@@ -73,8 +73,15 @@ pub enum News {
         /// What it means, unless something was wrong with that room anyway.
         fault: Fault,
     },
+    /// It was matched, having asked at this moment.
+    Served(Moment),
     /// It has waited too long for a match.
-    Overdue(u64),
+    Overdue {
+        /// Hash of its session.
+        session: u64,
+        /// When it asked.
+        asked: Moment,
+    },
 }
 
 /// What a user is doing, for the gauges.
@@ -121,6 +128,11 @@ pub struct User {
     session: u64,
     /// Hash of the room it was in before.
     last_room: u64,
+    /// The server has said that this room is over: nothing more may be said of it.
+    last_room_over: bool,
+    /// Hash of a room that messages came from while waiting, and how many: if the match is not
+    /// told of afterwards, they were for somebody else.
+    early: (u64, u32),
     /// The next round, for [`Conduct::Rounds`].
     round: u32,
     /// When the next ping should be sent, or by when the pong must come.
@@ -140,6 +152,8 @@ impl User {
             dice: Dice::new(seed, number),
             session: 0,
             last_room: 0,
+            last_room_over: false,
+            early: (0, 0),
             round: 0,
             ping_at: NEVER,
             pinged: None,
@@ -204,9 +218,10 @@ impl User {
                 }
                 Conduct::Calls(_) => {}
             },
-            State::Waiting { overdue_at, .. } => {
+            State::Waiting { overdue_at, since, .. } => {
                 *overdue_at = turn.now + turn.rules.match_timeout;
-                turn.news.push(News::Overdue(self.session));
+                let (session, asked) = (self.session, *since);
+                turn.news.push(News::Overdue { session, asked });
             }
             State::InRoom(_) => self.wake_in_room(turn),
             State::Leaving { .. } => {
@@ -287,7 +302,7 @@ impl User {
     /// The room is over; the state is `Idle` until somebody sets it.
     fn part(&mut self, missing: u32, turn: &mut Turn<'_>) {
         let State::InRoom(call) = std::mem::replace(&mut self.state, State::Idle) else { return };
-        self.last_room = call.room;
+        (self.last_room, self.last_room_over) = (call.room, false);
         let missing = if call.gaps_explained { 0 } else { missing };
         turn.news.push(News::Parted { session: self.session, room: call.room, missing });
     }
@@ -329,6 +344,7 @@ impl User {
     }
 
     fn close(&mut self, turn: &mut Turn<'_>) {
+        self.disown_early(turn);
         if self.sampled && self.finishing && self.session != 0 {
             // Who holds shows it by a last ping; who talks, by the end of the call.
             turn.recorder.count(Count::Alive);
@@ -340,6 +356,7 @@ impl User {
 
     /// The connection is gone. Tells whether that was wanted.
     pub fn lost(&mut self, turn: &mut Turn<'_>) -> bool {
+        self.disown_early(turn);
         let wanted = matches!(self.state, State::Closing { .. });
         if let State::InRoom(_) = self.state {
             turn.recorder.count(Count::CallsCut);

@@ -101,13 +101,14 @@ impl World {
                     assert_eq!(self.book.matched(account, self.now), []);
                 }
                 News::Parted { session, room, missing } => {
-                    if !self.book.left(session, room) {
+                    if !self.book.left(session, room, self.now) {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), self.now);
                     }
                 }
                 News::Stray { fault, .. } => self.recorder.fault(fault, self.now),
-                News::Overdue(session) => {
-                    let many = self.book.overdue(session, self.now);
+                News::Served(asked) => self.book.served(asked),
+                News::Overdue { session, asked } => {
+                    let many = self.book.overdue(session, asked, self.now);
                     self.recorder.faults_at(Fault::NeverMatched, many, self.now);
                 }
             }

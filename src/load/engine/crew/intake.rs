@@ -65,6 +65,8 @@ impl Crew {
                 }
                 Inflow::Drained => return,
                 Inflow::End | Inflow::Broken => {
+                    // That is an answer too: whoever hangs up does not stand still.
+                    self.watch.heard();
                     return self.lose(slot, Fault::ConnectionLost, now);
                 }
             }
@@ -215,7 +217,7 @@ impl Crew {
         }
         self.tell_news(slot, now);
         if let Ok(mut book) = self.shared.book.lock() {
-            book.closed(session);
+            book.closed(session, now);
         }
         self.let_go(slot);
     }
@@ -237,6 +239,10 @@ impl Crew {
 
     /// Frees the slots of connections that are over.
     pub(super) fn reap(&mut self) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let now = self.now();
         for slot in std::mem::take(&mut self.gone) {
             let Some(mut link) = self.links.try_remove(slot) else { continue };
             // Closing the descriptor would do as well; this also tells mio.
@@ -253,7 +259,7 @@ impl Crew {
             if session != 0
                 && let Ok(mut book) = self.shared.book.lock()
             {
-                book.closed(session);
+                book.closed(session, now);
             }
         }
     }
