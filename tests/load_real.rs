@@ -254,6 +254,49 @@ fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
 }
 
+/// A supervisor starts a server anew before anybody can knock at its door and find it gone.
+#[test]
+fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
+    let mut server = Server::start(&[]);
+    let child = tester(
+        "back",
+        &[
+            "signaling",
+            "--rooms",
+            "5",
+            "--connect-rate",
+            "100",
+            "--duration",
+            "60s",
+            "--warm-up",
+            "0s",
+            "--late-percent",
+            "100",
+            "--targets",
+            "none",
+        ],
+    )
+    .args(["--url", &server.url])
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    while server.stats()["messages.relayed"] < 200.0 {
+        std::thread::yield_now();
+    }
+    let address = server.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let _next = Server::start(&["--listen", &address]);
+    let output = child.wait_with_output().unwrap();
+    let report = std::fs::read(directory("back").join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    std::fs::remove_dir_all(directory("back")).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let reason = report["runs"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("the server vanished"), "{reason}");
+    assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
+}
+
 #[test]
 fn ctrl_c_stops_early_and_reports_what_was_measured() {
     let server = Server::start(&[]);

@@ -39,6 +39,7 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("success_percent", "share of all connects, matches, messages and requests that went well"),
     ("connected_percent", "share of arrivals that became sessions"),
     ("alive_percent", "share of sessions that answered to the end (connections)"),
+    ("kept_percent", "share of sessions that ended as the tester wanted, and were not dropped"),
     ("matched_percent", "share of settled wishes for a match that were matched"),
     ("delivered_percent", "share of messages that came to the right partner"),
     ("http_ok_percent", "share of HTTP requests answered with 200"),
@@ -135,6 +136,10 @@ pub fn compute(recorder: &Recorder, extent: &Extent) -> BTreeMap<String, f64> {
     if count(Count::Pings) > 0.0 {
         share("alive_percent", count(Count::Alive), count(Count::Connected));
     }
+    let dropped = [Fault::ClosedByServer, Fault::ConnectionLost];
+    let dropped: u64 = dropped.iter().map(|fault| recorder.seen(*fault).count).sum();
+    let kept = count(Count::EndedWell);
+    share("kept_percent", kept, kept + dropped as f64);
     let wishes = count(Count::Matched) + count(Count::Unmatched);
     share("matched_percent", count(Count::Matched), wishes);
     let received = count(Count::Received);

@@ -48,6 +48,15 @@ pub struct ServerSample {
     pub bytes_out: Option<u64>,
 }
 
+impl ServerSample {
+    /// Whether this is another process than `before`: its totals have begun again.
+    pub fn is_younger(&self, before: &ServerSample) -> bool {
+        let fell = |now: Option<f64>, then: Option<f64>| now.zip(then).is_some_and(|(n, t)| n < t);
+        let relayed = |sample: &ServerSample| sample.relayed.map(|count| count as f64);
+        fell(self.cpu_s, before.cpu_s) || fell(relayed(self), relayed(before))
+    }
+}
+
 /// The generator's own figures in one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorSample {

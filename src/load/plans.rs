@@ -16,6 +16,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Shortest and longest call of a sample: short, so that there are matches enough to judge.
 const SAMPLE_TALK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
 
+/// The run that is watched for leaks.
+pub const ENDURANCE: &str = "endurance";
+
 /// A run: how it is called and judged, and what it does.
 pub type Run = (RunSpec, Workload);
 
@@ -257,7 +260,15 @@ pub fn stage(s: &Plan, stage: Stage, number: usize) -> Run {
     let what = if number == 0 { "baseline" } else { "load" };
     let name = format!("{what}: {} users", stage.users);
     let about = format!("{} users in calls for {}", stage.users, Span(stage.lasting));
-    (spec(&s.common, &name, about, stage.users.into()), load)
+    let mut spec = spec(&s.common, &name, about, stage.users.into());
+    spec.goals.push(users_stay());
+    (spec, load)
+}
+
+/// Whoever is dropped does not come back, and the load sinks: among many messages a few hundred
+/// lost sessions would not be noticed, and the rest of the run would be a lighter one.
+fn users_stay() -> Target {
+    Target { figure: "kept_percent".to_owned(), comparison: Comparison::AtLeast, bound: 99.9 }
 }
 
 /// The stress run of the programme.
@@ -310,8 +321,9 @@ pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
         },
     );
     let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
-    let mut spec = spec(&s.common, "endurance", about, users.into());
+    let mut spec = spec(&s.common, ENDURANCE, about, users.into());
     spec.resumable = true;
+    spec.goals.push(users_stay());
     spec.watch_growth = Some((s.leak_percent, s.confidence_percent));
     (spec, load)
 }

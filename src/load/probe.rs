@@ -82,12 +82,17 @@ fn place(url: &str, rest: &str) -> Result<Place, String> {
         return Err(format!("`{url}` is not a URL"));
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    // What stands behind the last colon and is no port: an IPv6 address ends in a bracket.
+    let bad_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    if !has_port && bad_port {
+        return Err(format!("`{url}` is not a URL: its port is no number up to 65535"));
+    }
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let address = host
         .to_socket_addrs()
         .ok()
         .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| format!("`{host}` cannot be resolved"))?;
+        .ok_or_else(|| format!("`{url}`: `{host}` cannot be resolved"))?;
     Ok(Place { address, host, path: path.to_owned() })
 }
 
@@ -304,6 +309,13 @@ pub fn read_process(pid: u32) -> Option<ServerSample> {
     })
 }
 
+/// Whether a process still runs: one that has ended and is waited for by nobody does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rfind(')').and_then(|end| stat.get(end + 2..end + 3));
+    state.is_some_and(|state| state != "Z" && state != "X")
+}
+
 /// The soft limit of open files of a process (proc_pid_limits(5)).
 pub fn descriptor_limit(pid: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
@@ -406,7 +418,15 @@ mod tests {
         let elsewhere = Some(("127.0.0.1:9100".to_owned(), "/stats".to_owned()));
         assert_eq!(at("http://127.0.0.1:9100"), Ok(elsewhere));
         assert!(at("ftp://x").unwrap_err().contains("`ftp://x`"));
-        for bad in ["http://127.0.0.1/", "wss://127.0.0.1/", "ws:///ws", "ws://a b/", "x"] {
+        for bad in [
+            "ws://127.0.0.1:99999/ws",
+            "ws://127.0.0.1:/",
+            "http://127.0.0.1/",
+            "wss://127.0.0.1/",
+            "ws:///ws",
+            "ws://a b/",
+            "x",
+        ] {
             assert!(locate(bad).is_err(), "{bad}");
         }
     }

@@ -9,10 +9,11 @@ mod tally;
 pub use tally::{RunSpec, Tally};
 
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
-use super::journal::{GeneratorSample, Journal, Row};
+use super::journal::{GeneratorSample, Journal, Row, ServerSample};
 use super::measure::{Count, Fault, Recorder};
 use super::probe::{
-    Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process, reach,
+    Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process,
+    is_alive, reach,
 };
 use super::progress::Progress;
 use super::report::model::RunReport;
@@ -29,8 +30,12 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 const LEAST_ROWS: u32 = 4;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// The server has crashed if this share of the sessions is lost in one interval, and it
-/// cannot be reached.
+/// cannot be reached, or is another process afterwards.
 const CRASH_SHARE: f64 = 0.3;
+/// So many rows after such a loss a server that was started anew has shown itself.
+const ROWS_OF_DOUBT: u32 = 5;
+/// After so many vain attempts, and no other, there is no use in going on.
+const VAIN_CONNECTS: u64 = 16;
 
 /// What all runs of one invocation share.
 pub struct Stand {
@@ -61,6 +66,8 @@ struct Watch {
     own_cpu: Duration,
     last_at: Instant,
     drops_before: Option<u64>,
+    /// The server before sessions were lost, and for how many rows that is remembered.
+    doubt: Option<(ServerSample, u32)>,
 }
 
 impl Stand {
@@ -97,6 +104,7 @@ impl Stand {
             probe,
             last_at: Instant::now(),
             drops_before: accept_queue_drops(),
+            doubt: None,
         };
         tally.begin(&watch.probe.latest());
         let length = workload.ends.since(crate::moment::Moment::ZERO);
@@ -149,7 +157,8 @@ impl Stand {
             }
             let Ok(slice) = engine.slices().recv_timeout(LOOK_AROUND) else {
                 if engine.slices().is_empty() && engine.all_ended() {
-                    // A thread died without a last slice; the report will say what is missing.
+                    // A thread died without a last slice, and has printed why.
+                    tally.maimed = true;
                     break;
                 }
                 continue;
@@ -172,7 +181,10 @@ impl Stand {
             // Rows that lie in it, but for a turn of the loop at either end.
             let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
             row.measured = begins <= at && at <= workload.ends + workload.interval / 2;
-            if self.looks_crashed(&merged, tally.last_users) && !tally.crashed {
+            let before = tally.last_sample();
+            if !tally.crashed
+                && self.looks_crashed(&merged, &row, (tally.last_users, before), watch)
+            {
                 tally.crashed = true;
                 merged.fault(Fault::Crashed, at);
                 row.record(&merged, &gauges, spec.resumable);
@@ -182,6 +194,12 @@ impl Stand {
             self.journal.write(&row)?;
             self.progress.update(&row);
             tally.take(&row, &merged);
+            let vain = tally.total.get(Count::ConnectFailed) >= VAIN_CONNECTS;
+            if vain && tally.nobody_comes_in() && !tally.in_vain {
+                tally.in_vain = true;
+                self.progress.note("not one session can be opened; stopping");
+                engine.stop();
+            }
             merged.clear();
             (gauges, longest_turn) = (Gauges::default(), Duration::ZERO);
         }
@@ -216,13 +234,30 @@ impl Stand {
         row
     }
 
-    /// Many sessions lost at once, or all connects refused, and nobody answers the door. On this
-    /// machine that is a refusal at once: who only lets wait is slow, and so may we be.
-    fn looks_crashed(&self, merged: &Recorder, users_before: u64) -> bool {
+    /// Many sessions lost at once, or all connects refused, and nobody answers the door: on this
+    /// machine that is a refusal at once; who only lets wait is slow, and so may we be. Or
+    /// somebody does, who is not the one who was there before.
+    fn looks_crashed(
+        &self,
+        merged: &Recorder,
+        row: &Row,
+        (users_before, before): (u64, ServerSample),
+        watch: &mut Watch,
+    ) -> bool {
         let lost = merged.seen(Fault::ConnectionLost).count;
-        let refused = merged.seen(Fault::ConnectRefused).count;
+        let turned_away =
+            merged.seen(Fault::ConnectRefused).count + merged.seen(Fault::ConnectReset).count;
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
-        let none_connect = refused > 0 && merged.get(Count::Connected) == 0;
+        let none_connect = turned_away > 0 && merged.get(Count::Connected) == 0;
+        if many {
+            watch.doubt = Some((before, ROWS_OF_DOUBT));
+        }
+        if let Some((before, rows)) = watch.doubt {
+            watch.doubt = rows.checked_sub(1).map(|rows| (before, rows));
+            if watch.probe.pid.is_some_and(|pid| !is_alive(pid)) || row.server.is_younger(&before) {
+                return true;
+            }
+        }
         if !many && !none_connect {
             return false;
         }

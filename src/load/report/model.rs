@@ -123,6 +123,15 @@ pub struct RunReport {
     pub intervals: Vec<Row>,
 }
 
+impl RunReport {
+    /// Whether not one session could be opened, though the server did not say that it is full.
+    pub fn nobody_came_in(&self) -> bool {
+        let figure = |name: &str| self.figures.get(name).copied().unwrap_or(0.0);
+        let (failed, full) = (figure("connect_failed"), figure("upgrade_503"));
+        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && figure("crashed") == 0.0
+    }
+}
+
 /// Where the server breaks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakingPoint {

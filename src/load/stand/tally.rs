@@ -53,6 +53,10 @@ pub struct Tally {
     pub offset_s: f64,
     /// People stopped it.
     pub stopped: bool,
+    /// It was stopped because nobody came in.
+    pub in_vain: bool,
+    /// A thread of the generator ended before its time.
+    pub maimed: bool,
     /// The server vanished.
     pub crashed: bool,
     /// Connections that the kernel dropped because an accept queue was full.
@@ -143,6 +147,8 @@ impl Default for Tally {
             last_users: 0,
             offset_s: 0.0,
             stopped: false,
+            in_vain: false,
+            maimed: false,
             crashed: false,
             accept_queue_drops: 0,
             server_descriptor_limit: None,
@@ -162,6 +168,11 @@ impl Tally {
         }
         self.last_sample = *server;
         self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
+    }
+
+    /// The server as it was last seen.
+    pub fn last_sample(&self) -> ServerSample {
+        self.last_sample
     }
 
     /// Takes in what the log holds of an earlier part of this run.
@@ -259,6 +270,14 @@ impl Tally {
         }
     }
 
+    /// Whether so far not one session could be opened, though some were tried and the server
+    /// does not say that it is full.
+    pub fn nobody_comes_in(&self) -> bool {
+        let total = &self.total;
+        let full = total.seen(Fault::UpgradeBusy).count > 0;
+        total.get(Count::Connected) == 0 && total.get(Count::ConnectFailed) > 0 && !full
+    }
+
     /// What went wrong. A generator that did not get its turn cannot tell late from lost.
     fn faults(&self, void: bool) -> Vec<FaultReport> {
         let report = |fault: &Fault| {
@@ -303,6 +322,9 @@ impl Tally {
         if !own.is_empty() {
             return Some(own.join("; "));
         }
+        if self.maimed {
+            return Some("a thread of the generator ended before its time".to_owned());
+        }
         let late = figures.get("late_percent").copied().unwrap_or(0.0);
         (late > spec.late_percent)
             .then(|| format!("the generator was late for {late:.1} % of its starts"))
@@ -327,6 +349,13 @@ impl Tally {
         }
         if let Some(reason) = void {
             return (Outcome::Void, reason);
+        }
+        if self.nobody_comes_in() {
+            let why = Fault::ALL.iter().filter(|fault| fault.is_of_connecting());
+            let why = why.filter(|fault| self.total.seen(**fault).count > 0);
+            let why: Vec<_> = why.map(|fault| fault.meaning()).collect();
+            let reason = format!("not one session could be opened: {}", why.join("; "));
+            return (Outcome::Failed, reason);
         }
         let missed: Vec<&str> = targets
             .iter()
