@@ -7,8 +7,8 @@ mod support_load;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
-use support_load::{Server, directory, figure, load, refusal};
+use std::process::{Command, Stdio};
+use support_load::{Server, directory, figure, load, refusal, tester};
 
 #[test]
 fn bad_input_gets_one_clear_line_and_its_status() {
@@ -24,6 +24,10 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--require", "speed<1"], "`speed`"),
         (&["calls", "--targets", "heroic"], "`heroic`"),
         (&["calls", "--url", "http://x/"], "ws://"),
+        (&["calls", "--url", "ws://127.0.0.1:99999/"], "up to 65535"),
+        (&["calls", "--require", "relay_p99_ms<nan"], "relay_p99_ms<nan"),
+        (&["signaling", "--message-rate", "inf"], "message_rate: inf"),
+        (&["connections", "--source", "192.0.2.7"], "192.0.2.7 is no address of this machine"),
         (&["matchmaking", "--users", "3"], "pairs"),
         (&["chaos"], "unknown scenario 'chaos', expected one of connections,"),
         (&["calls", "--nonsense"], "'--nonsense'"),
@@ -36,6 +40,72 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         let (status, line) = refusal("bad", arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
         assert!(line.contains(part), "{arguments:?}: {line}");
+    }
+}
+
+/// Not only what a file cannot hold: also what the words in it mean.
+#[test]
+fn a_wrong_value_in_a_file_is_named_with_its_place() {
+    let file = directory("value.toml");
+    let path = file.to_str().unwrap();
+    for (key, value) in [
+        ("require", "[\"lost==0\", \"speed<1\"]"),
+        ("targets", "\"heroic\""),
+        ("url", "\"http://x\""),
+        ("connect_rate", "nan"),
+        ("threads", "60000"),
+        ("source", "\"192.0.2.7\""),
+    ] {
+        std::fs::write(&file, format!("scenario = \"connections\"\n\n{key} = {value}\n")).unwrap();
+        let (status, line) = refusal("value", &["run", path]);
+        let place =
+            format!("value.toml-{}: line 3, column {}: {key}: ", std::process::id(), key.len() + 4);
+        assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+        assert!(line.contains(&place), "{line}");
+    }
+    // What a flag says instead is not in the file.
+    let (_, line) = refusal("value", &["run", path, "--source", "here"]);
+    assert!(line.contains("source: `here`") && !line.contains("line"), "{line}");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn whoever_stops_reading_what_is_said_does_no_harm() {
+    for option in ["--list", "--figures", "--schema"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+            .arg(option)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]), "{option}");
+    }
+}
+
+/// The law: what lets nobody in is no server to be judged; it cannot be reached.
+#[test]
+fn what_is_no_such_server_is_named_and_convicted_of_nothing() {
+    let hangs_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging_up = hangs_up.local_addr().unwrap();
+    std::thread::spawn(move || hangs_up.incoming().for_each(drop));
+    for (server, part) in
+        [(tell("404 Not Found", ""), "the upgrade was refused"), (hanging_up, "were reset")]
+    {
+        let url = format!("ws://{server}/ws");
+        let output = tester("stranger", &["connections", "--users", "100", "--hold", "60s"])
+            .args(["--url", &url, "--late-percent", "100"])
+            .output()
+            .unwrap();
+        let report = std::fs::read(directory("stranger").join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        std::fs::remove_dir_all(directory("stranger")).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{:#}", report["runs"][0]["faults"]);
+        let reason = report["runs"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("not one session could be opened") && reason.contains(part));
+        let seconds = report["runs"][0]["seconds"].as_f64().unwrap();
+        assert!(seconds < 50.0, "it does not go on for nothing");
     }
 }
 

@@ -1,14 +1,17 @@
 //! The command line: arguments → scenario → run → report → exit status.
 
-use super::engine::Sources;
+mod ready;
+
 use super::journal::Journal;
 use super::report::model::{Machine, Outcome, Report, RunReport, SCHEMA};
 use super::report::{self, cause};
-use super::scenario::{BUILT_IN, Request, Scenario, built_in, parse_file};
+use super::scenario::{BUILT_IN, Request, Scenario, built_in};
 use super::stand::Stand;
-use super::{figures, preflight, probe, program, progress::Progress, target};
+use super::{figures, preflight, probe, program, progress::Progress};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use ready::{Ready, ScenarioFile, validate};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -122,7 +125,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Refusal::Arguments(error)) => refuse(&error).into(),
         Err(Refusal::Line(exit, line)) => {
-            eprintln!("switchboard-load: {line}");
+            complain(&line);
             exit.into()
         }
     }
@@ -152,8 +155,18 @@ fn refuse(error: &clap::Error) -> Exit {
         let _ = error.print();
         return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
     }
-    eprintln!("switchboard-load: {}; see --help", one_line(error));
+    complain(&format!("{}; see --help", one_line(error)));
     Exit::Usage
+}
+
+/// Writes to standard output. If nobody reads it, there is nobody to tell.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes one line to standard error, likewise.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "switchboard-load: {line}");
 }
 
 /// The first paragraph of what clap says, without its heading.
@@ -177,7 +190,7 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
     if cli.list {
         for (name, text) in BUILT_IN {
             let about = text.lines().next().unwrap_or("").trim_start_matches("# ");
-            println!("{name:<12} {about}");
+            say(&format!("{name:<12} {about}\n"));
         }
         return Ok(Exit::Passed);
     }
@@ -185,25 +198,31 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
         let text = built_in(name).ok_or_else(|| {
             usage(format!("unknown scenario `{name}`, expected one of {}", names()))
         })?;
-        print!("{text}");
+        say(text);
         return Ok(Exit::Passed);
     }
     if cli.figures {
         for (name, meaning) in figures::catalogue() {
-            println!("{name:<36} {meaning}");
+            say(&format!("{name:<36} {meaning}\n"));
         }
         return Ok(Exit::Passed);
     }
     if cli.schema {
-        print!("{}", report::SCHEMA_TEXT);
+        say(report::SCHEMA_TEXT);
         return Ok(Exit::Passed);
     }
-    let (request, cli, resume) = match &cli.command {
-        Some(Command::Scenario(request)) => (request.clone(), cli, resume),
-        Some(Command::Run { file, flags }) => from_file(file, flags, &cli)?,
+    let (request, cli, resume, file) = match &cli.command {
+        Some(Command::Scenario(request)) => (request.clone(), cli, resume, None),
+        Some(Command::Run { file, flags }) => {
+            let file = ScenarioFile::read(file)?;
+            let (request, cli, resume) = from_file(&file, flags, &cli)?;
+            (request, cli, resume, Some(file))
+        }
         None => return Err(usage("no scenario given; see --list")),
     };
     let mut scenario = request.resolve();
+    let ready = validate(&scenario)
+        .map_err(|wrong| usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))))?;
     if let Some(factor) = cli.time_scale {
         if !(factor > 0.0 && factor <= 1000.0) {
             return Err(usage("--time-scale is above 0 and at most 1000"));
@@ -213,7 +232,7 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
     if scenario.common().queue == "auto" {
         scenario.common_mut().queue = own_queue()?;
     }
-    perform(&cli, &scenario, resume)
+    perform(&cli, &scenario, ready, resume)
 }
 
 fn usage(line: impl Into<String>) -> Refusal {
@@ -228,11 +247,13 @@ fn own_queue() -> Result<String, Refusal> {
     Ok(format!("load-{digits}"))
 }
 
-/// Reads a scenario file, and the flags that take precedence over it.
-fn from_file(file: &Path, flags: &[OsString], cli: &Cli) -> Result<(Request, Cli, bool), Refusal> {
-    let wrong = |what: String| usage(format!("{}: {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let request = parse_file(&text).map_err(|error| wrong(error.to_string()))?;
+/// A scenario file's values, and the flags that take precedence over it.
+fn from_file(
+    file: &ScenarioFile,
+    flags: &[OsString],
+    cli: &Cli,
+) -> Result<(Request, Cli, bool), Refusal> {
+    let request = file.request.clone();
     // As if they had been given to the scenario of the file itself.
     let words = [OsString::from("switchboard-load"), request.clone().resolve().kind().into()];
     let (mut above, resume) = parse(words.into_iter().chain(flags.iter().cloned()))?;
@@ -254,22 +275,16 @@ fn from_file(file: &Path, flags: &[OsString], cli: &Cli) -> Result<(Request, Cli
 }
 
 /// Runs the scenario and writes the report.
-fn perform(cli: &Cli, scenario: &Scenario, resume: bool) -> Result<Exit, Refusal> {
+fn perform(cli: &Cli, scenario: &Scenario, ready: Ready, resume: bool) -> Result<Exit, Refusal> {
     let common = scenario.common();
-    let goals = target::targets(&common.targets, &common.require).map_err(usage)?;
-    scenario.check().map_err(usage)?;
+    let Ready { goals, place, stats, sources } = ready;
     let earlier = cli.compare.as_deref().map(report::read).transpose().map_err(usage)?;
-    let place = probe::locate(&common.url).map_err(usage)?;
-    let stats = probe::locate_stats(&common.stats_url, &place).map_err(usage)?;
     let connections = program::most_connections(scenario);
-    let wanted = match scenario {
-        Scenario::Stress(s) if s.raise == super::units::Lever::Connections => s.ceiling as u64,
-        _ => connections,
-    };
-    let sources = Sources::parse(&common.source, place.address, wanted).map_err(usage)?;
     let directory = prepare(&common.report)?;
+    let of_ipv6 = place.address.is_ipv6();
     if !cli.no_preflight
-        && let Some(obstacle) = preflight::check(connections, common.threads, &sources).first()
+        && let Some(obstacle) =
+            preflight::check(connections, common.threads, &sources, of_ipv6).first()
     {
         return Err((Exit::Void, obstacle.to_string()).into());
     }
@@ -319,8 +334,8 @@ fn perform(cli: &Cli, scenario: &Scenario, resume: bool) -> Result<Exit, Refusal
     let exit = conclude(&mut report, stand.is_interrupted());
     report::write(&directory, &report, earlier.as_ref())
         .map_err(|error| unwritable(&directory, &error))?;
-    println!("{}", report::console(&report, earlier.as_ref()));
-    println!("report: {}", directory.join("report.html").display());
+    let told = report::console(&report, earlier.as_ref());
+    say(&format!("{told}\nreport: {}\n", directory.join("report.html").display()));
     Ok(exit)
 }
 
@@ -393,6 +408,8 @@ fn judge(report: &Report) -> Outcome {
 fn conclude(report: &mut Report, interrupted: bool) -> Exit {
     let outcome = judge(report);
     let exit = match outcome {
+        // What answers there is no server of this kind.
+        Outcome::Failed if report.runs.iter().all(RunReport::nobody_came_in) => Exit::Unreachable,
         Outcome::Failed => Exit::Missed,
         _ if interrupted => Exit::Stopped,
         Outcome::Void => Exit::Void,

@@ -24,15 +24,25 @@ impl std::fmt::Display for Obstacle {
 
 /// Checks whether so many connections can be opened by so many threads from `sources`. Raises
 /// this process's own limit of descriptors as far as it may.
-pub fn check(connections: u64, threads: u16, sources: &Sources) -> Vec<Obstacle> {
+pub fn check(connections: u64, threads: u16, sources: &Sources, of_ipv6: bool) -> Vec<Obstacle> {
     let limit = descriptors::raise_limit().unwrap_or(u64::MAX);
     let tables = if threads > 1 && tables::empty_works() { threads.into() } else { 1 };
     let mut obstacles: Vec<_> =
         descriptor_obstacle(connections, tables, limit, descriptors::ceiling())
             .into_iter()
             .collect();
-    obstacles.extend(port_obstacle(connections, sources));
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let ports = range.ok().and_then(|range| usable_ports(&range));
+    let ports = ports.unwrap_or(CONNECTIONS_PER_SOURCE);
+    obstacles.extend(port_obstacle(connections, sources, ports, of_ipv6));
     obstacles
+}
+
+/// Of the ports in `net.ipv4.ip_local_port_range` a tenth is left to everybody else.
+fn usable_ports(range: &str) -> Option<u64> {
+    let mut ends = range.split_ascii_whitespace().map(str::parse::<u64>);
+    let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some((high + 1).saturating_sub(low) * 9 / 10)
 }
 
 /// Users are dealt out to the threads by turns, so every table gets an equal share.
@@ -63,8 +73,13 @@ fn descriptor_obstacle(
     Some(Obstacle { what, command })
 }
 
-fn port_obstacle(connections: u64, sources: &Sources) -> Option<Obstacle> {
-    let capacity = sources.capacity();
+fn port_obstacle(
+    connections: u64,
+    sources: &Sources,
+    ports: u64,
+    of_ipv6: bool,
+) -> Option<Obstacle> {
+    let capacity = sources.capacity(ports);
     if connections <= capacity {
         return None;
     }
@@ -73,10 +88,14 @@ fn port_obstacle(connections: u64, sources: &Sources) -> Option<Obstacle> {
         if *sources == Sources::System { "one address" } else { "these addresses" }
     );
     let addresses = connections.div_ceil(CONNECTIONS_PER_SOURCE);
-    let command = format!(
-        "--source with {addresses} addresses or more (on loopback --source 127.0.0.0/8), or \
-         sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" and --source none"
-    );
+    let sysctl = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" and --source none";
+    let command = match of_ipv6 {
+        true => format!("{sysctl}, or an IPv4 address of the server and --source"),
+        false => format!(
+            "--source with {addresses} addresses or more (on loopback --source 127.0.0.0/8), or \
+             {sysctl}"
+        ),
+    };
     Some(Obstacle { what, command })
 }
 
@@ -87,7 +106,11 @@ mod tests {
     #[test]
     fn what_fits_is_no_obstacle() {
         assert_eq!(descriptor_obstacle(900, 1, 1024, Some(4096)), None);
-        assert_eq!(port_obstacle(25_000, &Sources::System), None);
+        assert_eq!(port_obstacle(25_000, &Sources::System, 25_408, false), None);
+        // What the command asks for is enough for what it promises.
+        let wide = usable_ports("1024\t65535\n").unwrap();
+        assert_eq!(port_obstacle(58_000, &Sources::System, wide, false), None);
+        assert_eq!(usable_ports("32768\t60999\n"), Some(25_408));
     }
 
     #[test]
@@ -104,7 +127,8 @@ mod tests {
         assert!(soft.command.contains("ulimit -Hn 5064 && ulimit -Sn 5064"), "{soft}");
         let hard = descriptor_obstacle(5000, 1, 1024, Some(4096)).unwrap();
         assert!(hard.command.starts_with("sysctl -w fs.nr_open=5064"), "{hard}");
-        let ports = port_obstacle(60_000, &Sources::System).unwrap();
-        assert!(ports.command.contains("--source with 3 addresses"), "{ports}");
+        let ports = |of_ipv6| port_obstacle(60_000, &Sources::System, 25_408, of_ipv6).unwrap();
+        assert!(ports(false).command.contains("--source with 3 addresses"), "{}", ports(false));
+        assert!(!ports(true).command.contains("127.0.0.0"), "{}", ports(true));
     }
 }

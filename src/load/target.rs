@@ -70,6 +70,10 @@ impl FromStr for Target {
             Comparison::ALL.into_iter().find(|(sign, _)| text.contains(sign)).ok_or_else(wrong)?;
         let (figure, bound) = text.split_once(sign).ok_or_else(wrong)?;
         let (figure, bound) = (figure.trim(), bound.trim().parse::<f64>().map_err(|_| wrong())?);
+        if !bound.is_finite() {
+            // Nothing would ever be judged by it, and JSON has no word for it.
+            return Err(wrong());
+        }
         if !figures::is_known(figure) {
             return Err(format!("`{text}`: unknown figure `{figure}`; see --figures"));
         }
@@ -186,7 +190,9 @@ mod tests {
         assert_eq!("success_percent>=99.9".parse::<Target>().unwrap().bound, 99.9);
         assert!("speed<9".parse::<Target>().unwrap_err().contains("`speed`"));
         assert!("relay_p99_ms".parse::<Target>().is_err());
-        assert!("relay_p99_ms<fast".parse::<Target>().is_err());
+        for nonsense in ["relay_p99_ms<fast", "relay_p99_ms<nan", "relay_p99_ms<inf", "<", ""] {
+            assert!(nonsense.parse::<Target>().is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::sys::outbound::defer_port;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// Connections from one address to one destination at the most: fewer than the 28,232 ports that
 /// Linux has for them by default (`net.ipv4.ip_local_port_range`).
@@ -66,12 +66,21 @@ impl Sources {
         Ok(Sources::Range { first, count: count.min(wanted) })
     }
 
-    /// How many connections to one destination they can carry at once, by default settings.
-    pub fn capacity(&self) -> u64 {
+    /// How many connections to one destination they can carry at once, where the system has so
+    /// many `ports`.
+    pub fn capacity(&self, ports: u64) -> u64 {
         match self {
-            Sources::System => CONNECTIONS_PER_SOURCE,
+            Sources::System => ports,
             Sources::Range { count, .. } => CONNECTIONS_PER_SOURCE * u64::from(*count),
         }
+    }
+
+    /// The first or last of the addresses that are to be used, if it cannot be bound here.
+    pub fn not_of_this_machine(&self) -> Option<IpAddr> {
+        let Sources::Range { first, count } = self else { return None };
+        let last = Ipv4Addr::from_bits(first.to_bits().saturating_add(count - 1));
+        let is_foreign = |address: &Ipv4Addr| UdpSocket::bind((*address, 0)).is_err();
+        [*first, last].into_iter().find(is_foreign).map(IpAddr::V4)
     }
 
     /// The address for connection number `number`.
@@ -125,6 +134,14 @@ mod tests {
         let sources = parse("127.0.1.0/30", u64::from(u32::MAX)).unwrap();
         let used: Vec<_> = (0..3).map(|n| sources.address(n).unwrap().to_string()).collect();
         assert_eq!(used, ["127.0.1.1", "127.0.1.2", "127.0.1.1"]);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_noticed_before_it_is_used() {
+        assert_eq!(parse("127.0.0.0/8", 100_000).unwrap().not_of_this_machine(), None);
+        // RFC 5737: an address of nobody's.
+        let foreign = parse("192.0.2.7", 1).unwrap().not_of_this_machine();
+        assert_eq!(foreign, Some(IpAddr::from([192, 0, 2, 7])));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Scenario files: the built-in ones, and what is said about a wrong one. Pure.
 
 use super::{Request, Scenario};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The built-in scenarios: name and TOML text, in the order in which they are listed.
@@ -52,6 +53,12 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Line and column of a key's value in a scenario file, both counted from 1.
+pub fn place_of(key: &str, text: &str) -> Option<(usize, usize)> {
+    let keys: BTreeMap<String, toml::Spanned<toml::Value>> = toml::from_str(text).ok()?;
+    Some(place(text, keys.get(key)?.span().start))
 }
 
 /// Reads a scenario file. An unknown key is an error that names it.

@@ -10,7 +10,8 @@ mod check;
 mod file;
 mod scaled;
 
-pub use file::{BUILT_IN, FileError, built_in, parse_file};
+pub use check::Wrong;
+pub use file::{BUILT_IN, FileError, built_in, parse_file, place_of};
 
 use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
 use serde::{Deserialize, Serialize};

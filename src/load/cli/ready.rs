@@ -1,0 +1,67 @@
+//! What is made sure of before anything is connected to: every value of a scenario, and where in
+//! a file a wrong one is.
+
+use super::{Refusal, usage};
+use crate::load::engine::Sources;
+use crate::load::scenario::{Request, Scenario, Wrong, parse_file, place_of};
+use crate::load::{probe, program, target};
+use std::path::{Path, PathBuf};
+
+/// What the words of a scenario mean.
+pub(super) struct Ready {
+    pub(super) goals: Vec<target::Target>,
+    pub(super) place: probe::Place,
+    pub(super) stats: Option<probe::Place>,
+    pub(super) sources: Sources,
+}
+
+/// Makes sure of every value that a scenario has.
+pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Wrong> {
+    let common = scenario.common();
+    let wrong = |key| move |what| Wrong::new(key, what);
+    target::targets(&common.targets, &[]).map_err(wrong("targets"))?;
+    let goals = target::targets(&common.targets, &common.require).map_err(wrong("require"))?;
+    scenario.check()?;
+    let place = probe::locate(&common.url).map_err(wrong("url"))?;
+    let stats = probe::locate_stats(&common.stats_url, &place).map_err(wrong("stats_url"))?;
+    let wanted = match scenario {
+        Scenario::Stress(s) if s.raise == crate::load::units::Lever::Connections => {
+            s.ceiling as u64
+        }
+        _ => program::most_connections(scenario),
+    };
+    let sources = Sources::parse(&common.source, place.address, wanted).map_err(wrong("source"))?;
+    if let Some(stranger) = sources.not_of_this_machine() {
+        let what = format!("{stranger} is no address of this machine");
+        return Err(Wrong::new("source", what));
+    }
+    Ok(Ready { goals, place, stats, sources })
+}
+
+/// A scenario file as it was read.
+pub(super) struct ScenarioFile {
+    path: PathBuf,
+    text: String,
+    pub(super) request: Request,
+}
+
+impl ScenarioFile {
+    pub(super) fn read(path: &Path) -> Result<Self, Refusal> {
+        let wrong = |what: String| usage(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let request = parse_file(&text).map_err(|error| wrong(error.to_string()))?;
+        Ok(ScenarioFile { path: path.to_owned(), text, request })
+    }
+
+    /// What is wrong, and where in the file, if it was not a flag that said it.
+    pub(super) fn locate(&self, wrong: &Wrong) -> String {
+        let alone = validate(&self.request.clone().resolve()).err();
+        let place = place_of(wrong.key, &self.text).filter(|_| alone.as_ref() == Some(wrong));
+        match place {
+            Some((line, column)) => {
+                format!("{}: line {line}, column {column}: {wrong}", self.path.display())
+            }
+            None => wrong.to_string(),
+        }
+    }
+}
