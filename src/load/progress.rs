@@ -3,7 +3,7 @@
 use super::journal::Row;
 use super::measure::Count;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// Between two plain lines.
@@ -25,7 +25,9 @@ impl Progress {
         let live = !quiet && std::io::stderr().is_terminal();
         let bar = live.then(|| {
             let bar = ProgressBar::new(0);
-            let style = "{prefix:.bold} {wide_bar:.cyan/blue} {msg}";
+            // Two lines, and the second is cut off at the edge: one that wraps around cannot be
+            // drawn over.
+            let style = "{prefix:.bold} {wide_bar:.cyan/blue} {pos} of {len} s\n{wide_msg}";
             bar.set_style(
                 ProgressStyle::with_template(style)
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -59,23 +61,27 @@ impl Progress {
     /// An interval is over.
     pub fn update(&mut self, row: &Row) {
         self.errors += row.faults.values().map(|seen| seen.count).sum::<u64>();
-        let text = self.line(row);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(row.at_s as u64);
-                bar.set_message(text);
+                bar.set_message(format!("{}, {}", self.time_left(row), self.happenings(row)));
             }
             None if self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) => {
                 self.last_line = Some(Instant::now());
-                self.note(&format!("{}: {text}", self.name));
+                let (left, text) = (self.time_left(row), self.happenings(row));
+                self.note(&format!("{}: {:.0} s, {left}, {text}", self.name, row.at_s));
             }
             None => {}
         }
     }
 
-    fn line(&self, row: &Row) -> String {
+    fn time_left(&self, row: &Row) -> String {
         let left = self.length.as_secs_f64() - row.at_s;
-        let left = if left > 0.5 { format!("{left:.0} s left") } else { "ending".to_owned() };
+        if left > 0.5 { format!("{left:.0} s left") } else { "ending".to_owned() }
+    }
+
+    /// What is going on, the most important first: the end of a line may be cut off.
+    fn happenings(&self, row: &Row) -> String {
         let latency = ["relay", "match", "http", "ping", "connect"]
             .iter()
             .find_map(|name| row.times.get(*name).map(|times| (name, times)))
@@ -86,14 +92,12 @@ impl Progress {
         let requests = row.rate(Count::HttpOk) + row.rate(Count::HttpFailed);
         let http = if requests > 0.0 { format!(" · {requests:.0} req/s") } else { String::new() };
         format!(
-            "{:.0} s, {left} · {} users, {} waiting, {} in rooms · {:.0} msg/s{http}{latency} · {} \
-             errors",
-            row.at_s,
+            "{} errors · {} users, {} waiting, {} in rooms · {:.0} msg/s{http}{latency}",
+            self.errors,
             row.users,
             row.waiting,
             row.in_rooms,
-            row.rate(Count::Received),
-            self.errors
+            row.rate(Count::Received)
         )
     }
 
@@ -102,7 +106,8 @@ impl Progress {
         match &self.bar {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            // If nobody reads it any more, the run goes on all the same.
+            None => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 
@@ -127,10 +132,11 @@ mod tests {
         row.counts.insert("received".to_owned(), 250);
         let q = Quantiles { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..Quantiles::default() };
         row.times.insert("relay".to_owned(), q);
-        let line = progress.line(&row);
-        for part in ["12 s, 48 s left", "40 users, 2 waiting", "250 msg/s", "p99 1.25", "0 errors"]
-        {
+        let line = format!("{}, {}", progress.time_left(&row), progress.happenings(&row));
+        for part in ["48 s left, 0 errors", "40 users, 2 waiting", "250 msg/s", "p99 1.25"] {
             assert!(line.contains(part), "{line}");
         }
+        // On a narrow terminal the errors are still there.
+        assert!(line[..30].contains("0 errors"), "{line}");
     }
 }

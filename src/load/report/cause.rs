@@ -1,7 +1,9 @@
 //! What gave out, and what should be done about it: each said only with its evidence. Pure.
 
 use super::model::{Advice, BreakingPoint, Outcome, Report, RunReport};
+use super::text::number;
 use crate::load::search::Found;
+use crate::load::target::Reached;
 
 /// A server process that uses this share of the CPUs has none left.
 const BUSY_SHARE: f64 = 0.85;
@@ -39,9 +41,10 @@ fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
         let drops = figure(run, "accept_queue_drops");
         return answer("the accept queue", format!("{drops:.0} connections dropped by the kernel"));
     }
-    let missed_memory = run.targets.iter().any(|target| {
-        target.figure == "server_memory_mb" && target.reached == crate::load::target::Reached::No
-    });
+    let missed_memory = run
+        .targets
+        .iter()
+        .any(|target| target.figure == "server_memory_mb" && target.reached == Reached::No);
     if missed_memory {
         let evidence = format!("{:.0} MiB resident", figure(run, "server_memory_mb"));
         return answer("the server's memory", evidence);
@@ -207,6 +210,27 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
         let evidence = format!("{name}: {cpu:.0} % of {cpus:.0} CPUs");
         say("The server is short of CPU: add shards on more CPUs, or servers.", evidence);
     }
+    for (name_of, text) in [
+        ("draining", "Run again: the server was shutting down, which is no ordinary service."),
+        ("closed_by_server", "Find out why the server closed sessions; its log should say."),
+        ("connection_lost", "Find out what broke connections: the server, or what lies between."),
+    ] {
+        let seen = run.faults.iter().find(|fault| fault.kind == name_of && !run.trial);
+        if let Some(fault) = seen {
+            let (count, first, last) = (fault.count, fault.first_s, fault.last_s);
+            let evidence = format!(
+                "{name}: {count} times, first {first:.1} s and last {last:.1} s into the run"
+            );
+            say(text, evidence);
+        }
+    }
+    if run.nobody_came_in() {
+        say(
+            "Look at the URL: what answers there lets nobody in, or is no such server.",
+            format!("{name}: {}", run.reason),
+        );
+    }
+    advise_on_missed(run, cpus, say);
     if run.outcome == Outcome::Void && !run.trial {
         say(
             "Give the generator more CPU, or another machine, and run again: this run says nothing.",
@@ -222,6 +246,33 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
     for trend in run.trends.iter().filter(|trend| trend.convicted) {
         let text = format!("Look for what grows: {} does.", trend.figure);
         say(&text, format!("{name}: {} {}", trend.figure, trend.verdict));
+    }
+}
+
+/// What a judged run missed, and what gave out meanwhile.
+fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
+    if run.trial || run.outcome != Outcome::Failed || run.nobody_came_in() {
+        return;
+    }
+    let (cause, evidence) = give_out(run, cpus);
+    for target in run.targets.iter().filter(|target| target.reached == Reached::No) {
+        let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
+        let (text, seen) = match cause.starts_with("latency") {
+            true => (
+                format!(
+                    "{missed} was missed with nothing used up: look at the server's own times \
+                     (/metrics), the network, and what else ran."
+                ),
+                format!(
+                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late",
+                    figure(run, "server_cpu_percent"),
+                    figure(run, "generator_cpu_percent"),
+                    figure(run, "late_percent")
+                ),
+            ),
+            false => (format!("{missed} was missed; what gave out: {cause}."), evidence.clone()),
+        };
+        say(&text, format!("{}: it is {}; {seen}", run.name, number(value)));
     }
 }
 
@@ -250,6 +301,34 @@ mod tests {
         assert_eq!(cause(&shared), "the CPU of this machine");
         assert_eq!(cause(&[]), "latency, with no resource used up");
         assert_eq!(give_out(&run(&[], Outcome::Void), 2.0).0, "the generator");
+    }
+
+    #[test]
+    fn whatever_did_not_pass_comes_with_advice() {
+        let missed = crate::load::target::Judgement {
+            target: "relay_p99_ms < 100".to_owned(),
+            figure: "relay_p99_ms".to_owned(),
+            bound: 100.0,
+            value: Some(336.9),
+            reached: Reached::No,
+            note: String::new(),
+        };
+        let advised = |run: RunReport| {
+            let mut said = Vec::new();
+            advise_on(&run, 2.0, &mut |text: &str, evidence| {
+                said.push(format!("{text} {evidence}"))
+            });
+            said.join("\n")
+        };
+        let idle = RunReport { targets: vec![missed.clone()], ..run(&[], Outcome::Failed) };
+        let said = advised(idle);
+        assert!(said.contains("relay_p99_ms < 100") && said.contains("336.9"), "{said}");
+        let busy = run(&[("server_cpu_percent", 190.0)], Outcome::Failed);
+        let said = advised(RunReport { targets: vec![missed], ..busy });
+        assert!(said.contains("what gave out: the server's CPU"), "{said}");
+        let stranger = run(&[("connect_failed", 20.0)], Outcome::Failed);
+        assert!(advised(stranger).contains("URL"));
+        assert_eq!(advised(run(&[], Outcome::Passed)), "");
     }
 
     #[test]

@@ -246,7 +246,13 @@ pub(super) fn trends(report: &Report) -> String {
         }
     }
     if rows.is_empty() {
-        return rows;
+        let watched = report.runs.iter().any(|run| run.name == crate::load::plans::ENDURANCE);
+        return match watched {
+            true => "<h2>Leaks and decay</h2>\n<p>There were too few intervals for a slope test: \
+                     nothing is known of leaks.</p>\n"
+                .to_owned(),
+            false => rows,
+        };
     }
     format!(
         "<h2>Leaks and decay</h2>\n<p class=\"note\">Mann–Kendall test and Sen’s slope.</p>\n\

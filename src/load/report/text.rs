@@ -59,6 +59,9 @@ pub fn console(report: &Report, earlier: Option<&Report>) -> String {
         for trend in &run.trends {
             let _ = writeln!(text, "  {}: {}", trend.figure, trend.verdict);
         }
+        if run.trends.is_empty() && run.name == crate::load::plans::ENDURANCE {
+            text.push_str("  too few intervals for a slope test: nothing is known of leaks\n");
+        }
     }
     if let Some(point) = &report.breaking_point {
         let _ = writeln!(text, "\n{}", headline(point));
