@@ -58,13 +58,14 @@ const ROOMS: [&str; 13] = [
     "2s",
 ];
 
-fn convicted_of(name: &str, vice: Vice, arguments: &[&str], kind: &str) {
+fn convicted_of(name: &str, vice: Vice, arguments: &[&str], kind: &str) -> Value {
     let (status, report) = load(name, start(vice), arguments);
     assert_eq!(convictions(&report), [kind], "{:#}", report["runs"][0]["faults"]);
     assert_eq!(status, 2);
     assert_eq!(report["outcome"], "failed");
     let advised = report["advice"].as_array().unwrap();
     assert!(!advised.is_empty(), "a conviction leads to a recommendation");
+    report
 }
 
 #[test]
@@ -206,7 +207,11 @@ fn changing_the_type_is_found() {
 #[test]
 fn freezing_for_some_is_found() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    convicted_of("freezes", Vice::Freezes, &arguments, "end_untold");
+    let report = convicted_of("freezes", Vice::Freezes, &arguments, "end_untold");
+    let figures = &report["runs"][0]["figures"];
+    let of = |name: &str| figures[name].as_f64().unwrap();
+    assert!(of("undelivered") > 50.0, "what was said into the void is not called delivered");
+    assert_eq!(of("connection_lost"), 6.0, "half of the twelve, and each is dropped once");
 }
 
 #[test]

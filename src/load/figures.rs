@@ -42,6 +42,7 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("kept_percent", "share of sessions that ended as the tester wanted, and were not dropped"),
     ("matched_percent", "share of settled wishes for a match that were matched"),
     ("delivered_percent", "share of messages that came to the right partner"),
+    ("undelivered", "messages sent that did not come to their receiver, whatever the reason"),
     ("http_ok_percent", "share of HTTP requests answered with 200"),
     ("users_peak", "most sessions open at once"),
     ("users_peak_at_s", "seconds until so many were open, to one interval"),
@@ -144,6 +145,9 @@ pub fn compute(recorder: &Recorder, extent: &Extent) -> BTreeMap<String, f64> {
     share("matched_percent", count(Count::Matched), wishes);
     let received = count(Count::Received);
     share("delivered_percent", received, received + bad_messages(recorder));
+    let came = received + count(Count::Tail) + recorder.seen(Fault::BeforeMatch).count as f64;
+    put("undelivered", (count(Count::Sent) - came).max(0.0));
+    let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
     let requests = count(Count::HttpOk) + count(Count::HttpFailed);
     share("http_ok_percent", count(Count::HttpOk), requests);
     share("success_percent", successes(recorder), successes(recorder) + failures(recorder));
@@ -235,7 +239,8 @@ mod tests {
         recorder.add(Count::Connected, 999);
         recorder.add(Count::ConnectFailed, 1);
         recorder.add(Count::Sent, 2000);
-        recorder.add(Count::Received, 2000);
+        recorder.add(Count::Received, 1990);
+        recorder.add(Count::Tail, 3);
         recorder.time(Metric::Relay, Duration::from_millis(3));
         let extent = Extent {
             measured_s: 10.0,
@@ -251,6 +256,7 @@ mod tests {
         near("connected_percent", 99.9);
         near("delivered_percent", 100.0);
         near("messages_per_s", 200.0);
+        near("undelivered", 7.0);
         near("server_cpu_us_per_message", 5.0);
         near("generator_cpu_ratio", 1.2);
         assert!((2.9..3.1).contains(&figures["relay_p99_ms"]));

@@ -18,6 +18,7 @@ use super::probe::{
 use super::progress::Progress;
 use super::report::model::RunReport;
 use super::target::Target as Goal;
+use crate::moment::Moment;
 use crate::sys::process::Probe as OwnProbe;
 use std::io;
 use std::sync::Arc;
@@ -186,9 +187,14 @@ impl Stand {
                 && self.looks_crashed(&merged, &row, (tally.last_users, before), watch)
             {
                 tally.crashed = true;
-                merged.fault(Fault::Crashed, at);
+                // It was when the first was lost, and not when that was understood.
+                let lost = [&merged, &tally.total].map(|seen| seen.seen(Fault::ConnectionLost));
+                let lost = lost.into_iter().filter(|seen| seen.count > 0);
+                let when = lost.map(|seen| Moment::from_nanos(seen.last_ns)).min();
+                merged.fault(Fault::Crashed, when.unwrap_or(at));
                 row.record(&merged, &gauges, spec.resumable);
-                self.progress.note(&format!("the server is gone, {:.1} s into the run", row.at_s));
+                let when = merged.seen(Fault::Crashed).first_ns as f64 / 1e9;
+                self.progress.note(&format!("the server is gone, {when:.1} s into the run"));
                 engine.stop();
             }
             self.journal.write(&row)?;

@@ -275,9 +275,9 @@ impl Crew {
     fn ring_timers(&mut self, now: Moment) {
         while let Some((slot, serial)) = self.timers.pop(now) {
             let slot = slot as usize;
-            let Some(link) = self.links.get_mut(slot).filter(|link| link.serial == serial) else {
-                continue;
-            };
+            // One that is over may have more than one call left; it is over once.
+            let is_meant = |link: &&mut Link| link.serial == serial && !link.gone;
+            let Some(link) = self.links.get_mut(slot).filter(is_meant) else { continue };
             link.alarm = NEVER;
             match link.stage {
                 Stage::Upgrading(_) => match now >= link.intended + self.load.connect_timeout {

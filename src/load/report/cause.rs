@@ -1,6 +1,6 @@
 //! What gave out, and what should be done about it: each said only with its evidence. Pure.
 
-use super::model::{Advice, BreakingPoint, Outcome, Report, RunReport};
+use super::model::{Advice, BreakingPoint, FaultReport, Outcome, Report, RunReport};
 use super::text::number;
 use crate::load::search::Found;
 use crate::load::target::Reached;
@@ -63,7 +63,10 @@ fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
     if run.faults.iter().any(|fault| fault.convicts || fault.kind.starts_with("connect")) {
         return answer("errors", run.reason.clone());
     }
-    answer("latency, with no resource used up", run.reason.clone())
+    match run.reason.contains("_ms ") {
+        true => answer("latency, with no resource used up", run.reason.clone()),
+        false => answer("none of the resources that are watched", run.reason.clone()),
+    }
 }
 
 /// Puts the result of a search together. `found` is `None` if it was cut short; `broken` is the
@@ -175,11 +178,7 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
     let name = &run.name;
     for fault in run.faults.iter().filter(|fault| fault.convicts) {
         let text = format!("Repair the server: {}.", fault.meaning);
-        let evidence = format!(
-            "{name}: {} times, first {:.1} s and last {:.1} s into the run",
-            fault.count, fault.first_s, fault.last_s
-        );
-        say(&text, evidence);
+        say(&text, format!("{name}: {}", occurrence(fault)));
     }
     if figure(run, "upgrade_503") > 0.0 {
         let evidence =
@@ -216,12 +215,8 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
         ("connection_lost", "Find out what broke connections: the server, or what lies between."),
     ] {
         let seen = run.faults.iter().find(|fault| fault.kind == name_of && !run.trial);
-        if let Some(fault) = seen {
-            let (count, first, last) = (fault.count, fault.first_s, fault.last_s);
-            let evidence = format!(
-                "{name}: {count} times, first {first:.1} s and last {last:.1} s into the run"
-            );
-            say(text, evidence);
+        if let Some(fault) = seen.filter(|_| figure(run, "crashed") == 0.0) {
+            say(text, format!("{name}: {}", occurrence(fault)));
         }
     }
     if run.nobody_came_in() {
@@ -238,7 +233,8 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
         );
     }
     // With little to do it is the empty turns that are compared.
-    if figure(run, "generator_cpu_ratio") > 1.5 && figure(run, "messages_per_s") >= 1000.0 {
+    let busy = figure(run, "messages_per_s") >= 1000.0 && run.outcome != Outcome::Void;
+    if figure(run, "generator_cpu_ratio") > 1.5 && busy {
         let ratio = figure(run, "generator_cpu_ratio");
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
         say("The generator is dearer than it should be; do not let it share CPUs.", evidence);
@@ -249,16 +245,30 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
     }
 }
 
+/// How often, and when.
+fn occurrence(fault: &FaultReport) -> String {
+    match fault.count {
+        1 => format!("once, {:.1} s into the run", fault.first_s),
+        count => format!(
+            "{count} times, first {:.1} s and last {:.1} s into the run",
+            fault.first_s, fault.last_s
+        ),
+    }
+}
+
 /// What a judged run missed, and what gave out meanwhile.
 fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
-    if run.trial || run.outcome != Outcome::Failed || run.nobody_came_in() {
+    // What a convicted server misses is a consequence.
+    let convicted = run.faults.iter().any(|fault| fault.convicts);
+    if run.trial || run.outcome != Outcome::Failed || run.nobody_came_in() || convicted {
         return;
     }
     let (cause, evidence) = give_out(run, cpus);
+    let used_up = !(cause.starts_with("latency") || cause.starts_with("none"));
     for target in run.targets.iter().filter(|target| target.reached == Reached::No) {
         let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
-        let (text, seen) = match cause.starts_with("latency") {
-            true => (
+        let (text, seen) = match used_up {
+            false => (
                 format!(
                     "{missed} was missed with nothing used up: look at the server's own times \
                      (/metrics), the network, and what else ran."
@@ -270,7 +280,7 @@ fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, Strin
                     figure(run, "late_percent")
                 ),
             ),
-            false => (format!("{missed} was missed; what gave out: {cause}."), evidence.clone()),
+            true => (format!("{missed} was missed; what gave out: {cause}."), evidence.clone()),
         };
         say(&text, format!("{}: it is {}; {seen}", run.name, number(value)));
     }
@@ -299,7 +309,12 @@ mod tests {
         assert_eq!(cause(&[("server_cpu_percent", 190.0)]), "the server's CPU");
         let shared = [("server_cpu_percent", 90.0), ("generator_cpu_percent", 95.0)];
         assert_eq!(cause(&shared), "the CPU of this machine");
-        assert_eq!(cause(&[]), "latency, with no resource used up");
+        assert_eq!(cause(&[]), "none of the resources that are watched");
+        let late = RunReport {
+            reason: "missed: relay_p99_ms < 50".to_owned(),
+            ..run(&[], Outcome::Failed)
+        };
+        assert_eq!(give_out(&late, 2.0).0, "latency, with no resource used up");
         assert_eq!(give_out(&run(&[], Outcome::Void), 2.0).0, "the generator");
     }
 

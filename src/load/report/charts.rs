@@ -72,13 +72,13 @@ pub(super) struct Chart {
 impl Chart {
     /// The chart as a figure with a legend; nothing if there is nothing to draw.
     pub(super) fn figure(&self) -> Option<String> {
-        let series: Vec<&Series> = self.series.iter().filter(|series| !series.is_empty()).collect();
-        if series.is_empty() {
+        if self.series.iter().all(Series::is_empty) {
             return None;
         }
-        let svg = self.svg(&series)?;
+        // What is not drawn keeps its colour: a line has the same one in every report.
+        let svg = self.svg(&self.series.iter().collect::<Vec<_>>())?;
         let mut legend = String::new();
-        for (i, one) in series.iter().enumerate() {
+        for (i, one) in self.series.iter().enumerate().filter(|(_, one)| !one.is_empty()) {
             let colour = i % SERIES_COLOURS + 1;
             legend += &format!(
                 "<span><i style=\"background:var(--s{colour})\"></i>{}</span>",
@@ -100,14 +100,16 @@ impl Chart {
             let of_data = span(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
             let (left, right) = self.domain.unwrap_or(of_data);
             let right = if right > left { right } else { left + 1.0 };
+            let scale = self.unit_across(right);
+            let across = left * scale.0..right * scale.0;
             let (low, high) = span(series.iter().flat_map(|s| s.points()).map(|p| p.1))?;
             let drawn = if self.logarithmic {
                 let low = 10f64.powf(low.max(1e-3).log10().floor());
                 let high = 10f64.powf(high.max(low * 10.0).log10().ceil());
-                self.draw_on(&area, left..right, (low..high).log_scale(), series)
+                self.draw_on(&area, (across, scale), (low..high).log_scale(), series)
             } else {
                 let high = if high > 0.0 { high * 1.08 } else { 1.0 };
-                self.draw_on(&area, left..right, 0.0..high, series)
+                self.draw_on(&area, (across, scale), 0.0..high, series)
             };
             drawn.ok()?;
             area.present().ok()?;
@@ -118,7 +120,7 @@ impl Chart {
     fn draw_on<'a, Y>(
         &self,
         area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
-        across: std::ops::Range<f64>,
+        (across, (second, unit)): (std::ops::Range<f64>, (f64, &str)),
         up: Y,
         series: &[&Series],
     ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
@@ -131,9 +133,9 @@ impl Chart {
             .margin_right(14)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d::<_, Y>(across.clone(), up)?;
+            .build_cartesian_2d::<_, Y>(across, up)?;
         let label = ("sans-serif", LABEL_PIXELS, &INK).into_text_style(area);
-        let format_across = |x: &f64| self.label_across(*x, across.end);
+        let format_across = |x: &f64| self.label_across(*x, unit);
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -151,7 +153,8 @@ impl Chart {
             (range.start, range.end)
         };
         for border in &self.borders {
-            chart.draw_series(LineSeries::new([(*border, bottom), (*border, top)], GRID))?;
+            let at = border * second;
+            chart.draw_series(LineSeries::new([(at, bottom), (at, top)], GRID))?;
         }
         for (i, one) in series.iter().enumerate() {
             let shade = (i % SERIES_COLOURS) as u8 + 3;
@@ -159,7 +162,7 @@ impl Chart {
             for segment in &one.segments {
                 let style = ShapeStyle::from(&colour).stroke_width(2);
                 let floor = bottom.max(f64::MIN_POSITIVE);
-                let points = segment.iter().map(|(x, y)| (*x, y.max(floor.min(top))));
+                let points = segment.iter().map(|(x, y)| (x * second, y.max(floor.min(top))));
                 if segment.len() == 1 {
                     let dots = points.map(|point| Circle::new(point, 3, colour.filled()));
                     chart.draw_series(dots)?;
@@ -171,13 +174,19 @@ impl Chart {
         Ok(())
     }
 
-    fn label_across(&self, x: f64, end: f64) -> String {
+    /// What a second is on the axis across, and the unit: marks are then at round numbers of it.
+    fn unit_across(&self, end: f64) -> (f64, &'static str) {
         match self.across {
-            Across::Time if end < 180.0 => format!("{} s", number(x)),
-            Across::Time if end < 3.0 * 3600.0 => {
-                format!("{} min", number((x / 6.0).round() / 10.0))
-            }
-            Across::Time => format!("{} h", number((x / 360.0).round() / 10.0)),
+            Across::Time if end < 180.0 => (1.0, "s"),
+            Across::Time if end < 3.0 * 3600.0 => (1.0 / 60.0, "min"),
+            Across::Time => (1.0 / 3600.0, "h"),
+            Across::Percentile | Across::Number => (1.0, ""),
+        }
+    }
+
+    fn label_across(&self, x: f64, unit: &str) -> String {
+        match self.across {
+            Across::Time => format!("{} {unit}", axis(x)),
             Across::Percentile => {
                 let percent = 100.0 * (1.0 - 10f64.powf(-x));
                 format!("{} %", (percent * 1e4).round() / 1e4)
@@ -259,11 +268,16 @@ mod tests {
     #[test]
     fn labels_fit_the_length_of_the_run() {
         let chart = chart(vec![], false);
-        assert_eq!(chart.label_across(30.0, 60.0), "30 s");
-        assert_eq!(chart.label_across(600.0, 1200.0), "10 min");
-        assert_eq!(chart.label_across(7200.0, 86_400.0), "2 h");
+        let label = |x: f64, end: f64| {
+            let (second, unit) = chart.unit_across(end);
+            chart.label_across(x * second, unit)
+        };
+        assert_eq!(label(30.0, 60.0), "30 s");
+        assert_eq!(label(600.0, 1200.0), "10 min");
+        assert_eq!(label(30.0, 506.0), "0.5 min");
+        assert_eq!(label(7200.0, 86_400.0), "2 h");
         let percentiles = Chart { across: Across::Percentile, ..chart };
-        assert_eq!(percentiles.label_across(3.0, 4.0), "99.9 %");
+        assert_eq!(percentiles.label_across(3.0, ""), "99.9 %");
         assert_eq!([0.1, 1.0, 2.5, 100.0, 2000.0].map(axis), ["0.1", "1", "2.5", "100", "2,000"]);
     }
 }

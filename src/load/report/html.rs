@@ -126,7 +126,7 @@ fn tiles(report: &Report) -> String {
     tile(shown(most("http_p99_ms")), "ms", "HTTP time, 99 %");
     tile(shown(most("connect_p99_ms")), "ms", "time to connect, 99 %");
     if sum("sent") > 0.0 {
-        tile(Some(number(sum("lost"))), "", "messages lost");
+        tile(Some(number(sum("undelivered"))), "", "messages not delivered");
     }
     // Where little is to do, what a turn of the loop costs is no message's fault.
     let rate = |run: &&&RunReport| run.figures.get("messages_per_s").copied().unwrap_or(0.0);
@@ -141,9 +141,6 @@ fn charts(report: &Report) -> String {
     let mut text = String::new();
     if let Some(figure) = timeline::search(report).and_then(|chart| chart.figure()) {
         text += "<h2>Breaking point</h2>\n";
-        if let Some(point) = &report.breaking_point {
-            let _ = writeln!(text, "<p class=\"lead\">{}</p>", escape(&headline(point)));
-        }
         let _ = writeln!(text, "<div class=\"charts\">{figure}</div>");
     }
     let over_time: String = timeline::charts(report).iter().filter_map(|c| c.figure()).collect();

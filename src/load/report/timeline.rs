@@ -192,7 +192,8 @@ pub(super) fn search(report: &Report) -> Option<Chart> {
         logarithmic: false,
         domain: None,
         borders: Vec::new(),
-        series: vec![of("held"), of("broke"), of("void")],
+        // In the colours that a page has for these.
+        series: vec![of("void"), of("broke"), of("held")],
     })
 }
 
@@ -202,9 +203,12 @@ fn has_life(series: &Series) -> bool {
 }
 
 /// The rows of a run, but not the stump at its end: a rate over a few milliseconds is noise.
+/// It is short beside the usual row; a single long one, on a busy machine, says nothing.
 fn whole_rows(run: &RunReport) -> impl Iterator<Item = &Row> {
-    let longest = run.intervals.iter().map(|row| row.length_s).fold(0.0, f64::max);
-    run.intervals.iter().filter(move |row| row.length_s >= longest * 0.4)
+    let mut lengths: Vec<f64> = run.intervals.iter().map(|row| row.length_s).collect();
+    lengths.sort_unstable_by(f64::total_cmp);
+    let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
+    run.intervals.iter().filter(move |row| row.length_s >= usual * 0.4)
 }
 
 /// What a line shows of a row.
@@ -261,6 +265,15 @@ impl<'a> Timeline<'a> {
 mod tests {
     use super::super::model::{example_report, example_run};
     use super::*;
+
+    #[test]
+    fn one_long_row_hides_no_others_and_the_stump_is_left_out() {
+        let mut run = example_run();
+        let lengths = [1.0, 1.0, 9.0, 1.0, 1.0, 0.01];
+        run.intervals =
+            lengths.iter().map(|length_s| Row { length_s: *length_s, ..Row::default() }).collect();
+        assert_eq!(whole_rows(&run).count(), 5);
+    }
 
     #[test]
     fn runs_lie_one_after_the_other_and_empty_charts_are_left_out() {

@@ -303,8 +303,9 @@ impl Tally {
         let under_way = self.total.get(Count::Sent).saturating_sub(self.total.get(Count::Received));
         format!(
             "the server vanished {:.1} s into the run; lost were {sessions} sessions and {under_way} \
-             messages under way",
-            fault.first_s
+             message{} under way",
+            fault.first_s,
+            if under_way == 1 { "" } else { "s" }
         )
     }
 
