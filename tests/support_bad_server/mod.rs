@@ -157,7 +157,7 @@ impl Server {
         world.memory += match self.vice {
             Vice::Leaks => 1 << 20,
             // Over the noise of a server that breathes.
-            Vice::LeaksSlowly => 160 << 10,
+            Vice::LeaksSlowly => 320 << 10,
             _ => 0,
         };
         world.looks += 1;
@@ -209,9 +209,13 @@ impl Server {
         }
     }
 
-    /// Every other pair of those who came, from some time on.
+    /// Whoever is in a room with an odd number, from some time on.
     fn is_frozen(&self, world: &World, me: u64) -> bool {
-        self.vice == Vice::Freezes && world.relayed > STALL_AFTER && matches!(me % 4, 1 | 2)
+        let room = world.users.get(&me).and_then(|user| user.room.as_ref());
+        let is_odd = |name: &String| name.bytes().last().is_some_and(|digit| digit % 2 == 1);
+        self.vice == Vice::Freezes
+            && world.relayed > STALL_AFTER
+            && room.is_some_and(|(name, _)| is_odd(name))
     }
 
     fn hear(&self, world: &mut World, me: u64, text: &[u8]) {

@@ -233,7 +233,10 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
         );
     }
     // With little to do it is the empty turns that are compared.
-    let busy = figure(run, "messages_per_s") >= 1000.0 && run.outcome != Outcome::Void;
+    // CPU time in /proc comes in steps of 10 ms: a ratio of a few of them is noise.
+    let steps = figure(run, "server_cpu_percent") * run.seconds;
+    let busy = figure(run, "messages_per_s") >= 1000.0 && steps >= 50.0;
+    let busy = busy && run.outcome != Outcome::Void;
     if figure(run, "generator_cpu_ratio") > 1.5 && busy {
         let ratio = figure(run, "generator_cpu_ratio");
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
