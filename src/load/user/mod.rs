@@ -321,11 +321,18 @@ impl User {
         }
     }
 
+    /// Whether it does nothing but hold its session.
+    pub fn is_holding(&self, rules: &Rules) -> bool {
+        matches!(self.state, State::Idle)
+            && matches!(rules.conduct_of(self.sampled), Conduct::Hold { .. })
+    }
+
     /// The run is over: come to an end in good order.
     pub fn finish(&mut self, turn: &mut Turn<'_>) {
         self.finishing = true;
+        let holds = self.is_holding(turn.rules);
         match &mut self.state {
-            State::Idle if matches!(turn.rules.conduct_of(self.sampled), Conduct::Hold { .. }) => {
+            State::Idle if holds => {
                 // One more ping shows that the session is alive to the end.
                 if self.pinged.is_none() {
                     self.ping_at = turn.now;
