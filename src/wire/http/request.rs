@@ -287,7 +287,7 @@ impl<'b> Facts<'b> {
     /// RFC 9112 §3.2: one `Host`, no more, and from HTTP/1.1 on no fewer.
     fn check_host(&self, version: Version) -> Result<(), HttpError> {
         match self.host {
-            Single::One(host) if host.iter().all(|&byte| is_host_byte(byte)) => Ok(()),
+            Single::One(host) if is_host(host) => Ok(()),
             Single::One(_) => Err(HttpError::BadRequest("malformed Host")),
             Single::Several => Err(HttpError::BadRequest("several Host fields")),
             Single::Absent if version == Version::Http10 => Ok(()),
@@ -376,9 +376,47 @@ fn split_target(method: Method, target: &str) -> Result<(&str, Option<&str>), Ht
     Ok((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Whether `byte` may stand in `uri-host [ ":" port ]` (RFC 3986 §3.2.2).
-fn is_host_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~'
-        | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+/// Whether `value` is `uri-host [ ":" port ]` (RFC 9110 §7.2): two readers must not take it for
+/// different hosts. A name may be empty, and so may a port (RFC 3986 §3.2).
+fn is_host(value: &[u8]) -> bool {
+    let (name_is_good, port) = match value.strip_prefix(b"[") {
+        // `IP-literal`: its colons are not the port's.
+        Some(literal) => match memchr::memchr(b']', literal) {
+            Some(end) => (is_ip_literal(&literal[..end]), &literal[end + 1..]),
+            None => return false,
+        },
+        None => {
+            let (name, port) = value.split_at(memchr::memchr(b':', value).unwrap_or(value.len()));
+            (is_reg_name(name), port)
+        }
+    };
+    let port_is_good = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    name_is_good && port_is_good
+}
+
+/// An IPv6 address, or an `IPvFuture`, whose form nobody here has to know.
+fn is_ip_literal(literal: &[u8]) -> bool {
+    !literal.is_empty() && literal.iter().all(|&byte| byte == b':' || is_name_byte(byte))
+}
+
+fn is_reg_name(mut name: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr(b'%', name) {
+        let (before, [_percent, escaped @ ..]) = name.split_at(at) else { return false };
+        let [high, low, rest @ ..] = escaped else { return false };
+        let is_escape = high.is_ascii_hexdigit() && low.is_ascii_hexdigit();
+        if !is_escape || !before.iter().all(|&byte| is_name_byte(byte)) {
+            return false;
+        }
+        name = rest;
+    }
+    name.iter().all(|&byte| is_name_byte(byte))
+}
+
+/// `unreserved` or `sub-delims` (RFC 3986 §2).
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }

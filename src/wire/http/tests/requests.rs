@@ -237,7 +237,21 @@ fn versions_not_spoken_here_are_refused() {
 /// RFC 9112 §3.2.
 #[test]
 fn a_host_is_named_once() {
-    for host in ["h", "h:80", "127.0.0.1:8080", "[::1]:8080", "", "a_b.example", "%41"] {
+    for host in [
+        "h",
+        "h:80",
+        "h:",
+        "127.0.0.1:8080",
+        "[::1]",
+        "[::1]:8080",
+        "[::ffff:127.0.0.1]:",
+        "[v1.a:b]",
+        "",
+        ":80",
+        "a_b.example",
+        "%41",
+        "a%41%5a:1",
+    ] {
         let head = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(request(&head).asks, Ok(Ask::Health), "{host}");
     }
@@ -253,6 +267,13 @@ fn a_host_is_named_once() {
         ("GET /health HTTP/1.1", "Host: u@h\r\n", 400),
         ("GET /health HTTP/1.1", "Host: h\u{e9}\r\n", 400),
     ]);
+    // RFC 3986 §3.2: brackets come in a pair and at the beginning, a port is a number.
+    for host in [
+        "[::1", "::1]", "[]", "[::1]x", "[::1]80", "[[::1]]", "a[b]", "[::1]:x", "::1", "h:8x",
+        "h:1:2", "h:-1", "h: 80", "%", "%4", "%4g", "%g1", "a%41%",
+    ] {
+        assert_statuses(&[("GET /health HTTP/1.1", &format!("Host: {host}\r\n"), 400)]);
+    }
 }
 
 /// RFC 9112 §6.1 to §6.3: nothing here takes a body, and what might hide one is no request.
