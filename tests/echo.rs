@@ -159,3 +159,30 @@ fn many_small_fragments_cost_little_more_than_their_payload() {
     let held = server.figure("/bytes/held");
     assert!(held as f64 <= 1.2 * 20.0 * 32_000.0, "{held} bytes");
 }
+
+#[test]
+fn messages_that_grow_side_by_side_leave_no_holes_between_them() {
+    const FRAGMENTS: usize = 16_000;
+    let server = Server::start(&["--echo", "--shards", "1"]);
+    let mut clients: Vec<Raw> = (0..100).map(|_| echo(&server)).collect();
+    // Whatever a connection needs of the server once is there.
+    for client in &mut clients {
+        client.send(&ping_frame(b"here"));
+        expect(client, PONG, b"here");
+    }
+    let before = server.resident_bytes();
+    let mut one = frame(0x02, b"1");
+    one.extend(frame(CONTINUATION, b"1").repeat(FRAGMENTS - 1));
+    for piece in one.chunks(350) {
+        for client in &mut clients {
+            client.send(piece);
+        }
+    }
+    for client in &mut clients {
+        client.send(&ping_frame(b"all read"));
+        expect(client, PONG, b"all read");
+    }
+    let (cost, payload) = (server.resident_bytes() - before, clients.len() * FRAGMENTS);
+    // With holes it is nearly half more than the payload.
+    assert!(cost as f64 <= 1.3 * payload as f64, "{cost} bytes for {payload}");
+}

@@ -8,7 +8,9 @@
 //! shows it, in the middle of a frame too, and nothing is ever looked at twice, however small
 //! the pieces it comes in.
 
-use crate::limits::{CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, SERVER_HEADER_BYTES};
+use crate::limits::{
+    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, OWN_PAGES_BYTES, SERVER_HEADER_BYTES,
+};
 use crate::wire::frame::{FrameFault, Header, Side, parse_header, text_header, unmask};
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -244,14 +246,18 @@ impl Assembly {
         Ok((used, Some(control_item(control, payload, Place::Control(self.control_len))?)))
     }
 
-    /// Appends payload, unmasked. Memory grows by an eighth at most beyond what is there.
+    /// Appends payload, unmasked. Memory grows by an eighth beyond what is there, and by a quarter
+    /// while it shares pages with others: of many that grow side by side in smaller steps, none
+    /// fits into the hole that another has left, and the holes come to more than what is held.
     fn append(&mut self, bytes: &[u8], mask: Option<[u8; 4]>, offset: usize) {
         if self.message.is_empty() {
             self.message.reserve_exact(SERVER_HEADER_BYTES + bytes.len());
             self.message.resize(SERVER_HEADER_BYTES, 0);
         }
         if self.message.capacity() - self.message.len() < bytes.len() {
-            self.message.reserve_exact(bytes.len() + self.message.len() / 8);
+            let is_small = self.message.len() < OWN_PAGES_BYTES as usize;
+            let spare = self.message.len() / if is_small { 4 } else { 8 };
+            self.message.reserve_exact(bytes.len() + spare);
         }
         let start = self.message.len();
         self.message.extend_from_slice(bytes);
