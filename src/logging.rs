@@ -169,7 +169,12 @@ fn panic_line(panic: &PanicHookInfo<'_>) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no reason given");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    format!("thread {name} panicked at {place}: {reason:?}")
+    in_one_line(name, &place, reason)
+}
+
+/// The reason may quote anything, a client's bytes too, so it is escaped.
+fn in_one_line(thread: &str, place: &str, reason: &str) -> String {
+    format!("thread {thread} panicked at {place}: {reason:?}")
 }
 
 impl<'a> MakeWriter<'a> for Log {
@@ -220,6 +225,14 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_whatever_its_reason_quotes() {
+        assert_eq!(
+            in_one_line("shard-0", "a.rs:1:2", "bad byte\r\nERROR \u{1b}[31m\u{9b}\"x\""),
+            r#"thread shard-0 panicked at a.rs:1:2: "bad byte\r\nERROR \u{1b}[31m\u{9b}\"x\"""#
+        );
     }
 
     #[test]
