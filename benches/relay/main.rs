@@ -84,17 +84,21 @@ fn main() {
     for (depth, goal) in [(1, "1.05 ×"), (16, "1.2 ×")] {
         let name = format!("relay, depth {depth}");
         if asked(&name) {
-            row(&name, "µs", goal, repetitions, |kind| relay(kind, depth, span));
+            row(&name, "µs", goal, repetitions, |kind| {
+                relay(&Server::start(kind, 1), depth, span)
+            });
         }
     }
     if asked("latency") {
         latency_rows(repetitions, span);
     }
     if asked("open a session") {
-        row("open a session", "µs", "1.10 ×", repetitions, open);
+        row("open a session", "µs", "1.10 ×", repetitions, |kind| open(&Server::start(kind, 1)));
     }
     if asked("match a client") {
-        lone_row("match a client", "µs", "8.8 µs", repetitions, || as_client(matching));
+        lone_row("match a client", "µs", "8.8 µs", repetitions, || {
+            as_client(|| matching(&Server::start(Kind::Product, 2)))
+        });
     }
     if asked("match 10,000 at once, p99") {
         let name = "match 10,000 at once, p99";
@@ -108,13 +112,34 @@ fn main() {
             as_client(|| crowd(span))
         });
     }
+    if asked("tables") {
+        tables_row("relay, depth 1", repetitions, |server| relay(server, 1, span));
+        tables_row("open a session", repetitions, open);
+        tables_row("match a client", repetitions, matching);
+    }
 }
 
-fn relay(kind: Kind, depth: usize, span: Duration) -> Figure {
-    let server = Server::start(kind, 1);
-    let mut generator = Generator::connect(&server, ROOMS * 2);
+/// What it costs that every shard has a descriptor table of its own: two shards on one CPU, in
+/// turn with and without.
+fn tables_row(name: &str, repetitions: usize, measure: impl Fn(&Server) -> Figure + Sync) {
+    let mut ratios = Vec::new();
+    let mut costs = Vec::new();
+    for _ in 0..repetitions {
+        let [shared, private] = ["shared", "private"].map(|kind| {
+            let flags = ["--fd-tables", kind];
+            as_client(|| measure(&Server::start_with(Kind::Product, 2, &flags))).cost
+        });
+        ratios.push(private / shared);
+        costs.push(private);
+    }
+    let (cost, ratio) = (median(costs), median(ratios));
+    println!("| {name}, private tables over shared ones | | {cost:.3} µs | {ratio:.2} × | – | | |");
+}
+
+fn relay(server: &Server, depth: usize, span: Duration) -> Figure {
+    let mut generator = Generator::connect(server, ROOMS * 2);
     generator.pair_up();
-    figure_of_relay(&server, &mut generator, depth, span)
+    figure_of_relay(server, &mut generator, depth, span)
 }
 
 fn figure_of_relay(
@@ -159,21 +184,19 @@ fn latency_rows(repetitions: usize, span: Duration) {
     }
 }
 
-fn open(kind: Kind) -> Figure {
-    let server = Server::start(kind, 1);
+fn open(server: &Server) -> Figure {
     let began = std::time::Instant::now();
     let before = server.cpu();
-    let generator = Generator::connect(&server, MANY);
+    let generator = Generator::connect(server, MANY);
     let cpu = server.cpu() - before;
     let took = began.elapsed();
     drop(generator);
     Figure { cost: cpu.as_secs_f64() * 1e6 / MANY as f64, rate: MANY as f64 / took.as_secs_f64() }
 }
 
-/// Two shards on one core, so that one match in two crosses from one to the other.
-fn matching() -> Figure {
-    let server = Server::start(Kind::Product, 2);
-    let mut generator = Generator::connect(&server, MANY);
+/// With two shards, so that one match in two crosses from one to the other.
+fn matching(server: &Server) -> Figure {
+    let mut generator = Generator::connect(server, MANY);
     let began = std::time::Instant::now();
     let before = server.cpu();
     generator.find_matches();
@@ -187,7 +210,7 @@ fn matching() -> Figure {
 /// All ask as fast as one client can make them; the time within which all but one in a hundred
 /// hear of their match, with the server on both cores and the client beside it.
 fn at_once(shards: usize) -> Figure {
-    let server = Server::start_anywhere(Kind::Product, shards);
+    let server = Server::start_anywhere(Kind::Product, shards, &[]);
     let mut generator = Generator::connect(&server, MANY);
     let mut waits = generator.find_matches();
     waits.sort_unstable();

@@ -21,18 +21,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with so many shards (the reference has one) on the first CPU.
     pub(crate) fn start(kind: Kind, shards: usize) -> Self {
+        Self::start_with(kind, shards, &[])
+    }
+
+    /// The same, with flags for the product.
+    pub(crate) fn start_with(kind: Kind, shards: usize, flags: &[&str]) -> Self {
         // A child inherits the affinity of the thread that starts it.
-        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards))
+        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards, flags))
     }
 
     /// The same on the CPUs that the calling thread may use.
-    pub(crate) fn start_anywhere(kind: Kind, shards: usize) -> Self {
+    pub(crate) fn start_anywhere(kind: Kind, shards: usize, flags: &[&str]) -> Self {
         let mut command = match kind {
             Kind::Product => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
                 command.args(["--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
                 // A ping among the messages would be taken for part of one.
                 command.args(["--ping-interval", "1h", "--silence-limit", "2h"]);
+                command.args(flags);
                 command
             }
             Kind::Reference => {
