@@ -121,6 +121,20 @@ fn held_fragments_cost_at_most_1_2_times_their_payload() {
 }
 
 #[test]
+fn over_the_message_rate_nothing_is_relayed_either() {
+    let server = Server::start(&["--max-messages-per-second", "10"]);
+    let (mut one, mut other, _) = server.raw_pair();
+    one.send(&text_frame(br#"{"type":"signal"}"#).repeat(40));
+    one.expect_error("rate_limited");
+    let relayed = support::number(&server.stats(), "/messages/relayed");
+    // The forty come within a second, or on both sides of the end of one.
+    assert!((9..=20).contains(&relayed), "{relayed}");
+    for _ in 0..relayed {
+        assert_eq!(other.text(), r#"{"type":"signal"}"#);
+    }
+}
+
+#[test]
 fn over_the_message_rate_messages_are_dropped_and_told_of_once_a_second() {
     let server = Server::start(&["--max-messages-per-second", "10"]);
     let (mut one, mut other, _) = server.raw_pair();

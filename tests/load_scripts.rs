@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use support_load::directory;
 
 /// The script `name`, with the programs that this test was built with.
@@ -42,7 +43,7 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
                  200ms --targets none --late-percent 100 --quiet";
     let run = || {
         let mut command = script("endurance.sh");
-        command.arg("6s").env("REPORT", &directory).env("CAPACITY", "100");
+        command.arg("10s").env("REPORT", &directory).env("CAPACITY", "100");
         command.env("LOAD_FLAGS", flags).env("SERVER_FLAGS", "--no-pin --shards 1");
         command.spawn().unwrap()
     };
@@ -53,7 +54,8 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
     };
     while rows() < 8 {
         assert_eq!(first.try_wait().unwrap(), None, "it ended by itself");
-        std::thread::yield_now();
+        // The programs that are waited for may have no other CPU.
+        std::thread::sleep(Duration::from_millis(10));
     }
     let pid = first.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -61,12 +63,12 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
     assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
     assert!(!is_served(&directory.join("server.log")));
     let (before, seconds) = (rows(), report(&directory)["runs"][0]["seconds"].as_f64().unwrap());
-    assert!(seconds < 5.5, "{seconds}");
+    assert!(seconds < 9.5, "{seconds}");
 
     assert_eq!(run().wait().unwrap().code(), Some(0));
     let whole = report(&directory);
     assert!(rows() > before);
-    assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 6.0);
+    assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 10.0);
     let log = directory.join("server.log");
     assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 2);
     assert!(!is_served(&log));
