@@ -58,7 +58,8 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let pid = first.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    // A shell in the background of another ignores SIGINT for good, and with it this test's.
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(first.wait().unwrap().code(), Some(130));
     assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
     assert!(!is_served(&directory.join("server.log")));
