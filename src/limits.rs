@@ -21,6 +21,11 @@ pub const JSON_DEPTH: usize = 100;
 pub const QUEUE_NAME_BYTES: usize = 64;
 /// Most header fields of a request head.
 pub const HEAD_FIELDS: usize = 100;
+/// Longest line with a chunk's size and extensions, its end included: what the load tester takes
+/// of a response. A size has 16 digits at most, and an extension is rare.
+pub const CHUNK_LINE_BYTES: usize = 1024;
+/// Longest trailer section behind the last chunk, its end included.
+pub const CHUNK_TRAILER_BYTES: usize = 16 * 1024;
 /// Size of the receive buffer that all connections of a shard share.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first. One that fills the

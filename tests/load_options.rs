@@ -8,6 +8,8 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support_load::{Server, directory, figure, load, refusal, tester};
 
 #[test]
@@ -158,6 +160,63 @@ fn tell(status: &'static str, answer: &'static str) -> SocketAddr {
         }
     });
     address
+}
+
+/// Answers requests with `body` as it is, announced as chunked, in two pieces, on connections
+/// that stay open; counts these.
+fn tell_in_chunks(body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let (first, second) = body.split_at(body.len() / 2);
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                // A request fits into one read.
+                while socket.read(&mut [0; 4096]).is_ok_and(|len| len > 0) {
+                    for piece in [format!("{head}{first}").as_str(), second] {
+                        if socket.write_all(piece.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, connections)
+}
+
+/// The law: an answer in chunks (RFC 9112 §7.1) is an answer like any other, to a request and to
+/// a look at the server's figures; one that only claims to be in chunks is a fault.
+#[test]
+fn answers_in_chunks_are_read() {
+    const REQUESTS: [&str; 5] = ["http", "--requests", "/a 50/s for 1s", "--max-connections", "2"];
+    let ask = |name: &str, body| {
+        let (server, connections) = tell_in_chunks(body);
+        let url = format!("ws://{server}/ws");
+        // A busy machine must not make it void.
+        let output = tester(name, &REQUESTS)
+            .args(["--url", &url, "--late-percent", "100", "--targets", "none"])
+            .output()
+            .unwrap();
+        let report = std::fs::read(directory(name).join("report.json"));
+        let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        std::fs::remove_dir_all(directory(name)).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        (report, connections.load(Ordering::Relaxed))
+    };
+    let figures = "1C;a=b\r\n{\"process\":{\"resident_bytes\"\r\nb\r\n:129024000}\r\n\
+                   1\r\n}\r\n0\r\nETag: x\r\n\r\n";
+    let (report, connections) = ask("chunks", figures);
+    assert_eq!(figure(&report, "http_ok"), 50.0, "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
+    // Two for the requests; the rest are looks at the server.
+    assert!(connections < 25, "a connection is used again: {connections}");
+    let (report, _) = ask("no-chunks", "5\r\ntoo long\r\n0\r\n\r\n");
+    assert_eq!(figure(&report, "http_broken"), 50.0, "{:#}", report["runs"][0]["faults"]);
 }
 
 #[test]

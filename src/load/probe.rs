@@ -5,7 +5,7 @@
 //! end of its path, and what is not there is not there.
 
 use super::journal::ServerSample;
-use crate::wire::http::{HeadScan, parse_response, write_get_request};
+use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const STATS: &str = "/stats";
 /// How long one look at the server may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest head of an answer.
+const HEAD_BYTES: usize = 16 * 1024;
 /// Most bytes of a `/stats` answer.
 const STATS_BYTES: usize = 1024 * 1024;
 /// CPU time in /proc is counted in these (USER_HZ, proc(5)); it is 100 on every Linux.
@@ -127,30 +129,36 @@ pub fn get(place: &Place, path: &str) -> io::Result<(u16, Vec<u8>)> {
     let mut request = Vec::new();
     write_get_request(&mut request, &place.host, path, &[("Connection", "close")]);
     socket.write_all(&request)?;
-    let mut answer = Vec::new();
+    let (mut head, mut content, mut scan) = (Vec::new(), Vec::new(), HeadScan::default());
+    let mut answer: Option<(u16, Body)> = None;
     let started = Instant::now();
-    let mut head: Option<(u16, usize, Option<u64>)> = None;
-    let mut scan = HeadScan::default();
     let mut buffer = [0; 16 * 1024];
     loop {
-        if let Some((status, end, length)) = head
-            && length.is_some_and(|length| (answer.len() - end) as u64 >= length)
-        {
-            return Ok((status, answer.split_off(end)));
-        }
         let len = socket.read(&mut buffer)?;
+        let mut came = &buffer[..len];
         if len == 0 {
-            let (status, end, _) = head.ok_or(io::ErrorKind::UnexpectedEof)?;
-            return Ok((status, answer.split_off(end)));
+            return match answer {
+                Some((status, Body::UntilClose)) => Ok((status, content)),
+                Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
         }
-        answer.extend_from_slice(&buffer[..len]);
-        if answer.len() > STATS_BYTES || started.elapsed() > LOOK_TIMEOUT {
+        if answer.is_none() {
+            head.extend_from_slice(came);
+            let parsed = parse_response(&head, &mut scan, HEAD_BYTES);
+            if let Some((said, end)) = parsed.map_err(|_| io::ErrorKind::InvalidData)? {
+                // The bytes behind the head are the last of those just read.
+                came = &buffer[len - (head.len() - end)..len];
+                answer = Some((said.status, Body::new(said.body)));
+            }
+        }
+        if let Some((status, body)) = &mut answer {
+            let whole = body.read(came, |data| content.extend_from_slice(data));
+            if whole.map_err(|_| io::ErrorKind::InvalidData)? {
+                return Ok((*status, content));
+            }
+        }
+        if content.len() > STATS_BYTES || started.elapsed() > LOOK_TIMEOUT {
             return Err(io::ErrorKind::TimedOut.into());
-        }
-        if head.is_none() {
-            head = parse_response(&answer, &mut scan, 16 * 1024)
-                .map_err(|_| io::ErrorKind::InvalidData)?
-                .map(|(head, end)| (head.status, end, head.content_length));
         }
     }
 }

@@ -16,6 +16,8 @@
 //! a way to smuggle: a line ends in CRLF only (§2.2 would let LF pass), and a request that
 //! announces a body is refused, so no byte after a head is ever taken for one.
 
+mod body;
+mod chunked;
 mod client;
 mod date;
 mod error;
@@ -28,6 +30,8 @@ mod scan;
 mod tests;
 mod upgrade;
 
+pub use body::{Body, BodyFault, BodyLength};
+pub use chunked::{ChunkFault, ChunkReader, Part};
 pub use client::{
     ResponseError, ResponseHead, UpgradeFault, parse_response, write_get_request,
     write_upgrade_request,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use switchboard::moment::Moment;
 use switchboard::wire::assembly::{Assembly, Item, Reader, Rules};
 use switchboard::wire::frame::Side;
-use switchboard::wire::http::{AcceptKey, HeadScan, ResponseHead, parse_response};
+use switchboard::wire::http::{AcceptKey, BodyLength, HeadScan, ResponseHead, parse_response};
 use switchboard::wire::message::server::{Received, parse};
 
 /// What all users see of the world.
@@ -230,7 +230,10 @@ impl User {
             let answers = !matches!(head.status, 400 | 408);
             let asked = self.http_asked.front().filter(|_| answers);
             let head_only = asked.is_some_and(|asked| asked.head_only);
-            let body = head.content_length.expect("a response says how long it is") as usize;
+            let BodyLength::Bytes(body) = head.body else {
+                panic!("a response says how long it is")
+            };
+            let body = body as usize;
             let all = if head_only { length } else { length + body };
             if bytes.len() < all {
                 self.head = bytes;

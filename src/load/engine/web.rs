@@ -8,7 +8,7 @@ use super::pace::Schedule;
 use crate::load::measure::{Count, Fault, Metric};
 use crate::load::units::HttpPhase;
 use crate::moment::Moment;
-use crate::wire::http::{HeadScan, parse_response, write_get_request};
+use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use slab::Slab;
@@ -49,8 +49,16 @@ struct Client {
 struct Task {
     intended: Moment,
     sent: Moment,
-    /// Once the head is there: status, body bytes to come, whether the connection then ends.
-    answer: Option<(u16, u64, bool)>,
+    /// Once the head is there.
+    answer: Option<Answer>,
+}
+
+struct Answer {
+    status: u16,
+    /// What is to come of the body.
+    body: Body,
+    /// Whether the connection then ends.
+    closes: bool,
 }
 
 enum Step {
@@ -217,7 +225,7 @@ impl Web {
         match (step, client.task.take()) {
             (Step::Wait, task) => client.task = task,
             (Step::Done { reusable }, Some(task)) => {
-                match task.answer.map_or(0, |(status, ..)| status) {
+                match task.answer.map_or(0, |answer| answer.status) {
                     200 => {
                         crew.recorder.count(Count::HttpOk);
                         crew.recorder.time(Metric::Http, now.since(task.intended));
@@ -285,38 +293,35 @@ impl Client {
 
     /// The server closed. That is the end of the answer if nothing else marks it.
     fn ended(&self) -> Step {
-        match self.task.as_ref().and_then(|task| task.answer) {
-            Some((_, u64::MAX, _)) => Step::Done { reusable: false },
-            _ => Step::Failed(Fault::HttpBroken),
+        match self.task.as_ref().and_then(|task| task.answer.as_ref()) {
+            Some(Answer { body: Body::UntilClose, .. }) => Step::Done { reusable: false },
+            Some(_) | None => Step::Failed(Fault::HttpBroken),
         }
     }
 
     fn digest(&mut self, bytes: &[u8]) -> Step {
         let Some(task) = &mut self.task else { return Step::Failed(Fault::HttpBroken) };
-        let mut body = bytes.len() as u64;
+        let mut came = bytes;
         if task.answer.is_none() {
             self.head.extend_from_slice(bytes);
             match parse_response(&self.head, &mut self.scan, HEAD_BYTES) {
                 Err(_) => return Step::Failed(Fault::HttpBroken),
                 Ok(None) => return Step::Wait,
                 Ok(Some((head, end))) => {
-                    body = (self.head.len() - end) as u64;
-                    let length = head.content_length.unwrap_or(u64::MAX);
-                    task.answer = Some((head.status, length, head.closes));
+                    // The bytes behind the head are the last of those just read.
+                    came = &bytes[bytes.len() - (self.head.len() - end)..];
+                    let (status, closes) = (head.status, head.closes);
+                    task.answer = Some(Answer { status, body: Body::new(head.body), closes });
                 }
             }
             self.head.clear();
             self.scan = HeadScan::default();
         }
-        match &mut task.answer {
-            Some((_, u64::MAX, _)) | None => Step::Wait,
-            Some((_, left, _)) if *left > body => {
-                *left -= body;
-                Step::Wait
-            }
-            Some((_, left, closes)) if *left == body => Step::Done { reusable: !*closes },
-            // More than was announced: it answers what nobody asked.
-            Some(_) => Step::Failed(Fault::HttpBroken),
+        let Some(answer) = &mut task.answer else { return Step::Wait };
+        match answer.body.read(came, |_| {}) {
+            Ok(false) => Step::Wait,
+            Ok(true) => Step::Done { reusable: !answer.closes },
+            Err(_) => Step::Failed(Fault::HttpBroken),
         }
     }
 }

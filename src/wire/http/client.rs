@@ -1,5 +1,6 @@
 //! The client's half, as much as a load tester and a simulated user need. Pure.
 
+use super::body::BodyLength;
 use super::error::HttpError;
 use super::list_elements;
 use super::scan::HeadScan;
@@ -55,10 +56,9 @@ fn end_request(out: &mut Vec<u8>, extra: &[(&str, &str)]) {
 pub struct ResponseHead<'b> {
     /// The status code.
     pub status: u16,
-    /// The length of the body in bytes: 0 where the status allows none (RFC 9112 §6.3 item 1),
-    /// `None` if only the end of the connection ends it. A HEAD's response has no body
-    /// whatever stands here.
-    pub content_length: Option<u64>,
+    /// Where the body ends: after 0 bytes where the status allows none (RFC 9112 §6.3 item 1).
+    /// A HEAD's response has no body whatever stands here.
+    pub body: BodyLength,
     /// Whether the connection ends after this response (RFC 9112 §9.3).
     pub closes: bool,
     /// `Retry-After`, if it counts seconds (RFC 9110 §10.2.3).
@@ -75,7 +75,7 @@ pub enum ResponseError {
     Malformed,
     /// Its head is longer than allowed or has too many fields.
     HeadTooLarge,
-    /// Its body has a transfer coding: this client reads none, and the server sends none.
+    /// Its body has another transfer coding than chunked: this client reads none of them.
     TransferCoding,
 }
 
@@ -84,7 +84,9 @@ impl fmt::Display for ResponseError {
         f.write_str(match self {
             ResponseError::Malformed => "the response is not valid HTTP/1.1",
             ResponseError::HeadTooLarge => "the response head is too long",
-            ResponseError::TransferCoding => "the response has a transfer coding",
+            ResponseError::TransferCoding => {
+                "the response has a transfer coding other than chunked"
+            }
         })
     }
 }
@@ -172,7 +174,7 @@ fn gather<'b>(
 ) -> Result<ResponseHead<'b>, ResponseError> {
     let (mut content_length, mut accept, mut retry_after_s) = (None, None, None);
     let (mut close, mut keep_alive, mut upgrade, mut websocket) = (false, false, false, false);
-    let mut negotiates = false;
+    let (mut negotiates, mut chunked) = (false, false);
     for field in fields {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         if is("Connection") {
@@ -188,7 +190,13 @@ fn gather<'b>(
                 return Err(ResponseError::Malformed);
             }
         } else if is("Transfer-Encoding") {
-            return Err(ResponseError::TransferCoding);
+            // RFC 9112 §6.1 and §7.1: chunked is applied once, and has no parameters.
+            let mut codings = list_elements(field.value).filter(|coding| !coding.is_empty());
+            let is_chunked = codings.next().is_some_and(|c| c.eq_ignore_ascii_case(b"chunked"));
+            if !is_chunked || codings.next().is_some() || chunked {
+                return Err(ResponseError::TransferCoding);
+            }
+            chunked = true;
         } else if is("Upgrade") {
             websocket |= field.value.eq_ignore_ascii_case(b"websocket");
         } else if is("Sec-WebSocket-Accept") {
@@ -199,13 +207,21 @@ fn gather<'b>(
             retry_after_s = number(field.value).and_then(|s| u32::try_from(s).ok());
         }
     }
-    // RFC 9112 §6.3 item 1.
-    if matches!(status, 100..=199 | 204 | 304) {
-        content_length = Some(0);
+    // RFC 9112 §6.3 item 3 (two lengths: somebody on the way may have believed the other one)
+    // and §6.1 (HTTP/1.0 has no transfer codings).
+    if chunked && (content_length.is_some() || minor_version == 0) {
+        return Err(ResponseError::Malformed);
     }
+    let body = match content_length {
+        // RFC 9112 §6.3 item 1.
+        _ if matches!(status, 100..=199 | 204 | 304) => BodyLength::Bytes(0),
+        _ if chunked => BodyLength::Chunked,
+        Some(length) => BodyLength::Bytes(length),
+        None => BodyLength::UntilClose,
+    };
     Ok(ResponseHead {
         status,
-        content_length,
+        body,
         closes: close || (minor_version == 0 && !keep_alive),
         retry_after_s,
         upgrades: upgrade && websocket,

@@ -112,7 +112,7 @@ fn leading_empty_lines(buf: &[u8]) -> Result<usize, HttpError> {
 }
 
 /// Whether `byte` may stand in a token (RFC 9110 §5.6.2), as every method is one.
-fn is_token_byte(byte: u8) -> bool {
+pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -1,6 +1,7 @@
 //! The laws of HTTP on this port, each case with the section it comes from.
 
 mod answers;
+mod chunks;
 mod client;
 mod properties;
 mod requests;

@@ -20,17 +20,20 @@ fn a_plain_request_is_written_whole() {
 /// RFC 9112 §6.3 and §9.3: how long the body is, and whether the connection outlives it.
 #[test]
 fn a_response_says_how_it_is_framed() {
-    for (text, status, length, closes) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 200, Some(12), false),
-        ("HTTP/1.1 200\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n", 200, Some(0), true),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", 200, Some(3), true),
-        ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", 200, None, false),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 304, Some(0), false),
-        ("HTTP/1.1 204 \r\n\r\n", 204, Some(0), false),
-        ("HTTP/1.1 404 Not Found\r\n\r\n", 404, None, false),
+    use BodyLength::{Bytes, Chunked, UntilClose};
+    for (text, status, body, closes) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 200, Bytes(12), false),
+        ("HTTP/1.1 200\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n", 200, Bytes(0), true),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", 200, Bytes(3), true),
+        ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", 200, UntilClose, false),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 304, Bytes(0), false),
+        ("HTTP/1.1 204 \r\n\r\n", 204, Bytes(0), false),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", 404, UntilClose, false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: , Chunked\r\n\r\n", 200, Chunked, false),
+        ("HTTP/1.1 304 \r\nTransfer-Encoding: chunked\r\n\r\n", 304, Bytes(0), false),
     ] {
         let (head, len) = response(text).unwrap();
-        assert_eq!((head.status, head.content_length, head.closes), (status, length, closes));
+        assert_eq!((head.status, head.body, head.closes), (status, body, closes));
         assert_eq!(len, text.len());
     }
 }
@@ -53,7 +56,30 @@ fn a_response_that_cannot_be_framed_is_refused() {
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             ResponseError::Malformed,
         ),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ResponseError::TransferCoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", ResponseError::TransferCoding),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            ResponseError::TransferCoding,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked;q=1\r\n\r\n",
+            ResponseError::TransferCoding,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
+             Transfer-Encoding: chunked\r\n\r\n",
+            ResponseError::TransferCoding,
+        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\n", ResponseError::TransferCoding),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            ResponseError::Malformed,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ResponseError::Malformed,
+        ),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ResponseError::Malformed),
         (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), ResponseError::HeadTooLarge),
         (&format!("HTTP/1.1 200 {}", "x".repeat(MAX_HEAD_BYTES)), ResponseError::HeadTooLarge),
     ] {
@@ -102,5 +128,5 @@ fn a_refusal_is_read_back() {
     let (head, len) = response(&text).unwrap();
     assert_eq!((head.status, head.closes), (503, true));
     assert_eq!(head.retry_after_s, Some(crate::limits::RETRY_AFTER_S));
-    assert_eq!(head.content_length, Some((text.len() - len) as u64));
+    assert_eq!(head.body, BodyLength::Bytes((text.len() - len) as u64));
 }

@@ -1,0 +1,187 @@
+//! Bodies in chunks (RFC 9112 §7.1), and where a body ends (§6.3).
+
+use super::*;
+use crate::limits::{CHUNK_LINE_BYTES, CHUNK_TRAILER_BYTES};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// What `bytes`, cut into `pieces` over and over, come to: the content, how much was read once
+/// the end was there, or what is wrong.
+fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkFault> {
+    let (mut reader, mut content, mut arrived) = (ChunkReader::default(), Vec::new(), 0);
+    for piece in pieces.iter().cycle() {
+        let mut input = &bytes[arrived..bytes.len().min(arrived + piece)];
+        arrived += input.len();
+        loop {
+            match reader.next(&mut input)? {
+                Part::Data(data) => {
+                    assert!(!data.is_empty(), "data is at least a byte");
+                    content.extend_from_slice(data);
+                }
+                Part::Pending => {
+                    assert!(input.is_empty(), "what waits has read everything");
+                    break;
+                }
+                Part::End => return Ok((content, Some(arrived - input.len()))),
+            }
+        }
+        if arrived == bytes.len() {
+            return Ok((content, None));
+        }
+    }
+    unreachable!("pieces are not empty")
+}
+
+fn whole(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkFault> {
+    read(text.as_bytes(), &[usize::MAX / 2])
+}
+
+/// RFC 9112 §7.1, §7.1.1 and §7.1.2: sizes in either case and with leading zeros, extensions and
+/// trailer fields ignored, data of any look; and what follows the body is not touched.
+#[test]
+fn chunks_become_the_content() {
+    for (text, content) in [
+        ("0\r\n\r\n", ""),
+        ("3\r\nabc\r\n0\r\n\r\n", "abc"),
+        ("3\r\nabc\r\n00a\r\n0\r\n\r\n0\r\n\r\n\r\n000\r\n\r\n", "abc0\r\n\r\n0\r\n\r\n"),
+        ("A\r\n0123456789\r\n1\r\n!\r\n0\r\n\r\n", "0123456789!"),
+        ("2;a;b=c;d=\"e;\tf\"\r\nab\r\n0;last\r\n\r\n", "ab"),
+        ("2 ; a = b\r\nab\r\n0\r\n\r\n", "ab"),
+        ("1\r\nx\r\n0\r\nETag: \"a\"\r\nX-Empty:\r\n\r\n", "x"),
+    ] {
+        let behind = format!("{text}HTTP/1.1 200");
+        for text in [text, &behind] {
+            let end = text.find("HTTP").unwrap_or(text.len());
+            assert_eq!(whole(text), Ok((content.into(), Some(end))), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_in_chunks_is_refused() {
+    for (text, fault) in [
+        ("\r\n", ChunkFault::Size),
+        (";a\r\n", ChunkFault::Size),
+        (" 1\r\nx", ChunkFault::Size),
+        ("+1\r\nx", ChunkFault::Size),
+        ("0x1\r\nx", ChunkFault::Size),
+        ("1 1\r\nx", ChunkFault::Size),
+        ("g\r\n", ChunkFault::Size),
+        ("1\nx", ChunkFault::Size),
+        ("1;a\nx", ChunkFault::Size),
+        ("1;a\rb\r\nx", ChunkFault::Size),
+        ("1;a\0\r\nx", ChunkFault::Size),
+        ("10000000000000000\r\n", ChunkFault::Size),
+        ("1\r\nxy\r\n", ChunkFault::End),
+        ("1\r\nx\n\n", ChunkFault::End),
+        ("2\r\nab0\r\n\r\n", ChunkFault::End),
+        ("0\r\nno field\r\n\r\n", ChunkFault::Trailer),
+        ("0\r\n: x\r\n\r\n", ChunkFault::Trailer),
+        ("0\r\na : x\r\n\r\n", ChunkFault::Trailer),
+        ("0\r\na: x\r\n b\r\n\r\n", ChunkFault::Trailer),
+        ("0\r\na: \0\r\n\r\n", ChunkFault::Trailer),
+        ("0\r\na: x\n\r\n", ChunkFault::Trailer),
+        ("0\r\n\n", ChunkFault::Trailer),
+    ] {
+        assert_eq!(whole(text), Err(fault), "{text:?}");
+    }
+}
+
+/// A size as large as there is one is only counted down, and nothing is kept for it.
+#[test]
+fn a_huge_chunk_is_waited_for() {
+    assert_eq!(whole("ffffffffffffffff\r\nabc"), Ok((b"abc".to_vec(), None)));
+}
+
+/// The bounds hold to the byte, and also for lines whose end never comes.
+#[test]
+fn lines_have_a_bound() {
+    let size_line = |len: usize| format!("1;{}\r\n", "x".repeat(len - 4));
+    let trailer = |len: usize| format!("0\r\na: {}\r\nb: c\r\n\r\n", "x".repeat(len - 13));
+    let goes_on = Ok((b"x".to_vec(), None));
+    assert_eq!(whole(&(size_line(CHUNK_LINE_BYTES) + "x")), goes_on);
+    assert_eq!(whole(&size_line(CHUNK_LINE_BYTES + 1)), Err(ChunkFault::SizeLineTooLong));
+    let endless = "1;".to_owned() + &"x".repeat(CHUNK_LINE_BYTES);
+    assert_eq!(whole(&endless), Err(ChunkFault::SizeLineTooLong));
+    let most = trailer(CHUNK_TRAILER_BYTES);
+    assert_eq!(whole(&most), Ok((vec![], Some(most.len()))));
+    assert_eq!(whole(&trailer(CHUNK_TRAILER_BYTES + 1)), Err(ChunkFault::TrailerTooLong));
+    let endless = "0\r\n".to_owned() + &"a: b\r\n".repeat(CHUNK_TRAILER_BYTES / 6 + 1);
+    assert_eq!(whole(&endless), Err(ChunkFault::TrailerTooLong));
+}
+
+/// RFC 9112 §6.3: each kind of body has its end, and nothing may follow it.
+#[test]
+fn a_body_ends_where_it_was_announced() {
+    let read = |length, parts: &[&str]| {
+        let (mut body, mut content) = (Body::new(length), String::new());
+        let mut ended = Ok(false);
+        for part in parts {
+            ended = body.read(part.as_bytes(), |data| {
+                content += std::str::from_utf8(data).unwrap();
+            });
+        }
+        (ended, content)
+    };
+    let all = |content: &str| (Ok(true), content.to_owned());
+    assert_eq!(read(BodyLength::Bytes(0), &[""]), all(""));
+    assert_eq!(read(BodyLength::Bytes(3), &["a", "bc"]), all("abc"));
+    assert_eq!(read(BodyLength::Bytes(3), &["ab"]).0, Ok(false));
+    assert_eq!(read(BodyLength::Bytes(3), &["a", "bcd"]).0, Err(BodyFault::Excess));
+    assert_eq!(read(BodyLength::Chunked, &["", "3\r\na", "bc\r", "\n0\r\n\r\n"]), all("abc"));
+    assert_eq!(read(BodyLength::Chunked, &["0\r\n\r\nx"]).0, Err(BodyFault::Excess));
+    assert_eq!(read(BodyLength::Chunked, &["x\r\n"]).0, Err(BodyFault::Chunk(ChunkFault::Size)));
+    assert_eq!(read(BodyLength::UntilClose, &["a", "b"]), (Ok(false), "ab".to_owned()));
+}
+
+/// A body in chunks and its content.
+fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let extension = select(vec!["", "", ";a", " ;b=\"c;d\"", ";e=f;g"]);
+    let trailer = select(vec!["", "", "a: b\r\n", "a:\r\nc: d\t\r\n"]);
+    let chunk = (vec(any::<u8>(), 1..40), extension, any::<bool>());
+    (vec(chunk, 0..6), trailer).prop_map(|(chunks, trailer)| {
+        let (mut coded, mut content) = (Vec::new(), Vec::new());
+        for (data, extension, upper) in chunks {
+            let size = format!("{:02x}", data.len());
+            let size = if upper { size.to_uppercase() } else { size };
+            coded.extend_from_slice(format!("{size}{extension}\r\n").as_bytes());
+            coded.extend_from_slice(&data);
+            coded.extend_from_slice(b"\r\n");
+            content.extend_from_slice(&data);
+        }
+        coded.extend_from_slice(format!("0\r\n{trailer}\r\n").as_bytes());
+        (coded, content)
+    })
+}
+
+proptest! {
+    /// How the network cuts a body makes no difference to its content and its end.
+    #[test]
+    fn any_split_of_chunks_gives_the_same_content(
+        (coded, content) in chunked(),
+        rest in vec(any::<u8>(), 0..8),
+        pieces in vec(1..20usize, 1..8),
+    ) {
+        let bytes = [&coded[..], &rest].concat();
+        prop_assert_eq!(read(&bytes, &pieces), Ok((content, Some(coded.len()))));
+    }
+
+    /// Nor does it to what is wrong with it.
+    #[test]
+    fn any_split_of_chunks_gives_the_same_fault(
+        (mut bytes, _) in chunked(),
+        damages in vec((any::<Index>(), 0..3, prop_oneof![select(b"\r\n;: 0f\0".to_vec()), any::<u8>()]), 0..4),
+        pieces in vec(1..20usize, 1..8),
+    ) {
+        for (at, kind, byte) in damages {
+            let at = at.index(bytes.len());
+            match kind {
+                0 => bytes.insert(at, byte),
+                1 => bytes[at] = byte,
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        prop_assert_eq!(read(&bytes, &pieces), read(&bytes, &[bytes.len()]));
+    }
+}
