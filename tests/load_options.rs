@@ -92,9 +92,10 @@ fn what_is_no_such_server_is_named_and_convicted_of_nothing() {
     let hangs_up = TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging_up = hangs_up.local_addr().unwrap();
     std::thread::spawn(move || hangs_up.incoming().for_each(drop));
-    for (server, part) in
-        [(tell("404 Not Found", ""), "the upgrade was refused"), (hanging_up, "were reset")]
-    {
+    for (server, part) in [
+        (tell("404 Not Found", ""), "the upgrade was refused, first with 404"),
+        (hanging_up, "were reset"),
+    ] {
         let url = format!("ws://{server}/ws");
         let output = tester("stranger", &["connections", "--users", "100", "--hold", "60s"])
             .args(["--url", &url, "--late-percent", "100"])

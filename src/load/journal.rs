@@ -268,6 +268,8 @@ mod tests {
         let mut recorder = Recorder::default();
         recorder.add(Count::Sent, 10);
         recorder.fault(Fault::Lost, Moment::from_nanos(77));
+        recorder.fault(Fault::UpgradeRefused, Moment::from_nanos(78));
+        recorder.note_status(Fault::UpgradeRefused, 404);
         for ms in 1..50 {
             recorder.time(Metric::Relay, Duration::from_millis(ms));
         }
@@ -293,7 +295,9 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
         assert_eq!(whole.get(Count::Sent), 20);
-        assert_eq!(whole.seen(Fault::Lost), Seen { count: 2, first_ns: 77, last_ns: 77 });
+        let lost = Seen { count: 2, first_ns: 77, last_ns: 77, status: None };
+        assert_eq!(whole.seen(Fault::Lost), lost);
+        assert_eq!(whole.seen(Fault::UpgradeRefused).status, Some(404));
         let relay = Quantiles::of(whole.histogram(Metric::Relay)).unwrap();
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");

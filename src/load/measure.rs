@@ -267,6 +267,9 @@ pub struct Seen {
     pub first_ns: u64,
     /// Nanoseconds from the start of the run to the last time.
     pub last_ns: u64,
+    /// The HTTP status that came with the first one; if it had none, that of a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 impl Seen {
@@ -274,6 +277,9 @@ impl Seen {
         if other.count == 0 {
             return;
         }
+        let is_first = self.count == 0 || other.first_ns < self.first_ns;
+        self.status =
+            if is_first { other.status.or(self.status) } else { self.status.or(other.status) };
         self.first_ns =
             if self.count == 0 { other.first_ns } else { self.first_ns.min(other.first_ns) };
         self.last_ns = self.last_ns.max(other.last_ns);
@@ -342,7 +348,13 @@ impl Recorder {
     /// Records `many` faults at `at`.
     pub fn faults_at(&mut self, what: Fault, many: u64, at: Moment) {
         let at = at.as_nanos();
-        self.faults[what as usize].merge(&Seen { count: many, first_ns: at, last_ns: at });
+        let seen = Seen { count: many, first_ns: at, last_ns: at, status: None };
+        self.faults[what as usize].merge(&seen);
+    }
+
+    /// The fault just recorded came with this HTTP status; only the first one is kept.
+    pub fn note_status(&mut self, what: Fault, status: u16) {
+        self.faults[what as usize].status.get_or_insert(status);
     }
 
     /// Restores what an earlier recorder had seen of a fault.
@@ -367,6 +379,14 @@ impl Recorder {
     /// What was seen of a fault.
     pub fn seen(&self, what: Fault) -> Seen {
         self.faults[what as usize]
+    }
+
+    /// One sentence for the report, with the status that came first if any came.
+    pub fn meaning(&self, what: Fault) -> String {
+        match self.seen(what).status {
+            Some(status) => format!("{}, first with {status}", what.meaning()),
+            None => what.meaning().to_owned(),
+        }
     }
 
     /// The histogram of a time, in microseconds.
@@ -456,12 +476,40 @@ mod tests {
         }
         a.merge(&b);
         assert_eq!(a.get(Count::Sent), 1000);
-        assert_eq!(a.seen(Fault::Lost), Seen { count: 1000, first_ns: 1, last_ns: 1000 });
+        assert_eq!(
+            a.seen(Fault::Lost),
+            Seen { count: 1000, first_ns: 1, last_ns: 1000, status: None }
+        );
         let quantiles = |r: &Recorder| Quantiles::of(r.histogram(Metric::Relay));
         assert_eq!(quantiles(&a), quantiles(&whole));
         a.clear();
         assert_eq!((a.get(Count::Sent), quantiles(&a)), (0, None));
         assert_eq!(a.seen(Fault::Lost), Seen::default());
+    }
+
+    /// Whichever thread saw it first, and though another one may have seen it without a status.
+    #[test]
+    fn a_fault_is_told_with_the_status_that_came_first() {
+        let refused = |at, status| {
+            let mut recorder = Recorder::default();
+            recorder.fault(Fault::UpgradeRefused, Moment::from_nanos(at));
+            if let Some(status) = status {
+                recorder.note_status(Fault::UpgradeRefused, status);
+                recorder.note_status(Fault::UpgradeRefused, 500);
+            }
+            recorder
+        };
+        let parts = [refused(2, Some(404)), refused(1, None), refused(3, Some(400))];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut whole = Recorder::default();
+            order.iter().for_each(|nth| whole.merge(&parts[*nth]));
+            let told = whole.meaning(Fault::UpgradeRefused);
+            assert!(told.starts_with("the upgrade was refused, first with 40"), "{told}");
+        }
+        let (mut early, late) = (refused(3, Some(400)), refused(2, Some(404)));
+        early.merge(&late);
+        assert_eq!(early.meaning(Fault::UpgradeRefused), "the upgrade was refused, first with 404");
+        assert_eq!(refused(1, None).meaning(Fault::UpgradeRefused), "the upgrade was refused");
     }
 
     #[test]

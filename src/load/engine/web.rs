@@ -231,7 +231,10 @@ impl Web {
                         crew.recorder.time(Metric::Http, now.since(task.intended));
                         crew.recorder.time(Metric::HttpService, now.since(task.sent));
                     }
-                    _ => fail(crew, Fault::HttpStatus, now),
+                    status => {
+                        fail(crew, Fault::HttpStatus, now);
+                        crew.recorder.note_status(Fault::HttpStatus, status);
+                    }
                 }
                 if reusable {
                     self.idle.push(slot);

@@ -284,7 +284,7 @@ impl Tally {
             let seen = self.total.seen(*fault);
             FaultReport {
                 kind: fault.name().to_owned(),
-                meaning: fault.meaning().to_owned(),
+                meaning: self.total.meaning(*fault),
                 count: figures::occurrences(&self.total, *fault),
                 first_s: seen.first_ns as f64 / 1e9,
                 last_s: seen.last_ns as f64 / 1e9,
@@ -354,7 +354,7 @@ impl Tally {
         if self.nobody_comes_in() {
             let why = Fault::ALL.iter().filter(|fault| fault.is_of_connecting());
             let why = why.filter(|fault| self.total.seen(**fault).count > 0);
-            let why: Vec<_> = why.map(|fault| fault.meaning()).collect();
+            let why: Vec<_> = why.map(|fault| self.total.meaning(*fault)).collect();
             let reason = format!("not one session could be opened: {}", why.join("; "));
             return (Outcome::Failed, reason);
         }

@@ -125,7 +125,12 @@ impl Crew {
                 self.read_frames(slot, begin, len, now);
             }
             Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, Fault::UpgradeBusy, now),
-            Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
+            Err(fault) => {
+                self.fail_connect(slot, Fault::UpgradeRefused, now);
+                if let UpgradeFault::Refused(status) = fault {
+                    self.recorder.note_status(Fault::UpgradeRefused, status);
+                }
+            }
         }
     }
 
