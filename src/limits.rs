@@ -47,6 +47,10 @@ pub const EVENTS_PER_POLL: usize = 1024;
 pub const LISTEN_BACKLOG: i32 = 65_535;
 /// The same for the listeners of `--admin-listen`.
 pub const ADMIN_BACKLOG: i32 = 128;
+/// Connections that a shard which ends still takes from each of its listeners to tell them that the
+/// server shuts down: a full queue, and as many again who come meanwhile. Whoever comes without
+/// end is reset with the listener; he must not keep the process from ending.
+pub const LAST_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
 /// After a Close frame or a refusal, bytes that are read and dropped before the end.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 /// Most bytes of a slab entry: what an idle user costs.

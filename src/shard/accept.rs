@@ -5,7 +5,7 @@ pub use super::admission::{Admission, Verdict};
 use super::core::Core;
 use super::driver::Sockets;
 use super::line::Line;
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, TABLE_SURPLUS_CONNECTIONS};
+use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, LAST_ACCEPTS, TABLE_SURPLUS_CONNECTIONS};
 use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
@@ -214,10 +214,16 @@ impl Acceptor {
         }
     }
 
-    /// Empties the listeners, telling everybody that the server shuts down.
-    pub fn close(mut self) {
+    /// Empties the listeners, telling everybody that the server shuts down; up to a bound, for
+    /// newcomers may come as fast as they are refused.
+    pub fn close(self) {
+        self.close_after(LAST_ACCEPTS);
+    }
+
+    fn close_after(mut self, most: usize) {
         for listener in std::mem::take(&mut self.listeners) {
-            while let Ok((socket, _)) = listener.socket.accept() {
+            for _ in 0..most {
+                let Ok((socket, _)) = listener.socket.accept() else { break };
                 self.refuse(socket.into(), Shortage::Time);
             }
         }
@@ -227,6 +233,34 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
+
+    /// A storm of connections does not keep a process alive that shuts down.
+    #[test]
+    fn the_end_takes_a_bounded_number_of_those_who_wait_at_each_listener() {
+        let listeners: Vec<_> =
+            (0..2).map(|_| TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap()).collect();
+        let connect = |listener: &TcpListener| {
+            std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap()
+        };
+        // All of them wait when `connect` returns: the handshake is the kernel's.
+        let crowd: Vec<_> = (0..5).map(|_| connect(&listeners[0])).collect();
+        let few: Vec<_> = (0..2).map(|_| connect(&listeners[1])).collect();
+        let counters = Arc::new(ShardCounters::new(0));
+        let admission = Arc::new(Admission::new(&Limits::default()));
+        Acceptor::new(listeners, 2, admission, Arc::clone(&counters)).close_after(3);
+        let answered = |sockets: Vec<std::net::TcpStream>| {
+            let told = |mut socket: std::net::TcpStream| {
+                let mut answer = String::new();
+                // Who is not taken is reset.
+                let _ended = socket.read_to_string(&mut answer);
+                answer.starts_with("HTTP/1.1 503 ")
+            };
+            sockets.into_iter().map(told).filter(|told| *told).count()
+        };
+        assert_eq!((answered(crowd), answered(few)), (3, 2));
+        assert_eq!(counters.read().accepted, 5);
+    }
 
     #[test]
     fn running_out_is_told_from_nobody_and_from_one_who_left() {
