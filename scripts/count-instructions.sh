@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of each body of `cargo bench --bench micro` under callgrind and
 # compares them with benches/micro/baseline.txt: no count may be more than 2 % away from it,
-# upwards or downwards. Time on a shared machine says little; instructions hardly change.
+# upwards or downwards, one instruction excepted. Time on a shared machine says little; instructions hardly change.
 #
 #   scripts/count-instructions.sh            compares
 #   scripts/count-instructions.sh --update   writes the baseline anew
@@ -75,7 +75,8 @@ awk -v tolerance=$TOLERANCE_PERCENT '
         seen[$1] = 1; all++
         if (!($1 in before)) { printf "%-20s %8d  new: --update the baseline\n", $1, $2; bad++; next }
         change = ($2 - before[$1]) * 100 / before[$1]
-        off = change > tolerance || change < -tolerance
+        # One instruction more or less is the rounding of a small body.
+        off = (change > tolerance || change < -tolerance) && ($2 - before[$1]) ^ 2 > 1
         printf "%-20s %8d %+6.1f %%%s\n", $1, $2, change, off ? "  differs" : ""
         bad += off
     }
