@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Counts the instructions of each body of `cargo bench --bench micro` under callgrind and
 # compares them with benches/micro/baseline.txt: no count may be more than 2 % away from it,
-# upwards or downwards, one instruction excepted. Time on a shared machine says little; instructions hardly change.
+# upwards or downwards, but for a single instruction. Time on a shared machine says little;
+# instructions hardly change.
 #
 #   scripts/count-instructions.sh            compares
 #   scripts/count-instructions.sh --update   writes the baseline anew
