@@ -14,7 +14,7 @@
 #
 # Its own server is built with the Cargo profile `profiling` and frame pointers, in a target
 # folder of its own. Runs as root, or where perf and strace may look at the server. Installs what
-# is missing: linux-perf, strace and curl from Debian, inferno from crates.io into target/tools.
+# is missing: linux-perf, strace, curl and iproute2 from Debian, inferno from crates.io into target/tools.
 #
 # What this machine cannot measure (hardware counters, scheduler events) is left out or measured
 # in another way, and summary.md says so.
@@ -63,7 +63,7 @@ fail() {
 need_tools() {
     # shellcheck source=scripts/need.sh
     . scripts/need.sh
-    need perf:linux-perf strace:strace curl:curl
+    need perf:linux-perf strace:strace curl:curl ss:iproute2
     tools=${CARGO_TARGET_DIR:-target}/tools
     if [ ! -x "$tools/bin/inferno-flamegraph" ]; then
         cargo install inferno --locked --no-default-features --features cli --root "$tools"
@@ -109,6 +109,16 @@ other_cpus() { # all but this one
         [ "$cpu" = "$1" ] || list+=$cpu,
     done
     echo "${list%,}"
+}
+
+# Where the server listens. With --fd-tables private its listeners are in the tables of the
+# shards' threads, of which ss knows nothing: it tells the sockets, and /proc whose they are.
+listens_at() {
+    awk 'NR == FNR { ours["ino:" $1] = 1; next }
+        !found { for (at = 5; at <= NF; at++) if ($at in ours) found = $4 }
+        END { if (found) print found }' \
+        <(find "/proc/$pid/task/"*/fd -lname 'socket:*' -printf '%l\n' 2>/dev/null | tr -dc '0-9\n') \
+        <(ss -Hltne)
 }
 
 # Messages relayed so far, from /metrics: a line for each shard.
@@ -256,7 +266,7 @@ write_summary() {
 need_tools
 if [ -n "$pid" ]; then
     [ -d "/proc/$pid/task" ] || fail "there is no process $pid"
-    [ -n "$address" ] || address=$(ss -Hltnp | awk -v pid="pid=$pid," 'index($0, pid) { print $4; exit }')
+    [ -n "$address" ] || address=$(listens_at)
     address=${address/#0.0.0.0:/127.0.0.1:}
     [ -n "$address" ] || fail "process $pid listens nowhere: give --address"
 else
