@@ -18,7 +18,8 @@
 # Looks first whether memory, files, ports and kernel limits suffice, and prints the commands that
 # mend what does not. Each shard and each thread of the load tester has a descriptor table of its
 # own, so COUNT may be many times the limit of open files; that needs Linux 6.9. More shards than
-# CPUs are wanted then, for their tables. Leaves summary.md and the load tester's reports behind.
+# CPUs are wanted then, for their tables. Leaves summary.md and the load tester's reports behind;
+# the status is 1 if a session was lost, or anything else went wrong with one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -102,6 +103,7 @@ needs() { # what have need command...
         lacks=1
     fi
 }
+available() { awk '/^MemAvailable/ { printf "%.0f", $2 * 1024 }' /proc/meminfo; }
 sysctl_of() { cat "/proc/sys/${1//.//}" 2>/dev/null || echo 0; }
 sysctl_needs() { # name need
     needs "$1" "$(sysctl_of "$1" | awk '{ print $NF }')" "$2" "sudo sysctl -w $1=$2"
@@ -133,11 +135,10 @@ look() {
         [ "$(sysctl_of net.netfilter.nf_conntrack_count)" -gt 0 ]; then
         sysctl_needs net.netfilter.nf_conntrack_max "$both"
     fi
-    # 8 KiB of kernel memory for both ends, 1 KiB of the load tester for a user, a fraction of that
-    # of the server for a session, and the processes themselves.
-    bytes=$((count * (8192 + 1024 + 256) + 300000000))
-    needs memory-available-bytes "$(awk '/^MemAvailable/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" \
-        "$bytes" '# more memory, or a smaller COUNT'
+    # 9.5 KiB of kernel memory for both ends, as a million of them took, 1 KiB of the load tester
+    # for a user, a fraction of that of the server for a session, and the processes themselves.
+    bytes=$((count * (9728 + 1024 + 256) + 300000000))
+    needs memory-available-bytes "$(available)" "$bytes" '# more memory, or a smaller COUNT'
 }
 
 # The server on the first CPU there is, the load on the others, as far as there are any.
@@ -164,7 +165,7 @@ start_server() { # flags...
         sleep 0.1
     done
     [ -n "$address" ] || fail 'the server does not say where it listens'
-    empty_bytes=$(resident)
+    empty_bytes=$(resident) free_bytes=$(available)
 }
 
 stop_server() {
@@ -188,6 +189,12 @@ now_ms() { date +%s%3N; }
 figure() { jq -r "[.runs[].figures.$2][0] // \"-\"" "$out/$1/report.json"; }
 faults() { jq -r '[.runs[].faults[]?.count] | add // 0' "$out/$1/report.json"; }
 
+# What must not be otherwise decides over the exit status.
+failed=0
+must_be() { # what found wanted
+    [ "$2" = "$3" ] || { failed=1 && say "| NOT AS IT SHOULD BE: $1 | $2 instead of $3 |"; }
+}
+
 until_open() {
     local began=$1 deadline=$(($(date +%s) + 3 * count / rate + 120)) open
     while :; do
@@ -203,14 +210,15 @@ until_open() {
 }
 
 memory_lines() {
-    local bytes
-    bytes=$(resident)
+    local bytes all
+    bytes=$(resident) all=$((free_bytes - $(available)))
     say "| server's resident memory | $bytes bytes, $(((bytes - empty_bytes) / count)) a session |"
-    say "| kernel's socket memory | $(awk '/^TCP:/ { printf "%.0f", $NF * 4096 }' /proc/net/sockstat) bytes |"
+    say "| memory the machine has less, kernel and load tester included | $all bytes, $((all / count)) a session |"
+    say "| queued in TCP sockets | $(awk '/^TCP:/ { printf "%.0f", $NF * 4096 }' /proc/net/sockstat) bytes |"
 }
 
 idle() { # interval
-    local interval=$1 window=${1%s} before after received began hold expected
+    local interval=$1 window=${1%s} before after received began hold expected alive
     [ "$window" -ge 30 ] || window=30
     start_server --ping-interval "$interval" --silence-limit $((${interval%s} + 60))s
     hold=$((window + count / rate / 2 + 120))
@@ -240,15 +248,23 @@ idle() { # interval
         --connect-rate 100 || fail "the sample has failed: $(tail -n 3 "$out/sample-$interval.log")"
     say "| match among them | p50 $(figure "sample-$interval" match_p50_ms) ms, p99 $(figure "sample-$interval" match_p99_ms) ms |"
     say "| relay among them | p50 $(figure "sample-$interval" relay_p50_ms) ms, p99 $(figure "sample-$interval" relay_p99_ms) ms |"
-    say "| sessions alive at the end | $(stat .sessions.active) |"
-    wait "$loader" || say "the load tester: $(tail -n 3 "$out/idle-$interval.log")"
+    # Those of the sample may still be on their way out.
+    for _ in $(seq 50); do
+        alive=$(stat .sessions.active)
+        [ "$alive" -gt "$count" ] || break
+        sleep 0.1
+    done
+    say "| sessions alive at the end | $alive |"
+    must_be 'sessions alive' "$alive" "$count"
+    wait "$loader" || { failed=1 && say "the load tester: $(tail -n 3 "$out/idle-$interval.log")"; }
     say "| faults seen by the load tester | $(faults "idle-$interval") |"
+    must_be faults "$(faults "idle-$interval")" 0
     say ''
     stop_server
 }
 
 active() {
-    local began
+    local began alive matched
     start_server
     began=$(now_ms)
     load active signaling --rooms $((count / 2)) --connect-rate "$rate" --candidates 3 \
@@ -263,13 +279,18 @@ active() {
     say '| what | figure |'
     say '| --- | --- |'
     say "| time to open | $((open_ms / 1000)) s |"
-    say "| sessions and rooms in the middle | $(stat .sessions.active), $(stat .rooms.active) |"
+    alive=$(stat .sessions.active)
+    say "| sessions and rooms in the middle | $alive, $(stat .rooms.active) |"
+    must_be 'sessions alive' "$alive" "$count"
     memory_lines
-    wait "$loader" || say "the load tester: $(tail -n 3 "$out/active.log")"
-    say "| matched | $(figure active matched) |"
+    wait "$loader" || { failed=1 && say "the load tester: $(tail -n 3 "$out/active.log")"; }
+    matched=$(figure active matched)
+    say "| matched | $matched |"
+    must_be matched "${matched%.0}" "$count"
     say "| match | p50 $(figure active match_p50_ms) ms, p99 $(figure active match_p99_ms) ms |"
     say "| relay | p50 $(figure active relay_p50_ms) ms, p99 $(figure active relay_p99_ms) ms |"
     say "| faults seen by the load tester | $(faults active) |"
+    must_be faults "$(faults active)" 0
     say ''
     stop_server
 }
@@ -295,3 +316,4 @@ if [ "$form" = active ]; then
 else
     for interval in $intervals; do idle "$interval"; done
 fi
+[ "$failed" = 0 ] || fail "not all went as it should: see $out/summary.md"
