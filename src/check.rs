@@ -226,6 +226,12 @@ fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
     } else {
         String::new()
     };
+    let (status, advice) = match wanted.private_tables {
+        _ if wanted.shards <= cpus => (Status::Ok, spare),
+        // Whoever demands tables may want more of them than there are CPUs.
+        Some(_) => (Status::Note, "fewer than shards: several share one".to_owned()),
+        None => (Status::Short, format!("# use --shards {cpus}")),
+    };
     vec![
         at_least(
             "memory-available-bytes",
@@ -233,13 +239,7 @@ fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
             need,
             format!("# more memory, or --max-connections {}", fits(readings, each)),
         ),
-        Line {
-            status: if wanted.shards > cpus { Status::Short } else { Status::Ok },
-            what: "cpus",
-            have: Some(cpus),
-            need: wanted.shards,
-            advice: if wanted.shards > cpus { format!("# use --shards {cpus}") } else { spare },
-        },
+        Line { status, what: "cpus", have: Some(cpus), need: wanted.shards, advice },
     ]
 }
 
@@ -328,6 +328,14 @@ mod tests {
             spoil(&mut readings);
             assert_eq!(short(&readings, &wanted(1_000_000)), [name]);
         }
+    }
+
+    #[test]
+    fn shards_that_are_wanted_for_their_tables_may_share_cpus() {
+        let few = Readings { nofile: Some((1024, 20_000)), ..ample() };
+        let check = |flag| short(&few, &Wanted::new(59_000, 5, &[], flag, &few));
+        assert_eq!(check(FdTables::Private), [""; 0]);
+        assert_eq!(check(FdTables::Shared), ["RLIMIT_NOFILE", "cpus"]);
     }
 
     #[test]
