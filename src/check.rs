@@ -12,8 +12,9 @@ use crate::sys::tables::Support;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Kernel memory of one connection that is idle: socket, file and their book-keeping.
-pub const KERNEL_BYTES_PER_CONNECTION: u64 = 4096;
+/// Kernel memory of one connection that is idle: socket, file and their book-keeping. Half of
+/// what a million of them took with both their ends on one machine (scripts/max-connections.sh).
+pub const KERNEL_BYTES_PER_CONNECTION: u64 = 4864;
 /// Bytes on their way that TCP may hold for each connection before it comes under pressure:
 /// one page, which is one small message in each direction.
 pub const TCP_BYTES_PER_CONNECTION: u64 = 4096;
