@@ -100,6 +100,10 @@ impl Link {
         self.egress = egress;
         let taken = outcome?;
         self.egress.sent_now(taken);
+        if self.egress.is_empty() {
+            // With it goes the memory of a server that once was slow.
+            self.egress = Egress::default();
+        }
         Ok(taken as u64)
     }
 

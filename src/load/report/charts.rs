@@ -210,13 +210,17 @@ impl Chart {
     }
 }
 
-/// A number at an axis: these are round, and need no zeros behind the point.
+/// A number at an axis: these are round, and need no zeros behind the point; and there is no room
+/// for more than six digits.
 fn axis(value: f64) -> String {
+    const MILLION: f64 = 1e6;
+    let (value, unit) = if value.abs() < MILLION { (value, "") } else { (value / MILLION, " M") };
     let text = number(value);
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{unit}")
 }
 
 /// The smallest and the largest; `None` if there are none.
@@ -279,5 +283,6 @@ mod tests {
         let percentiles = Chart { across: Across::Percentile, ..chart };
         assert_eq!(percentiles.label_across(3.0, ""), "99.9 %");
         assert_eq!([0.1, 1.0, 2.5, 100.0, 2000.0].map(axis), ["0.1", "1", "2.5", "100", "2,000"]);
+        assert_eq!([500_000.0, 1_500_000.0, 2e6].map(axis), ["500,000", "1.5 M", "2 M"]);
     }
 }
