@@ -3,7 +3,12 @@
 use crate::Body;
 use crate::desk::Desk;
 use std::hint::black_box;
-use switchboard::ids::{SessionNo, TokenMint};
+use switchboard::ids::{
+    ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, TicketNo, TokenMint,
+};
+use switchboard::mail::Ticket;
+use switchboard::matchmaking::queue::MatchQueue;
+use switchboard::moment::Moment;
 use switchboard::wire::assembly::{Reader, Rules};
 use switchboard::wire::egress::{Egress, Framing};
 use switchboard::wire::frame::{Side, TEXT, parse_header, push_client_frame, unmask};
@@ -49,6 +54,7 @@ fn body(name: &'static str, per_call: u32, run: impl FnMut() + 'static) -> Body 
 
 pub(crate) fn all() -> Vec<Body> {
     let mut bodies = wire();
+    bodies.extend(matching());
     for (name, depth) in [("core-relay-1", 1), ("core-relay-16", 16)] {
         let mut desk = Desk::with_a_room();
         let read = desk.read_of(depth);
@@ -108,4 +114,42 @@ fn wire() -> Vec<Body> {
             let _ = black_box(http::parse(black_box(REQUEST), &mut scan, 16_384));
         }),
     ]
+}
+
+/// The matcher's part of a match and of a change of mind, in a thousand queues by turns.
+/// `cargo bench --bench queue` has the shapes that could be slow.
+fn matching() -> Vec<Body> {
+    let (mut meeting, mut first) = (MatchQueue::new(), 0);
+    let (mut leaving, mut alone) = (MatchQueue::new(), 0);
+    vec![
+        body("queue-match", 2, move || {
+            first += 2;
+            for session in [first, first + 1] {
+                meeting.enter(black_box(ticket(session)), None, Moment::ZERO, |one, other| {
+                    black_box((one.holder, other.holder));
+                });
+            }
+        }),
+        body("queue-cancel", 1, move || {
+            alone += 2;
+            let Ticket { holder, number, .. } = ticket(alone);
+            let desk = leaving.enter(black_box(ticket(alone)), None, Moment::ZERO, |_, _| ());
+            black_box(desk.is_some_and(|desk| leaving.leave(holder, desk, number)));
+        }),
+    ]
+}
+
+/// An even session's ticket and that of the odd one behind it are in the same queue.
+fn ticket(session: u64) -> Ticket {
+    /// Spreads small numbers as the hash of a queue's name does.
+    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let key = ConnectionKey::from_word(session << 32 | session & 0xffff);
+    Ticket {
+        holder: SessionAddress { shard: ShardId(session as u16 & 1), key },
+        number: TicketNo(session as u32),
+        session: SessionNo(session),
+        queue: QueueKey(u128::from(session / 2 % 1_000 + 1).wrapping_mul(SPREAD)),
+        since: Moment::ZERO,
+        parted: None,
+    }
 }
