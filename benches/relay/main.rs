@@ -119,15 +119,16 @@ fn main() {
     }
 }
 
-/// What it costs that every shard has a descriptor table of its own: two shards on one CPU, in
-/// turn with and without.
+/// What it costs that every shard has a descriptor table of its own: two shards on CPUs of their
+/// own, as far as there are any, in turn with and without.
 fn tables_row(name: &str, repetitions: usize, measure: impl Fn(&Server) -> Figure + Sync) {
     let mut ratios = Vec::new();
     let mut costs = Vec::new();
     for _ in 0..repetitions {
         let [shared, private] = ["shared", "private"].map(|kind| {
             let flags = ["--fd-tables", kind];
-            as_client(|| measure(&Server::start_with(Kind::Product, 2, &flags))).cost
+            let server = Server::start_anywhere(Kind::Product, 2, &flags);
+            as_client(|| measure(&server)).cost
         });
         ratios.push(private / shared);
         costs.push(private);

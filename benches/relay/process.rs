@@ -21,16 +21,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with so many shards (the reference has one) on the first CPU.
     pub(crate) fn start(kind: Kind, shards: usize) -> Self {
-        Self::start_with(kind, shards, &[])
-    }
-
-    /// The same, with flags for the product.
-    pub(crate) fn start_with(kind: Kind, shards: usize, flags: &[&str]) -> Self {
         // A child inherits the affinity of the thread that starts it.
-        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards, flags))
+        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards, &[]))
     }
 
-    /// The same on the CPUs that the calling thread may use.
+    /// The same on the CPUs that the calling thread may use, with flags for the product.
     pub(crate) fn start_anywhere(kind: Kind, shards: usize, flags: &[&str]) -> Self {
         let mut command = match kind {
             Kind::Product => {
