@@ -285,6 +285,18 @@ fn who_holds_pings_and_is_alive_at_the_end() {
 }
 
 #[test]
+fn the_last_words_of_a_run_are_received_but_not_measured() {
+    let mut world = World::new(2, calls(60_000), |_| 1);
+    world.pass(1000);
+    let measured = |world: &World| world.recorder.histogram(Metric::Relay).len();
+    let (before, received) = (measured(&world), world.recorder.get(Count::Received));
+    assert!(before > 0);
+    world.finish();
+    assert_eq!(measured(&world), before);
+    assert!(world.recorder.get(Count::Received) >= received + 2);
+}
+
+#[test]
 fn a_sample_talks_while_the_others_hold_and_all_are_alive_at_the_end() {
     let hold = Conduct::Hold { ping_every: Duration::from_millis(200) };
     let mut world = World::new(5, hold, |_| 1);
