@@ -5,7 +5,7 @@
 mod support_load;
 
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support_load::{Server, directory, figure, load, tester};
 
 #[test]
@@ -211,40 +211,36 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() >= 6.0);
 }
 
-#[test]
-fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
-    let mut server = Server::start(&[]);
-    let child = tester(
-        "crash",
-        &[
-            "signaling",
-            "--rooms",
-            "5",
-            "--connect-rate",
-            "100",
-            "--duration",
-            "60s",
-            "--warm-up",
-            "0s",
-            "--interval",
-            "200ms",
-            "--late-percent",
-            "100",
-        ],
-    )
-    .args(["--url", &server.url])
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+/// A server, and a tester in the midst of its run against it.
+fn in_mid_run(name: &str) -> (Server, Child) {
+    let server = Server::start(&[]);
+    let scenario = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
+    let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
+    let child = tester(name, &[&scenario[..], &rules].concat())
+        .args(["--url", &server.url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     while server.stats()["messages.relayed"] < 200.0 {
         std::thread::yield_now();
     }
-    server.child.kill().unwrap();
+    (server, child)
+}
+
+/// Exit status of a tester that comes to its end, and its report.
+fn end_of(name: &str, child: Child) -> (i32, Value) {
     let output = child.wait_with_output().unwrap();
-    let report = std::fs::read(directory("crash").join("report.json")).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
-    std::fs::remove_dir_all(directory("crash")).unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let report = std::fs::read(directory(name).join("report.json")).unwrap();
+    std::fs::remove_dir_all(directory(name)).unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+}
+
+#[test]
+fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
+    let (mut server, child) = in_mid_run("crash");
+    server.child.kill().unwrap();
+    let (status, report) = end_of("crash", child);
+    assert_eq!(status, 2);
     let faults = report["runs"][0]["faults"].as_array().unwrap();
     let of = |kind: &str| faults.iter().find(|fault| fault["kind"] == kind).cloned();
     assert_eq!(of("crashed").unwrap()["count"], 1, "{faults:#?}");
@@ -257,41 +253,13 @@ fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
 /// A supervisor starts a server anew before anybody can knock at its door and find it gone.
 #[test]
 fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
-    let mut server = Server::start(&[]);
-    let child = tester(
-        "back",
-        &[
-            "signaling",
-            "--rooms",
-            "5",
-            "--connect-rate",
-            "100",
-            "--duration",
-            "60s",
-            "--warm-up",
-            "0s",
-            "--late-percent",
-            "100",
-            "--targets",
-            "none",
-        ],
-    )
-    .args(["--url", &server.url])
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
-    while server.stats()["messages.relayed"] < 200.0 {
-        std::thread::yield_now();
-    }
+    let (mut server, child) = in_mid_run("back");
     let address = server.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let _next = Server::start(&["--listen", &address]);
-    let output = child.wait_with_output().unwrap();
-    let report = std::fs::read(directory("back").join("report.json")).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
-    std::fs::remove_dir_all(directory("back")).unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let (status, report) = end_of("back", child);
+    assert_eq!(status, 2);
     let reason = report["runs"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("the server vanished"), "{reason}");
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
@@ -299,37 +267,11 @@ fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
 
 #[test]
 fn ctrl_c_stops_early_and_reports_what_was_measured() {
-    let server = Server::start(&[]);
-    let mut child = tester(
-        "interrupt",
-        &[
-            "signaling",
-            "--rooms",
-            "5",
-            "--connect-rate",
-            "100",
-            "--duration",
-            "60s",
-            "--warm-up",
-            "0s",
-            "--targets",
-            "none",
-            "--late-percent",
-            "100",
-        ],
-    )
-    .args(["--url", &server.url])
-    .spawn()
-    .unwrap();
-    while server.stats()["messages.relayed"] < 200.0 {
-        std::thread::yield_now();
-    }
+    let (_server, child) = in_mid_run("interrupt");
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let report = std::fs::read(directory("interrupt").join("report.json")).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
-    std::fs::remove_dir_all(directory("interrupt")).unwrap();
+    let (status, report) = end_of("interrupt", child);
+    assert_eq!(status, 130);
     assert_eq!(report["outcome"], "stopped");
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));
 }
