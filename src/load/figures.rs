@@ -145,8 +145,7 @@ pub fn compute(recorder: &Recorder, extent: &Extent) -> BTreeMap<String, f64> {
     share("matched_percent", count(Count::Matched), wishes);
     let received = count(Count::Received);
     share("delivered_percent", received, received + bad_messages(recorder));
-    let came = received + count(Count::Tail) + recorder.seen(Fault::BeforeMatch).count as f64;
-    put("undelivered", (count(Count::Sent) - came).max(0.0));
+    put("undelivered", undelivered(recorder) as f64);
     let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
     let requests = count(Count::HttpOk) + count(Count::HttpFailed);
     share("http_ok_percent", count(Count::HttpOk), requests);
@@ -154,6 +153,14 @@ pub fn compute(recorder: &Recorder, extent: &Extent) -> BTreeMap<String, f64> {
     share("late_percent", count(Count::LateStarts), count(Count::Starts));
     put_extent(&mut put, recorder, extent);
     figures
+}
+
+/// Messages sent that did not come to their receiver, whatever the reason.
+pub fn undelivered(recorder: &Recorder) -> u64 {
+    let came = recorder.get(Count::Received)
+        + recorder.get(Count::Tail)
+        + recorder.seen(Fault::BeforeMatch).count;
+    recorder.get(Count::Sent).saturating_sub(came)
 }
 
 fn successes(recorder: &Recorder) -> f64 {

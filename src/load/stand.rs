@@ -67,8 +67,17 @@ struct Watch {
     own_cpu: Duration,
     last_at: Instant,
     drops_before: Option<u64>,
-    /// The server before sessions were lost, and for how many rows that is remembered.
-    doubt: Option<(ServerSample, u32)>,
+    /// Many sessions were lost a short while ago.
+    doubt: Option<Doubt>,
+}
+
+/// What is remembered of a moment at which the server may have gone.
+struct Doubt {
+    /// The server before it.
+    before: ServerSample,
+    since: Moment,
+    /// For how many rows more.
+    rows: u32,
 }
 
 impl Stand {
@@ -187,11 +196,10 @@ impl Stand {
                 && self.looks_crashed(&merged, &row, (tally.last_users, before), watch)
             {
                 tally.crashed = true;
-                // It was when the first was lost, and not when that was understood.
-                let lost = [&merged, &tally.total].map(|seen| seen.seen(Fault::ConnectionLost));
-                let lost = lost.into_iter().filter(|seen| seen.count > 0);
-                let when = lost.map(|seen| Moment::from_nanos(seen.last_ns)).min();
-                merged.fault(Fault::Crashed, when.unwrap_or(at));
+                // It was when many were lost, and not when that was understood.
+                let now = Moment::from_nanos((row.at_s * 1e9) as u64);
+                let when = watch.doubt.as_ref().map_or(now, |doubt| doubt.since);
+                merged.fault(Fault::Crashed, when);
                 row.record(&merged, &gauges, spec.resumable);
                 let when = merged.seen(Fault::Crashed).first_ns as f64 / 1e9;
                 self.progress.note(&format!("the server is gone, {when:.1} s into the run"));
@@ -256,11 +264,14 @@ impl Stand {
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
         let none_connect = turned_away > 0 && merged.get(Count::Connected) == 0;
         if many {
-            watch.doubt = Some((before, ROWS_OF_DOUBT));
+            let since = Moment::from_nanos(merged.seen(Fault::ConnectionLost).first_ns);
+            let doubt = watch.doubt.get_or_insert(Doubt { before, since, rows: 0 });
+            doubt.rows = ROWS_OF_DOUBT;
         }
-        if let Some((before, rows)) = watch.doubt {
-            watch.doubt = rows.checked_sub(1).map(|rows| (before, rows));
-            if watch.probe.pid.is_some_and(|pid| !is_alive(pid)) || row.server.is_younger(&before) {
+        watch.doubt.take_if(|doubt| doubt.rows == 0);
+        if let Some(Doubt { before, rows, .. }) = &mut watch.doubt {
+            *rows -= 1;
+            if watch.probe.pid.is_some_and(|pid| !is_alive(pid)) || row.server.is_younger(before) {
                 return true;
             }
         }

@@ -300,7 +300,7 @@ impl Tally {
             return format!("{} ({})", fault.meaning, fault.count);
         }
         let sessions = self.total.seen(Fault::ConnectionLost).count;
-        let under_way = self.total.get(Count::Sent).saturating_sub(self.total.get(Count::Received));
+        let under_way = figures::undelivered(&self.total);
         format!(
             "the server vanished {:.1} s into the run; lost were {sessions} sessions and {under_way} \
              message{} under way",
@@ -441,9 +441,9 @@ mod tests {
             let report = tally.report(&spec(), &[]);
             (report.outcome, report.faults[0].convicts)
         };
-        for fault in [Fault::Lost, Fault::OneSided, Fault::NeverMatched, Fault::Stalled] {
-            assert_eq!(outcome(0, fault), (Outcome::Failed, true));
-            assert_eq!(outcome(50, fault), (Outcome::Void, false));
+        for fault in Fault::ALL.iter().filter(|fault| fault.needs_time()) {
+            assert_eq!(outcome(0, *fault), (Outcome::Failed, true));
+            assert_eq!(outcome(50, *fault), (Outcome::Void, false));
         }
         for late in [0, 50] {
             assert_eq!(outcome(late, Fault::Duplicated), (Outcome::Failed, true));
