@@ -265,6 +265,44 @@ fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
 }
 
+/// What does not come of a wish that the server has refused, or has dropped over its rate, is not
+/// held against it.
+#[test]
+fn a_server_that_declines_is_convicted_of_nothing() {
+    let calls = |name: &str, more: &[&str]| {
+        let calls = ["calls", "--talk-min", "500ms", "--talk-max", "1s", "--message-rate", "20"];
+        let times = ["--match-timeout", "1s", "--message-timeout", "2s", "--next-percent", "90"];
+        let rules = ["--late-percent", "100", "--targets", "none"];
+        tester(name, &[&calls[..], &times, &rules, more].concat())
+    };
+    let convictions = |report: &Value| -> Vec<String> {
+        let faults = report["runs"][0]["faults"].as_array().unwrap().iter();
+        let faults = faults.filter(|fault| fault["convicts"] == true);
+        faults.map(|fault| fault["kind"].to_string()).collect()
+    };
+    let server = Server::start(&["--drain-timeout", "4s"]);
+    let mut draining = calls("drains", &["--phases", "20/s for 6s"]);
+    let child = draining.args(["--url", &server.url]).spawn().unwrap();
+    while server.stats()["messages.relayed"] < 200.0 {
+        std::thread::yield_now();
+    }
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let (_, report) = end_of("drains", child);
+    assert!(figure(&report, "draining") > 0.0, "it has refused some");
+    let crashed = [String::from("\"crashed\"")];
+    let found: Vec<_> =
+        convictions(&report).into_iter().filter(|kind| !crashed.contains(kind)).collect();
+    assert_eq!(found, [""; 0], "{:#}", report["runs"][0]["faults"]);
+
+    let server = Server::start(&["--max-messages-per-second", "5"]);
+    let mut limited = calls("limits", &["--phases", "20/s for 4s"]);
+    let child = limited.args(["--url", &server.url]).spawn().unwrap();
+    let (_, report) = end_of("limits", child);
+    assert!(figure(&report, "rate_limited") > 10.0);
+    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+}
+
 #[test]
 fn ctrl_c_stops_early_and_reports_what_was_measured() {
     let (_server, child) = in_mid_run("interrupt");

@@ -41,16 +41,27 @@ struct Room {
     tainted: bool,
 }
 
+/// What is known of a live session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Member {
+    /// The room it is in.
+    room: Option<u64>,
+    /// The last room in which somebody was told to meet it, while it had not been told of it.
+    promised: Option<u64>,
+}
+
 /// All matches that are not over.
 #[derive(Debug, Default)]
 pub struct MatchBook {
     rooms: HashMap<u64, Room>,
-    /// The room that each live session is in; `None` if it is in none.
-    sessions: HashMap<u64, Option<u64>>,
-    /// A user who has waited too long, and when that was noticed.
-    overdue: Option<(u64, Moment)>,
-    /// Users who wait in vain and are counted already, or are victims of another fault.
-    given_up: HashSet<u64>,
+    /// The live sessions.
+    sessions: HashMap<u64, Member>,
+    /// A user who has waited too long while nobody else did.
+    overdue: Option<u64>,
+    /// Users who wait too long at the same time, each of them counted.
+    in_vain: HashSet<u64>,
+    /// Users whose waiting shows nothing, or nothing more.
+    excused: HashSet<u64>,
     /// When those asked who were matched last.
     served: VecDeque<Moment>,
 }
@@ -58,12 +69,12 @@ pub struct MatchBook {
 impl MatchBook {
     /// A session began.
     pub fn opened(&mut self, session: u64) {
-        self.sessions.insert(session, None);
+        self.sessions.insert(session, Member::default());
     }
 
     /// A session ended.
     pub fn closed(&mut self, session: u64, now: Moment) {
-        if let Some(Some(room)) = self.sessions.remove(&session) {
+        if let Some(Member { room: Some(room), .. }) = self.sessions.remove(&session) {
             self.leave(room, now);
         }
         self.settled(session);
@@ -82,7 +93,7 @@ impl MatchBook {
         if account.me == account.peer {
             faults.push(Fault::SelfMatched);
         }
-        if let Some(&Some(old)) = self.sessions.get(&account.me) {
+        if let Some(old) = self.room_of(account.me) {
             // A second account of the same match tells nothing new; any other room is one
             // room too many. The one that it is torn out of is a victim.
             faults.push(Fault::DoubleMatched);
@@ -104,6 +115,9 @@ impl MatchBook {
                     tainted: false,
                 };
                 self.rooms.insert(account.room, fresh);
+                if let Some(peer) = self.sessions.get_mut(&account.peer) {
+                    peer.promised = Some(account.room);
+                }
             }
             Some(room) if room.second.is_some() => faults.push(Fault::DoubleMatched),
             Some(room) => {
@@ -120,13 +134,13 @@ impl MatchBook {
         if !faults.is_empty() {
             self.taint(account.room);
         }
-        self.sessions.insert(account.me, Some(account.room));
+        self.sessions.entry(account.me).or_default().room = Some(account.room);
         faults
     }
 
     /// The room that the partner was told of, if it is not the one that this account names.
     fn other_name_of(&self, account: &Account) -> Option<u64> {
-        let theirs = (*self.sessions.get(&account.peer)?)?;
+        let theirs = self.room_of(account.peer)?;
         let room = self.rooms.get(&theirs).filter(|_| theirs != account.room)?;
         let awaited = room.second.is_none() && !room.tainted;
         (awaited && room.first.me == account.peer && room.first.peer == account.me)
@@ -137,11 +151,21 @@ impl MatchBook {
     /// wrong in the room is only the consequence of a fault already found.
     pub fn left(&mut self, session: u64, room: u64, now: Moment) -> bool {
         let tainted = self.is_tainted(room);
-        if self.sessions.get(&session) == Some(&Some(room)) {
-            self.sessions.insert(session, None);
+        if let Some(member) = self.sessions.get_mut(&session)
+            && member.room == Some(room)
+        {
+            member.room = None;
             self.leave(room, now);
         }
         tainted
+    }
+
+    /// The server may not have heard this session, which gave up a place in `room`, or would not
+    /// listen: that the other member is told nothing, and this one not matched, shows nothing.
+    pub fn excuse(&mut self, session: u64, room: u64) {
+        self.taint(room);
+        self.settled(session);
+        self.excused.insert(session);
     }
 
     /// Whether a fault was found in how this room was made.
@@ -153,42 +177,45 @@ impl MatchBook {
     /// need have been there. With a second one at the same time, both should have been matched;
     /// and if others were who asked later, its wish was forgotten (guarantee 9). Gives how many
     /// users to count, each of them once.
-    pub fn overdue(&mut self, session: u64, asked: Moment, now: Moment) -> u64 {
-        if self.given_up.contains(&session) {
+    pub fn overdue(&mut self, session: u64, asked: Moment) -> u64 {
+        if self.in_vain.contains(&session) || self.excused.contains(&session) {
             return 0;
         }
-        let is_promised = |room: &Room| room.second.is_none() && room.first.peer == session;
-        if self.rooms.values().any(is_promised) {
-            // Somebody was told of a match with this user: that is another fault.
-            self.given_up.insert(session);
-            return 0;
-        }
+        // If somebody was told of a match with it, that is another fault.
+        let is_promised = self.is_promised(session);
         let jumped = |later: &Moment| *later > asked + JUMPED_BY;
-        if self.served.len() >= JUMPERS && self.served.iter().all(jumped) {
+        if is_promised || self.served.len() >= JUMPERS && self.served.iter().all(jumped) {
             self.settled(session);
-            self.given_up.insert(session);
-            return 1;
+            self.excused.insert(session);
+            return u64::from(!is_promised);
         }
-        match self.overdue {
-            Some((other, _)) if other != session => {
-                // The first is counted once; everyone who comes after stands alone.
-                self.overdue = Some((0, now));
-                self.given_up.extend([session, other]);
-                if other == 0 { 1 } else { 2 }
-            }
-            _ => {
-                self.overdue = Some((session, now));
-                0
-            }
+        let first = self.overdue.take_if(|first| *first != session);
+        if first.is_none() && self.in_vain.is_empty() {
+            self.overdue = Some(session);
+            return 0;
         }
+        self.in_vain.extend(first);
+        self.in_vain.insert(session);
+        1 + u64::from(first.is_some())
+    }
+
+    /// Whether somebody waits in a room for this user, who has not been told of it.
+    fn is_promised(&self, session: u64) -> bool {
+        let promised = self.sessions.get(&session).and_then(|member| member.promised);
+        let room = promised.and_then(|room| self.rooms.get(&room));
+        room.is_some_and(|room| room.second.is_none() && room.first.peer == session)
+    }
+
+    /// The room that a live session is in.
+    fn room_of(&self, session: u64) -> Option<u64> {
+        self.sessions.get(&session)?.room
     }
 
     /// A user who was overdue was matched after all, or is gone.
     fn settled(&mut self, session: u64) {
-        self.given_up.remove(&session);
-        if self.overdue.is_some_and(|(overdue, _)| overdue == session) {
-            self.overdue = None;
-        }
+        self.in_vain.remove(&session);
+        self.excused.remove(&session);
+        self.overdue.take_if(|overdue| *overdue == session);
     }
 
     /// Finds matches that only one of two live sessions was told of within `patience`.
@@ -203,7 +230,8 @@ impl MatchBook {
             let convicted = !room.tainted && sessions.contains_key(&room.first.peer);
             found += u64::from(convicted);
             room.tainted = true;
-            sessions.get(&room.first.me) == Some(&Some(room.first.room))
+            let first = sessions.get(&room.first.me);
+            first.is_some_and(|first| first.room == Some(room.first.room))
         });
         found
     }
@@ -217,7 +245,9 @@ impl MatchBook {
             if room.left != 1 || room.tainted || now.since(room.left_at) < patience {
                 continue;
             }
-            let stays = |member: u64| self.sessions.get(&member) == Some(&Some(*number));
+            let stays = |member: u64| {
+                self.sessions.get(&member).is_some_and(|member| member.room == Some(*number))
+            };
             found += u64::from(stays(room.first.me) || stays(second));
             room.tainted = true;
         }
@@ -321,35 +351,59 @@ mod tests {
     #[test]
     fn one_lonely_user_is_nobodys_fault_but_two_are() {
         let mut book = book();
-        assert_eq!(book.overdue(1, T, T), 0);
-        assert_eq!(book.overdue(1, T, T), 0);
-        assert_eq!(book.overdue(2, T, T), 2);
-        assert_eq!(book.overdue(3, T, T), 1);
-        assert_eq!([1, 2, 3].map(|user| book.overdue(user, T, T)), [0; 3], "each is counted once");
+        assert_eq!(book.overdue(1, T), 0);
+        assert_eq!(book.overdue(1, T), 0);
+        assert_eq!(book.overdue(2, T), 2);
+        assert_eq!(book.overdue(3, T), 1);
+        assert_eq!([1, 2, 3].map(|user| book.overdue(user, T)), [0; 3], "each is counted once");
         let mut book = self::book();
-        assert_eq!(book.overdue(1, T, T), 0);
+        assert_eq!(book.overdue(1, T), 0);
         book.matched(account(10, 1, 4), T);
-        assert_eq!(book.overdue(2, T, T), 0, "the first has been matched meanwhile");
+        assert_eq!(book.overdue(2, T), 0, "the first has been matched meanwhile");
+        assert_eq!(book.overdue(3, T), 2);
+        book.closed(2, T);
+        book.matched(account(11, 3, 5), T);
+        assert_eq!(book.overdue(6, T), 0, "nobody else waits any more");
     }
 
     #[test]
     fn who_is_passed_over_by_those_who_asked_later_was_forgotten() {
         let (mut book, later) = (book(), T + Duration::from_secs(2));
         (0..JUMPERS).for_each(|_| book.served(T));
-        assert_eq!(book.overdue(1, T, later), 0, "those who were matched had asked before");
+        assert_eq!(book.overdue(1, T), 0, "those who were matched had asked before");
         (1..JUMPERS).for_each(|_| book.served(later));
-        assert_eq!(book.overdue(1, T, later), 0, "two who have just met may be kept apart");
+        assert_eq!(book.overdue(1, T), 0, "two who have just met may be kept apart");
         book.served(later);
-        assert_eq!(book.overdue(1, T, later), 1);
-        assert_eq!(book.overdue(1, T, later), 0, "it is counted once");
-        assert_eq!(book.overdue(2, later, later), 0, "it asked when the others did");
+        assert_eq!(book.overdue(1, T), 1);
+        assert_eq!(book.overdue(1, T), 0, "it is counted once");
+        assert_eq!(book.overdue(2, later), 0, "it asked when the others did");
     }
 
     #[test]
     fn whoever_is_promised_to_somebody_is_another_faults_victim() {
         let mut book = book();
         book.matched(account(10, 1, 2), T);
-        assert_eq!([2, 3].map(|user| book.overdue(user, T, T)), [0, 0]);
+        book.opened(3);
+        assert_eq!([2, 3, 2].map(|user| book.overdue(user, T)), [0, 0, 0]);
+        let mut book = self::book();
+        assert_eq!(book.overdue(2, T), 0);
+        book.matched(account(10, 1, 2), T);
+        assert_eq!([2, 3].map(|user| book.overdue(user, T)), [0, 0], "3 waits alone");
+    }
+
+    #[test]
+    fn a_server_that_declines_is_not_accused_of_what_it_did_not_do() {
+        let (mut book, patience) = (book(), Duration::from_secs(5));
+        book.matched(account(10, 1, 2), T);
+        book.matched(account(10, 2, 1), T);
+        book.left(1, 10, T);
+        book.excuse(1, 10);
+        assert_eq!(book.untold(T + 2 * patience, patience), 0);
+        assert_eq!([1, 3].map(|user| book.overdue(user, T)), [0, 0], "3 waits alone");
+        // From its next match on it is like everybody.
+        book.matched(account(11, 1, 4), T);
+        book.left(1, 11, T);
+        assert_eq!(book.overdue(1, T), 2);
     }
 
     #[test]

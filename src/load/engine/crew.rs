@@ -65,7 +65,7 @@ pub(super) struct Crew {
     finishing: bool,
     /// Those who have not been told yet that the run is over.
     untold: Vec<usize>,
-    /// When the last of them was told.
+    /// When the next of them is told; when all have been, since when.
     told_at: Moment,
 }
 
@@ -354,9 +354,10 @@ impl Crew {
                         self.recorder.fault(fault, now);
                     }
                 }
+                News::Excused { session, room } => book.excuse(session, room),
                 News::Served(asked) => book.served(asked),
                 News::Overdue { session, asked } => {
-                    let many = book.overdue(session, asked, now);
+                    let many = book.overdue(session, asked);
                     if many > 0 {
                         self.recorder.faults_at(Fault::NeverMatched, many, now);
                         self.recorder.add(Count::Unmatched, many);

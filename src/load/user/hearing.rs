@@ -51,9 +51,10 @@ impl User {
             Arrival::New => {}
         }
         turn.recorder.count(Count::Received);
-        // All users at once say their last words: that is the tester's doing, and no load it was
-        // asked for.
-        if stamp.intended >= turn.rules.measure_from && !self.finishing {
+        // At the end all users at once say their last words: that is the tester's doing, and no
+        // load it was asked for. What was sent before counts, however late it comes.
+        let is_of_the_end = stamp.last && self.finishing;
+        if stamp.intended >= turn.rules.measure_from && !is_of_the_end {
             turn.recorder.between(Metric::Relay, stamp.intended, turn.now);
             turn.recorder.between(Metric::RelayService, stamp.sent, turn.now);
         }
@@ -93,7 +94,7 @@ impl User {
                 | State::Leaving { .. }
                 | State::Closing { .. }
         );
-        if stamp.room == self.last_room && own_tail {
+        if stamp.room == self.last_room && own_tail && !self.last_room_over {
             turn.recorder.count(Count::Tail);
         } else if stamp.room != self.last_room && matches!(self.state, State::Waiting { .. }) {
             if self.early.0 != stamp.room {
@@ -140,7 +141,11 @@ impl User {
             Received::PeerLeft { room_id, reason } => self.peer_left(&room_id, &reason, turn),
             Received::Pong => self.ponged(turn),
             Received::Error { code } => self.refused(&code, turn),
-            Received::Draining => turn.recorder.fault(Fault::Draining, turn.now),
+            Received::Draining => {
+                self.draining = true;
+                self.declined(turn);
+                turn.recorder.fault(Fault::Draining, turn.now);
+            }
             // Of what is relayed, the caller has taken care.
             Received::Relayed { .. } | Received::Unknown => {}
         }
@@ -205,6 +210,7 @@ impl User {
         }
         let ends_at = if self.finishing { turn.now } else { begins + stay };
         let mut call = Call::new(room_id, peer_id, initiator, ends_at);
+        call.limited = self.limited;
         if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
             call.plan(plan, &mut self.dice, turn.now);
         }
@@ -265,15 +271,32 @@ impl User {
         }
     }
 
+    /// The server does not do all it is asked.
+    fn declined(&self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Waiting { .. } | State::Leaving { .. }) {
+            self.excuse(turn);
+        }
+    }
+
     fn refused(&mut self, code: &str, turn: &mut Turn<'_>) {
         let fault = match code {
             "rate_limited" => {
                 if let State::InRoom(call) = &mut self.state {
                     call.limited = true;
                 }
+                self.limited = true;
+                self.declined(turn);
                 Fault::RateLimited
             }
-            "draining" => Fault::Draining,
+            "draining" => {
+                self.draining = true;
+                self.declined(turn);
+                // There are no more matches, and it is still in the room that it wanted to leave.
+                if matches!(self.state, State::Waiting { .. }) {
+                    self.close(turn);
+                }
+                Fault::Draining
+            }
             // Both left at once; the other one was first.
             "not_in_room" if matches!(self.state, State::Leaving { .. }) => {
                 return self.between_calls(turn);

@@ -73,6 +73,14 @@ pub enum News {
         /// What it means, unless something was wrong with that room anyway.
         fault: Fault,
     },
+    /// The server may not do what this user asks of it: what does not come of its leaving a
+    /// room, or of its next wish, shows nothing.
+    Excused {
+        /// Hash of its session.
+        session: u64,
+        /// Hash of the room.
+        room: u64,
+    },
     /// It was matched, having asked at this moment.
     Served(Moment),
     /// It has waited too long for a match.
@@ -133,6 +141,11 @@ pub struct User {
     /// Hash of a room that messages came from while waiting, and how many: if the match is not
     /// told of afterwards, they were for somebody else.
     early: (u64, u32),
+    /// The server has said that it drops what is over its rate. It says so once a second at most,
+    /// so that more may be dropped in silence.
+    limited: bool,
+    /// The server has said that it shuts down.
+    draining: bool,
     /// The next round, for [`Conduct::Rounds`].
     round: u32,
     /// When the next ping should be sent, or by when the pong must come.
@@ -154,6 +167,8 @@ impl User {
             last_room: 0,
             last_room_over: false,
             early: (0, 0),
+            limited: false,
+            draining: false,
             round: 0,
             ping_at: NEVER,
             pinged: None,
@@ -305,6 +320,14 @@ impl User {
         (self.last_room, self.last_room_over) = (call.room, false);
         let missing = if call.gaps_explained { 0 } else { missing };
         turn.news.push(News::Parted { session: self.session, room: call.room, missing });
+        if self.limited || self.draining {
+            self.excuse(turn);
+        }
+    }
+
+    /// What comes of its leaving the last room, and of its present wish, shows nothing.
+    fn excuse(&self, turn: &mut Turn<'_>) {
+        turn.news.push(News::Excused { session: self.session, room: self.last_room });
     }
 
     /// Out of a room and back to nothing: go on to the next, stay for the next round, or go.
@@ -361,13 +384,18 @@ impl User {
         self.state = State::Closing { give_up_at: turn.now + turn.rules.message_timeout };
     }
 
-    /// The connection is gone. Tells whether that was wanted.
-    pub fn lost(&mut self, turn: &mut Turn<'_>) -> bool {
+    /// The connection is gone; `closed` by the server, with a Close frame, or broken. Tells whether
+    /// that was wanted.
+    pub fn lost(&mut self, closed: bool, turn: &mut Turn<'_>) -> bool {
         self.disown_early(turn);
         let wanted = matches!(self.state, State::Closing { .. });
         if let State::InRoom(_) = self.state {
             turn.recorder.count(Count::CallsCut);
             self.part(0, turn);
+        }
+        if !wanted && !closed {
+            // The server may wait for its return, or not know of it yet.
+            self.excuse(turn);
         }
         if wanted {
             turn.recorder.count(Count::EndedWell);

@@ -106,9 +106,10 @@ impl World {
                     }
                 }
                 News::Stray { fault, .. } => self.recorder.fault(fault, self.now),
+                News::Excused { session, room } => self.book.excuse(session, room),
                 News::Served(asked) => self.book.served(asked),
                 News::Overdue { session, asked } => {
-                    let many = self.book.overdue(session, asked, self.now);
+                    let many = self.book.overdue(session, asked);
                     self.recorder.faults_at(Fault::NeverMatched, many, self.now);
                 }
             }
@@ -207,7 +208,9 @@ impl World {
         }
         self.pass(5000);
         for user in 0..self.users.len() {
-            self.step(user, |user, turn| assert!(user.lost(turn), "every session ends as planned"));
+            self.step(user, |user, turn| {
+                assert!(user.lost(true, turn), "every session ends as planned")
+            });
         }
     }
 
@@ -294,6 +297,25 @@ fn the_last_words_of_a_run_are_received_but_not_measured() {
     world.finish();
     assert_eq!(measured(&world), before);
     assert!(world.recorder.get(Count::Received) >= received + 2);
+}
+
+/// Those that are late are the ones that matter.
+#[test]
+fn what_was_sent_before_the_end_is_measured_however_late_it_comes() {
+    let mut world = World::new(2, calls(60_000), |_| 1);
+    world.pass(1000);
+    let sent = |world: &World| world.recorder.get(Count::Sent);
+    let before = sent(&world);
+    // What they send is held up until the run is over.
+    while sent(&world) == before {
+        world.now = world.now + Duration::from_millis(1);
+        (0..2).for_each(|user| world.step(user, |user, turn| user.wake(turn)));
+    }
+    let under_way = world.inbox.iter().map(Vec::len).sum::<usize>() as u64;
+    let measured = |world: &World| world.recorder.histogram(Metric::Relay).len();
+    let before = measured(&world);
+    world.finish();
+    assert_eq!(measured(&world), before + under_way);
 }
 
 #[test]

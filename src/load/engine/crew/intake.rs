@@ -204,7 +204,6 @@ impl Crew {
             return self.fail_connect(slot, fault, now);
         }
         let session = link.user.session();
-        let mut wanted = false;
         self.out.clear();
         let link = &mut self.links[slot];
         let mut turn = Turn {
@@ -216,8 +215,7 @@ impl Crew {
             reader: &self.reader,
             news: &mut self.news,
         };
-        wanted |= link.user.lost(&mut turn);
-        if !wanted {
+        if !link.user.lost(fault == Fault::ClosedByServer, &mut turn) {
             self.recorder.fault(fault, now);
         }
         self.tell_news(slot, now);
