@@ -194,6 +194,27 @@ fn telling_the_end_of_a_room_twice_is_found() {
 }
 
 #[test]
+fn relaying_after_the_end_is_found() {
+    convicted_of("after-end", Vice::RelaysAfterTheEnd, &ROOMS, "after_end");
+}
+
+/// Also beyond the time in which the end of a room has to be told otherwise.
+#[test]
+fn keeping_a_place_for_one_who_was_cut_off_is_no_fault() {
+    let arguments = [&ROOMS[..11], &["--duration", "4s", "--message-timeout", "2s"]].concat();
+    let (_, report) = load("place", start(Vice::KeepsAPlace), &arguments);
+    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(report["runs"][0]["figures"]["connection_lost"], 1.0);
+}
+
+/// It is a server, and what it does is a fault.
+#[test]
+fn greeting_nobody_is_not_taken_for_the_want_of_a_server() {
+    let arguments = [&ROOMS[..], &["--connect-timeout", "2s", "--stall-after", "500ms"]].concat();
+    convicted_of("greets", Vice::GreetsNobody, &arguments, "stalled");
+}
+
+#[test]
 fn truncating_is_found() {
     convicted_of("truncates", Vice::Truncates, &ROOMS, "corrupted");
 }

@@ -40,6 +40,12 @@ pub(crate) enum Vice {
     SkipsWaiting,
     NeverTellsTheEnd,
     TellsTheEndTwice,
+    /// The partner of whoever leaves gets one message more.
+    RelaysAfterTheEnd,
+    /// No vice: one connection breaks, and its place in the room is kept for a while.
+    KeepsAPlace,
+    /// Nobody's upgrade is answered.
+    GreetsNobody,
     Truncates,
     /// The type of a message is changed to one that does not exist.
     Retypes,
@@ -57,6 +63,10 @@ const STALL: Duration = Duration::from_secs(4);
 const STALL_AFTER: u64 = 300;
 /// What [`Vice::Dawdles`] adds to every message.
 const DAWDLE: Duration = Duration::from_millis(200);
+/// How long [`Vice::KeepsAPlace`] waits for one who does not come back, and after how many relayed
+/// messages it breaks a connection.
+const AWAY: Duration = Duration::from_secs(2);
+const AWAY_AFTER: u64 = 100;
 /// Of these rooms one is made badly.
 const ROOMS_ONE_IN: u64 = 3;
 
@@ -85,6 +95,10 @@ struct World {
     looks: u64,
     /// How often the end of a room is told.
     ends: u32,
+    /// What was relayed last to each user, if that is sent again after the end.
+    last_words: Option<HashMap<u64, Vec<u8>>>,
+    /// Whose connection has been broken.
+    away: Option<u64>,
 }
 
 struct Server {
@@ -103,7 +117,8 @@ pub(crate) fn start(vice: Vice) -> SocketAddr {
         Vice::TellsTheEndTwice => 2,
         _ => 1,
     };
-    let world = Mutex::new(World { memory: 100 << 20, ends, ..World::default() });
+    let last_words = (vice == Vice::RelaysAfterTheEnd).then(HashMap::new);
+    let world = Mutex::new(World { memory: 100 << 20, ends, last_words, ..World::default() });
     let (slow, dawdling) = channel::<(Instant, u64, Vec<u8>)>();
     let server = Arc::new(Server { vice, world, slow });
     let postman = Arc::clone(&server);
@@ -138,6 +153,9 @@ impl Server {
         else {
             return self.plain(&mut socket);
         };
+        if self.vice == Vice::GreetsNobody {
+            return socket.read(&mut byte).ok().map(drop);
+        }
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
         write!(
             socket,
@@ -292,6 +310,13 @@ impl Server {
             _ => panic!("the tester sends stamped messages"),
         };
         world.relayed += 1;
+        if self.vice == Vice::KeepsAPlace && world.relayed == AWAY_AFTER {
+            world.away = Some(me);
+            let _ = world.users[&me].socket.shutdown(std::net::Shutdown::Both);
+        }
+        if let Some(words) = &mut world.last_words {
+            words.insert(peer, text.to_vec());
+        }
         let badly = world.relayed.is_multiple_of(ONE_IN);
         match self.vice {
             Vice::Drops if badly => {}
@@ -346,6 +371,17 @@ impl Server {
         if self.is_frozen(&world, me) {
             return;
         }
+        if world.away == Some(me) {
+            let (room, peer) = world.users[&me].room.clone().unwrap();
+            world
+                .tell(peer, &format!(r#"{{"type":"peer_away","payload":{{"room_id":"{room}"}}}}"#));
+            let text = format!(
+                r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"timeout"}}}}"#
+            );
+            self.slow.send((Instant::now() + AWAY, peer, text.into_bytes())).unwrap();
+            world.users.remove(&me);
+            return;
+        }
         world.part(me, "disconnected");
         world.waiting.retain(|waiting| *waiting != me);
         world.users.remove(&me);
@@ -380,6 +416,9 @@ impl World {
                     r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
                 ),
             );
+        }
+        if let Some(text) = self.last_words.as_mut().and_then(|words| words.remove(&peer)) {
+            self.send(peer, TEXT, &text);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Sources {
     pub fn capacity(&self, ports: u64) -> u64 {
         match self {
             Sources::System => ports,
-            Sources::Range { count, .. } => CONNECTIONS_PER_SOURCE * u64::from(*count),
+            Sources::Range { count, .. } => CONNECTIONS_PER_SOURCE.min(ports) * u64::from(*count),
         }
     }
 

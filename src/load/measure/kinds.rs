@@ -64,7 +64,7 @@ indexed! {
         Asked = "asked",
         /// `match_found` messages that were asked for.
         Matched = "matched",
-        /// Users who waited too long though somebody else did too.
+        /// Users who waited too long though somebody else did too, or was matched before them.
         Unmatched = "unmatched",
         /// Calls that went to their planned end.
         CallsDone = "calls_done",
@@ -128,7 +128,8 @@ indexed! {
         EndUntold = "end_untold",
         /// A match that nobody had asked for.
         Unasked = "unasked_match",
-        /// Two users waited too long for a match at the same time.
+        /// A user waited too long for a match while another one did too, or while those who had
+        /// asked later were matched.
         NeverMatched = "never_matched",
         /// The server answered nothing at all for a while.
         Stalled = "stalled",

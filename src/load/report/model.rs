@@ -128,7 +128,8 @@ impl RunReport {
     pub fn nobody_came_in(&self) -> bool {
         let figure = |name: &str| self.figures.get(name).copied().unwrap_or(0.0);
         let (failed, full) = (figure("connect_failed"), figure("upgrade_503"));
-        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && figure("crashed") == 0.0
+        let convicted = self.faults.iter().any(|fault| fault.convicts);
+        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && !convicted
     }
 }
 

@@ -174,9 +174,11 @@ scenarios! {
         late_percent: f64 = 1.0,
         /// A connection that is not a session by then has failed.
         connect_timeout: Span = Span::seconds(10),
-        /// Two users who have both waited this long should have been matched.
+        /// Two users who have both waited this long should have been matched, and one of whom
+        /// others have come first who asked later.
         match_timeout: Span = Span::seconds(15),
-        /// A relayed message that has not come by then is lost.
+        /// A relayed message or another answer that has not come by then is lost; half of it, and
+        /// the partner should have been told of the end of a room.
         message_timeout: Span = Span::seconds(10),
         /// Nothing at all arriving for this long, though things were asked, is a stall.
         stall_after: Span = Span::seconds(1),
