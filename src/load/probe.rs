@@ -90,12 +90,22 @@ fn place(url: &str, rest: &str) -> Result<Place, String> {
         return Err(format!("`{url}` is not a URL: its port is no number up to 65535"));
     }
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
-    let address = host
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| format!("`{url}`: `{host}` cannot be resolved"))?;
+    let addresses: Vec<SocketAddr> =
+        host.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    let address =
+        listening(&addresses).ok_or_else(|| format!("`{url}`: `{host}` cannot be resolved"))?;
     Ok(Place { address, host, path: path.to_owned() })
+}
+
+/// The address of a name at which somebody listens; if nobody does, the first. `localhost` is an
+/// IPv6 address first on many machines, and many servers listen to IPv4 alone.
+fn listening(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let (first, others) = addresses.split_first()?;
+    if others.is_empty() {
+        return Some(*first);
+    }
+    let listens = |at: &&SocketAddr| TcpStream::connect_timeout(at, LOOK_TIMEOUT).is_ok();
+    addresses.iter().find(listens).or(Some(first)).copied()
 }
 
 /// Whether there is a server: it answers anything at all, or at least hangs up. What it
@@ -461,6 +471,16 @@ mod tests {
         let figures = read_process(std::process::id()).unwrap();
         assert!(figures.memory_bytes > Some(100_000) && figures.descriptors > Some(3));
         assert!(descriptor_limit(std::process::id()) > Some(10));
+    }
+
+    #[test]
+    fn of_a_names_addresses_the_one_with_a_listener_is_taken() {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
+        let (here, dead) = (bind(), [at(&bind()), at(&bind())]);
+        assert_eq!(listening(&[dead[0], at(&here)]), Some(at(&here)));
+        assert_eq!(listening(&dead), Some(dead[0]));
+        assert_eq!(listening(&[]), None);
     }
 
     #[test]
