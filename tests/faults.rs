@@ -300,3 +300,64 @@ fn a_clock_that_is_set_back_or_far_ahead_ends_nobody() {
     desk.arrive(user, &text(r#"{"type":"ping"}"#));
     assert!(desk.fake(user.0).sent.ends_with(br#"{"type":"pong"}"#));
 }
+
+#[test]
+fn two_who_meet_at_once_hear_of_both_by_one_send() {
+    let mut desk = Desk::new(Limits::default());
+    let users = [desk.session(), desk.session()];
+    let before = desk.core.host.sends;
+    users.iter().for_each(|user| desk.arrive(*user, &text(r#"{"type":"find_match"}"#)));
+    desk.wait(Duration::ZERO);
+    desk.match_all();
+    desk.wait(Duration::ZERO);
+    assert_eq!(desk.core.host.sends - before, 2);
+    for (number, _) in users {
+        let said = String::from_utf8_lossy(&desk.fake(number).sent).into_owned();
+        let places = ["waiting", "match_found"].map(|word| said.find(word).unwrap());
+        assert!(places.is_sorted(), "{said}");
+    }
+    desk.audit();
+}
+
+#[test]
+fn who_waits_alone_is_told_as_soon_as_the_matcher_has_answered() {
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    desk.keep_all();
+    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("waiting"));
+    assert!(desk.counters.unsent_bytes.get() == 0);
+    desk.audit();
+}
+
+/// What is said meanwhile comes behind it, and waits for nobody.
+#[test]
+fn a_waiting_that_is_held_back_comes_first_and_holds_up_nothing() {
+    let sayings: [(&str, &str); 4] = [
+        (r#"{"type":"ping","payload":7}"#, "pong"),
+        (r#"{"type":"cancel_match"}"#, "match_cancelled"),
+        (r#"{"type":"offer"}"#, "not_in_room"),
+        (r#"{"type":"find_match","payload":{"queue":"x"}}"#, r#""queue":"x""#),
+    ];
+    for (message, answer) in sayings {
+        let mut desk = Desk::new(Limits::default());
+        let user = desk.session();
+        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+        desk.arrive(user, &text(message));
+        let said = String::from_utf8_lossy(&desk.fake(user.0).sent).into_owned();
+        let places = ["default", answer].map(|word| said.find(word).unwrap_or(usize::MAX));
+        assert!(places.is_sorted() && places[1] < said.len(), "{said}");
+        desk.audit();
+    }
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    let mut close = Vec::new();
+    push_client_frame(&mut close, CLOSE, &[0x03, 0xe8], KEY);
+    desk.arrive(user, &close);
+    let said = &desk.fake(user.0).sent;
+    assert!(
+        said.ends_with(&[0x88, 2, 3, 0xe8]) && String::from_utf8_lossy(said).contains("waiting")
+    );
+    desk.audit();
+}

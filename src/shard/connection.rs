@@ -149,6 +149,9 @@ pub struct Extra {
     pub held: Option<Box<Assembly>>,
     /// What the kernel has not taken yet.
     pub egress: Egress,
+    /// Whether that is a lone `waiting`, which the kernel has not been offered: it goes out with
+    /// what the matcher answers, as one.
+    pub held_back: bool,
     /// The beginning of a request head; or bytes that were read and have to wait.
     pub head: Vec<u8>,
     /// How far `head` has been searched.
@@ -175,6 +178,12 @@ impl<S> Connection<S> {
     #[inline]
     pub fn has_unsent(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| !extra.egress.is_empty())
+    }
+
+    /// Whether what is unsent waits for the matcher, and not for the kernel.
+    #[inline]
+    pub fn is_held_back(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.held_back)
     }
 
     /// Bytes that wait for the kernel to take them.

@@ -81,6 +81,8 @@ pub struct Core<H: Host> {
     pub(super) admin_connections: usize,
     /// Connections whose reading was cut short so that others come to their turn.
     pub(super) run_list: RunList,
+    /// Connections whose `waiting` was held back for the matcher, which has answered.
+    pub(super) answered: Vec<ConnectionKey>,
     /// Connections that broke, and why.
     pub(super) doomed: Vec<(ConnectionKey, EndReason)>,
     /// The connection whose bytes are being handled: answers to it are collected.
@@ -98,6 +100,9 @@ pub(super) struct Answers {
     pub(super) bytes: Vec<u8>,
     /// Whether an HTTP response is among them.
     pub(super) opaque: bool,
+    /// How many bytes they were when the last of them was a lone `waiting` that the matcher is
+    /// going to answer; else 0.
+    pub(super) lone_waiting: usize,
 }
 
 impl<H: Host> Core<H> {
@@ -134,6 +139,7 @@ impl<H: Host> Core<H> {
             moves_under_way: 0,
             admin_connections: 0,
             run_list: RunList::default(),
+            answered: Vec::new(),
             doomed: Vec::new(),
             current: None,
             answers: Answers::default(),
@@ -243,9 +249,16 @@ impl<H: Host> Core<H> {
         self.bury();
     }
 
-    /// Goes on with connections whose reading was cut short: a bounded number of them, so that the
-    /// events of the others never wait for long.
+    /// Sends what was held back until the matcher answered, and goes on with connections whose
+    /// reading was cut short: a bounded number of them, so that the events of the others never wait
+    /// for long.
     pub fn run(&mut self) {
+        while let Some(key) = self.answered.pop() {
+            if self.is_current(key) {
+                self.stop_holding_back(key.slot);
+                self.bury();
+            }
+        }
         for _ in 0..self.run_list.len().min(limits::RUNS_PER_TURN) {
             let Some(key) = self.run_list.pop() else { break };
             self.read(key, true);

@@ -320,7 +320,8 @@ impl<H: Host> Core<H> {
             since: self.now,
         };
         let Role::User(session) = &mut self.connections[slot.index()].role else { return };
-        match session.find(wish) {
+        let found = session.find(wish);
+        match found {
             Found::SamePlace => {}
             Found::NewPlace(before) => {
                 if let Some(before) = before {
@@ -330,7 +331,12 @@ impl<H: Host> Core<H> {
                 self.write_to_matcher(slot);
             }
         }
+        let is_first = self.answers.bytes.is_empty();
         self.say(slot, ServerMessage::Waiting { queue });
+        if is_first && found != Found::SamePlace {
+            // Two who meet at once get `waiting` and `match_found` by one send.
+            self.answers.lone_waiting = self.answers.bytes.len();
+        }
     }
 
     fn cancel_match(&mut self, slot: Slot) {

@@ -49,6 +49,10 @@ impl<H: Host> Core<H> {
             return;
         }
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        if connection.is_held_back() {
+            self.append(slot, bytes);
+            return self.flush(slot);
+        }
         let mut taken = 0;
         if !connection.has_unsent() {
             match self.host.send(&mut connection.socket, bytes) {
@@ -86,10 +90,26 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// The kernel takes bytes again.
+    /// Keeps a few bytes to be sent after those that wait already, beyond the bound.
+    fn append(&mut self, slot: Slot, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        let pushed = connection.extra().egress.push(bytes, 0, Framing::Frames, usize::MAX);
+        debug_assert_eq!(pushed, Ok(()), "there is no bound");
+        self.counters.unsent_bytes.add(bytes.len() as i64);
+    }
+
+    /// Sends a `waiting` that was held back, if it still is.
+    pub(super) fn stop_holding_back(&mut self, slot: Slot) {
+        if self.connections[slot.index()].is_held_back() {
+            self.flush(slot);
+        }
+    }
+
+    /// The kernel takes bytes, or takes them again.
     pub(super) fn flush(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         let Some(extra) = connection.extra.as_mut() else { return };
+        extra.held_back = false;
         if extra.egress.is_empty() {
             return;
         }
@@ -127,11 +147,17 @@ impl<H: Host> Core<H> {
         }
         let mut answers = std::mem::take(&mut self.answers);
         let framing = if answers.opaque { Framing::Opaque } else { Framing::Frames };
-        self.transmit(slot, &answers.bytes, framing);
+        let is_lone_waiting = answers.bytes.len() == answers.lone_waiting;
+        if is_lone_waiting && !self.connections[slot.index()].has_unsent() {
+            self.append(slot, &answers.bytes);
+            self.connections[slot.index()].extra().held_back = true;
+        } else {
+            self.transmit(slot, &answers.bytes, framing);
+        }
         answers.bytes.clear();
         // One large document must not be paid for ever after.
         answers.bytes.shrink_to(limits::RECEIVE_BUFFER_BYTES);
-        self.answers = Answers { bytes: answers.bytes, opaque: false };
+        self.answers = Answers { bytes: answers.bytes, ..Answers::default() };
     }
 
     /// Ends a user's connection with a Close frame: the partner hears of it now, the client
@@ -142,6 +168,7 @@ impl<H: Host> Core<H> {
 
     /// The same with any code, or none.
     pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
+        self.stop_holding_back(slot);
         self.end_session(slot, LeaveReason::Disconnected);
         self.linger(slot, reason);
         let mut bytes = Vec::new();
@@ -163,9 +190,7 @@ impl<H: Host> Core<H> {
         if !connection.has_unsent() {
             return self.transmit(slot, bytes, Framing::Frames);
         }
-        let pushed = connection.extra().egress.push(bytes, 0, Framing::Frames, usize::MAX);
-        debug_assert_eq!(pushed, Ok(()), "there is no bound");
-        self.counters.unsent_bytes.add(bytes.len() as i64);
+        self.append(slot, bytes);
     }
 
     /// From here on nothing more is said on the connection, and what comes is dropped. The

@@ -46,6 +46,8 @@ impl<H: Host> Core<H> {
             (Some(session), outcome) => {
                 session.replied(outcome);
                 self.write_to_matcher(holder.key.slot);
+                // What came of it may be among this turn's letters.
+                self.answered.push(holder.key);
             }
             // The session ended while its letter was under way.
             (None, Outcome::Kept(desk, number)) => {
@@ -70,10 +72,14 @@ impl<H: Host> Core<H> {
     /// Two sessions are to get a room. The mover is one of this shard's.
     pub(super) fn pair(&mut self, pairing: Pairing) {
         let Pairing { mover, home } = pairing;
-        if home.holder.shard != self.id && self.is_live(&mover) {
+        let slot = mover.holder.key.slot;
+        if home.holder.shard != self.id
+            && self.is_live(&mover)
+            && !self.connections[slot.index()].is_held_back()
+        {
             // What a client has not been able to be sent goes along; what it can take it gets
             // here. It may turn out to be gone.
-            self.flush(mover.holder.key.slot);
+            self.flush(slot);
         }
         if self.drain.is_some() || !self.is_live(&mover) {
             self.counters.matches_failed.increment();

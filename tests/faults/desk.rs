@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::config::{Doors, Limits};
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
-use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
+use switchboard::mail::{self, Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
 use switchboard::moment::Moment;
 use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
@@ -174,6 +174,15 @@ impl Desk {
     pub(crate) fn arrive(&mut self, (number, key): (usize, ConnectionKey), bytes: &[u8]) {
         self.fake(number).reads.push_back(bytes.to_vec());
         self.core.ready(key, READABLE);
+    }
+
+    /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
+    pub(crate) fn keep_all(&mut self) {
+        for ticket in std::mem::take(&mut self.core.host.tickets) {
+            let outcome = Outcome::Kept(mail::Desk(0), ticket.number);
+            self.core.letter(ToShard::Reply(Reply { holder: ticket.holder, outcome }));
+        }
+        self.wait(Duration::ZERO);
     }
 
     /// Whoever has asked for a match gets one, two by two.
