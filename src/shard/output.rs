@@ -168,7 +168,6 @@ impl<H: Host> Core<H> {
 
     /// The same with any code, or none.
     pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
-        self.stop_holding_back(slot);
         self.end_session(slot, LeaveReason::Disconnected);
         self.linger(slot, reason);
         let mut bytes = Vec::new();
@@ -187,7 +186,7 @@ impl<H: Host> Core<H> {
     /// Sends a Close frame; if bytes wait to be sent, behind them and beyond the bound.
     fn push_close(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
-        if !connection.has_unsent() {
+        if !connection.has_unsent() || connection.is_held_back() {
             return self.transmit(slot, bytes, Framing::Frames);
         }
         self.append(slot, bytes);
