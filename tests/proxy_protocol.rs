@@ -190,9 +190,37 @@ fn from_anybody_else_a_header_is_a_bad_request_and_the_field_is_nothing() {
         .map(|claim| enters(&server, STRANGER, &forwarded(&[claim])).unwrap());
     let third = enters(&server, STRANGER, &forwarded(&["203.0.113.3"])).err();
     assert_eq!(third, Some(503), "what it claims does not make it another");
-    // Nor does one come a second time, before another request.
-    let twice = [version_1("203.0.113.1"), version_1("203.0.113.2"), handshake()].concat();
-    assert_eq!(enters(&server, PROXY, &twice).err(), Some(400));
+}
+
+#[test]
+fn a_header_that_trust_would_not_have_helped_is_a_bad_request_and_no_untrusted_proxys() {
+    let mut server = server(&["--admin-listen", "127.0.0.1:0"]);
+    let line = server.until_logged("/stats and /metrics are at ");
+    let admin: SocketAddr = line.split(" are at ").nth(1).unwrap().parse().unwrap();
+    let health = b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n";
+    let header = || version_1("203.0.113.1");
+    // A trusted proxy's second one, whomever the first has named.
+    for first in [version_1("203.0.113.2"), version_2("10.1.1.1"), block(0x20, 0, &[])] {
+        let twice = [&first[..], &header(), &handshake()].concat();
+        assert_eq!(enters(&server, PROXY, &twice).err(), Some(400));
+    }
+    // One that is not the first that comes, be it in the same read or in a later one.
+    for from in [STRANGER, PROXY] {
+        let mut raw = connect_from(from, server.address());
+        raw.send(&[&health[..], &header()].concat());
+        assert_eq!([raw.response().status, raw.response().status], [200, 400]);
+        let mut raw = connect_from(from, server.address());
+        raw.send(health);
+        assert_eq!(raw.response().status, 200);
+        raw.send(&[&header()[..], health].concat());
+        assert_eq!(raw.response().status, 400);
+    }
+    // And where a proxy has no business.
+    let mut raw = connect_from(STRANGER, admin);
+    raw.send(&[&header()[..], health].concat());
+    assert_eq!(raw.response().status, 400);
+    let rejected = |reason| server.figure_at(admin, &format!("/http/rejected/{reason}"));
+    assert_eq!(["bad_request", "untrusted_proxy", "proxy_header"].map(rejected), [8, 0, 0]);
 }
 
 #[test]

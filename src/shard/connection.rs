@@ -63,7 +63,9 @@ pub struct Http {
 /// Who tells whose connection one is that speaks HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// Nobody has to: that was settled when it was accepted, or by a PROXY protocol header.
+    /// Nobody has to: that was settled when it was accepted. It has made no request yet.
+    Newcomer,
+    /// Nobody has to, any more: it has made a request, or a PROXY protocol header has told.
     Direct,
     /// A trusted proxy, from which nothing has come yet: it may begin with such a header.
     Proxy,

@@ -165,7 +165,7 @@ impl<H: Host> Core<H> {
         surplus: Option<Shortage>,
         address: Option<IpAddr>,
     ) -> ConnectionKey {
-        self.take(socket, surplus, Via::Direct, address)
+        self.take(socket, surplus, Via::Newcomer, address)
     }
 
     /// The same for a socket whose other end is a trusted proxy: whose connection it is, is still

@@ -1,6 +1,6 @@
 //! Bytes → requests and frames: reading, and the HTTP part of a connection. Pure.
 
-use super::connection::{Http, Role};
+use super::connection::{Http, Role, Via};
 use super::core::Core;
 use super::host::{Content, Document, Host, Received};
 use crate::ids::{ConnectionKey, Slot};
@@ -207,7 +207,8 @@ impl<H: Host> Core<H> {
                 }
                 Err(error) => {
                     self.counters.http_requests.increment();
-                    let reason = match is_proxy_header(&bytes[at..], max) {
+                    let is_first = self.via(slot) == Some(Via::Newcomer);
+                    let reason = match is_first && is_proxy_header(&bytes[at..], max) {
                         true => RejectReason::UntrustedProxy,
                         false => reject_reason(error),
                     };
@@ -249,6 +250,9 @@ impl<H: Host> Core<H> {
     fn answer(&mut self, slot: Slot, request: &Request<'_>) -> Next {
         if let Role::Http(http) = &mut self.connections[slot.index()].role {
             http.since_ms = self.clock.ms();
+            if http.via == Via::Newcomer {
+                http.via = Via::Direct;
+            }
         }
         let framing = request.framing();
         let document = match self.here(slot, request.asks) {
@@ -418,8 +422,8 @@ enum Next {
     Nothing(EndReason),
 }
 
-/// Whether what was no request is a proxy's header. Where one is taken, it was by now: so this
-/// proxy is not trusted, and an operator has to hear of that before all users are refused.
+/// Whether what was no request is a proxy's header. Where a newcomer begins with one its proxy is
+/// not trusted, and an operator has to hear of that before all users are refused.
 fn is_proxy_header(bytes: &[u8], most_bytes: usize) -> bool {
     !matches!(read_header(bytes, most_bytes), Ok(Header::Absent))
 }

@@ -95,7 +95,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn via(&self, slot: Slot) -> Option<Via> {
+    pub(super) fn via(&self, slot: Slot) -> Option<Via> {
         match self.connections[slot.index()].role {
             Role::Http(Http { via, .. }) => Some(via),
             Role::User(_) | Role::Echo | Role::Lingering(_) => None,

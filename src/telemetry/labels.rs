@@ -54,7 +54,8 @@ pub enum RejectReason {
     Origin,
     /// A trusted proxy's PROXY protocol header that is malformed (400).
     ProxyHeader,
-    /// A PROXY protocol header from an address that `--trusted-proxy` does not name (400).
+    /// A connection from an address that `--trusted-proxy` does not name, which began with a PROXY
+    /// protocol header (400).
     UntrustedProxy,
     /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
     BadRequest,
