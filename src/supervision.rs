@@ -7,7 +7,7 @@ use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
 use crate::telemetry::notices::Seldom;
 use crate::telemetry::{Crowd, Telemetry};
-use crate::watchdog::{Finding, Watchdog};
+use crate::watchdog::{Finding, Told, Watchdog};
 use std::time::Duration;
 
 /// How long a thread may take to answer where nobody says so. An idle one is woken as often.
@@ -22,7 +22,6 @@ const STOP_EXTENSION: &str = "EXTEND_TIMEOUT_USEC=10000000";
 const EXTEND_PERIOD: Duration = Duration::from_secs(1);
 
 /// What may be said once a minute.
-static STALLS: Seldom = Seldom::new();
 static UNTOLD: Seldom = Seldom::new();
 
 /// What stands between the server and its manager.
@@ -30,6 +29,7 @@ static UNTOLD: Seldom = Seldom::new();
 pub struct Supervision {
     notifier: Option<Notifier>,
     watchdog: Watchdog,
+    told: Told,
     /// What the manager hears while every thread lives.
     sign_of_life: &'static [&'static str],
     look_period: Duration,
@@ -51,6 +51,7 @@ impl Supervision {
         Supervision {
             notifier,
             watchdog: Watchdog::new(timeout.map_or(PERIOD, |timeout| timeout / 2)),
+            told: Told::default(),
             sign_of_life: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
             look_period,
             extended: Moment::ZERO,
@@ -82,8 +83,8 @@ impl Supervision {
             Finding::Nothing => {}
             Finding::Ask => nudge(),
             Finding::Alive => {
-                if telemetry.stalled_threads.get() != 0 {
-                    telemetry.stalled_threads.set(0);
+                telemetry.stalled_threads.set(0);
+                if self.told.alive() {
                     tracing::info!("all threads make turns again");
                 }
                 self.tell(&[self.sign_of_life, &[&status(telemetry)]].concat());
@@ -94,8 +95,9 @@ impl Supervision {
                     0 => "matcher".to_owned(),
                     shard => format!("shard-{}", shard - 1),
                 };
-                if STALLS.pass(now).is_some() {
-                    tracing::error!(thread = name, threads, ?silent, "a thread makes no turns");
+                if let Some(held_back) = self.told.stalled(thread, now) {
+                    let thread = &name;
+                    tracing::error!(thread, threads, ?silent, held_back, "a thread makes no turns");
                 }
                 self.tell(&[&format!("STATUS={name} has made no turn for {silent:.1?}")]);
             }

@@ -7,6 +7,7 @@
 //! system does not run, keeps it from coming.
 
 use crate::moment::Moment;
+use crate::telemetry::notices::Seldom;
 use std::time::Duration;
 
 /// What to do now.
@@ -81,6 +82,29 @@ impl Watchdog {
     }
 }
 
+/// What the log is told of it: every stall when it begins, and again once a minute at most.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The thread that was named last, until all live.
+    thread: Option<usize>,
+    repeats: Seldom,
+}
+
+impl Told {
+    /// This thread stands still. Whether that is to be told; if so, how often it was held back.
+    pub fn stalled(&mut self, thread: usize, now: Moment) -> Option<u64> {
+        if self.thread.replace(thread) != Some(thread) {
+            self.repeats = Seldom::new();
+        }
+        self.repeats.pass(now)
+    }
+
+    /// Every thread lives. Whether that is to be told: one did not.
+    pub fn alive(&mut self) -> bool {
+        self.thread.take().is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +163,18 @@ mod tests {
         let silent = Duration::from_secs(9);
         let found = dog.look(at(9), || vec![2, 1, 2, 1]);
         assert_eq!(found, Finding::Stalled { thread: 1, threads: 2, silent });
+    }
+
+    #[test]
+    fn every_stall_is_told_when_it_begins_and_only_its_repeats_wait_for_a_minute() {
+        let mut told = Told::default();
+        assert!(!told.alive(), "nobody stood still");
+        let passed = [0, 10, 20, 60].map(|second| told.stalled(1, at(second)));
+        assert_eq!(passed, [Some(0), None, None, Some(2)]);
+        assert_eq!(told.stalled(0, at(70)), Some(0), "another one");
+        assert_eq!(told.stalled(0, at(80)), None);
+        assert_eq!(told.stalled(1, at(90)), Some(0), "the first again");
+        assert_eq!([told.alive(), told.alive()], [true, false]);
+        assert_eq!(told.stalled(1, at(100)), Some(0), "and again, after all had lived");
     }
 }
