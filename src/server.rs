@@ -306,7 +306,7 @@ impl Server {
         while !self.signalled(&mut events, rounds.period())? {
             self.look(&mut rounds);
         }
-        let Crowd { sessions, waiting, rooms } = self.telemetry.crowd();
+        let crowd @ Crowd { sessions, waiting, rooms } = self.telemetry.crowd();
         tracing::info!(
             timeout = ?self.drain_timeout,
             sessions,
@@ -320,7 +320,7 @@ impl Server {
             let _told = shard.send(ToShard::Quiesce);
         }
         let began = sys::clock::monotonic();
-        let mut progress = Progress::new(self.drain_timeout);
+        let mut progress = Progress::new(self.drain_timeout, crowd);
         loop {
             if self.signalled(&mut events, DRAIN_LOOK.min(rounds.period()))? {
                 return Ok(Ended::AtOnce);

@@ -177,6 +177,7 @@ fn a_drain_timeout_of_zero_closes_everybody_at_once() {
             }
         }
     }
+    server.until_logged("--drain-timeout is over: rooms were cut off");
     drop((idle, one, other));
     assert_eq!(server.exit().code(), Some(0));
 }

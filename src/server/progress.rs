@@ -30,7 +30,8 @@ pub(super) enum Line {
         /// Time.
         left: Duration,
     },
-    /// The time is over, and rooms had not ended. Their number is that of the last look before.
+    /// The time is over, and rooms had not ended. Their number is that of the last look before, or
+    /// that at the signal.
     CutOff {
         /// So many.
         rooms: i64,
@@ -38,10 +39,11 @@ pub(super) enum Line {
 }
 
 impl Progress {
-    /// The signal came just now. A tenth of the time passes from line to line, within bounds.
-    pub(super) fn new(timeout: Duration) -> Self {
+    /// The signal came just now, and these are here: the time may be over before the first look.
+    /// A tenth of it passes from line to line, within bounds.
+    pub(super) fn new(timeout: Duration, crowd: Crowd) -> Self {
         let period = (timeout / 10).clamp(PERIOD_LEAST, PERIOD_MOST);
-        Progress { timeout, period, next: Some(period), rooms: 0 }
+        Progress { timeout, period, next: Some(period), rooms: crowd.rooms }
     }
 
     /// What is to be told when so much time has passed since the signal and these are here.
@@ -81,12 +83,12 @@ mod tests {
 
     /// The seconds at which something is told while `rooms` stay until `until_s`, and what last.
     fn told(timeout_s: u64, rooms: i64, until_s: u64) -> (Vec<u64>, Option<Line>) {
-        let mut progress = Progress::new(Duration::from_secs(timeout_s));
+        let crowd_of = |rooms| Crowd { sessions: 2 * rooms, waiting: 0, rooms };
+        let mut progress = Progress::new(Duration::from_secs(timeout_s), crowd_of(rooms));
         let (mut at, mut last) = (Vec::new(), None);
         for tenth in 0..(timeout_s + 5) * 10 {
             let left = if tenth < until_s * 10 { rooms } else { 0 };
-            let crowd = Crowd { sessions: 2 * left, waiting: 0, rooms: left };
-            if let Some(line) = progress.look(Duration::from_millis(tenth * 100), crowd) {
+            if let Some(line) = progress.look(Duration::from_millis(tenth * 100), crowd_of(left)) {
                 at.push(tenth / 10);
                 last = Some(line);
             }
@@ -99,6 +101,7 @@ mod tests {
         let cut_off = |rooms| Some(Line::CutOff { rooms });
         assert_eq!(told(30, 3, 99), (vec![5, 10, 15, 20, 25, 30], cut_off(3)));
         assert_eq!(told(2, 3, 99), (vec![2], cut_off(3)));
+        assert_eq!(told(0, 3, 99), (vec![0], cut_off(3)), "without a look before");
         let (at, last) = told(7200, 1, 9999);
         assert_eq!((at.len(), at[0], last), (120, 60, cut_off(1)));
     }
