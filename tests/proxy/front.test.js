@@ -184,7 +184,7 @@ async function countsEachUser(t, kind, also = []) {
   users.push(await from(4), await from(5));
   const { http: { rejected } } = JSON.parse((await get(`${front.url}stats`)).body);
   assert.ok(rejected.address_limit >= 2);
-  assert.equal(rejected.proxy_header + rejected.bad_request, 0);
+  assert.equal(rejected.proxy_header + rejected.untrusted_proxy + rejected.bad_request, 0);
   const two = await Promise.all(users.slice(1, 3).map((user) => user.findsMatch()));
   await signal(...two);
   await users[0].ends();
