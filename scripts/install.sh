@@ -14,7 +14,8 @@
 #   /etc/sysctl.d/99-switchboard.conf              kernel limits
 #   /etc/security/limits.d/switchboard.conf        descriptors for starts by hand
 #   /usr/local/share/doc/switchboard/README.md     the manual
-#   the user and group switchboard, without a home or a shell; such as are there are taken
+#   the user and group switchboard, without a home or a shell. Such as are there will do, and stay:
+#   a group, and a user that has a home or a shell
 #
 # A second run changes nothing. It starts nothing either: the last lines say how.
 set -euo pipefail
@@ -104,12 +105,17 @@ take_folder() { # folder
 
 # A user or a group that somebody else made under this name will do.
 install_user() {
-    if ! getent group switchboard >/dev/null; then
+    local -a groups=(--gid switchboard)
+    if getent group switchboard >/dev/null; then
+        # userdel takes the user's first group along. So this is not it, but that of nobody, which
+        # is 65534 everywhere; the unit names the group anyway.
+        groups=(--gid 65534 --groups switchboard)
+    else
         groupadd --system switchboard
         say create 'group switchboard'
     fi
     if ! getent passwd switchboard >/dev/null; then
-        useradd --system --gid switchboard --no-create-home --home-dir /nonexistent \
+        useradd --system "${groups[@]}" --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin switchboard
         say create 'user switchboard'
     fi
@@ -120,9 +126,12 @@ take_user() {
     case $(getent passwd switchboard) in
         '') ;;
         *:/nonexistent:/usr/sbin/nologin)
-            # Takes the group too, if nobody else is in it.
+            # Takes the group too, if it was made here and nobody else is in it.
             userdel switchboard || die 'the user switchboard stays while anything of it runs: end that, and run this again'
             say remove 'user switchboard'
+            if getent group switchboard >/dev/null; then
+                echo 'kept      group switchboard, which others made or are in'
+            fi
             ;;
         *) echo 'kept      user switchboard, which was not made here' ;;
     esac

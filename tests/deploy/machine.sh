@@ -62,19 +62,20 @@ if scripts/install.sh --uninstall >/dev/null 2>"$copy/said"; then fail 'a user w
 grep -q 'run this again' "$copy/said" || fail "it says no more than $(cat "$copy/said")"
 kill "$running"
 wait "$running" || true
-scripts/install.sh --uninstall | grep -q '^remove *user' || fail 'the second time the user stays, too'
+scripts/install.sh --uninstall | grep '^remove *user' || fail 'the second time the user stays, too'
 
-# A user that is there already is taken, and stays.
+# A user or a group that is there already will do, and stays.
 for made in 'useradd --create-home --home-dir /etc/a-home --shell /bin/sh switchboard' 'groupadd switchboard'; do
     $made
+    there=$(getent passwd switchboard || true; getent group switchboard)
     scripts/install.sh --binary "$server" >/dev/null
     [ "$(stat -c %G /etc/switchboard/switchboard.env)" = switchboard ] || fail "$made: the settings are of another group"
-    scripts/install.sh --uninstall >/dev/null
+    runuser -u switchboard -- cat /etc/switchboard/switchboard.env >/dev/null || fail "$made: the user cannot read its settings"
+    scripts/install.sh --binary "$server" | grep 'nothing to do' || fail "$made: the second run did something"
+    scripts/install.sh --uninstall | grep '^kept' || fail "$made: it does not say that it keeps it"
+    [ "$(getent passwd switchboard || true; getent group switchboard)" = "$there" ] || fail "$made: not as it was before"
     case $made in
-        useradd*)
-            getent passwd switchboard >/dev/null || fail 'a user that was not made here is gone'
-            userdel switchboard
-            ;;
-        *) if getent passwd switchboard; then fail 'the user was left behind'; fi ;;
+        useradd*) userdel switchboard ;;
+        *) groupdel switchboard ;;
     esac
 done
