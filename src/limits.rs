@@ -58,8 +58,10 @@ pub const CONNECTION_BYTES: usize = 64;
 /// Blocks of memory of so many bytes have pages of their own: parts of messages above it cost what
 /// they hold, however many grow at once.
 pub const OWN_PAGES_BYTES: u32 = 8 * 1024;
-/// Room identifiers that a shard remembers, 32 bytes each.
+/// Room identifiers that a shard remembers.
 pub const ROOM_TOKENS_KEPT: usize = 1024;
+/// What each of them takes, in bytes: the room's number is kept with it.
+pub const ROOM_TOKEN_BYTES: usize = 32;
 /// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.
 pub const SWEEP_PERIOD_MS: u64 = 1000;
 /// Shortest time between two sweeps of the same connection.

@@ -4,14 +4,18 @@
 //! of what a relayed message costs here altogether.
 
 use crate::ids::{RoomNo, Token, TokenMint};
-use crate::limits::ROOM_TOKENS_KEPT;
+use crate::limits::{ROOM_TOKEN_BYTES, ROOM_TOKENS_KEPT};
 
 /// Each room has one place, which it shares with others.
 #[derive(Debug, Default)]
 pub(super) struct RoomTokens {
-    /// Empty until the first is asked for.
-    places: Vec<Option<(RoomNo, Token)>>,
+    /// Empty until the first is asked for, which then fills them all.
+    places: Vec<Known>,
 }
+
+type Known = (RoomNo, Token);
+
+const _: () = assert!(size_of::<Known>() == ROOM_TOKEN_BYTES);
 
 impl RoomTokens {
     /// The identifier of a room, derived by `mint` unless it is known.
@@ -20,7 +24,7 @@ impl RoomTokens {
         // Rooms of one shard are numbered one after the other.
         let at = room.0 as usize % ROOM_TOKENS_KEPT;
         match self.places.get(at) {
-            Some(Some((known, token))) if *known == room => *token,
+            Some((known, token)) if *known == room => *token,
             Some(_) | None => self.derive(at, room, mint),
         }
     }
@@ -28,8 +32,8 @@ impl RoomTokens {
     #[cold]
     fn derive(&mut self, at: usize, room: RoomNo, mint: &TokenMint) -> Token {
         let token = mint.room(room);
-        self.places.resize(ROOM_TOKENS_KEPT, None);
-        self.places[at] = Some((room, token));
+        self.places.resize(ROOM_TOKENS_KEPT, (room, token));
+        self.places[at] = (room, token);
         token
     }
 }
