@@ -61,6 +61,9 @@ pub(crate) fn all() -> Vec<Body> {
         bodies.push(body(name, depth as u32, move || desk.relay(&read)));
     }
     let mut desk = Desk::with_a_room();
+    let read = desk.read_unnamed();
+    bodies.push(body("core-unnamed-1", 1, move || desk.relay(&read)));
+    let mut desk = Desk::with_a_room();
     bodies.push(body("core-open-and-close", 1, move || desk.open_and_close(REQUEST)));
     bodies
 }

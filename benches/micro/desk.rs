@@ -137,6 +137,15 @@ impl Desk {
         frame.repeat(messages)
     }
 
+    /// A read that brings a candidate which names no room.
+    pub(crate) fn read_unnamed(&self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let named = String::from_utf8(candidate(&self.room)).expect("because JSON is UTF-8");
+        let message = named.replacen(&format!(r#","room_id":"{}""#, self.room), "", 1);
+        push_client_frame(&mut frame, TEXT, message.as_bytes(), KEY);
+        frame
+    }
+
     /// One turn in which `read` arrives from a member of the room.
     pub(crate) fn relay(&mut self, read: &[u8]) {
         self.core.host.incoming.clear();

@@ -7,7 +7,7 @@
 use super::connection::{Pace, Role};
 use super::core::Core;
 use super::host::Host;
-use crate::ids::{Slot, Token};
+use crate::ids::{RoomNo, Slot, Token};
 use crate::limits::SERVER_HEADER_BYTES;
 use crate::session::{Found, Seat, Wish};
 use crate::telemetry::labels::EndReason;
@@ -71,7 +71,9 @@ enum Action {
 /// does not change.
 struct Lane {
     peer: Slot,
-    room: Token,
+    room: RoomNo,
+    /// The room's identifier, once a message has named one.
+    name: Option<Token>,
 }
 
 /// Why the frames of a connection are not read any further.
@@ -92,8 +94,10 @@ impl<H: Host> Core<H> {
         let stop = loop {
             let next = match reader.next_text() {
                 Ok(Some(range)) => {
-                    if let Some(Lane { peer, room }) = &lane
-                        && is_relay_for(&reader.buffer()[range.clone()], room.as_bytes())
+                    if let Some(Lane { peer, room, name }) = &mut lane
+                        && is_relay_for(&reader.buffer()[range.clone()], || {
+                            name.get_or_insert_with(|| self.room_token(*room)).as_bytes()
+                        })
                     {
                         short += 1;
                         burst.add(*peer, reader.buffer(), range, TEXT);
@@ -132,7 +136,7 @@ impl<H: Host> Core<H> {
 
     /// The short way from a user to its partner, if it may be taken now.
     #[inline]
-    fn lane(&mut self, slot: Slot) -> Option<Lane> {
+    fn lane(&self, slot: Slot) -> Option<Lane> {
         if self.setup.limits.max_messages_per_second.is_some() {
             return None;
         }
@@ -141,7 +145,7 @@ impl<H: Host> Core<H> {
         if connection.announcement_pending() {
             return None;
         }
-        Some(Lane { peer: seat.peer, room: self.room_token(seat.room) })
+        Some(Lane { peer: seat.peer, room: seat.room, name: None })
     }
 
     pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<Assembly>> {

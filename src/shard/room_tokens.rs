@@ -23,18 +23,17 @@ impl RoomTokens {
     pub(super) fn get(&mut self, room: RoomNo, mint: &TokenMint) -> Token {
         // Rooms of one shard are numbered one after the other.
         let at = room.0 as usize % ROOM_TOKENS_KEPT;
-        match self.places.get(at) {
-            Some((known, token)) if *known == room => *token,
-            Some(_) | None => self.derive(at, room, mint),
+        if self.places.get(at).is_none_or(|(known, _)| *known != room) {
+            self.derive(at, room, mint);
         }
+        self.places[at].1
     }
 
     #[cold]
-    fn derive(&mut self, at: usize, room: RoomNo, mint: &TokenMint) -> Token {
+    fn derive(&mut self, at: usize, room: RoomNo, mint: &TokenMint) {
         let token = mint.room(room);
         self.places.resize(ROOM_TOKENS_KEPT, (room, token));
         self.places[at] = (room, token);
-        token
     }
 }
 

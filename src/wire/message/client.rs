@@ -70,14 +70,15 @@ fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
 }
 
 /// Whether `text` is a relayed message in the common form that is meant for `room`: it names that
-/// room or none. What is not may be one all the same, as [`classify`] will tell.
+/// room or none. What is not may be one all the same, as [`classify`] will tell. The room's name
+/// is asked for only if the message has one too: it may have to be derived.
 #[inline]
-pub fn is_relay_for(text: &[u8], room: &[u8; TOKEN_LEN]) -> bool {
+pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN]) -> bool {
     let Some((_, rest)) = relay_head(text) else { return false };
     let rest = match rest.strip_prefix(ROOM_ID) {
         None => rest,
         Some(value) => match value.split_first_chunk() {
-            Some((name, [b'"', rest @ ..])) if name == room => rest,
+            Some((name, [b'"', rest @ ..])) if name == room() => rest,
             Some(_) | None => return false,
         },
     };

@@ -192,7 +192,7 @@ proptest! {
             RoomClaim::Named(name) => *name == room[..],
             RoomClaim::Nonsense => false,
         });
-        prop_assert_eq!(is_relay_for(text.as_bytes(), room), long, "{}", text);
+        prop_assert_eq!(is_relay_for(text.as_bytes(), || room), long, "{}", text);
     }
 
     #[test]
@@ -208,6 +208,15 @@ proptest! {
     fn any_text_is_a_message_or_an_error(text: String) {
         let _ = classify(text.as_bytes());
     }
+}
+
+#[test]
+fn the_rooms_name_is_asked_for_only_if_the_message_has_one() {
+    let unasked = || panic!("it is not needed");
+    assert!(is_relay_for(br#"{"type":"offer","payload":{}}"#, unasked));
+    assert!(is_relay_for(br#"{"type":"answer"}"#, unasked));
+    assert!(!is_relay_for(br#"{"type":"ping"}"#, unasked));
+    assert!(!is_relay_for(br#"{"type":"offer","room_id":"too short"}"#, unasked));
 }
 
 #[test]
