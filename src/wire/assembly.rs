@@ -321,6 +321,26 @@ enum Step {
     NeedsHolding,
 }
 
+/// A frame that lies in the buffer whole.
+struct Whole<'b> {
+    /// Unmasked.
+    payload: &'b [u8],
+    /// Where that lies.
+    range: Range<usize>,
+    /// Whether it is known to be all ASCII.
+    ascii: bool,
+}
+
+impl Whole<'_> {
+    #[inline(always)]
+    fn check_text(&self) -> Result<(), Fault> {
+        if !self.ascii {
+            simdutf8::basic::from_utf8(self.payload).map_err(|_| Fault::NotUtf8)?;
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Reader<'a> {
     /// A reader over `buf`, going on with what an earlier one held.
     pub fn new(buf: &'a mut [u8], held: Option<Box<Assembly>>, rules: &'a Rules) -> Self {
@@ -366,19 +386,30 @@ impl<'a> Reader<'a> {
         if self.held.is_some() {
             return Ok(None);
         }
-        let rest = &mut self.buf[self.at..];
+        let rest = &self.buf[self.at..];
         let Some((length, key, header_len)) = text_header(rest) else { return Ok(None) };
-        let end = header_len + length;
         if self.rules.sender != Side::Client || length > self.rules.max_message_bytes {
             return Ok(None);
         }
-        let Some(payload) = rest.get_mut(header_len..end) else { return Ok(None) };
-        if !unmask(payload, key, 0) {
-            simdutf8::basic::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
-        }
+        let Some(whole) = self.take_whole(header_len, length, Some(key)) else { return Ok(None) };
+        whole.check_text()?;
+        Ok(Some(whole.range))
+    }
+
+    /// Takes a frame of which all lies in the buffer, if all of it does.
+    #[inline(always)]
+    fn take_whole(
+        &mut self,
+        header_len: usize,
+        payload_len: usize,
+        mask: Option<[u8; 4]>,
+    ) -> Option<Whole<'_>> {
+        let end = header_len.saturating_add(payload_len);
+        let payload = self.buf[self.at..].get_mut(header_len..end)?;
         let range = self.at + header_len..self.at + end;
         self.at = range.end;
-        Ok(Some(range))
+        let ascii = mask.is_some_and(|key| unmask(payload, key, 0));
+        Some(Whole { payload, range, ascii })
     }
 
     /// The next message or control frame; `None` when the buffer is used up.
@@ -399,7 +430,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn next_in_place(&mut self) -> Result<Step, Fault> {
-        let rest = &mut self.buf[self.at..];
+        let rest = &self.buf[self.at..];
         if rest.is_empty() {
             return Ok(Step::Nothing);
         }
@@ -414,18 +445,14 @@ impl<'a> Reader<'a> {
         {
             return Err(Fault::TooLarge);
         }
-        if ((rest.len() - header.header_len) as u64) < header.payload_len {
+        let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        let Some(whole) = self.take_whole(header.header_len, payload_len, header.mask) else {
             return Ok(Step::NeedsHolding);
-        }
-        let end = header.header_len + header.payload_len as usize;
-        let payload = &mut rest[header.header_len..end];
-        let ascii = header.mask.is_some_and(|key| unmask(payload, key, 0));
-        let place = Place::Buffer(self.at + header.header_len..self.at + end);
+        };
+        let place = Place::Buffer(whole.range.clone());
         let item = match header.opcode {
             OpCode::Data(Data::Text) => {
-                if !ascii {
-                    simdutf8::basic::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
-                }
+                whole.check_text()?;
                 Item::Text(place)
             }
             OpCode::Data(Data::Binary) => Item::Binary(place),
@@ -433,9 +460,8 @@ impl<'a> Reader<'a> {
             OpCode::Data(Data::Reserved(_)) => {
                 return Err(Fault::Frame(FrameFault::ReservedOpcode));
             }
-            OpCode::Control(control) => control_item(control, payload, place)?,
+            OpCode::Control(control) => control_item(control, whole.payload, place)?,
         };
-        self.at += end;
         Ok(Step::Item(item))
     }
 
