@@ -1,47 +1,19 @@
 //! The laws of [`super`]: pieces do not matter, and every breach has its code.
 
+#[path = "assembly_seen.rs"]
+mod seen;
+
 use super::*;
 use crate::wire::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
 use proptest::prelude::*;
+use seen::{Seen, seen_in};
 
 const RULES: Rules = Rules { sender: Side::Client, max_message_bytes: 1000, max_fragments: 8 };
 
-/// An item with its bytes.
-#[derive(Debug, PartialEq, Eq, Clone)]
-enum Seen {
-    Text(Vec<u8>),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>),
-    Fault(Fault),
-}
-
-/// Feeds `pieces` one after the other, as reads would.
-fn read_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, rules: &Rules) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    let mut held = None;
-    for piece in pieces {
-        let mut buf = piece.to_vec();
-        let mut reader = Reader::new(&mut buf, held, rules);
-        loop {
-            match reader.next() {
-                Ok(Some(item)) => seen.push(match item {
-                    Item::Text(place) => Seen::Text(reader.bytes(&place).to_vec()),
-                    Item::Binary(place) => Seen::Binary(reader.bytes(&place).to_vec()),
-                    Item::Ping(place) => Seen::Ping(reader.bytes(&place).to_vec()),
-                    Item::Pong(place) => Seen::Pong(reader.bytes(&place).to_vec()),
-                    Item::Close(code) => Seen::Close(code),
-                }),
-                Ok(None) => break,
-                Err(fault) => {
-                    seen.push(Seen::Fault(fault));
-                    return seen;
-                }
-            }
-        }
-        held = reader.finish();
-    }
+/// Feeds `pieces` one after the other, as reads would. The short way to a text makes no difference.
+fn read_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]> + Clone, rules: &Rules) -> Vec<Seen> {
+    let seen = seen_in(pieces.clone(), rules, false);
+    assert_eq!(seen_in(pieces, rules, true), seen, "by the short way");
     seen
 }
 

@@ -1,14 +1,17 @@
-//! Frames: cuts make no difference, and tungstenite reads the same messages and ends with the
-//! same code.
+//! Frames: neither cuts nor the short way to a text make a difference, and tungstenite reads the
+//! same messages and ends with the same code.
 #![no_main]
 
 #[path = "bytes.rs"]
 mod bytes;
+#[path = "../../../src/wire/assembly_seen.rs"]
+mod seen;
 
 use bytes::{Bytes, cut, pieces};
 use libfuzzer_sys::fuzz_target;
+use seen::{Seen, seen_in};
 use std::io::{self, Read, Write};
-use switchboard::wire::assembly::{Fault, Item, Reader, Rules};
+use switchboard::wire::assembly::{Fault, Item, Place, Reader, Rules};
 use switchboard::wire::frame::{FrameFault, Side, push_client_frame};
 use tungstenite::protocol::frame::coding::OpCode;
 use tungstenite::protocol::{Role, WebSocketConfig};
@@ -18,48 +21,6 @@ const MOST: usize = 1000;
 const RULES: Rules =
     Rules { sender: Side::Client, max_message_bytes: MOST, max_fragments: u32::MAX };
 const FEW: Rules = Rules { max_fragments: 4, ..RULES };
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    Text(Vec<u8>),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>),
-    Fault(Fault),
-}
-
-/// What our reader sees in these reads.
-fn ours<'p>(reads: impl Iterator<Item = &'p [u8]>, rules: &Rules) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    let mut held = None;
-    for read in reads {
-        let mut buffer = read.to_vec();
-        let mut reader = Reader::new(&mut buffer, held, rules);
-        loop {
-            let bytes = |reader: &Reader<'_>, place| reader.bytes(place).to_vec();
-            match reader.next() {
-                Ok(Some(item)) => seen.push(match &item {
-                    Item::Text(place) => Seen::Text(bytes(&reader, place)),
-                    Item::Binary(place) => Seen::Binary(bytes(&reader, place)),
-                    Item::Ping(place) => Seen::Ping(bytes(&reader, place)),
-                    Item::Pong(place) => Seen::Pong(bytes(&reader, place)),
-                    Item::Close(code) => {
-                        seen.push(Seen::Close(*code));
-                        return seen;
-                    }
-                }),
-                Ok(None) => break,
-                Err(fault) => {
-                    seen.push(Seen::Fault(fault));
-                    return seen;
-                }
-            }
-        }
-        held = reader.finish();
-    }
-    seen
-}
 
 /// Bytes to be read, piece by piece; what is written is nobody's business.
 struct Tape<'b>(Vec<&'b [u8]>, usize);
@@ -187,11 +148,15 @@ fuzz_target!(|data: &[u8]| {
     let pieces = pieces(&mut choices);
     let stream = stream(&mut choices);
     for rules in [&RULES, &FEW] {
-        let whole = ours([&stream[..]].into_iter(), rules);
-        assert_eq!(whole, ours(cut(&stream, pieces), rules), "cut in {pieces:?}");
-        assert_eq!(whole, ours(stream.chunks(1), rules), "byte by byte");
+        let whole = seen_in([&stream[..]], rules, false);
+        assert_eq!(whole, seen_in([&stream[..]], rules, true), "by the short way");
+        for short in [false, true] {
+            let cut = cut(&stream, pieces);
+            assert_eq!(whole, seen_in(cut, rules, short), "cut in {pieces:?}, short: {short}");
+            assert_eq!(whole, seen_in(stream.chunks(1), rules, short), "byte by byte");
+        }
     }
-    let ours = ours([&stream[..]].into_iter(), &RULES);
+    let ours = seen_in([&stream[..]], &RULES, true);
     let theirs = theirs(cut(&stream, pieces).collect());
     match (ours.split_last(), theirs.1) {
         // RFC 6455 §5.2 wants the shortest form of a length, so a control frame has the short one;
