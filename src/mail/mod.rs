@@ -1,6 +1,7 @@
 //! What one thread tells another: the letters, which are pure values, and the mailbox, which
 //! carries them and wakes their reader.
 
+pub(crate) mod failures;
 mod letters;
 pub mod mailbox;
 

@@ -3,13 +3,13 @@
 
 use super::queue::MatchQueue;
 use crate::ids::{SessionAddress, ShardId};
+use crate::mail::failures::{announced, sent};
 use crate::mail::{
-    Bundle, Inbox, Outbox, Outcome, Pairing, Pause, Reply, SendError, Ticket, ToMatcher, ToShard,
+    Bundle, Inbox, Outbox, Outcome, Pairing, Pause, Reply, Ticket, ToMatcher, ToShard,
 };
 use crate::moment::Moment;
 use crate::sys;
 use crate::telemetry::counters::{MatcherCounters, ShardCounters};
-use crate::telemetry::notices::Seldom;
 use mio::{Events, Poll};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -167,33 +167,18 @@ pub struct Matcher<T, S> {
     letters: Vec<ToMatcher>,
 }
 
-/// What may be said once a minute.
-static UNWOKEN: Seldom = Seldom::new();
-
 /// The shards' mailboxes.
 #[derive(Debug)]
 struct Shards<T, S>(Vec<Bundle<ToShard<T, S>>>);
 
 impl<T, S> Shards<T, S> {
     fn send(&mut self, to: SessionAddress, letter: ToShard<T, S>) {
-        match self.0[to.shard.index()].send(letter) {
-            // A shard that has ended needs no answer.
-            Ok(()) | Err(SendError::Gone(_)) => {}
-            Err(SendError::Unwoken(error)) => announced(Err(error)),
-        }
+        sent(self.0[to.shard.index()].send(letter));
     }
 
     /// Wakes those that were written to.
     fn announce(&mut self) {
         self.0.iter_mut().for_each(|shard| announced(shard.announce()));
-    }
-}
-
-fn announced(woken: io::Result<()>) {
-    if let Err(error) = woken
-        && let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic())
-    {
-        tracing::error!(%error, held_back, "a shard cannot be woken");
     }
 }
 

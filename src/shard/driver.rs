@@ -9,7 +9,8 @@ use super::line::Line;
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::limits::{EVENTS_PER_POLL, LETTERS_PER_TURN};
-use crate::mail::{Bundle, Inbox, Outbox, Pause, SendError, ToMatcher, ToShard};
+use crate::mail::failures::{announced, sent};
+use crate::mail::{Bundle, Inbox, Outbox, Pause, ToMatcher, ToShard};
 use crate::moment::Moment;
 use crate::page::{self, Asset};
 use crate::sys;
@@ -63,7 +64,6 @@ pub struct Sockets {
 static UNWATCHED: Seldom = Seldom::new();
 static NOT_GIVEN_UP: Seldom = Seldom::new();
 static NOT_TAKEN_OVER: Seldom = Seldom::new();
-static UNWOKEN: Seldom = Seldom::new();
 
 impl Sockets {
     /// A host over `registry`, with a mailbox for every thread it may write to.
@@ -210,12 +210,12 @@ impl Host for Sockets {
     }
 
     fn to_matcher(&mut self, letter: ToMatcher) {
-        report(self.matcher.send(letter));
+        sent(self.matcher.send(letter));
     }
 
     fn to_shard(&mut self, shard: ShardId, letter: Letter) {
         self.wrote_to_shards = true;
-        report(self.shards[shard.index()].send(letter));
+        sent(self.shards[shard.index()].send(letter));
     }
 
     #[inline]
@@ -275,23 +275,6 @@ fn page_content(asset: &'static Asset) -> Content {
         fields,
         etag: Some(&asset.etag),
         body: asset.body.into(),
-    }
-}
-
-/// A letter that cannot reach its reader: the reader has ended, as at the end of the process
-/// all do, or it cannot be woken.
-fn report<T>(sent: Result<(), SendError<T>>) {
-    match sent {
-        Ok(()) | Err(SendError::Gone(_)) => {}
-        Err(SendError::Unwoken(error)) => announced(Err(error)),
-    }
-}
-
-fn announced(woken: io::Result<()>) {
-    if let Err(error) = woken
-        && let Some(held_back) = UNWOKEN.pass(sys::clock::monotonic())
-    {
-        tracing::error!(%error, held_back, "a thread cannot be woken");
     }
 }
 
