@@ -162,8 +162,10 @@ impl MatchBook {
 
     /// The server may not have heard this session, which gave up a place in `room`, or would not
     /// listen: that the other member is told nothing, and this one not matched, shows nothing.
-    pub fn excuse(&mut self, session: u64, room: u64) {
-        self.taint(room);
+    pub fn excuse(&mut self, session: u64, room: Option<u64>) {
+        if let Some(room) = room {
+            self.taint(room);
+        }
         self.settled(session);
         self.excused.insert(session);
     }
@@ -397,7 +399,7 @@ mod tests {
         book.matched(account(10, 1, 2), T);
         book.matched(account(10, 2, 1), T);
         book.left(1, 10, T);
-        book.excuse(1, 10);
+        book.excuse(1, Some(10));
         assert_eq!(book.untold(T + 2 * patience, patience), 0);
         assert_eq!([1, 3].map(|user| book.overdue(user, T)), [0, 0], "3 waits alone");
         // From its next match on it is like everybody.

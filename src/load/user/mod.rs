@@ -78,8 +78,8 @@ pub enum News {
     Excused {
         /// Hash of its session.
         session: u64,
-        /// Hash of the room.
-        room: u64,
+        /// Hash of the room, unless the server has said that it is over.
+        room: Option<u64>,
     },
     /// It was matched, having asked at this moment.
     Served(Moment),
@@ -327,7 +327,8 @@ impl User {
 
     /// What comes of its leaving the last room, and of its present wish, shows nothing.
     fn excuse(&self, turn: &mut Turn<'_>) {
-        turn.news.push(News::Excused { session: self.session, room: self.last_room });
+        let room = (!self.last_room_over).then_some(self.last_room);
+        turn.news.push(News::Excused { session: self.session, room });
     }
 
     /// Out of a room and back to nothing: go on to the next, stay for the next round, or go.
