@@ -106,6 +106,11 @@ impl Session {
         }
     }
 
+    /// Whether the matcher owes it an answer.
+    pub fn awaits_reply(&self) -> bool {
+        matches!(&self.stage, Stage::Errand(errand) if errand.standing == Standing::UnderWay)
+    }
+
     /// Whether this ticket is what it waits with.
     pub fn is_live(&self, ticket: TicketNo) -> bool {
         self.wish().is_some_and(|wish| wish.ticket == ticket)

@@ -10,7 +10,8 @@ use switchboard::config::Limits;
 use switchboard::limits::{READS_PER_TURN, RECEIVE_BUFFER_BYTES, REQUESTS_PER_TURN, RUNS_PER_TURN};
 use switchboard::moment::Moment;
 use switchboard::shard::core::Readiness;
-use switchboard::wire::frame::{CLOSE, PING, TEXT, push_client_frame};
+use switchboard::telemetry::labels::EndReason;
+use switchboard::wire::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
 
 /// A handshake with frames glued to it, and in them all that can be cut in two: characters of
 /// two, three and four bytes, escapes, surrogates, long headers, fragments with a ping between.
@@ -359,5 +360,45 @@ fn a_waiting_that_is_held_back_comes_first_and_holds_up_nothing() {
     assert!(
         said.ends_with(&[0x88, 2, 3, 0xe8]) && String::from_utf8_lossy(said).contains("waiting")
     );
+    desk.audit();
+}
+
+#[test]
+fn what_is_said_behind_a_waiting_that_is_held_back_has_its_bound() {
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.fake(user.0).takes = [100, 0, 0, 0].into();
+    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    // Each of these is refused by more bytes than it has.
+    let mut flood = Vec::new();
+    (0..RECEIVE_BUFFER_BYTES / 6).for_each(|_| push_client_frame(&mut flood, BINARY, b"", KEY));
+    desk.arrive(user, &flood);
+    desk.audit();
+    assert_eq!(desk.counters.closed.get(EndReason::SlowConsumer), 0, "it lingers first");
+    assert_eq!(desk.counters.sessions.get(), 0);
+}
+
+/// The matcher's thread may stand still; who waits for it is alive.
+#[test]
+fn one_that_a_waiting_is_held_back_for_is_pinged() {
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    (0..300).for_each(|_| desk.wait(Duration::from_millis(100)));
+    let said = &desk.fake(user.0).sent;
+    assert!(String::from_utf8_lossy(said).contains("waiting"), "it goes out with the ping");
+    assert!(said.ends_with(&[0x89, 0]), "{said:?}");
+    desk.audit();
+}
+
+#[test]
+fn one_that_ends_behind_its_wish_is_told_that_it_waits() {
+    let mut desk = Desk::new(Limits::default());
+    let user = desk.session();
+    desk.fake(user.0).ends = true;
+    desk.fake(user.0).reads.push_back(text(r#"{"type":"find_match"}"#));
+    desk.core.ready(user.1, Readiness { read_on: true, ..READABLE });
+    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("waiting"));
+    assert!(desk.fake(user.0).closed);
     desk.audit();
 }

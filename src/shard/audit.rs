@@ -100,7 +100,13 @@ impl<H: Host> Core<H> {
             let known = self.addresses.contains(address.0.get() as usize - 1);
             expect(known, || "its address is not in the list".into())?;
         }
-        let Role::User(session) = &connection.role else { return Ok(()) };
+        let Role::User(session) = &connection.role else {
+            return expect(!connection.is_held_back(), || "no user is held back for".into());
+        };
+        if connection.is_held_back() {
+            let due = session.awaits_reply() || self.answered.contains(&key);
+            expect(due && connection.has_unsent(), || "it is held back for nothing".into())?;
+        }
         let unsent = connection.unsent_bytes();
         let limit = self.setup.limits.max_unsent_bytes;
         expect(unsent <= limit, || format!("{unsent} unsent bytes, above {limit}"))?;

@@ -99,7 +99,8 @@ impl<H: Host> Core<H> {
             Role::Http(_) | Role::Echo | Role::Lingering(_) if connection.has_unsent() => {}
             Role::Http(_) => self.doom(key, EndReason::HttpDone),
             Role::User(_) | Role::Echo | Role::Lingering(_) => {
-                self.doom(key, EndReason::ClientGone)
+                self.stop_holding_back(key.slot);
+                self.doom(key, EndReason::ClientGone);
             }
         }
     }

@@ -50,8 +50,13 @@ impl<H: Host> Core<H> {
         }
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         if connection.is_held_back() {
-            self.append(slot, bytes);
-            return self.flush(slot);
+            if connection.unsent_bytes() + bytes.len() <= self.setup.limits.max_unsent_bytes {
+                self.append(slot, bytes);
+                return self.flush(slot);
+            }
+            // It goes first, and these bytes the way that has a bound.
+            self.flush(slot);
+            return self.transmit(slot, bytes, framing);
         }
         let mut taken = 0;
         if !connection.has_unsent() {
@@ -90,7 +95,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Keeps a few bytes to be sent after those that wait already, beyond the bound.
+    /// Keeps bytes to be sent after those that wait already. The caller sees to the bound.
     fn append(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         let pushed = connection.extra().egress.push(bytes, 0, Framing::Frames, usize::MAX);

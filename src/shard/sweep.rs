@@ -208,8 +208,9 @@ impl<H: Host> Core<H> {
     }
 
     fn ping(&mut self, slot: Slot) {
-        // One that has unsent bytes would not read a ping either.
-        if !self.connections[slot.index()].has_unsent() {
+        let connection = &self.connections[slot.index()];
+        // One that does not take what it is sent would not read a ping either.
+        if !connection.has_unsent() || connection.is_held_back() {
             let mut bytes = Vec::new();
             push_server_frame(&mut bytes, PING, b"");
             self.write(slot, &bytes);
