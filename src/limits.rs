@@ -79,6 +79,8 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const ADDRESSES_WATCHED: usize = 64 * 1024;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 pub const SWEEP_PARTS: usize = 10;
+/// Neighbouring slots that are in the same part: a KiB of connections, read in one go.
+pub const SWEEP_BLOCK: usize = 16;
 /// Pause before accepting is tried again when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// Two of whom one could not be brought to the other's shard are not paired again so soon, if

@@ -402,3 +402,27 @@ fn one_that_ends_behind_its_wish_is_told_that_it_waits() {
     assert!(desk.fake(user.0).closed);
     desk.audit();
 }
+
+/// With the number of slots the part of the sweep that each slot is in must not change.
+#[test]
+fn whoever_comes_and_goes_meanwhile_everybody_is_pinged_once() {
+    let mut desk = Desk::new(Limits::default());
+    let users: Vec<_> = (0..500).map(|_| desk.session()).collect();
+    let mut crowd = Vec::new();
+    let step = Duration::from_millis(100);
+    for tenth in 0..270 {
+        desk.wait(step);
+        if tenth % 7 < 4 {
+            crowd.extend((0..tenth).map(|_| desk.session()));
+        } else {
+            for (number, key) in crowd.drain(..) {
+                desk.fake(number).ends = true;
+                desk.core.ready(key, READABLE);
+            }
+        }
+    }
+    let pings = |number: usize| desk.core.host.all[number].sent.len() / 2;
+    let odd: Vec<_> = users.iter().map(|(number, _)| pings(*number)).filter(|n| *n != 1).collect();
+    assert_eq!(odd, [0; 0], "of {} users", users.len());
+    desk.audit();
+}

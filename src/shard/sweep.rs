@@ -2,14 +2,15 @@
 //!
 //! There is no timer for a connection. The slab is swept in parts, each connection about once
 //! a period, and what is due is found from when it was last heard; so an idle connection costs
-//! a look, and pings are spread as the clients came.
+//! a look, and pings are spread as the clients came. Which part a slot is in never changes: what
+//! falls due between two looks at its part is seen once, however many others come and go.
 
 use super::connection::Role;
 use super::core::Core;
 use super::host::Host;
 use crate::config::Limits;
 use crate::ids::{ConnectionKey, Slot};
-use crate::limits::{SWEEP_PARTS, SWEEP_PERIOD_LEAST_MS, SWEEP_PERIOD_MS};
+use crate::limits::{SWEEP_BLOCK, SWEEP_PARTS, SWEEP_PERIOD_LEAST_MS, SWEEP_PERIOD_MS};
 use crate::moment::Moment;
 use crate::telemetry::labels::EndReason;
 use crate::wire::frame::{PING, push_server_frame};
@@ -134,11 +135,11 @@ impl<H: Host> Core<H> {
         }
         self.sweep.part = (part + 1) % SWEEP_PARTS;
         let swept_ms = std::mem::replace(&mut self.sweep.swept_ms[part], self.clock.ms());
-        let size = self.slots_used.div_ceil(SWEEP_PARTS);
-        let end = self.slots_used.min((part + 1) * size);
-        for slot in part * size..end {
-            if let Some(key) = self.key_at(slot) {
-                self.look_after(key, swept_ms);
+        for block in (part * SWEEP_BLOCK..self.slots_used).step_by(SWEEP_PARTS * SWEEP_BLOCK) {
+            for slot in block..self.slots_used.min(block + SWEEP_BLOCK) {
+                if let Some(key) = self.key_at(slot) {
+                    self.look_after(key, swept_ms);
+                }
             }
         }
         self.bury();
