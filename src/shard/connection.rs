@@ -260,6 +260,8 @@ pub struct Traveller<S> {
     /// When it left, in milliseconds on the clock of the shard it left: what it remembers of
     /// times is on that clock.
     pub left_ms: u32,
+    /// For how long the sweep there had not come by when it left.
+    pub unseen_ms: u32,
     /// Whether reading it was cut short.
     pub has_work: bool,
 }

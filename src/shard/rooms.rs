@@ -125,6 +125,7 @@ impl<H: Host> Core<H> {
         let traveller = Traveller {
             address: connection.address.take().and_then(|address| self.drop_address(address)),
             left_ms: self.clock.ms(),
+            unseen_ms: self.unseen_ms(slot),
             has_work,
             connection,
         };
@@ -221,7 +222,7 @@ impl<H: Host> Core<H> {
         &mut self,
         traveller: Traveller<H::Socket>,
     ) -> Result<ConnectionKey, Traveller<H::Socket>> {
-        let Traveller { mut connection, address, left_ms, has_work } = traveller;
+        let Traveller { mut connection, address, left_ms, unseen_ms, has_work } = traveller;
         let now_ms = self.clock.ms();
         let ahead_ms = now_ms.wrapping_sub(left_ms);
         connection.heard_ms = connection.heard_ms.wrapping_add(ahead_ms);
@@ -233,13 +234,15 @@ impl<H: Host> Core<H> {
             let mut connection = Box::new(self.connections.remove(key.slot.index()));
             self.counters.connections.decrement();
             let address = connection.address.take().and_then(|at| self.drop_address(at));
-            return Err(Traveller { connection, address, left_ms: now_ms, has_work });
+            return Err(Traveller { connection, address, left_ms: now_ms, unseen_ms, has_work });
         }
         if has_work {
             self.go_on_later(key);
         }
         self.count_travelling(&self.connections[key.slot.index()], 1);
-        // It was on its way when everybody else was told.
+        // It was on its way when everybody else was told, or asked whether it is alive.
+        let silent_ms = now_ms.wrapping_sub(self.connections[key.slot.index()].heard_ms);
+        self.ping_if_due(key.slot, silent_ms, unseen_ms);
         self.tell_of_drain(key.slot);
         Ok(key)
     }

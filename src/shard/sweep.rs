@@ -202,9 +202,20 @@ impl<H: Host> Core<H> {
         if silent_ms >= as_ms(limits.silence_limit) {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);
         }
-        let interval = as_ms(limits.ping_interval).max(1);
+        self.ping_if_due(key.slot, silent_ms, passed_ms);
+    }
+
+    /// How long ago the part of this slot was swept.
+    pub(super) fn unseen_ms(&self, slot: Slot) -> u32 {
+        let part = slot.index() / SWEEP_BLOCK % SWEEP_PARTS;
+        self.clock.ms().wrapping_sub(self.sweep.swept_ms[part])
+    }
+
+    /// Pings one that has been silent for `silent_ms`, if that fell due in the last `passed_ms`.
+    pub(super) fn ping_if_due(&mut self, slot: Slot, silent_ms: u32, passed_ms: u32) {
+        let interval = as_ms(self.setup.limits.ping_interval).max(1);
         if silent_ms / interval > silent_ms.saturating_sub(passed_ms) / interval {
-            self.ping(key.slot);
+            self.ping(slot);
         }
     }
 
