@@ -195,7 +195,7 @@ fn user(choices: &mut Bytes<'_>) {
                 }
                 (None, _) if what < 32 => user.finish(turn),
                 (None, _) => {
-                    if what < 48 && user.lost(turn) {
+                    if what < 48 && user.lost(what % 2 == 0, turn) {
                         return;
                     }
                 }
