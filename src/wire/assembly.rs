@@ -8,12 +8,14 @@
 //! shows it, in the middle of a frame too, and nothing is ever looked at twice, however small
 //! the pieces it comes in.
 
-use crate::limits::{
-    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, OWN_PAGES_BYTES, SERVER_HEADER_BYTES,
-};
-use crate::wire::frame::{FrameFault, Header, Side, parse_header, text_header, unmask};
+mod held;
+
+pub use held::Assembly;
+
+use crate::wire::frame::{FrameFault, Side, parse_header, text_header, unmask};
+use held::control_item;
 use std::ops::Range;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 /// What one end accepts from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,225 +86,6 @@ pub enum Item {
     Close(Option<u16>),
 }
 
-/// A message or frame of which a part is still to come.
-#[derive(Debug)]
-pub struct Assembly {
-    head: [u8; CLIENT_HEADER_BYTES],
-    head_len: usize,
-    frame: Option<OpenFrame>,
-    /// Room for a header, then the payload so far, unmasked.
-    message: Vec<u8>,
-    kind: Option<Kind>,
-    fragments: u32,
-    /// Bytes of `message` known to be UTF-8.
-    checked: usize,
-    stale: bool,
-    control: [u8; CONTROL_PAYLOAD_BYTES],
-    control_len: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Binary,
-}
-
-/// A frame whose header has been read.
-#[derive(Debug)]
-struct OpenFrame {
-    header: Header,
-    received: u64,
-}
-
-impl Assembly {
-    fn new() -> Box<Self> {
-        Box::new(Assembly {
-            head: [0; CLIENT_HEADER_BYTES],
-            head_len: 0,
-            frame: None,
-            message: Vec::new(),
-            kind: None,
-            fragments: 0,
-            checked: 0,
-            stale: false,
-            control: [0; CONTROL_PAYLOAD_BYTES],
-            control_len: 0,
-        })
-    }
-
-    /// Marks what is held as older than whatever happens now; see [`Place::Held`].
-    pub fn mark_stale(&mut self) {
-        self.stale = true;
-    }
-
-    /// Bytes of memory that this value keeps.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.message.capacity()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.head_len == 0 && self.frame.is_none() && self.kind.is_none()
-    }
-
-    /// Forgets the message that has been handed out.
-    fn message_done(&mut self) {
-        self.message = Vec::new();
-        self.kind = None;
-        self.fragments = 0;
-        self.checked = 0;
-        self.stale = false;
-    }
-
-    /// Takes in a header, completing one whose first bytes came earlier. Returns the bytes used.
-    fn take_header(&mut self, bytes: &[u8], rules: &Rules) -> Result<usize, Fault> {
-        let mut used = 0;
-        loop {
-            let parsed =
-                parse_header(&self.head[..self.head_len], rules.sender).map_err(Fault::Frame)?;
-            if let Some(header) = parsed {
-                self.open(header, rules)?;
-                self.head_len = 0;
-                return Ok(used);
-            }
-            let Some(&byte) = bytes.get(used) else { return Ok(used) };
-            self.head[self.head_len] = byte;
-            self.head_len += 1;
-            used += 1;
-        }
-    }
-
-    /// Checks that `header` may come now, and makes it the frame under way.
-    fn open(&mut self, header: Header, rules: &Rules) -> Result<(), Fault> {
-        if let OpCode::Data(data) = header.opcode {
-            match (data, self.kind) {
-                (Data::Continue, Some(_)) => {}
-                (Data::Text, None) => self.kind = Some(Kind::Text),
-                (Data::Binary, None) => self.kind = Some(Kind::Binary),
-                (Data::Continue, None) | (Data::Text | Data::Binary, Some(_)) => {
-                    return Err(Fault::Sequence);
-                }
-                (Data::Reserved(_), _) => return Err(Fault::Frame(FrameFault::ReservedOpcode)),
-            }
-            self.fragments += 1;
-            if self.fragments > rules.max_fragments {
-                return Err(Fault::TooManyFragments);
-            }
-            let held = self.payload_len() as u64;
-            if held.saturating_add(header.payload_len) > rules.max_message_bytes as u64 {
-                return Err(Fault::TooLarge);
-            }
-        } else {
-            self.control_len = 0;
-        }
-        self.frame = Some(OpenFrame { header, received: 0 });
-        Ok(())
-    }
-
-    fn payload_len(&self) -> usize {
-        self.message.len().saturating_sub(SERVER_HEADER_BYTES)
-    }
-
-    /// Takes in payload of the frame under way. Returns the bytes used, and the item that they
-    /// complete.
-    fn take_payload(&mut self, bytes: &[u8]) -> Result<(usize, Option<Item>), Fault> {
-        let Some(frame) = self.frame.as_mut() else { return Ok((0, None)) };
-        let missing = frame.header.payload_len - frame.received;
-        let used = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len());
-        let bytes = &bytes[..used];
-        let offset = (frame.received & 3) as usize;
-        let (mask, opcode) = (frame.header.mask, frame.header.opcode);
-        frame.received += used as u64;
-        let complete = used as u64 == missing;
-        let last = frame.header.fin;
-        if complete {
-            self.frame = None;
-        }
-        let OpCode::Control(control) = opcode else {
-            self.append(bytes, mask, offset);
-            if self.kind == Some(Kind::Text) {
-                self.check_utf8(complete && last)?;
-            }
-            if !(complete && last) {
-                return Ok((used, None));
-            }
-            let place = Place::Held { stale: self.stale };
-            let item = match self.kind {
-                Some(Kind::Text) => Item::Text(place),
-                Some(Kind::Binary) | None => Item::Binary(place),
-            };
-            return Ok((used, Some(item)));
-        };
-        let start = self.control_len as usize;
-        let part = &mut self.control[start..start + used];
-        part.copy_from_slice(bytes);
-        if let Some(key) = mask {
-            unmask(part, key, offset);
-        }
-        self.control_len += used as u8;
-        if !complete {
-            return Ok((used, None));
-        }
-        let payload = &self.control[..self.control_len as usize];
-        Ok((used, Some(control_item(control, payload, Place::Control(self.control_len))?)))
-    }
-
-    /// Appends payload, unmasked. Memory grows by an eighth beyond what is there, and by a quarter
-    /// while it shares pages with others: of many that grow side by side in smaller steps, none
-    /// fits into the hole that another has left, and the holes come to more than what is held.
-    fn append(&mut self, bytes: &[u8], mask: Option<[u8; 4]>, offset: usize) {
-        if self.message.is_empty() {
-            self.message.reserve_exact(SERVER_HEADER_BYTES + bytes.len());
-            self.message.resize(SERVER_HEADER_BYTES, 0);
-        }
-        if self.message.capacity() - self.message.len() < bytes.len() {
-            let is_small = self.message.len() < OWN_PAGES_BYTES as usize;
-            let spare = self.message.len() / if is_small { 4 } else { 8 };
-            self.message.reserve_exact(bytes.len() + spare);
-        }
-        let start = self.message.len();
-        self.message.extend_from_slice(bytes);
-        if let Some(key) = mask {
-            unmask(&mut self.message[start..], key, offset);
-        }
-    }
-
-    /// Checks what has not been checked yet; a sequence may be cut off unless this is the end.
-    fn check_utf8(&mut self, end: bool) -> Result<(), Fault> {
-        let from = SERVER_HEADER_BYTES + self.checked;
-        match simdutf8::compat::from_utf8(self.message.get(from..).unwrap_or_default()) {
-            Ok(text) => self.checked += text.len(),
-            Err(error) if error.error_len().is_none() && !end => {
-                self.checked += error.valid_up_to()
-            }
-            Err(_) => return Err(Fault::NotUtf8),
-        }
-        Ok(())
-    }
-}
-
-fn control_item(control: Control, payload: &[u8], place: Place) -> Result<Item, Fault> {
-    match control {
-        Control::Ping => Ok(Item::Ping(place)),
-        Control::Pong => Ok(Item::Pong(place)),
-        Control::Close => parse_close(payload).map(Item::Close),
-        Control::Reserved(_) => Err(Fault::Frame(FrameFault::ReservedOpcode)),
-    }
-}
-
-/// RFC 6455 §5.5.1: nothing, or a code of two bytes and a reason in UTF-8.
-fn parse_close(payload: &[u8]) -> Result<Option<u16>, Fault> {
-    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        return if payload.is_empty() { Ok(None) } else { Err(Fault::BadClose) };
-    };
-    let code = u16::from_be_bytes(*code);
-    // §7.4.2 and the IANA registry; 1004, 1005, 1006 and 1015 must not be sent.
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Fault::BadClose);
-    }
-    simdutf8::basic::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
-    Ok(Some(code))
-}
-
 /// Goes over the bytes of one read. [`Reader::next`] until it gives `None` or a fault, then
 /// [`Reader::finish`] for what is to be kept until the next read.
 #[derive(Debug)]
@@ -362,21 +145,15 @@ impl<'a> Reader<'a> {
     pub fn bytes(&self, place: &Place) -> &[u8] {
         match place {
             Place::Buffer(range) => &self.buf[range.clone()],
-            Place::Held { .. } => self
-                .held
-                .as_ref()
-                .and_then(|held| held.message.get(SERVER_HEADER_BYTES..))
-                .unwrap_or_default(),
-            Place::Control(len) => {
-                self.held.as_ref().map_or(&[], |held| &held.control[..*len as usize])
-            }
+            Place::Held { .. } => self.held.as_ref().map_or(&[], |held| held.payload()),
+            Place::Control(len) => self.held.as_ref().map_or(&[], |held| held.control(*len)),
         }
     }
 
-    /// The bytes of a message in [`Place::Held`], with [`SERVER_HEADER_BYTES`] of room before
-    /// the payload.
+    /// The bytes of a message in [`Place::Held`], with
+    /// [`SERVER_HEADER_BYTES`](crate::limits::SERVER_HEADER_BYTES) of room before the payload.
     pub fn held_with_headroom(&mut self) -> Option<&mut [u8]> {
-        self.held.as_mut().map(|held| held.message.as_mut_slice())
+        self.held.as_mut().map(|held| held.payload_with_headroom())
     }
 
     /// The next frame, if it is a text message that lies in the buffer whole: where it lies,
@@ -473,7 +250,7 @@ impl<'a> Reader<'a> {
             }
             if held.is_empty() {
                 // What was marked was a control frame, and no message begins with it.
-                held.stale = false;
+                held.clear_stale();
                 // Nothing is left of what was held: the rest may lie here whole.
                 match self.next_in_place()? {
                     Step::Item(item) => return Ok(Some(item)),
@@ -482,9 +259,9 @@ impl<'a> Reader<'a> {
                 }
             }
             let Some(held) = self.held.as_mut() else { return Ok(None) };
-            if held.frame.is_none() {
+            if !held.has_open_frame() {
                 self.at += held.take_header(&self.buf[self.at..], self.rules)?;
-                if held.frame.is_none() {
+                if !held.has_open_frame() {
                     return Ok(None);
                 }
             }
@@ -497,7 +274,7 @@ impl<'a> Reader<'a> {
                 );
                 return Ok(Some(item));
             }
-            if held.frame.is_some() {
+            if held.has_open_frame() {
                 return Ok(None);
             }
         }
@@ -514,5 +291,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-#[path = "assembly_tests.rs"]
 mod tests;

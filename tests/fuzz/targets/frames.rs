@@ -4,7 +4,7 @@
 
 #[path = "bytes.rs"]
 mod bytes;
-#[path = "../../../src/wire/assembly_seen.rs"]
+#[path = "../../../src/wire/assembly/tests/seen.rs"]
 mod seen;
 
 use bytes::{Bytes, cut, pieces};

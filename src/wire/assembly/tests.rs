@@ -1,6 +1,5 @@
 //! The laws of [`super`]: pieces do not matter, and every breach has its code.
 
-#[path = "assembly_seen.rs"]
 mod seen;
 
 use super::*;
