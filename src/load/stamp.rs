@@ -57,21 +57,46 @@ pub fn name_hash(name: &str) -> u64 {
     })
 }
 
-/// Eight bytes at a step; every input bit reaches the upper half by multiplication and the
-/// lower half by the shift.
+/// Bytes that a checksum takes in at a step: four words.
+const STRIDE: usize = 32;
+
+/// Four words at a step, of which two wait for the step before. The last step overlaps the one
+/// before it rather than being cut short.
 fn checksum(mut hash: u64, bytes: &[u8]) -> u64 {
-    const K: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().expect("because a chunk has eight bytes"));
-        hash = (hash ^ word).wrapping_mul(K);
-        hash ^= hash >> 29;
+    let (strides, rest) = bytes.as_chunks::<STRIDE>();
+    for stride in strides {
+        hash = step(hash, stride);
     }
-    for byte in chunks.remainder() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(K);
-        hash ^= hash >> 29;
+    if rest.is_empty() {
+        return hash;
     }
-    hash
+    let mut padded = [0; STRIDE];
+    step(
+        hash,
+        bytes.last_chunk().unwrap_or_else(|| {
+            padded[..rest.len()].copy_from_slice(rest);
+            &padded
+        }),
+    )
+}
+
+#[inline]
+fn step(hash: u64, stride: &[u8; STRIDE]) -> u64 {
+    // The golden ratio's digits, and others as irregular.
+    const KEYS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0x8cb9_2ba7_2f3d_8dd7];
+    let word = |at: usize| {
+        let bytes = stride[at..].first_chunk().expect("because a stride has 32 bytes");
+        u64::from_le_bytes(*bytes)
+    };
+    fold(hash ^ word(0), KEYS[0] ^ word(8))
+        .wrapping_add(fold(KEYS[1] ^ word(16), KEYS[2] ^ word(24)))
+}
+
+/// The two halves of a product, one over the other: every bit reaches every other.
+#[inline]
+fn fold(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Checksum of a message whose stamp's checksum digits begin at `check_at`.
@@ -358,6 +383,22 @@ mod tests {
             assert_eq!(reader.read(&changed), Some(Reading::Corrupted), "byte {at}");
         }
         assert_eq!(reader.read(&text[..text.len() - 1]), Some(Reading::Corrupted));
+    }
+
+    #[test]
+    fn words_that_changed_places_are_noticed() {
+        let text = message(RelayKind::Signal, 300);
+        let check_at = MARK.len() + text.windows(MARK.len()).position(|w| w == MARK).unwrap();
+        let tail = check_at + STAMP_BYTES;
+        // Of the padding, whose words differ; a lane apart, and a stride apart.
+        for (one, other) in [(tail + 16, tail + 24), (tail + 16, tail + 16 + STRIDE)] {
+            let mut changed = text.clone();
+            changed[one..one + 8].copy_from_slice(&text[other..other + 8]);
+            changed[other..other + 8].copy_from_slice(&text[one..one + 8]);
+            assert_ne!(changed, text);
+            let reading = StampReader::default().read(&changed);
+            assert_eq!(reading, Some(Reading::Corrupted), "{one} and {other}");
+        }
     }
 
     #[test]
