@@ -2,8 +2,12 @@
 # To be sourced: a server of one's own for a load test on this machine, and the tester beside it.
 #
 # SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; without them release builds are
-# made. Both run in process groups of their own, so that Ctrl-C is heard by the tester alone,
-# once, and the server lives until the report is written.
+# made. Both run in process groups of their own, so that Ctrl-C and a closed terminal are heard by
+# this script alone, which passes them on to the tester, once; the server lives until the report is
+# written, and the script until both have ended.
+
+# The process of the tester while there is one.
+tester=
 
 # build_release: SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN.
 build_release() {
@@ -26,7 +30,7 @@ start_server() {
     "$SWITCHBOARD_BIN" --listen 127.0.0.1:0 "$@" 2>>"$log" &
     server=$!
     set +m
-    trap 'end_server || true' EXIT
+    trap 'end_tester; end_server || true' EXIT
     # The server names its port in its first line; the log may hold those of earlier ones.
     address=
     for _ in $(seq 100); do
@@ -40,8 +44,17 @@ start_server() {
     exit 3
 }
 
+# end_tester: the server is not taken from under it.
+end_tester() {
+    [[ -z $tester ]] || kill -INT "$tester" 2>/dev/null || true
+    [[ -z $tester ]] || wait "$tester" || true
+    tester=
+}
+
 # end_server: asks it to end, and waits; its status.
 end_server() {
+    # A terminal that closes may say so more than once.
+    trap '' HUP
     trap - EXIT
     kill "$server" 2>/dev/null || true
     wait "$server"
@@ -53,28 +66,45 @@ conclude() {
     local status=$1 of_server=0
     end_server || of_server=$?
     if [[ $of_server -ne 0 ]]; then
-        echo "the server ended with status $of_server; see $log" >&2
+        # There may be no terminal any more that takes it.
+        echo "the server ended with status $of_server; see $log" >&2 || true
         [[ $status -ne 0 ]] || status=2
     fi
     exit "$status"
 }
 
-# run_tester arguments...: the tester's status. An interrupt or SIGTERM asks it to stop early
-# and to report what was measured; a second one ends it at once.
+# run_tester arguments...: the tester's status. An interrupt, SIGTERM or SIGHUP asks it to stop
+# early and to report what was measured; a second interrupt or SIGTERM ends it at once. Whoever
+# starts the script under nohup has SIGHUP ignored by all three.
 run_tester() {
     local status=0
+    told='' owed=''
+    trap 'pass_on TERM' INT TERM
+    trap 'pass_on HUP' HUP
     set -m
     "$SWITCHBOARD_LOAD_BIN" "$@" &
-    local tester=$!
+    tester=$!
     set +m
-    # shellcheck disable=SC2064  # the process is known now
-    trap "kill -INT $tester 2>/dev/null || true" INT TERM
+    [[ -z $owed ]] || pass_on "$owed"
     while :; do
         status=0
         wait "$tester" || status=$?
         # A wait that a signal has cut short says nothing of the tester.
         kill -0 "$tester" 2>/dev/null || break
     done
+    tester=
+    trap '' HUP
     trap - INT TERM
     return "$status"
+}
+
+# pass_on signal: to the tester, a second time only if that is meant to end it at once. A terminal
+# that closes may send several SIGHUP: from the kernel, and from the shell that ran in it.
+pass_on() {
+    if [[ -z $tester ]]; then
+        owed=$1
+    elif [[ -z $told || $1 != HUP ]]; then
+        told=yes
+        kill -INT "$tester" 2>/dev/null || true
+    fi
 }

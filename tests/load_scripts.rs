@@ -47,31 +47,41 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
         command.env("LOAD_FLAGS", flags).env("SERVER_FLAGS", "--no-pin --shards 1");
         command.spawn().unwrap()
     };
-    let mut first = run();
     let rows = || {
         let log = std::fs::read_to_string(directory.join("intervals.jsonl"));
         log.unwrap_or_default().lines().count()
     };
-    while rows() < 8 {
-        assert_eq!(first.try_wait().unwrap(), None, "it ended by itself");
-        // The programs that are waited for may have no other CPU.
-        std::thread::sleep(Duration::from_millis(10));
+    let log = directory.join("server.log");
+    let mut before = 0;
+    // A shell in the background of another ignores SIGINT for good, and with it this test's. A
+    // terminal that closes sends SIGHUP, and more than one.
+    for signals in [&["-TERM"][..], &["-HUP", "-HUP"]] {
+        let mut run = run();
+        while rows() < before + 8 {
+            assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
+            // The programs that are waited for may have no other CPU.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let pid = run.id().to_string();
+        for signal in signals {
+            assert!(Command::new("kill").args([*signal, pid.as_str()]).status().unwrap().success());
+        }
+        assert_eq!(run.wait().unwrap().code(), Some(130), "{signals:?}");
+        assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
+        assert!(!is_served(&log));
+        let said = std::fs::read_to_string(&log).unwrap();
+        let end = said.lines().rfind(|line| line.contains("shutting down")).unwrap();
+        assert!(end.contains("sessions=0"), "the tester goes before its server: {end}");
+        let seconds = report(&directory)["runs"][0]["seconds"].as_f64().unwrap();
+        assert!(seconds < 9.5, "{seconds}");
+        before = rows();
     }
-    let pid = first.id().to_string();
-    // A shell in the background of another ignores SIGINT for good, and with it this test's.
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert_eq!(first.wait().unwrap().code(), Some(130));
-    assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
-    assert!(!is_served(&directory.join("server.log")));
-    let (before, seconds) = (rows(), report(&directory)["runs"][0]["seconds"].as_f64().unwrap());
-    assert!(seconds < 9.5, "{seconds}");
 
     assert_eq!(run().wait().unwrap().code(), Some(0));
     let whole = report(&directory);
     assert!(rows() > before);
     assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 10.0);
-    let log = directory.join("server.log");
-    assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 2);
+    assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 3);
     assert!(!is_served(&log));
     assert!(!directory.join("resume.json").exists(), "nothing is left to go on with");
     std::fs::remove_dir_all(&directory).unwrap();
