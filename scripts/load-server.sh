@@ -31,6 +31,10 @@ start_server() {
     server=$!
     set +m
     trap 'end_tester; end_server || true' EXIT
+    # Named each: a shell that a signal ends does not always get to what is trapped at its end.
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     # The server names its port in its first line; the log may hold those of earlier ones.
     address=
     for _ in $(seq 100); do

@@ -57,16 +57,29 @@ done
 for time in $intervals; do [[ $time =~ ^[1-9][0-9]*s$ ]] || usage 2 >&2; done
 if [ $((count % 2)) = 1 ]; then usage 2 >&2; fi
 
-children=()
+# Whoever came last ends first, so that no load is left without its server. The shell knows its
+# jobs from the moment they are there; a list of our own would miss one for a moment.
 finish() {
     local child
-    for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
-    wait 2>/dev/null || true
+    trap '' HUP INT TERM
+    for child in $(jobs -pr | tac); do
+        kill "$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    done
 }
 trap finish EXIT
+# Named each: a shell that a signal ends does not always get to what is trapped at its end.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 fail() {
     printf 'max-connections: %s\n' "$*" >&2
     exit 1
+}
+# What is trapped has its turn at once, not when the time is over.
+pause() {
+    sleep "$1" &
+    wait "$!"
 }
 say() { printf '%s\n' "$*" | tee -a "$out/summary.md"; }
 up() { echo $((($1 + $2 - 1) / $2)); } # a division, rounded up
@@ -156,7 +169,6 @@ start_server() { # flags...
         --fd-tables private --max-connections "$most" --drain-timeout 5s "$@" \
         2>"$out/server.log" &
     pid=$!
-    children+=("$pid")
     address=''
     for _ in $(seq 300); do
         address=$(sed -n 's/.*listening on \([0-9.]*:[0-9]*\).*/\1/p' "$out/server.log" | head -n 1)
@@ -172,14 +184,16 @@ stop_server() {
     kill -TERM "$pid"
     # It drains for at most 5 s, and its clients have gone.
     timeout 60 tail --pid="$pid" -f /dev/null || fail 'the server does not end'
-    children=()
 }
 
+# Starts the load tester; `loader` is the tester itself and no shell around it, so that what ends
+# the one ends the other, even while it is waited for.
 load() { # name arguments...
     local name=$1
     shift
     taskset -c "$load_cpus" "$bin/switchboard-load" "$@" --url "ws://$address/ws" --targets none \
-        --late-percent 100 --report "$out/$name" --quiet >"$out/$name.log" 2>&1
+        --late-percent 100 --report "$out/$name" --quiet >"$out/$name.log" 2>&1 &
+    loader=$!
 }
 
 stat() { curl -fsS --max-time 30 "http://$address/stats" | jq -r "$1"; }
@@ -218,16 +232,15 @@ memory_lines() {
 }
 
 idle() { # interval
-    local interval=$1 window=${1%s} before after received began hold expected alive
+    local interval=$1 window=${1%s} before after received began hold expected alive holder
     [ "$window" -ge 30 ] || window=30
     start_server --ping-interval "$interval" --silence-limit $((${interval%s} + 60))s
     hold=$((window + count / rate / 2 + 120))
     began=$(now_ms)
     load "idle-$interval" connections --users "$count" --connect-rate "$rate" --hold "${hold}s" \
-        --ping-every 24h --threads "$threads" --connect-timeout 60s &
-    loader=$!
-    children+=("$loader")
+        --ping-every 24h --threads "$threads" --connect-timeout 60s
     until_open "$began"
+    holder=$loader
     say "### $count idle sessions, --ping-interval $interval"
     say ''
     say '| what | figure |'
@@ -236,7 +249,7 @@ idle() { # interval
     memory_lines
     before=$(cpu_ns) received=$(stat .bytes.wire_received)
     began=$(now_ms)
-    sleep "$window"
+    pause "$window"
     after=$(cpu_ns) began=$(($(now_ms) - began))
     # A pong of a client is six bytes, and nothing else comes from those who are idle.
     received=$((($(stat .bytes.wire_received) - received) * 1000 / (6 * began)))
@@ -245,7 +258,8 @@ idle() { # interval
     say "| pings a second, by arithmetic | $expected each way |"
     say "| pongs a second, by the bytes that came | $received |"
     load "sample-$interval" signaling --rooms "$sample_rooms" --message-rate 2 --duration 15s \
-        --connect-rate 100 || fail "the sample has failed: $(tail -n 3 "$out/sample-$interval.log")"
+        --connect-rate 100
+    wait "$loader" || fail "the sample has failed: $(tail -n 3 "$out/sample-$interval.log")"
     say "| match among them | p50 $(figure "sample-$interval" match_p50_ms) ms, p99 $(figure "sample-$interval" match_p99_ms) ms |"
     say "| relay among them | p50 $(figure "sample-$interval" relay_p50_ms) ms, p99 $(figure "sample-$interval" relay_p99_ms) ms |"
     # Those of the sample may still be on their way out.
@@ -256,7 +270,7 @@ idle() { # interval
     done
     say "| sessions alive at the end | $alive |"
     must_be 'sessions alive' "$alive" "$count"
-    wait "$loader" || { failed=1 && say "the load tester: $(tail -n 3 "$out/idle-$interval.log")"; }
+    wait "$holder" || { failed=1 && say "the load tester: $(tail -n 3 "$out/idle-$interval.log")"; }
     say "| faults seen by the load tester | $(faults "idle-$interval") |"
     must_be faults "$(faults "idle-$interval")" 0
     say ''
@@ -269,11 +283,9 @@ active() {
     began=$(now_ms)
     load active signaling --rooms $((count / 2)) --connect-rate "$rate" --candidates 3 \
         --message-rate "$message_rate" --duration "${seconds}s" --threads "$threads" \
-        --connect-timeout 60s &
-    loader=$!
-    children+=("$loader")
+        --connect-timeout 60s
     until_open "$began"
-    sleep $((seconds / 2))
+    pause $((seconds / 2))
     say "### $count sessions in rooms, $message_rate messages a second each"
     say ''
     say '| what | figure |'

@@ -5,6 +5,7 @@ mod support_load;
 
 use serde_json::Value;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -105,6 +106,44 @@ fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("--no-such-flag") && said.contains("does not start"), "{said}");
+}
+
+/// Whether a program runs that was told of this folder.
+fn is_at_work(name: &str, directory: &Path) -> bool {
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|process| {
+        let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        words.contains(name) && words.contains(directory.to_str().unwrap())
+    })
+}
+
+#[test]
+fn very_many_connections_end_with_their_script() {
+    let directory = directory("max-connections");
+    let tools = directory.join("tools");
+    std::fs::create_dir_all(&tools).unwrap();
+    // Instead of what may not be installed; by their word nobody ever comes, so that it waits.
+    for tool in ["curl", "jq"] {
+        std::fs::write(tools.join(tool), "#!/bin/sh\ncat >/dev/null\necho 0\n").unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(tools.join(tool), executable).unwrap();
+    }
+    let programs = Path::new(env!("CARGO_BIN_EXE_switchboard")).parent().unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut command = script("max-connections.sh");
+    command.arg("200").arg("--bin").arg(programs).arg("--out").arg(&directory).env("PATH", path);
+    let mut run = command.stderr(Stdio::null()).spawn().unwrap();
+    while !is_at_work("switchboard-load", &directory) {
+        assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert!(!is_at_work("switchboard-load", &directory), "the load tester is still there");
+    assert!(!is_served(&directory.join("server.log")));
+    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
