@@ -161,6 +161,22 @@ sysctl_keys_exist() {
     passed 'every key of 99-switchboard.conf is one'
 }
 
+# Where the files say that anything listens, no connection of this machine's may sit.
+ports_of_services_are_kept() {
+    local conf=tuning/99-switchboard.conf port reserved
+    reserved=,$(sed -n 's/^#\{0,1\}net.ipv4.ip_local_reserved_ports = //p' "$conf"),
+    if grep -q '^net.ipv4.ip_local_' "$conf"; then fail 'the range of ports is changed unasked'; fi
+    while read -r port; do
+        [[ $reserved == *",$port,"* ]] || fail "$conf does not reserve port $port"
+    done < <({
+        grep -rhoE '(127\.0\.0\.1|0\.0\.0\.0|localhost|\[::1?\]):[0-9]{4,5}' README.md tuning --exclude-dir=tests |
+            sed 's/.*://'
+        printf '%s\n' 3000 3478 5349
+    } | sort -nu)
+    reserved=${reserved#,} reserved=${reserved%,}
+    passed "ports ${reserved//,/ } are reserved where the range of ports is widened"
+}
+
 # A card with $1 queues on a machine with $2 CPUs.
 made_up_card() {
     local base=$place/card-$1-$2 queue
@@ -208,4 +224,5 @@ install_on_a_machine
 the_unit_is_sound
 the_filter_allows_what_the_server_does
 sysctl_keys_exist
+ports_of_services_are_kept
 cards_are_told_apart
