@@ -197,20 +197,92 @@ flame_graph() {
         --subtitle "$samples samples at 997 Hz, $event" "$out/on-cpu.folded" >"$out/on-cpu.svg"
 }
 
-# Where the threads sleep. The scheduler's own events tell for how long and why; without them the
-# time within each system call does, and threads.md tells how much of it was sleep.
+# Where the threads sleep: how often and for how long, by system call and kernel function. A thread's
+# own events tell of its leaving the CPU, with the stack, but not of its return, which happens to
+# whoever had the CPU meanwhile; that it is back tells the end of the system call it slept in.
 off_cpu() {
-    if perf sched record -o "$out/sched.data" -p "$pid" -- sleep "$((seconds < 5 ? seconds : 5))" \
-        >"$out/perf-sched.log" 2>&1; then
-        {
-            perf sched latency -i "$out/sched.data" --sort max
-            perf sched timehist -i "$out/sched.data" --summary
-        } >"$out/off-cpu.txt" 2>/dev/null
-    else
-        left_out+=("scheduler events (\`perf sched\`): this kernel does not offer them; \`off-cpu.txt\` is time on the clock within each system call, by strace, which slows the server down")
-        timeout --signal=INT "$((seconds < 5 ? seconds : 5))" \
-            strace -f -c -w -U name,calls,total-time,avg-time -p "$pid" -o "$out/off-cpu.txt" 2>/dev/null || true
+    local length=$((seconds < 5 ? seconds : 5))
+    if perf record -q -e sched:sched_switch -e raw_syscalls:sys_exit --call-graph fp -p "$pid" \
+        -o "$out/sched.data" -- sleep "$length" >"$out/perf-sched.log" 2>&1; then
+        perf script -i "$out/sched.data" --ns -F comm,tid,time,event,trace,ip,sym 2>/dev/null |
+            sleeps $((length * 1000)) >"$out/off-cpu.txt"
+        rm -f "$out/sched.data"
+        if grep -q 'unknown function' "$out/off-cpu.txt"; then
+            left_out+=("the functions in which some threads sleep (\`off-cpu.txt\`): the kernel hides their names, see /proc/sys/kernel/kptr_restrict")
+        fi
+        return
     fi
+    left_out+=("scheduler events: $(tail -n 1 "$out/perf-sched.log" | cut -c 1-120); \`off-cpu.txt\` is time on the clock within each system call, by strace, which slows the server down")
+    rm -f "$out/sched.data" "$out/off-cpu.txt"
+    timeout --signal=INT "$length" \
+        strace -f -c -w -U name,calls,total-time,avg-time -p "$pid" -o "$out/off-cpu.txt" 2>"$out/strace-off.err" || true
+    [ -s "$out/off-cpu.txt" ] ||
+        left_out+=("where threads sleep: strace: $(tail -n 1 "$out/strace-off.err")")
+}
+
+# sleeps milliseconds: makes the table of what `perf script` writes.
+sleeps() {
+    local task
+    {
+        # A thread without any event sleeps all the time, and the kernel names where.
+        for task in "/proc/$pid/task/"*; do
+            echo "THREAD ${task##*/} $(tr ' ' '_' <"$task/comm") $(cat "$task/wchan" 2>/dev/null || true)"
+        done
+        cat
+    } | awk -v wall="$1" '
+        # From when a thread left to now; `left` and `where` are forgotten.
+        function back(thread, now,    key, ms) {
+            if (!(thread in left)) return
+            key = thread SUBSEP where[thread]
+            ms = now - left[thread]
+            times[key]++; sum[key] += ms; off[thread] += ms
+            if (ms > longest[key]) longest[key] = ms
+            delete left[thread]; delete where[thread]
+        }
+        # The stack of who has just left is complete.
+        function name_it() {
+            if (leaver != "") where[leaver] = (call != "" ? call : "no system call") ", " (inner != "" ? inner : "unknown function")
+            leaver = ""
+        }
+        $1 == "THREAD" { name[$2] = $3; wchan[$2] = $4; order[++threads] = $2; next }
+        match($0, /[0-9]+\.[0-9]+: *(sched:sched_switch|raw_syscalls:sys_exit):/) {
+            name_it()
+            now = substr($0, RSTART) * 1000
+            words = split(substr($0, 1, RSTART - 1), word)
+            thread = word[words]
+            if (!began) began = now
+            # That of before is over, if nothing has told it: a page fault ends no system call.
+            if (!(thread in seen) && /sys_exit:/) { left[thread] = began; where[thread] = "(since before)" }
+            seen[thread] = 1
+            back(thread, now)
+            if (/prev_state=[SDI]/) { left[thread] = now; leaver = thread; call = inner = "" }
+            else if (/prev_state=/) taken[thread]++
+            next
+        }
+        # Its innermost function comes first.
+        leaver != "" && NF >= 2 {
+            if ($2 ~ /^__[a-z0-9]+_sys_/) { if (call == "") { call = $2; sub(/^__[a-z0-9]+_sys_/, "", call) } }
+            else if (inner == "" && $2 != "[unknown]" && $2 !~ /^(__schedule|schedule|schedule_.*|io_schedule.*)$/) inner = $2
+        }
+        END {
+            name_it()
+            for (i = 1; i <= threads; i++) {
+                thread = order[i]
+                if (!(thread in seen)) { left[thread] = began; where[thread] = "all the time, " wchan[thread] }
+                back(thread, began + wall)
+            }
+            printf "%d ms of each thread; from going to sleep until the system call returns, so that waiting for a\nCPU is in it. threads.md tells the two apart, measured without any of this.\n\n", wall
+            printf "%-16s %-40s %8s %10s %10s\n", "thread", "sleeps in: system call, kernel function", "times", "ms", "longest"
+            for (i = 1; i <= threads; i++) {
+                thread = order[i]
+                for (key in sum) {
+                    split(key, part, SUBSEP)
+                    if (part[1] == thread) printf "%-16s %-40s %8d %10.1f %10.1f\n", name[thread], part[2], times[key], sum[key], longest[key]
+                }
+                printf "%-16s %-40s %8s %10.1f %8.1f %%\n", name[thread], "all sleep", "", off[thread], off[thread] / wall * 100
+                if (taken[thread]) printf "%-16s %-40s %8d\n", name[thread], "(lost the CPU to another)", taken[thread]
+            }
+        }'
 }
 
 # Messages are counted while strace is attached, and only then.
