@@ -72,11 +72,18 @@ install_twice_and_away() {
     grep -q 'SHARDS=3' "$base/etc/switchboard/switchboard.env" || fail 'settings were overwritten'
     cmp -s tuning/switchboard.service "$base/etc/systemd/system/switchboard.service" || fail 'the unit is old'
 
-    # What others put there stays, and only that.
+    # The second server goes with the first. What others put there stays, and only that.
+    sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service >"$base/etc/systemd/system/switchboard-two.service"
+    echo SWITCHBOARD_LISTEN=127.0.0.1:8081 >"$base/etc/switchboard/two.env"
+    grep -qF "sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service" README.md || fail 'README makes another copy'
+    mkdir "$base/etc/systemd/system/switchboard-two.service.d"
+    touch "$base/etc/systemd/system/switchboard-two.service.d/override.conf"
+    echo 'ExecStart=/usr/local/bin/switchboard-exporter' >"$base/etc/systemd/system/switchboard-exporter.service"
     mkdir -p "$base/etc/sysctl.d" && echo 'a = 1' >"$base/etc/sysctl.d/other.conf"
     scripts/install.sh --root "$base" --uninstall >"$place/away"
-    [ "$(cd "$base" && find . -type f)" = ./etc/sysctl.d/other.conf ] || fail "left: $(find "$base" -type f)"
-    rm "$base/etc/sysctl.d/other.conf" && rmdir "$base/etc/sysctl.d" "$base/etc"
+    [ "$(cd "$base" && find . -type f | sort | tr '\n' ' ')" = './etc/sysctl.d/other.conf ./etc/systemd/system/switchboard-exporter.service ' ] ||
+        fail "left: $(find "$base" -type f)"
+    rm -r "${base:?}/etc"
     "${run[@]}" >/dev/null
     scripts/install.sh --root "$base" --uninstall >/dev/null
     [ -z "$(ls -A "$base")" ] || fail "left behind: $(find "$base")"

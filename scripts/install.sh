@@ -2,7 +2,8 @@
 # Installs Switchboard as a systemd service, or takes it away.
 #
 #   cargo build --release && sudo scripts/install.sh    install, or upgrade what is there
-#   sudo scripts/install.sh --uninstall                 leave nothing behind, settings included
+#   sudo scripts/install.sh --uninstall                 leave nothing behind, settings and copies
+#                                                       of the unit (switchboard-*.service) included
 #   scripts/install.sh --root DIR [--uninstall]         files below DIR only, for an image or a
 #                                                       package: no user, no sysctl, no systemd
 #   --binary FILE                                       another binary than target/release's
@@ -28,6 +29,12 @@ machine=yes
 die() {
     echo "install.sh: $*" >&2
     exit 1
+}
+# What does not work out keeps nothing else from being done; the status tells of it.
+failed=0
+complain() {
+    echo "install.sh: $*" >&2
+    failed=1
 }
 usage() {
     sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' scripts/install.sh
@@ -127,7 +134,10 @@ take_user() {
         '') ;;
         *:/nonexistent:/usr/sbin/nologin)
             # Takes the group too, if it was made here and nobody else is in it.
-            userdel switchboard || die 'the user switchboard stays while anything of it runs: end that, and run this again'
+            if ! userdel switchboard; then
+                complain 'the user switchboard stays while anything of it runs: end that, and run this again'
+                return
+            fi
             say remove 'user switchboard'
             if getent group switchboard >/dev/null; then
                 echo 'kept      group switchboard, which others made or are in'
@@ -180,22 +190,38 @@ after an upgrade:          sudo systemctl restart switchboard
 NEXT
 }
 
-uninstall_all() {
-    if booted_by_systemd && systemctl cat switchboard.service >/dev/null 2>&1; then
-        systemctl disable --now switchboard.service
-        say stop switchboard.service
+# The unit and its copies, such as the second server that README puts behind a proxy: what runs the
+# program that goes.
+our_units() {
+    local unit
+    echo switchboard.service
+    for unit in "$root"/etc/systemd/system/switchboard-*.service; do
+        if grep -q '^ExecStart=/usr/local/bin/switchboard\( \|$\)' "$unit" 2>/dev/null; then echo "${unit##*/}"; fi
+    done
+}
+
+# A unit with its settings, and what `systemctl edit` has written.
+take_unit() { # name
+    local settings file
+    if booted_by_systemd && systemctl cat "$1" >/dev/null 2>&1; then
+        if systemctl disable --now "$1"; then say stop "$1"; else complain "$1 could not be stopped"; fi
     fi
+    settings=$(sed -n 's|^EnvironmentFile=-\{0,1\}\(/etc/switchboard/[^/]*\)$|\1|p' "$root/etc/systemd/system/$1" 2>/dev/null || true)
+    while read -r file; do [ -z "$file" ] || take "$file"; done <<<"$settings"
+    take "/etc/systemd/system/$1"
+    for file in "$root/etc/systemd/system/$1.d/"*.conf; do take "${file#"$root"}"; done
+    take_folder "/etc/systemd/system/$1.d"
+}
+
+uninstall_all() {
+    local unit units
+    units=$(our_units)
+    for unit in $units; do take_unit "$unit"; done
     take /usr/local/bin/switchboard
-    take /etc/systemd/system/switchboard.service
     take /etc/security/limits.d/switchboard.conf
     take /usr/local/share/doc/switchboard/README.md
     take /etc/sysctl.d/99-switchboard.conf
     take /etc/switchboard/switchboard.env
-    # What `systemctl edit` has written.
-    for file in "$root"/etc/systemd/system/switchboard.service.d/*.conf; do
-        take "${file#"$root"}"
-    done
-    take_folder /etc/systemd/system/switchboard.service.d
     take_folder /etc/switchboard
     if [ -d "$root/etc/switchboard" ]; then
         echo "kept      $root/etc/switchboard, which holds files that were not made here"
@@ -214,6 +240,7 @@ uninstall_all() {
     elif [ "$machine" = yes ]; then
         echo 'the kernel keeps its present limits until the next boot'
     fi
+    return "$failed"
 }
 
 unfinished=

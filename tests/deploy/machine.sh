@@ -58,7 +58,8 @@ scripts/install.sh --binary "$server" >/dev/null
 setpriv --reuid switchboard --regid switchboard --clear-groups sleep 600 &
 running=$!
 until [ "$(stat -c %U "/proc/$running")" = switchboard ]; do :; done
-if scripts/install.sh --uninstall >/dev/null 2>"$copy/said"; then fail 'a user whose process runs is gone'; fi
+if scripts/install.sh --uninstall >"$copy/away" 2>"$copy/said"; then fail 'a user whose process runs is gone'; fi
+tail -n 1 "$copy/away" | grep -q 'kernel keeps' || fail "it stops halfway: $(cat "$copy/away")"
 grep -q 'run this again' "$copy/said" || fail "it says no more than $(cat "$copy/said")"
 kill "$running"
 wait "$running" || true
