@@ -51,11 +51,24 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-for number in "$count" "$seconds" "$rate" "${shards:-1}"; do
-    [[ $number =~ ^[1-9][0-9]*$ ]] || usage 2 >&2
+# What is no use is said before anything runs.
+wrong() {
+    printf 'max-connections: %s\n' "$*" >&2
+    exit 2
+}
+[ -n "$count" ] || usage 2 >&2
+whole='^[1-9][0-9]{0,8}$' most_shards=1024
+if ! [[ $count =~ $whole ]] || [ $((count % 2)) = 1 ]; then wrong "COUNT is an even number, not '$count'"; fi
+[[ $seconds =~ $whole ]] || wrong "--seconds takes a whole number, not '$seconds'"
+[[ $rate =~ $whole ]] || wrong "--connect-rate takes a whole number, not '$rate'"
+[[ $message_rate =~ ^[0-9]+(\.[0-9]+)?$ ]] || wrong "--message-rate takes a number such as 0.1, not '$message_rate'"
+if [ -n "$shards" ] && { ! [[ $shards =~ $whole ]] || [ "$shards" -gt "$most_shards" ]; }; then
+    wrong "--shards takes 1 to $most_shards, not '$shards'"
+fi
+[ -n "${intervals// /}" ] || wrong "--ping-interval takes one time or more, such as '25s 300s'"
+for time in $intervals; do
+    [[ $time =~ ^[1-9][0-9]{0,8}s$ ]] || wrong "--ping-interval takes whole seconds such as 25s, not '$time'"
 done
-for time in $intervals; do [[ $time =~ ^[1-9][0-9]*s$ ]] || usage 2 >&2; done
-if [ $((count % 2)) = 1 ]; then usage 2 >&2; fi
 
 # Whoever came last ends first, so that no load is left without its server. The shell knows its
 # jobs from the moment they are there; a list of our own would miss one for a moment.
@@ -94,13 +107,13 @@ plan() {
     [ "$limit" != unlimited ] || limit=1048576
     ulimit -n "$limit"
     local wanted=$((count + spare)) each
-    if [ -z "$shards" ]; then
-        for shards in $(seq "$(nproc)" 1024); do
-            each=$((limit - 81 - 3 * shards))
-            [ "$each" -gt 0 ] || fail "a limit of $limit open files is too low for $shards shards"
-            if [ $((each * shards * 97 / 100)) -ge "$wanted" ]; then break; fi
-        done
-    fi
+    for shards in ${shards:-$(seq "$(nproc)" "$most_shards")}; do
+        each=$((limit - 81 - 3 * shards))
+        [ "$each" -gt 0 ] || fail "a limit of $limit open files is too low for $shards shards"
+        if [ $((each * shards * 97 / 100)) -ge "$wanted" ]; then break; fi
+    done
+    [ $((each * shards * 97 / 100)) -ge "$wanted" ] ||
+        fail "$shards shards hold $((each * shards * 97 / 100)) connections under a limit of $limit open files, and $wanted are wanted"
     threads=$(up "$count" $((limit - 64)))
     most=$wanted
 }
@@ -191,8 +204,9 @@ stop_server() {
 load() { # name arguments...
     local name=$1
     shift
+    loader_log=$out/$name.log
     taskset -c "$load_cpus" "$bin/switchboard-load" "$@" --url "ws://$address/ws" --targets none \
-        --late-percent 100 --report "$out/$name" --quiet >"$out/$name.log" 2>&1 &
+        --late-percent 100 --report "$out/$name" --quiet >"$loader_log" 2>&1 &
     loader=$!
 }
 
@@ -215,7 +229,7 @@ until_open() {
         open=$(stat .sessions.active)
         [ "$open" -lt "$count" ] || break
         kill -0 "$loader" 2>/dev/null ||
-            fail "the load tester has ended at $open sessions: $(cat "$out"/*.log | tail -n 3)"
+            fail "the load tester has ended at $open sessions: $(tail -n 3 "$loader_log")"
         [ "$(date +%s)" -lt "$deadline" ] ||
             fail "only $open of $count sessions are open; $(tail -n 1 "$out/server.log")"
         sleep 0.2

@@ -147,6 +147,22 @@ fn very_many_connections_end_with_their_script() {
 }
 
 #[test]
+fn what_makes_no_sense_of_very_many_connections_is_named() {
+    for (arguments, named) in [
+        (["--ping-interval", ""], "--ping-interval"),
+        (["--ping-interval", "25"], "not '25'"),
+        (["--message-rate", "abc"], "not 'abc'"),
+        (["--shards", "4000"], "1 to 1024"),
+        (["--seconds", "0"], "--seconds"),
+    ] {
+        let output = script("max-connections.sh").arg("100").args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(named) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
     let directory = directory("nightly");
     let mut command = script("load-nightly.sh");
