@@ -1,6 +1,7 @@
 //! Targets: what a run must reach, and whether it did. Pure.
 
 use super::figures;
+use super::measure::Count;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,6 +61,22 @@ pub struct Target {
     pub comparison: Comparison,
     /// With what.
     pub bound: f64,
+}
+
+impl Target {
+    /// Whether more time could still have reached it from `value`: a crowd grows as people come,
+    /// a count as things happen, and a rate that is measured from the middle of a run begins at
+    /// nothing.
+    fn was_under_way(&self, value: f64) -> bool {
+        let grows = ["users_peak", "waiting_peak", "messages_per_s"].contains(&&*self.figure)
+            || Count::named(&self.figure).is_some();
+        let upwards = match self.comparison {
+            Comparison::AtLeast | Comparison::Above => true,
+            Comparison::Exactly => value < self.bound,
+            Comparison::Below | Comparison::AtMost => false,
+        };
+        grows && upwards
+    }
 }
 
 impl FromStr for Target {
@@ -147,11 +164,13 @@ pub struct Judgement {
 }
 
 /// Judges figures by targets. `users_planned` is how many users the run was to have at once:
-/// a run that was to have fewer than a target asks for is not judged by that target.
+/// a run that was to have fewer than a target asks for is not judged by that target. Nor is one
+/// that people have `stopped` by what it could not reach any more.
 pub fn judge(
     targets: &[Target],
     figures: &BTreeMap<String, f64>,
     users_planned: u64,
+    stopped: bool,
 ) -> Vec<Judgement> {
     let judge_one = |target: &Target| {
         let value = figures.get(&target.figure).copied();
@@ -163,6 +182,9 @@ pub fn judge(
             None => (Reached::NotJudged, "not measured in this run".to_owned()),
             Some(value) if target.comparison.holds(value, target.bound) => {
                 (Reached::Yes, String::new())
+            }
+            Some(value) if stopped && target.was_under_way(value) => {
+                (Reached::NotJudged, "the run was stopped before its time".to_owned())
             }
             Some(_) => (Reached::No, String::new()),
         };
@@ -209,10 +231,27 @@ mod tests {
         let figures = [("users_peak", 100.0), ("match_p99_ms", 2500.0), ("lost", 0.0)];
         let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
         let reached = |users_planned| -> Vec<Reached> {
-            judge(&targets, &figures, users_planned).iter().map(|j| j.reached).collect()
+            judge(&targets, &figures, users_planned, false).iter().map(|j| j.reached).collect()
         };
         use Reached::{No, NotJudged, Yes};
         assert_eq!(reached(100), [NotJudged, No, NotJudged, NotJudged, NotJudged, Yes]);
         assert_eq!(reached(5000)[0], No);
+    }
+
+    #[test]
+    fn who_stops_early_misses_no_target_that_only_wanted_time() {
+        let figures = [("users_peak", 100.0), ("relay_p99_ms", 500.0), ("calls_done", 3.0)];
+        let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
+        let reached = |target: &str, stopped| {
+            judge(&[target.parse().unwrap()], &figures, 5000, stopped)[0].reached
+        };
+        for target in ["users_peak>=5000", "calls_done>3", "calls_done==4"] {
+            assert_eq!(reached(target, false), Reached::No, "{target}");
+            assert_eq!(reached(target, true), Reached::NotJudged, "{target}");
+        }
+        for target in ["relay_p99_ms<50", "calls_done<=2", "calls_done==2"] {
+            assert_eq!(reached(target, true), Reached::No, "{target}: time does not mend it");
+        }
+        assert_eq!(reached("users_peak>=100", true), Reached::Yes);
     }
 }

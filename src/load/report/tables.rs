@@ -117,7 +117,8 @@ fn matrix(runs: &[&RunReport]) -> String {
         text += "</tr>\n";
     }
     text + "</tbody></table></div>\n<p class=\"note\">Grey figures were not judged: the run was to \
-            have fewer users than the target is about, did not measure it, or is void.</p>\n"
+            have fewer users than the target is about, did not measure it, was stopped before it \
+            could reach it, or is void.</p>\n"
 }
 
 fn cell(run: &RunReport, name: &str) -> String {

@@ -244,7 +244,7 @@ impl Tally {
         if let Some(limit) = self.server_descriptor_limit {
             put("server_descriptor_limit", limit);
         }
-        let targets = judge(goals, &figures, spec.users_planned);
+        let targets = judge(goals, &figures, spec.users_planned, self.stopped);
         let void = self.void(spec, &figures);
         let faults = self.faults(void.is_some());
         let (outcome, reason) = self.outcome(&targets, &faults, void);
@@ -448,6 +448,21 @@ mod tests {
         for late in [0, 50] {
             assert_eq!(outcome(late, Fault::Duplicated), (Outcome::Failed, true));
         }
+    }
+
+    /// And what convicts the server does so whenever it is stopped.
+    #[test]
+    fn a_run_that_people_stop_is_stopped_and_not_failed() {
+        let goals = ["users_peak>=5000".parse().unwrap()];
+        let outcome = |fault: Option<Fault>| {
+            let mut tally = Tally { stopped: true, ..Tally::default() };
+            if let Some(fault) = fault {
+                tally.total.fault(fault, crate::moment::Moment::ZERO);
+            }
+            tally.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
+        };
+        assert_eq!(outcome(None), Outcome::Stopped);
+        assert_eq!(outcome(Some(Fault::Lost)), Outcome::Failed);
     }
 
     #[test]
