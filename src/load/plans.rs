@@ -146,10 +146,12 @@ pub fn calls(s: &Calls) -> Run {
     load.arrivals.clone_from(&s.phases.0);
     load.message_bytes = s.message_bytes as usize;
     let about = format!("users arrive at {}, talk, go on or leave", s.phases);
-    // Little's law: users there at once are the rate times the time that each stays.
+    // Little's law: users there at once are the rate times the time that each stays; but never
+    // more than come at all.
     let stay = (s.talk_min.0 + s.talk_max.0).as_secs_f64() / 2.0 / (1.0 - next_share).max(0.01);
     let rate = s.phases.0.iter().map(|phase| phase.per_second).fold(0.0, f64::max);
-    (spec(&s.common, "calls", about, (rate * stay) as u64), load)
+    let arrivals: u64 = s.phases.0.iter().map(Phase::count).sum();
+    (spec(&s.common, "calls", about, arrivals.min((rate * stay) as u64)), load)
 }
 
 /// Open-loop GETs.
@@ -356,6 +358,17 @@ mod tests {
         assert_eq!(calls(&s).1.ends, Moment::ZERO + Duration::from_secs(480));
         let Scenario::Http(s) = built_in("http") else { panic!() };
         assert_eq!(http(&s).1.requests.len(), 2);
+    }
+
+    #[test]
+    fn no_more_callers_are_planned_than_arrive() {
+        let planned = |phases: &str, next_percent: f64| {
+            let Scenario::Calls(s) = built_in("calls") else { panic!() };
+            calls(&Calls { phases: phases.parse().unwrap(), next_percent, ..s }).0.users_planned
+        };
+        assert_eq!(planned("160/s for 5s", 50.0), 800);
+        assert_eq!(planned("20/s for 4s", 100.0), 80);
+        assert_eq!(planned("10/s for 2s, 10/s for 1h", 50.0), 350, "each stays for 35 s");
     }
 
     #[test]
