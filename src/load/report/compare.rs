@@ -1,15 +1,21 @@
 //! The differences between two reports. Pure.
 
-use super::model::Report;
+use super::model::{Outcome, Report, RunReport};
+use super::text::number;
+use crate::load::measure::Fault;
+
+/// What is said where two reports share nothing that could differ.
+pub(super) const NOTHING: &str = "nothing that was measured in both";
 
 /// One figure in two reports.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Difference {
     pub(super) run: String,
     pub(super) figure: String,
-    pub(super) before: f64,
-    pub(super) after: f64,
-    /// By how many percent it changed; `None` from zero.
+    /// For people.
+    pub(super) before: String,
+    pub(super) after: String,
+    /// By how many percent it changed; `None` from zero, and for what is no number.
     pub(super) percent: Option<f64>,
     /// Whether the change is for the better, where that can be said.
     pub(super) better: Option<bool>,
@@ -37,37 +43,93 @@ const COMPARED: &[(&str, bool)] = &[
 /// A change below this share is noise, and neither better nor worse.
 const NOISE_PERCENT: f64 = 5.0;
 
-/// Compares the runs that have the same name in both.
+/// Compares what was found of the server's limit, and the runs that have the same name in both.
+/// The trials of a search are left out: what they were for is the limit.
 pub(super) fn differences(earlier: &Report, report: &Report) -> Vec<Difference> {
-    let mut all = Vec::new();
+    let mut all = limits(earlier, report);
     for run in report.runs.iter().filter(|run| !run.trial) {
         let Some(old) = earlier.runs.iter().find(|old| old.name == run.name) else { continue };
+        all.extend(outcomes(old, run));
         for (figure, less_is_better) in COMPARED {
-            let (Some(&before), Some(&after)) =
-                (old.figures.get(*figure), run.figures.get(*figure))
-            else {
-                continue;
-            };
-            let percent = (before != 0.0).then(|| 100.0 * (after - before) / before);
             // A share of success moves by hundredths; there every change counts.
             let noise = if figure.ends_with("_percent") { 0.0 } else { NOISE_PERCENT };
-            let matters = percent.is_none_or(|percent| percent.abs() > noise) && after != before;
-            all.push(Difference {
-                run: run.name.clone(),
-                figure: (*figure).to_owned(),
-                before,
-                after,
-                percent,
-                better: matters.then_some((after < before) == *less_is_better),
-            });
+            if let Some((before, after)) = both(old, run, figure) {
+                all.push(change(&run.name, figure, (before, after), noise, *less_is_better));
+            }
+        }
+        for fault in Fault::ALL.iter().map(|fault| fault.name()) {
+            let seen = both(old, run, fault).filter(|(before, after)| before != after);
+            all.extend(seen.map(|seen| change(&run.name, fault, seen, 0.0, true)));
         }
     }
     all
 }
 
+/// A figure that both runs have.
+fn both(old: &RunReport, run: &RunReport, figure: &str) -> Option<(f64, f64)> {
+    Some((*old.figures.get(figure)?, *run.figures.get(figure)?))
+}
+
+fn change(
+    run: &str,
+    figure: &str,
+    (before, after): (f64, f64),
+    noise: f64,
+    less_is_better: bool,
+) -> Difference {
+    let percent = (before != 0.0).then(|| 100.0 * (after - before) / before);
+    let matters = percent.is_none_or(|percent| percent.abs() > noise) && after != before;
+    Difference {
+        run: run.to_owned(),
+        figure: figure.to_owned(),
+        before: number(before),
+        after: number(after),
+        percent,
+        better: matters.then_some((after < before) == less_is_better),
+    }
+}
+
+/// The level that holds and the one that breaks, where both reports have searched for the same.
+/// A void search has not found the server's limit: its levels are shown, and called neither
+/// better nor worse.
+fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
+    let (Some(old), Some(new)) = (&earlier.breaking_point, &report.breaking_point) else {
+        return Vec::new();
+    };
+    if old.raised != new.raised {
+        return Vec::new();
+    }
+    let levels = [("holds at", old.holds, new.holds), ("breaks at", old.breaks, new.breaks)];
+    let shared = levels.into_iter().filter_map(|(name, old, new)| Some((name, old?, new?)));
+    let level = |(name, before, after): (&str, f64, f64)| {
+        let figure = format!("{name}, {}", new.raised);
+        let found = change("breaking point", &figure, (before, after), NOISE_PERCENT, false);
+        Difference { better: found.better.filter(|_| !old.void && !new.void), ..found }
+    };
+    shared.map(level).collect()
+}
+
+/// How a run came out, if not as before.
+fn outcomes(old: &RunReport, run: &RunReport) -> Option<Difference> {
+    // Only what is known of the server in both is better or worse.
+    let better = match (old.outcome, run.outcome) {
+        (Outcome::Failed, Outcome::Passed) => Some(true),
+        (Outcome::Passed, Outcome::Failed) => Some(false),
+        _ => None,
+    };
+    (old.outcome != run.outcome).then(|| Difference {
+        run: run.name.clone(),
+        figure: "outcome".to_owned(),
+        before: old.outcome.label().to_owned(),
+        after: run.outcome.label().to_owned(),
+        percent: None,
+        better,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::model::{example_report, example_run};
+    use super::super::model::{BreakingPoint, example_report, example_run};
     use super::*;
 
     fn report(figures: &[(&str, f64)]) -> Report {
@@ -88,8 +150,46 @@ mod tests {
             [
                 ("relay_p99_ms", Some(-50.0), Some(true)),
                 ("messages_per_s", Some(-50.0), Some(false)),
+                ("lost", None, Some(false)),
             ]
         );
+    }
+
+    /// All that a stress report holds beside its trials.
+    #[test]
+    fn a_lower_limit_is_worse_unless_a_search_is_void() {
+        let stress = |holds, void| {
+            let point = BreakingPoint {
+                raised: "connections".to_owned(),
+                holds: Some(holds),
+                breaks: None,
+                cause: String::new(),
+                evidence: String::new(),
+                void,
+                trials: Vec::new(),
+            };
+            let trial = RunReport { trial: true, ..example_run() };
+            Report { runs: vec![trial], breaking_point: Some(point), ..example_report() }
+        };
+        let found = |void| {
+            let all = differences(&stress(1000.0, false), &stress(500.0, void));
+            let [limit] = &all[..] else { panic!("{all:?}") };
+            (limit.figure.clone(), limit.percent, limit.better)
+        };
+        let figure = || "holds at, connections".to_owned();
+        assert_eq!(found(false), (figure(), Some(-50.0), Some(false)));
+        assert_eq!(found(true), (figure(), Some(-50.0), None));
+        assert_eq!(differences(&report(&[]), &stress(500.0, false)), []);
+    }
+
+    #[test]
+    fn a_run_that_fails_now_is_worse() {
+        let passed = report(&[]);
+        let mut failed = passed.clone();
+        failed.runs[0].outcome = Outcome::Failed;
+        let found = differences(&passed, &failed);
+        assert_eq!((found[0].after.as_str(), found[0].better), ("failed", Some(false)));
+        assert_eq!(differences(&passed, &passed), []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `report.html`: one file that needs nothing else, for people. Pure.
 
 use super::cause::headline;
-use super::compare::differences;
+use super::compare::{NOTHING, differences};
 use super::model::{Outcome, Report, RunReport};
 use super::text::number;
 use super::{tables, timeline};
@@ -180,12 +180,16 @@ fn advice(report: &Report) -> String {
 
 fn comparison(report: &Report, earlier: Option<&Report>) -> String {
     let Some(earlier) = earlier else { return String::new() };
+    let found = differences(earlier, report);
+    let heading = format!("<h2>Against {}</h2>\n", escape(&earlier.started));
+    if found.is_empty() {
+        return format!("{heading}<p>There is {NOTHING}.</p>\n");
+    }
     let mut text = format!(
-        "<h2>Against {}</h2>\n<table><thead><tr><th>run</th><th>figure</th><th class=\"n\">before</th>\
-         <th class=\"n\">after</th><th class=\"n\">change</th><th></th></tr></thead><tbody>\n",
-        escape(&earlier.started)
+        "{heading}<table><thead><tr><th>run</th><th>figure</th><th class=\"n\">before</th>\
+         <th class=\"n\">after</th><th class=\"n\">change</th><th></th></tr></thead><tbody>\n"
     );
-    for d in differences(earlier, report) {
+    for d in found {
         let word = match d.better {
             Some(true) => "<span class=\"badge good\">better</span>",
             Some(false) => "<span class=\"badge bad\">worse</span>",
@@ -197,8 +201,8 @@ fn comparison(report: &Report, earlier: Option<&Report>) -> String {
              <td class=\"n\">{}</td><td>{word}</td></tr>",
             escape(&d.run),
             d.figure,
-            number(d.before),
-            number(d.after),
+            d.before,
+            d.after,
             d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %")),
         );
     }

@@ -1,7 +1,7 @@
 //! The report as plain text: for the terminal, for a CI page, and for a CI's test list. Pure.
 
 use super::cause::headline;
-use super::compare::differences;
+use super::compare::{Difference, NOTHING, differences};
 use super::model::{Outcome, Report, RunReport};
 use crate::load::target::Reached;
 use std::fmt::Write as _;
@@ -68,11 +68,15 @@ pub fn console(report: &Report, earlier: Option<&Report>) -> String {
     }
     if let Some(earlier) = earlier {
         let _ = writeln!(text, "\nagainst the report of {}:", earlier.started);
-        for d in differences(earlier, report) {
+        let found = differences(earlier, report);
+        if found.is_empty() {
+            let _ = writeln!(text, "  {NOTHING}");
+        }
+        for d in found {
             let change = d.percent.map_or_else(String::new, |p| format!("{p:+.1} %"));
             let word = d.better.map_or("", |better| if better { "better" } else { "worse" });
-            let (before, after) = (number(d.before), number(d.after));
-            let _ = writeln!(text, "  {} {}: {before} → {after} {change} {word}", d.run, d.figure);
+            let Difference { run, figure, before, after, .. } = d;
+            let _ = writeln!(text, "  {run} {figure}: {before} → {after} {change} {word}");
         }
     }
     text
@@ -161,20 +165,24 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
         }
     }
     if let Some(earlier) = earlier {
-        let _ = writeln!(text, "\n## Against {}\n", earlier.started);
-        text.push_str(
-            "| run | figure | before | after | change |\n| --- | --- | --: | --: | --: |\n",
-        );
-        for d in differences(earlier, report) {
-            let change = d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %"));
-            let word = d.better.map_or("", |better| if better { " better" } else { " **worse**" });
-            let (before, after) = (number(d.before), number(d.after));
-            let _ = writeln!(
-                text,
-                "| {} | {} | {before} | {after} | {change}{word} |",
-                d.run, d.figure
-            );
-        }
+        text += &comparison(report, earlier);
+    }
+    text
+}
+
+fn comparison(report: &Report, earlier: &Report) -> String {
+    let heading = format!("\n## Against {}\n\n", earlier.started);
+    let found = differences(earlier, report);
+    if found.is_empty() {
+        return format!("{heading}There is {NOTHING}.\n");
+    }
+    let mut text =
+        heading + "| run | figure | before | after | change |\n| --- | --- | --: | --: | --: |\n";
+    for d in found {
+        let change = d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %"));
+        let word = d.better.map_or("", |better| if better { " better" } else { " **worse**" });
+        let Difference { run, figure, before, after, .. } = d;
+        let _ = writeln!(text, "| {run} | {figure} | {before} | {after} | {change}{word} |");
     }
     text
 }
@@ -297,6 +305,13 @@ mod tests {
     fn summary_and_console_say_what_was_missed() {
         for text in [summary(&failed(), None), console(&failed(), None)] {
             assert!(text.contains("failed") && text.contains("relay_p99_ms < 50"), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_compared_that_is_said() {
+        for text in [summary, console].map(|write| write(&failed(), Some(&example_report()))) {
+            assert!(text.contains(NOTHING) && !text.contains("before"), "{text}");
         }
     }
 }
