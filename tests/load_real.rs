@@ -59,6 +59,7 @@ fn matchmaking_agrees_with_the_servers_own_count() {
     );
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "matched"), 60.0);
+    assert_eq!(figure(&report, "waiting_peak"), 20.0, "all ask in one instant");
     assert_eq!(server.stats()["matchmaking.matches"], 30.0);
     assert_eq!(figure(&report, "matched_percent"), 100.0);
 }

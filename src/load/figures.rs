@@ -46,7 +46,7 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("http_ok_percent", "share of HTTP requests answered with 200"),
     ("users_peak", "most sessions open at once"),
     ("users_peak_at_s", "seconds until so many were open, to one interval"),
-    ("waiting_peak", "most users waiting for a match at once"),
+    ("waiting_peak", "most users waiting for a match at once; of several threads an upper bound"),
     ("messages_per_s", "relayed messages a second while measuring"),
     ("late_percent", "share of starts that the generator was late for"),
     ("server_cpu_percent", "CPU of the server while measuring, in percent of one CPU"),

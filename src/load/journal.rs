@@ -85,6 +85,9 @@ pub struct Row {
     pub users: u64,
     /// Waiting users at its end.
     pub waiting: u64,
+    /// Most users who waited at once in it; of several threads, the sum of their peaks.
+    #[serde(default)]
+    pub waiting_peak: u64,
     /// Users in rooms at its end.
     pub in_rooms: u64,
     /// What was counted in it; zeros are left out.
@@ -108,6 +111,7 @@ impl Row {
     pub fn record(&mut self, recorder: &Recorder, gauges: &Gauges, with_buckets: bool) {
         (self.connecting, self.users) = (gauges.connecting, gauges.users);
         (self.waiting, self.in_rooms) = (gauges.waiting, gauges.in_rooms);
+        self.waiting_peak = gauges.waiting_peak;
         let name = |what: &Count| (what.name().to_owned(), recorder.get(*what));
         self.counts = Count::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
         let name = |fault: &Fault| (fault.name().to_owned(), recorder.seen(*fault));
@@ -302,6 +306,14 @@ mod tests {
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");
         assert_eq!(rows[0].rate(Count::Sent), 5.0);
+    }
+
+    /// What an earlier version did not write, a run that goes on does without.
+    #[test]
+    fn an_older_log_is_read() {
+        let mut older = serde_json::to_value(row(1.0)).unwrap();
+        older.as_object_mut().unwrap().remove("waiting_peak").unwrap();
+        assert_eq!(serde_json::from_value::<Row>(older).unwrap(), row(1.0));
     }
 
     #[test]

@@ -311,22 +311,8 @@ impl Crew {
         if link.counted_as == standing {
             return;
         }
-        for (standing, sign) in [(link.counted_as, u64::MAX), (standing, 1)] {
-            let gauges = &mut self.gauges;
-            let change = |gauge: &mut u64| *gauge = gauge.wrapping_add(sign);
-            match standing {
-                None | Some(Standing::Greeting) => change(&mut gauges.connecting),
-                Some(Standing::Idle | Standing::Closing) => change(&mut gauges.users),
-                Some(Standing::Waiting) => {
-                    change(&mut gauges.users);
-                    change(&mut gauges.waiting);
-                }
-                Some(Standing::InRoom) => {
-                    change(&mut gauges.users);
-                    change(&mut gauges.in_rooms);
-                }
-            }
-        }
+        self.gauges.change(link.counted_as, u64::MAX);
+        self.gauges.change(standing, 1);
         link.counted_as = standing;
     }
 
@@ -440,7 +426,7 @@ impl Crew {
             thread: self.post.thread,
             interval: self.interval,
             recorder: std::mem::replace(&mut self.recorder, fresh),
-            gauges: self.gauges,
+            gauges: self.gauges.hand_over(),
             longest_turn: std::mem::take(&mut self.longest_turn),
             cpu: cpu.saturating_sub(self.cpu_before),
             last,

@@ -19,7 +19,7 @@ pub use dial::{CONNECTIONS_PER_SOURCE, Sources};
 use super::book::MatchBook;
 use super::measure::Recorder;
 use super::units::{HttpPhase, Phase};
-use super::user::Rules;
+use super::user::{Rules, Standing};
 use crate::moment::Moment;
 use crate::sys::clock::monotonic;
 use crate::sys::tables::unshare_empty;
@@ -87,6 +87,9 @@ pub struct Gauges {
     pub users: u64,
     /// Of these, waiting for a match.
     pub waiting: u64,
+    /// Most that waited at once in the interval. Of several threads the peaks are added, though
+    /// they need not fall together: then it is an upper bound.
+    pub waiting_peak: u64,
     /// Of these, in a room.
     pub in_rooms: u64,
     /// Open HTTP connections.
@@ -99,8 +102,35 @@ impl Gauges {
         self.connecting += other.connecting;
         self.users += other.users;
         self.waiting += other.waiting;
+        self.waiting_peak += other.waiting_peak;
         self.in_rooms += other.in_rooms;
         self.http_connections += other.http_connections;
+    }
+
+    /// One more user, who does this; or, with `u64::MAX`, one less.
+    fn change(&mut self, standing: Option<Standing>, sign: u64) {
+        let change = |gauge: &mut u64| *gauge = gauge.wrapping_add(sign);
+        match standing {
+            None | Some(Standing::Greeting) => change(&mut self.connecting),
+            Some(Standing::Idle | Standing::Closing) => change(&mut self.users),
+            Some(Standing::Waiting) => {
+                change(&mut self.users);
+                change(&mut self.waiting);
+                // Most wait for less than an interval: at its end there is nobody to be seen.
+                self.waiting_peak = self.waiting_peak.max(self.waiting);
+            }
+            Some(Standing::InRoom) => {
+                change(&mut self.users);
+                change(&mut self.in_rooms);
+            }
+        }
+    }
+
+    /// What the interval that is over has seen; the next one begins with those who are there.
+    fn hand_over(&mut self) -> Gauges {
+        let seen = *self;
+        self.waiting_peak = self.waiting;
+        seen
     }
 }
 
@@ -223,4 +253,25 @@ pub(crate) struct Post {
     thread: u16,
     slices: Sender<Slice>,
     empty: Receiver<Box<Recorder>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_waited_within_an_interval_are_seen_at_its_end() {
+        let mut gauges = Gauges::default();
+        let waiting = Some(Standing::Waiting);
+        (0..3).for_each(|_| gauges.change(waiting, 1));
+        (0..2).for_each(|_| gauges.change(waiting, u64::MAX));
+        let first = gauges.hand_over();
+        assert_eq!((first.waiting, first.waiting_peak), (1, 3));
+        gauges.change(waiting, u64::MAX);
+        let second = gauges.hand_over();
+        assert_eq!((second.waiting, second.waiting_peak), (0, 1), "one waited across the border");
+        let mut both = first;
+        both.add(&second);
+        assert_eq!(both.waiting_peak, 4);
+    }
 }

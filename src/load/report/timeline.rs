@@ -19,7 +19,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
             &[
                 ("connected", &|row| Some(row.users as f64)),
                 ("in a room", &|row| Some(row.in_rooms as f64)),
-                ("waiting", &|row| Some(row.waiting as f64)),
+                ("waiting, at the most", &|row| Some(row.waiting_peak as f64)),
             ],
         ),
         timeline.chart(

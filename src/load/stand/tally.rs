@@ -193,7 +193,7 @@ impl Tally {
         if row.users > extent.users_peak {
             (extent.users_peak, extent.users_peak_at_s) = (row.users, row.at_s);
         }
-        extent.waiting_peak = extent.waiting_peak.max(row.waiting);
+        extent.waiting_peak = extent.waiting_peak.max(row.waiting_peak).max(row.waiting);
         extent.longest_turn_ms = extent.longest_turn_ms.max(row.generator.longest_turn_ms);
         extent.generator_memory = row.generator.memory_bytes;
         extent.server_memory_peak = extent.server_memory_peak.max(server.memory_bytes);

@@ -250,14 +250,7 @@ impl Crew {
             let Some(mut link) = self.links.try_remove(slot) else { continue };
             // Closing the descriptor would do as well; this also tells mio.
             let _ = self.poll.registry().deregister(&mut link.socket);
-            match link.counted_as {
-                None | Some(Standing::Greeting) => self.gauges.connecting -= 1,
-                Some(standing) => {
-                    self.gauges.users -= 1;
-                    self.gauges.waiting -= u64::from(standing == Standing::Waiting);
-                    self.gauges.in_rooms -= u64::from(standing == Standing::InRoom);
-                }
-            }
+            self.gauges.change(link.counted_as, u64::MAX);
             let session = link.user.session();
             if session != 0
                 && let Ok(mut book) = self.shared.book.lock()
