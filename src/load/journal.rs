@@ -3,6 +3,7 @@
 
 use super::engine::Gauges;
 use super::measure::{Count, Fault, Metric, Quantiles, Recorder, Seen};
+use crate::sys::lock::try_lock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -166,20 +167,23 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a new log in `directory`, or goes on with the one that is there.
+    /// Begins a new log in `directory`, or goes on with the one that is there. Nobody else can
+    /// write to it as long as this is open: the rows of two testers would be nobody's.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or another tester is writing to it.
     pub fn open(directory: &Path, go_on: bool) -> io::Result<Self> {
         let path = directory.join(FILE_NAME);
         let mut options = OpenOptions::new();
-        options.create(true).read(true).write(true);
-        if go_on {
-            options.append(true)
-        } else {
-            options.truncate(true)
-        };
-        let mut journal = Journal { file: options.open(&path)?, path };
+        let file = options.create(true).read(true).append(true).open(&path)?;
+        // A file system without locks is no reason not to measure.
+        if matches!(try_lock(&file), Ok(false)) {
+            return Err(io::Error::other("another load test is still running there"));
+        }
+        if !go_on && file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
+        let mut journal = Journal { file, path };
         if go_on && journal.ends_in_mid_line()? {
             // The run was killed in the middle of a line; what follows begins a new one.
             journal.file.write_all(b"\n")?;
@@ -289,6 +293,7 @@ mod tests {
         let mut journal = Journal::open(&directory, false).unwrap();
         journal.write(&row(1.0)).unwrap();
         let path = journal.path().to_owned();
+        drop(journal);
         let torn = [std::fs::read(&path).unwrap(), b"{\"run\":0,\"at_s\":2".to_vec()].concat();
         std::fs::write(&path, torn).unwrap();
         let mut journal = Journal::open(&directory, true).unwrap();
@@ -306,6 +311,22 @@ mod tests {
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");
         assert_eq!(rows[0].rate(Count::Sent), 5.0);
+    }
+
+    #[test]
+    fn a_log_has_one_writer() {
+        let directory = std::env::temp_dir().join(format!("one-writer-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut first = Journal::open(&directory, false).unwrap();
+        first.write(&row(1.0)).unwrap();
+        for go_on in [false, true] {
+            let refused = Journal::open(&directory, go_on).unwrap_err();
+            assert!(refused.to_string().contains("still running"), "{refused}");
+        }
+        assert_eq!(read(first.path()).unwrap().count(), 1, "and nothing of it was cut off");
+        drop(first);
+        Journal::open(&directory, true).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     /// What an earlier version did not write, a run that goes on does without.

@@ -6,6 +6,7 @@ pub mod affinity;
 pub mod alarm;
 pub mod clock;
 pub mod descriptors;
+pub mod lock;
 pub mod machine;
 pub mod memory;
 pub mod notify;
