@@ -201,8 +201,13 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     first.kill().unwrap();
     first.wait().unwrap();
     let rows_before = std::fs::read_to_string(&log).unwrap().lines().count();
-    let second =
-        tester(name, &arguments).args(["--url", &server.url, "--resume"]).output().unwrap();
+    let other = ["--url", &server.url, "--resume", "--rooms", "9"];
+    let other = tester(name, &arguments[..1]).args(other).output().unwrap();
+    let line = String::from_utf8(other.stderr).unwrap();
+    assert_eq!((other.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("rooms was 3, is 9"), "{line}");
+    // What is not said is as it was.
+    let second = tester(name, &arguments[..1]).args(["--resume"]).output().unwrap();
     let report = std::fs::read(directory(name).join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     std::fs::remove_dir_all(directory(name)).unwrap();

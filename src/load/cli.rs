@@ -1,7 +1,9 @@
 //! The command line: arguments → scenario → run → report → exit status.
 
+mod going_on;
 mod ready;
 
+use super::checkpoint::Order;
 use super::journal::Journal;
 use super::report::model::{Machine, Outcome, Report, RunReport, SCHEMA};
 use super::report::{self, cause};
@@ -137,7 +139,7 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<(Cli, bool), Refusal> 
     let flag = clap::Arg::new(RESUME)
         .long(RESUME)
         .action(clap::ArgAction::SetTrue)
-        .help("Goes on with the endurance run that was interrupted in the report directory");
+        .help("Goes on with the endurance run that was interrupted in the report directory, with the values it had; others are refused");
     let command = Cli::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
@@ -220,19 +222,24 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
         }
         None => return Err(usage("no scenario given; see --list")),
     };
-    let mut scenario = request.resolve();
+    let (mut scenario, order) = match resume {
+        true => going_on::order(request, cli.time_scale)?,
+        false => {
+            let scenario = request.resolve();
+            let configuration = scenario.to_string();
+            (scenario, Order { configuration, time_scale: cli.time_scale.unwrap_or(1.0) })
+        }
+    };
     let ready = validate(&scenario)
         .map_err(|wrong| usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))))?;
-    if let Some(factor) = cli.time_scale {
-        if !(factor > 0.0 && factor <= 1000.0) {
-            return Err(usage("--time-scale is above 0 and at most 1000"));
-        }
-        scenario = scenario.scaled(factor);
+    if !(order.time_scale > 0.0 && order.time_scale <= 1000.0) {
+        return Err(usage("--time-scale is above 0 and at most 1000"));
     }
+    scenario = scenario.scaled(order.time_scale);
     if scenario.common().queue == "auto" {
         scenario.common_mut().queue = own_queue()?;
     }
-    perform(&cli, &scenario, ready, resume)
+    perform(&cli, &scenario, &order, ready, resume)
 }
 
 fn usage(line: impl Into<String>) -> Refusal {
@@ -275,7 +282,13 @@ fn from_file(
 }
 
 /// Runs the scenario and writes the report.
-fn perform(cli: &Cli, scenario: &Scenario, ready: Ready, resume: bool) -> Result<Exit, Refusal> {
+fn perform(
+    cli: &Cli,
+    scenario: &Scenario,
+    order: &Order,
+    ready: Ready,
+    resume: bool,
+) -> Result<Exit, Refusal> {
     let common = scenario.common();
     let Ready { goals, place, stats, sources } = ready;
     let earlier = cli.compare.as_deref().map(report::read).transpose().map_err(usage)?;
@@ -287,9 +300,6 @@ fn perform(cli: &Cli, scenario: &Scenario, ready: Ready, resume: bool) -> Result
             preflight::check(connections, common.threads, &sources, of_ipv6).first()
     {
         return Err((Exit::Void, obstacle.to_string()).into());
-    }
-    if resume {
-        program::check_resume(&directory).map_err(usage)?;
     }
     probe::reach(&place).map_err(|error| {
         (Exit::Unreachable, format!("{} cannot be reached: {error}", common.url))
@@ -313,7 +323,7 @@ fn perform(cli: &Cli, scenario: &Scenario, ready: Ready, resume: bool) -> Result
         stand.progress.note(&format!("without the server's own figures: {why}"));
     }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let results = program::carry_out(scenario, &mut stand, resume)
+    let results = program::carry_out(scenario, order, &mut stand, resume)
         .map_err(|error| usage(format!("the run could not be carried out: {error}")))?;
     stand.progress.end();
     let mut report = Report {

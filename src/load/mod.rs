@@ -15,6 +15,7 @@
 //! that a simulator can drive the same code.
 
 pub mod book;
+pub mod checkpoint;
 pub mod cli;
 pub mod dice;
 pub mod engine;

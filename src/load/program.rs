@@ -1,5 +1,6 @@
 //! Carries out a scenario: one run, a search over many, or the whole programme.
 
+use super::checkpoint::{Checkpoint, Order};
 use super::journal;
 use super::plans::{self, Run};
 use super::report::cause;
@@ -22,27 +23,22 @@ pub struct Results {
     pub breaking_point: Option<BreakingPoint>,
 }
 
-/// What an interrupted endurance run needs to go on.
-#[derive(Debug, Serialize, Deserialize)]
-struct Checkpoint {
-    messages_per_s: f64,
-    run: u32,
-    /// What was found out before it began.
-    results: Results,
-}
-
-/// Name of the checkpoint in the report directory.
-const CHECKPOINT: &str = "resume.json";
 /// The levels that a search finds are held so many times longer when they are confirmed: a
 /// backlog that grows by one percent needs its time to become a missed target.
 const CONFIRM_STEPS: u32 = 2;
 
-/// Carries out `scenario`. `resume` goes on with an interrupted endurance run.
+/// Carries out `scenario`, which is what `order` has asked for. `resume` goes on with an
+/// interrupted endurance run.
 ///
 /// # Errors
 /// When the generator cannot start, or files cannot be written or read.
-pub fn carry_out(scenario: &Scenario, stand: &mut Stand, resume: bool) -> io::Result<Results> {
-    let mut programme = Programme { stand, results: Results::default() };
+pub fn carry_out(
+    scenario: &Scenario,
+    order: &Order,
+    stand: &mut Stand,
+    resume: bool,
+) -> io::Result<Results> {
+    let mut programme = Programme { order, stand, results: Results::default() };
     match scenario {
         Scenario::Connections(s) => programme.one(plans::connections(s))?,
         Scenario::Matchmaking(s) => programme.one(plans::matchmaking(s))?,
@@ -75,6 +71,7 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
 }
 
 struct Programme<'a> {
+    order: &'a Order,
     stand: &'a mut Stand,
     results: Results,
 }
@@ -171,7 +168,7 @@ impl Programme<'_> {
         if resume {
             return self.resume_endurance(s, &directory);
         }
-        self.clear_checkpoint(&directory)?;
+        Checkpoint::clear(&directory)?;
         let mut capacity = s.capacity;
         if capacity <= 0.0 {
             let short = Stress {
@@ -190,9 +187,8 @@ impl Programme<'_> {
         }
         let messages_per_s = capacity * s.percent / 100.0;
         let (run, results) = (self.stand.runs, self.results.clone());
-        let checkpoint = Checkpoint { messages_per_s, run, results };
-        let text = serde_json::to_vec(&checkpoint).map_err(io::Error::other)?;
-        std::fs::write(directory.join(CHECKPOINT), text)?;
+        let order = self.order.clone();
+        Checkpoint { order, messages_per_s, run, results }.write(&directory)?;
         let run = plans::endurance(s, messages_per_s, Duration::ZERO);
         self.endure(run, Tally::default(), &directory)
     }
@@ -202,15 +198,7 @@ impl Programme<'_> {
         match self.run(run, tally)? {
             _ if self.is_over() => Ok(()),
             Outcome::Stopped => Ok(()),
-            Outcome::Passed | Outcome::Failed | Outcome::Void => self.clear_checkpoint(directory),
-        }
-    }
-
-    /// Nothing is left to go on with.
-    fn clear_checkpoint(&self, directory: &Path) -> io::Result<()> {
-        match std::fs::remove_file(directory.join(CHECKPOINT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Outcome::Passed | Outcome::Failed | Outcome::Void => Checkpoint::clear(directory),
         }
     }
 
@@ -220,7 +208,7 @@ impl Programme<'_> {
     }
 
     fn resume_endurance(&mut self, s: &Endurance, directory: &Path) -> io::Result<()> {
-        let checkpoint = read_checkpoint(directory)?;
+        let checkpoint = Checkpoint::read(directory)?;
         self.results = checkpoint.results;
         let mut tally = Tally::default();
         for row in journal::read(&directory.join(journal::FILE_NAME))? {
@@ -240,7 +228,7 @@ impl Programme<'_> {
             let run = plans::plan_endurance(s, Endurance::built_in(), 0.0);
             return self.endurance(&run, true);
         }
-        self.clear_checkpoint(&s.common.report)?;
+        Checkpoint::clear(&s.common.report)?;
         for (number, stage) in s.stages.0.iter().enumerate() {
             self.one(plans::stage(s, *stage, number))?;
             if self.is_over() {
@@ -263,29 +251,6 @@ impl Programme<'_> {
         }
         Ok(())
     }
-}
-
-fn read_checkpoint(directory: &Path) -> io::Result<Checkpoint> {
-    let path = directory.join(CHECKPOINT);
-    let text =
-        std::fs::read(&path).map_err(|error| io::Error::other(nothing_to_resume(&path, &error)))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
-}
-
-/// Makes sure that there is something to go on with, before anything is opened or written.
-///
-/// # Errors
-/// One line about what is missing.
-pub fn check_resume(directory: &Path) -> Result<(), String> {
-    read_checkpoint(directory).map(drop).map_err(|error| error.to_string())
-}
-
-fn nothing_to_resume(path: &Path, error: &io::Error) -> String {
-    format!(
-        "no endurance run was interrupted in this report directory: {}: {error}",
-        path.display()
-    )
 }
 
 impl Stress {
