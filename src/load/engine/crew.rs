@@ -4,7 +4,7 @@ mod ending;
 mod intake;
 
 use super::link::{Handshake, Link, Stage, connect_fault};
-use super::pace::{Schedule, StallWatch};
+use super::pace::{BlindWatch, Schedule, StallWatch};
 use super::timers::Timers;
 use super::web::Web;
 use super::{Gauges, Post, Shared, Slice, Target, Workload};
@@ -29,6 +29,8 @@ use std::time::Duration;
 const ARRIVALS_PER_TURN: u32 = 64;
 /// A poll never sleeps longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// While catching up nothing is due, and this is between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const ALARM: Token = Token(usize::MAX);
 
 /// One thread's world.
@@ -38,6 +40,7 @@ pub(super) struct Crew {
     pub(super) poll: Poll,
     pub(super) recorder: Box<Recorder>,
     pub(super) watch: StallWatch,
+    blind: BlindWatch,
     shared: Arc<Shared>,
     post: Post,
     started: Moment,
@@ -86,6 +89,7 @@ impl Crew {
         Ok(Crew {
             recorder: Box::default(),
             watch: StallWatch::new(load.stall_after),
+            blind: BlindWatch::new(),
             alarm_at: NEVER,
             links: Slab::new(),
             gone: Vec::new(),
@@ -127,13 +131,15 @@ impl Crew {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             let now = self.now();
-            self.begin_or_finish(now);
-            self.tell_the_end(now);
-            self.start_arrivals(now);
-            self.ring_timers(now);
-            self.drive_web(now);
-            if self.finishing && self.is_over(now) {
-                break;
+            if !self.blind.is_catching_up(now) {
+                self.begin_or_finish(now);
+                self.tell_the_end(now);
+                self.start_arrivals(now);
+                self.ring_timers(now);
+                self.drive_web(now);
+                if self.finishing && self.is_over(now) {
+                    break;
+                }
             }
             self.hand_over_if_due(now);
             let sleep = self.sleep_time(now);
@@ -146,6 +152,7 @@ impl Crew {
             }
             self.read_on(woke);
             let now = self.now();
+            self.blind.looked(now);
             // When all come to an end, silence is what is to be expected.
             if let Some(since) = self.watch.look(now).filter(|_| !self.finishing) {
                 self.recorder.fault(Fault::Stalled, since);
@@ -247,7 +254,10 @@ impl Crew {
     }
 
     fn ring_timers(&mut self, now: Moment) {
-        while let Some((slot, serial)) = self.timers.pop(now) {
+        // The pause may come in the middle of them.
+        while !self.blind.is_catching_up(self.now())
+            && let Some((slot, serial)) = self.timers.pop(now)
+        {
             let slot = slot as usize;
             // One that is over may have more than one call left; it is over once.
             let is_meant = |link: &&mut Link| link.serial == serial && !link.gone;
@@ -377,6 +387,9 @@ impl Crew {
         if !self.unread.is_empty() {
             return Duration::ZERO;
         }
+        if self.blind.is_catching_up(now) {
+            return LOOK_AGAIN;
+        }
         let arrival = if self.finishing { None } else { self.arrivals.peek() };
         let request = self.web.as_mut().and_then(Web::next_due);
         let handover = Moment::ZERO + self.load.interval * (self.interval as u32 + 1);
@@ -410,7 +423,10 @@ impl Crew {
 
     fn hand_over(&mut self, last: bool) {
         let now = self.now();
-        if let Ok(mut book) = self.shared.book.lock() {
+        // What is missing in the book may be unread here, or in a thread that slept as long.
+        if !self.blind.is_catching_up(now)
+            && let Ok(mut book) = self.shared.book.lock()
+        {
             let rules = &self.load.rules;
             let found = [
                 (Fault::OneSided, book.one_sided(now, rules.match_timeout)),

@@ -90,6 +90,46 @@ impl StallWatch {
     }
 }
 
+/// Knows when its thread was not looking: stopped, or without a CPU. What the server sent then
+/// waits in the sockets, so that the clock alone would convict it of silence. For a while
+/// afterwards everything is read and answered as it comes, and nothing that the clock decides is
+/// done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlindWatch {
+    looked: Moment,
+    catching_up_until: Moment,
+}
+
+impl BlindWatch {
+    /// No turn is this long, unless something is wrong.
+    const LONGEST_TURN: Duration = Duration::from_millis(500);
+    /// Catching up takes this share of the time in which nothing was read,
+    const CATCH_UP_SHARE: u32 = 4;
+    /// but no longer than this: by then tens of thousands of sockets have been read.
+    const LONGEST_CATCH_UP: Duration = Duration::from_secs(2);
+
+    /// It looks for the first time when the run begins.
+    pub(super) fn new() -> Self {
+        BlindWatch { looked: Moment::ZERO, catching_up_until: Moment::ZERO }
+    }
+
+    /// Everything that was there has been read, or as much of it as fits into a turn.
+    pub(super) fn looked(&mut self, now: Moment) {
+        self.is_catching_up(now);
+        self.looked = now;
+    }
+
+    /// Whether what came while nobody looked may still be unread.
+    pub(super) fn is_catching_up(&mut self, now: Moment) -> bool {
+        let blind = now.since(self.looked);
+        if blind > Self::LONGEST_TURN {
+            let needs = (blind / Self::CATCH_UP_SHARE).min(Self::LONGEST_CATCH_UP);
+            self.catching_up_until = self.catching_up_until.max(now + needs);
+        }
+        now < self.catching_up_until
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +184,30 @@ mod tests {
         let mut quiet = watch();
         quiet.asked(ms(0));
         assert!((0..3000).all(|now| quiet.look(ms(now)).is_none()), "one message may be lost");
+    }
+
+    #[test]
+    fn after_a_pause_of_its_own_a_thread_first_reads_what_has_come() {
+        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let mut watch = BlindWatch::new();
+        for now in (0..2000).step_by(100) {
+            assert!(!watch.is_catching_up(ms(now)), "no turn was long");
+            watch.looked(ms(now));
+        }
+        // It is stopped between two looks, for 2.1 s, and notices before it judges anything.
+        assert!(watch.is_catching_up(ms(4000)));
+        watch.looked(ms(4001));
+        assert!(watch.is_catching_up(ms(4500)), "so much is not read at once");
+        watch.looked(ms(4500));
+        assert!(!watch.is_catching_up(ms(4600)));
+        // Or it is stopped while it looks.
+        watch.looked(ms(6600));
+        assert!(watch.is_catching_up(ms(6600)));
+        // However long that was, it does not stand aside for ever.
+        watch.looked(ms(600_000));
+        (600_000..601_900).step_by(100).for_each(|now| watch.looked(ms(now)));
+        assert!(watch.is_catching_up(ms(601_900)));
+        watch.looked(ms(602_000));
+        assert!(!watch.is_catching_up(ms(602_001)));
     }
 }
