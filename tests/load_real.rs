@@ -256,6 +256,35 @@ fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
 }
 
+/// The law: where the server has gone, the programme is over, also in a search.
+#[test]
+fn a_plan_does_not_go_on_without_its_server() {
+    let name = "plan-crash";
+    let mut server = Server::start(&[]);
+    let stages = ["plan", "--stages", "4 for 2s", "--connect-rate", "100", "--rooms", "4"];
+    let rest = ["--stress-step", "20s", "--stress-start", "100", "--endurance", "3s"];
+    let rules = ["--late-percent", "100", "--targets", "none", "--talk-min", "1s"];
+    let child = tester(name, &[&stages[..], &rest, &rules].concat())
+        .args(["--url", &server.url, "--talk-max", "1s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = directory(name).join("intervals.jsonl");
+    let of_stress = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap_or_default();
+        row["run"] == 1 && row["in_rooms"] == 8
+    };
+    while !std::fs::read_to_string(&log).unwrap_or_default().lines().any(of_stress) {
+        std::thread::yield_now();
+    }
+    server.child.kill().unwrap();
+    let (status, report) = end_of(name, child);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!((status, runs.len()), (2, 2), "{runs:#?}");
+    assert_eq!(runs[1]["trial"], true);
+    assert!(report["breaking_point"]["cause"].as_str().unwrap().contains("crashed"));
+}
+
 /// A supervisor starts a server anew before anybody can knock at its door and find it gone.
 #[test]
 fn a_server_that_is_back_at_once_has_crashed_all_the_same() {

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Order};
 use super::journal;
+use super::measure::Fault;
 use super::plans::{self, Run};
 use super::report::cause;
 use super::report::model::{BreakingPoint, Outcome, RunReport};
@@ -91,14 +92,10 @@ impl Programme<'_> {
         Ok(outcome)
     }
 
-    /// Whether what was found so far makes it pointless to go on.
+    /// Whether what was found so far makes it pointless to go on. Where the server has gone, the
+    /// next run would only accuse it of being gone.
     fn is_over(&self) -> bool {
-        let crashed = self
-            .results
-            .runs
-            .last()
-            .is_some_and(|run| !run.trial && run.faults.iter().any(|f| f.kind == "crashed"));
-        self.stand.is_interrupted() || crashed
+        self.stand.is_interrupted() || has_crashed(&self.results.runs)
     }
 
     fn stress(&mut self, s: &Stress) -> io::Result<()> {
@@ -137,7 +134,7 @@ impl Programme<'_> {
                 Trial::Void => "void",
             };
             trials.push((search.doing().to_owned(), level, showed.to_owned()));
-            match self.has_crashed() {
+            match has_crashed(&self.results.runs) {
                 true => search.record_crash(),
                 false => search.record(trial),
             }
@@ -156,11 +153,6 @@ impl Programme<'_> {
         self.stand.progress.note(&cause::headline(&point));
         self.results.breaking_point = Some(point);
         Ok(())
-    }
-
-    fn has_crashed(&self) -> bool {
-        let last = self.results.runs.last();
-        last.is_some_and(|run| run.faults.iter().any(|fault| fault.kind == "crashed"))
     }
 
     fn endurance(&mut self, s: &Endurance, resume: bool) -> io::Result<()> {
@@ -251,6 +243,12 @@ impl Programme<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the server vanished in the last of these runs, be it a trial.
+fn has_crashed(runs: &[RunReport]) -> bool {
+    let faults = runs.last().map_or(&[][..], |run| &run.faults);
+    faults.iter().any(|fault| fault.kind == Fault::Crashed.name())
 }
 
 impl Stress {
