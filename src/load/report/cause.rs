@@ -19,6 +19,12 @@ fn cpus() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
 
+/// Whether the server has as many connections as it takes. One that shuts down refuses more with
+/// the same status, and tells those who are there why.
+fn is_full(run: &RunReport) -> bool {
+    figure(run, "upgrade_503") > 0.0 && figure(run, "draining") == 0.0
+}
+
 /// What gave out in a trial that did not hold, and the evidence.
 fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
     let server = figure(run, "server_cpu_percent");
@@ -33,7 +39,11 @@ fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
         let evidence = format!("the server has {descriptors:.0} of {limit:.0} descriptors open");
         return answer("the server's descriptor limit", evidence);
     }
-    if figure(run, "upgrade_503") > 0.0 {
+    if figure(run, "draining") > 0.0 {
+        let evidence = format!("{:.0} errors `draining`", figure(run, "draining"));
+        return answer("the server was shutting down", evidence);
+    }
+    if is_full(run) {
         let evidence = format!("{:.0} upgrades answered with 503", figure(run, "upgrade_503"));
         return answer("the server's connection limit", evidence);
     }
@@ -180,7 +190,7 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
         let text = format!("Repair the server: {}.", fault.meaning);
         say(&text, format!("{name}: {}", occurrence(fault)));
     }
-    if figure(run, "upgrade_503") > 0.0 {
+    if is_full(run) {
         let evidence =
             format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
         say("Raise the server's connection limit, or add servers.", evidence);
@@ -313,6 +323,8 @@ mod tests {
         let shared = [("server_cpu_percent", 90.0), ("generator_cpu_percent", 95.0)];
         assert_eq!(cause(&shared), "the CPU of this machine");
         assert_eq!(cause(&[]), "none of the resources that are watched");
+        let leaving = [("upgrade_503", 3.0), ("draining", 2.0)];
+        assert_eq!(cause(&leaving), "the server was shutting down");
         let late = RunReport {
             reason: "missed: relay_p99_ms < 50".to_owned(),
             ..run(&[], Outcome::Failed)
@@ -347,6 +359,19 @@ mod tests {
         let stranger = run(&[("connect_failed", 20.0)], Outcome::Failed);
         assert!(advised(stranger).contains("URL"));
         assert_eq!(advised(run(&[], Outcome::Passed)), "");
+    }
+
+    #[test]
+    fn a_server_that_shuts_down_is_not_told_to_raise_its_limit() {
+        let advised = |figures: &[(&str, f64)]| {
+            let mut said = String::new();
+            let run = run(figures, Outcome::Failed);
+            advise_on(&run, 2.0, &mut |text: &str, _| said += text);
+            said
+        };
+        let limit = "Raise the server's connection limit";
+        assert!(advised(&[("upgrade_503", 3.0)]).contains(limit));
+        assert!(!advised(&[("upgrade_503", 3.0), ("draining", 2.0)]).contains(limit));
     }
 
     #[test]
