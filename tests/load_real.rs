@@ -6,6 +6,7 @@ mod support_load;
 
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use support_load::{Server, directory, figure, load, tester};
 
 #[test]
@@ -254,6 +255,34 @@ fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
     let reason = report["runs"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("s into the run; lost were 10 sessions and"), "{reason}");
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
+}
+
+/// The law: what waits in the sockets is read before a clock that stood still is believed.
+#[test]
+fn a_pause_of_the_testers_own_convicts_nobody() {
+    // The same two wait for a second between two calls, and for less than two in all.
+    let server = Server::start(&["--rematch-delay", "1s"]);
+    let load = ["endurance", "--rooms", "1", "--capacity", "10", "--duration", "7s"];
+    let talk = ["--talk-min", "300ms", "--talk-max", "400ms", "--match-timeout", "2s"];
+    let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
+    let child = tester("pause", &[&load[..], &talk, &rules].concat())
+        .args(["--url", &server.url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str| {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    while server.stats()["matchmaking.matches"] < 1.0 || server.stats()["matchmaking.waiting"] < 2.0
+    {
+        std::thread::yield_now();
+    }
+    signal("-STOP");
+    std::thread::sleep(Duration::from_secs(3));
+    signal("-CONT");
+    let (status, report) = end_of("pause", child);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
 }
 
 /// The law: where the server has gone, the programme is over, also in a search.
