@@ -218,6 +218,43 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() >= 6.0);
 }
 
+/// The law: what was measured is reported, also where the disk takes no more of it.
+#[test]
+fn a_full_disk_ends_a_run_early_and_costs_it_nothing_else() {
+    let server = Server::start(&[]);
+    let directory = directory("full");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::os::unix::fs::symlink("/dev/full", directory.join("intervals.jsonl")).unwrap();
+    let load = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
+    let rules = ["--warm-up", "0s", "--late-percent", "100", "--url", &server.url];
+    let output = tester("full", &[&load[..], &rules].concat()).output().unwrap();
+    let report = std::fs::read(directory.join("report.json")).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!((output.status.code(), &report["outcome"]), (Some(130), &"stopped".into()));
+    assert!(figure(&report, "connected") > 0.0);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("No space left on device") && line.lines().count() == 1, "{line}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("signaling: stopped early"), "{told}");
+}
+
+#[test]
+fn a_verdict_is_told_though_the_report_cannot_be_written() {
+    let server = Server::start(&[]);
+    let directory = directory("unwritten");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::os::unix::fs::symlink("/dev/full", directory.join("report.json")).unwrap();
+    let load = ["http", "--requests", "/health 20/s for 1s", "--late-percent", "100"];
+    let output = tester("unwritten", &load).args(["--url", &server.url]).output().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(output.status.code(), Some(4), "nothing has passed that nobody can read");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("No space left on device") && line.lines().count() == 1, "{line}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("http: passed"), "{told}");
+}
+
 /// A server, and a tester in the midst of its run against it.
 fn in_mid_run(name: &str) -> (Server, Child) {
     let server = Server::start(&[]);

@@ -317,15 +317,22 @@ fn perform(
         server_pid: common.server_pid,
         goals,
         runs: 0,
+        failure: None,
     };
     let machine = machine(stand.find_server().is_some(), figures_missing);
     if let Some(why) = &machine.figures_missing {
         stand.progress.note(&format!("without the server's own figures: {why}"));
     }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let results = program::carry_out(scenario, order, &mut stand, resume)
-        .map_err(|error| usage(format!("the run could not be carried out: {error}")))?;
+    let (results, done) = program::carry_out(scenario, order, &mut stand, resume);
     stand.progress.end();
+    if let Err(error) = done {
+        let line = format!("the run could not be carried out: {error}");
+        if results.runs.is_empty() {
+            return Err(usage(line));
+        }
+        stand.failure.get_or_insert(line);
+    }
     let mut report = Report {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -341,12 +348,26 @@ fn perform(
         breaking_point: results.breaking_point,
         advice: Vec::new(),
     };
-    let exit = conclude(&mut report, stand.is_interrupted());
-    report::write(&directory, &report, earlier.as_ref())
-        .map_err(|error| unwritable(&directory, &error))?;
-    let told = report::console(&report, earlier.as_ref());
-    say(&format!("{told}\nreport: {}\n", directory.join("report.html").display()));
-    Ok(exit)
+    let exit = conclude(&mut report, stand.ends_early());
+    stand.failure.iter().for_each(|line| complain(line));
+    Ok(leave(&directory, &report, earlier.as_ref(), exit))
+}
+
+/// Writes the report and tells the verdict; that is told also where the disk takes no report.
+/// Then nothing has passed: whoever looks for the report finds none.
+fn leave(directory: &Path, report: &Report, earlier: Option<&Report>, exit: Exit) -> Exit {
+    let told = report::console(report, earlier);
+    match report::write(directory, report, earlier) {
+        Ok(()) => {
+            say(&format!("{told}\nreport: {}\n", directory.join("report.html").display()));
+            exit
+        }
+        Err(error) => {
+            say(&told);
+            complain(&unwritten(directory, &error));
+            if exit == Exit::Passed { Exit::Void } else { exit }
+        }
+    }
 }
 
 /// Makes the report directory and makes sure that it can be written, before an hour is spent.
@@ -359,7 +380,11 @@ fn prepare(directory: &Path) -> Result<PathBuf, Refusal> {
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> Refusal {
-    usage(format!("the report cannot be written to {}: {error}", directory.display()))
+    usage(unwritten(directory, error))
+}
+
+fn unwritten(directory: &Path, error: &std::io::Error) -> String {
+    format!("the report cannot be written to {}: {error}", directory.display())
 }
 
 /// The first SIGINT or SIGTERM asks for an early end; the second ends at once.
@@ -415,19 +440,19 @@ fn judge(report: &Report) -> Outcome {
 }
 
 /// Judges the whole by its runs, and draws the conclusions.
-fn conclude(report: &mut Report, interrupted: bool) -> Exit {
+fn conclude(report: &mut Report, ends_early: bool) -> Exit {
     let outcome = judge(report);
     let exit = match outcome {
         // What answers there is no server of this kind.
         Outcome::Failed if report.runs.iter().all(RunReport::nobody_came_in) => Exit::Unreachable,
         Outcome::Failed => Exit::Missed,
-        _ if interrupted => Exit::Stopped,
+        _ if ends_early => Exit::Stopped,
         Outcome::Void => Exit::Void,
         Outcome::Stopped => Exit::Stopped,
         Outcome::Passed => Exit::Passed,
     };
     report.outcome =
-        if interrupted && outcome != Outcome::Failed { Outcome::Stopped } else { outcome };
+        if ends_early && outcome != Outcome::Failed { Outcome::Stopped } else { outcome };
     report.exit_status = exit as u8;
     report.advice = cause::advice(report);
     exit

@@ -29,28 +29,17 @@ pub struct Results {
 const CONFIRM_STEPS: u32 = 2;
 
 /// Carries out `scenario`, which is what `order` has asked for. `resume` goes on with an
-/// interrupted endurance run.
-///
-/// # Errors
-/// When the generator cannot start, or files cannot be written or read.
+/// interrupted endurance run. Gives what was found out, and with it why there is no more if the
+/// generator could not start, or files could not be written or read.
 pub fn carry_out(
     scenario: &Scenario,
     order: &Order,
     stand: &mut Stand,
     resume: bool,
-) -> io::Result<Results> {
+) -> (Results, io::Result<()>) {
     let mut programme = Programme { order, stand, results: Results::default() };
-    match scenario {
-        Scenario::Connections(s) => programme.one(plans::connections(s))?,
-        Scenario::Matchmaking(s) => programme.one(plans::matchmaking(s))?,
-        Scenario::Signaling(s) => programme.one(plans::signaling(s))?,
-        Scenario::Calls(s) => programme.one(plans::calls(s))?,
-        Scenario::Http(s) => programme.one(plans::http(s))?,
-        Scenario::Stress(s) => programme.stress(s)?,
-        Scenario::Endurance(s) => programme.endurance(s, resume)?,
-        Scenario::Plan(s) => programme.plan(s, resume)?,
-    }
-    Ok(programme.results)
+    let done = programme.carry_out(scenario, resume);
+    (programme.results, done)
 }
 
 /// The most connections that a scenario opens at once, as far as that is known beforehand.
@@ -78,6 +67,19 @@ struct Programme<'a> {
 }
 
 impl Programme<'_> {
+    fn carry_out(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
+        match scenario {
+            Scenario::Connections(s) => self.one(plans::connections(s)),
+            Scenario::Matchmaking(s) => self.one(plans::matchmaking(s)),
+            Scenario::Signaling(s) => self.one(plans::signaling(s)),
+            Scenario::Calls(s) => self.one(plans::calls(s)),
+            Scenario::Http(s) => self.one(plans::http(s)),
+            Scenario::Stress(s) => self.stress(s),
+            Scenario::Endurance(s) => self.endurance(s, resume),
+            Scenario::Plan(s) => self.plan(s, resume),
+        }
+    }
+
     fn one(&mut self, run: Run) -> io::Result<()> {
         self.run(run, Tally::default()).map(drop)
     }
@@ -95,7 +97,7 @@ impl Programme<'_> {
     /// Whether what was found so far makes it pointless to go on. Where the server has gone, the
     /// next run would only accuse it of being gone.
     fn is_over(&self) -> bool {
-        self.stand.is_interrupted() || has_crashed(&self.results.runs)
+        self.stand.ends_early() || has_crashed(&self.results.runs)
     }
 
     fn stress(&mut self, s: &Stress) -> io::Result<()> {

@@ -16,7 +16,7 @@ use super::probe::{
     is_alive, reach,
 };
 use super::progress::Progress;
-use super::report::model::RunReport;
+use super::report::model::{Outcome, RunReport};
 use super::target::Target as Goal;
 use crate::moment::Moment;
 use crate::sys::process::Probe as OwnProbe;
@@ -58,6 +58,8 @@ pub struct Stand {
     pub goals: Vec<Goal>,
     /// How many runs there were.
     pub runs: u32,
+    /// What of this machine's failed, so that the rest is not carried out.
+    pub failure: Option<String>,
 }
 
 /// What is being measured of one run.
@@ -86,11 +88,16 @@ impl Stand {
         self.interrupted.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing more is to be begun.
+    pub fn ends_early(&self) -> bool {
+        self.is_interrupted() || self.failure.is_some()
+    }
+
     /// Carries out one run. `tally` holds what is known of it already: nothing, or what an
     /// interrupted run had recorded.
     ///
     /// # Errors
-    /// When the generator cannot start, or the log cannot be written.
+    /// When the generator cannot start. If the log cannot be written, the run ends early.
     pub fn carry_out(
         &mut self,
         spec: &RunSpec,
@@ -121,7 +128,7 @@ impl Stand {
         self.progress.begin(&spec.name, length);
         let threads = usize::from(workload.threads.max(1));
         let engine = Engine::start(workload.clone(), target)?;
-        self.collect(&engine, threads, &workload, spec, &mut watch, &mut tally)?;
+        self.collect(&engine, threads, &workload, spec, &mut watch, &mut tally);
         engine.join();
         if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
             tally.accept_queue_drops = after.saturating_sub(before);
@@ -133,7 +140,11 @@ impl Stand {
             .or_else(|| watch.probe.pid.and_then(descriptor_limit));
         self.runs += 1;
         let goals = [&self.goals[..], &spec.goals[..]].concat();
-        Ok(tally.report(spec, &goals))
+        let mut report = tally.report(spec, &goals);
+        if let (Outcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
+            report.reason = format!("{}: {why}", report.reason);
+        }
+        Ok(report)
     }
 
     /// The server's process, if it runs here. Its figures come from the process that serves
@@ -155,7 +166,7 @@ impl Stand {
         spec: &RunSpec,
         watch: &mut Watch,
         tally: &mut Tally,
-    ) -> io::Result<()> {
+    ) {
         let mut merged = Recorder::default();
         let (mut gauges, mut longest_turn) = (Gauges::default(), Duration::ZERO);
         let (mut working, mut here) = (threads, 0);
@@ -205,7 +216,7 @@ impl Stand {
                 self.progress.note(&format!("the server is gone, {when:.1} s into the run"));
                 engine.stop();
             }
-            self.journal.write(&row)?;
+            self.log(&row, engine, tally);
             self.progress.update(&row);
             tally.take(&row, &merged);
             let vain = tally.total.get(Count::ConnectFailed) >= VAIN_CONNECTS;
@@ -217,7 +228,21 @@ impl Stand {
             merged.clear();
             (gauges, longest_turn) = (Gauges::default(), Duration::ZERO);
         }
-        Ok(())
+    }
+
+    /// Writes a row to the log. Without a log a run cannot go on for long and be resumed; what it
+    /// has measured is worth a report all the same.
+    fn log(&mut self, row: &Row, engine: &Engine, tally: &mut Tally) {
+        if self.failure.is_some() {
+            return;
+        }
+        if let Err(error) = self.journal.write(row) {
+            let path = self.journal.path().display();
+            self.failure = Some(format!("{path} cannot be written: {error}"));
+            self.progress.note("stopping early: the interval log cannot be written");
+            tally.stopped = true;
+            engine.stop();
+        }
     }
 
     fn row(
