@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// What has to happen somewhere in that many worlds, or nothing is shown.
-const SEEN: [&str; 82] = [
+const SEEN: [&str; 83] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -92,6 +92,7 @@ const SEEN: [&str; 82] = [
     "user: closes",
     "user: half-closes",
     "user: match found",
+    "user: named by a proxy",
     "user: plain requests",
     "user: refused",
     "user: relayed to",

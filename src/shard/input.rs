@@ -112,10 +112,7 @@ impl<H: Host> Core<H> {
                 self.current = Some(slot);
                 self.consume_frames(slot, bytes);
             }
-            Role::Http(_) => {
-                self.current = Some(slot);
-                self.consume_requests(slot, bytes);
-            }
+            Role::Http(_) => self.consume_requests(slot, bytes),
             Role::Echo => {
                 self.current = Some(slot);
                 let (mut stored, _) = self.take_head(slot);
@@ -136,7 +133,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Handles bytes of a connection that speaks HTTP.
+    /// Handles bytes of a connection that speaks HTTP. Of a proxy's header nothing is answered:
+    /// whose answers are collected is said only where requests begin.
     fn consume_requests(&mut self, slot: Slot, fresh: &mut [u8]) {
         let (mut stored, mut scan) = self.take_head(slot);
         let bytes = if stored.is_empty() {
@@ -192,6 +190,7 @@ impl<H: Host> Core<H> {
 
     /// Answers the requests in `bytes`, one after the other.
     fn requests(&mut self, slot: Slot, bytes: &mut [u8], scan: &mut HeadScan) {
+        self.current = Some(slot);
         let mut at = 0;
         let mut answered = 0;
         let max = self.setup.limits.max_head_bytes;

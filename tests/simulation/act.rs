@@ -2,7 +2,7 @@
 //! each noted with what it should come to.
 
 use super::asked::{Asked, Claim, Request};
-use super::host::Shared;
+use super::host::{Shared, address_of};
 use super::ledger::{Exit, Relay};
 use super::plan::Habit;
 use super::random::Random;
@@ -66,6 +66,13 @@ impl User {
                 Stage::Over => {}
             },
         }
+    }
+
+    /// The proxy in between says who this is.
+    pub(crate) fn be_named(&mut self, shared: &mut Shared) {
+        shared.tally.count("user: named by a proxy");
+        let header = format!("PROXY TCP4 {} 10.0.0.9 50000 80\r\n", address_of(self.id));
+        self.write(header.as_bytes(), shared);
     }
 
     /// Plain requests, and the handshake with whatever is glued to it.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::mail::ToMatcher;
 use switchboard::moment::Moment;
-use switchboard::shard::accept::Admission;
+use switchboard::shard::accept::{Admission, Verdict};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::wire::http::{HttpDate, Status};
 
@@ -66,6 +66,11 @@ impl Shared {
             self.raised[shard.index()].push(link);
         }
     }
+}
+
+/// Where a client is. Three addresses are all there are.
+pub(crate) fn address_of(link: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, (link % 3) as u8])
 }
 
 /// The world around one core.
@@ -178,10 +183,26 @@ impl Host for SimHost {
         shared.links[socket.link()].closed_in(table);
         shared.links[socket.link()].close();
         shared.closed += 1;
-        assert_eq!(address.is_some(), shared.plan.by_address, "addresses are counted or not");
+        // A proxy's connection counts for nobody until its client is named.
+        let due = shared.plan.by_address && !shared.plan.proxied;
+        assert!(address.is_some() || !due, "nobody is counted");
+        assert!(address.is_none() || shared.plan.by_address, "somebody is counted");
         shared.admission.leave(address);
         let shard = self.shard.0;
         shared.trace.tell(|| format!("shard {shard} closes {}", socket.0));
+    }
+
+    fn count_client(
+        &mut self,
+        socket: &Socket,
+        client: Option<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Verdict {
+        let shared = &*self.shared.borrow();
+        assert!(shared.plan.proxied, "whoever comes by itself is known");
+        let own = address_of(socket.link());
+        assert!(client.is_none_or(|client| client == own), "{client:?} is nobody's name");
+        shared.admission.count_client(own, before, shared.now)
     }
 
     fn to_matcher(&mut self, letter: ToMatcher) {

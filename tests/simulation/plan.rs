@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) drains: bool,
     /// Connections are counted by address.
     pub(crate) by_address: bool,
+    /// Clients come through a proxy that says who they are, most of them with a header.
+    pub(crate) proxied: bool,
     /// Every shard has a descriptor table of its own.
     pub(crate) private_tables: bool,
     pub(crate) faults: Faults,
@@ -128,6 +130,7 @@ impl Plan {
             document_bytes: random.pick(&[2, 300, 20_000]),
             drains: random.chance(250),
             by_address: limits.max_connections_per_address.is_some(),
+            proxied: random.chance(250),
             private_tables: random.chance(500),
             limits,
             faults: faults(random),
@@ -162,6 +165,7 @@ impl Plan {
             document_bytes: 2,
             drains,
             by_address: false,
+            proxied: false,
             private_tables: false,
             faults: Faults::default(),
             habits: ALWAYS.to_vec(),

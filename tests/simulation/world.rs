@@ -1,7 +1,7 @@
 //! Shard cores, the matcher and users in one process, and the order in which they get their
 //! turns. Whatever runs here is checked before the next thing runs.
 
-use super::host::{Shared, SimHost};
+use super::host::{Shared, SimHost, address_of};
 use super::ledger::Ledger;
 use super::mirror::Mirror;
 use super::net::{Link, Socket};
@@ -13,7 +13,6 @@ use super::tell::Brief;
 use super::user::{Scene, Stage, User};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,6 +229,10 @@ impl World {
         self.shards[shard].backlog.push_back(id);
         self.alive.push(id);
         self.tell(|_| format!("user {id} dials shard {shard}"));
+        if self.plan.proxied && self.random(|random, _| random.chance(800)) {
+            let shared = &mut *self.shared.borrow_mut();
+            self.users[id].be_named(shared);
+        }
         id
     }
 
@@ -388,10 +391,13 @@ impl World {
 
     fn accept(&mut self, at: usize) {
         while let Some(id) = self.shards[at].backlog.pop_front() {
-            let address = IpAddr::from([10, 0, 0, (id % 3) as u8]);
+            let proxied = self.plan.proxied;
             let verdict = {
                 let shared = self.shared.borrow();
-                shared.admission.enter(address, shared.now)
+                match proxied {
+                    true => shared.admission.enter_from_proxy(),
+                    false => shared.admission.enter(address_of(id), shared.now),
+                }
             };
             let Verdict::Welcome(surplus, address) = verdict else {
                 panic!("there are never that many");
@@ -408,7 +414,10 @@ impl World {
                 let table = shared.table(ShardId(at as u16));
                 shared.links[id].open_in(table);
             }
-            self.shards[at].core.admit(Socket(id as u32), surplus, address);
+            match proxied {
+                true => self.shards[at].core.admit_from_proxy(Socket(id as u32), surplus),
+                false => self.shards[at].core.admit(Socket(id as u32), surplus, address),
+            };
         }
     }
 
