@@ -87,8 +87,10 @@ MUTANTS=(
     'a pairing is believed though a ticket is gone|src/shard/rooms.rs|s/if self.drain.is_some() || !self.is_live(\&mover)/if self.drain.is_some()/|--test crossings'
     'a session has many letters under way|src/session.rs|s/(_, Standing::UnderWay) => return None,/(None, Standing::UnderWay) => return None, (Some(_), Standing::UnderWay) => None,/|--lib session'
     'rooms outlive the deadline|src/shard/sweep.rs|s/if has_room { drain.deadline_ms }/if has_room { drain.deadline_ms.wrapping_add(1 << 30) }/|--test shutdown sigterm_drains'
+    'answers are collected for who asked nothing|src/shard/input.rs|s/Role::Http(_) => self.consume_requests(slot, bytes),/Role::Http(_) => { self.current = Some(slot); self.consume_requests(slot, bytes) }/|--test simulation the_guarantees'
+    'a Close frame has no room of its own|src/shard/output.rs|s/self.current == Some(slot) \&\& !self.has_room_for(slot, bytes.len())/false/|--test limits_messages a_close_behind'
     'what is unsent is closed at once|src/shard/output.rs|s/matches!(connection.role, Role::Lingering(_)) \&\& !connection.has_unsent()/matches!(connection.role, Role::Lingering(_))/|--test http_connections the_last_answer_arrives'
-    'what grows side by side leaves holes|src/wire/assembly.rs|s/if is_small { 4 } else { 8 }/8/|--test echo messages_that_grow'
+    'what grows side by side leaves holes|src/wire/assembly/held.rs|s/if is_small { 4 } else { 8 }/8/|--test echo messages_that_grow'
 )
 
 scratch=$(mktemp -d)

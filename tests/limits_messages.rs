@@ -6,7 +6,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{End, Heard, Raw, Server, Talk, frame, still_talk, text_frame};
+use support::{End, Heard, Raw, Server, Talk, close_frame, frame, still_talk, text_frame};
 use switchboard::limits::{HEAD_FIELDS, MESSAGE_FRAGMENTS};
 use switchboard::wire::frame::TEXT;
 
@@ -262,6 +262,28 @@ fn answers_that_nobody_reads_are_bounded_too() {
         }
     }
     assert_eq!(last, Heard::Close(Some(1013)));
+    drop(one);
+    server.until_figure("/connections/closed/slow_consumer", 1);
+    server.comes_to_rest();
+}
+
+#[test]
+fn a_close_behind_more_than_can_be_answered_ends_with_whole_frames_and_1013() {
+    let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
+    let server = Server::start(&flags);
+    let mut one = Raw::narrow_session(server.address());
+    // All of it comes with one read, and its answers are several times the bound.
+    one.send(&[text_frame(b"{}").repeat(3000), close_frame(1000)].concat());
+    let mut answers = 0;
+    let close = loop {
+        match one.hear() {
+            Heard::Text(text) => assert!(text.contains("bad_message"), "{text}"),
+            other => break other,
+        }
+        answers += 1;
+    };
+    assert_eq!((close, one.hear()), (Heard::Close(Some(1013)), Heard::End));
+    assert!(answers < 3000, "there was a bound");
     drop(one);
     server.until_figure("/connections/closed/slow_consumer", 1);
     server.comes_to_rest();

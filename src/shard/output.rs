@@ -173,12 +173,19 @@ impl<H: Host> Core<H> {
 
     /// The same with any code, or none.
     pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
-        self.end_session(slot, LeaveReason::Disconnected);
-        self.linger(slot, reason);
         let mut bytes = Vec::new();
         let code = code.map(u16::to_be_bytes);
         let payload = code.as_ref().map_or(&[][..], |code| code);
         frame::push_server_frame(&mut bytes, frame::CLOSE, payload);
+        if self.current == Some(slot) && !self.has_room_for(slot, bytes.len()) {
+            // Where answers have to be dropped, that is what the connection ends of.
+            self.send_answers();
+            if self.is_doomed(slot) {
+                return;
+            }
+        }
+        self.end_session(slot, LeaveReason::Disconnected);
+        self.linger(slot, reason);
         if self.current == Some(slot) {
             self.answers.bytes.extend_from_slice(&bytes);
             self.send_answers();
@@ -186,6 +193,13 @@ impl<H: Host> Core<H> {
             self.push_close(slot, &bytes);
         }
         self.shut_when_sent(slot);
+    }
+
+    /// Whether so many bytes more than the answers collected for the current connection are
+    /// within the bound, even if the kernel takes nothing.
+    fn has_room_for(&self, slot: Slot, more: usize) -> bool {
+        let unsent = self.connections.get(slot.index()).map_or(0, Connection::unsent_bytes);
+        unsent + self.answers.bytes.len() + more <= self.setup.limits.max_unsent_bytes
     }
 
     /// Sends a Close frame; if bytes wait to be sent, behind them and beyond the bound.
