@@ -32,7 +32,7 @@ MUTANTS=(
     'the quick look sees no second type|src/wire/message/client.rs|s/u8::from(here | LOWER == b.p.) \& u8::from(next == b.e.)/0/|--lib wire::message'
     'what a client does not read is kept without bound|src/shard/output.rs|s/Framing::Frames => self.setup.limits.max_unsent_bytes/Framing::Frames => usize::MAX/|--test simulation the_guarantees'
     'a waiting is held back for ever|src/shard/core.rs|s/^                self.stop_holding_back(key.slot);//|--test faults who_waits_alone'
-    'what is said meanwhile waits too|src/shard/output.rs|s/^            return self.flush(slot);/            return;/|--test faults a_waiting_that_is_held_back'
+    'what is said meanwhile waits too|src/shard/output.rs|s/^                return self.flush(slot);/                return;/|--test faults a_waiting_that_is_held_back'
     'what is said behind it has no bound|src/shard/output.rs|s/if connection.unsent_bytes() + bytes.len() <= self.setup.limits.max_unsent_bytes {/if true {/|--test faults has_its_bound'
     'one that waits for the matcher is not pinged|src/shard/sweep.rs|s/ || connection.is_held_back()//|--test faults is_pinged'
     'each answer is a send of its own|src/shard/output.rs|s/if is_lone_waiting \&\& .*has_unsent() {/if false {/|--test faults two_who_meet'

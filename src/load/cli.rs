@@ -4,7 +4,7 @@ mod going_on;
 mod ready;
 mod verdict;
 
-use super::checkpoint::Order;
+use super::checkpoint::{Checkpoint, Order};
 use super::journal::Journal;
 use super::report;
 use super::report::model::{Machine, Outcome, Report, SCHEMA};
@@ -308,6 +308,10 @@ fn perform(
     })?;
     let figures_missing = probe::missing_figures(stats.as_ref());
     let journal = Journal::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
+    if !resume {
+        // Its rows were in the log that begins anew.
+        Checkpoint::clear(&directory).map_err(|error| unwritable(&directory, &error))?;
+    }
     let interrupted = watch_signals().map_err(|error| usage(format!("signals: {error}")))?;
     let mut stand = Stand {
         place,

@@ -162,7 +162,6 @@ impl Programme<'_> {
         if resume {
             return self.resume_endurance(s, &directory);
         }
-        Checkpoint::clear(&directory)?;
         let mut capacity = s.capacity;
         if capacity <= 0.0 {
             let short = Stress {
@@ -187,10 +186,11 @@ impl Programme<'_> {
         self.endure(run, Tally::default(), &directory)
     }
 
-    /// The endurance run itself. Only one that was cut short can be gone on with.
+    /// The endurance run itself. Only one that was cut short can be gone on with, and not one
+    /// whose server vanished: that is how it came out.
     fn endure(&mut self, run: Run, tally: Tally, directory: &Path) -> io::Result<()> {
         match self.run(run, tally)? {
-            _ if self.is_over() => Ok(()),
+            _ if self.stand.ends_early() => Ok(()),
             Outcome::Stopped => Ok(()),
             Outcome::Passed | Outcome::Failed | Outcome::Void => Checkpoint::clear(directory),
         }
@@ -222,7 +222,6 @@ impl Programme<'_> {
             let run = plans::plan_endurance(s, Endurance::built_in(), 0.0);
             return self.endurance(&run, true);
         }
-        Checkpoint::clear(&s.common.report)?;
         for (number, stage) in s.stages.0.iter().enumerate() {
             self.one(plans::stage(s, *stage, number))?;
             if self.is_over() {

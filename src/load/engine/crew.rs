@@ -291,6 +291,7 @@ impl Crew {
         let link = &mut self.links[slot];
         let mut turn = Turn {
             now,
+            catching_up: self.blind.is_catching_up(now),
             rules: &self.load.rules,
             out: &mut self.out,
             recorder: &mut self.recorder,

@@ -50,6 +50,9 @@ pub(super) fn differences(earlier: &Report, report: &Report) -> Vec<Difference> 
     for run in report.runs.iter().filter(|run| !run.trial) {
         let Some(old) = earlier.runs.iter().find(|old| old.name == run.name) else { continue };
         all.extend(outcomes(old, run));
+        // Of a run that is void or was stopped, no figure is the server's for better or worse.
+        let is_fair = [old, run].iter().all(|run| is_verdict(run.outcome));
+        let from = all.len();
         for (figure, less_is_better) in COMPARED {
             // A share of success moves by hundredths; there every change counts.
             let noise = if figure.ends_with("_percent") { 0.0 } else { NOISE_PERCENT };
@@ -61,8 +64,16 @@ pub(super) fn differences(earlier: &Report, report: &Report) -> Vec<Difference> 
             let seen = both(old, run, fault).filter(|(before, after)| before != after);
             all.extend(seen.map(|seen| change(&run.name, fault, seen, 0.0, true)));
         }
+        if !is_fair {
+            all[from..].iter_mut().for_each(|difference| difference.better = None);
+        }
     }
     all
+}
+
+/// Whether it says something of the server.
+fn is_verdict(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Passed | Outcome::Failed)
 }
 
 /// A figure that both runs have.
@@ -100,13 +111,26 @@ fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
         return Vec::new();
     }
     let levels = [("holds at", old.holds, new.holds), ("breaks at", old.breaks, new.breaks)];
-    let shared = levels.into_iter().filter_map(|(name, old, new)| Some((name, old?, new?)));
-    let level = |(name, before, after): (&str, f64, f64)| {
+    let found = |(name, before, after): (&str, Option<f64>, Option<f64>)| {
         let figure = format!("{name}, {}", new.raised);
-        let found = change("breaking point", &figure, (before, after), NOISE_PERCENT, false);
-        Difference { better: found.better.filter(|_| !old.void && !new.void), ..found }
+        let found = match (before, after) {
+            (None, None) => return None,
+            (Some(before), Some(after)) => {
+                change("breaking point", &figure, (before, after), NOISE_PERCENT, false)
+            }
+            // That nothing holds is the worst there is; that nothing breaks, the best.
+            _ => Difference {
+                run: "breaking point".to_owned(),
+                figure,
+                before: before.map_or("none".to_owned(), number),
+                after: after.map_or("none".to_owned(), number),
+                percent: None,
+                better: Some(after.is_some() == (name == "holds at")),
+            },
+        };
+        Some(Difference { better: found.better.filter(|_| !old.void && !new.void), ..found })
     };
-    shared.map(level).collect()
+    levels.into_iter().filter_map(found).collect()
 }
 
 /// How a run came out, if not as before.
@@ -180,6 +204,25 @@ mod tests {
         assert_eq!(found(false), (figure(), Some(-50.0), Some(false)));
         assert_eq!(found(true), (figure(), Some(-50.0), None));
         assert_eq!(differences(&report(&[]), &stress(500.0, false)), []);
+        // A server that holds nothing any more is worse than any that holds something.
+        let mut nothing = stress(0.0, false);
+        let point = nothing.breaking_point.as_mut().unwrap();
+        (point.holds, point.breaks) = (None, Some(1000.0));
+        let all = differences(&stress(1000.0, false), &nothing);
+        let said: Vec<_> =
+            all.iter().map(|d| (d.before.as_str(), d.after.as_str(), d.better)).collect();
+        let thousand = number(1000.0);
+        let expected = [(&*thousand, "none", Some(false)), ("none", &*thousand, Some(false))];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_a_void_run_saw_is_neither() {
+        let (clean, mut void) = (report(&[("lost", 0.0)]), report(&[("lost", 12.0)]));
+        void.runs[0].outcome = Outcome::Void;
+        let found = differences(&clean, &void);
+        let lost = found.iter().find(|found| found.figure == "lost").unwrap();
+        assert_eq!((lost.after.as_str(), lost.better), ("12", None));
     }
 
     #[test]

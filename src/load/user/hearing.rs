@@ -246,7 +246,8 @@ impl User {
             // Nobody leaves without a last word, so that was lost, if nothing else.
             missing = missing.saturating_add(1);
         }
-        let too_late = |bye: Moment| turn.now.since(bye) > turn.rules.message_timeout.mul_f64(0.8);
+        let patience = turn.rules.message_timeout.mul_f64(0.8);
+        let too_late = |bye: Moment| !turn.catching_up && turn.now.since(bye) > patience;
         if talks && call.bye_heard && call.bye_sent.is_some_and(too_late) {
             // The partner waited for our last word until it gave up: that was lost.
             missing = missing.saturating_add(1);

@@ -36,6 +36,8 @@ const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 pub struct Turn<'a> {
     /// The time, counted from the start of the run.
     pub now: Moment,
+    /// The tester has not looked for a while: what comes late may only have been read late.
+    pub catching_up: bool,
     /// What all users do.
     pub rules: &'a Rules,
     /// What is to be sent: whole, masked frames.

@@ -43,6 +43,7 @@ struct World {
     press: Press,
     book: MatchBook,
     now: Moment,
+    catching_up: bool,
     /// Texts on their way to each user.
     inbox: Vec<Vec<Vec<u8>>>,
     waiting: Vec<usize>,
@@ -61,6 +62,7 @@ impl World {
             press: Press::new(200, 1),
             book: MatchBook::default(),
             now: Moment::ZERO,
+            catching_up: false,
             inbox: vec![Vec::new(); users],
             waiting: Vec::new(),
             partner: vec![None; users],
@@ -86,6 +88,7 @@ impl World {
         let reader = StampReader::default();
         let mut turn = Turn {
             now: self.now,
+            catching_up: self.catching_up,
             rules: &self.rules,
             out: &mut out,
             recorder: &mut self.recorder,
@@ -194,12 +197,21 @@ impl World {
                 }
             }
             for user in 0..self.users.len() {
-                if self.users[user].due(&self.rules) <= self.now && !self.closed[user] {
+                let is_due = self.users[user].due(&self.rules) <= self.now;
+                if is_due && !self.closed[user] && !self.catching_up {
                     self.step(user, |user, turn| user.wake(turn));
                 }
             }
             self.now = Moment::from_nanos(self.now.as_nanos() + MS);
         }
+    }
+
+    /// Nobody looks for `ms` milliseconds; then everything is read before anything else is done.
+    fn pause(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+        self.catching_up = true;
+        self.pass(5);
+        self.catching_up = false;
     }
 
     fn finish(&mut self) {
@@ -234,6 +246,30 @@ fn a_call_goes_from_match_to_last_word_and_loses_nothing() {
     // the two last words.
     assert!((40..=48).contains(&count(Count::Sent)), "{}", count(Count::Sent));
     assert_eq!(world.closed, [true, true]);
+}
+
+#[test]
+fn a_pause_between_two_last_words_loses_neither() {
+    let until = |ms| {
+        let mut world = World::new(2, calls(500), |_| 1);
+        world.pass(ms);
+        world
+    };
+    let said = |world: &World| {
+        world
+            .users
+            .iter()
+            .any(|user| matches!(&user.state, State::InRoom(call) if call.bye_sent.is_some()))
+    };
+    let first = (0..2000).find(|ms| said(&until(*ms))).expect("a call ends");
+    for ms in first - 2..first + 6 {
+        let mut world = until(ms);
+        // Longer than anybody waits for the other's last word.
+        world.pause(world.rules.message_timeout.as_millis() as u64 * 9 / 10);
+        world.pass(3000);
+        world.finish();
+        assert_eq!(world.faults(), [], "after {ms} ms");
+    }
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn user(choices: &mut Bytes<'_>) {
             let text = (what % 8 < 5).then(|| told(choices, press));
             let turn = &mut Turn {
                 now,
+                catching_up: what & 64 != 0,
                 rules: &rules,
                 out: &mut out,
                 recorder,

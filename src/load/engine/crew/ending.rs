@@ -12,6 +12,8 @@ const TIMEOUTS_TO_FINISH: u32 = 3;
 /// Holding users that are told of the end in a second, by all threads together. Each then pings once
 /// more and closes, which takes a shared CPU some 50 µs.
 const FINISHES_PER_SECOND: u32 = 5_000;
+/// Whoever is told later than this is told at that pace all the same.
+const TELLS_LATE: Duration = Duration::from_millis(500);
 
 impl Crew {
     /// Ends the run when it is time, or when it is told to.
@@ -47,6 +49,8 @@ impl Crew {
             return;
         }
         let pace = Duration::from_secs(1) * self.load.threads.max(1).into() / FINISHES_PER_SECOND;
+        // After a pause they are not all told at once: each has its time to come to an end.
+        self.told_at = self.told_at.max(now - TELLS_LATE);
         while self.told_at <= now
             && let Some(slot) = self.untold.pop()
         {

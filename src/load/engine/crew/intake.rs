@@ -136,6 +136,7 @@ impl Crew {
 
     /// Reads frames from the buffer.
     fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) {
+        let catching_up = self.blind.is_catching_up(now);
         let link = &mut self.links[slot];
         let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
         let mut closed = None;
@@ -147,6 +148,7 @@ impl Crew {
             };
             let mut turn = Turn {
                 now,
+                catching_up,
                 rules: &self.load.rules,
                 out: &mut self.out,
                 recorder: &mut self.recorder,
@@ -208,6 +210,7 @@ impl Crew {
         let link = &mut self.links[slot];
         let mut turn = Turn {
             now,
+            catching_up: self.blind.is_catching_up(now),
             rules: &self.load.rules,
             out: &mut self.out,
             recorder: &mut self.recorder,
