@@ -89,6 +89,8 @@ MUTANTS=(
     'rooms outlive the deadline|src/shard/sweep.rs|s/if has_room { drain.deadline_ms }/if has_room { drain.deadline_ms.wrapping_add(1 << 30) }/|--test shutdown sigterm_drains'
     'answers are collected for who asked nothing|src/shard/input.rs|s/Role::Http(_) => self.consume_requests(slot, bytes),/Role::Http(_) => { self.current = Some(slot); self.consume_requests(slot, bytes) }/|--test simulation the_guarantees'
     'a Close frame has no room of its own|src/shard/output.rs|s/self.current == Some(slot) \&\& !self.has_room_for(slot, bytes.len())/false/|--test limits_messages a_close_behind'
+    'a move that was refused is tried at once|src/shard/rooms.rs|s/self.resting.push(pairing.home);/self.hand_in_again(\&pairing.home);/|--test crossings a_lasting_shortage'
+    'one that reads slowly is silent|src/shard/output.rs|s/if waited \&\& count > 0/if false/|--test echo reads_slowly'
     'what is unsent is closed at once|src/shard/output.rs|s/matches!(connection.role, Role::Lingering(_)) \&\& !connection.has_unsent()/matches!(connection.role, Role::Lingering(_))/|--test http_connections the_last_answer_arrives'
     'what grows side by side leaves holes|src/wire/assembly/held.rs|s/if is_small { 4 } else { 8 }/64/|--test echo messages_that_grow'
 )

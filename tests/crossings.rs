@@ -60,6 +60,27 @@ enum Next {
     Step(Actor),
 }
 
+/// Two who may meet and cannot, because there is no descriptor for the one that has to move. That
+/// its partner to be has just left somebody else makes no difference.
+#[test]
+fn a_lasting_shortage_keeps_no_thread_busy() {
+    let mut script = Script::without_descriptors(2, &[1, 1, 0, 0, 0], LINES);
+    script.user(0, Deed::Find);
+    script.user(1, Deed::Find);
+    script.rest();
+    assert!(script.in_room(0) && script.in_room(1), "they are on one shard");
+    script.user(0, Deed::Leave);
+    script.rest();
+    script.user(1, Deed::Find);
+    script.user(2, Deed::Find);
+    // It would never end.
+    script.rest();
+    assert!(!script.in_room(1) && !script.in_room(2));
+    assert!(script.refused_moves() > 0, "one was to move");
+    // Then there are descriptors, and they are tried again.
+    script.end(true);
+}
+
 fn begin(before: Before, drains: bool, tell: usize) -> Script {
     let mut script = Script::new(2, &[0, 1], drains, tell);
     for user in 0..2 {

@@ -145,6 +145,30 @@ fn one_that_does_not_read_is_not_read_from_and_not_closed() {
     }
 }
 
+/// It says nothing for several times the silence that is allowed: what it takes shows its life.
+#[test]
+fn one_that_reads_slowly_is_not_silent() {
+    const BYTES: usize = 4 << 20;
+    let silence = ["--ping-interval", "200ms", "--silence-limit", "500ms"];
+    let flags = ["--echo", "--close-timeout", "300ms", "--socket-send-buffer", "16384"];
+    let server = Server::start(&[&flags[..], &silence].concat());
+    let mut raw = Raw::narrow(server.address());
+    assert_eq!(raw.ask(&request()).status, 101);
+    raw.send(&frame(FIN | 0x02, &vec![b'x'; BYTES]));
+    // A header of ten bytes comes back with it.
+    let (mut left, mut buffer) = (BYTES + 10, vec![0; 64 * 1024]);
+    while left > 0 {
+        // This is how slow it is.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let most = left.min(buffer.len());
+        match std::io::Read::read(&mut raw.stream(), &mut buffer[..most]).unwrap() {
+            0 => panic!("cut off, with {left} of {BYTES} bytes to come"),
+            count => left -= count,
+        }
+    }
+    assert_eq!(server.figure("/connections/closed/silent"), 0);
+}
+
 #[test]
 fn many_small_fragments_cost_little_more_than_their_payload() {
     let server = Server::start(&["--echo", "--shards", "1"]);

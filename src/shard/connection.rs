@@ -20,7 +20,8 @@ pub struct Connection<S> {
     pub socket: S,
     /// Its number, to tell it from others in the same slot.
     pub serial: Serial,
-    /// When something last came from it, in milliseconds on the shard's patient clock.
+    /// When something last came from it, or it took more of what waits for it, in milliseconds on
+    /// the shard's patient clock.
     pub heard_ms: u32,
     /// Where its address is in the shard's list of addresses, if those are counted.
     pub address: Option<AddressRef>,

@@ -114,7 +114,7 @@ impl<H: Host> Core<H> {
     pub(super) fn flush(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         let Some(extra) = connection.extra.as_mut() else { return };
-        extra.held_back = false;
+        let waited = !std::mem::take(&mut extra.held_back);
         if extra.egress.is_empty() {
             return;
         }
@@ -123,6 +123,11 @@ impl<H: Host> Core<H> {
             let all = unsent.len();
             match self.host.send(&mut connection.socket, unsent) {
                 Sent::Took(count) => {
+                    if waited && count > 0 {
+                        // There is room because the client has taken what went before. That it
+                        // reads shows that it is alive, though it says nothing.
+                        connection.heard_ms = self.clock.ms();
+                    }
                     extra.egress.sent_now(count);
                     self.counters.wire_bytes_sent.add(count as u64);
                     self.counters.unsent_bytes.sub(count as i64);

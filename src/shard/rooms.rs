@@ -9,14 +9,12 @@ use super::connection::{Connection, Role, Traveller};
 use super::core::Core;
 use super::host::{Adopted, Host};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
-use crate::limits::REFUSED_PAUSE_MS;
 use crate::mail::{Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
 use crate::session::{Seat, Session, Wish};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
 use crate::wire::frame::push_server_text;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
-use std::time::Duration;
 
 /// A traveller that has been taken in.
 struct Settled<S> {
@@ -163,8 +161,7 @@ impl<H: Host> Core<H> {
             Err(traveller) => {
                 self.counters.matches_failed.increment();
                 self.counters.moves_refused.increment();
-                self.keep_apart(&pairing);
-                self.hand_in_again(&pairing.home);
+                self.resting.push(pairing.home);
                 let mover = pairing.mover;
                 return self.host.to_shard(from, ToShard::SentBack { traveller, mover });
             }
@@ -204,16 +201,11 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Two who could not be brought together, because one of the shards is short of something,
-    /// are not tried again at once: until there is room, all three threads would do nothing else.
-    fn keep_apart(&mut self, pairing: &Pairing) {
-        let until = self.now + Duration::from_millis(REFUSED_PAUSE_MS);
-        let home = pairing.home.holder.key;
-        if !self.is_live(&pairing.home) {
-            return;
-        }
-        if let Some(session) = self.connections[home.slot.index()].session_mut() {
-            session.avoid(Parted { from: pairing.mover.session, until });
+    /// Those who met nobody, because this shard had no room for who was to come, are tried again.
+    /// Not at once: as long as there is no room, all three threads would do nothing else.
+    pub(super) fn wake_resting(&mut self) {
+        for ticket in std::mem::take(&mut self.resting) {
+            self.hand_in_again(&ticket);
         }
     }
 

@@ -116,6 +116,7 @@ impl<H: Host> Core<H> {
     pub fn tick(&mut self) {
         if self.connections.is_empty() {
             self.sweep.next = None;
+            self.resting.clear();
             return;
         }
         match self.sweep.next {
@@ -129,6 +130,7 @@ impl<H: Host> Core<H> {
             }
         }
         self.sweep.next = Some(self.now + self.sweep.step);
+        self.wake_resting();
         let part = self.sweep.part;
         if part == 0 {
             self.forget_vacant_slots();

@@ -65,6 +65,8 @@ pub(crate) struct Link {
     /// Bytes that the server's kernel has taken.
     pub(crate) taken_total: u64,
     wants_room: bool,
+    /// The last send came up short.
+    blocked: bool,
     squeezed: bool,
     /// When a send came up short for the first time.
     pub(crate) first_short: Option<Moment>,
@@ -81,7 +83,7 @@ pub(crate) struct Link {
     pub(crate) pipelined: bool,
     /// A shard could not watch it.
     pub(crate) unwatchable: bool,
-    /// When the server last read something, and the longest time in which it did not.
+    /// When the client last showed life, and the longest time in which it did not.
     pub(crate) last_read: Moment,
     pub(crate) longest_silence: Duration,
     /// The moments at which the server read something.
@@ -147,6 +149,7 @@ impl Link {
             return (Sent::Took(bytes.len()), true);
         }
         let room = if self.squeezed { 0 } else { room.saturating_sub(self.sent.len()) };
+        let was_blocked = self.blocked;
         let most = match appetite {
             Appetite::All => room,
             Appetite::AtMost(most) => room.min(most),
@@ -156,6 +159,10 @@ impl Link {
             self.wants_room = true;
             self.first_short.get_or_insert(now);
             self.squeezed |= count < room;
+        }
+        self.blocked = count < bytes.len();
+        if was_blocked && count > 0 {
+            self.shows_life(now);
         }
         self.sent.extend(&bytes[..count]);
         self.taken_total += count as u64;
@@ -294,9 +301,14 @@ impl Link {
 
     /// It is `now`, and the server reads, or it is asked how long it has not.
     pub(crate) fn heard(&mut self, now: Moment) {
+        self.shows_life(now);
+        self.reads.insert(now);
+    }
+
+    /// Something came from the client, or it took what it had left lying.
+    fn shows_life(&mut self, now: Moment) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
-        self.reads.insert(now);
     }
 
     /// Whether the server read something at this moment.

@@ -7,6 +7,7 @@ use super::random::Random;
 use super::tally::Trace;
 use super::user::{Scene, View};
 use super::world::World;
+use std::time::Duration;
 
 /// What a user does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,20 @@ pub(crate) struct Script(World);
 impl Script {
     /// `shards` shards, and users who have a session on the shard named for each.
     pub(crate) fn new(shards: usize, users: &[usize], drains: bool, tell: usize) -> Self {
-        let plan = Plan::calm(shards, drains);
+        Self::with_plan(Plan::calm(shards, drains), users, tell)
+    }
+
+    /// The same, but no shard has a descriptor left for who comes from another.
+    #[allow(dead_code, reason = "for scripts")]
+    pub(crate) fn without_descriptors(shards: usize, users: &[usize], tell: usize) -> Self {
+        let mut plan = Plan::calm(shards, false);
+        plan.private_tables = true;
+        plan.faults.table_full = 1000;
+        plan.limits.rematch_delay = Duration::from_secs(60);
+        Self::with_plan(plan, users, tell)
+    }
+
+    fn with_plan(plan: Plan, users: &[usize], tell: usize) -> Self {
         let mut world = World::with_plan(plan, Random::new(1), Trace::new(tell));
         for shard in users {
             let user = world.dial_to(*shard);
@@ -126,6 +140,12 @@ impl Script {
     /// Everything goes on until nothing is under way.
     pub(crate) fn rest(&mut self) {
         self.0.be_quiet();
+    }
+
+    /// How often a shard could not take in who came from another.
+    #[allow(dead_code, reason = "for scripts")]
+    pub(crate) fn refused_moves(&self) -> u64 {
+        self.0.shards.iter().map(|shard| shard.counters.moves_refused.get()).sum()
     }
 
     /// Whether a user knows itself to be in a room.
