@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 use support::{Raw, Server, Shell, Talk, handshake, number, still_talk, text_frame};
 use switchboard::config::descriptors_of_table;
-use switchboard::limits::REFUSED_PAUSE_MS;
+use switchboard::limits::{SWEEP_PARTS, SWEEP_PERIOD_MS};
 
 const PRIVATE: &str = "private";
 
@@ -172,8 +172,9 @@ fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
         0 | 1 => Err("none, or only one".to_owned()),
         many => Ok(many),
     });
-    // Refusals do not chase each other: two who were refused rest before they are tried again.
-    let most = 2 + began.elapsed().as_millis() as i64 / REFUSED_PAUSE_MS as i64;
+    // Refusals do not chase each other: two who were refused are tried again at the next tick.
+    let tick_ms = SWEEP_PERIOD_MS as i64 / SWEEP_PARTS as i64;
+    let most = 2 + began.elapsed().as_millis() as i64 / tick_ms;
     let many = figure("/rehomes/refused");
     assert!(many <= most, "{many} refusals where {most} are possible");
     // Both are still there, and one thinks better of it and asks again.
