@@ -83,6 +83,9 @@ pub const SWEEP_PARTS: usize = 10;
 pub const SWEEP_BLOCK: usize = 16;
 /// Pause before accepting is tried again when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
+/// Two of whom one could not be brought to the other's shard meet others first for so long, when
+/// they are tried again.
+pub const REFUSED_PAUSE_MS: u64 = 50;
 /// Shortest time between two log lines for the same reason.
 pub const NOTICE_PERIOD_S: u64 = 60;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.

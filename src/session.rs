@@ -175,6 +175,14 @@ impl Session {
         self.parted.is_some()
     }
 
+    /// Others come first for a while, though they shared no room; unless it remembers somebody
+    /// already, for it can remember only one.
+    pub fn avoid(&mut self, parted: Parted) {
+        if self.parted.is_none() {
+            self.parted = Some(Box::new(parted));
+        }
+    }
+
     /// Forgets a former partner when nothing depends on it any more.
     pub fn forget_parted(&mut self, now: Moment) {
         if self.parted.as_ref().is_some_and(|parted| parted.until <= now) {

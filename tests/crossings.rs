@@ -81,6 +81,19 @@ fn a_lasting_shortage_keeps_no_thread_busy() {
     script.end(true);
 }
 
+/// Two of one shard meet while none can be brought there, though somebody of another shard waits
+/// who would come before one of them.
+#[test]
+fn those_who_need_no_descriptor_meet_in_a_shortage() {
+    let mut script = Script::without_descriptors(2, &[0, 0, 1, 1, 1], LINES);
+    for user in [2, 0, 1] {
+        script.user(user, Deed::Find);
+        script.rest();
+    }
+    script.until("two of one shard have met", |script| script.in_room(0) && script.in_room(1));
+    script.end(true);
+}
+
 fn begin(before: Before, drains: bool, tell: usize) -> Script {
     let mut script = Script::new(2, &[0, 1], drains, tell);
     for user in 0..2 {

@@ -13,8 +13,11 @@ use support_load::directory;
 
 /// The script `name`, with the programs that this test was built with.
 fn script(name: &str) -> Command {
-    let mut command = Command::new(format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR")));
+    // Whoever runs the tests may ignore SIGHUP, and a shell keeps what it was started with.
+    let mut command = Command::new("env");
     command
+        .arg("--default-signal=HUP")
+        .arg(format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR")))
         .env("SWITCHBOARD_BIN", env!("CARGO_BIN_EXE_switchboard"))
         .env("SWITCHBOARD_LOAD_BIN", env!("CARGO_BIN_EXE_switchboard-load"))
         .stdin(Stdio::null())

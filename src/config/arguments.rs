@@ -204,8 +204,8 @@ pub struct Arguments {
 
     /// How long a client may be silent before it is pinged
     ///
-    /// Any byte from it counts as a sign of life. Shorter than --silence-limit, and than the idle
-    /// time of any proxy in between.
+    /// Any byte from it counts as a sign of life, and so does its taking what had to wait for it.
+    /// Shorter than --silence-limit, and than the idle time of any proxy in between.
     #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "DURATION")]
     #[arg(default_value_t = Span(limits::DEFAULT_PING_INTERVAL), help_heading = TIMES)]
     pub ping_interval: Span,

@@ -15,7 +15,7 @@ use crate::ids::{
     Token, TokenMint,
 };
 use crate::limits;
-use crate::mail::{Ticket, ToShard};
+use crate::mail::{Pairing, ToShard};
 use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::EndReason;
@@ -83,9 +83,9 @@ pub struct Core<H: Host> {
     pub(super) run_list: RunList,
     /// Connections whose `waiting` was held back for the matcher, which has answered.
     pub(super) answered: Vec<ConnectionKey>,
-    /// Tickets of sessions here whose partners could not be taken in: handed in again at the next
-    /// tick. One for each such failure since the last.
-    pub(super) resting: Vec<Ticket>,
+    /// Pairings of sessions here whose partners could not be taken in: they are handed in again
+    /// at the next tick. One for each such failure since the last.
+    pub(super) resting: Vec<Pairing>,
     /// Connections that broke, and why.
     pub(super) doomed: Vec<(ConnectionKey, EndReason)>,
     /// The connection whose bytes are being handled: answers to it are collected.

@@ -9,12 +9,14 @@ use super::connection::{Connection, Role, Traveller};
 use super::core::Core;
 use super::host::{Adopted, Host};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
+use crate::limits::REFUSED_PAUSE_MS;
 use crate::mail::{Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
 use crate::session::{Seat, Session, Wish};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
 use crate::wire::frame::push_server_text;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
+use std::time::Duration;
 
 /// A traveller that has been taken in.
 struct Settled<S> {
@@ -161,8 +163,8 @@ impl<H: Host> Core<H> {
             Err(traveller) => {
                 self.counters.matches_failed.increment();
                 self.counters.moves_refused.increment();
-                self.resting.push(pairing.home);
                 let mover = pairing.mover;
+                self.resting.push(pairing);
                 return self.host.to_shard(from, ToShard::SentBack { traveller, mover });
             }
         };
@@ -202,10 +204,17 @@ impl<H: Host> Core<H> {
     }
 
     /// Those who met nobody, because this shard had no room for who was to come, are tried again.
-    /// Not at once: as long as there is no room, all three threads would do nothing else.
+    /// Not at once: as long as there is no room, all three threads would do nothing else. And with
+    /// others first: somebody of this shard needs no room.
     pub(super) fn wake_resting(&mut self) {
-        for ticket in std::mem::take(&mut self.resting) {
-            self.hand_in_again(&ticket);
+        let until = self.now + Duration::from_millis(REFUSED_PAUSE_MS);
+        for Pairing { home, mover } in std::mem::take(&mut self.resting) {
+            if self.is_live(&home)
+                && let Some(session) = self.connections[home.holder.key.slot.index()].session_mut()
+            {
+                session.avoid(Parted { from: mover.session, until });
+            }
+            self.hand_in_again(&home);
         }
     }
 

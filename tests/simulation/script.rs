@@ -142,6 +142,20 @@ impl Script {
         self.0.be_quiet();
     }
 
+    /// Time passes, up to a second, until this is so.
+    #[allow(dead_code, reason = "for scripts")]
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..100 {
+            if is_so(self) {
+                return;
+            }
+            let now = self.0.shared.borrow().now;
+            self.0.shared.borrow_mut().now = now + Duration::from_millis(10);
+            self.rest();
+        }
+        panic!("not so: {what}");
+    }
+
     /// How often a shard could not take in who came from another.
     #[allow(dead_code, reason = "for scripts")]
     pub(crate) fn refused_moves(&self) -> u64 {

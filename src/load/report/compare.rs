@@ -111,6 +111,13 @@ fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
         return Vec::new();
     }
     let levels = [("holds at", old.holds, new.holds), ("breaks at", old.breaks, new.breaks)];
+    let reaches = |one: Option<f64>, other: Option<f64>| {
+        one.zip(other).is_some_and(|(holds, breaks)| holds >= breaks)
+    };
+    let verdict = match (reaches(new.holds, old.breaks), reaches(old.holds, new.breaks)) {
+        (better, worse) if better != worse => Some(better),
+        _ => None,
+    };
     let found = |(name, before, after): (&str, Option<f64>, Option<f64>)| {
         let figure = format!("{name}, {}", new.raised);
         let found = match (before, after) {
@@ -118,14 +125,14 @@ fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
             (Some(before), Some(after)) => {
                 change("breaking point", &figure, (before, after), NOISE_PERCENT, false)
             }
-            // That nothing holds is the worst there is; that nothing breaks, the best.
+            // It may only have been searched elsewhere, unless one went as far as the other.
             _ => Difference {
                 run: "breaking point".to_owned(),
                 figure,
                 before: before.map_or("none".to_owned(), number),
                 after: after.map_or("none".to_owned(), number),
                 percent: None,
-                better: Some(after.is_some() == (name == "holds at")),
+                better: verdict,
             },
         };
         Some(Difference { better: found.better.filter(|_| !old.void && !new.void), ..found })
