@@ -44,6 +44,8 @@ fi
 cargo build --release --bin switchboard
 
 log=$tools/server.log
+# It is read before the server may have opened it.
+: >"$log"
 "$target/release/switchboard" --listen 127.0.0.1:0 --shards 2 >/dev/null 2>"$log" &
 server=$!
 # Clients that are still there if something fails, too.

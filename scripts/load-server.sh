@@ -35,7 +35,9 @@ start_server() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    # The server names its port in its first line; the log may hold those of earlier ones.
+    # The server names its port in its first line; the log may hold those of earlier ones, and is
+    # read before the server may have opened it.
+    : >>"$log"
     address=
     for _ in $(seq 100); do
         address=$(tail -n "+$((before + 1))" "$log" | sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' | head -n 1)

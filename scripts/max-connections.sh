@@ -178,6 +178,8 @@ choose_cpus() {
 }
 
 start_server() { # flags...
+    # It is read before the server may have opened it.
+    : >"$out/server.log"
     taskset -c "$server_cpus" "$bin/switchboard" --listen 127.0.0.1:0 --shards "$shards" \
         --fd-tables private --max-connections "$most" --drain-timeout 5s "$@" \
         2>"$out/server.log" &

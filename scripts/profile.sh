@@ -79,6 +79,8 @@ start_both() {
     first=${cpus%%[-,]*}
     others=$(($(nproc) > 1))
     ulimit -n "$(ulimit -Hn)"
+    # It is read before the server may have opened it.
+    : >"$out/server.log"
     # shellcheck disable=SC2086  # flags are split into words on purpose
     taskset -c "$first" "$folder/profiling/switchboard" --listen 127.0.0.1:0 $server_flags \
         2>"$out/server.log" &
