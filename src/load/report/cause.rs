@@ -5,6 +5,8 @@ use super::text::number;
 use crate::load::search::Found;
 use crate::load::target::Reached;
 
+/// With fewer messages for each session that is opened, it is opening them that costs.
+const MESSAGES_PER_SESSION: f64 = 50.0;
 /// A server process that uses this share of the CPUs has none left.
 const BUSY_SHARE: f64 = 0.85;
 /// Descriptors or memory above this share of their limit are used up.
@@ -246,7 +248,10 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
     // CPU time in /proc comes in steps of 10 ms: a ratio of a few of them is noise.
     let steps = figure(run, "server_cpu_percent") * run.seconds;
     let busy = figure(run, "messages_per_s") >= 1000.0 && steps >= 50.0;
-    let busy = busy && run.outcome != Outcome::Void;
+    // Nor where sessions are opened for every few messages: that costs either side much more.
+    let messages = figure(run, "messages_per_s") * run.seconds;
+    let talks = messages >= MESSAGES_PER_SESSION * figure(run, "connected");
+    let busy = busy && talks && run.outcome != Outcome::Void;
     if figure(run, "generator_cpu_ratio") > 1.5 && busy {
         let ratio = figure(run, "generator_cpu_ratio");
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
@@ -359,6 +364,24 @@ mod tests {
         let stranger = run(&[("connect_failed", 20.0)], Outcome::Failed);
         assert!(advised(stranger).contains("URL"));
         assert_eq!(advised(run(&[], Outcome::Passed)), "");
+    }
+
+    #[test]
+    fn the_generator_is_dear_by_its_messages_and_not_by_the_sessions_it_opens() {
+        let advised = |connected: f64| {
+            let figures = [
+                ("generator_cpu_ratio", 1.8),
+                ("messages_per_s", 5000.0),
+                ("server_cpu_percent", 50.0),
+                ("connected", connected),
+            ];
+            let mut said = String::new();
+            let run = RunReport { seconds: 10.0, ..run(&figures, Outcome::Passed) };
+            advise_on(&run, 2.0, &mut |text: &str, _| said += text);
+            said.contains("dearer")
+        };
+        assert!(advised(100.0));
+        assert!(!advised(5000.0));
     }
 
     #[test]
