@@ -272,8 +272,10 @@ impl Server {
 
     /// Memory of the process that is resident.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        // VmRSS is off by up to some dozen pages for each CPU (proc_pid_status(5)).
+        let rollup = format!("/proc/{}/smaps_rollup", self.pid());
+        let rollup = std::fs::read_to_string(rollup).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Rss:")).unwrap();
         let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib * 1024
     }
