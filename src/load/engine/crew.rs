@@ -254,10 +254,13 @@ impl Crew {
     }
 
     fn ring_timers(&mut self, now: Moment) {
-        // The pause may come in the middle of them.
-        while !self.blind.is_catching_up(self.now())
-            && let Some((slot, serial)) = self.timers.pop(now)
-        {
+        loop {
+            // The pause may come in the middle of them.
+            let clock = self.now();
+            if self.blind.is_catching_up(clock) {
+                break;
+            }
+            let Some((slot, serial)) = self.timers.pop(now) else { break };
             let slot = slot as usize;
             // One that is over may have more than one call left; it is over once.
             let is_meant = |link: &&mut Link| link.serial == serial && !link.gone;
@@ -279,7 +282,7 @@ impl Crew {
                     self.recorder.fault(Fault::ConnectionLost, now);
                     self.let_go(slot);
                 }
-                Stage::Open => self.with_user(slot, now, |user, turn| user.wake(turn)),
+                Stage::Open => self.with_user_at(slot, clock, |user, turn| user.wake(turn)),
             }
         }
         self.reap();
@@ -287,7 +290,16 @@ impl Crew {
 
     /// Lets a user take a step, then sends what it wrote and sets its alarm.
     fn with_user(&mut self, slot: usize, now: Moment, step: impl FnOnce(&mut User, &mut Turn<'_>)) {
-        let now = now.max(self.now());
+        self.with_user_at(slot, now.max(self.now()), step);
+    }
+
+    /// The same, where the clock has just been read.
+    fn with_user_at(
+        &mut self,
+        slot: usize,
+        now: Moment,
+        step: impl FnOnce(&mut User, &mut Turn<'_>),
+    ) {
         let link = &mut self.links[slot];
         let mut turn = Turn {
             now,
