@@ -76,6 +76,16 @@ fn fill(pipe: &PipeWriter) {
     }
 }
 
+/// Waits for the next sample that the main thread takes, told how old the last one is, in
+/// milliseconds. It can be of this very millisecond, so each age is held against the one before.
+fn the_main_thread_looks_round<A: PartialOrd + std::fmt::Display>(mut age: impl FnMut() -> A) {
+    let mut before = age();
+    support::until("the main thread looks round", || {
+        let last = std::mem::replace(&mut before, age());
+        if before < last { Ok(()) } else { Err(format!("{before} ms ago")) }
+    });
+}
+
 #[test]
 fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
     let flags = ["--log-level", "trace", "--max-connections", "100", "--drain-timeout", "2s"];
@@ -114,11 +124,7 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
             stats["process"]["sample_age_ms"].as_i64().unwrap()
         };
         for _ in 0..2 {
-            let before = sampled();
-            support::until("the main thread looks round", || match sampled() {
-                after if after < before => Ok(()),
-                after => Err(format!("{after} ms ago")),
-            });
+            the_main_thread_looks_round(sampled);
         }
         still_talk(&mut one, &mut other, &room);
         still_talk(&mut third, &mut fourth, &second_room);
@@ -229,11 +235,7 @@ fn a_reason_has_one_line_a_minute_however_often_it_happens() {
     storm(50);
     for _ in 0..3 {
         let age = || server.figure("/process/sample_age_ms");
-        let before = age();
-        support::until("the main thread looks round", || match age() {
-            after if after < before => Ok(()),
-            after => Err(format!("{after} ms ago")),
-        });
+        the_main_thread_looks_round(age);
         storm(5);
     }
     assert_eq!(lines.map(counted), [1, 1], "{:#?}", server.log());
