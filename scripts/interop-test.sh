@@ -6,6 +6,7 @@
 # libraries into target/interop, at the versions below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/need.sh
 
 WEBSOCKETS=17.4
 WS=8.23.0
@@ -17,19 +18,9 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 tools=$target/interop
 mkdir -p "$tools"
 
-missing=()
-python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
-command -v curl >/dev/null || missing+=(curl)
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    root=()
-    [ "$(id -u)" = 0 ] || root=(sudo)
-    ${root[@]+"${root[@]}"} apt-get update -qq
-    ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+need python3:python3 node:nodejs npm:npm curl:curl
+# It comes with no command of its own.
+python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv:python3-venv
 
 if ! "$tools/venv/bin/python" -c "import websockets; assert websockets.__version__ == '$WEBSOCKETS'" 2>/dev/null; then
     echo "installing websockets $WEBSOCKETS into $tools/venv"

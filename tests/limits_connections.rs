@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{Client, Raw, Response, Server, Talk, handshake, still_talk};
@@ -89,27 +88,17 @@ fn beyond_the_surplus_too_everybody_gets_an_answer_and_places_come_back() {
     enters(&server);
 }
 
-/// A connection from a loopback address of one's own.
-fn connect_from(last: u8, to: SocketAddr) -> Raw {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
-    socket.bind(&from.into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    Raw::from_stream(socket.into())
-}
-
 #[test]
 fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not() {
     let flags = ["--max-connections", "100", "--max-connections-per-address", "2"];
     let server = Server::start(&[&flags[..], &["--shards", "2"]].concat());
     let enter = |last: u8| {
-        let mut raw = connect_from(last, server.address());
+        let mut raw = Raw::connect_from(last, server.address());
         raw.upgrade();
         raw
     };
     let (first, _second) = (enter(2), enter(2));
-    let response = refused(connect_from(2, server.address()));
+    let response = refused(Raw::connect_from(2, server.address()));
     assert!(response.text().contains("from this address"), "{}", response.text());
     drop(enter(3));
     // A match may move one of two between shards, and its count with it.
@@ -117,7 +106,7 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
         let pair = support::pair_up(enter(last), enter(last + 1));
         for last in [last, last + 1] {
             let _second = enter(last);
-            refused(connect_from(last, server.address()));
+            refused(Raw::connect_from(last, server.address()));
         }
         drop(pair);
     }
@@ -127,7 +116,7 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
     drop(first);
     let finds_place = |last: u8| {
         support::until("there is a place for the address", || {
-            let mut raw = connect_from(last, server.address());
+            let mut raw = Raw::connect_from(last, server.address());
             raw.send(&handshake());
             if raw.peek_status() == 101 { Ok(raw) } else { Err("there is none".to_owned()) }
         })
@@ -142,7 +131,7 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
 fn past_its_rate_an_address_gets_503_until_the_next_second_and_others_do_not() {
     let server = Server::start(&["--max-new-connections-per-address", "3", "--shards", "2"]);
     let enters = |last: u8| {
-        let mut raw = connect_from(last, server.address());
+        let mut raw = Raw::connect_from(last, server.address());
         raw.send(&handshake());
         (raw.peek_status() == 101).then_some(raw)
     };
@@ -154,7 +143,7 @@ fn past_its_rate_an_address_gets_503_until_the_next_second_and_others_do_not() {
             inside.push(raw);
             None
         }
-        None => Some(refused(connect_from(2, server.address()))),
+        None => Some(refused(Raw::connect_from(2, server.address()))),
     });
     let refusal = refusal.expect("thirty newcomers in one second are too many");
     assert!(refusal.text().contains("too many new connections"), "{}", refusal.text());
@@ -172,7 +161,7 @@ fn a_storm_from_one_address_does_not_take_the_places_of_others() {
     let server = Server::start(&flags);
     let (mut one, mut other, room) = support::pair_up(entered(3, &server), entered(4, &server));
     // Silent ones keep their place until their head is overdue.
-    let storm: Vec<Raw> = (0..1000).map(|_| connect_from(2, server.address())).collect();
+    let storm: Vec<Raw> = (0..1000).map(|_| Raw::connect_from(2, server.address())).collect();
     support::until("all of the storm has been seen", || {
         let stats = server.stats();
         let (accepted, closed) = ("/connections/accepted", "/connections/closed/refused");
@@ -190,7 +179,7 @@ fn a_storm_from_one_address_does_not_take_the_places_of_others() {
 
 /// A session from a loopback address of one's own.
 fn entered(last: u8, server: &Server) -> Raw {
-    let mut raw = connect_from(last, server.address());
+    let mut raw = Raw::connect_from(last, server.address());
     raw.upgrade();
     raw
 }

@@ -5,23 +5,13 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use support::{Raw, Server, handshake, still_talk};
 
 /// A server that trusts 127.0.0.9, and lets two come from each address.
 fn server(more: &[&str]) -> Server {
     let flags = ["--trusted-proxy", "127.0.0.9,10.0.0.0/8", "--max-connections-per-address", "2"];
     Server::start(&[&flags[..], &["--max-connections", "500", "--shards", "2"], more].concat())
-}
-
-/// A connection from a loopback address of one's own.
-fn connect_from(last: u8, to: SocketAddr) -> Raw {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
-    socket.bind(&from.into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    Raw::from_stream(socket.into())
 }
 
 const PROXY: u8 = 9;
@@ -66,7 +56,7 @@ fn forwarded(fields: &[&str]) -> Vec<u8> {
 
 /// Sends these bytes from there; a session, or the status of the refusal.
 fn enters(server: &Server, from: u8, bytes: &[u8]) -> Result<Raw, u16> {
-    let mut raw = connect_from(from, server.address());
+    let mut raw = Raw::connect_from(from, server.address());
     raw.send(bytes);
     match raw.peek_status() {
         101 => {
@@ -168,7 +158,7 @@ fn a_proxy_that_names_nobody_counts_itself() {
     }
     // A health check is heard all the same.
     for check in [block(0x20, 0x11, &[1; 40]), b"PROXY UNKNOWN\r\n".to_vec(), Vec::new()] {
-        let mut raw = connect_from(PROXY, server.address());
+        let mut raw = Raw::connect_from(PROXY, server.address());
         raw.send(&[&check[..], b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n"].concat());
         assert_eq!(raw.response().status, 200);
     }
@@ -206,17 +196,17 @@ fn a_header_that_trust_would_not_have_helped_is_a_bad_request_and_no_untrusted_p
     }
     // One that is not the first that comes, be it in the same read or in a later one.
     for from in [STRANGER, PROXY] {
-        let mut raw = connect_from(from, server.address());
+        let mut raw = Raw::connect_from(from, server.address());
         raw.send(&[&health[..], &header()].concat());
         assert_eq!([raw.response().status, raw.response().status], [200, 400]);
-        let mut raw = connect_from(from, server.address());
+        let mut raw = Raw::connect_from(from, server.address());
         raw.send(health);
         assert_eq!(raw.response().status, 200);
         raw.send(&[&header()[..], health].concat());
         assert_eq!(raw.response().status, 400);
     }
     // And where a proxy has no business.
-    let mut raw = connect_from(STRANGER, admin);
+    let mut raw = Raw::connect_from(STRANGER, admin);
     raw.send(&[&header()[..], health].concat());
     assert_eq!(raw.response().status, 400);
     let rejected = |reason| server.figure_at(admin, &format!("/http/rejected/{reason}"));
@@ -229,7 +219,7 @@ fn a_header_may_come_in_pieces_cut_anywhere() {
     for header in [version_1("203.0.113.1"), version_2("2001:db8::1")] {
         let bytes = [&header[..], &handshake()].concat();
         for cut in 1..=header.len() + 1 {
-            let mut raw = connect_from(PROXY, server.address());
+            let mut raw = Raw::connect_from(PROXY, server.address());
             raw.send(&bytes[..cut]);
             // What has come is seen to be kept, so it was read by itself.
             if cut < header.len() {
@@ -243,7 +233,7 @@ fn a_header_may_come_in_pieces_cut_anywhere() {
         }
     }
     // One byte at a time, as far as the network lets it be.
-    let mut raw = connect_from(PROXY, server.address());
+    let mut raw = Raw::connect_from(PROXY, server.address());
     for byte in [version_2("203.0.113.9"), handshake()].concat() {
         raw.send(&[byte]);
     }
@@ -257,7 +247,7 @@ fn a_malformed_endless_or_overdue_header_has_its_answer() {
     let server = server(&["--max-head-bytes", "1024", "--handshake-timeout", "300ms"]);
     let (mut one, mut other, room) = server.pair();
     let answered = |bytes: &[u8], status: u16| {
-        let mut raw = connect_from(PROXY, server.address());
+        let mut raw = Raw::connect_from(PROXY, server.address());
         raw.send(bytes);
         assert_eq!(raw.response().status, status, "{}", bytes.escape_ascii());
         raw.half_close_if_open();

@@ -1,6 +1,7 @@
 //! The bodies that are measured.
 
 use crate::Body;
+use crate::common::{KEY, REQUEST};
 use crate::desk::Desk;
 use std::hint::black_box;
 use switchboard::ids::{
@@ -16,16 +17,7 @@ use switchboard::wire::http::{self, HeadScan};
 use switchboard::wire::message::RelayKind;
 use switchboard::wire::message::client::{classify, write_relay};
 
-pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
-
-const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: Upgrade\r\n\
-    Pragma: no-cache\r\nCache-Control: no-cache\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
-    Upgrade: websocket\r\nOrigin: http://127.0.0.1:8080\r\nSec-WebSocket-Version: 13\r\n\
-    Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 /// A candidate as a browser sends it, 200 bytes in all.
 pub(crate) fn candidate(room: &str) -> Vec<u8> {

@@ -5,6 +5,8 @@
 //! what callgrind counts. `--names` lists the bodies.
 
 mod bodies;
+#[path = "../common/mod.rs"]
+mod common;
 mod desk;
 
 use divan::Bencher;

@@ -1,5 +1,6 @@
 //! The client of the measurements: one thread, many connections, the same for both servers.
 
+use crate::common::{KEY, REQUEST};
 use crate::process::Server;
 use crate::reference::ANSWER_BYTES;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
@@ -11,15 +12,6 @@ use switchboard::wire::message::client::{write_find_match, write_relay};
 
 /// Bytes of a relayed message.
 const MESSAGE_BYTES: usize = 200;
-const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
-/// What a browser sends, more or less.
-const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: Upgrade\r\n\
-    Pragma: no-cache\r\nCache-Control: no-cache\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
-    Upgrade: websocket\r\nOrigin: http://127.0.0.1:8080\r\nSec-WebSocket-Version: 13\r\n\
-    Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 /// Which server is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

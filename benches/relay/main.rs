@@ -7,6 +7,8 @@
 //! is CPU time of the server's threads (schedstat, nanoseconds), because it hardly depends on
 //! what else the machine is doing.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod generator;
 mod process;
 mod reference;

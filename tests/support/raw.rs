@@ -43,6 +43,16 @@ impl Raw {
         Raw::from_stream(TcpStream::connect(address).unwrap())
     }
 
+    /// A connection from 127.0.0.`last`.
+    pub(crate) fn connect_from(last: u8, to: SocketAddr) -> Raw {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let from = SocketAddr::from(([127, 0, 0, last], 0));
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        Raw::from_stream(socket.into())
+    }
+
     /// A connection with a small receive buffer, so that a client that does not read is soon
     /// felt.
     pub(crate) fn narrow(address: SocketAddr) -> Raw {
