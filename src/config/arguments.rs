@@ -188,16 +188,16 @@ pub struct Arguments {
 
     /// How long a closing connection may take to end
     ///
-    /// Counted from the server's Close frame, or from the answer to a request it refused; then
-    /// the connection is cut.
+    /// Counted from the server's Close frame, or from the last answer to a client that speaks
+    /// HTTP, which has to take it within that time; then the connection is cut.
     #[arg(long, env = "SWITCHBOARD_CLOSE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = Span(limits::DEFAULT_CLOSE_TIMEOUT), help_heading = TIMES)]
     pub close_timeout: Span,
 
     /// How long a whole request head may take to arrive
     ///
-    /// Counted for the head, not for each byte; then the answer is 408. An idle keep-alive
-    /// connection is closed after the same time.
+    /// Counted for the head, not for each byte; then the answer is 408. A keep-alive connection
+    /// that is idle, or has not taken its answer, is closed after the same time.
     #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = Span(limits::DEFAULT_HANDSHAKE_TIMEOUT), help_heading = TIMES)]
     pub handshake_timeout: Span,
