@@ -92,6 +92,38 @@ fn what_is_not_strict_json_is_refused() {
     }
 }
 
+/// JSON has no such escapes (RFC 8259 §7), but there are readers that take them.
+#[test]
+fn no_escape_that_json_does_not_know_hides_a_name_from_the_quick_look() {
+    for name in [
+        r"t\y\p\e",
+        r"typ\e",
+        r"typ\E",
+        r"t\x79p\x65",
+        r"\164\171\160\145",
+        "typ\\\ne",
+        "typ\\\u{2028}e",
+        r"room_\id",
+        r"room_\x69d",
+        r"typ\'e",
+        r"typ\u{65}",
+        r"typ\U00000065",
+    ] {
+        for quote in ['"', '\''] {
+            let member = format!("{quote}{name}{quote}:1");
+            for filler in [
+                "",
+                r#","payload":{"sdp":"v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\n"}"#,
+            ] {
+                let text = format!(r#"{{"type":"signal",{member}{filler}}}"#);
+                assert_eq!(refused(&text), ErrorCode::BadJson, "{text}");
+                let text = format!(r#"{{"type":"signal"{filler},{member}}}"#);
+                assert_eq!(refused(&text), ErrorCode::BadJson, "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_message_has_two_types_in_any_spelling() {
     for text in [
