@@ -269,7 +269,8 @@ fn a_malformed_endless_or_overdue_header_has_its_answer() {
 
 #[test]
 fn the_rate_of_newcomers_is_each_clients_too() {
-    let flags = ["--trusted-proxy", "127.0.0.9", "--max-new-connections-per-address", "2"];
+    let proxies = ["--trusted-proxy", "127.0.0.9,10.0.0.0/8"];
+    let flags = [&proxies[..], &["--max-new-connections-per-address", "2"]].concat();
     let server = Server::start(&flags);
     let refusal = |says: &dyn Fn() -> Vec<u8>| {
         (0..30).find_map(|_| enters(&server, PROXY, &says()).err()).expect("thirty are too many")
@@ -278,6 +279,9 @@ fn the_rate_of_newcomers_is_each_clients_too() {
     assert_eq!(refusal(&|| forwarded(&["203.0.113.2"])), 503);
     assert!(server.figure("/http/rejected/address_rate") >= 2);
     for last in 100..130 {
-        enters(&server, PROXY, &forwarded(&[&format!("203.0.113.{last}")])).unwrap();
+        let client = forwarded(&[&format!("203.0.113.{last}")]);
+        enters(&server, PROXY, &client).unwrap();
+        // Those behind another proxy do not count for that proxy.
+        enters(&server, PROXY, &[version_2("10.1.1.1"), client].concat()).unwrap();
     }
 }

@@ -37,10 +37,11 @@ impl<H: Host> Core<H> {
                 Some(0)
             }
             Ok(Header::Whole { length, client }) => {
-                let direct = client.is_some_and(|client| !self.trusts(client));
-                self.set_via(slot, if direct { Via::Direct } else { Via::Forwarding });
-                if let Some(client) = client
-                    && let Err(shortage) = self.count_client(slot, Some(client))
+                // Another proxy's connection is whose its requests say, like this one's own.
+                let client = client.filter(|client| !self.trusts(*client));
+                self.set_via(slot, if client.is_some() { Via::Direct } else { Via::Forwarding });
+                if client.is_some()
+                    && let Err(shortage) = self.count_client(slot, client)
                 {
                     self.refuse_head(slot, HttpError::Unavailable(shortage), EndReason::Refused);
                     return None;
@@ -68,10 +69,6 @@ impl<H: Host> Core<H> {
             return Ok(());
         }
         let client = client_behind(request.forwarded_for(), &self.setup.doors.trusted_proxies);
-        // Nobody is named: the proxy is the client, be it this one or the one it named itself.
-        if client.is_none() && self.connections[slot.index()].address.is_some() {
-            return Ok(());
-        }
         self.count_client(slot, client)
     }
 
@@ -87,7 +84,11 @@ impl<H: Host> Core<H> {
                 let connection = &mut self.connections[slot.index()];
                 connection.address = address;
                 if let Role::Http(http) = &mut connection.role {
-                    http.surplus = http.surplus.or(shortage);
+                    // What another client was short of, this one is not.
+                    http.surplus = match http.surplus {
+                        Some(Shortage::Connections) => http.surplus,
+                        Some(_) | None => shortage,
+                    };
                 }
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! Networks as an operator writes them: `10.0.0.0/8`, `2001:db8::/32`, or one address. Pure.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -44,7 +44,19 @@ impl FromStr for Network {
         if network.trunc() != network {
             return Err(NetworkError::HostBits(Network(network.trunc())));
         }
-        Ok(Network(network))
+        Ok(Network(canonical(network)))
+    }
+}
+
+/// A network of IPv4 addresses that are written as IPv6 ones (RFC 4291 §2.5.5.2) as what it is.
+fn canonical(network: IpNet) -> IpNet {
+    let v4 = |network: Ipv6Net| {
+        let address = network.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, network.prefix_len().checked_sub(96)?).ok()
+    };
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(network) => v4(network).map_or(IpNet::V6(network), IpNet::V4),
     }
 }
 
@@ -86,6 +98,8 @@ mod tests {
             ("::1", "::1", "::2"),
             ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
             ("::ffff:10.1.2.3", "10.1.2.3", "10.1.2.4"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", "11.1.2.3"),
+            ("::ffff:0:0/96", "203.0.113.1", "2001:db8::1"),
             ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
             ("::/0", "2001:db8::1", "203.0.113.1"),
         ] {
