@@ -4,11 +4,15 @@
 mod support;
 
 use std::net::SocketAddr;
-use support::{Raw, Server, Talk, get, handshake, head, number, still_talk};
+use support::{Raw, Server, Talk, get, handshake, head, kinds_of_tables, number, still_talk};
 use switchboard::limits::{ADMIN_CONNECTIONS, SURPLUS_CONNECTIONS};
 
 fn server(more: &[&str]) -> (Server, SocketAddr) {
-    let flags = ["--admin-listen", "127.0.0.1:0", "--shards", "2", "--echo"];
+    start(&[&["--shards", "2"], more].concat())
+}
+
+fn start(more: &[&str]) -> (Server, SocketAddr) {
+    let flags = ["--admin-listen", "127.0.0.1:0", "--echo"];
     let mut server = Server::start(&[&flags[..], more].concat());
     let line = server.until_logged("/stats and /metrics are at ");
     let address = line.split(" are at ").nth(1).unwrap().parse().unwrap();
@@ -83,6 +87,18 @@ fn connections_there_have_a_limit_of_their_own_and_take_no_users_place() {
         1 => Ok(()),
         active => Err(format!("{active} are here")),
     });
+}
+
+#[test]
+fn in_a_table_of_a_shards_own_they_take_no_users_place_either() {
+    for tables in kinds_of_tables() {
+        let flags = ["--fd-tables", tables, "--shards", "1", "--max-connections", "10"];
+        let (server, admin) = start(&flags);
+        let inside: Vec<Raw> = (0..50).map(|_| Raw::connect(admin)).collect();
+        let pairs: Vec<_> = (0..5).map(|_| server.pair()).collect();
+        assert_eq!(server.figure_at(admin, "/rooms/active"), pairs.len() as i64, "{tables}");
+        drop((inside, pairs));
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Acceptor {
     }
 
     fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr, now: Moment) {
-        let (here, most) = (core.alive(), self.most_here);
+        let (here, most) = (core.alive_in_public(), self.most_here);
         if here >= most.saturating_add(TABLE_SURPLUS_CONNECTIONS) {
             return self.refuse(socket.into(), Shortage::Connections);
         }

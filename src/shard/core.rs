@@ -285,6 +285,11 @@ impl<H: Host> Core<H> {
         self.connections.len() + self.moves_under_way
     }
 
+    /// Those of them that count for `--max-connections`.
+    pub fn alive_in_public(&self) -> usize {
+        self.alive() - self.admin_connections
+    }
+
     /// Ends every connection, for the end of the process.
     pub fn close_all(&mut self) {
         for slot in 0..self.slots_used {
