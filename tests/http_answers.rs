@@ -183,6 +183,18 @@ fn other_methods_are_405_and_told_which_are_allowed() {
 }
 
 #[test]
+fn an_answer_to_head_has_no_content_whatever_is_wrong() {
+    let server = Server::start(&[]);
+    for field in ["X : y", "X: y\r\n folded", "X: \0", "X: a\nb", "Content-Length: x"] {
+        let mut raw = server.raw();
+        raw.send(format!("HEAD /health HTTP/1.1\r\nHost: t\r\n{field}\r\n\r\n").as_bytes());
+        assert_eq!(raw.response_head().status, 400, "{field}");
+        raw.half_close_if_open();
+        assert_eq!(raw.rest().0, b"", "{field}");
+    }
+}
+
+#[test]
 fn the_websocket_path_without_an_upgrade_is_426() {
     let server = Server::start(&[]);
     let forms = [

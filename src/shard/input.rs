@@ -212,7 +212,9 @@ impl<H: Host> Core<H> {
                         true => RejectReason::UntrustedProxy,
                         false => reject_reason(error),
                     };
-                    self.reject_as(slot, error, reason, Framing::LAST)
+                    // RFC 9110 §9.3.2: no content, whatever is wrong with the rest.
+                    let head_only = bytes[at..].starts_with(b"HEAD ");
+                    self.reject_as(slot, error, reason, Framing { head_only, ..Framing::LAST })
                 }
             };
             match next {
