@@ -31,11 +31,21 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first. One that fills the
 /// receive buffer is the last of them.
 pub const READS_PER_TURN: u32 = 4;
-/// Connections of the run-list that are read in one turn before the others come first: a message
-/// of one who sends little waits for so many buffers of those who send without end.
-pub const RUNS_PER_TURN: usize = 4;
+/// Bytes that the events of one turn share: where many connections have something to read, each
+/// brings less at first. What a share does not hold is read from the run-list.
+pub const EVENT_BYTES_PER_TURN: usize = 512 * 1024;
+/// The least of these shares: a read for every event must be worth its system call.
+pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
+/// Bytes read from the run-list in one turn before the others come first: a message of one who
+/// sends little waits for no more of those who send without end.
+pub const RUN_BYTES_PER_TURN: usize = 4 * RECEIVE_BUFFER_BYTES;
+/// Connections of the run-list that are read in one turn, if each brings little.
+pub const RUNS_PER_TURN: usize = 256;
 /// Requests of one connection answered in one turn before the others come first.
 pub const REQUESTS_PER_TURN: u32 = 16;
+/// Requests of all connections answered in one turn, upgrades apart. Beyond them each connection
+/// is answered one.
+pub const REQUESTS_OF_ALL_PER_TURN: u32 = 64;
 /// Connections one listener accepts in one turn before the others come first.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 /// Letters one thread takes from its mailbox in one turn.
@@ -161,5 +171,6 @@ const _: () = {
     assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
     assert!(CONNECTIONS_DERIVED_MOST <= CONNECTIONS_MOST);
     assert!(SHARDS_MOST <= u16::MAX as usize + 1);
+    assert!(EVENT_BYTES_LEAST <= RECEIVE_BUFFER_BYTES);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
 };

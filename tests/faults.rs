@@ -7,7 +7,10 @@ mod desk;
 use desk::{Desk, Fake, KEY, READABLE, WRITABLE, text, upgrade};
 use std::time::Duration;
 use switchboard::config::Limits;
-use switchboard::limits::{READS_PER_TURN, RECEIVE_BUFFER_BYTES, REQUESTS_PER_TURN, RUNS_PER_TURN};
+use switchboard::limits::{
+    EVENT_BYTES_LEAST, EVENT_BYTES_PER_TURN, READS_PER_TURN, RECEIVE_BUFFER_BYTES,
+    REQUESTS_OF_ALL_PER_TURN, REQUESTS_PER_TURN, RUN_BYTES_PER_TURN,
+};
 use switchboard::moment::Moment;
 use switchboard::shard::core::Readiness;
 use switchboard::telemetry::labels::EndReason;
@@ -183,13 +186,84 @@ fn one_turn_answers_a_bounded_number_of_requests() {
     let mut turns = 1;
     while desk.core.has_work() {
         let before = answered(&mut desk);
-        desk.core.run();
+        desk.wait(Duration::ZERO);
         let most = (READS_PER_TURN * REQUESTS_PER_TURN) as usize;
         assert!(answered(&mut desk) - before <= most, "in one turn");
         turns += 1;
         assert!(turns < 1000, "it comes to an end");
     }
     assert_eq!(answered(&mut desk), 1000);
+}
+
+#[test]
+fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
+    const CLIENTS: usize = 200;
+    let mut desk = Desk::new(Limits::default());
+    let requests = b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| desk.connect(Fake { reads: [requests.clone()].into(), ..Fake::default() }))
+        .collect();
+    let answered = |desk: &Desk| desk.counters.http_requests.get() as usize;
+    desk.wait(Duration::ZERO);
+    desk.core.share_among(CLIENTS);
+    for (_, key) in &clients {
+        desk.core.ready(*key, READABLE);
+    }
+    let most = REQUESTS_OF_ALL_PER_TURN as usize + CLIENTS;
+    assert!((CLIENTS..=most).contains(&answered(&desk)), "{} at once", answered(&desk));
+    while desk.core.has_work() {
+        let before = answered(&desk);
+        desk.wait(Duration::ZERO);
+        let most = REQUESTS_OF_ALL_PER_TURN as usize + 4;
+        assert!((1..=most).contains(&(answered(&desk) - before)), "in one turn");
+    }
+    assert_eq!(answered(&desk), 16 * CLIENTS);
+    desk.audit();
+}
+
+#[test]
+fn many_who_send_less_than_a_buffer_at_once_share_a_turn() {
+    const MANY: usize = 1000;
+    let mut desk = Desk::new(Limits::default());
+    let burst = text(r#"{"type":"ping"}"#).repeat(2000);
+    assert!(burst.len() < RECEIVE_BUFFER_BYTES);
+    let many: Vec<_> = (0..MANY).map(|_| desk.session()).collect();
+    for (number, _) in &many {
+        desk.fake(*number).reads.push_back(burst.clone());
+    }
+    let (one, other) = (desk.session(), desk.session());
+    for user in [one, other] {
+        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    }
+    desk.match_all();
+    desk.fake(other.0).sent.clear();
+    let before = desk.core.host.bytes_read;
+    desk.wait(Duration::ZERO);
+    desk.core.share_among(MANY + 1);
+    for (_, key) in &many {
+        desk.core.ready(*key, READABLE);
+    }
+    let message = r#"{"type":"signal","payload":1}"#;
+    desk.arrive(one, &text(message));
+    assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
+    let waited = desk.core.host.bytes_read - before;
+    let most = EVENT_BYTES_PER_TURN.max((MANY + 1) * EVENT_BYTES_LEAST);
+    assert!(waited <= most, "behind {waited} bytes, above {most}");
+    // What was cut off is read in its turn, and whoever sends little comes before it.
+    while desk.core.has_work() {
+        desk.fake(other.0).sent.clear();
+        desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
+        let before = desk.core.host.bytes_read;
+        desk.arrive(one, &text(message));
+        assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the next turn");
+        desk.core.run();
+        let turn = desk.core.host.bytes_read - before;
+        assert!(turn <= RUN_BYTES_PER_TURN + 2 * RECEIVE_BUFFER_BYTES, "{turn} bytes in one turn");
+    }
+    for (number, _) in &many {
+        assert_eq!(desk.fake(*number).bytes_read, upgrade("/ws").len() + burst.len());
+    }
+    desk.audit();
 }
 
 #[test]
@@ -239,7 +313,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
             let before = desk.core.host.bytes_read;
             desk.core.run();
             let turn = desk.core.host.bytes_read - before;
-            let most = RUNS_PER_TURN * READS_PER_TURN as usize * RECEIVE_BUFFER_BYTES;
+            let most = RUN_BYTES_PER_TURN + READS_PER_TURN as usize * RECEIVE_BUFFER_BYTES;
             assert!(turn <= most, "{turn} bytes in one turn, above {most}");
             desk.audit();
         }

@@ -84,6 +84,23 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn figures_are_made_once_a_turn_however_often_they_are_asked_for() {
+    let server = Server::start(&["--shards", "1"]);
+    for path in ["/stats", "/metrics"] {
+        let mut raw = server.raw();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
+        let mut ask = |times: usize| {
+            raw.send(request.repeat(times).as_bytes());
+            (0..times).map(|_| raw.response().text().to_owned()).collect::<Vec<_>>()
+        };
+        // They tell how many requests there were, so no two of different turns are alike.
+        let together = ask(3);
+        assert!(together.iter().all(|one| *one == together[0]), "{path}");
+        assert_ne!(ask(1)[0], together[0], "{path}");
+    }
+}
+
+#[test]
 fn a_half_read_head_behind_pipelined_requests_is_completed_later() {
     let server = Server::start(&[]);
     for cut in [1, 5, 20, GET.len() - 1] {

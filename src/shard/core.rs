@@ -74,6 +74,10 @@ pub struct Core<H: Host> {
     /// When this turn's poll returned.
     pub(super) now: Moment,
     pub(super) clock: PatientClock,
+    /// Bytes that one event may bring in this turn.
+    pub(super) share: usize,
+    /// Requests that may still be answered in this turn, beside one for each connection.
+    pub(super) requests_left: u32,
     pub(super) sweep: Sweep,
     pub(super) drain: Option<Drain>,
     pub(super) moves_under_way: usize,
@@ -137,6 +141,8 @@ impl<H: Host> Core<H> {
             next_ticket: 0,
             now: Moment::ZERO,
             clock: PatientClock::default(),
+            share: limits::RECEIVE_BUFFER_BYTES,
+            requests_left: limits::REQUESTS_OF_ALL_PER_TURN,
             sweep: Sweep::new(&setup.limits),
             drain: None,
             moves_under_way: 0,
@@ -158,7 +164,15 @@ impl<H: Host> Core<H> {
     pub fn begin_turn(&mut self, now: Moment) {
         self.clock.advance(now);
         self.now = now;
+        self.share = limits::RECEIVE_BUFFER_BYTES;
+        self.requests_left = limits::REQUESTS_OF_ALL_PER_TURN;
         self.counters.turns.increment();
+    }
+
+    /// The poll reported so many events: what the turn may read for them is shared out.
+    pub fn share_among(&mut self, events: usize) {
+        let share = limits::EVENT_BYTES_PER_TURN / events.max(1);
+        self.share = share.clamp(limits::EVENT_BYTES_LEAST, limits::RECEIVE_BUFFER_BYTES);
     }
 
     /// Takes over a socket that was accepted. `surplus` says why it cannot become a session,
@@ -232,7 +246,7 @@ impl<H: Host> Core<H> {
         // One that sends more than its share is on the list. It is not read for its events too:
         // whoever sends little comes before it, however many they are who send much.
         if readiness.readable && !self.run_list.contains(key) {
-            self.read(key, readiness.read_on);
+            self.read(key, self.share, readiness.read_on);
         }
         self.bury();
     }
@@ -254,8 +268,8 @@ impl<H: Host> Core<H> {
     }
 
     /// Sends what was held back until the matcher answered, and goes on with connections whose
-    /// reading was cut short: a bounded number of them, so that the events of the others never wait
-    /// for long.
+    /// reading was cut short: a bounded number of them and of their bytes, so that the events of
+    /// the others never wait for long.
     pub fn run(&mut self) {
         while let Some(key) = self.answered.pop() {
             if self.is_current(key) {
@@ -263,10 +277,16 @@ impl<H: Host> Core<H> {
                 self.bury();
             }
         }
-        for _ in 0..self.run_list.len().min(limits::RUNS_PER_TURN) {
+        let mut bytes_left = limits::RUN_BYTES_PER_TURN;
+        for _ in 0..self.run_list.len() {
+            if bytes_left == 0 {
+                break;
+            }
             let Some(key) = self.run_list.pop() else { break };
-            self.read(key, true);
+            let read = self.read_on(key);
             self.bury();
+            let least = limits::RUN_BYTES_PER_TURN / limits::RUNS_PER_TURN;
+            bytes_left = bytes_left.saturating_sub(read.max(least));
         }
     }
 

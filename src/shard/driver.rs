@@ -58,6 +58,9 @@ pub struct Sockets {
     tables: Option<Vec<Option<Table>>>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
+    /// `/stats` and `/metrics` as they were first asked for in this turn: to make one takes longer
+    /// than to send many.
+    figures: [Option<Vec<u8>>; 2],
 }
 
 /// What all shards together may say once a minute.
@@ -85,7 +88,13 @@ impl Sockets {
             ice_servers,
             tables: None,
             date: None,
+            figures: Default::default(),
         }
+    }
+
+    /// A turn begins: whoever asks for figures gets new ones.
+    fn begin_turn(&mut self) {
+        self.figures = Default::default();
     }
 
     /// Wakes whoever was written to in this turn.
@@ -244,11 +253,13 @@ impl Host for Sockets {
                 (status, "application/json", body)
             }
             Document::Stats => {
-                let body = crate::telemetry::stats_json(&self.telemetry, now);
+                let render = || crate::telemetry::stats_json(&self.telemetry, now);
+                let body = self.figures[0].get_or_insert_with(render).clone();
                 (Status::Ok, "application/json", body)
             }
             Document::Metrics => {
-                let body = crate::telemetry::metrics_text(&self.telemetry);
+                let render = || crate::telemetry::metrics_text(&self.telemetry);
+                let body = self.figures[1].get_or_insert_with(render).clone();
                 (Status::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
             }
             Document::Page(path) => return page::asset(path).map(page_content),
@@ -314,6 +325,8 @@ impl Driver {
             let first = self.wait(ended)?;
             let now = sys::clock::monotonic();
             self.core.begin_turn(now);
+            self.core.share_among(self.events.iter().count());
+            self.core.host.begin_turn();
             // Letters before events: a match is announced before its members are read from.
             let mut letters = 0;
             let mut next = first;

@@ -16,18 +16,21 @@ use crate::wire::message::server::ServerMessage;
 use crate::wire::proxy::{Header, read_header};
 
 impl<H: Host> Core<H> {
-    /// Reads a connection until nothing is left, or its share of the turn is used up: one full
-    /// buffer, or some reads that were short for another reason, which `read_on` says there is.
-    pub(super) fn read(&mut self, key: ConnectionKey, read_on: bool) {
+    /// Reads a connection until nothing is left, or its share of the turn is used up: so many
+    /// bytes in one read, or some reads that were short for another reason, which `read_on` says
+    /// there is. How many bytes came.
+    pub(super) fn read(&mut self, key: ConnectionKey, share: usize, read_on: bool) -> usize {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut reads = 0;
+        let (mut reads, mut bytes) = (0, 0);
         let drained = loop {
             if reads == limits::READS_PER_TURN {
                 break false;
             }
             reads += 1;
-            match self.read_once(key, &mut buffer) {
-                Some(count) if count == buffer.len() => break false,
+            let count = self.read_once(key, &mut buffer[..share]);
+            bytes += count.unwrap_or(0);
+            match count {
+                Some(count) if count == share => break false,
                 Some(_) if read_on => {}
                 Some(_) | None => break true,
             }
@@ -36,6 +39,15 @@ impl<H: Host> Core<H> {
             self.go_on_later(key);
         }
         self.buffer = buffer;
+        bytes
+    }
+
+    /// Goes on with a connection whose reading was cut short. How many bytes that was worth:
+    /// what was stored of requests or echoes is as many as a buffer holds.
+    pub(super) fn read_on(&mut self, key: ConnectionKey) -> usize {
+        let stored = self.is_current(key) && self.waits_for_answers(key.slot);
+        let read = self.read(key, limits::RECEIVE_BUFFER_BYTES, true);
+        if stored { limits::RECEIVE_BUFFER_BYTES } else { read }
     }
 
     /// One read, and all that it brings. `None`: there is nothing more to read at present.
@@ -218,7 +230,10 @@ impl<H: Host> Core<H> {
                 }
             };
             match next {
-                Next::Request => answered += 1,
+                Next::Request => {
+                    answered += 1;
+                    self.requests_left = self.requests_left.saturating_sub(1);
+                }
                 Next::Session => {
                     if at < bytes.len() {
                         // What comes glued to the handshake is answered within the bound; only
@@ -240,7 +255,8 @@ impl<H: Host> Core<H> {
             self.send_answers();
             self.current = Some(slot);
             let unsent = self.connections[slot.index()].has_unsent();
-            if at < bytes.len() && (unsent || answered == limits::REQUESTS_PER_TURN) {
+            let enough = answered == limits::REQUESTS_PER_TURN || self.requests_left == 0;
+            if at < bytes.len() && (unsent || enough) {
                 self.keep_backlog(slot, &bytes[at..]);
                 break;
             }

@@ -34,10 +34,14 @@ pub(crate) enum Flood {
     Exodus,
     /// `/metrics` over and over, and nobody reads them.
     UnreadMetrics,
+    /// `/stats` over and over on many connections, and the answers are as small as can be.
+    PipelinedStats,
+    /// As many messages as many connections take.
+    ManyAtLineRate,
 }
 
 impl Flood {
-    pub(crate) const ALL: [Flood; 12] = [
+    pub(crate) const ALL: [Flood; 14] = [
         Flood::Calm,
         Flood::SlowHeads,
         Flood::SlowFrames,
@@ -50,6 +54,8 @@ impl Flood {
         Flood::MatchStorm,
         Flood::Exodus,
         Flood::UnreadMetrics,
+        Flood::PipelinedStats,
+        Flood::ManyAtLineRate,
     ];
 
     /// The flood with this name.
@@ -66,6 +72,7 @@ impl Flood {
             Flood::SlowHeads | Flood::ConnectionStorm | Flood::Exodus => 2000,
             Flood::SlowFrames => 500,
             Flood::Fragments | Flood::UnreadPings | Flood::MatchStorm => 100,
+            Flood::PipelinedStats | Flood::ManyAtLineRate => 200,
             Flood::LineRate => 1,
             Flood::DeafPartner | Flood::UnreadMetrics => 20,
         }
@@ -188,6 +195,7 @@ fn script(flood: Flood) -> Words {
     next[0] = 0x00;
     fragments.extend(next.repeat(2000));
     let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {:x<8000}\r\n\r\n", "").into_bytes();
+    let stats = b"HEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50);
     let all = |_: &Peer| true;
     let none = |_: &Peer| false;
@@ -199,10 +207,13 @@ fn script(flood: Flood) -> Words {
         Flood::SlowFrames => (session, large, 1, all),
         Flood::Fragments => (session, fragments, 60_000, all),
         Flood::UnreadPings => (session, ping_frame(&[b'p'; 125]).repeat(100), 60_000, none),
-        Flood::LineRate => (session, text_frame(br#"{"type":"ping"}"#).repeat(3000), 60_000, all),
+        Flood::LineRate | Flood::ManyAtLineRate => {
+            (session, text_frame(br#"{"type":"ping"}"#).repeat(3000), 60_000, all)
+        }
         Flood::DeafPartner => ([session, find].concat(), offer.repeat(20), 60_000, some),
         Flood::MatchStorm => (session, [find, cancel].concat().repeat(100), 60_000, all),
         Flood::Exodus => ([session, find].concat(), Vec::new(), 0, none),
         Flood::UnreadMetrics => (Vec::new(), metrics, 60_000, none),
+        Flood::PipelinedStats => (Vec::new(), stats, 60_000, all),
     }
 }
