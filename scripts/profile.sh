@@ -19,6 +19,7 @@
 # What this machine cannot measure (hardware counters, scheduler events) is left out or measured
 # in another way, and summary.md says so.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 out=target/profile seconds=10 pid='' address=''
@@ -35,7 +36,11 @@ while [ $# -gt 0 ]; do
         *) usage 2 >&2 ;;
     esac
     case $1 in
-        --out) out=$2 ;;
+        --out)
+            out=$2
+            # Whoever calls names it from where they are.
+            [[ $out == /* ]] || out=$called_from/$out
+            ;;
         --seconds) seconds=$2 ;;
         --server) server_flags=$2 ;;
         --load) load=$2 ;;

@@ -170,7 +170,9 @@ fn very_many_connections_end_with_their_script() {
     let programs = Path::new(env!("CARGO_BIN_EXE_switchboard")).parent().unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let mut command = script("max-connections.sh");
-    command.arg("200").arg("--bin").arg(programs).arg("--out").arg(&directory).env("PATH", path);
+    // What is named is named from where it was called.
+    command.arg("200").arg("--bin").arg(programs).arg("--out").arg("here");
+    command.env("PATH", path).current_dir(&directory);
     let mut run = command.stderr(Stdio::null()).spawn().unwrap();
     while !is_at_work("switchboard-load", &directory) {
         assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
@@ -180,7 +182,7 @@ fn very_many_connections_end_with_their_script() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(run.wait().unwrap().code(), Some(143));
     assert!(!is_at_work("switchboard-load", &directory), "the load tester is still there");
-    assert!(!is_served(&directory.join("server.log")));
+    assert!(!is_served(&directory.join("here/server.log")));
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -205,7 +207,8 @@ fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
     let directory = directory("nightly");
     let mut command = script("load-nightly.sh");
     command
-        .env("LOAD_REPORT", &directory)
+        .current_dir(directory.parent().unwrap())
+        .env("LOAD_REPORT", directory.file_name().unwrap())
         .env("LOAD_STAGES", "10 for 2s")
         .env("LOAD_STRESS_CEILING", "1000")
         .env("LOAD_TIME_SCALE", "0.01")
