@@ -55,6 +55,7 @@ install_twice_and_away() {
         etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
         [ -s "$base/$file" ] || fail "$file was not installed"
     done
+    grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$place/first" || fail 'it does not say what it installs'
     "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
     [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
 

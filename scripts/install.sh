@@ -6,7 +6,9 @@
 #                                                       of the unit (switchboard-*.service) included
 #   scripts/install.sh --root DIR [--uninstall]         files below DIR only, for an image or a
 #                                                       package: no user, no sysctl, no systemd
-#   --binary FILE                                       another binary than target/release's
+#   --binary FILE                                       another binary than target/release's, such as
+#                                                       one in $CARGO_TARGET_DIR, which sudo keeps
+#                                                       from getting here
 #
 # What it puts where:
 #   /usr/local/bin/switchboard                     the server
@@ -157,6 +159,11 @@ example_settings() {
 SETTINGS
 }
 
+# One for an image of other machines may not run here.
+version_of() { # program
+    timeout 5 "$1" --version 2>/dev/null </dev/null || echo 'unknown version'
+}
+
 # The files in /etc/sysctl.d/ from this one on, in the order in which systemd reads them: by bytes.
 sysctl_files_from() { # name
     local LC_ALL=C file
@@ -170,6 +177,9 @@ install_all() {
     if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
         die "there is no program $binary: run  cargo build --release  or give --binary FILE"
     fi
+    binary=$(realpath "$binary")
+    # An old one, of another build folder, is recognised by this.
+    printf '%-9s %s: %s, of %s\n' binary "$binary" "$(version_of "$binary")" "$(date -r "$binary" '+%F %T')"
     [ "$machine" = no ] || install_user
     put 0755 "$binary" /usr/local/bin/switchboard
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
