@@ -55,6 +55,7 @@ install_twice_and_away() {
         etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
         [ -s "$base/$file" ] || fail "$file was not installed"
     done
+    grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$place/first" || fail 'it does not say what it installs'
     "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
     [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
 
@@ -184,9 +185,9 @@ ports_of_services_are_kept() {
     passed "ports ${reserved//,/ } are reserved where the range of ports is widened"
 }
 
-# A card with $1 queues on a machine with $2 CPUs.
+# A card with $1 queues on a machine with $2 CPUs, whose interrupts are named like $3.
 made_up_card() {
-    local base=$place/card-$1-$2 queue
+    local base=$place/card-$1-$2 queue name=${3:-TxRx}
     mkdir -p "$base/sys/class/net/eth9/device/msi_irqs" "$base/sys/devices/system/cpu" "$base/proc/irq"
     echo "0-$(($2 - 1))" >"$base/sys/devices/system/cpu/online"
     echo '           CPU0' >"$base/proc/interrupts"
@@ -196,13 +197,13 @@ made_up_card() {
         echo 0 >"$base/sys/class/net/eth9/queues/tx-$queue/xps_cpus"
         echo 99 >"$base/proc/irq/$((40 + queue))/smp_affinity_list"
         : >"$base/sys/class/net/eth9/device/msi_irqs/$((40 + queue))"
-        echo " $((40 + queue)):   7   PCI-MSI  eth9-TxRx-$queue" >>"$base/proc/interrupts"
+        echo " $((40 + queue)):   7   PCI-MSI  eth9-$name-$queue" >>"$base/proc/interrupts"
     done
     echo "$base"
 }
 
 cards_are_told_apart() {
-    local few many before
+    local few many amazon before
     few=$(made_up_card 2 40)
     before=$(state_of "$few")
     tuning/nic.sh eth9 --root "$few" >/dev/null
@@ -217,6 +218,13 @@ cards_are_told_apart() {
     [ "$(cat "$many/proc/irq/45/smp_affinity_list")" = 3 ] || fail 'queue 5 belongs to the second CPU, 3'
     [ "$(cat "$many/sys/class/net/eth9/queues/rx-5/rps_cpus")" = 0 ] || fail 'RPS with queues enough'
     [ "$(cat "$many/sys/class/net/eth9/queues/tx-5/xps_cpus")" = 00000008 ] || fail 'XPS of queue 5'
+    # In a list a 0 that it begins with is a CPU.
+    echo 0,1 >"$few/proc/irq/41/smp_affinity_list"
+    tuning/nic.sh eth9 --root "$few" --apply >/dev/null
+    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'queue 1 still interrupts CPU 0, too'
+    amazon=$(made_up_card 2 2 Tx-Rx)
+    tuning/nic.sh eth9 --root "$amazon" --apply >/dev/null
+    [ "$(cat "$amazon/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'eth9-Tx-Rx-1 is the interrupt of no queue'
     tuning/nic.sh eth9 --root "$few" --off --apply >/dev/null
     [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 0 ] || fail '--off leaves RPS on'
     if tuning/nic.sh eth9 --root "$many" --cpus 3-1 >/dev/null 2>&1; then fail '3-1 is no list'; fi

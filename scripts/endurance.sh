@@ -12,7 +12,7 @@
 #
 # SERVER_FLAGS and LOAD_FLAGS are handed on, separated by spaces: SERVER_FLAGS='--shards 1',
 # LOAD_FLAGS='--targets stretch'. SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name programs to be used
-# instead of release builds.
+# instead of release builds, each alone or both.
 #
 # Exit status, the tester's: 0 nothing grows and every target was reached; 1 wrong usage; 2 a
 # leak, another fault, or a target missed (also if the server does not end well); 3 the server did

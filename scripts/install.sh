@@ -6,13 +6,15 @@
 #                                                       of the unit (switchboard-*.service) included
 #   scripts/install.sh --root DIR [--uninstall]         files below DIR only, for an image or a
 #                                                       package: no user, no sysctl, no systemd
-#   --binary FILE                                       another binary than target/release's
+#   --binary FILE                                       another binary than target/release's, such as
+#                                                       one in $CARGO_TARGET_DIR, which sudo keeps
+#                                                       from getting here
 #
 # What it puts where:
 #   /usr/local/bin/switchboard                     the server
 #   /etc/systemd/system/switchboard.service        the unit
 #   /etc/switchboard/switchboard.env               settings: yours, never overwritten
-#   /etc/sysctl.d/99-switchboard.conf              kernel limits
+#   /etc/sysctl.d/99-switchboard.conf              kernel limits; yours go into 99-zz-local.conf
 #   /etc/security/limits.d/switchboard.conf        descriptors for starts by hand
 #   /usr/local/share/doc/switchboard/README.md     the manual
 #   the user and group switchboard, without a home or a shell. Such as are there will do, and stay:
@@ -157,21 +159,40 @@ example_settings() {
 SETTINGS
 }
 
+# One for an image of other machines may not run here.
+version_of() { # program
+    timeout 5 "$1" --version 2>/dev/null </dev/null || echo 'unknown version'
+}
+
+# The files in /etc/sysctl.d/ from this one on, in the order in which systemd reads them: by bytes.
+sysctl_files_from() { # name
+    local LC_ALL=C file
+    for file in /etc/sysctl.d/*.conf; do
+        [[ ${file##*/} < $1 ]] || ! [ -r "$file" ] || echo "$file"
+    done
+}
+
 install_all() {
     if [ -z "$binary" ]; then binary=${CARGO_TARGET_DIR:-target}/release/switchboard; fi
     if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
         die "there is no program $binary: run  cargo build --release  or give --binary FILE"
     fi
+    binary=$(realpath "$binary")
+    # An old one, of another build folder, is recognised by this.
+    printf '%-9s %s: %s, of %s\n' binary "$binary" "$(version_of "$binary")" "$(date -r "$binary" '+%F %T')"
     [ "$machine" = no ] || install_user
     put 0755 "$binary" /usr/local/bin/switchboard
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
     put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
     put 0644 README.md /usr/local/share/doc/switchboard/README.md
     local before=$changed
+    local -a limits
     put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
     if [ "$machine" = yes ] && [ "$changed" != "$before" ]; then
-        sysctl -q -p /etc/sysctl.d/99-switchboard.conf ||
-            echo "install.sh: the kernel refused some of /etc/sysctl.d/99-switchboard.conf" >&2
+        # Those behind it have the last word now as they have at the next boot.
+        mapfile -t limits < <(sysctl_files_from 99-switchboard.conf)
+        sysctl -q -p "${limits[@]}" ||
+            echo "install.sh: the kernel refused some of ${limits[*]}" >&2
     fi
     if [ ! -e "$root/etc/switchboard/switchboard.env" ]; then
         example_settings >"$scratch"

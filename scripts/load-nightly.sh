@@ -10,11 +10,15 @@
 # 0 passed, 2 a target missed, 4 void. The stress run gives a capacity; that the generator gave
 # out first, as on two CPUs it often does, is said in the report and makes nothing else void.
 set -euo pipefail
+report=${LOAD_REPORT:-} compare=${LOAD_COMPARE:-}
+# Whoever calls names them from where they are.
+[[ -z $report || $report == /* ]] || report=$PWD/$report
+[[ -z $compare || $compare == /* ]] || compare=$PWD/$compare
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/load-server.sh
 . scripts/load-server.sh
 
-report=${LOAD_REPORT:-target/load-report}
+report=${report:-target/load-report}
 mkdir -p "$report"
 rm -f "$report/server.log"
 build_release
@@ -34,8 +38,8 @@ arguments=(
     --late-after 50ms
     --time-scale "${LOAD_TIME_SCALE:-1}"
 )
-if [[ -n ${LOAD_COMPARE:-} ]]; then
-    arguments+=(--compare "$LOAD_COMPARE")
+if [[ -n $compare ]]; then
+    arguments+=(--compare "$compare")
 fi
 status=0
 run_tester "${arguments[@]}" || status=$?

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # To be sourced: a server of one's own for a load test on this machine, and the tester beside it.
 #
-# SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; without them release builds are
-# made. Both run in process groups of their own, so that Ctrl-C and a closed terminal are heard by
+# SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; of one that is not named a release
+# build is made. Both run in process groups of their own, so that Ctrl-C and a closed terminal are heard by
 # this script alone, which passes them on to the tester, once; the server lives until the report is
 # written, and the script until both have ended.
 
@@ -11,11 +11,13 @@ tester=
 
 # build_release: SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN.
 build_release() {
-    if [[ -z ${SWITCHBOARD_BIN:-} || -z ${SWITCHBOARD_LOAD_BIN:-} ]]; then
-        cargo build --release --locked --bin switchboard --bin switchboard-load
-        SWITCHBOARD_BIN=${CARGO_TARGET_DIR:-target}/release/switchboard
-        SWITCHBOARD_LOAD_BIN=${CARGO_TARGET_DIR:-target}/release/switchboard-load
-    fi
+    local folder=${CARGO_TARGET_DIR:-target}/release
+    local -a missing=()
+    [[ -n ${SWITCHBOARD_BIN:-} ]] || missing+=(--bin switchboard)
+    [[ -n ${SWITCHBOARD_LOAD_BIN:-} ]] || missing+=(--bin switchboard-load)
+    [[ ${#missing[@]} -eq 0 ]] || cargo build --release --locked "${missing[@]}"
+    SWITCHBOARD_BIN=${SWITCHBOARD_BIN:-$folder/switchboard}
+    SWITCHBOARD_LOAD_BIN=${SWITCHBOARD_LOAD_BIN:-$folder/switchboard-load}
 }
 
 # start_server log flags...: a server on a free port, whose address is then in `address`. It is

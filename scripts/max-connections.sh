@@ -21,6 +21,7 @@
 # CPUs are wanted then, for their tables. Leaves summary.md and the load tester's reports behind;
 # the status is 1 if a session was lost, or anything else went wrong with one.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 count='' form=idle intervals='25s 300s' message_rate=0.1 seconds=60 rate=4000 shards=''
@@ -37,6 +38,10 @@ while [ $# -gt 0 ]; do
         [0-9]*) count=$1 && shift && continue ;;
     esac
     [ $# -ge 2 ] || usage 2 >&2
+    case $1 in
+        # Whoever calls names them from where they are.
+        --bin | --out) [[ -z $2 || $2 == /* ]] || set -- "$1" "$called_from/$2" "${@:3}" ;;
+    esac
     case $1 in
         --ping-interval) intervals=$2 ;;
         --message-rate) message_rate=$2 ;;

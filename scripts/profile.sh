@@ -19,6 +19,7 @@
 # What this machine cannot measure (hardware counters, scheduler events) is left out or measured
 # in another way, and summary.md says so.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 out=target/profile seconds=10 pid='' address=''
@@ -35,7 +36,11 @@ while [ $# -gt 0 ]; do
         *) usage 2 >&2 ;;
     esac
     case $1 in
-        --out) out=$2 ;;
+        --out)
+            out=$2
+            # Whoever calls names it from where they are.
+            [[ $out == /* ]] || out=$called_from/$out
+            ;;
         --seconds) seconds=$2 ;;
         --server) server_flags=$2 ;;
         --load) load=$2 ;;
@@ -123,11 +128,12 @@ listens_at() {
         <(ss -Hltne)
 }
 
-# Messages relayed so far, from /metrics: a line for each shard.
+# Messages relayed so far, from /metrics: a line for each shard. Debian's awk writes no more than
+# 2147483647 as %d.
 relayed() {
     local figures
     figures=$(curl -sf --max-time 5 "http://$address/metrics") || fail "no /metrics at $address"
-    awk '/^switchboard_messages_relayed_total/ { sum += $2 } END { printf "%d", sum }' <<<"$figures"
+    awk '/^switchboard_messages_relayed_total/ { sum += $2 } END { printf "%.0f", sum }' <<<"$figures"
 }
 
 # Measured is what goes on steadily, not the connecting before it.
@@ -308,7 +314,7 @@ system_calls() {
         return
     fi
     awk -v messages="$messages" '
-        $2 ~ /^[0-9]+$/ && $1 != "total" { printf "| %s | %d | %.3f |\n", $1, $2, messages ? $2 / messages : 0 }
+        $2 ~ /^[0-9]+$/ && $1 != "total" { printf "| %s | %.0f | %.3f |\n", $1, $2, messages ? $2 / messages : 0 }
     ' "$out/strace.txt" | {
         echo "| system call | calls | for each of $messages relayed messages |"
         echo "| --- | --- | --- |"

@@ -188,6 +188,8 @@ fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
         lines.push(at_least(name, readings.syn_backlog, queue, sysctl(name, queue)));
     }
     let tcp = wanted.connections * TCP_BYTES_PER_CONNECTION;
+    // `net.ipv4.tcp_mem` is in pages.
+    let pages = |bytes: u64| bytes.div_ceil(readings.page_bytes.unwrap_or(4096));
     let (low, top) = (pages(tcp / 4 * 3), pages(tcp / 2 * 3));
     let triple = format!("sudo sysctl -w net.ipv4.tcp_mem='{low} {} {top}'", pages(tcp));
     let pressure = readings.tcp_memory_bytes.map(|(pressure, _)| pressure);
@@ -262,11 +264,6 @@ fn sysctl(name: &str, value: u64) -> String {
     format!("sudo sysctl -w {name}={value}")
 }
 
-/// `net.ipv4.tcp_mem` is in pages.
-fn pages(bytes: u64) -> u64 {
-    bytes.div_ceil(4096)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +278,7 @@ mod tests {
             somaxconn: Some(65_535),
             syn_backlog: Some(65_535),
             syn_cookies: Some(true),
+            page_bytes: Some(4096),
             tcp_memory_bytes: Some((4096 * 1_000_000, 4096 * 1_500_000)),
             memory_available_bytes: Some(8 << 30),
             cpus: 4,
@@ -367,6 +365,14 @@ mod tests {
         ] {
             assert!(text.contains(&command), "no {command} in\n{text}");
         }
+    }
+
+    #[test]
+    fn memory_of_tcp_is_asked_for_in_pages_of_this_machine() {
+        let large =
+            Readings { page_bytes: Some(65_536), tcp_memory_bytes: Some((0, 0)), ..ample() };
+        let text = report(&large, &wanted(100_000)).to_string();
+        assert!(text.contains("net.ipv4.tcp_mem='4688 6250 9375'"), "{text}");
     }
 
     #[test]

@@ -111,6 +111,41 @@ fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
     assert!(said.contains("--no-such-flag") && said.contains("does not start"), "{said}");
 }
 
+#[test]
+fn a_program_that_is_named_is_kept_and_only_the_other_is_built() {
+    let directory = directory("named-programs");
+    std::fs::create_dir_all(&directory).unwrap();
+    let built = directory.join("built");
+    let cargo = format!("#!/bin/sh\necho \"$@\" >>'{}'\n", built.display());
+    std::fs::write(directory.join("cargo"), cargo).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.join("cargo"), executable).unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    for (named, expected, builds) in [
+        (&[][..], ["target", "target"], Some("--bin switchboard --bin switchboard-load")),
+        (&["SWITCHBOARD_BIN"][..], ["mine", "target"], Some("--bin switchboard-load")),
+        (&["SWITCHBOARD_LOAD_BIN"][..], ["target", "mine"], Some("--bin switchboard")),
+        (&["SWITCHBOARD_BIN", "SWITCHBOARD_LOAD_BIN"][..], ["mine", "mine"], None),
+    ] {
+        let script = "set -euo pipefail; . scripts/load-server.sh; build_release; \
+                      echo \"${SWITCHBOARD_BIN%%/*} ${SWITCHBOARD_LOAD_BIN%%/*}\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).current_dir(env!("CARGO_MANIFEST_DIR")).env("PATH", &path);
+        for name in ["SWITCHBOARD_BIN", "SWITCHBOARD_LOAD_BIN", "CARGO_TARGET_DIR"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(named.iter().map(|name| (name, "mine"))).output().unwrap();
+        assert!(output.status.success(), "{named:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.trim_end(), expected.join(" "), "{named:?}");
+        let asked = std::fs::read_to_string(&built).ok();
+        let wanted = builds.map(|bins| format!("build --release --locked {bins}\n"));
+        assert_eq!(asked, wanted, "{named:?}");
+        let _ = std::fs::remove_file(&built);
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 /// Whether a program runs that was told of this folder.
 fn is_at_work(name: &str, directory: &Path) -> bool {
     let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -135,7 +170,9 @@ fn very_many_connections_end_with_their_script() {
     let programs = Path::new(env!("CARGO_BIN_EXE_switchboard")).parent().unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let mut command = script("max-connections.sh");
-    command.arg("200").arg("--bin").arg(programs).arg("--out").arg(&directory).env("PATH", path);
+    // What is named is named from where it was called.
+    command.arg("200").arg("--bin").arg(programs).arg("--out").arg("here");
+    command.env("PATH", path).current_dir(&directory);
     let mut run = command.stderr(Stdio::null()).spawn().unwrap();
     while !is_at_work("switchboard-load", &directory) {
         assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
@@ -145,7 +182,7 @@ fn very_many_connections_end_with_their_script() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(run.wait().unwrap().code(), Some(143));
     assert!(!is_at_work("switchboard-load", &directory), "the load tester is still there");
-    assert!(!is_served(&directory.join("server.log")));
+    assert!(!is_served(&directory.join("here/server.log")));
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -170,7 +207,8 @@ fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
     let directory = directory("nightly");
     let mut command = script("load-nightly.sh");
     command
-        .env("LOAD_REPORT", &directory)
+        .current_dir(directory.parent().unwrap())
+        .env("LOAD_REPORT", directory.file_name().unwrap())
         .env("LOAD_STAGES", "10 for 2s")
         .env("LOAD_STRESS_CEILING", "1000")
         .env("LOAD_TIME_SCALE", "0.01")

@@ -78,8 +78,10 @@ mask() {
     echo "${text%,}"
 }
 
-# Masks and numbers alike, without the zeros and commas they may begin with.
-plain() { sed 's/^[0,]*//'; }
+# A mask of CPUs without the zeros and commas it may begin with. In a list they are CPUs: 0,8 is not 8.
+plain() { # file
+    if [[ $1 == *_list ]]; then cat; else sed 's/^[0,]*//'; fi
+}
 
 # What is there already is not written again.
 set_to() { # value file
@@ -90,7 +92,7 @@ set_to() { # value file
     fi
     # Reading fails where an interface has never been up.
     there=$(cat "$file" 2>/dev/null) || there=unknown
-    if [ "$(plain <<<"$there")" = "$(plain <<<"$value")" ]; then
+    if [ "$(plain "$file" <<<"$there")" = "$(plain "$file" <<<"$value")" ]; then
         echo "#   $file is $value already"
         return
     fi
@@ -111,12 +113,12 @@ mapfile -t irqs < <(find "$card/device/msi_irqs/" "$card/device/../msi_irqs/" -m
     -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort -nu)
 echo "# $interface: ${#receive[@]} receive and ${#send[@]} send queues for ${#cpu[@]} CPUs ($cpus)"
 
-# Lines of queues have names that end in the queue's number (eth0-TxRx-3, virtio0-input.0); the
-# card's other lines are for its management.
+# Lines of queues have names that end in the queue's number (eth0-TxRx-3, eth0-Tx-Rx-3,
+# virtio0-input.0); the card's other lines are for its management.
 found=no
 for irq in ${irqs[@]+"${irqs[@]}"}; do
     name=$(awk -v line="$irq:" '$1 == line { print $NF }' "$root/proc/interrupts")
-    [[ $name =~ (input|output|rx|tx|TxRx|comp|fp|queue)[-.]?([0-9]+) ]] || continue
+    [[ $name =~ (input|output|rx|tx|Tx-?Rx|comp|fp|queue)[-.]?([0-9]+) ]] || continue
     found=yes
     [ "$off" = yes ] ||
         set_to "${cpu[BASH_REMATCH[2] % ${#cpu[@]}]}" "$root/proc/irq/$irq/smp_affinity_list"

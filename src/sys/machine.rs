@@ -6,6 +6,7 @@ use super::affinity::AllowedCpus;
 use super::tables::{self, Support};
 use std::fs;
 use std::io;
+use std::path::Path;
 
 /// The machine at one moment. `None` where the system does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +25,12 @@ pub struct Readings {
     pub syn_backlog: Option<u64>,
     /// Whether `net.ipv4.tcp_syncookies` is on.
     pub syn_cookies: Option<bool>,
+    /// The size of a page of memory, in which `net.ipv4.tcp_mem` counts.
+    pub page_bytes: Option<u64>,
     /// `net.ipv4.tcp_mem`, the pressure mark and the top, in bytes.
     pub tcp_memory_bytes: Option<(u64, u64)>,
     /// Memory that can be had without swapping (`MemAvailable`, proc_meminfo(5)), or less where
-    /// the control group allows less.
+    /// the control group, or one that it is in, allows less.
     pub memory_available_bytes: Option<u64>,
     /// CPUs that this process may use, by affinity and quota; at least 1.
     pub cpus: usize,
@@ -53,11 +56,9 @@ pub fn read() -> Readings {
         somaxconn: number("net/core/somaxconn"),
         syn_backlog: number("net/ipv4/tcp_max_syn_backlog"),
         syn_cookies: number("net/ipv4/tcp_syncookies").map(|cookies| cookies != 0),
-        tcp_memory_bytes: numbers("net/ipv4/tcp_mem").and_then(|pages| {
-            Some((
-                pages.get(1)?.saturating_mul(page_bytes),
-                pages.get(2)?.saturating_mul(page_bytes),
-            ))
+        page_bytes,
+        tcp_memory_bytes: numbers("net/ipv4/tcp_mem").zip(page_bytes).and_then(|(pages, bytes)| {
+            Some((pages.get(1)?.saturating_mul(bytes), pages.get(2)?.saturating_mul(bytes)))
         }),
         memory_available_bytes: memory_available(),
         cpus: AllowedCpus::here().default_shards(),
@@ -80,10 +81,10 @@ fn nofile() -> io::Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-fn page_bytes() -> u64 {
+fn page_bytes() -> Option<u64> {
     // SAFETY: sysconf only looks a number up.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(bytes).unwrap_or(4096)
+    u64::try_from(bytes).ok().filter(|&bytes| bytes > 0)
 }
 
 fn cpus_online() -> Option<usize> {
@@ -112,14 +113,41 @@ fn meminfo_bytes(table: &str, name: &str) -> Option<u64> {
     Some(line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
-/// What `memory.max` of the process's own control group leaves (cgroup version 2).
+/// What the limits on the process's own control group leave (cgroup version 2).
 fn control_group_room() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let figure = |name: &str| -> Option<u64> {
-        fs::read_to_string(format!("/sys/fs/cgroup{path}/{name}")).ok()?.trim().parse().ok()
+    least_room(Path::new("/sys/fs/cgroup"), path)
+}
+
+/// The least that `memory.max` leaves, of the group and of all those it is in: the limit of each
+/// holds for everything below it.
+fn least_room(mount: &Path, group: &str) -> Option<u64> {
+    let group = Path::new(group.trim_start_matches('/'));
+    // Such a group is outside of what is mounted here.
+    if group.starts_with("..") {
+        return None;
+    }
+    group.ancestors().filter_map(|group| room(&mount.join(group))).min()
+}
+
+/// What `memory.max` of one group leaves. The pages of files are given up before anybody is
+/// refused memory, as `MemAvailable` has it too.
+fn room(group: &Path) -> Option<u64> {
+    let text = |name: &str| fs::read_to_string(group.join(name)).ok();
+    let figure = |name: &str| text(name)?.trim().parse::<u64>().ok();
+    let files = text("memory.stat").map_or(0, |table| file_bytes(&table));
+    let used = figure("memory.current")?.saturating_sub(files);
+    Some(figure("memory.max")?.saturating_sub(used))
+}
+
+/// `inactive_file` and `active_file` of a `memory.stat`.
+fn file_bytes(table: &str) -> u64 {
+    let figure = |line: &str| {
+        let (name, bytes) = line.split_once(' ')?;
+        matches!(name, "inactive_file" | "active_file").then(|| bytes.parse::<u64>().ok())?
     };
-    Some(figure("memory.max")?.saturating_sub(figure("memory.current")?))
+    table.lines().filter_map(figure).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -134,6 +162,7 @@ mod tests {
         let (used, most) = readings.files.unwrap();
         assert!(used > 0 && used < most);
         assert!(readings.memory_available_bytes.unwrap() > 1 << 20);
+        assert!(readings.page_bytes.unwrap().is_power_of_two());
         assert!(readings.cpus >= 1 && readings.cpus <= readings.cpus_online.unwrap());
     }
 
@@ -142,5 +171,35 @@ mod tests {
         let table = "MemTotal:       24 kB\nMemAvailable:    3 kB\n";
         assert_eq!(meminfo_bytes(table, "MemAvailable:"), Some(3072));
         assert_eq!(meminfo_bytes("MemTotal: 1 kB\n", "MemAvailable:"), None);
+    }
+
+    /// Makes the files of a control group.
+    fn group(folder: &Path, most: &str, used: &str, stat: &str) {
+        fs::create_dir_all(folder).unwrap();
+        for (name, text) in [("memory.max", most), ("memory.current", used), ("memory.stat", stat)]
+        {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_tightest_control_group_decides_and_pages_of_files_are_free() {
+        let mount = std::env::temp_dir().join(format!("switchboard-groups-{}", std::process::id()));
+        let files = "anon 30\nfile 65\ninactive_file 40\nactive_file 20\nactive_anon 9\n";
+        group(&mount.join("a.slice/b.service"), "1000\n", "100\n", files);
+        group(&mount.join("a.slice"), "max\n", "900\n", files);
+        let room_of = |group: &str| least_room(&mount, group);
+        assert_eq!(room_of("/a.slice/b.service"), Some(960));
+        assert_eq!(room_of("/a.slice"), None, "without a limit");
+        group(&mount.join("a.slice"), "1000\n", "900\n", files);
+        assert_eq!(room_of("/a.slice/b.service"), Some(160), "the limit of the slice");
+        // In a container what is mounted is the container's own group.
+        group(&mount, "500\n", "450\n", "");
+        assert_eq!(room_of("/a.slice/b.service"), Some(50), "the limit of the container");
+        assert_eq!(room_of("/"), Some(50));
+        assert_eq!(room_of("/../elsewhere"), None, "which is not mounted here");
+        group(&mount, "500\n", "600\n", "");
+        assert_eq!(room_of("/"), Some(0), "a limit may have been lowered");
+        fs::remove_dir_all(&mount).unwrap();
     }
 }
