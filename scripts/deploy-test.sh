@@ -125,7 +125,7 @@ install_in_bad_places() {
     [ ! -e "$place/none" ] || fail 'something was installed without a binary'
     # It ends halfway: nothing half remains.
     mkdir -p "$place/blocked/usr/local/bin/switchboard" "$place/small"
-    if scripts/install.sh --root "$place/blocked" --binary "$SWITCHBOARD_BIN" 2>/dev/null; then fail 'a folder was overwritten'; fi
+    if scripts/install.sh --root "$place/blocked" --binary "$SWITCHBOARD_BIN" >/dev/null 2>&1; then fail 'a folder was overwritten'; fi
     if (ulimit -f 100 && trap '' XFSZ && scripts/install.sh --root "$place/small" --binary "$SWITCHBOARD_BIN") >/dev/null 2>&1; then
         fail 'a binary that does not fit was installed'
     fi
