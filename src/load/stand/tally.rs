@@ -170,6 +170,11 @@ impl Tally {
         self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
     }
 
+    /// The run is one in which users talk.
+    pub fn plan_messages(&mut self) {
+        self.extent.messages_planned = true;
+    }
+
     /// The server as it was last seen.
     pub fn last_sample(&self) -> ServerSample {
         self.last_sample
