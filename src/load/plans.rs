@@ -308,7 +308,8 @@ pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance
 pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
     let users = s.rooms * 2;
     let left = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
-    let warm_up = if done.is_zero() { s.warm_up.0 } else { s.warm_up.0.min(left / 10) };
+    // A run shorter than its warm-up would measure nothing, and pass.
+    let warm_up = s.warm_up.0.min(left / 10);
     let load = population(
         &s.common,
         &Population {
@@ -382,6 +383,16 @@ mod tests {
         assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
         let steady = Duration::from_secs(4);
         assert_eq!(load.ends.since(load.rules.measure_from), steady);
+    }
+
+    #[test]
+    fn a_short_endurance_run_is_measured_as_well() {
+        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
+        for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
+            let s = Endurance { duration: Span::seconds(seconds), ..s.clone() };
+            let load = endurance(&s, 100.0, Duration::ZERO).1;
+            assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
+        }
     }
 
     #[test]

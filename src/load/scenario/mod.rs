@@ -307,7 +307,7 @@ scenarios! {
         percent: f64,
         /// How long.
         duration: Span,
-        /// Time until the watch for leaks begins.
+        /// Time until the watch for leaks begins; a tenth of what is to be run at most.
         warm_up: Span,
         /// Rooms that the messages are spread over.
         rooms: u32,
