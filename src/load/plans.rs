@@ -343,9 +343,12 @@ mod tests {
 
     #[test]
     fn arrivals_are_exactly_as_many_as_asked_for() {
-        for (users, rate) in [(10_000, 2000.0), (1000, 333.0), (7, 0.7), (2, 500.0)] {
-            let (phases, _) = ramp(users, rate);
-            assert_eq!(phases[0].count(), u64::from(users));
+        let rates = [0.1, 0.7, 1.0, 3.0, 300.0, 333.0, 500.0, 600.0, 2000.0, 7777.7, 90_000.0];
+        for users in [2, 7, 10, 1000, 5000, 10_000, 1_000_000] {
+            for rate in rates {
+                let (phases, _) = ramp(users, rate);
+                assert_eq!(phases[0].count(), u64::from(users), "at {rate}/s");
+            }
         }
     }
 
