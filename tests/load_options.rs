@@ -45,6 +45,23 @@ fn bad_input_gets_one_clear_line_and_its_status() {
     }
 }
 
+/// `--stress-ceiling 0` says no stress run; so none is to find out what endurance should hold.
+#[test]
+fn a_plan_without_messages_and_stress_has_no_endurance_run() {
+    let server = Server::start(&[]);
+    let (status, report) = load(
+        "silent-plan",
+        &server,
+        &["plan", "--message-rate", "0", "--stress-ceiling", "0", "--endurance", "1s"]
+            .into_iter()
+            .chain(["--stages", "4 for 1s", "--talk-min", "1s", "--talk-max", "1s"])
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["reason"]);
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
+    assert!(report["breaking_point"].is_null());
+}
+
 /// Not only what a file cannot hold: also what the words in it mean.
 #[test]
 fn a_wrong_value_in_a_file_is_named_with_its_place() {

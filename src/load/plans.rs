@@ -2,7 +2,7 @@
 
 use super::engine::Workload;
 use super::scenario::{
-    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, Signaling, Stress,
+    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, STEP_FLOOR, Signaling, Stress,
 };
 use super::stand::RunSpec;
 use super::target::{Comparison, Target};
@@ -304,6 +304,18 @@ pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance
     }
 }
 
+/// The search for the capacity that an endurance run holds a share of.
+pub fn capacity_search(s: &Endurance, built_in: Stress) -> Stress {
+    Stress {
+        rooms: s.rooms,
+        message_bytes: s.message_bytes,
+        connect_rate: s.connect_rate,
+        step: Span(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
+        common: s.common.clone(),
+        ..built_in
+    }
+}
+
 /// The endurance run at so many messages a second, of which `done` is over already.
 pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
     let users = s.rooms * 2;
@@ -386,6 +398,16 @@ mod tests {
         assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
         let steady = Duration::from_secs(4);
         assert_eq!(load.ends.since(load.rules.measure_from), steady);
+    }
+
+    #[test]
+    fn no_trial_of_a_search_for_the_capacity_is_too_short_to_show_anything() {
+        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
+        let Scenario::Stress(search) = built_in("stress") else { panic!() };
+        for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
+            let s = Endurance { warm_up: Span::seconds(warm_up), ..s.clone() };
+            assert_eq!(capacity_search(&s, search.clone()).step, Span::seconds(step));
+        }
     }
 
     #[test]

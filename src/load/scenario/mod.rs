@@ -12,9 +12,10 @@ mod scaled;
 
 pub use check::Wrong;
 pub use file::{BUILT_IN, FileError, built_in, parse_file, place_of};
+pub use scaled::STEP_FLOOR;
 
-use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
 use super::target;
+use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -357,7 +358,6 @@ scenarios! {
     }
 }
 
-impl std::fmt::Display for Scenario {
 /// The targets of two layers: `above` goes beside `below`, or instead of what bounds the same.
 fn join(above: Option<Vec<String>>, below: Option<Vec<String>>) -> Option<Vec<String>> {
     let above = above.unwrap_or_default();
@@ -366,6 +366,7 @@ fn join(above: Option<Vec<String>>, below: Option<Vec<String>>) -> Option<Vec<St
     Some(kept.chain(above.iter().cloned()).collect())
 }
 
+impl std::fmt::Display for Scenario {
     /// As TOML, the way `run` reads it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&toml::to_string(self).map_err(|_| std::fmt::Error)?)
@@ -403,7 +404,6 @@ mod tests {
         assert_eq!(all.ping_every, Span::seconds(10), "from the built-in scenario");
         assert_eq!(all.common.targets, "baseline");
     }
-}
 
     #[test]
     fn a_target_more_goes_beside_those_of_the_scenario_or_instead_of_one() {
@@ -427,3 +427,4 @@ mod tests {
         let short = parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
         assert_eq!(list(&short.resolve()), "lost==0", "a file holds the whole list");
     }
+}
