@@ -45,6 +45,22 @@ fn bad_input_gets_one_clear_line_and_its_status() {
     }
 }
 
+/// It looks at nothing, and takes what there is all the same.
+#[test]
+fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {
+    let server = Server::start(&[]);
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
+        .args(["connections", "--users", "150", "--hold", "1s", "--no-preflight", "--quiet"])
+        .args(["--late-percent", "100", "--targets", "none", "--url", &server.url, "--report"])
+        .arg(directory("preflight"))
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(directory("preflight")).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
 /// `--stress-ceiling 0` says no stress run; so none is to find out what endurance should hold.
 #[test]
 fn a_plan_without_messages_and_stress_has_no_endurance_run() {

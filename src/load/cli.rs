@@ -297,9 +297,11 @@ fn perform(
     let connections = program::most_connections(scenario);
     let directory = prepare(&common.report)?;
     let of_ipv6 = place.address.is_ipv6();
+    // Also where nobody is to look whether it is enough.
+    let descriptors = preflight::raise_limit();
     if !cli.no_preflight
         && let Some(obstacle) =
-            preflight::check(connections, common.threads, &sources, of_ipv6).first()
+            preflight::check(connections, common.threads, descriptors, &sources, of_ipv6).first()
     {
         return Err((Exit::Void, obstacle.to_string()).into());
     }
