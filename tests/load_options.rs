@@ -38,11 +38,26 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--stats-url", "ftp://x"], "`ftp://x`"),
         (&["calls", "--time-scale", "0"], "--time-scale"),
         (&["connections", "--users", "0"], "users"),
+        (&["endurance", "--capacity", "1e-20"], "capacity: "),
     ] {
         let (status, line) = refusal("bad", arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
         assert!(line.contains(part), "{arguments:?}: {line}");
     }
+}
+
+/// What names the report is written into it.
+#[test]
+fn a_report_directory_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(["connections", "--report"])
+        .arg(std::ffi::OsStr::from_bytes(b"r/\xff"))
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("report: "), "{line}");
 }
 
 /// It looks at nothing, and takes what there is all the same.

@@ -69,7 +69,9 @@ fn ramp(users: u32, per_second: f64) -> (Vec<Phase>, Duration) {
 
 /// A user's time between messages at a rate; no messages at rate 0.
 fn gap(per_second: f64) -> Option<Duration> {
-    (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second))
+    // A share of a modest load may be less than one in a year.
+    const LONGEST_S: f64 = 366.0 * 24.0 * 3600.0;
+    (per_second > 0.0).then(|| Duration::from_secs_f64((1.0 / per_second).min(LONGEST_S)))
 }
 
 /// Sessions that are held.
