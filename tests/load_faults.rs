@@ -139,6 +139,67 @@ fn never_matching_is_found() {
     convicted_of("never", Vice::NeverMatches, &arguments, "never_matched");
 }
 
+/// The law: what was asked before the end has its time, however short the run is.
+#[test]
+fn never_matching_is_found_in_a_run_that_is_shorter_than_the_wait() {
+    let arguments = [
+        "matchmaking",
+        "--users",
+        "10",
+        "--connect-rate",
+        "100",
+        "--rounds",
+        "1",
+        "--round-every",
+        "500ms",
+        "--match-timeout",
+        "3s",
+        "--message-timeout",
+        "500ms",
+    ];
+    let report = convicted_of("never-short", Vice::NeverMatches, &arguments, "never_matched");
+    assert_eq!(report["runs"][0]["figures"]["unmatched"], 10.0);
+    assert_eq!(report["runs"][0]["figures"]["matched_percent"], 0.0);
+}
+
+/// And not after the run either, however long the time to wait is.
+#[test]
+fn an_odd_user_is_not_waited_for_when_nobody_is_left_to_be_met() {
+    let arguments =
+        ["calls", "--phases", "3/s for 1s", "--talk-min", "200ms", "--talk-max", "200ms"];
+    let arguments = [&arguments[..], &["--next-percent", "0", "--match-timeout", "1m"]].concat();
+    let (status, report) = load("odd", start(Vice::None), &arguments);
+    assert_eq!((convictions(&report), status), (vec![], 0));
+    let run = &report["runs"][0];
+    assert_eq!((&run["figures"]["asked"], &run["figures"]["matched"]), (&3.0.into(), &2.0.into()));
+    assert!(run["seconds"].as_f64().unwrap() < 30.0);
+}
+
+#[test]
+fn a_trial_in_which_nobody_could_talk_does_not_hold() {
+    let arguments = [
+        "stress",
+        "--rooms",
+        "5",
+        "--start",
+        "1000",
+        "--ceiling",
+        "2000",
+        "--factor",
+        "2",
+        "--step",
+        "1s",
+        "--confirmations",
+        "0",
+        "--match-timeout",
+        "3s",
+    ];
+    let (status, report) = load("never-stress", start(Vice::NeverMatches), &arguments);
+    assert_eq!(status, 2, "{:#}", report["breaking_point"]);
+    assert_eq!(report["runs"][0]["figures"]["messages_per_s"], 0.0);
+    assert!(report["breaking_point"]["holds"].is_null());
+}
+
 #[test]
 fn forgetting_one_user_among_many_is_found() {
     let arguments = [
@@ -212,6 +273,48 @@ fn keeping_a_place_for_one_who_was_cut_off_is_no_fault() {
 fn greeting_nobody_is_not_taken_for_the_want_of_a_server() {
     let arguments = [&ROOMS[..], &["--connect-timeout", "2s", "--stall-after", "500ms"]].concat();
     convicted_of("greets", Vice::GreetsNobody, &arguments, "stalled");
+}
+
+/// A run shorter than `--connect-timeout` sees it as well as a longer one.
+#[test]
+fn leaving_every_second_upgrade_unanswered_misses_a_target() {
+    let arguments = [
+        "connections",
+        "--users",
+        "20",
+        "--connect-rate",
+        "100",
+        "--hold",
+        "500ms",
+        "--connect-timeout",
+        "3s",
+        "--message-timeout",
+        "500ms",
+    ];
+    let (status, report) = load("second", start(Vice::GreetsEverySecond), &arguments);
+    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    let figures = &report["runs"][0]["figures"];
+    assert_eq!(
+        (&figures["connected_percent"], &figures["connect_timeout"]),
+        (&50.0.into(), &10.0.into())
+    );
+}
+
+#[test]
+fn answering_no_request_misses_a_target_however_short_the_run_is() {
+    let arguments = [
+        "http",
+        "--requests",
+        "/slow 5/s for 1s",
+        "--message-timeout",
+        "200ms",
+        "--connect-timeout",
+        "2s",
+    ];
+    let (status, report) = load("silent", start(Vice::NeverAnswersSlow), &arguments);
+    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    let figures = &report["runs"][0]["figures"];
+    assert_eq!((&figures["http_ok_percent"], &figures["http_timeout"]), (&0.0.into(), &5.0.into()));
 }
 
 #[test]

@@ -38,11 +38,59 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--stats-url", "ftp://x"], "`ftp://x`"),
         (&["calls", "--time-scale", "0"], "--time-scale"),
         (&["connections", "--users", "0"], "users"),
+        (&["endurance", "--capacity", "1e-20"], "capacity: "),
     ] {
         let (status, line) = refusal("bad", arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
         assert!(line.contains(part), "{arguments:?}: {line}");
     }
+}
+
+/// What names the report is written into it.
+#[test]
+fn a_report_directory_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(["connections", "--report"])
+        .arg(std::ffi::OsStr::from_bytes(b"r/\xff"))
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("report: "), "{line}");
+}
+
+/// It looks at nothing, and takes what there is all the same.
+#[test]
+fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {
+    let server = Server::start(&[]);
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
+        .args(["connections", "--users", "150", "--hold", "1s", "--no-preflight", "--quiet"])
+        .args(["--late-percent", "100", "--targets", "none", "--url", &server.url, "--report"])
+        .arg(directory("preflight"))
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(directory("preflight")).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+/// `--stress-ceiling 0` says no stress run; so none is to find out what endurance should hold.
+#[test]
+fn a_plan_without_messages_and_stress_has_no_endurance_run() {
+    let server = Server::start(&[]);
+    let (status, report) = load(
+        "silent-plan",
+        &server,
+        &["plan", "--message-rate", "0", "--stress-ceiling", "0", "--endurance", "1s"]
+            .into_iter()
+            .chain(["--stages", "4 for 1s", "--talk-min", "1s", "--talk-max", "1s"])
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["reason"]);
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
+    assert!(report["breaking_point"].is_null());
 }
 
 /// Not only what a file cannot hold: also what the words in it mean.

@@ -99,6 +99,20 @@ fn http_requests_are_all_answered() {
     assert_eq!(figure(&report, "http_due"), 120.0);
 }
 
+/// The law: whoever waits when the run ends is judged by the same time as everybody, so that two
+/// who have just met and are kept apart are not held against a good server.
+#[test]
+fn two_who_are_kept_apart_when_the_run_ends_are_no_fault() {
+    let server = Server::start(&["--rematch-delay", "3s"]);
+    let arguments =
+        ["calls", "--phases", "2/s for 2s", "--talk-min", "300ms", "--talk-max", "300ms"];
+    let arguments = [&arguments[..], &["--next-percent", "100"]].concat();
+    let (status, report) = load("apart", &server, &arguments);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    assert_eq!((figure(&report, "unmatched"), figure(&report, "kept_percent")), (0.0, 100.0));
+    assert!(figure(&report, "asked") >= 4.0);
+}
+
 #[test]
 fn calls_with_comings_and_goings_lose_nothing_on_two_threads() {
     let server = Server::start(&[]);

@@ -202,7 +202,7 @@ impl MatchBook {
     }
 
     /// Whether somebody waits in a room for this user, who has not been told of it.
-    fn is_promised(&self, session: u64) -> bool {
+    pub fn is_promised(&self, session: u64) -> bool {
         let promised = self.sessions.get(&session).and_then(|member| member.promised);
         let room = promised.and_then(|room| self.rooms.get(&room));
         room.is_some_and(|room| room.second.is_none() && room.first.peer == session)

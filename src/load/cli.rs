@@ -225,15 +225,15 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
         None => return Err(usage("no scenario given; see --list")),
     };
     let (mut scenario, order) = match resume {
-        true => going_on::order(request, cli.time_scale)?,
-        false => {
-            let scenario = request.resolve();
-            let configuration = scenario.to_string();
-            (scenario, Order { configuration, time_scale: cli.time_scale.unwrap_or(1.0) })
-        }
+        true => going_on::order(request, cli.time_scale).map(|(was, order)| (was, Some(order)))?,
+        false => (request.resolve(), None),
     };
     let ready = validate(&scenario)
         .map_err(|wrong| usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))))?;
+    let order = order.unwrap_or_else(|| Order {
+        configuration: scenario.to_string(),
+        time_scale: cli.time_scale.unwrap_or(1.0),
+    });
     if !(order.time_scale > 0.0 && order.time_scale <= 1000.0) {
         return Err(usage("--time-scale is above 0 and at most 1000"));
     }
@@ -297,9 +297,11 @@ fn perform(
     let connections = program::most_connections(scenario);
     let directory = prepare(&common.report)?;
     let of_ipv6 = place.address.is_ipv6();
+    // Also where nobody is to look whether it is enough.
+    let descriptors = preflight::raise_limit();
     if !cli.no_preflight
         && let Some(obstacle) =
-            preflight::check(connections, common.threads, &sources, of_ipv6).first()
+            preflight::check(connections, common.threads, descriptors, &sources, of_ipv6).first()
     {
         return Err((Exit::Void, obstacle.to_string()).into());
     }

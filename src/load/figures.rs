@@ -14,6 +14,8 @@ pub struct Extent {
     pub waiting_peak: u64,
     /// Seconds from `measure_from` to the end.
     pub measured_s: f64,
+    /// Whether messages were to be sent.
+    pub messages_planned: bool,
     /// Messages that came in that time.
     pub measured_received: u64,
     /// CPU seconds of the server in that time.
@@ -198,7 +200,7 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Ext
     put("loop_lag_ms", extent.longest_turn_ms);
     let messages = extent.measured_received as f64;
     let seconds = extent.measured_s;
-    if recorder.get(Count::Sent) > 0 {
+    if extent.messages_planned || recorder.get(Count::Sent) > 0 {
         put("messages_per_s", messages / seconds);
     }
     // Where most users only hold, it is not the messages that cost.
@@ -269,6 +271,16 @@ mod tests {
         assert!((2.9..3.1).contains(&figures["relay_p99_ms"]));
         assert!(!figures.contains_key("matched_percent"), "nobody asked for a match");
         assert!(figures.keys().all(|name| is_known(name)));
+    }
+
+    /// Else a server that lets nobody talk would be judged by no rate at all.
+    #[test]
+    fn where_messages_were_planned_and_none_was_sent_their_rate_is_zero() {
+        let rate = |messages_planned| {
+            let extent = Extent { measured_s: 2.0, messages_planned, ..Extent::default() };
+            compute(&Recorder::default(), &extent).get("messages_per_s").copied()
+        };
+        assert_eq!((rate(true), rate(false)), (Some(0.0), None));
     }
 
     #[test]

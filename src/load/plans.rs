@@ -2,7 +2,7 @@
 
 use super::engine::Workload;
 use super::scenario::{
-    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, Signaling, Stress,
+    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, STEP_FLOOR, Signaling, Stress,
 };
 use super::stand::RunSpec;
 use super::target::{Comparison, Target};
@@ -69,7 +69,9 @@ fn ramp(users: u32, per_second: f64) -> (Vec<Phase>, Duration) {
 
 /// A user's time between messages at a rate; no messages at rate 0.
 fn gap(per_second: f64) -> Option<Duration> {
-    (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second))
+    // A share of a modest load may be less than one in a year.
+    const LONGEST_S: f64 = 366.0 * 24.0 * 3600.0;
+    (per_second > 0.0).then(|| Duration::from_secs_f64((1.0 / per_second).min(LONGEST_S)))
 }
 
 /// Sessions that are held.
@@ -304,11 +306,24 @@ pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance
     }
 }
 
+/// The search for the capacity that an endurance run holds a share of.
+pub fn capacity_search(s: &Endurance, built_in: Stress) -> Stress {
+    Stress {
+        rooms: s.rooms,
+        message_bytes: s.message_bytes,
+        connect_rate: s.connect_rate,
+        step: Span(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
+        common: s.common.clone(),
+        ..built_in
+    }
+}
+
 /// The endurance run at so many messages a second, of which `done` is over already.
 pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
     let users = s.rooms * 2;
     let left = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
-    let warm_up = if done.is_zero() { s.warm_up.0 } else { s.warm_up.0.min(left / 10) };
+    // A run shorter than its warm-up would measure nothing, and pass.
+    let warm_up = s.warm_up.0.min(left / 10);
     let load = population(
         &s.common,
         &Population {
@@ -342,9 +357,12 @@ mod tests {
 
     #[test]
     fn arrivals_are_exactly_as_many_as_asked_for() {
-        for (users, rate) in [(10_000, 2000.0), (1000, 333.0), (7, 0.7), (2, 500.0)] {
-            let (phases, _) = ramp(users, rate);
-            assert_eq!(phases[0].count(), u64::from(users));
+        let rates = [0.1, 0.7, 1.0, 3.0, 300.0, 333.0, 500.0, 600.0, 2000.0, 7777.7, 90_000.0];
+        for users in [2, 7, 10, 1000, 5000, 10_000, 1_000_000] {
+            for rate in rates {
+                let (phases, _) = ramp(users, rate);
+                assert_eq!(phases[0].count(), u64::from(users), "at {rate}/s");
+            }
         }
     }
 
@@ -382,6 +400,26 @@ mod tests {
         assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
         let steady = Duration::from_secs(4);
         assert_eq!(load.ends.since(load.rules.measure_from), steady);
+    }
+
+    #[test]
+    fn no_trial_of_a_search_for_the_capacity_is_too_short_to_show_anything() {
+        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
+        let Scenario::Stress(search) = built_in("stress") else { panic!() };
+        for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
+            let s = Endurance { warm_up: Span::seconds(warm_up), ..s.clone() };
+            assert_eq!(capacity_search(&s, search.clone()).step, Span::seconds(step));
+        }
+    }
+
+    #[test]
+    fn a_short_endurance_run_is_measured_as_well() {
+        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
+        for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
+            let s = Endurance { duration: Span::seconds(seconds), ..s.clone() };
+            let load = endurance(&s, 100.0, Duration::ZERO).1;
+            assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
+        }
     }
 
     #[test]

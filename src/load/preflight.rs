@@ -22,10 +22,20 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
-/// Checks whether so many connections can be opened by so many threads from `sources`. Raises
-/// this process's own limit of descriptors as far as it may.
-pub fn check(connections: u64, threads: u16, sources: &Sources, of_ipv6: bool) -> Vec<Obstacle> {
-    let limit = descriptors::raise_limit().unwrap_or(u64::MAX);
+/// Raises this process's own limit of descriptors as far as it may, and gives what it is now.
+pub fn raise_limit() -> u64 {
+    descriptors::raise_limit().unwrap_or(u64::MAX)
+}
+
+/// Checks whether so many connections can be opened by so many threads, of `limit` descriptors
+/// each, from `sources`.
+pub fn check(
+    connections: u64,
+    threads: u16,
+    limit: u64,
+    sources: &Sources,
+    of_ipv6: bool,
+) -> Vec<Obstacle> {
     let tables = if threads > 1 && tables::empty_works() { threads.into() } else { 1 };
     let mut obstacles: Vec<_> =
         descriptor_obstacle(connections, tables, limit, descriptors::ceiling())

@@ -371,7 +371,7 @@ impl Probe {
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::park_timeout(interval);
                 let sample = look(stats.as_ref(), pid, before);
-                before = sample.cpu_s.map(|cpu| (Instant::now(), cpu));
+                before = seen(&sample, Instant::now(), before);
                 if let Ok(mut latest) = to.lock() {
                     *latest = sample;
                 }
@@ -395,6 +395,15 @@ impl Drop for Probe {
             let _ = thread.join();
         }
     }
+}
+
+/// What the next look is compared with: one that has missed it leaves the one before.
+fn seen(
+    sample: &ServerSample,
+    now: Instant,
+    before: Option<(Instant, f64)>,
+) -> Option<(Instant, f64)> {
+    sample.cpu_s.map(|cpu| (now, cpu)).or(before)
 }
 
 /// One look: `/stats` first; what the kernel says of the process is better where both tell,
@@ -422,6 +431,16 @@ fn look(stats: Option<&Place>, pid: Option<u32>, before: Option<(Instant, f64)>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_was_missed_is_bridged() {
+        let now = Instant::now();
+        let sample = |cpu_s| ServerSample { cpu_s, ..ServerSample::default() };
+        let first = seen(&sample(Some(1.0)), now, None);
+        assert_eq!(seen(&sample(None), now + Duration::from_secs(1), first), Some((now, 1.0)));
+        let third = now + Duration::from_secs(2);
+        assert_eq!(seen(&sample(Some(3.0)), third, first), Some((third, 3.0)));
+    }
 
     #[test]
     fn urls_are_taken_apart() {

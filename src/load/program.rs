@@ -164,15 +164,7 @@ impl Programme<'_> {
         }
         let mut capacity = s.capacity;
         if capacity <= 0.0 {
-            let short = Stress {
-                rooms: s.rooms,
-                message_bytes: s.message_bytes,
-                connect_rate: s.connect_rate,
-                step: Stress::built_in().step.min(s.warm_up),
-                common: s.common.clone(),
-                ..Stress::built_in()
-            };
-            self.stress(&short)?;
+            self.stress(&plans::capacity_search(s, Stress::built_in()))?;
             capacity = self.capacity_found();
         }
         if capacity <= 0.0 || self.is_over() {
@@ -239,6 +231,11 @@ impl Programme<'_> {
             let largest = s.stages.0.iter().map(|stage| stage.users).max().unwrap_or(100);
             let modest = f64::from(largest) * s.message_rate;
             let capacity = if self.capacity_found() > 0.0 { self.capacity_found() } else { modest };
+            if capacity <= 0.0 {
+                // An endurance run on its own would search for one now.
+                self.stand.progress.note("no endurance run: there are no messages to hold");
+                return Ok(());
+            }
             let run = plans::plan_endurance(s, Endurance::built_in(), capacity);
             self.endurance(&run, false)?;
         }

@@ -124,6 +124,9 @@ impl Stand {
             doubt: None,
         };
         tally.begin(&watch.probe.latest());
+        if workload.rules.talk() {
+            tally.plan_messages();
+        }
         let length = workload.ends.since(crate::moment::Moment::ZERO);
         self.progress.begin(&spec.name, length);
         let threads = usize::from(workload.threads.max(1));

@@ -41,6 +41,16 @@ impl Comparison {
         }
     }
 
+    /// Whether both bound a figure from the same side.
+    fn is_like(self, other: Comparison) -> bool {
+        use Comparison::{Above, AtLeast, AtMost, Below, Exactly};
+        match self {
+            Below | AtMost => matches!(other, Below | AtMost | Exactly),
+            Above | AtLeast => matches!(other, Above | AtLeast | Exactly),
+            Exactly => true,
+        }
+    }
+
     fn sign(self) -> &'static str {
         match self {
             Comparison::Below => "<",
@@ -132,6 +142,12 @@ pub fn targets(name: &str, more: &[String]) -> Result<Vec<Target>, String> {
         format!("unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`")
     })?;
     set.iter().copied().chain(more.iter().map(String::as_str)).map(str::parse).collect()
+}
+
+/// Whether the target `new` says otherwise what `old` has said; what is no target replaces none.
+pub fn replaces(new: &str, old: &str) -> bool {
+    let (Ok(new), Ok(old)) = (new.parse::<Target>(), old.parse::<Target>()) else { return false };
+    new.figure == old.figure && new.comparison.is_like(old.comparison)
 }
 
 /// Whether a target was reached.

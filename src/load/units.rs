@@ -60,7 +60,8 @@ pub struct Phase {
 impl Phase {
     /// How many fall into the phase, rounded down.
     pub fn count(&self) -> u64 {
-        (self.per_second * self.lasting.as_secs_f64() + 1e-9) as u64
+        // A time is rounded to whole nanoseconds, and must not lose its last one by that.
+        (self.per_second * (self.lasting.as_secs_f64() + 1e-9) + 1e-9) as u64
     }
 }
 

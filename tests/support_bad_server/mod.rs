@@ -46,6 +46,10 @@ pub(crate) enum Vice {
     KeepsAPlace,
     /// Nobody's upgrade is answered.
     GreetsNobody,
+    /// Every second upgrade is not answered.
+    GreetsEverySecond,
+    /// Requests to one path are not answered.
+    NeverAnswersSlow,
     Truncates,
     /// The type of a message is changed to one that does not exist.
     Retypes,
@@ -93,6 +97,7 @@ struct World {
     stalled: bool,
     wishes: u64,
     looks: u64,
+    upgrades: u64,
     /// How often the end of a room is told.
     ends: u32,
     /// What was relayed last to each user, if that is sent again after the end.
@@ -151,9 +156,17 @@ impl Server {
         let head = String::from_utf8(head).ok()?;
         let Some(key) = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
         else {
+            if self.vice == Vice::NeverAnswersSlow && head.starts_with("GET /slow") {
+                return socket.read(&mut byte).ok().map(drop);
+            }
             return self.plain(&mut socket);
         };
-        if self.vice == Vice::GreetsNobody {
+        let others = self.vice == Vice::GreetsEverySecond && {
+            let mut world = self.world.lock().unwrap();
+            world.upgrades += 1;
+            world.upgrades.is_multiple_of(2)
+        };
+        if self.vice == Vice::GreetsNobody || others {
             return socket.read(&mut byte).ok().map(drop);
         }
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());

@@ -23,6 +23,7 @@ use slab::Slab;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Arrivals started in one turn at most, so that the users who are there are not forgotten.
@@ -136,6 +137,7 @@ impl Crew {
                 self.tell_the_end(now);
                 self.start_arrivals(now);
                 self.ring_timers(now);
+                self.settle(now);
                 self.drive_web(now);
                 if self.finishing && self.is_over(now) {
                     break;
@@ -334,9 +336,20 @@ impl Crew {
         if link.counted_as == standing {
             return;
         }
-        self.gauges.change(link.counted_as, u64::MAX);
+        let before = std::mem::replace(&mut link.counted_as, standing);
+        self.uncount(before);
         self.gauges.change(standing, 1);
-        link.counted_as = standing;
+        if standing == Some(Standing::Waiting) {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Nobody does this any more who did.
+    fn uncount(&mut self, standing: Option<Standing>) {
+        self.gauges.change(standing, u64::MAX);
+        if standing == Some(Standing::Waiting) {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes to the match book what concerns more than one user.

@@ -27,7 +27,7 @@ use crew::Crew;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -159,6 +159,8 @@ pub(crate) struct Shared {
     book: Mutex<MatchBook>,
     /// Come to an end now.
     stop: AtomicBool,
+    /// Users of all threads who wait for a match.
+    waiting: AtomicU64,
 }
 
 /// The threads of one run.
@@ -179,6 +181,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             book: Mutex::new(MatchBook::default()),
             stop: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
         });
         let (to_us, slices) = crossbeam_channel::unbounded();
         let started = monotonic();

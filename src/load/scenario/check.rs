@@ -39,6 +39,8 @@ const MOST_MESSAGE_BYTES: u32 = 1024 * 1024;
 const MOST_THREADS: u16 = 256;
 const MOST_CANDIDATES: u32 = 10_000;
 const LONGEST: Span = Span(Duration::from_secs(366 * 24 * 3600));
+/// Of one user's messages, if it sends any.
+const LEAST_PER_SECOND: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
 const SHORTEST: Span = Span(Duration::from_millis(1));
 
 /// `least <= value <= most`; what is not a number is neither.
@@ -51,7 +53,7 @@ fn within(key: &'static str, value: f64, least: f64, most: f64) -> Check {
 
 /// A rate of messages: none at all, or one in a year at least.
 fn rate(key: &'static str, value: f64) -> Check {
-    if value == 0.0 { Ok(()) } else { within(key, value, 1.0 / LONGEST.0.as_secs_f64(), 1e6) }
+    if value == 0.0 { Ok(()) } else { within(key, value, LEAST_PER_SECOND, 1e6) }
 }
 
 fn at_least_one(key: &'static str, value: u32) -> Check {
@@ -94,6 +96,10 @@ fn talk(least: Span, most: Span) -> Check {
 fn common(s: &Common) -> Check {
     if !crate::wire::message::is_queue_name(s.queue.as_bytes()) {
         return Err(Wrong::new("queue", format!("`{}` is no queue name", s.queue)));
+    }
+    if s.report.to_str().is_none() {
+        // The report names its directory, and JSON has no other letters.
+        return Err(Wrong::new("report", format!("{} is not UTF-8", s.report.display())));
     }
     within("threads", s.threads.into(), 1.0, MOST_THREADS.into())?;
     within("late_percent", s.late_percent, 0.0, 100.0)?;
@@ -177,8 +183,12 @@ impl Scenario {
             }
             Scenario::Endurance(s) => {
                 at_least_one("rooms", s.rooms)?;
-                within("capacity", s.capacity, 0.0, MOST_PER_SECOND)?;
                 within("percent", s.percent, 0.1, 1000.0)?;
+                if s.capacity != 0.0 {
+                    let users = f64::from(s.rooms) * 2.0;
+                    let least = LEAST_PER_SECOND * users * 100.0 / s.percent;
+                    within("capacity", s.capacity, least, MOST_PER_SECOND)?;
+                }
                 lasting("duration", s.duration)?;
                 lasting_or_none("warm_up", s.warm_up)?;
                 talk(s.talk_min, s.talk_max)?;
@@ -233,7 +243,7 @@ mod tests {
             ("stress", "ceiling", &["nan", "inf", "0.0"]),
             ("stress", "tolerance_percent", &["0.0", "-3.0", "nan"]),
             ("stress", "factor", &["1.0", "inf"]),
-            ("endurance", "capacity", &["nan", "-1.0"]),
+            ("endurance", "capacity", &["nan", "-1.0", "1e-20"]),
             ("endurance", "confidence_percent", &["100.0", "nan"]),
             ("plan", "stress_start", &["nan", "0.0"]),
         ] {

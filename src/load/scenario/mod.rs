@@ -12,7 +12,9 @@ mod scaled;
 
 pub use check::Wrong;
 pub use file::{BUILT_IN, FileError, built_in, parse_file, place_of};
+pub use scaled::STEP_FLOOR;
 
+use super::target;
 use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -63,11 +65,18 @@ macro_rules! scenario {
         impl $flags {
             /// These values where there are any, and those of `below` elsewhere.
             fn over(self, below: $flags) -> $flags {
-                $flags {
+                // A file holds the whole list, so that what is shown can be taken out; each flag
+                // is one target more.
+                let require = match self.scenario {
+                    Some(_) => self.require.clone().or_else(|| below.require.clone()),
+                    None => join(self.require.clone(), below.require.clone()),
+                };
+                let all = $flags {
                     scenario: self.scenario.or(below.scenario),
                     $( $field: self.$field.or(below.$field), )*
                     $( $cfield: self.$cfield.or(below.$cfield), )*
-                }
+                };
+                $flags { require, ..all }
             }
 
             /// The values of a run: these flags over the built-in scenario.
@@ -156,7 +165,9 @@ scenarios! {
         report: PathBuf = PathBuf::from("load-report"),
         /// Set of targets to judge by: `none`, `baseline` or `stretch`.
         targets: String = "baseline".to_owned(),
-        /// One more target, like `relay_p99_ms<50`; may be given several times.
+        /// One more target, like `relay_p99_ms<50`; may be given several times. It takes the place
+        /// of a target of the scenario's that bounds the same figure from the same side. In a file
+        /// `require` is the whole list.
         require: Vec<String> = Vec::new(),
         /// The queue that the users ask for; `auto` is one of this run's own, so that nobody
         /// else's users are met there.
@@ -297,7 +308,7 @@ scenarios! {
         percent: f64,
         /// How long.
         duration: Span,
-        /// Time until the watch for leaks begins.
+        /// Time until the watch for leaks begins; a tenth of what is to be run at most.
         warm_up: Span,
         /// Rooms that the messages are spread over.
         rooms: u32,
@@ -347,6 +358,14 @@ scenarios! {
     }
 }
 
+/// The targets of two layers: `above` goes beside `below`, or instead of what bounds the same.
+fn join(above: Option<Vec<String>>, below: Option<Vec<String>>) -> Option<Vec<String>> {
+    let above = above.unwrap_or_default();
+    let is_replaced = |old: &String| above.iter().any(|new| target::replaces(new, old));
+    let kept = below.into_iter().flatten().filter(|old| !is_replaced(old));
+    Some(kept.chain(above.iter().cloned()).collect())
+}
+
 impl std::fmt::Display for Scenario {
     /// As TOML, the way `run` reads it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -384,5 +403,28 @@ mod tests {
         assert_eq!((all.users, all.hold), (9, Span::seconds(60)));
         assert_eq!(all.ping_every, Span::seconds(10), "from the built-in scenario");
         assert_eq!(all.common.targets, "baseline");
+    }
+
+    #[test]
+    fn a_target_more_goes_beside_those_of_the_scenario_or_instead_of_one() {
+        let flags = |require: &[&str]| {
+            let require = Some(require.iter().map(|&target| target.to_owned()).collect());
+            Request::Signaling(SignalingFlags { require, ..Default::default() })
+        };
+        let list = |scenario: &Scenario| scenario.common().require.join(" ");
+        let own = "delivered_percent>=100 kept_percent>=100";
+        let beside = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]).resolve();
+        assert_eq!(list(&beside), format!("{own} relay_p99_ms<50 relay_p99_ms>1"));
+        let milder = flags(&["kept_percent > 99"]).resolve();
+        assert_eq!(list(&milder), "delivered_percent>=100 kept_percent > 99");
+        // What has run runs again as it was, whether its flags are given again or not.
+        let again = || parse_file(&beside.to_string()).unwrap();
+        assert_eq!(again().resolve(), beside);
+        let same = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]);
+        assert_eq!(same.over(again()).unwrap().resolve(), beside);
+        let other = flags(&["lost==0"]).over(again()).unwrap().resolve();
+        assert_eq!(list(&other), format!("{} lost==0", list(&beside)));
+        let short = parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
+        assert_eq!(list(&short.resolve()), "lost==0", "a file holds the whole list");
     }
 }

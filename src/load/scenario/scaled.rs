@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Nothing is scaled below this: a shorter run has too few samples to judge.
 const FLOOR: Duration = Duration::from_secs(2);
 /// A stress level is not held shorter than this: a backlog must have time to show.
-const STEP_FLOOR: Duration = Duration::from_secs(5);
+pub const STEP_FLOOR: Duration = Duration::from_secs(5);
 
 impl Scenario {
     /// The same scenario with every duration of load times `factor`.

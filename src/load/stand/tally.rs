@@ -170,6 +170,11 @@ impl Tally {
         self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
     }
 
+    /// The run is one in which users talk.
+    pub fn plan_messages(&mut self) {
+        self.extent.messages_planned = true;
+    }
+
     /// The server as it was last seen.
     pub fn last_sample(&self) -> ServerSample {
         self.last_sample
@@ -219,7 +224,12 @@ impl Tally {
                 growth.push(row.at_s, value);
             }
         }
-        self.last_sample = *server;
+        // What a look has missed is still known of the look before: totals only grow.
+        self.last_sample = ServerSample {
+            cpu_s: server.cpu_s.or(self.last_sample.cpu_s),
+            relayed: server.relayed.or(self.last_sample.relayed),
+            ..*server
+        };
     }
 
     /// Judges the run.
@@ -423,6 +433,19 @@ mod tests {
             let row = Row { at_s, length_s: 1.0, measured: true, server, ..Row::default() };
             tally.take(&row, &Recorder::default());
         }
+    }
+
+    #[test]
+    fn a_look_that_was_missed_costs_the_server_none_of_its_cpu_time() {
+        let mut tally = Tally::default();
+        for (second, cpu_s) in [(1, Some(1.0)), (2, None), (3, Some(3.0)), (4, Some(4.0))] {
+            let server = ServerSample { cpu_s, ..ServerSample::default() };
+            let at_s = f64::from(second);
+            let row = Row { at_s, length_s: 1.0, measured: second > 1, server, ..Row::default() };
+            tally.take(&row, &Recorder::default());
+        }
+        let report = tally.report(&spec(), &[]);
+        assert_eq!(report.figures["server_cpu_percent"], 100.0);
     }
 
     fn leaks(tally: Tally) -> bool {

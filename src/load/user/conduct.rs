@@ -30,6 +30,13 @@ impl Rules {
     pub fn conduct_of(&self, sampled: bool) -> &Conduct {
         self.sample.as_ref().filter(|_| sampled).unwrap_or(&self.conduct)
     }
+
+    /// Whether any of the users are to send messages.
+    pub fn talk(&self) -> bool {
+        [false, true]
+            .into_iter()
+            .any(|sampled| matches!(self.conduct_of(sampled), Conduct::Calls(_)))
+    }
 }
 
 /// What a user does once it has a session.

@@ -159,6 +159,9 @@ impl User {
         self.state = State::Idle;
         turn.recorder.count(Count::Connected);
         turn.news.push(News::Opened(self.session));
+        if self.finishing {
+            return self.finish(turn);
+        }
         match turn.rules.conduct_of(self.sampled) {
             Conduct::Hold { ping_every } => {
                 self.ping_at = turn.now + ping_every.mul_f64(self.dice.share());
@@ -211,6 +214,9 @@ impl User {
         let ends_at = if self.finishing { turn.now } else { begins + stay };
         let mut call = Call::new(room_id, peer_id, initiator, ends_at);
         call.limited = self.limited;
+        if self.finishing {
+            call.leave_at = turn.now + turn.rules.message_timeout * 2;
+        }
         if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
             call.plan(plan, &mut self.dice, turn.now);
         }

@@ -371,8 +371,17 @@ impl User {
                 call.leave_at = call.leave_at.min(turn.now + patience * 2);
                 self.wake(turn);
             }
-            State::Greeting | State::Idle | State::Waiting { .. } => self.close(turn),
+            State::Idle => self.close(turn),
+            // What it has asked for may still come.
+            State::Greeting | State::Waiting { .. } => {}
             State::Leaving { .. } | State::Closing { .. } => {}
+        }
+    }
+
+    /// The run is over, and there is no use in waiting for a match any longer.
+    pub fn stop_waiting(&mut self, turn: &mut Turn<'_>) {
+        if let State::Waiting { .. } = self.state {
+            self.close(turn);
         }
     }
 

@@ -220,6 +220,7 @@ impl World {
         }
         self.pass(5000);
         for user in 0..self.users.len() {
+            self.step(user, |user, turn| user.stop_waiting(turn));
             self.step(user, |user, turn| {
                 assert!(user.lost(true, turn), "every session ends as planned")
             });
@@ -389,11 +390,54 @@ fn two_who_are_never_matched_are_counted_but_one_alone_is_not() {
     assert_eq!(world.faults(), [(Fault::NeverMatched, 2)]);
 }
 
+/// Two who have asked, and whom the server has not matched yet, when the run ends.
+fn two_waiting_at_the_end() -> World {
+    let mut world = World::new(2, calls(500), |_| 1);
+    world.inbox.iter_mut().for_each(Vec::clear);
+    for user in 0..2 {
+        world.tell(user, format!(r#"{{"type":"session","payload":{{"session_id":"s{user}"}}}}"#));
+        world.pass(2);
+        world.waiting.clear();
+        world.step(user, |user, turn| user.finish(turn));
+    }
+    world.waiting = vec![0, 1];
+    world
+}
+
+/// Else a server that matches nobody would pass every run shorter than the time to wait.
+#[test]
+fn who_waits_when_the_run_ends_is_matched_or_overdue() {
+    let mut world = two_waiting_at_the_end();
+    world.pass(6000);
+    assert_eq!(world.faults(), [(Fault::NeverMatched, 2)]);
+    let mut world = two_waiting_at_the_end();
+    world.pair();
+    world.pass(100);
+    assert!(world.users.iter().all(|user| user.standing() == Standing::Closing));
+    assert_eq!(world.recorder.get(Count::CallsDone), 2, "they end in good order");
+    assert_eq!(world.faults(), []);
+}
+
+#[test]
+fn who_comes_in_when_the_run_is_over_shows_that_it_is_alive_and_goes() {
+    let hold = Conduct::Hold { ping_every: Duration::from_secs(1) };
+    for (conduct, pings) in [(hold, 1), (calls(500), 0)] {
+        let mut world = World::new(1, conduct, |_| 1);
+        world.step(0, |user, turn| user.finish(turn));
+        assert_eq!(world.users[0].standing(), Standing::Greeting);
+        world.pass(10);
+        assert_eq!(world.users[0].standing(), Standing::Closing);
+        let counted = [Count::Connected, Count::Alive, Count::Pings, Count::Asked];
+        assert_eq!(counted.map(|count| world.recorder.get(count)), [1, pings, pings, 0]);
+    }
+}
+
 #[test]
 fn a_match_that_crosses_our_close_is_nobodys_fault() {
     let mut world = World::new(1, calls(500), |_| 1);
     world.pass(3);
     world.step(0, |user, turn| user.finish(turn));
+    world.step(0, |user, turn| user.stop_waiting(turn));
     // The server had made the match before it read the Close frame; then the partner learnt
     // of it, too late for its offer.
     let stamp = Stamp {

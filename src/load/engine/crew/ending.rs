@@ -1,8 +1,12 @@
 //! How a run ends: who is told when, and how long the last of them are waited for.
+//!
+//! What was asked for before the end has as long to come as it would have had in the middle: a
+//! server that never does it would else look like one that was not asked.
 
 use super::Crew;
-use crate::load::engine::link::Stage;
+use crate::load::engine::link::{Link, Stage};
 use crate::load::engine::web::Web;
+use crate::load::user::Standing;
 use crate::moment::Moment;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +16,9 @@ const TIMEOUTS_TO_FINISH: u32 = 3;
 /// Holding users that are told of the end in a second, by all threads together. Each then pings once
 /// more and closes, which takes a shared CPU some 50 µs.
 const FINISHES_PER_SECOND: u32 = 5_000;
+/// Whoever waits for a match is overdue by `match_timeout` after the end; this much later all have
+/// been heard of it.
+const OVERDUE_LATE: Duration = Duration::from_millis(500);
 /// Whoever is told later than this is told at that pace all the same.
 const TELLS_LATE: Duration = Duration::from_millis(500);
 
@@ -21,7 +28,7 @@ impl Crew {
         if self.finishing {
             return;
         }
-        if self.shared.stop.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             self.load.ends = self.load.ends.min(now);
         }
         if now >= self.load.ends {
@@ -33,9 +40,9 @@ impl Crew {
                     Stage::Open if self.links[slot].user.is_holding(&self.load.rules) => {
                         self.untold.push(slot);
                     }
-                    Stage::Open => self.with_user(slot, now, |user, turn| user.finish(turn)),
-                    // What was under way when the run ended is neither success nor failure.
-                    Stage::Upgrading(_) => self.let_go(slot),
+                    Stage::Open | Stage::Upgrading(_) => {
+                        self.with_user(slot, now, |user, turn| user.finish(turn));
+                    }
                 }
             }
             self.told_at = now;
@@ -63,14 +70,60 @@ impl Crew {
         self.reap();
     }
 
+    /// Waits for what is still to be decided: who connects comes in or fails, and who waits is
+    /// matched or overdue. Where people have stopped the run, or nobody else is left to be met, it
+    /// is neither success nor failure.
+    pub(super) fn settle(&mut self, now: Moment) {
+        if !self.finishing || self.gauges.connecting + self.gauges.waiting == 0 {
+            return;
+        }
+        let stopped = self.is_stopped();
+        let late = self.load.rules.match_timeout + OVERDUE_LATE;
+        let all = stopped || now >= self.load.ends + late;
+        if self.gauges.waiting > 0 && (all || self.shared.waiting.load(Ordering::Relaxed) <= 1) {
+            self.end_waiting(all, now);
+        }
+        if stopped {
+            for slot in self.slots_of(Standing::Greeting) {
+                self.let_go(slot);
+            }
+        }
+        if self.untold.is_empty() {
+            // The time in which all come to an end begins with the last decision.
+            self.told_at = now;
+        }
+        self.reap();
+    }
+
+    /// Those who wait go, but for one whom another one has been told to meet, unless it is `all`.
+    fn end_waiting(&mut self, all: bool, now: Moment) {
+        for slot in self.slots_of(Standing::Waiting) {
+            let session = self.links[slot].user.session();
+            let is_promised = self.shared.book.lock().is_ok_and(|book| book.is_promised(session));
+            if all || !is_promised {
+                self.with_user(slot, now, |user, turn| user.stop_waiting(turn));
+            }
+        }
+    }
+
+    fn slots_of(&self, standing: Standing) -> Vec<usize> {
+        let of = |(_, link): &(usize, &Link)| link.user.standing() == standing;
+        self.links.iter().filter(of).map(|(slot, _)| slot).collect()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Relaxed)
+    }
+
     pub(super) fn slots(&self) -> Vec<usize> {
         self.links.iter().map(|(slot, _)| slot).collect()
     }
 
     pub(super) fn is_over(&self, now: Moment) -> bool {
         let patience = self.load.rules.message_timeout * TIMEOUTS_TO_FINISH;
+        let is_late = self.untold.is_empty() && now >= self.told_at + patience;
+        // A request ends with its answer or its own timeout, unless people have stopped the run.
         let web_is_over = self.web.as_ref().is_none_or(Web::is_idle);
-        self.links.is_empty() && web_is_over
-            || self.untold.is_empty() && now >= self.told_at + patience
+        (self.links.is_empty() || is_late) && (web_is_over || is_late && self.is_stopped())
     }
 }

@@ -253,7 +253,7 @@ impl Crew {
             let Some(mut link) = self.links.try_remove(slot) else { continue };
             // Closing the descriptor would do as well; this also tells mio.
             let _ = self.poll.registry().deregister(&mut link.socket);
-            self.gauges.change(link.counted_as, u64::MAX);
+            self.uncount(link.counted_as);
             let session = link.user.session();
             if session != 0
                 && let Ok(mut book) = self.shared.book.lock()
