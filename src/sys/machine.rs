@@ -81,7 +81,8 @@ fn nofile() -> io::Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-fn page_bytes() -> Option<u64> {
+/// The size of a page of memory.
+pub(super) fn page_bytes() -> Option<u64> {
     // SAFETY: sysconf only looks a number up.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(bytes).ok().filter(|&bytes| bytes > 0)

@@ -2,7 +2,7 @@
 //! second; they stay readable when descriptors have run out, since the handles are kept open.
 #![allow(unsafe_code)]
 
-use super::descriptors;
+use super::{descriptors, machine};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -39,7 +39,7 @@ impl Probe {
         Probe {
             memory: File::open("/proc/self/statm").ok(),
             status: File::open("/proc/self/stat").ok(),
-            page_bytes: page_bytes(),
+            page_bytes: machine::page_bytes().unwrap_or(4096),
         }
     }
 
@@ -80,12 +80,6 @@ fn first_line(file: &File) -> io::Result<String> {
     let mut bytes = [0; 1024];
     let length = file.read_at(&mut bytes, 0)?;
     Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
-}
-
-fn page_bytes() -> u64 {
-    // SAFETY: sysconf only looks a number up.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(bytes).unwrap_or(4096)
 }
 
 fn cpu_times() -> io::Result<(Duration, Duration)> {
