@@ -331,7 +331,7 @@ fn an_idle_user_costs_the_generator_a_kibibyte_at_most() {
         "--connect-rate",
         "1000",
         "--hold",
-        "3s",
+        "6s",
         "--ping-every",
         "1m",
         "--interval",

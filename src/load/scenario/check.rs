@@ -38,6 +38,8 @@ const MOST_MESSAGE_BYTES: u32 = 1024 * 1024;
 /// Each thread has a receive buffer and two sets of histograms.
 const MOST_THREADS: u16 = 256;
 const MOST_CANDIDATES: u32 = 10_000;
+/// In rooms or not: their sum is a number, too.
+const MOST_USERS: u32 = 1 << 30;
 const LONGEST: Span = Span(Duration::from_secs(366 * 24 * 3600));
 /// Of one user's messages, if it sends any.
 const LEAST_PER_SECOND: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
@@ -70,6 +72,14 @@ fn lasting(key: &'static str, value: Span) -> Check {
 /// As [`lasting`], or nothing at all.
 fn lasting_or_none(key: &'static str, value: Span) -> Check {
     if value.0.is_zero() { Ok(()) } else { lasting(key, value) }
+}
+
+fn users(value: u32) -> Check {
+    within("users", value.into(), 1.0, MOST_USERS.into())
+}
+
+fn rooms(value: u32) -> Check {
+    within("rooms", value.into(), 1.0, (MOST_USERS / 2).into())
 }
 
 fn connect_rate(value: f64) -> Check {
@@ -125,7 +135,8 @@ impl Scenario {
         common(self.common())?;
         match self {
             Scenario::Connections(s) => {
-                at_least_one("users", s.users)?;
+                users(s.users)?;
+                within("sample_rooms", s.sample_rooms.into(), 0.0, (MOST_USERS / 2).into())?;
                 connect_rate(s.connect_rate)?;
                 lasting("hold", s.hold)?;
                 lasting("ping_every", s.ping_every)?;
@@ -136,12 +147,13 @@ impl Scenario {
                     let what = format!("{} cannot be matched in pairs", s.users);
                     return Err(Wrong::new("users", what));
                 }
+                users(s.users)?;
                 at_least_one("rounds", s.rounds)?;
                 lasting("round_every", s.round_every)?;
                 connect_rate(s.connect_rate)
             }
             Scenario::Signaling(s) => {
-                at_least_one("rooms", s.rooms)?;
+                rooms(s.rooms)?;
                 connect_rate(s.connect_rate)?;
                 rate("message_rate", s.message_rate)?;
                 messages(s.message_bytes)?;
@@ -171,7 +183,7 @@ impl Scenario {
                 at_least_one("max_connections", s.max_connections)
             }
             Scenario::Stress(s) => {
-                at_least_one("rooms", s.rooms)?;
+                rooms(s.rooms)?;
                 within("start", s.start, 1.0, MOST_PER_SECOND)?;
                 within("ceiling", s.ceiling, 1.0, MOST_PER_SECOND)?;
                 within("factor", s.factor, 1.01, 100.0)?;
@@ -182,7 +194,7 @@ impl Scenario {
                 connect_rate(s.connect_rate)
             }
             Scenario::Endurance(s) => {
-                at_least_one("rooms", s.rooms)?;
+                rooms(s.rooms)?;
                 within("percent", s.percent, 0.1, 1000.0)?;
                 if s.capacity != 0.0 {
                     let users = f64::from(s.rooms) * 2.0;
@@ -198,7 +210,7 @@ impl Scenario {
                 within("confidence_percent", s.confidence_percent, 50.0, 99.999_999)
             }
             Scenario::Plan(s) => {
-                at_least_one("rooms", s.rooms)?;
+                rooms(s.rooms)?;
                 s.stages.0.iter().try_for_each(|t| lasting("stages", Span(t.lasting)))?;
                 talk(s.talk_min, s.talk_max)?;
                 rate("message_rate", s.message_rate)?;
@@ -237,6 +249,10 @@ mod tests {
             ("matchmaking", "round_every", &["'0s'"]),
             ("signaling", "message_rate", &["nan", "inf", "-4.0", "1e-300", "1e300"]),
             ("signaling", "message_bytes", &["4000000000"]),
+            ("signaling", "rooms", &["0", "2147483648"]),
+            ("connections", "sample_rooms", &["2147483648"]),
+            ("connections", "users", &["0", "4000000000"]),
+            ("matchmaking", "users", &["0", "3", "4000000000"]),
             ("calls", "next_percent", &["nan", "500.0", "-5.0"]),
             ("calls", "phases", &["'0.01/s for 1s'", "'1/s for 1000years'"]),
             ("http", "requests", &["'/ 0.01/s for 1s'"]),
