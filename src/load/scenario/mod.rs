@@ -71,8 +71,10 @@ macro_rules! scenario {
                     Some(_) => self.require.clone().or_else(|| below.require.clone()),
                     None => join(self.require.clone(), below.require.clone()),
                 };
+                // Flags over a file that says nothing of targets are flags still.
+                let whole = self.scenario.is_some() || below.require.is_some();
                 let all = $flags {
-                    scenario: self.scenario.or(below.scenario),
+                    scenario: self.scenario.or(below.scenario).filter(|_| whole),
                     $( $field: self.$field.or(below.$field), )*
                     $( $cfield: self.$cfield.or(below.$cfield), )*
                 };
@@ -186,7 +188,7 @@ scenarios! {
         /// A connection that is not a session by then has failed.
         connect_timeout: Span = Span::seconds(10),
         /// Two users who have both waited this long should have been matched, and one of whom
-        /// others have come first who asked later.
+        /// others have come first who asked later. Longer than the server's `--rematch-delay`.
         match_timeout: Span = Span::seconds(15),
         /// A relayed message or another answer that has not come by then is lost; half of it, and
         /// the partner should have been told of the end of a room.
@@ -424,7 +426,18 @@ mod tests {
         assert_eq!(same.over(again()).unwrap().resolve(), beside);
         let other = flags(&["lost==0"]).over(again()).unwrap().resolve();
         assert_eq!(list(&other), format!("{} lost==0", list(&beside)));
-        let short = parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
-        assert_eq!(list(&short.resolve()), "lost==0", "a file holds the whole list");
+        let short = || parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
+        assert_eq!(list(&short().resolve()), "lost==0", "a file holds the whole list");
+        let more = flags(&["reordered==0"]).over(short()).unwrap().resolve();
+        assert_eq!(list(&more), "lost==0 reordered==0");
+        // One that has none leaves the scenario's own.
+        let silent = || parse_file("scenario = \"signaling\"\n").unwrap();
+        let none = || Request::Signaling(SignalingFlags::default());
+        assert_eq!(list(&none().over(silent()).unwrap().resolve()), own);
+        assert_eq!(list(&none().over(short()).unwrap().resolve()), "lost==0");
+        let more = || flags(&["lost==0"]).over(silent()).unwrap();
+        assert_eq!(list(&more().resolve()), format!("{own} lost==0"));
+        let stored = parse_file(&more().resolve().to_string()).unwrap();
+        assert_eq!(more().over(stored).unwrap().resolve(), more().resolve(), "resumed");
     }
 }
