@@ -77,6 +77,8 @@ fn meet(server: &Server) -> Duration {
 
 fn neighbours_of(flood: Flood) {
     let server = Server::start(&["--shards", "2"]);
+    // The first look at the process opens what it reads.
+    server.until_sampled();
     let before = server.descriptors();
     let (mut one, mut other, room) = server.pair();
     let flooder = Flooder::start(flood, server.address(), 1, 3);
@@ -127,4 +129,6 @@ floods! {
     neighbours_of_a_storm_of_wishes_and_cancellations_notice_nothing: MatchStorm,
     neighbours_of_crowds_that_come_and_go_at_once_notice_nothing: Exodus,
     neighbours_of_metrics_that_are_not_read_notice_nothing: UnreadMetrics,
+    neighbours_of_pipelined_requests_notice_nothing: PipelinedStats,
+    neighbours_of_many_at_line_rate_notice_nothing: ManyAtLineRate,
 }
