@@ -41,6 +41,9 @@ pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
 pub const RUN_BYTES_PER_TURN: usize = 4 * RECEIVE_BUFFER_BYTES;
 /// Connections of the run-list that are read in one turn, if each brings little.
 pub const RUNS_PER_TURN: usize = 256;
+/// A request that is answered from the run-list counts for so many bytes: its answer costs more
+/// than it does.
+pub const REQUEST_WORTH_BYTES: usize = 4 * 1024;
 /// Requests of one connection answered in one turn before the others come first.
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Requests of all connections answered in one turn, upgrades apart. Beyond them each connection

@@ -222,6 +222,36 @@ fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
 }
 
 #[test]
+fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end() {
+    const FLOODERS: usize = 500;
+    let mut desk = Desk::new(Limits::default());
+    let (one, other) = (desk.session(), desk.session());
+    for user in [one, other] {
+        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    }
+    desk.match_all();
+    desk.fake(other.0).sent.clear();
+    let flood = text(r#"{"type":"ping"}"#).repeat(RECEIVE_BUFFER_BYTES / 16);
+    let flooders: Vec<_> = (0..FLOODERS).map(|_| desk.session()).collect();
+    for (number, key) in &flooders {
+        desk.fake(*number).endless = Some(flood.clone());
+        desk.core.ready(*key, READABLE);
+    }
+    let offer = format!(r#"{{"type":"offer","payload":"{:x<8000}"}}"#, "");
+    desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
+    desk.core.share_among(FLOODERS + 1);
+    let before = desk.core.host.bytes_read;
+    desk.arrive(one, &text(&offer));
+    while !desk.fake(other.0).sent.ends_with(offer.as_bytes()) {
+        desk.core.run();
+        let waited = desk.core.host.bytes_read - before;
+        let most = FLOODERS * EVENT_BYTES_LEAST + RUN_BYTES_PER_TURN;
+        assert!(waited <= most, "behind {waited} bytes, above {most}");
+    }
+    desk.audit();
+}
+
+#[test]
 fn many_who_send_less_than_a_buffer_at_once_share_a_turn() {
     const MANY: usize = 1000;
     let mut desk = Desk::new(Limits::default());

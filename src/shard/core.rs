@@ -169,10 +169,15 @@ impl<H: Host> Core<H> {
         self.counters.turns.increment();
     }
 
-    /// The poll reported so many events: what the turn may read for them is shared out.
-    pub fn share_among(&mut self, events: usize) {
-        let share = limits::EVENT_BYTES_PER_TURN / events.max(1);
-        self.share = share.clamp(limits::EVENT_BYTES_LEAST, limits::RECEIVE_BUFFER_BYTES);
+    /// The poll reported that so many connections are to be read: what the turn may read of them
+    /// is shared out.
+    pub fn share_among(&mut self, readers: usize) {
+        self.share = share_of(limits::EVENT_BYTES_PER_TURN, readers);
+    }
+
+    /// Whether a connection's events have it read: one of the run-list waits for its turn there.
+    pub fn reads_for_events(&self, key: ConnectionKey) -> bool {
+        !self.run_list.contains(key)
     }
 
     /// Takes over a socket that was accepted. `surplus` says why it cannot become a session,
@@ -245,7 +250,7 @@ impl<H: Host> Core<H> {
         }
         // One that sends more than its share is on the list. It is not read for its events too:
         // whoever sends little comes before it, however many they are who send much.
-        if readiness.readable && !self.run_list.contains(key) {
+        if readiness.readable && self.reads_for_events(key) {
             self.read(key, self.share, readiness.read_on);
         }
         self.bury();
@@ -277,13 +282,14 @@ impl<H: Host> Core<H> {
                 self.bury();
             }
         }
+        let share = share_of(limits::RUN_BYTES_PER_TURN, self.run_list.len());
         let mut bytes_left = limits::RUN_BYTES_PER_TURN;
         for _ in 0..self.run_list.len() {
             if bytes_left == 0 {
                 break;
             }
             let Some(key) = self.run_list.pop() else { break };
-            let read = self.read_on(key);
+            let read = self.read_on(key, share);
             self.bury();
             let least = limits::RUN_BYTES_PER_TURN / limits::RUNS_PER_TURN;
             bytes_left = bytes_left.saturating_sub(read.max(least));
@@ -379,4 +385,9 @@ impl<H: Host> Core<H> {
     pub(super) fn room_token(&mut self, room: RoomNo) -> Token {
         self.room_tokens.get(room, &self.setup.mint)
     }
+}
+
+/// What each of so many may read of `bytes`.
+fn share_of(bytes: usize, many: usize) -> usize {
+    (bytes / many.max(1)).clamp(limits::EVENT_BYTES_LEAST, limits::RECEIVE_BUFFER_BYTES)
 }

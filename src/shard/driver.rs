@@ -325,7 +325,7 @@ impl Driver {
             let first = self.wait(ended)?;
             let now = sys::clock::monotonic();
             self.core.begin_turn(now);
-            self.core.share_among(self.events.iter().count());
+            self.core.share_among(self.readers());
             self.core.host.begin_turn();
             // Letters before events: a match is announced before its members are read from.
             let mut letters = 0;
@@ -339,7 +339,7 @@ impl Driver {
             for event in &self.events {
                 match event.token() {
                     WAKER => {}
-                    token if token.0 > LAST_LISTENER - u16::MAX as usize => {
+                    token if !is_of_connection(token.0) => {
                         self.acceptor.ready(LAST_LISTENER - token.0);
                     }
                     token => {
@@ -389,6 +389,16 @@ impl Driver {
         }
     }
 
+    /// How many connections the events have read.
+    fn readers(&self) -> usize {
+        let is_read = |event: &&Event| {
+            let token = event.token().0;
+            let key = ConnectionKey::from_word(token as u64);
+            is_of_connection(token) && event.is_readable() && self.core.reads_for_events(key)
+        };
+        self.events.iter().filter(is_read).count()
+    }
+
     fn end_turn(&mut self, began: Moment) -> Moment {
         let now = sys::clock::monotonic();
         self.counters.turn_time.record(now.since(began));
@@ -400,6 +410,11 @@ impl Driver {
         }
         now
     }
+}
+
+/// Whether a token is neither the waker's nor a listener's.
+fn is_of_connection(token: usize) -> bool {
+    token <= LAST_LISTENER - u16::MAX as usize
 }
 
 fn readiness(event: &Event) -> Readiness {

@@ -1,6 +1,6 @@
 //! Bytes → requests and frames: reading, and the HTTP part of a connection. Pure.
 
-use super::connection::{Http, Role, Via};
+use super::connection::{Connection, Http, Role, Via};
 use super::core::Core;
 use super::host::{Content, Document, Host, Received};
 use crate::ids::{ConnectionKey, Slot};
@@ -42,12 +42,18 @@ impl<H: Host> Core<H> {
         bytes
     }
 
-    /// Goes on with a connection whose reading was cut short. How many bytes that was worth:
-    /// what was stored of requests or echoes is as many as a buffer holds.
-    pub(super) fn read_on(&mut self, key: ConnectionKey) -> usize {
-        let stored = self.is_current(key) && self.waits_for_answers(key.slot);
-        let read = self.read(key, limits::RECEIVE_BUFFER_BYTES, true);
-        if stored { limits::RECEIVE_BUFFER_BYTES } else { read }
+    /// Goes on with a connection whose reading was cut short. How many bytes that was worth: what
+    /// was stored of an echo is as many as a buffer holds.
+    pub(super) fn read_on(&mut self, key: ConnectionKey, share: usize) -> usize {
+        let is_echo = |connection: &Connection<_>| matches!(connection.role, Role::Echo);
+        let stored = match self.connections.get(key.slot.index()).is_some_and(is_echo) {
+            true => limits::RECEIVE_BUFFER_BYTES,
+            false => 0,
+        };
+        let before = self.counters.http_requests.get();
+        let read = self.read(key, share, true);
+        let answered = (self.counters.http_requests.get() - before) as usize;
+        read + stored + answered * limits::REQUEST_WORTH_BYTES
     }
 
     /// One read, and all that it brings. `None`: there is nothing more to read at present.
