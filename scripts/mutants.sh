@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 # name | file | sed expression | what cargo test is told
 MUTANTS=(
     'one of the run-list is read for its events too|src/shard/core.rs|s/ \&\& self.reads_for_events(key)//|--test faults a_healthy_message'
-    'the run-list is read to its end|src/shard/core.rs|s/bytes_left = bytes_left.saturating_sub(.*);//|--test faults a_healthy_message'
+    'the run-list is read to its end|src/shard/core.rs|s/bytes_left = bytes_left.saturating_sub(.*);//|--test faults many_who_send'
     'the run-list gives everybody a whole buffer|src/shard/core.rs|s/self.read_on(key, share)/self.read_on(key, limits::RECEIVE_BUFFER_BYTES)/|--test faults who_sends_one_large'
     'each event brings a whole buffer|src/shard/core.rs|s/self.read(key, self.share, /self.read(key, limits::RECEIVE_BUFFER_BYTES, /|--test faults many_who_send'
     'a full buffer is not the last read of a turn|src/shard/input.rs|s/if count == share => break false/if count == share => {}/|--test faults a_healthy_message'
