@@ -38,9 +38,9 @@ pub const EVENT_BYTES_PER_TURN: usize = 512 * 1024;
 pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
 /// Bytes read from the run-list in one turn before the others come first: a message of one who
 /// sends little waits for no more of those who send without end.
-pub const RUN_BYTES_PER_TURN: usize = 4 * RECEIVE_BUFFER_BYTES;
+pub const RUN_BYTES_PER_TURN: usize = RECEIVE_BUFFER_BYTES;
 /// Connections of the run-list that are read in one turn, if each brings little.
-pub const RUNS_PER_TURN: usize = 256;
+pub const RUNS_PER_TURN: usize = 64;
 /// A request that is answered from the run-list counts for so many bytes: its answer costs more
 /// than it does.
 pub const REQUEST_WORTH_BYTES: usize = 4 * 1024;
