@@ -31,16 +31,19 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first. One that fills the
 /// receive buffer is the last of them.
 pub const READS_PER_TURN: u32 = 4;
-/// Bytes that the events of one turn share: where many connections have something to read, each
+/// Bytes that the events of one turn share, and one round of the run-list: where many connections have something to read, each
 /// brings less at first. What a share does not hold is read from the run-list.
 pub const EVENT_BYTES_PER_TURN: usize = 512 * 1024;
 /// The least of these shares: a read for every event must be worth its system call.
 pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
 /// Bytes read from the run-list in one turn before the others come first: a message of one who
 /// sends little waits for no more of those who send without end.
-pub const RUN_BYTES_PER_TURN: usize = RECEIVE_BUFFER_BYTES;
+pub const RUN_BYTES_PER_TURN: usize = 4 * RECEIVE_BUFFER_BYTES;
 /// Connections of the run-list that are read in one turn, if each brings little.
 pub const RUNS_PER_TURN: usize = 64;
+/// A byte of a session's counts for so many of them: its messages are parsed, and answered or passed
+/// on one by one.
+pub const SESSION_BYTE_WORTH_BYTES: usize = 4;
 /// A request that is answered from the run-list counts for so many bytes: its answer costs more
 /// than it does.
 pub const REQUEST_WORTH_BYTES: usize = 4 * 1024;

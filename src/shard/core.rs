@@ -282,7 +282,9 @@ impl<H: Host> Core<H> {
                 self.bury();
             }
         }
-        let share = share_of(limits::RUN_BYTES_PER_TURN, self.run_list.len());
+        // A round of the list takes as many bytes as a turn's events: who has little to say
+        // comes to its turn soon.
+        let share = share_of(limits::EVENT_BYTES_PER_TURN, self.run_list.len());
         let mut bytes_left = limits::RUN_BYTES_PER_TURN;
         for _ in 0..self.run_list.len() {
             if bytes_left == 0 {

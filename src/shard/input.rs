@@ -21,6 +21,12 @@ impl<H: Host> Core<H> {
     /// there is. How many bytes came.
     pub(super) fn read(&mut self, key: ConnectionKey, share: usize, read_on: bool) -> usize {
         let mut buffer = std::mem::take(&mut self.buffer);
+        // What many echoes hold would grow side by side in small steps, and leave holes in memory.
+        let is_echo = |connection: &Connection<_>| matches!(connection.role, Role::Echo);
+        let share = match self.connections.get(key.slot.index()).is_some_and(is_echo) {
+            true => buffer.len(),
+            false => share,
+        };
         let (mut reads, mut bytes) = (0, 0);
         let drained = loop {
             if reads == limits::READS_PER_TURN {
@@ -45,15 +51,17 @@ impl<H: Host> Core<H> {
     /// Goes on with a connection whose reading was cut short. How many bytes that was worth: what
     /// was stored of an echo is as many as a buffer holds.
     pub(super) fn read_on(&mut self, key: ConnectionKey, share: usize) -> usize {
-        let is_echo = |connection: &Connection<_>| matches!(connection.role, Role::Echo);
-        let stored = match self.connections.get(key.slot.index()).is_some_and(is_echo) {
-            true => limits::RECEIVE_BUFFER_BYTES,
-            false => 0,
+        let (stored, worth) = match self.connections.get(key.slot.index()) {
+            Some(Connection { role: Role::User(_), .. }) => (0, limits::SESSION_BYTE_WORTH_BYTES),
+            Some(Connection { role: Role::Echo, extra: Some(extra), .. }) if extra.backlog => {
+                (limits::RECEIVE_BUFFER_BYTES, 1)
+            }
+            Some(_) | None => (0, 1),
         };
         let before = self.counters.http_requests.get();
         let read = self.read(key, share, true);
         let answered = (self.counters.http_requests.get() - before) as usize;
-        read + stored + answered * limits::REQUEST_WORTH_BYTES
+        read * worth + stored + answered * limits::REQUEST_WORTH_BYTES
     }
 
     /// One read, and all that it brings. `None`: there is nothing more to read at present.
