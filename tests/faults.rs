@@ -92,12 +92,7 @@ fn what_is_written_in_any_pieces_to_a_partner_arrives_whole() {
     let message = r#"{"type":"offer","payload":"€"}"#;
     for cut in 0..message.len() + 2 {
         let mut desk = Desk::new(Limits::default());
-        let (one, other) = (desk.session(), desk.session());
-        for user in [one, other] {
-            desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-        }
-        desk.match_all();
-        desk.fake(other.0).sent.clear();
+        let [one, other] = desk.room();
         desk.fake(other.0).takes = [cut, 0].into();
         desk.arrive(one, &text(message));
         desk.arrive(one, &text(message));
@@ -225,12 +220,7 @@ fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
 fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end() {
     const FLOODERS: usize = 500;
     let mut desk = Desk::new(Limits::default());
-    let (one, other) = (desk.session(), desk.session());
-    for user in [one, other] {
-        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-    }
-    desk.match_all();
-    desk.fake(other.0).sent.clear();
+    let [one, other] = desk.room();
     let flood = text(r#"{"type":"ping"}"#).repeat(RECEIVE_BUFFER_BYTES / 16);
     let flooders: Vec<_> = (0..FLOODERS).map(|_| desk.session()).collect();
     for (number, key) in &flooders {
@@ -261,12 +251,7 @@ fn many_who_send_less_than_a_buffer_at_once_share_a_turn() {
     for (number, _) in &many {
         desk.fake(*number).reads.push_back(burst.clone());
     }
-    let (one, other) = (desk.session(), desk.session());
-    for user in [one, other] {
-        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-    }
-    desk.match_all();
-    desk.fake(other.0).sent.clear();
+    let [one, other] = desk.room();
     let before = desk.core.host.bytes_read;
     desk.wait(Duration::ZERO);
     desk.core.share_among(MANY + 1);
@@ -319,11 +304,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
         for (number, _) in &flooders {
             desk.fake(*number).endless = Some(endless.clone());
         }
-        let (one, other) = (desk.session(), desk.session());
-        for user in [one, other] {
-            desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-        }
-        desk.match_all();
+        let [one, other] = desk.room();
         for nth in 0..5 {
             desk.fake(other.0).sent.clear();
             let before = desk.core.host.bytes_read;

@@ -166,6 +166,19 @@ impl Desk {
         (number, key)
     }
 
+    /// Two users in a room, who have been told nothing yet that is looked at.
+    pub(crate) fn room(&mut self) -> [(usize, ConnectionKey); 2] {
+        let both = [self.session(), self.session()];
+        for user in both {
+            self.arrive(user, &text(r#"{"type":"find_match"}"#));
+        }
+        self.match_all();
+        for (number, _) in both {
+            self.fake(number).sent.clear();
+        }
+        both
+    }
+
     pub(crate) fn fake(&mut self, number: usize) -> &mut Fake {
         &mut self.core.host.all[number]
     }
