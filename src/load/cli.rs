@@ -6,6 +6,7 @@ mod verdict;
 
 use super::checkpoint::{Checkpoint, Order};
 use super::journal::Journal;
+use super::place::reach;
 use super::report;
 use super::report::model::{Machine, Outcome, Report, SCHEMA};
 use super::scenario::{BUILT_IN, Request, Scenario, built_in};
@@ -305,7 +306,7 @@ fn perform(
     {
         return Err((Exit::Void, obstacle.to_string()).into());
     }
-    probe::reach(&place).map_err(|error| {
+    reach(&place).map_err(|error| {
         (Exit::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
     let figures_missing = probe::missing_figures(stats.as_ref());

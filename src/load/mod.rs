@@ -22,6 +22,7 @@ pub mod engine;
 pub mod figures;
 pub mod journal;
 pub mod measure;
+pub mod place;
 pub mod plans;
 pub mod preflight;
 pub mod probe;

@@ -5,173 +5,20 @@
 //! end of its path, and what is not there is not there.
 
 use super::journal::ServerSample;
-use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
+use super::place::{Place, get};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Where a server's figures are if nothing else is said.
-const STATS: &str = "/stats";
-/// How long one look at the server may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest head of an answer.
-const HEAD_BYTES: usize = 16 * 1024;
-/// Most bytes of a `/stats` answer.
-const STATS_BYTES: usize = 1024 * 1024;
 /// CPU time in /proc is counted in these (USER_HZ, proc(5)); it is 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Memory in statm is counted in pages.
 const PAGE_BYTES: u64 = 4096;
-
-/// A server's address, from its URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The address that is connected to.
-    pub address: SocketAddr,
-    /// `host:port`.
-    pub host: String,
-    /// Path and query.
-    pub path: String,
-}
-
-/// Reads `ws://host:port/path`.
-///
-/// # Errors
-/// One line about what is wrong with it.
-pub fn locate(url: &str) -> Result<Place, String> {
-    let rest = url.strip_prefix("ws://").ok_or_else(|| {
-        format!("`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)")
-    })?;
-    place(url, rest)
-}
-
-/// Where the figures of the server at `server` are, by `auto`, `none` or a URL.
-///
-/// # Errors
-/// One line about what is wrong with it.
-pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String> {
-    match text {
-        "none" => Ok(None),
-        "auto" => Ok(Some(Place { path: STATS.to_owned(), ..server.clone() })),
-        _ => {
-            let rest = text.strip_prefix("http://").ok_or_else(|| {
-                format!(
-                    "`{text}` is not `auto`, `none` or a URL like `http://127.0.0.1:9100/stats`"
-                )
-            })?;
-            let mut found = place(text, rest)?;
-            if found.path == "/" {
-                found.path = STATS.to_owned();
-            }
-            Ok(Some(found))
-        }
-    }
-}
-
-/// Takes apart what follows the scheme of `url`.
-fn place(url: &str, rest: &str) -> Result<Place, String> {
-    let (host, path) = match rest.find('/') {
-        Some(at) => (&rest[..at], &rest[at..]),
-        None => (rest, "/"),
-    };
-    if url.bytes().any(|byte| !byte.is_ascii_graphic()) || host.is_empty() {
-        return Err(format!("`{url}` is not a URL"));
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    // What stands behind the last colon and is no port: an IPv6 address ends in a bracket.
-    let bad_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    if !has_port && bad_port {
-        return Err(format!("`{url}` is not a URL: its port is no number up to 65535"));
-    }
-    let host = if has_port { host.to_owned() } else { format!("{host}:80") };
-    let addresses: Vec<SocketAddr> =
-        host.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-    let address =
-        listening(&addresses).ok_or_else(|| format!("`{url}`: `{host}` cannot be resolved"))?;
-    Ok(Place { address, host, path: path.to_owned() })
-}
-
-/// The address of a name at which somebody listens; if nobody does, the first. `localhost` is an
-/// IPv6 address first on many machines, and many servers listen to IPv4 alone.
-fn listening(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    let (first, others) = addresses.split_first()?;
-    if others.is_empty() {
-        return Some(*first);
-    }
-    let listens = |at: &&SocketAddr| TcpStream::connect_timeout(at, LOOK_TIMEOUT).is_ok();
-    addresses.iter().find(listens).or(Some(first)).copied()
-}
-
-/// Whether there is a server: it answers anything at all, or at least hangs up. What it
-/// answers is its own business; not every one has a `/health`.
-///
-/// # Errors
-/// When nobody listens, or nothing comes back in time.
-pub fn reach(place: &Place) -> io::Result<()> {
-    TcpStream::connect_timeout(&place.address, LOOK_TIMEOUT)?;
-    match get(place, "/health") {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-        {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "it accepts connections but does not answer",
-            ))
-        }
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// One blocking GET. Gives the status and the body.
-///
-/// # Errors
-/// When the server cannot be reached or does not answer in time, or not in HTTP.
-pub fn get(place: &Place, path: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut socket = TcpStream::connect_timeout(&place.address, LOOK_TIMEOUT)?;
-    socket.set_read_timeout(Some(LOOK_TIMEOUT))?;
-    socket.set_write_timeout(Some(LOOK_TIMEOUT))?;
-    let mut request = Vec::new();
-    write_get_request(&mut request, &place.host, path, &[("Connection", "close")]);
-    socket.write_all(&request)?;
-    let (mut head, mut content, mut scan) = (Vec::new(), Vec::new(), HeadScan::default());
-    let mut answer: Option<(u16, Body)> = None;
-    let started = Instant::now();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let len = socket.read(&mut buffer)?;
-        let mut came = &buffer[..len];
-        if len == 0 {
-            return match answer {
-                Some((status, Body::UntilClose)) => Ok((status, content)),
-                Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
-            };
-        }
-        if answer.is_none() {
-            head.extend_from_slice(came);
-            let parsed = parse_response(&head, &mut scan, HEAD_BYTES);
-            if let Some((said, end)) = parsed.map_err(|_| io::ErrorKind::InvalidData)? {
-                // The bytes behind the head are the last of those just read.
-                came = &buffer[len - (head.len() - end)..len];
-                answer = Some((said.status, Body::new(said.body)));
-            }
-        }
-        if let Some((status, body)) = &mut answer {
-            let whole = body.read(came, |data| content.extend_from_slice(data));
-            if whole.map_err(|_| io::ErrorKind::InvalidData)? {
-                return Ok((*status, content));
-            }
-        }
-        if content.len() > STATS_BYTES || started.elapsed() > LOOK_TIMEOUT {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
-}
 
 /// Every number in a JSON text, by its path with dots.
 pub fn numbers(json: &[u8]) -> BTreeMap<String, f64> {
@@ -443,32 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_taken_apart() {
-        let place = locate("ws://127.0.0.1:9000/ws?x=1").unwrap();
-        assert_eq!(place.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
-        assert_eq!((place.host.as_str(), place.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
-        assert_eq!(locate("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
-        assert_eq!(locate("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
-        let at = |text| locate_stats(text, &place).map(|found| found.map(|p| (p.host, p.path)));
-        assert_eq!(at("none"), Ok(None));
-        assert_eq!(at("auto"), Ok(Some(("127.0.0.1:9000".to_owned(), "/stats".to_owned()))));
-        let elsewhere = Some(("127.0.0.1:9100".to_owned(), "/stats".to_owned()));
-        assert_eq!(at("http://127.0.0.1:9100"), Ok(elsewhere));
-        assert!(at("ftp://x").unwrap_err().contains("`ftp://x`"));
-        for bad in [
-            "ws://127.0.0.1:99999/ws",
-            "ws://127.0.0.1:/",
-            "http://127.0.0.1/",
-            "wss://127.0.0.1/",
-            "ws:///ws",
-            "ws://a b/",
-            "x",
-        ] {
-            assert!(locate(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn stats_are_read_by_the_ends_of_their_paths() {
         let json = br#"{"connections":{"open":12,"accepted":40},"process":{"resident_bytes":5000,
             "cpu_user_s":1.5,"cpu_system_s":0.5,"descriptors":30},"waiting":3,"rooms":4,
@@ -490,22 +311,5 @@ mod tests {
         let figures = read_process(std::process::id()).unwrap();
         assert!(figures.memory_bytes > Some(100_000) && figures.descriptors > Some(3));
         assert!(descriptor_limit(std::process::id()) > Some(10));
-    }
-
-    #[test]
-    fn of_a_names_addresses_the_one_with_a_listener_is_taken() {
-        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
-        let (here, dead) = (bind(), [at(&bind()), at(&bind())]);
-        assert_eq!(listening(&[dead[0], at(&here)]), Some(at(&here)));
-        assert_eq!(listening(&dead), Some(dead[0]));
-        assert_eq!(listening(&[]), None);
-    }
-
-    #[test]
-    fn a_server_that_is_not_there_is_an_error() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = locate(&format!("ws://{port}/ws")).unwrap();
-        assert!(get(&place, "/stats").is_err());
     }
 }

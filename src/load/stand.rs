@@ -4,6 +4,7 @@
 //! figures beside it, writes the interval log, shows progress, and notices a crash of the
 //! server or a Ctrl-C.
 
+mod growth;
 mod tally;
 
 pub use tally::{RunSpec, Tally};
@@ -11,9 +12,9 @@ pub use tally::{RunSpec, Tally};
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
 use super::journal::{GeneratorSample, Journal, Row, ServerSample};
 use super::measure::{Count, Fault, Recorder};
+use super::place::{Place, reach};
 use super::probe::{
-    Place, Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process,
-    is_alive, reach,
+    Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process, is_alive,
 };
 use super::progress::Progress;
 use super::report::model::{Outcome, RunReport};

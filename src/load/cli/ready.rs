@@ -3,15 +3,16 @@
 
 use super::{Refusal, usage};
 use crate::load::engine::Sources;
+use crate::load::place::{Place, locate, locate_stats};
 use crate::load::scenario::{Request, Scenario, Wrong, parse_file, place_of};
-use crate::load::{probe, program, target};
+use crate::load::{program, target};
 use std::path::{Path, PathBuf};
 
 /// What the words of a scenario mean.
 pub(super) struct Ready {
     pub(super) goals: Vec<target::Target>,
-    pub(super) place: probe::Place,
-    pub(super) stats: Option<probe::Place>,
+    pub(super) place: Place,
+    pub(super) stats: Option<Place>,
     pub(super) sources: Sources,
 }
 
@@ -22,8 +23,8 @@ pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Wrong> {
     target::targets(&common.targets, &[]).map_err(wrong("targets"))?;
     let goals = target::targets(&common.targets, &common.require).map_err(wrong("require"))?;
     scenario.check()?;
-    let place = probe::locate(&common.url).map_err(wrong("url"))?;
-    let stats = probe::locate_stats(&common.stats_url, &place).map_err(wrong("stats_url"))?;
+    let place = locate(&common.url).map_err(wrong("url"))?;
+    let stats = locate_stats(&common.stats_url, &place).map_err(wrong("stats_url"))?;
     let wanted = match scenario {
         Scenario::Stress(s) if s.raise == crate::load::units::Lever::Connections => {
             s.ceiling as u64
