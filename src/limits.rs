@@ -74,6 +74,8 @@ pub const CONNECTION_BYTES: usize = 64;
 /// Blocks of memory of so many bytes have pages of their own: parts of messages above it cost what
 /// they hold, however many grow at once.
 pub const OWN_PAGES_BYTES: u32 = 8 * 1024;
+/// A part of a message that grows beyond so many bytes moves to pages of its own.
+pub const SHARED_PAGES_BYTES: usize = 1024;
 /// Room identifiers that a shard remembers.
 pub const ROOM_TOKENS_KEPT: usize = 1024;
 /// What each of them takes, in bytes: the room's number is kept with it.
@@ -178,5 +180,6 @@ const _: () = {
     assert!(CONNECTIONS_DERIVED_MOST <= CONNECTIONS_MOST);
     assert!(SHARDS_MOST <= u16::MAX as usize + 1);
     assert!(EVENT_BYTES_LEAST <= RECEIVE_BUFFER_BYTES);
+    assert!(SHARED_PAGES_BYTES < OWN_PAGES_BYTES as usize);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
 };

@@ -117,6 +117,12 @@ fn the_largest_message_and_many_fragments_come_back() {
     let one_more = 16 * 1024 * 1024_u64 + 1;
     raw.send(&[&[0x82, 0xff][..], &one_more.to_be_bytes(), &[0; 4]].concat());
     expect(&mut raw, CLOSE, &1009u16.to_be_bytes());
+    let mut raw = echo(&server);
+    raw.send(&[frame(0x02, b""), frame(CONTINUATION, b"").repeat(99_999)].concat());
+    raw.send(&ping_frame(b"not one too many"));
+    expect(&mut raw, PONG, b"not one too many");
+    raw.send(&frame(CONTINUATION, b""));
+    expect(&mut raw, CLOSE, &1008u16.to_be_bytes());
 }
 
 #[test]
@@ -208,5 +214,5 @@ fn messages_that_grow_side_by_side_leave_no_holes_between_them() {
     }
     let (cost, payload) = (server.resident_bytes() - before, clients.len() * FRAGMENTS);
     // With holes it is nearly half more than the payload.
-    assert!(cost as f64 <= 1.3 * payload as f64, "{cost} bytes for {payload}");
+    assert!(cost as f64 <= 1.2 * payload as f64, "{cost} bytes for {payload}");
 }

@@ -243,11 +243,19 @@ fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end()
 
 #[test]
 fn many_who_send_less_than_a_buffer_at_once_share_a_turn() {
+    many_share_a_turn("/ws", &text(r#"{"type":"ping"}"#));
+}
+
+#[test]
+fn many_who_have_less_than_a_buffer_echoed_at_once_share_a_turn() {
+    many_share_a_turn("/echo", &text(""));
+}
+
+fn many_share_a_turn(path: &str, frame: &[u8]) {
     const MANY: usize = 1000;
     let mut desk = Desk::new(Limits::default());
-    let burst = text(r#"{"type":"ping"}"#).repeat(2000);
-    assert!(burst.len() < RECEIVE_BUFFER_BYTES);
-    let many: Vec<_> = (0..MANY).map(|_| desk.session()).collect();
+    let burst = frame.repeat(RECEIVE_BUFFER_BYTES * 2 / 3 / frame.len());
+    let many: Vec<_> = (0..MANY).map(|_| desk.open(path)).collect();
     for (number, _) in &many {
         desk.fake(*number).reads.push_back(burst.clone());
     }
@@ -276,7 +284,7 @@ fn many_who_send_less_than_a_buffer_at_once_share_a_turn() {
         assert!(turn <= RUN_BYTES_PER_TURN + 2 * RECEIVE_BUFFER_BYTES, "{turn} bytes in one turn");
     }
     for (number, _) in &many {
-        assert_eq!(desk.fake(*number).bytes_read, upgrade("/ws").len() + burst.len());
+        assert_eq!(desk.fake(*number).bytes_read, upgrade(path).len() + burst.len());
     }
     desk.audit();
 }

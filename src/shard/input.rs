@@ -21,12 +21,6 @@ impl<H: Host> Core<H> {
     /// there is. How many bytes came.
     pub(super) fn read(&mut self, key: ConnectionKey, share: usize, read_on: bool) -> usize {
         let mut buffer = std::mem::take(&mut self.buffer);
-        // What many echoes hold would grow side by side in small steps, and leave holes in memory.
-        let is_echo = |connection: &Connection<_>| matches!(connection.role, Role::Echo);
-        let share = match self.connections.get(key.slot.index()).is_some_and(is_echo) {
-            true => buffer.len(),
-            false => share,
-        };
         let (mut reads, mut bytes) = (0, 0);
         let drained = loop {
             if reads == limits::READS_PER_TURN {

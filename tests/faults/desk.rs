@@ -159,7 +159,12 @@ impl Desk {
 
     /// A user with a session.
     pub(crate) fn session(&mut self) -> (usize, ConnectionKey) {
-        let fake = Fake { reads: [upgrade("/ws")].into(), ..Fake::default() };
+        self.open("/ws")
+    }
+
+    /// A WebSocket connection to `path`.
+    pub(crate) fn open(&mut self, path: &str) -> (usize, ConnectionKey) {
+        let fake = Fake { reads: [upgrade(path)].into(), ..Fake::default() };
         let (number, key) = self.connect(fake);
         self.core.ready(key, READABLE);
         self.fake(number).sent.clear();

@@ -6,6 +6,7 @@
 use super::{Fault, Item, Place, Rules};
 use crate::limits::{
     CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, OWN_PAGES_BYTES, SERVER_HEADER_BYTES,
+    SHARED_PAGES_BYTES,
 };
 use crate::wire::frame::{FrameFault, Header, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -197,18 +198,21 @@ impl Assembly {
         Ok((used, Some(control_item(control, payload, Place::Control(self.control_len))?)))
     }
 
-    /// Appends payload, unmasked. Memory grows by an eighth beyond what is there, and by a quarter
-    /// while it shares pages with others: of many that grow side by side in smaller steps, none
-    /// fits into the hole that another has left, and the holes come to more than what is held.
+    /// Appends payload, unmasked. What is more than a little gets pages of its own at once, of
+    /// which those that nothing was written to cost nothing: of many that grow side by side in
+    /// shared pages, none fits into the hole that another has left.
     fn append(&mut self, bytes: &[u8], mask: Option<[u8; 4]>, offset: usize) {
         if self.message.is_empty() {
             self.message.reserve_exact(SERVER_HEADER_BYTES + bytes.len());
             self.message.resize(SERVER_HEADER_BYTES, 0);
         }
         if self.message.capacity() - self.message.len() < bytes.len() {
-            let is_small = self.message.len() < OWN_PAGES_BYTES as usize;
-            let spare = self.message.len() / if is_small { 4 } else { 8 };
-            self.message.reserve_exact(bytes.len() + spare);
+            let needed = self.message.len() + bytes.len();
+            let capacity = match needed <= SHARED_PAGES_BYTES {
+                true => needed + self.message.len(),
+                false => (needed + needed / 8).max(OWN_PAGES_BYTES as usize),
+            };
+            self.message.reserve_exact(capacity - self.message.len());
         }
         let start = self.message.len();
         self.message.extend_from_slice(bytes);
