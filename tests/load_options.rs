@@ -60,6 +60,20 @@ fn a_report_directory_that_is_no_text_is_refused() {
     assert!(line.contains("report: "), "{line}");
 }
 
+/// The law: what the server refuses is no capacity of its, whatever else is asked for.
+#[test]
+fn a_search_over_connections_ends_at_what_the_server_takes() {
+    let server = Server::start(&["--max-connections", "60"]);
+    let levels = ["--start", "40", "--factor", "2", "--ceiling", "160", "--step", "1s"];
+    let search = ["--tolerance-percent", "100", "--confirmations", "1", "--connect-rate", "200"];
+    let arguments = [&["stress", "--raise", "connections"][..], &levels, &search].concat();
+    let (status, report) = load("raise", &server, &arguments);
+    let point = &report["breaking_point"];
+    assert_eq!((status, point["holds"].as_f64()), (0, Some(40.0)), "{point:#}");
+    assert_eq!((point["breaks"].as_f64(), &point["void"]), (Some(80.0), &false.into()));
+    assert_eq!(point["cause"], "the server's connection limit", "{point:#}");
+}
+
 /// It looks at nothing, and takes what there is all the same.
 #[test]
 fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {

@@ -206,6 +206,14 @@ pub fn stress_connections(s: &Stress, level: f64, step: Duration, number: usize)
     let (mut spec, load) = connections(&trial);
     spec.name = format!("stress {number}: {level:.0} connections");
     spec.trial = true;
+    // Who was refused is nobody who could be dropped: without these a level would hold by what
+    // came in, however little that is.
+    let all = |figure: &str| Target {
+        figure: figure.to_owned(),
+        comparison: Comparison::AtLeast,
+        bound: 100.0,
+    };
+    spec.goals.extend(["connected_percent", "alive_percent"].map(all));
     (spec, load)
 }
 
@@ -400,6 +408,15 @@ mod tests {
         assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
         let steady = Duration::from_secs(4);
         assert_eq!(load.ends.since(load.rules.measure_from), steady);
+    }
+
+    #[test]
+    fn a_trial_of_connections_holds_with_all_of_its_level_only() {
+        let Scenario::Stress(s) = built_in("stress") else { panic!() };
+        let (spec, load) = stress_connections(&s, 1400.0, Duration::from_secs(4), 3);
+        assert_eq!(load.arrivals[0].count(), 1400);
+        let goals: Vec<_> = spec.goals.iter().map(ToString::to_string).collect();
+        assert_eq!(goals, ["connected_percent ≥ 100", "alive_percent ≥ 100"]);
     }
 
     #[test]
