@@ -333,7 +333,7 @@ fn perform(
         stand.progress.note(&format!("without the server's own figures: {why}"));
     }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let (results, done) = program::carry_out(scenario, order, &mut stand, resume);
+    let (results, done) = program::carry_out(scenario, order, &machine, &mut stand, resume);
     stand.progress.end();
     if let Err(error) = done {
         let line = format!("the run could not be carried out: {error}");

@@ -28,6 +28,9 @@ pub struct Extent {
     pub server_memory_before: Option<u64>,
     /// Most CPU that the server had in one interval, in percent of one CPU.
     pub server_cpu_peak_percent: Option<f64>,
+    /// CPU seconds of the server's busiest shard in that time, as far as it was told, and in how
+    /// many seconds.
+    pub server_busiest_shard: Option<(f64, f64)>,
     /// Most descriptors that the server had.
     pub server_descriptors_peak: Option<u64>,
     /// Longest turn of the generator's loop in milliseconds.
@@ -53,6 +56,11 @@ pub const PLAIN: &[(&str, &str)] = &[
     ("late_percent", "share of starts that the generator was late for"),
     ("server_cpu_percent", "CPU of the server while measuring, in percent of one CPU"),
     ("server_cpu_peak_percent", "most CPU of the server in one interval"),
+    ("server_cpus", "CPUs that the server's shards are pinned to, if it says so"),
+    (
+        "server_busiest_shard_percent",
+        "CPU of the server's busiest shard while measuring, in percent of one CPU",
+    ),
     ("server_cpu_us_per_message", "CPU of the server for each relayed message"),
     ("server_memory_mb", "most resident memory of the server, in MiB"),
     ("server_memory_per_user_kb", "memory added for each session, in KiB"),
@@ -223,6 +231,9 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Ext
     }
     if let Some(percent) = extent.server_cpu_peak_percent {
         put("server_cpu_peak_percent", percent);
+    }
+    if let Some((cpu, told)) = extent.server_busiest_shard {
+        put("server_busiest_shard_percent", 100.0 * cpu / told);
     }
     if let Some(peak) = extent.server_memory_peak {
         put("server_memory_mb", peak as f64 / MIB);

@@ -23,6 +23,9 @@ pub struct ServerSample {
     /// CPU since the sample before, in percent of one CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<f64>,
+    /// CPU of its busiest shard, by its own account, in percent of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busiest_shard_percent: Option<f64>,
     /// Resident memory in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,

@@ -6,7 +6,7 @@
 
 use super::journal::ServerSample;
 use super::place::{Place, get};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,6 +22,10 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Every number in a JSON text, by its path with dots.
 pub fn numbers(json: &[u8]) -> BTreeMap<String, f64> {
+    serde_json::from_slice(json).map(|value| numbers_in(&value)).unwrap_or_default()
+}
+
+fn numbers_in(value: &serde_json::Value) -> BTreeMap<String, f64> {
     fn walk(value: &serde_json::Value, path: &str, into: &mut BTreeMap<String, f64>) {
         match value {
             serde_json::Value::Object(members) => {
@@ -39,10 +43,17 @@ pub fn numbers(json: &[u8]) -> BTreeMap<String, f64> {
         }
     }
     let mut all = BTreeMap::new();
-    if let Ok(value) = serde_json::from_slice(json) {
-        walk(&value, "", &mut all);
-    }
+    walk(value, "", &mut all);
     all
+}
+
+/// What `member` of each of the server's shards is, if it tells of any.
+fn of_shards<'a>(
+    stats: &'a serde_json::Value,
+    member: &'a str,
+) -> impl Iterator<Item = Option<f64>> + 'a {
+    let shards = stats["shards"].as_array().into_iter().flatten();
+    shards.map(move |shard| shard[member].as_f64())
 }
 
 /// The first of `names` that a path is or ends with, in the order of `names`.
@@ -61,7 +72,8 @@ fn find(numbers: &BTreeMap<String, f64>, names: &[&str]) -> Option<f64> {
 
 /// Reads what is of use out of a `/stats` answer.
 pub fn read_stats(json: &[u8]) -> ServerSample {
-    let numbers = numbers(json);
+    let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let numbers = numbers_in(&stats);
     let whole = |names: &[&str]| find(&numbers, names).map(|n| n.max(0.0) as u64);
     let user =
         find(&numbers, &["cpu_user_s", "cpu_user_seconds", "cpu.user_s", "cpu.user_seconds"]);
@@ -76,6 +88,7 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
     ServerSample {
         cpu_s,
         cpu_percent: find(&numbers, &["cpu_percent", "cpu.percent"]),
+        busiest_shard_percent: of_shards(&stats, "cpu_percent").flatten().reduce(f64::max),
         memory_bytes: whole(&["resident_bytes", "rss_bytes", "memory_bytes", "rss"]),
         descriptors: whole(&["descriptors_used", "descriptors", "open_fds", "fds"]),
         connections: whole(&["connections.active", "connections.open", "connections"]),
@@ -127,11 +140,32 @@ fn holds(thread: &Path, sockets: &[String]) -> bool {
     })
 }
 
-/// How many descriptors a server says that it may have open, in all its tables.
-pub fn descriptors_allowed(stats: &Place) -> Option<u64> {
-    let (status, body) = get(stats, &stats.path).ok()?;
-    let told = find(&numbers(&body), &["descriptors_allowed", "max_fds"])?;
-    (status == 200 && told > 0.0).then_some(told as u64)
+/// What a server says that it may use. What it does not tell is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Descriptors, in all its tables.
+    pub descriptors: Option<u64>,
+    /// CPUs that its shards are pinned to, if all are.
+    pub cpus: Option<u64>,
+}
+
+/// Asks a server what it may use.
+pub fn room(stats: &Place) -> Room {
+    match get(stats, &stats.path) {
+        Ok((200, body)) => read_room(&body),
+        Ok(_) | Err(_) => Room::default(),
+    }
+}
+
+fn read_room(json: &[u8]) -> Room {
+    let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let told = find(&numbers_in(&stats), &["descriptors_allowed", "max_fds"]);
+    let pinned: Option<BTreeSet<u64>> =
+        of_shards(&stats, "cpu").map(|cpu| cpu.map(|number| number as u64)).collect();
+    Room {
+        descriptors: told.filter(|told| *told > 0.0).map(|told| told as u64),
+        cpus: pinned.map(|cpus| cpus.len() as u64).filter(|cpus| *cpus > 0),
+    }
 }
 
 /// Whether an address belongs to this machine: then a socket can be bound to it.
@@ -301,6 +335,23 @@ mod tests {
         assert_eq!((sample.waiting, sample.rooms, sample.relayed), (Some(3), Some(4), Some(77)));
         assert_eq!(sample.bytes_in, None);
         assert_eq!(read_stats(b"not json"), ServerSample::default());
+    }
+
+    #[test]
+    fn what_the_shards_tell_is_read_with_the_rest() {
+        let told = |cpus: [&str; 3]| {
+            let shards = cpus.map(|cpu| format!(r#"{{"cpu":{cpu},"cpu_percent":{}}}"#, cpu.len()));
+            let shards = shards.join(",");
+            format!(r#"{{"process":{{"descriptors_allowed":900}},"shards":[{shards}]}}"#)
+        };
+        let pinned = told(["3", "12", "3"]);
+        assert_eq!(read_stats(pinned.as_bytes()).busiest_shard_percent, Some(2.0));
+        let room = Room { descriptors: Some(900), cpus: Some(2) };
+        assert_eq!(read_room(pinned.as_bytes()), room);
+        let free = told(["3", "null", "1"]);
+        assert_eq!(read_room(free.as_bytes()), Room { cpus: None, ..room });
+        assert_eq!(read_room(br#"{"process":{}}"#), Room::default());
+        assert_eq!(read_room(b"not json"), Room::default());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::journal;
 use super::measure::Fault;
 use super::plans::{self, Run};
 use super::report::cause;
-use super::report::model::{BreakingPoint, Outcome, RunReport};
+use super::report::model::{BreakingPoint, Machine, Outcome, RunReport};
 use super::scenario::{Endurance, EnduranceFlags, Plan, Scenario, Stress, StressFlags};
 use super::search::{Search, SearchPlan, Trial};
 use super::stand::{Stand, Tally};
@@ -28,16 +28,17 @@ pub struct Results {
 /// backlog that grows by one percent needs its time to become a missed target.
 const CONFIRM_STEPS: u32 = 2;
 
-/// Carries out `scenario`, which is what `order` has asked for. `resume` goes on with an
+/// Carries out `scenario`, which is what `order` has asked for, on `machine`. `resume` goes on with an
 /// interrupted endurance run. Gives what was found out, and with it why there is no more if the
 /// generator could not start, or files could not be written or read.
 pub fn carry_out(
     scenario: &Scenario,
     order: &Order,
+    machine: &Machine,
     stand: &mut Stand,
     resume: bool,
 ) -> (Results, io::Result<()>) {
-    let mut programme = Programme { order, stand, results: Results::default() };
+    let mut programme = Programme { order, machine, stand, results: Results::default() };
     let done = programme.carry_out(scenario, resume);
     (programme.results, done)
 }
@@ -62,6 +63,7 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
 
 struct Programme<'a> {
     order: &'a Order,
+    machine: &'a Machine,
     stand: &'a mut Stand,
     results: Results,
 }
@@ -151,7 +153,7 @@ impl Programme<'_> {
             Lever::Messages => "messages a second",
             Lever::Connections => "connections",
         };
-        let point = cause::breaking_point(raised, found, broken, trials);
+        let point = cause::breaking_point(raised, found, broken, trials, self.machine);
         self.stand.progress.note(&cause::headline(&point));
         self.results.breaking_point = Some(point);
         Ok(())

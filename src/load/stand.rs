@@ -14,7 +14,7 @@ use super::journal::{GeneratorSample, Journal, Row, ServerSample};
 use super::measure::{Count, Fault, Recorder};
 use super::place::{Place, reach};
 use super::probe::{
-    Probe, accept_queue_drops, descriptor_limit, descriptors_allowed, find_process, is_alive,
+    Probe, Room, accept_queue_drops, descriptor_limit, find_process, is_alive, room,
 };
 use super::progress::Progress;
 use super::report::model::{Outcome, RunReport};
@@ -137,11 +137,9 @@ impl Stand {
         if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
             tally.accept_queue_drops = after.saturating_sub(before);
         }
-        tally.server_descriptor_limit = self
-            .stats
-            .as_ref()
-            .and_then(descriptors_allowed)
-            .or_else(|| watch.probe.pid.and_then(descriptor_limit));
+        let told = self.stats.as_ref().map(room).unwrap_or_default();
+        let descriptors = told.descriptors.or_else(|| watch.probe.pid.and_then(descriptor_limit));
+        tally.server_room = Room { descriptors, ..told };
         self.runs += 1;
         let goals = [&self.goals[..], &spec.goals[..]].concat();
         let mut report = tally.report(spec, &goals);

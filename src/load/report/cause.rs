@@ -1,6 +1,6 @@
 //! What gave out, and what should be done about it: each said only with its evidence. Pure.
 
-use super::model::{Advice, BreakingPoint, FaultReport, Outcome, Report, RunReport};
+use super::model::{Advice, BreakingPoint, FaultReport, Machine, Outcome, Report, RunReport};
 use super::text::number;
 use crate::load::search::Found;
 use crate::load::target::Reached;
@@ -9,6 +9,8 @@ use crate::load::target::Reached;
 const MESSAGES_PER_SESSION: f64 = 50.0;
 /// A server process that uses this share of the CPUs has none left.
 const BUSY_SHARE: f64 = 0.85;
+/// One that uses this share will soon have none left.
+const SHORT_SHARE: f64 = 0.8;
 /// Descriptors or memory above this share of their limit are used up.
 const FULL_SHARE: f64 = 0.95;
 
@@ -16,9 +18,33 @@ fn figure(run: &RunReport, name: &str) -> f64 {
     run.figures.get(name).copied().unwrap_or(0.0)
 }
 
-/// CPUs that this process may use.
-fn cpus() -> f64 {
-    std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
+/// CPUs that the server may use, where that can be told: ours if its process is here, and those
+/// that its shards are pinned to if it says so.
+fn server_cpus(run: &RunReport, machine: &Machine) -> Option<f64> {
+    let here = machine.server_is_here.then_some(machine.cpus.max(1) as f64);
+    let told = run.figures.get("server_cpus").copied();
+    here.into_iter().chain(told).reduce(f64::min)
+}
+
+/// What says that the server has used this share of the CPU that it may, if anything does.
+fn cpu_used_up(run: &RunReport, machine: &Machine, share: f64) -> Option<String> {
+    let used = figure(run, "server_cpu_percent");
+    let cpus = server_cpus(run, machine).filter(|cpus| used >= 100.0 * cpus * share);
+    if let Some(cpus) = cpus {
+        return Some(format!("the server uses {used:.0} % of {cpus:.0} CPUs"));
+    }
+    // A shard is a thread: what is one CPU's worth to it does not depend on how many there are.
+    let shard = figure(run, "server_busiest_shard_percent");
+    let evidence = || format!("the server's busiest shard uses {shard:.0} % of one CPU");
+    (shard >= 100.0 * share).then(evidence)
+}
+
+/// What must be said where the server's CPU is not named, and might be it all the same.
+fn unless_cpu(run: &RunReport, machine: &Machine) -> &'static str {
+    match server_cpus(run, machine) {
+        Some(_) => "",
+        None => "; how many CPUs the server has is not known",
+    }
 }
 
 /// Whether the server has as many connections as it takes. One that shuts down refuses more with
@@ -28,7 +54,7 @@ fn is_full(run: &RunReport) -> bool {
 }
 
 /// What gave out in a trial that did not hold, and the evidence.
-fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
+fn give_out(run: &RunReport, machine: &Machine) -> (String, String) {
     let server = figure(run, "server_cpu_percent");
     let generator = figure(run, "generator_cpu_percent");
     let (descriptors, limit) =
@@ -61,11 +87,11 @@ fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
         let evidence = format!("{:.0} MiB resident", figure(run, "server_memory_mb"));
         return answer("the server's memory", evidence);
     }
-    if server >= 100.0 * cpus * BUSY_SHARE {
-        let evidence = format!("the server uses {server:.0} % of {cpus:.0} CPUs");
+    if let Some(evidence) = cpu_used_up(run, machine, BUSY_SHARE) {
         return answer("the server's CPU", evidence);
     }
-    if server + generator >= 100.0 * cpus * BUSY_SHARE {
+    let cpus = machine.cpus.max(1) as f64;
+    if machine.server_is_here && server + generator >= 100.0 * cpus * BUSY_SHARE {
         let evidence = format!(
             "server {server:.0} % and generator {generator:.0} % share {cpus:.0} CPUs; on a machine \
              of its own the server would go further"
@@ -75,21 +101,23 @@ fn give_out(run: &RunReport, cpus: f64) -> (String, String) {
     if run.faults.iter().any(|fault| fault.convicts || fault.kind.starts_with("connect")) {
         return answer("errors", run.reason.clone());
     }
+    let evidence = format!("{}{}", run.reason, unless_cpu(run, machine));
     match run.reason.contains("_ms ") {
-        true => answer("latency, with no resource used up", run.reason.clone()),
-        false => answer("none of the resources that are watched", run.reason.clone()),
+        true => answer("latency, with no resource used up", evidence),
+        false => answer("none of the resources that are watched", evidence),
     }
 }
 
 /// Puts the result of a search together. `found` is `None` if it was cut short; `broken` is the
-/// last trial that did not hold.
+/// last trial that did not hold, `machine` where the generator runs.
 pub fn breaking_point(
     raised: &str,
     found: Option<Found>,
     broken: Option<&RunReport>,
     trials: Vec<(String, f64, String)>,
+    machine: &Machine,
 ) -> BreakingPoint {
-    let (cause, evidence) = broken.map_or_else(Default::default, |run| give_out(run, cpus()));
+    let (cause, evidence) = broken.map_or_else(Default::default, |run| give_out(run, machine));
     let mut point = BreakingPoint {
         raised: raised.to_owned(),
         holds: None,
@@ -161,7 +189,7 @@ pub fn advice(report: &Report) -> Vec<Advice> {
         }
     };
     for run in &report.runs {
-        advise_on(run, report.machine.cpus.max(1) as f64, &mut say);
+        advise_on(run, &report.machine, &mut say);
     }
     if let Some(point) = &report.breaking_point
         && let Some(holds) = point.holds
@@ -186,7 +214,7 @@ pub fn advice(report: &Report) -> Vec<Advice> {
     advice
 }
 
-fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
+fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, String)) {
     let name = &run.name;
     for fault in run.faults.iter().filter(|fault| fault.convicts) {
         let text = format!("Repair the server: {}.", fault.meaning);
@@ -216,9 +244,8 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
             evidence,
         );
     }
-    let cpu = figure(run, "server_cpu_percent");
-    if cpu >= 100.0 * cpus * 0.8 {
-        let evidence = format!("{name}: {cpu:.0} % of {cpus:.0} CPUs");
+    if let Some(evidence) = cpu_used_up(run, machine, SHORT_SHARE) {
+        let evidence = format!("{name}: {evidence}");
         say("The server is short of CPU: add shards on more CPUs, or servers.", evidence);
     }
     for (name_of, text) in [
@@ -237,7 +264,7 @@ fn advise_on(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
             format!("{name}: {}", run.reason),
         );
     }
-    advise_on_missed(run, cpus, say);
+    advise_on_missed(run, machine, say);
     if run.outcome == Outcome::Void && !run.trial {
         say(
             "Give the generator more CPU, or another machine, and run again: this run says nothing.",
@@ -275,13 +302,13 @@ fn occurrence(fault: &FaultReport) -> String {
 }
 
 /// What a judged run missed, and what gave out meanwhile.
-fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, String)) {
+fn advise_on_missed(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, String)) {
     // What a convicted server misses is a consequence.
     let convicted = run.faults.iter().any(|fault| fault.convicts);
     if run.trial || run.outcome != Outcome::Failed || run.nobody_came_in() || convicted {
         return;
     }
-    let (cause, evidence) = give_out(run, cpus);
+    let (cause, evidence) = give_out(run, machine);
     let used_up = !(cause.starts_with("latency") || cause.starts_with("none"));
     for target in run.targets.iter().filter(|target| target.reached == Reached::No) {
         let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
@@ -292,10 +319,11 @@ fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, Strin
                      (/metrics), the network, and what else ran."
                 ),
                 format!(
-                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late",
+                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late{}",
                     figure(run, "server_cpu_percent"),
                     figure(run, "generator_cpu_percent"),
-                    figure(run, "late_percent")
+                    figure(run, "late_percent"),
+                    unless_cpu(run, machine)
                 ),
             ),
             true => (format!("{missed} was missed; what gave out: {cause}."), evidence.clone()),
@@ -308,6 +336,11 @@ fn advise_on_missed(run: &RunReport, cpus: f64, say: &mut impl FnMut(&str, Strin
 mod tests {
     use super::*;
 
+    /// A machine with so many CPUs, and the server on it or elsewhere.
+    fn machine(cpus: u64, server_is_here: bool) -> Machine {
+        Machine { cpus, server_is_here, ..Machine::default() }
+    }
+
     fn run(figures: &[(&str, f64)], outcome: Outcome) -> RunReport {
         RunReport {
             figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
@@ -318,7 +351,8 @@ mod tests {
 
     #[test]
     fn each_resource_is_named_by_its_own_evidence() {
-        let cause = |figures: &[(&str, f64)]| give_out(&run(figures, Outcome::Failed), 2.0).0;
+        let cause =
+            |figures: &[(&str, f64)]| give_out(&run(figures, Outcome::Failed), &machine(2, true)).0;
         let limits = [("server_descriptors", 990.0), ("server_descriptor_limit", 1000.0)];
         assert_eq!(cause(&limits), "the server's descriptor limit");
         assert_eq!(cause(&[("upgrade_503", 3.0)]), "the server's connection limit");
@@ -334,8 +368,42 @@ mod tests {
             reason: "missed: relay_p99_ms < 50".to_owned(),
             ..run(&[], Outcome::Failed)
         };
-        assert_eq!(give_out(&late, 2.0).0, "latency, with no resource used up");
-        assert_eq!(give_out(&run(&[], Outcome::Void), 2.0).0, "the generator");
+        assert_eq!(give_out(&late, &machine(2, true)).0, "latency, with no resource used up");
+        assert_eq!(give_out(&run(&[], Outcome::Void), &machine(2, true)).0, "the generator");
+    }
+
+    /// The law: a server is judged by its own CPUs, and not by those of the machine that drives it.
+    #[test]
+    fn a_server_elsewhere_is_not_judged_by_the_generators_cpus() {
+        let judged = |figures: &[(&str, f64)], machine: Machine| {
+            let run = run(figures, Outcome::Failed);
+            let mut said = String::new();
+            advise_on(&run, &machine, &mut |text: &str, _| said += text);
+            (give_out(&run, &machine), said.contains("short of CPU"))
+        };
+        let alone = |percent| [("server_cpu_percent", percent), ("generator_cpu_percent", 95.0)];
+        // Of sixteen CPUs that is little; the generator has two.
+        let ((cause, evidence), short) = judged(&alone(190.0), machine(2, false));
+        assert_eq!((cause.as_str(), short), ("none of the resources that are watched", false));
+        assert!(evidence.contains("how many CPUs the server has is not known"), "{evidence}");
+        // It says that its shards have sixteen, or two; and of those it has used all or not.
+        for (percent, cpus, used_up) in [(190.0, 16.0, false), (190.0, 2.0, true)] {
+            let told = [alone(percent)[0], ("server_cpus", cpus)];
+            let ((cause, evidence), short) = judged(&told, machine(64, false));
+            assert_eq!((cause == "the server's CPU", short), (used_up, used_up), "{evidence}");
+            assert!(!evidence.contains("not known"), "{evidence}");
+        }
+        // One of two shards has no more to give, whatever the other one does.
+        for here in [true, false] {
+            let shard = [alone(110.0)[0], ("server_busiest_shard_percent", 97.0)];
+            let ((cause, evidence), short) = judged(&shard, machine(16, here));
+            assert_eq!((cause.as_str(), short), ("the server's CPU", true));
+            assert_eq!(evidence, "the server's busiest shard uses 97 % of one CPU");
+        }
+        // On the machine of the server both share its CPUs, and only there.
+        let cause = |here| judged(&alone(90.0), machine(2, here)).0.0;
+        assert_eq!(cause(true), "the CPU of this machine");
+        assert_eq!(cause(false), "none of the resources that are watched");
     }
 
     #[test]
@@ -350,7 +418,7 @@ mod tests {
         };
         let advised = |run: RunReport| {
             let mut said = Vec::new();
-            advise_on(&run, 2.0, &mut |text: &str, evidence| {
+            advise_on(&run, &machine(2, true), &mut |text: &str, evidence| {
                 said.push(format!("{text} {evidence}"))
             });
             said.join("\n")
@@ -377,7 +445,7 @@ mod tests {
             ];
             let mut said = String::new();
             let run = RunReport { seconds: 10.0, ..run(&figures, Outcome::Passed) };
-            advise_on(&run, 2.0, &mut |text: &str, _| said += text);
+            advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
             said.contains("dearer")
         };
         assert!(advised(100.0));
@@ -389,7 +457,7 @@ mod tests {
         let advised = |figures: &[(&str, f64)]| {
             let mut said = String::new();
             let run = run(figures, Outcome::Failed);
-            advise_on(&run, 2.0, &mut |text: &str, _| said += text);
+            advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
             said
         };
         let limit = "Raise the server's connection limit";
@@ -401,10 +469,11 @@ mod tests {
     fn a_void_search_says_so() {
         let found = Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
         let broken = RunReport { reason: "late".to_owned(), ..run(&[], Outcome::Void) };
-        let point = breaking_point("messages", Some(found), Some(&broken), Vec::new());
+        let point =
+            breaking_point("messages", Some(found), Some(&broken), Vec::new(), &Machine::default());
         assert!(point.void);
         assert!(headline(&point).starts_with("void: the generator gave out first"));
-        let cut_short = breaking_point("messages", None, None, Vec::new());
+        let cut_short = breaking_point("messages", None, None, Vec::new(), &Machine::default());
         let said = "void: nothing yet: the search was cut short; no level held";
         assert_eq!(headline(&cut_short), said);
     }

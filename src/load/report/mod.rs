@@ -94,6 +94,7 @@ mod tests {
             server: ServerSample {
                 cpu_s: Some(1.0),
                 cpu_percent: Some(1.0),
+                busiest_shard_percent: Some(1.0),
                 memory_bytes: Some(1),
                 descriptors: Some(1),
                 connections: Some(1),

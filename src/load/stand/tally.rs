@@ -4,6 +4,7 @@ use super::growth::Growth;
 use crate::load::figures::{self, Extent};
 use crate::load::journal::{Row, ServerSample, Thinned};
 use crate::load::measure::{Count, Fault, Metric, Quantiles, Recorder};
+use crate::load::probe::Room;
 use crate::load::report::model::{DistributionPoint, FaultReport, Outcome, RunReport};
 use crate::load::target::{Judgement, Reached, Target, judge};
 
@@ -58,8 +59,8 @@ pub struct Tally {
     pub crashed: bool,
     /// Connections that the kernel dropped because an accept queue was full.
     pub accept_queue_drops: u64,
-    /// Descriptors the server may open, if that can be told.
-    pub server_descriptor_limit: Option<u64>,
+    /// What the server may use, as far as that can be told.
+    pub server_room: Room,
 }
 
 impl Default for Tally {
@@ -84,7 +85,7 @@ impl Default for Tally {
             maimed: false,
             crashed: false,
             accept_queue_drops: 0,
-            server_descriptor_limit: None,
+            server_room: Room::default(),
         }
     }
 }
@@ -141,6 +142,11 @@ impl Tally {
                 let peak = extent.server_cpu_peak_percent.unwrap_or(0.0);
                 extent.server_cpu_peak_percent = Some(peak.max(percent));
             }
+            if let Some(percent) = server.busiest_shard_percent {
+                let (cpu, told) = extent.server_busiest_shard.unwrap_or_default();
+                let more = percent / 100.0 * row.length_s;
+                extent.server_busiest_shard = Some((cpu + more, told + row.length_s));
+            }
             extent.measured_s += row.length_s;
             extent.measured_received += recorder.get(Count::Received);
             extent.generator_cpu_s += row.generator.cpu_percent / 100.0 * row.length_s;
@@ -184,8 +190,11 @@ impl Tally {
         let mut figures = figures::compute(&self.total, &self.extent);
         let mut put = |name: &str, value: u64| figures.insert(name.to_owned(), value as f64);
         put("accept_queue_drops", self.accept_queue_drops);
-        if let Some(limit) = self.server_descriptor_limit {
+        if let Some(limit) = self.server_room.descriptors {
             put("server_descriptor_limit", limit);
+        }
+        if let Some(cpus) = self.server_room.cpus {
+            put("server_cpus", cpus);
         }
         let targets = judge(goals, &figures, spec.users_planned, self.stopped);
         let void = self.void(spec, &figures);
@@ -379,6 +388,21 @@ mod tests {
         }
         let report = tally.report(&spec(), &[]);
         assert_eq!(report.figures["server_cpu_percent"], 100.0);
+    }
+
+    /// Of what each look told: what one has missed is no idle shard.
+    #[test]
+    fn a_shard_is_as_busy_as_the_looks_that_told_of_it() {
+        let mut tally = Tally::default();
+        for (second, percent) in [(1, Some(5.0)), (2, Some(90.0)), (3, None), (4, Some(100.0))] {
+            let server = ServerSample { busiest_shard_percent: percent, ..ServerSample::default() };
+            let at_s = f64::from(second);
+            let row = Row { at_s, length_s: 1.0, measured: second > 1, server, ..Row::default() };
+            tally.take(&row, &Recorder::default());
+        }
+        tally.server_room.cpus = Some(2);
+        let figures = tally.report(&spec(), &[]).figures;
+        assert_eq!((figures["server_busiest_shard_percent"], figures["server_cpus"]), (95.0, 2.0));
     }
 
     fn leaks(tally: Tally) -> bool {
