@@ -74,6 +74,29 @@ fn a_search_over_connections_ends_at_what_the_server_takes() {
     assert_eq!(point["cause"], "the server's connection limit", "{point:#}");
 }
 
+/// The law: a target that people ask for judges something, or is missed.
+#[test]
+fn a_target_that_no_run_has_a_figure_for_is_missed() {
+    let server = Server::start(&[]);
+    let hold = ["connections", "--users", "10", "--hold", "1s", "--late-percent", "100"];
+    let run = |more: &[&str]| {
+        let output =
+            tester("vain", &hold).args(more).args(["--url", &server.url]).output().unwrap();
+        let summary = std::fs::read_to_string(directory("vain").join("summary.md")).unwrap();
+        std::fs::remove_dir_all(directory("vain")).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap(), summary)
+    };
+    let (status, line, summary) = run(&["--targets", "none", "--require", "match_p99_ms<50"]);
+    let said = "`match_p99_ms < 50` was asked for, but there was no such figure";
+    assert_eq!((status, line), (Some(2), format!("switchboard-load: {said}\n")));
+    assert!(summary.contains(&format!("**Missed:** {said}")), "{summary}");
+    assert!(summary.contains("- `match_p99_ms < 50`: not measured in this run"), "{summary}");
+    // What a set holds is for every scenario, and is listed where it judges nothing.
+    let (status, line, summary) = run(&[]);
+    assert_eq!((status, line.as_str()), (Some(0), ""));
+    assert!(summary.contains("- `match_p99_ms < 2000`: not measured in this run"), "{summary}");
+}
+
 /// It looks at nothing, and takes what there is all the same.
 #[test]
 fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {

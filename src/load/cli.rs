@@ -76,8 +76,9 @@ impl From<clap::Error> for Refusal {
 /// corrupted and misrouted messages. Load is open-loop: latency counts from the planned
 /// moment of each message.
 ///
-/// Exit status: 0 passed, 1 wrong usage, 2 a target missed, 3 the server cannot be reached,
-/// 4 void (the generator was the bottleneck), 130 stopped early.
+/// Exit status: 0 passed, 1 wrong usage, 2 a target missed (or asked for by --require, and no
+/// run had such a figure), 3 the server cannot be reached, 4 void (the generator was the
+/// bottleneck), 130 stopped early.
 #[derive(Parser)]
 #[command(name = "switchboard-load", version, arg_required_else_help = true)]
 struct Cli {
@@ -293,7 +294,7 @@ fn perform(
     resume: bool,
 ) -> Result<Exit, Refusal> {
     let common = scenario.common();
-    let Ready { goals, place, stats, sources } = ready;
+    let Ready { goals, asked, place, stats, sources } = ready;
     let earlier = cli.compare.as_deref().map(report::read).transpose().map_err(usage)?;
     let connections = program::most_connections(scenario);
     let directory = prepare(&common.report)?;
@@ -355,10 +356,11 @@ fn perform(
         exit_status: 0,
         runs: results.runs,
         breaking_point: results.breaking_point,
+        asked_in_vain: Vec::new(),
         advice: Vec::new(),
     };
-    let exit = conclude(&mut report, stand.ends_early());
-    stand.failure.iter().for_each(|line| complain(line));
+    let exit = conclude(&mut report, &asked, stand.ends_early());
+    stand.failure.iter().chain(&report.asked_in_vain).for_each(|line| complain(line));
     Ok(leave(&directory, &report, earlier.as_ref(), exit))
 }
 

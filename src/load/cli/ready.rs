@@ -4,13 +4,15 @@
 use super::{Refusal, usage};
 use crate::load::engine::Sources;
 use crate::load::place::{Place, locate, locate_stats};
-use crate::load::scenario::{Request, Scenario, Wrong, parse_file, place_of};
+use crate::load::scenario::{Request, Scenario, Wrong, built_in, parse_file, place_of};
 use crate::load::{program, target};
 use std::path::{Path, PathBuf};
 
 /// What the words of a scenario mean.
 pub(super) struct Ready {
     pub(super) goals: Vec<target::Target>,
+    /// Those of them that are not the scenario's own, but were asked for one by one.
+    pub(super) asked: Vec<target::Target>,
     pub(super) place: Place,
     pub(super) stats: Option<Place>,
     pub(super) sources: Sources,
@@ -36,7 +38,16 @@ pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Wrong> {
         let what = format!("{stranger} is no address of this machine");
         return Err(Wrong::new("source", what));
     }
-    Ok(Ready { goals, place, stats, sources })
+    Ok(Ready { goals, asked: asked(scenario), place, stats, sources })
+}
+
+/// The targets that are not among the built-in scenario's. Those are there for whatever a run
+/// may be; who asks for one more wants to know.
+fn asked(scenario: &Scenario) -> Vec<target::Target> {
+    let own = built_in(scenario.kind()).and_then(|text| parse_file(text).ok());
+    let own = own.map(|request| request.resolve().common().require.clone()).unwrap_or_default();
+    let more = scenario.common().require.iter().filter(|target| !own.contains(target));
+    more.filter_map(|target| target.parse().ok()).collect()
 }
 
 /// A scenario file as it was read.

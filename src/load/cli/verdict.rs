@@ -3,6 +3,7 @@
 use super::Exit;
 use crate::load::report::cause;
 use crate::load::report::model::{Outcome, Report, RunReport};
+use crate::load::target::{Reached, Target};
 
 /// The outcome of the whole, by that of its parts.
 fn judge(report: &Report) -> Outcome {
@@ -27,9 +28,37 @@ fn judge(report: &Report) -> Outcome {
     }
 }
 
-/// Judges the whole by its runs, and draws the conclusions.
-pub(super) fn conclude(report: &mut Report, ends_early: bool) -> Exit {
-    let outcome = judge(report);
+/// The targets among `asked` by which no run could be judged, each in a sentence. It may be one
+/// run of many that has the figure: a plan has its messages a second where it looks for the most.
+fn asked_in_vain(report: &Report, asked: &[Target]) -> Vec<String> {
+    let judged = || report.runs.iter().flat_map(|run| &run.targets);
+    let sentence = |target: &Target| {
+        let target = target.to_string();
+        let like = || judged().filter(|judgement| judgement.target == target);
+        if like().any(|judgement| judgement.reached != Reached::NotJudged) {
+            return None;
+        }
+        let why = like().find(|judgement| judgement.value.is_some());
+        Some(match why {
+            Some(judgement) => {
+                format!("`{target}` was asked for, but judged nothing: {}", judgement.note)
+            }
+            None => format!("`{target}` was asked for, but there was no such figure"),
+        })
+    };
+    asked.iter().filter_map(sentence).collect()
+}
+
+/// Judges the whole by its runs, and draws the conclusions. `asked` are the targets that people
+/// have asked for: what would pass without one of them having judged anything has not passed.
+pub(super) fn conclude(report: &mut Report, asked: &[Target], ends_early: bool) -> Exit {
+    let mut outcome = judge(report);
+    if outcome == Outcome::Passed && !ends_early {
+        report.asked_in_vain = asked_in_vain(report, asked);
+        if !report.asked_in_vain.is_empty() {
+            outcome = Outcome::Failed;
+        }
+    }
     let exit = match outcome {
         // What answers there is no server of this kind.
         Outcome::Failed if report.runs.iter().all(RunReport::nobody_came_in) => Exit::Unreachable,
@@ -80,6 +109,35 @@ mod tests {
         assert_eq!(judge(&report(&[Passed], (false, None))), Failed);
         assert_eq!(judge(&report(&[Passed, Void], limited)), Void);
         assert_eq!(judge(&report(&[Failed, Void], limited)), Failed);
+    }
+
+    /// The law: what is asked for is judged, in one run at least, or is missed.
+    #[test]
+    fn a_target_that_was_asked_for_and_judged_nothing_is_missed() {
+        let goals = |texts: &[&str]| -> Vec<Target> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let conclude = |asked: &[&str], ends_early| {
+            // A run with a relay time, and one that was judged by nothing that there is.
+            let runs = [&[("relay_p99_ms", 20.0), ("users_peak", 3.0)][..], &[]];
+            let run = |figures: &[(&str, f64)]| {
+                let figures = figures.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+                let targets = crate::load::target::judge(&goals(asked), &figures, 3, ends_early);
+                RunReport { figures, targets, ..example_run() }
+            };
+            let mut report = Report { runs: runs.map(run).into(), ..example_report() };
+            let exit = super::conclude(&mut report, &goals(asked), ends_early);
+            (exit, report.asked_in_vain.join("; "))
+        };
+        assert_eq!(conclude(&["relay_p99_ms<50"], false), (Exit::Passed, String::new()));
+        let said = "`match_p99_ms < 50` was asked for, but there was no such figure";
+        let asked = ["relay_p99_ms<50", "match_p99_ms<50"];
+        assert_eq!(conclude(&asked, false), (Exit::Missed, said.to_owned()));
+        let (exit, said) = conclude(&["users_peak>=5000"], false);
+        assert_eq!(exit, Exit::Missed);
+        assert!(said.ends_with("judged nothing: this run was to have 3 users"), "{said}");
+        // Whoever stops has not seen all that was to come.
+        assert_eq!(conclude(&asked, true), (Exit::Stopped, String::new()));
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn reasons(report: &Report) -> String {
         1 => escape(&run.reason),
         _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
     };
-    runs.iter().map(line).collect::<Vec<_>>().join("<br>")
+    let in_vain = report.asked_in_vain.iter().map(|line| escape(line));
+    runs.iter().map(line).chain(in_vain).collect::<Vec<_>>().join("<br>")
 }
 
 fn machine(report: &Report) -> String {

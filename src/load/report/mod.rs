@@ -122,6 +122,7 @@ mod tests {
         Report {
             runs: vec![run],
             breaking_point: Some(breaking_point),
+            asked_in_vain: vec!["x < 1".to_owned()],
             advice: vec![advice],
             ..model::example_report()
         }

@@ -204,6 +204,9 @@ pub struct Report {
     pub runs: Vec<RunReport>,
     /// Where the server breaks, if that was asked.
     pub breaking_point: Option<BreakingPoint>,
+    /// Targets that were asked for and by which no run could be judged, each in a sentence.
+    #[serde(default)]
+    pub asked_in_vain: Vec<String>,
     /// What to do about it.
     pub advice: Vec<Advice>,
 }
@@ -244,6 +247,7 @@ pub(crate) fn example_report() -> Report {
         exit_status: 0,
         runs: Vec::new(),
         breaking_point: None,
+        asked_in_vain: Vec::new(),
         advice: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use super::cause::headline;
 use super::compare::{Difference, NOTHING, differences};
 use super::model::{Outcome, Report, RunReport};
-use crate::load::target::Reached;
+use crate::load::target::{Judgement, Reached};
 use std::fmt::Write as _;
 
 /// A number with as many digits as are worth reading.
@@ -158,6 +158,10 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
     for run in missed {
         let _ = writeln!(text, "\n**{}:** {}", run.name, run.reason);
     }
+    for line in &report.asked_in_vain {
+        let _ = writeln!(text, "\n**Missed:** {line}");
+    }
+    text += &not_judged(report);
     if !report.advice.is_empty() {
         text.push_str("\n## What to do\n\n");
         for advice in &report.advice {
@@ -166,6 +170,41 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
     }
     if let Some(earlier) = earlier {
         text += &comparison(report, earlier);
+    }
+    text
+}
+
+/// The targets by which a run was not judged, and why: what has passed has not passed by them.
+/// The trials of a search count as one run, which a target has judged if it has judged any.
+fn not_judged(report: &Report) -> String {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut add = |judgement: &Judgement, run| {
+        let what = format!("`{}`: {}", judgement.target, judgement.note);
+        match lines.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, runs)) => runs.push(run),
+            None => lines.push((what, vec![run])),
+        }
+    };
+    let open = |judgement: &&Judgement| judgement.reached == Reached::NotJudged;
+    for run in report.runs.iter().filter(|run| !run.trial) {
+        run.targets.iter().filter(open).for_each(|judgement| add(judgement, run.name.as_str()));
+    }
+    let trials = || report.runs.iter().filter(|run| run.trial);
+    let of_trials = |target: &str| {
+        trials()
+            .flat_map(|run| &run.targets)
+            .filter(move |other| other.target == target)
+            .all(|judgement| open(&judgement))
+    };
+    for judgement in trials().take(1).flat_map(|run| &run.targets) {
+        if of_trials(&judgement.target) {
+            add(judgement, "the search");
+        }
+    }
+    let mut text = String::new();
+    for (at, (what, runs)) in lines.iter().enumerate() {
+        text += if at == 0 { "\n## Not judged\n\n" } else { "" };
+        let _ = writeln!(text, "- {what} ({})", runs.join("; "));
     }
     text
 }
@@ -213,6 +252,9 @@ pub(super) fn junit(report: &Report) -> String {
             }
         };
     };
+    for line in &report.asked_in_vain {
+        case("targets", "what is asked for is judged", 0.0, Some(("failure", line.clone())));
+    }
     for run in report.runs.iter().filter(|run| !run.trial) {
         for target in &run.targets {
             let verdict = match target.reached {
@@ -254,7 +296,6 @@ pub(super) fn junit(report: &Report) -> String {
 mod tests {
     use super::super::model::{example_report, example_run};
     use super::*;
-    use crate::load::target::Judgement;
 
     #[test]
     fn numbers_read_well() {
@@ -306,6 +347,32 @@ mod tests {
         for text in [summary(&failed(), None), console(&failed(), None)] {
             assert!(text.contains("failed") && text.contains("relay_p99_ms < 50"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_summary_lists_what_judged_nothing() {
+        let told = summary(&failed(), None);
+        let listed = "## Not judged\n\n- `relay_p99_ms < 50`: too small (calls <&>)\n";
+        assert!(told.contains(listed), "{told}");
+        assert!(!summary(&example_report(), None).contains("Not judged"));
+        let judgement = |target: &str, reached| Judgement {
+            target: target.to_owned(),
+            note: "not measured in this run".to_owned(),
+            reached,
+            ..failed().runs[0].targets[0].clone()
+        };
+        let trial = |targets| RunReport { trial: true, targets, ..example_run() };
+        // Of a search one trial may have what another has not.
+        let runs = vec![
+            trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::NotJudged)]),
+            trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::Yes)]),
+        ];
+        let report = Report { runs, ..example_report() };
+        let told = summary(&report, None);
+        assert!(told.ends_with("- `x`: not measured in this run (the search)\n"), "{told}");
+        let missed = Report { asked_in_vain: vec!["`x` was asked for".to_owned()], ..report };
+        assert!(summary(&missed, None).contains("**Missed:** `x` was asked for"));
+        assert!(junit(&missed).contains("failures=\"1\""));
     }
 
     #[test]

@@ -168,8 +168,8 @@ scenarios! {
         /// Set of targets to judge by: `none`, `baseline` or `stretch`.
         targets: String = "baseline".to_owned(),
         /// One more target, like `relay_p99_ms<50`; may be given several times. It takes the place
-        /// of a target of the scenario's that bounds the same figure from the same side. In a file
-        /// `require` is the whole list.
+        /// of a target of the scenario's that bounds the same figure from the same side. It is missed
+        /// if no run can be judged by it. In a file `require` is the whole list.
         require: Vec<String> = Vec::new(),
         /// The queue that the users ask for; `auto` is one of this run's own, so that nobody
         /// else's users are met there.
