@@ -39,6 +39,8 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--time-scale", "0"], "--time-scale"),
         (&["connections", "--users", "0"], "users"),
         (&["endurance", "--capacity", "1e-20"], "capacity: "),
+        // The greatest that there can be is 4194304 (proc(5), pid_max).
+        (&["calls", "--server-pid", "999999999"], "server_pid: no process 999999999 runs"),
     ] {
         let (status, line) = refusal("bad", arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
@@ -395,6 +397,10 @@ fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
     let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
     assert_eq!((status, line.lines().count()), (3, 1), "{line}");
     assert!(line.contains("cannot be reached"), "{line}");
+    let (status, line) = refusal("nowhere", &["calls", "--url", "ws://nohost.invalid/ws"]);
+    assert_eq!((status, line.lines().count()), (3, 1), "{line}");
+    let part = "ws://nohost.invalid/ws cannot be reached: `nohost.invalid:80` cannot be resolved";
+    assert!(line.contains(part), "{line}");
     let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
         .args(["calls", "--report", "/proc/nowhere"])
         .output()

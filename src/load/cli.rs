@@ -13,7 +13,7 @@ use super::scenario::{BUILT_IN, Request, Scenario, built_in};
 use super::stand::Stand;
 use super::{figures, preflight, probe, program, progress::Progress};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use ready::{Ready, ScenarioFile, validate};
+use ready::{Ready, ScenarioFile, Unready, validate};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -230,8 +230,10 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
         true => going_on::order(request, cli.time_scale).map(|(was, order)| (was, Some(order)))?,
         false => (request.resolve(), None),
     };
-    let ready = validate(&scenario)
-        .map_err(|wrong| usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))))?;
+    let ready = validate(&scenario).map_err(|unready| match unready {
+        Unready::Wrong(wrong) => usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))),
+        Unready::NoSuchHost(line) => Refusal::Line(Exit::Unreachable, line),
+    })?;
     let order = order.unwrap_or_else(|| Order {
         configuration: scenario.to_string(),
         time_scale: cli.time_scale.unwrap_or(1.0),

@@ -1,6 +1,7 @@
 //! Where a server is, by its URL, and one blocking request to it.
 
 use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -25,13 +26,33 @@ pub struct Place {
     pub path: String,
 }
 
+/// Why a URL leads to no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nowhere {
+    /// It is none; one line about what is wrong with it.
+    Malformed(String),
+    /// It names a host, `host:port`, that has no address.
+    NoSuchHost(String),
+}
+
+impl fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Nowhere::Malformed(line) => f.write_str(line),
+            Nowhere::NoSuchHost(host) => write!(f, "`{host}` cannot be resolved"),
+        }
+    }
+}
+
 /// Reads `ws://host:port/path`.
 ///
 /// # Errors
-/// One line about what is wrong with it.
-pub fn locate(url: &str) -> Result<Place, String> {
+/// Where it leads nowhere.
+pub fn locate(url: &str) -> Result<Place, Nowhere> {
     let rest = url.strip_prefix("ws://").ok_or_else(|| {
-        format!("`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)")
+        Nowhere::Malformed(format!(
+            "`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)"
+        ))
     })?;
     place(url, rest)
 }
@@ -50,7 +71,7 @@ pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String>
                     "`{text}` is not `auto`, `none` or a URL like `http://127.0.0.1:9100/stats`"
                 )
             })?;
-            let mut found = place(text, rest)?;
+            let mut found = place(text, rest).map_err(|nowhere| nowhere.to_string())?;
             if found.path == "/" {
                 found.path = STATS.to_owned();
             }
@@ -60,25 +81,32 @@ pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String>
 }
 
 /// Takes apart what follows the scheme of `url`.
-fn place(url: &str, rest: &str) -> Result<Place, String> {
+fn place(url: &str, rest: &str) -> Result<Place, Nowhere> {
     let (host, path) = match rest.find('/') {
         Some(at) => (&rest[..at], &rest[at..]),
         None => (rest, "/"),
     };
     if url.bytes().any(|byte| !byte.is_ascii_graphic()) || host.is_empty() {
-        return Err(format!("`{url}` is not a URL"));
+        return Err(Nowhere::Malformed(format!("`{url}` is not a URL")));
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     // What stands behind the last colon and is no port: an IPv6 address ends in a bracket.
     let bad_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     if !has_port && bad_port {
-        return Err(format!("`{url}` is not a URL: its port is no number up to 65535"));
+        let what = format!("`{url}` is not a URL: its port is no number up to 65535");
+        return Err(Nowhere::Malformed(what));
     }
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let addresses: Vec<SocketAddr> =
         host.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-    let address =
-        listening(&addresses).ok_or_else(|| format!("`{url}`: `{host}` cannot be resolved"))?;
+    let Some(address) = listening(&addresses) else {
+        // What has other letters than names have is a slip of the pen and no host that is gone.
+        let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        return Err(match host.bytes().all(of_names) {
+            true => Nowhere::NoSuchHost(host),
+            false => Nowhere::Malformed(format!("`{url}` is not a URL: `{host}` is no host")),
+        });
+    };
     Ok(Place { address, host, path: path.to_owned() })
 }
 
@@ -182,10 +210,15 @@ mod tests {
             "wss://127.0.0.1/",
             "ws:///ws",
             "ws://a b/",
+            "ws://[::1/",
+            "ws://user@host/",
             "x",
         ] {
-            assert!(locate(bad).is_err(), "{bad}");
+            assert!(matches!(locate(bad), Err(Nowhere::Malformed(_))), "{bad}");
         }
+        // RFC 6761 §6.4: no such name is ever given to a host.
+        let nowhere = Nowhere::NoSuchHost("nohost.invalid:80".to_owned());
+        assert_eq!(locate("ws://nohost.invalid/ws"), Err(nowhere));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use super::{Refusal, usage};
 use crate::load::engine::Sources;
-use crate::load::place::{Place, locate, locate_stats};
+use crate::load::place::{Nowhere, Place, locate, locate_stats};
+use crate::load::probe::is_alive;
 use crate::load::scenario::{Request, Scenario, Wrong, built_in, parse_file, place_of};
 use crate::load::{program, target};
 use std::path::{Path, PathBuf};
@@ -18,14 +19,38 @@ pub(super) struct Ready {
     pub(super) sources: Sources,
 }
 
+/// Why a scenario cannot be carried out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unready {
+    /// A value is wrong.
+    Wrong(Wrong),
+    /// The server's host has no address; in a line.
+    NoSuchHost(String),
+}
+
+impl From<Wrong> for Unready {
+    fn from(wrong: Wrong) -> Unready {
+        Unready::Wrong(wrong)
+    }
+}
+
 /// Makes sure of every value that a scenario has.
-pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Wrong> {
+pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Unready> {
     let common = scenario.common();
     let wrong = |key| move |what| Wrong::new(key, what);
     target::targets(&common.targets, &[]).map_err(wrong("targets"))?;
     let goals = target::targets(&common.targets, &common.require).map_err(wrong("require"))?;
     scenario.check()?;
-    let place = locate(&common.url).map_err(wrong("url"))?;
+    if common.server_pid != 0 && !is_alive(common.server_pid) {
+        let what = format!("no process {} runs on this machine", common.server_pid);
+        return Err(Wrong::new("server_pid", what).into());
+    }
+    let place = locate(&common.url).map_err(|nowhere| match nowhere {
+        Nowhere::Malformed(what) => Wrong::new("url", what).into(),
+        Nowhere::NoSuchHost(_) => {
+            Unready::NoSuchHost(format!("{} cannot be reached: {nowhere}", common.url))
+        }
+    })?;
     let stats = locate_stats(&common.stats_url, &place).map_err(wrong("stats_url"))?;
     let wanted = match scenario {
         Scenario::Stress(s) if s.raise == crate::load::units::Lever::Connections => {
@@ -36,7 +61,7 @@ pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Wrong> {
     let sources = Sources::parse(&common.source, place.address, wanted).map_err(wrong("source"))?;
     if let Some(stranger) = sources.not_of_this_machine() {
         let what = format!("{stranger} is no address of this machine");
-        return Err(Wrong::new("source", what));
+        return Err(Wrong::new("source", what).into());
     }
     Ok(Ready { goals, asked: asked(scenario), place, stats, sources })
 }
@@ -68,7 +93,8 @@ impl ScenarioFile {
     /// What is wrong, and where in the file, if it was not a flag that said it.
     pub(super) fn locate(&self, wrong: &Wrong) -> String {
         let alone = validate(&self.request.clone().resolve()).err();
-        let place = place_of(wrong.key, &self.text).filter(|_| alone.as_ref() == Some(wrong));
+        let place = place_of(wrong.key, &self.text)
+            .filter(|_| alone == Some(Unready::Wrong(wrong.clone())));
         match place {
             Some((line, column)) => {
                 format!("{}: line {line}, column {column}: {wrong}", self.path.display())

@@ -201,7 +201,7 @@ scenarios! {
         /// nowhere, anything else a URL like `http://127.0.0.1:9100/stats`.
         stats_url: String = "auto".to_owned(),
         /// Process id of the server, for its figures in /proc (0: find it by its port, if it
-        /// runs on this machine).
+        /// runs on this machine). One that does not run is refused.
         server_pid: u32 = 0,
     }
 
