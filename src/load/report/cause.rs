@@ -13,6 +13,10 @@ const BUSY_SHARE: f64 = 0.85;
 const SHORT_SHARE: f64 = 0.8;
 /// Descriptors or memory above this share of their limit are used up.
 const FULL_SHARE: f64 = 0.95;
+/// A server keeps some descriptors for other things than connections, ours about eighty: where
+/// it refuses any more with so many left, or with this share used, it is they that it lacks.
+const DESCRIPTORS_KEPT: f64 = 100.0;
+const REFUSING_SHARE: f64 = 0.9;
 
 fn figure(run: &RunReport, name: &str) -> f64 {
     run.figures.get(name).copied().unwrap_or(0.0)
@@ -53,18 +57,31 @@ fn is_full(run: &RunReport) -> bool {
     figure(run, "upgrade_503") > 0.0 && figure(run, "draining") == 0.0
 }
 
+/// What says that the server has no descriptors left for another connection, if anything does.
+fn descriptors_used_up(run: &RunReport) -> Option<String> {
+    let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
+    let all = used >= limit * FULL_SHARE;
+    let all_but_its_own = used >= limit * REFUSING_SHARE || limit - used <= DESCRIPTORS_KEPT;
+    if limit == 0.0 || used == 0.0 || !(all || is_full(run) && all_but_its_own) {
+        return None;
+    }
+    let refused = figure(run, "upgrade_503");
+    let refused = match refused > 0.0 {
+        true => format!(", and answered {refused:.0} upgrades with 503"),
+        false => String::new(),
+    };
+    Some(format!("the server has {used:.0} of {limit:.0} descriptors open{refused}"))
+}
+
 /// What gave out in a trial that did not hold, and the evidence.
 fn give_out(run: &RunReport, machine: &Machine) -> (String, String) {
     let server = figure(run, "server_cpu_percent");
     let generator = figure(run, "generator_cpu_percent");
-    let (descriptors, limit) =
-        (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
     let answer = |cause: &str, evidence: String| (cause.to_owned(), evidence);
     if run.outcome == Outcome::Void {
         return answer("the generator", run.reason.clone());
     }
-    if limit > 0.0 && descriptors >= limit * FULL_SHARE {
-        let evidence = format!("the server has {descriptors:.0} of {limit:.0} descriptors open");
+    if let Some(evidence) = descriptors_used_up(run) {
         return answer("the server's descriptor limit", evidence);
     }
     if figure(run, "draining") > 0.0 {
@@ -220,7 +237,8 @@ fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, Stri
         let text = format!("Repair the server: {}.", fault.meaning);
         say(&text, format!("{name}: {}", occurrence(fault)));
     }
-    if is_full(run) {
+    let descriptors = descriptors_used_up(run);
+    if is_full(run) && descriptors.is_none() {
         let evidence =
             format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
         say("Raise the server's connection limit, or add servers.", evidence);
@@ -233,8 +251,10 @@ fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, Stri
         );
     }
     let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
-    if limit > 0.0 && used > limit * 0.8 {
-        let evidence = format!("{name}: {used:.0} of {limit:.0} descriptors");
+    let many = || format!("{used:.0} of {limit:.0} descriptors");
+    let many = (limit > 0.0 && used > limit * 0.8).then(many);
+    if let Some(evidence) = descriptors.or(many) {
+        let evidence = format!("{name}: {evidence}");
         say("Raise the server's limit of open files (ulimit -n, LimitNOFILE).", evidence);
     }
     if figure(run, "accept_queue_drops") > 0.0 {
@@ -463,6 +483,34 @@ mod tests {
         let limit = "Raise the server's connection limit";
         assert!(advised(&[("upgrade_503", 3.0)]).contains(limit));
         assert!(!advised(&[("upgrade_503", 3.0), ("draining", 2.0)]).contains(limit));
+    }
+
+    /// The law: a limit of connections that follows from that of descriptors is the latter's.
+    #[test]
+    fn a_server_that_lacks_descriptors_is_not_told_to_raise_its_limit_of_connections() {
+        let judged = |used: f64, limit: f64| {
+            let figures = [
+                ("upgrade_503", 400.0),
+                ("server_descriptors", used),
+                ("server_descriptor_limit", limit),
+            ];
+            let run = run(&figures, Outcome::Failed);
+            let mut said = String::new();
+            advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
+            let told = ["Raise the server's connection limit", "Raise the server's limit of open"];
+            (give_out(&run, &machine(2, true)), told.map(|text| said.contains(text)))
+        };
+        // Of 1,024 it takes 943 connections; of 200, 119.
+        for (used, limit) in [(956.0, 1024.0), (127.0, 200.0), (18_100.0, 20_000.0)] {
+            let ((cause, evidence), told) = judged(used, limit);
+            assert_eq!((cause.as_str(), told), ("the server's descriptor limit", [false, true]));
+            let said = format!("{used} of {limit} descriptors open, and answered 400 upgrades");
+            assert!(evidence.contains(&said), "{evidence}");
+        }
+        let ((cause, _), told) = judged(956.0, 20_000.0);
+        assert_eq!((cause.as_str(), told), ("the server's connection limit", [true, false]));
+        // What nobody tells is no number that is near.
+        assert_eq!(judged(0.0, 64.0).0.0, "the server's connection limit");
     }
 
     #[test]
