@@ -92,11 +92,16 @@ fn connections_agree_with_the_servers_own_count() {
 #[test]
 fn http_requests_are_all_answered() {
     let server = Server::start(&[]);
+    let before = server.stats()["http.requests"];
     let (status, report) =
         load("http", &server, &["http", "--requests", "/health 50/s for 2s, /stats 20/s for 1s"]);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "http_ok"), 120.0);
     assert_eq!(figure(&report, "http_due"), 120.0);
+    // Beside these it has answered the looks at its figures.
+    let asked = server.stats()["http.requests"] - before;
+    assert!(asked >= figure(&report, "http_ok"), "{asked}");
+    assert!(asked <= figure(&report, "http_ok") + 30.0, "{asked}");
 }
 
 /// The law: whoever waits when the run ends is judged by the same time as everybody, so that two
@@ -176,6 +181,11 @@ fn the_whole_programme_runs_scaled_down() {
     assert_eq!(names.first(), Some(&"baseline: 10 users"));
     assert_eq!(names.last(), Some(&"endurance"));
     assert_eq!(report["breaking_point"]["holds"], 200.0);
+    // The trials of the search have sent theirs too.
+    let runs = report["runs"].as_array().unwrap();
+    assert!(runs.iter().any(|run| run["trial"] == true && run["figures"]["sent"] != 0.0));
+    let sent: f64 = runs.iter().map(|run| run["figures"]["sent"].as_f64().unwrap()).sum();
+    assert_eq!(sent, server.stats()["messages.relayed"]);
 }
 
 #[test]
