@@ -39,6 +39,26 @@ fn signalling_agrees_with_the_servers_own_count() {
     assert!(stats["connections.closed.client_close"] >= 20.0);
 }
 
+/// The law: what a message costs the tester is at most one and a half times what it costs the
+/// server, and its report says so. How an unoptimised build divides its time says nothing of that:
+/// there the figure is only measured.
+#[test]
+fn a_message_costs_the_generator_little_more_than_the_server() {
+    let server = Server::start(&[]);
+    // In half a second of the server's CPU a step of its clock, 10 ms, is no matter.
+    let (rooms, rate) = if cfg!(debug_assertions) { ("10", "20") } else { ("100", "100") };
+    let load_of = ["signaling", "--rooms", rooms, "--message-rate", rate, "--candidates", "2"];
+    let times = ["--connect-rate", "200", "--warm-up", "1s", "--duration", "5s"];
+    let (status, report) = load("cost", &server, &[&load_of[..], &times].concat());
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    let ratio = figure(&report, "generator_cpu_ratio");
+    assert!(ratio > 0.0, "{ratio}");
+    if cfg!(not(debug_assertions)) {
+        assert!(figure(&report, "messages_per_s") > 15_000.0);
+        assert!(ratio <= 1.5, "{ratio} times the server's CPU for each message");
+    }
+}
+
 #[test]
 fn matchmaking_agrees_with_the_servers_own_count() {
     // The last two of a round may have just parted; they must not have to wait for the next.
