@@ -39,6 +39,12 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--time-scale", "0"], "--time-scale"),
         (&["connections", "--users", "0"], "users"),
         (&["endurance", "--capacity", "1e-20"], "capacity: "),
+        (&["connections", "--users", "-1"], "'--users <USERS>'"),
+        (&["connections", "--connect-timeout", "-1s"], "'--connect-timeout <CONNECT_TIMEOUT>'"),
+        (&["calls", "--phases", "-1/s for 1s"], "'--phases <PHASES>'"),
+        (&["connections", "--connect-rate", "-5"], "connect_rate: -5"),
+        (&["calls", "--time-scale", "-1"], "--time-scale"),
+        (&["calls", "--report", "--nonsense"], "'--nonsense'"),
         // The greatest that there can be is 4194304 (proc(5), pid_max).
         (&["calls", "--server-pid", "999999999"], "server_pid: no process 999999999 runs"),
     ] {
@@ -426,4 +432,7 @@ fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
     assert_eq!(list.lines().count(), 8);
     serde_json::from_str::<Value>(&run(&["--schema"])).unwrap();
     assert!(run(&["--figures"]).contains("relay"));
+    let help = run(&["calls", "--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("`none` (whatever the system chooses)"), "{help}");
 }

@@ -147,10 +147,28 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<(Cli, bool), Refusal> 
     let command = Cli::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
+    let mut command = take_negative(command);
+    let scenarios: Vec<_> =
+        command.get_subcommands().map(|scenario| scenario.get_name().to_owned()).collect();
+    for name in scenarios {
+        command = command.mut_subcommand(name, take_negative);
+    }
     let matches = command.try_get_matches_from(words)?;
     let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
     let resume = matches!(of_scenario, Some(Ok(Some(true))));
     Ok((Cli::from_arg_matches(&matches)?, resume))
+}
+
+/// Lets what looks like a flag be the value of one that takes no text. Such a number is wrong, and
+/// it is to be said of which flag.
+fn take_negative(command: clap::Command) -> clap::Command {
+    use std::any::TypeId;
+    let text = [TypeId::of::<String>(), TypeId::of::<PathBuf>(), TypeId::of::<OsString>()];
+    command.mut_args(|arg| {
+        let kind = arg.get_value_parser().type_id();
+        let number = arg.get_action().takes_values() && !text.iter().any(|text| kind == *text);
+        if number { arg.allow_hyphen_values(true) } else { arg }
+    })
 }
 
 /// Help and version as they are; what is wrong, in one line.

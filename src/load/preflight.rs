@@ -2,6 +2,7 @@
 //! where a limit stands in the way.
 
 use super::engine::{CONNECTIONS_PER_SOURCE, Sources};
+use super::scenario::MOST_THREADS;
 use crate::sys::{descriptors, tables};
 
 /// Descriptors that the generator needs beside its connections.
@@ -76,9 +77,9 @@ fn descriptor_obstacle(
         }
         _ => format!("{ulimit} (as root, in the shell that starts this)"),
     };
-    let command = match u16::try_from(threads) {
-        Ok(threads) => format!("{command}; or --threads {threads}"),
-        Err(_) => command,
+    let command = match threads <= MOST_THREADS.into() {
+        true => format!("{command}; or --threads {threads}"),
+        false => command,
     };
     Some(Obstacle { what, command })
 }
@@ -129,6 +130,14 @@ mod tests {
         let short = descriptor_obstacle(3 * 19_936 + 1, 3, 20_000, None).unwrap();
         assert!(short.what.contains("20001 descriptors are needed for each thread"), "{short}");
         assert!(short.command.ends_with("or --threads 4"), "{short}");
+    }
+
+    #[test]
+    fn no_more_threads_are_advised_than_there_may_be() {
+        let advised =
+            |connections| descriptor_obstacle(connections, 1, 1024, None).unwrap().command;
+        assert!(advised(256 * 960).ends_with("; or --threads 256"));
+        assert!(!advised(256 * 960 + 1).contains("--threads"), "{}", advised(256 * 960 + 1));
     }
 
     #[test]

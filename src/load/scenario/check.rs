@@ -36,7 +36,7 @@ const LEAST_CONNECTS_PER_SECOND: f64 = 0.1;
 /// The tester itself takes no longer message from a server (`engine/crew/intake.rs`).
 const MOST_MESSAGE_BYTES: u32 = 1024 * 1024;
 /// Each thread has a receive buffer and two sets of histograms.
-const MOST_THREADS: u16 = 256;
+pub const MOST_THREADS: u16 = 256;
 const MOST_CANDIDATES: u32 = 10_000;
 /// In rooms or not: their sum is a number, too.
 const MOST_USERS: u32 = 1 << 30;

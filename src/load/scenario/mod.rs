@@ -10,7 +10,7 @@ mod check;
 mod file;
 mod scaled;
 
-pub use check::Wrong;
+pub use check::{MOST_THREADS, Wrong};
 pub use file::{BUILT_IN, FileError, built_in, parse_file, place_of};
 pub use scaled::STEP_FLOOR;
 
@@ -174,8 +174,8 @@ scenarios! {
         /// The queue that the users ask for; `auto` is one of this run's own, so that nobody
         /// else's users are met there.
         queue: String = "auto".to_owned(),
-        /// Source addresses: `auto` (many on loopback, one elsewhere), one address, or a
-        /// range like `127.0.0.0/8`.
+        /// Source addresses: `auto` (many on loopback, one elsewhere), `none` (whatever the system
+        /// chooses), one address, or a range like `127.0.0.0/8`.
         source: String = "auto".to_owned(),
         /// Threads that drive the users; each may open as many as the limit of open files allows.
         threads: u16 = 1,
