@@ -97,6 +97,12 @@ fn neighbours_of(flood: Flood) {
         let took = meet(&server);
         assert!(took < BOUND, "it took {took:?} to meet beside {flood:?}");
     }
+    if flood == Flood::DeafPartner {
+        until("one that does not read is closed", || {
+            let closed = server.figure("/connections/closed/slow_consumer");
+            if closed > 0 { Ok(()) } else { Err("none is".to_owned()) }
+        });
+    }
     drop(flooder);
     let took = meet(&server);
     assert!(took < BOUND, "it took {took:?} to meet after {flood:?}");

@@ -148,26 +148,31 @@ pub(crate) fn flood(flood: Flood, address: SocketAddr, tenths: usize, idle: u32)
         }
     }
     let (first, rest, most, hears) = script(flood);
-    let mut peers: Vec<Peer> = Vec::new();
+    // Whoever comes for one that has gone has its place, and does what it did.
+    let mut places: Vec<Option<Peer>> = (0..connections).map(|_| None).collect();
     loop {
         let round = Instant::now();
-        while peers.len() < connections {
+        for place in places.iter_mut().filter(|place| place.is_none()) {
             throttle.pause();
-            match Peer::dial(address, &first) {
-                Some(peer) => peers.push(peer),
-                None => break,
+            *place = Peer::dial(address, &first);
+            if place.is_none() {
+                break;
             }
         }
         if flood == Flood::Exodus {
             // In one instant, as far as one thread can.
-            peers.clear();
+            places.fill_with(|| None);
             continue;
         }
-        peers.retain_mut(|peer| {
+        for (nth, place) in places.iter_mut().enumerate() {
             throttle.pause();
-            let heard = !hears(peer) || peer.hear();
-            heard && (rest.is_empty() || peer.say(&rest, most))
-        });
+            let goes_on = |peer: &mut Peer| {
+                (!hears(nth) || peer.hear()) && (rest.is_empty() || peer.say(&rest, most))
+            };
+            if !place.as_mut().is_some_and(goes_on) {
+                *place = None;
+            }
+        }
         // Slow ones are slow; the others go on as fast as they may.
         if matches!(flood, Flood::Calm | Flood::Silent) {
             std::thread::sleep(Duration::from_millis(100));
@@ -178,8 +183,8 @@ pub(crate) fn flood(flood: Flood, address: SocketAddr, tenths: usize, idle: u32)
 }
 
 /// What each connection says first, and then without end, in pieces of at most so many bytes;
-/// and which of them read.
-type Words = (Vec<u8>, Vec<u8>, usize, fn(&Peer) -> bool);
+/// and which of them read, by their places.
+type Words = (Vec<u8>, Vec<u8>, usize, fn(usize) -> bool);
 
 fn script(flood: Flood) -> Words {
     let session = handshake();
@@ -197,9 +202,10 @@ fn script(flood: Flood) -> Words {
     let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {:x<8000}\r\n\r\n", "").into_bytes();
     let stats = b"HEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50);
-    let all = |_: &Peer| true;
-    let none = |_: &Peer| false;
-    let some = |peer: &Peer| peer.stream.local_addr().is_ok_and(|from| from.port() % 3 != 0);
+    let all = |_: usize| true;
+    let none = |_: usize| false;
+    // The first does not: of two there is one that is deaf.
+    let some = |nth: usize| !nth.is_multiple_of(3);
     match flood {
         Flood::Calm | Flood::ConnectionStorm => (Vec::new(), Vec::new(), 0, none),
         Flood::Silent => (Vec::new(), Vec::new(), 0, all),
@@ -210,7 +216,11 @@ fn script(flood: Flood) -> Words {
         Flood::LineRate | Flood::ManyAtLineRate => {
             (session, text_frame(br#"{"type":"ping"}"#).repeat(3000), 60_000, all)
         }
-        Flood::DeafPartner => ([session, find].concat(), offer.repeat(20), 60_000, some),
+        // Once more than enough for a deaf one has been said, it has been closed, and its partner
+        // asks for the next.
+        Flood::DeafPartner => {
+            ([session, find.clone()].concat(), [offer.repeat(400), find].concat(), 60_000, some)
+        }
         Flood::MatchStorm => (session, [find, cancel].concat().repeat(100), 60_000, all),
         Flood::Exodus => ([session, find].concat(), Vec::new(), 0, none),
         Flood::UnreadMetrics => (Vec::new(), metrics, 60_000, none),
