@@ -1,13 +1,25 @@
 //! The floods at full size, and what is promised of them, in figures. `scripts/floods.sh` runs
 //! this against a release build.
 
-use super::{Flood, Flooder, meet, talk};
+use super::{Flood, Flooder, IDLE_PERCENT, idle_percent, meet, talk};
 use crate::support::{Raw, Server, Talk, frame, handshake, number, until};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long each flood is watched.
 const WATCHED: Duration = Duration::from_secs(10);
+/// Of a hundred messages between neighbours, 99 take no longer: the goal.
+const RELAY_P99_MS: f64 = 10.0;
+/// Two who come while it lasts, or right after it, meet and talk within this time: the goal.
+const MEET_MS: f64 = 500.0;
+/// No turn of a shard is longer. A message waits for a turn or two; the longest of them are of
+/// 25 ms where a thousand connections come or go in one, and a shard may lose its processor to
+/// others for as long again, more than once.
+const TURN_MS: f64 = 100.0;
+/// Memory that may stay: the touched pages of the tables of connections (64 bytes for each of
+/// 10,000) and what the allocator keeps in reserve, together under 1 MiB when this was written. A
+/// flood of 100 connections that each leave a message behind is beyond it.
+const MORE_MIB: f64 = 4.0;
 /// What `/echo` holds for each of so many connections, and in how many fragments of a byte.
 const ECHOES: usize = 100;
 const FRAGMENTS: usize = 16_000;
@@ -37,8 +49,8 @@ fn quantile(sorted: &[Duration], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
 }
 
-/// One line of the table. True if the goals are met.
-fn row(server: &Server, flood: Flood) -> bool {
+/// One line of the table. Which goals are missed.
+fn row(server: &Server, flood: Flood) -> Vec<String> {
     let (memory, descriptors) = (server.resident_bytes(), server.descriptors());
     let (mut one, mut other, room) = server.pair();
     let flooder = Flooder::start(flood, server.address(), 10, 3);
@@ -59,20 +71,27 @@ fn row(server: &Server, flood: Flood) -> bool {
         now if now <= descriptors => Ok(()),
         now => Err(format!("{now} are open, before there were {descriptors}")),
     });
-    let idle = server.cpu_time();
-    std::thread::sleep(Duration::from_secs(1));
-    let idle = (server.cpu_time() - idle).as_secs_f64() * 1e2;
+    let idle = idle_percent(server, Duration::from_secs(1));
     let grown = (server.resident_bytes() as f64 - memory as f64) / f64::from(1 << 20);
     relays.sort_unstable();
     matches.sort_unstable();
-    let (p50, p99) = (quantile(&relays, 0.5), quantile(&relays, 0.99));
-    println!(
-        "{:<16} {p50:>10.2} {p99:>10.2} {:>10.2} {:>10.2} {longest:>10.2} {healthy:>10.2} {grown:>10.1} {idle:>8.1}",
-        format!("{flood:?}"),
-        quantile(&matches, 0.5),
-        quantile(&matches, 1.0),
-    );
-    p99 < 10.0 && healthy < 500.0
+    let figures = [
+        ("relay p50", quantile(&relays, 0.5), f64::INFINITY),
+        ("relay p99", quantile(&relays, 0.99), RELAY_P99_MS),
+        ("match p50", quantile(&matches, 0.5), f64::INFINITY),
+        ("match max", quantile(&matches, 1.0), MEET_MS),
+        ("turn", longest, TURN_MS),
+        ("after", healthy, MEET_MS),
+        ("MiB more", grown, MORE_MIB),
+        ("idle %", idle, IDLE_PERCENT),
+    ];
+    print!("{:<16}", format!("{flood:?}"));
+    for (_, figure, _) in figures {
+        print!(" {figure:>10.2}");
+    }
+    println!();
+    let missed = figures.into_iter().filter(|(_, figure, most)| figure > most);
+    missed.map(|(name, figure, most)| format!("{flood:?}: {name} {figure:.2} > {most}")).collect()
 }
 
 #[test]
@@ -80,7 +99,7 @@ fn row(server: &Server, flood: Flood) -> bool {
 fn the_table() {
     let server = Server::start(&[]);
     println!(
-        "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8}",
+        "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "flood",
         "relay p50",
         "relay p99",
@@ -95,8 +114,9 @@ fn the_table() {
         "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "", "ms", "ms", "ms", "ms", "ms", "ms"
     );
-    let missed: Vec<Flood> = Flood::ALL.into_iter().filter(|flood| !row(&server, *flood)).collect();
-    assert!(missed.is_empty(), "p99 below 10 ms and a pair within 500 ms: not beside {missed:?}");
+    let missed: Vec<String> =
+        Flood::ALL.into_iter().flat_map(|flood| row(&server, flood)).collect();
+    assert!(missed.is_empty(), "goals that were missed: {missed:#?}");
 }
 
 #[test]
