@@ -2,6 +2,8 @@
 //! gone, nothing of it is left. `scripts/floods.sh` runs them at full size and prints a table.
 #![allow(clippy::unwrap_used)]
 
+#[path = "floods/crowd.rs"]
+mod crowd;
 #[path = "floods/flooder.rs"]
 mod flooder;
 mod support;
@@ -141,6 +143,15 @@ fn neighbours_of(flood: Flood) {
         if percent <= IDLE_PERCENT { Ok(percent) } else { Err(format!("{percent:.0} % of a core")) }
     });
     println!("after {flood:?}: {more} bytes more, {percent:.1} % of a core");
+}
+
+/// A server is killed with a crowd inside and started again, and all of them are back at once.
+#[test]
+fn a_crowd_that_was_inside_when_the_server_was_killed_is_back_and_matched_soon() {
+    let back = crowd::comes_back_after_a_restart(1500);
+    assert!(back.matched < crowd::MATCHED_WITHIN, "all were matched after {:?}", back.matched);
+    let slowest = back.relays.into_iter().max().unwrap();
+    assert!(slowest < RELAY_BOUND, "a message took {slowest:?} meanwhile");
 }
 
 macro_rules! floods {
