@@ -95,7 +95,11 @@ fn idle_percent(server: &Server, watched: Duration) -> f64 {
 }
 
 fn neighbours_of(flood: Flood) {
-    let server = Server::start(&["--shards", "2"]);
+    // Those who echo share a shard with all others.
+    let server = match flood {
+        Flood::Echo => Server::start(&["--shards", "1", "--echo"]),
+        _ => Server::start(&["--shards", "2"]),
+    };
     // The first look at the process opens what it reads, and the first two who meet bring in the
     // code for it.
     server.until_sampled();
@@ -177,4 +181,5 @@ floods! {
     neighbours_of_metrics_that_are_not_read_notice_nothing: UnreadMetrics,
     neighbours_of_pipelined_requests_notice_nothing: PipelinedStats,
     neighbours_of_many_at_line_rate_notice_nothing: ManyAtLineRate,
+    neighbours_of_many_who_echo_the_smallest_messages_notice_nothing: Echo,
 }

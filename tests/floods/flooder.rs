@@ -1,7 +1,7 @@
 //! The floods: what one hostile process does to a server, on one thread, and with no more of
 //! the processor than it is allowed.
 
-use crate::support::{handshake, ping_frame, text_frame};
+use crate::support::{frame, handshake, ping_frame, text_frame};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -38,10 +38,12 @@ pub(crate) enum Flood {
     PipelinedStats,
     /// As many messages as many connections take.
     ManyAtLineRate,
+    /// Messages to `/echo` that are as small as can be, on many connections, and all come back.
+    Echo,
 }
 
 impl Flood {
-    pub(crate) const ALL: [Flood; 14] = [
+    pub(crate) const ALL: [Flood; 15] = [
         Flood::Calm,
         Flood::SlowHeads,
         Flood::SlowFrames,
@@ -56,6 +58,7 @@ impl Flood {
         Flood::UnreadMetrics,
         Flood::PipelinedStats,
         Flood::ManyAtLineRate,
+        Flood::Echo,
     ];
 
     /// The flood with this name.
@@ -73,6 +76,7 @@ impl Flood {
             Flood::SlowFrames => 500,
             Flood::Fragments | Flood::UnreadPings | Flood::MatchStorm => 100,
             Flood::PipelinedStats | Flood::ManyAtLineRate => 200,
+            Flood::Echo => 400,
             Flood::LineRate => 1,
             Flood::DeafPartner | Flood::UnreadMetrics => 20,
         }
@@ -165,7 +169,10 @@ pub(crate) fn flood(flood: Flood, address: SocketAddr, tenths: usize, idle: u32)
             continue;
         }
         for (nth, place) in places.iter_mut().enumerate() {
-            throttle.pause();
+            // What all of them send to be echoed is there for one turn, and the pause comes then.
+            if flood != Flood::Echo || nth == 0 {
+                throttle.pause();
+            }
             let goes_on = |peer: &mut Peer| {
                 (!hears(nth) || peer.hear()) && (rest.is_empty() || peer.say(&rest, most))
             };
@@ -202,6 +209,7 @@ fn script(flood: Flood) -> Words {
     let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {:x<8000}\r\n\r\n", "").into_bytes();
     let stats = b"HEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50);
+    let echo = String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ");
     let all = |_: usize| true;
     let none = |_: usize| false;
     // The first does not: of two there is one that is deaf.
@@ -225,5 +233,6 @@ fn script(flood: Flood) -> Words {
         Flood::Exodus => ([session, find].concat(), Vec::new(), 0, none),
         Flood::UnreadMetrics => (Vec::new(), metrics, 60_000, none),
         Flood::PipelinedStats => (Vec::new(), stats, 60_000, all),
+        Flood::Echo => (echo.into_bytes(), frame(0x82, b"").repeat(10_000), 60_000, all),
     }
 }

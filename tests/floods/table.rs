@@ -98,7 +98,7 @@ fn row(server: &Server, flood: Flood) -> Vec<String> {
 #[test]
 #[ignore = "takes minutes and a quiet machine: scripts/floods.sh"]
 fn the_table() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--echo"]);
     println!(
         "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "flood",
