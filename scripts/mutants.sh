@@ -79,7 +79,7 @@ MUTANTS=(
     'an echo is read though it does not read|src/shard/input.rs|s/Role::Http(_) | Role::Echo)$/Role::Http(_))/|--test echo one_that_does_not_read'
     'an echo has any size|src/shard/echo.rs|s/max_message_bytes: ECHO_MESSAGE_BYTES/max_message_bytes: usize::MAX/|--test echo the_largest_message'
     'text is checked when its message is complete|src/wire/assembly/held.rs|s/if self.kind == Some(Kind::Text) {/if self.kind == Some(Kind::Text) \&\& complete \&\& last {/|--test echo broken_text'
-    'what is held grows by doubling|src/wire/assembly/held.rs|s/self.message.reserve_exact(bytes.len() + spare)/self.message.reserve(bytes.len() + spare)/|--lib held_memory_follows'
+    'what is held grows by doubling|src/wire/assembly/held.rs|s/self.message.reserve_exact(capacity - self.message.len())/self.message.reserve(capacity - self.message.len())/|--lib held_memory_follows'
     'a Close frame has any code|src/wire/assembly/held.rs|s/if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)/if false/|--test echo a_close_comes_back'
     'reserved bits mean nothing|src/wire/frame.rs|s/if first \& RESERVED_BITS != 0/if false/|--test protocol_frames a_frame_that_breaks'
     'frames need no mask|src/wire/frame.rs|s/if masked != (sender == Side::Client)/if false/|--test protocol_frames a_frame_that_breaks'
@@ -106,7 +106,8 @@ MUTANTS=(
     'who was refused meets nobody else|src/shard/rooms.rs|s/session.avoid(Parted { from: mover.session, until });//|--test crossings need_no_descriptor'
     'one that reads slowly is silent|src/shard/output.rs|s/if waited \&\& count > 0/if false/|--test echo reads_slowly'
     'what is unsent is closed at once|src/shard/output.rs|s/matches!(connection.role, Role::Lingering(_)) \&\& !connection.has_unsent()/matches!(connection.role, Role::Lingering(_))/|--test http_connections the_last_answer_arrives'
-    'what grows side by side leaves holes|src/wire/assembly/held.rs|s/if is_small { 4 } else { 8 }/64/|--test echo messages_that_grow'
+    'what grows side by side leaves holes|src/wire/assembly/held.rs|s/needed <= SHARED_PAGES_BYTES/true/|--test echo messages_that_grow'
+    'an echo has any number of fragments|src/shard/echo.rs|s/max_fragments: ECHO_FRAGMENTS/max_fragments: u32::MAX/|--test echo the_largest'
 )
 
 scratch=$(mktemp -d)

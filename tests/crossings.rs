@@ -155,10 +155,10 @@ fn all_orders(before: Before, deeds: [Deed; 2], drains: bool) -> usize {
     }
 }
 
-fn every_pair(before: Before, deeds: &[Deed], drains: bool) {
+fn every_pair(before: Before, [ones, others]: [&[Deed]; 2], drains: bool) {
     let mut orders = 0;
-    for one in deeds {
-        for other in deeds {
+    for one in ones {
+        for other in others {
             orders += all_orders(before, [*one, *other], drains);
         }
     }
@@ -171,21 +171,23 @@ const MEANWHILE: &[Deed] = if cfg!(debug_assertions) { &[Deed::Cancel] } else { 
 
 #[test]
 fn whatever_two_users_do_while_they_are_matched_can_cross_in_every_order() {
-    every_pair(Before::Asked, MEANWHILE, false);
+    every_pair(Before::Asked, [MEANWHILE; 2], false);
 }
 
 #[test]
 fn whatever_two_members_of_a_room_do_can_cross_in_every_order() {
-    every_pair(Before::InRoom, &Deed::ALL, false);
+    every_pair(Before::InRoom, [&Deed::ALL; 2], false);
 }
 
 #[test]
 fn a_shutdown_can_cross_with_whatever_the_members_of_a_room_do_in_every_order() {
-    every_pair(Before::InRoom, &Deed::ALL, true);
+    every_pair(Before::InRoom, [&Deed::ALL; 2], true);
 }
 
+/// Whatever one of them does, beside one who does not want to be matched any more and one who is
+/// gone: with all pairs there would be ten million orders.
 #[test]
 #[cfg_attr(debug_assertions, ignore = "so many orders are for a release build")]
 fn a_shutdown_can_cross_with_whatever_two_users_do_while_they_are_matched_in_every_order() {
-    every_pair(Before::Asked, MEANWHILE, true);
+    every_pair(Before::Asked, [&Deed::ALL, &[Deed::Cancel, Deed::Vanish]], true);
 }

@@ -19,9 +19,9 @@ use support::{Client, Server, Talk, number, pair_up, until};
 const FLOOD: &str = "FLOOD";
 /// A message that takes longer than this beside a tenth of a flood has been starved. It takes
 /// milliseconds; the rest is for a debug build on a machine that is busy with other tests.
-const RELAY_BOUND: Duration = Duration::from_secs(2);
+const RELAY_BOUND: Duration = Duration::from_secs(5);
 /// The same for two who come, meet and talk: for them each waits a dozen times.
-const MEET_BOUND: Duration = Duration::from_secs(5);
+const MEET_BOUND: Duration = Duration::from_secs(10);
 /// Resident memory that may stay when a tenth of a flood is over: code that was not needed before,
 /// and what the allocator keeps, under half a MiB when this was written.
 const MORE_BYTES: u64 = 4 << 20;
@@ -153,7 +153,8 @@ fn neighbours_of(flood: Flood) {
 #[test]
 fn a_crowd_that_was_inside_when_the_server_was_killed_is_back_and_matched_soon() {
     let back = crowd::comes_back_after_a_restart(1500);
-    assert!(back.matched < crowd::MATCHED_WITHIN, "all were matched after {:?}", back.matched);
+    // A tenth of the crowd, and so there is patience left for a debug build among other tests.
+    assert!(back.matched < 4 * crowd::MATCHED_WITHIN, "matched after {:?}", back.matched);
     let slowest = back.relays.into_iter().max().unwrap();
     assert!(slowest < RELAY_BOUND, "a message took {slowest:?} meanwhile");
 }
