@@ -49,7 +49,7 @@ ordinary() {
     section 'format' cargo fmt --check
     section 'lints' cargo clippy --all-targets -- -D warnings
     section 'documentation' env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps
-    section 'tests' cargo test
+    section 'tests' cargo test --no-fail-fast
 }
 
 heavy() {

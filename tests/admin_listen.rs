@@ -56,12 +56,12 @@ fn connections_there_have_a_limit_of_their_own_and_take_no_users_place() {
     let mut inside: Vec<Raw> = (1..ADMIN_CONNECTIONS).map(|_| Raw::connect(admin)).collect();
     assert!(inside.iter_mut().all(|raw| ask(raw) == 200));
     let (mut one, mut other, room) = server.pair();
-    assert_eq!(rejected("connection_limit") + rejected("address_limit"), 0);
-    // Whoever has just asked has it until the server has seen him go.
-    let last = support::until("the last place is free", || {
-        let mut raw = Raw::connect(admin);
-        if ask(&mut raw) == 200 { Ok(raw) } else { Err("it is taken".to_owned()) }
-    });
+    // Asked by one who is inside: whoever comes to ask has the last place until his end is seen.
+    let seen = inside[0].ask("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
+    let refused = |reason: &str| number(&seen, &format!("/http/rejected/{reason}"));
+    assert_eq!(refused("connection_limit") + refused("address_limit"), 0);
+    let mut last = Raw::connect(admin);
+    assert_eq!(ask(&mut last), 200);
     for _ in 0..5 {
         let mut raw = Raw::connect(admin);
         let response = raw.response();
