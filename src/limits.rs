@@ -31,8 +31,9 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first. One that fills the
 /// receive buffer is the last of them.
 pub const READS_PER_TURN: u32 = 4;
-/// Bytes that the events of one turn share, and one round of the run-list: where many connections have something to read, each
-/// brings less at first. What a share does not hold is read from the run-list.
+/// Bytes that the events of one turn share, and one round of the run-list: where many connections
+/// have something to read, each brings less at first. What a share does not hold is read from the
+/// run-list.
 pub const EVENT_BYTES_PER_TURN: usize = 512 * 1024;
 /// The least of these shares: a read for every event must be worth its system call.
 pub const EVENT_BYTES_LEAST: usize = 4 * 1024;

@@ -142,7 +142,7 @@ fn neighbours_of(flood: Flood) {
         if more <= MORE_BYTES { Ok(more) } else { Err(format!("{more} bytes more are resident")) }
     });
     // Processor time, and so it matters little who else is busy.
-    let percent = until("nobody's server stands still", || {
+    let percent = until("a server without users stands still", || {
         let percent = idle_percent(&server, IDLE_WATCHED);
         if percent <= IDLE_PERCENT { Ok(percent) } else { Err(format!("{percent:.0} % of a core")) }
     });
