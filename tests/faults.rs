@@ -471,6 +471,24 @@ fn what_is_said_behind_a_waiting_that_is_held_back_has_its_bound() {
     assert_eq!(desk.counters.sessions.get(), 0);
 }
 
+/// Slow is who does not read, and not who had not read when the kernel was last asked.
+#[test]
+fn one_that_has_read_meanwhile_is_no_slow_consumer() {
+    let message = text(&format!(r#"{{"type":"signal","payload":"{}"}}"#, "x".repeat(40_000)));
+    let limits = Limits { max_unsent_bytes: 100_000, ..Limits::default() };
+    for (refusals, reads) in [(1, true), (usize::from(u8::MAX), false)] {
+        let mut desk = Desk::new(limits.clone());
+        let [one, other] = desk.room();
+        let before = desk.fake(other.0).sent.len();
+        desk.fake(other.0).takes = vec![0; refusals].into();
+        (0..3).for_each(|_| desk.arrive(one, &message));
+        desk.audit();
+        assert_eq!(desk.counters.sessions.get(), if reads { 2 } else { 1 });
+        let received = desk.fake(other.0).sent.len() - before;
+        assert_eq!(received, if reads { 3 * (message.len() - KEY.len()) } else { 0 });
+    }
+}
+
 /// The matcher's thread may stand still; who waits for it is alive.
 #[test]
 fn one_that_a_waiting_is_held_back_for_is_pinged() {

@@ -233,7 +233,7 @@ impl<H: Host> Core<H> {
                         false => reject_reason(error),
                     };
                     // RFC 9110 §9.3.2: no content, whatever is wrong with the rest.
-                    let head_only = bytes[at..].starts_with(b"HEAD ");
+                    let head_only = http::asks_for_head(&bytes[at..]);
                     self.reject_as(slot, error, reason, Framing { head_only, ..Framing::LAST })
                 }
             };

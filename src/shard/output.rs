@@ -48,16 +48,23 @@ impl<H: Host> Core<H> {
         if !self.doomed.is_empty() && self.is_doomed(slot) {
             return;
         }
-        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
-        if connection.is_held_back() {
-            if connection.unsent_bytes() + bytes.len() <= self.setup.limits.max_unsent_bytes {
+        let Some(connection) = self.connections.get(slot.index()) else { return };
+        if connection.has_unsent() && framing == Framing::Frames {
+            let unsent = connection.unsent_bytes() + bytes.len();
+            let fits = unsent <= self.setup.limits.max_unsent_bytes;
+            if fits && connection.is_held_back() {
                 self.append(slot, bytes);
                 return self.flush(slot);
             }
-            // It goes first, and these bytes the way that has a bound.
-            self.flush(slot);
-            return self.transmit(slot, bytes, framing);
+            if !fits {
+                // Its client may have read since the kernel last refused: slow is who has not.
+                self.flush(slot);
+                if self.is_doomed(slot) {
+                    return;
+                }
+            }
         }
+        let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         let mut taken = 0;
         if !connection.has_unsent() {
             match self.host.send(&mut connection.socket, bytes) {

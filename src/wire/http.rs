@@ -43,7 +43,7 @@ pub use request::{Ask, Method, Request, Single, Version, parse};
 pub use response::{
     Afterwards, Framing, Response, write_error, write_response, write_switching_protocols,
 };
-pub use scan::HeadScan;
+pub use scan::{HeadScan, asks_for_head};
 pub use upgrade::{AcceptKey, WebSocketKey};
 
 /// The elements of a comma-separated list field (RFC 9110 §5.6.1), empty ones included: a

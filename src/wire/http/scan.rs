@@ -97,6 +97,11 @@ impl HeadScan {
     }
 }
 
+/// Whether a request by the method HEAD begins in `buf`, however the rest of it looks.
+pub fn asks_for_head(buf: &[u8]) -> bool {
+    leading_empty_lines(buf).is_ok_and(|at| buf[at..].starts_with(b"HEAD "))
+}
+
 /// The length of the empty lines that `buf` begins with.
 fn leading_empty_lines(buf: &[u8]) -> Result<usize, HttpError> {
     let mut at = 0;
