@@ -79,11 +79,14 @@ install_twice_and_away() {
     grep -qF "sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service" README.md || fail 'README makes another copy'
     mkdir "$base/etc/systemd/system/switchboard-two.service.d"
     touch "$base/etc/systemd/system/switchboard-two.service.d/override.conf"
+    # As `systemctl --root enable` leaves it in an image.
+    mkdir "$base/etc/systemd/system/multi-user.target.wants"
+    ln -s /etc/systemd/system/switchboard.service "$base/etc/systemd/system/multi-user.target.wants/"
     echo 'ExecStart=/usr/local/bin/switchboard-exporter' >"$base/etc/systemd/system/switchboard-exporter.service"
     mkdir -p "$base/etc/sysctl.d" && echo 'a = 1' >"$base/etc/sysctl.d/other.conf"
     scripts/install.sh --root "$base" --uninstall >"$place/away"
-    [ "$(cd "$base" && find . -type f | sort | tr '\n' ' ')" = './etc/sysctl.d/other.conf ./etc/systemd/system/switchboard-exporter.service ' ] ||
-        fail "left: $(find "$base" -type f)"
+    [ "$(cd "$base" && find . ! -type d | sort | tr '\n' ' ')" = './etc/sysctl.d/other.conf ./etc/systemd/system/switchboard-exporter.service ' ] ||
+        fail "left: $(find "$base" ! -type d)"
     rm -r "${base:?}/etc"
     "${run[@]}" >/dev/null
     scripts/install.sh --root "$base" --uninstall >/dev/null

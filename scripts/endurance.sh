@@ -16,7 +16,8 @@
 #
 # Exit status, the tester's: 0 nothing grows and every target was reached; 1 wrong usage; 2 a
 # leak, another fault, or a target missed (also if the server does not end well); 3 the server did
-# not start; 4 void, the generator was the bottleneck; 130 interrupted.
+# not start; 4 void, the generator was the bottleneck; 130 interrupted. A run of less than some
+# minutes is too short to show a leak: then summary.md has that under "Not judged".
 set -euo pipefail
 report=${REPORT:-}
 # Whoever calls names it from where they are.

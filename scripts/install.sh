@@ -20,7 +20,8 @@
 #   the user and group switchboard, without a home or a shell. Such as are there will do, and stay:
 #   a group, and a user that has a home or a shell
 #
-# A second run changes nothing. It starts nothing either: the last lines say how.
+# A second run changes no file. It starts nothing either: the last lines say how. The status is 1
+# if anything did not work out.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")/.."
@@ -185,14 +186,13 @@ install_all() {
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
     put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
     put 0644 README.md /usr/local/share/doc/switchboard/README.md
-    local before=$changed
     local -a limits
     put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
-    if [ "$machine" = yes ] && [ "$changed" != "$before" ]; then
-        # Those behind it have the last word now as they have at the next boot.
+    if [ "$machine" = yes ]; then
+        # Those behind it have the last word now as they have at the next boot. Each time, since
+        # the kernel may have refused them, or been told otherwise, since the file was written.
         mapfile -t limits < <(sysctl_files_from 99-switchboard.conf)
-        sysctl -q -p "${limits[@]}" ||
-            echo "install.sh: the kernel refused some of ${limits[*]}" >&2
+        sysctl -q -p "${limits[@]}" || complain "the kernel refused some of ${limits[*]}"
     fi
     if [ ! -e "$root/etc/switchboard/switchboard.env" ]; then
         example_settings >"$scratch"
@@ -201,14 +201,15 @@ install_all() {
     fi
     if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
     if [ "$changed" = 0 ]; then
-        echo 'nothing to do: all is installed as it should be'
-        return
+        [ "$failed" = 1 ] || echo 'nothing to do: all is installed as it should be'
+        return "$failed"
     fi
     cat <<'NEXT'
 what this machine lacks:   sudo prlimit --nofile=1048576:1048576 switchboard --check 1000000
 first start:               sudo systemctl enable --now switchboard
 after an upgrade:          sudo systemctl restart switchboard
 NEXT
+    return "$failed"
 }
 
 # The unit and its copies, such as the second server that README puts behind a proxy: what runs the
@@ -227,6 +228,11 @@ take_unit() { # name
     if booted_by_systemd && systemctl cat "$1" >/dev/null 2>&1; then
         if systemctl disable --now "$1"; then say stop "$1"; else complain "$1 could not be stopped"; fi
     fi
+    # What enabled it where no systemd was at work, as in an image.
+    for file in "$root"/etc/systemd/system/*.wants/"$1"; do
+        take "${file#"$root"}"
+        take_folder "$(dirname "${file#"$root"}")"
+    done
     settings=$(sed -n 's|^EnvironmentFile=-\{0,1\}\(/etc/switchboard/[^/]*\)$|\1|p' "$root/etc/systemd/system/$1" 2>/dev/null || true)
     while read -r file; do [ -z "$file" ] || take "$file"; done <<<"$settings"
     take "/etc/systemd/system/$1"

@@ -19,7 +19,8 @@
 # mend what does not. Each shard and each thread of the load tester has a descriptor table of its
 # own, so COUNT may be many times the limit of open files; that needs Linux 6.9. More shards than
 # CPUs are wanted then, for their tables. Leaves summary.md and the load tester's reports behind;
-# the status is 1 if a session was lost, or anything else went wrong with one.
+# the status is 1 if a session was lost, if anything else went wrong with one, or if the server did
+# not end well.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")/.."
@@ -204,6 +205,7 @@ stop_server() {
     kill -TERM "$pid"
     # It drains for at most 5 s, and its clients have gone.
     timeout 60 tail --pid="$pid" -f /dev/null || fail 'the server does not end'
+    wait "$pid" || fail "the server ended with status $?: $(tail -n 5 "$out/server.log")"
 }
 
 # Starts the load tester; `loader` is the tester itself and no shell around it, so that what ends

@@ -77,12 +77,11 @@ need_tools() {
 
 # The server on the first CPU there is, the load on the others, as far as there are any.
 start_both() {
-    local folder=${CARGO_TARGET_DIR:-target}/frame-pointers cpus first others length word
+    local folder=${CARGO_TARGET_DIR:-target}/frame-pointers first others length word
     RUSTFLAGS="${RUSTFLAGS:-} -C force-frame-pointers=yes" cargo build --profile profiling \
         --target-dir "$folder" --bin switchboard --bin switchboard-load
-    cpus=$(taskset -cp $$ | sed 's/.*: //')
-    first=${cpus%%[-,]*}
-    others=$(($(nproc) > 1))
+    first=$(cpus | head -n 1)
+    others=$(cpus | tail -n +2 | paste -sd,)
     ulimit -n "$(ulimit -Hn)"
     # It is read before the server may have opened it.
     : >"$out/server.log"
@@ -103,19 +102,16 @@ start_both() {
     local -a run=("$folder/profiling/switchboard-load")
     for word in $load; do run+=("$word"); done
     run+=(--url "ws://$address/ws" --duration "${length}s" --report "$out/load" --quiet)
-    if [ "$others" = 1 ]; then run=(taskset -c "$(other_cpus "$first")" "${run[@]}"); fi
+    if [ -n "$others" ]; then run=(taskset -c "$others" "${run[@]}"); fi
     "${run[@]}" >"$out/load.log" 2>&1 &
     loader=$!
     children+=("$loader")
     until_busy
 }
 
-other_cpus() { # all but this one
-    local cpu list=''
-    for cpu in $(seq 0 $(($(getconf _NPROCESSORS_CONF) - 1))); do
-        [ "$cpu" = "$1" ] || list+=$cpu,
-    done
-    echo "${list%,}"
+cpus() { # those that this may use, one a line
+    taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
+        awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }'
 }
 
 # Where the server listens. With --fd-tables private its listeners are in the tables of the

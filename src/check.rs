@@ -10,7 +10,6 @@ use crate::limits;
 use crate::sys::machine::Readings;
 use crate::sys::tables::Support;
 use std::fmt;
-use std::net::SocketAddr;
 
 /// Kernel memory of one connection that is idle: socket, file and their book-keeping. Half of
 /// what a million of them took with both their ends on one machine (scripts/max-connections.sh).
@@ -39,38 +38,56 @@ pub struct Wanted {
     pub shards: u64,
     /// Whether tables of the shards' own are demanded, and whether they can be had.
     pub private_tables: Option<bool>,
+    /// Connections that a server with these settings takes where all limits are high enough.
+    pub taken: u64,
+}
+
+/// The settings of the server that bear on what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Threads that carry connections.
+    pub shards: usize,
+    /// Addresses of `--listen`; 0 is those it listens on without.
+    pub addresses: usize,
+    /// Addresses of `--admin-listen`.
+    pub admin_addresses: usize,
+    /// What `--fd-tables` says.
+    pub fd_tables: FdTables,
+    /// What `--max-connections` says, if anything.
+    pub max_connections: Option<u32>,
 }
 
 impl Wanted {
-    /// So many connections on so many shards that listen on `listen` (without addresses, on the
-    /// default ones), with these tables, on a machine like that.
-    pub fn new(
-        connections: u32,
-        shards: usize,
-        listen: &[SocketAddr],
-        flag: FdTables,
-        readings: &Readings,
-    ) -> Self {
-        let addresses = if listen.is_empty() { 2 } else { listen.len() };
+    /// So many connections to a server with these settings, on a machine like that.
+    pub fn new(connections: u32, settings: &Settings, readings: &Readings) -> Self {
+        let &Settings { shards, admin_addresses, fd_tables, max_connections, .. } = settings;
+        let addresses = if settings.addresses == 0 { 2 } else { settings.addresses };
         let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
         let support = readings.private_tables;
-        // What --admin-listen adds is within what the process has to spare.
-        let room = Room { allowed, shards, addresses, admin_addresses: 0, support };
+        let room = Room { allowed, shards, addresses, admin_addresses, support };
         // Where private tables cannot be had, a server told to have them does not start; a limit
         // that is short is told here all the same.
         let private = Tables::Private { connections_each: 0 };
-        let tables = room.choose(flag, Some(connections)).unwrap_or(private);
+        let tables = room.choose(fd_tables, Some(connections)).unwrap_or(private);
+        let unasked = match (tables, room.choose(fd_tables, None)) {
+            // Only who names a number gets tables of the shards' own.
+            (Tables::Private { .. }, Ok(Tables::Shared)) => room.shared(),
+            _ => u64::MAX,
+        };
+        let unasked = unasked.min(limits::CONNECTIONS_DERIVED_MOST.into());
+        let taken = max_connections.map_or(unasked, u64::from);
         let connections = u64::from(connections);
         let in_one_table = room.needed(tables, connections);
         let descriptors = match tables {
             Tables::Shared => in_one_table,
             Tables::Private { .. } => connections + tables.count(shards) * (room.needed(tables, 0)),
         };
-        let private_tables = match flag {
+        let private_tables = match fd_tables {
             FdTables::Private => Some(support == Support::Works),
             FdTables::Auto | FdTables::Shared => None,
         };
-        Wanted { connections, descriptors, in_one_table, shards: shards as u64, private_tables }
+        let shards = shards as u64;
+        Wanted { connections, descriptors, in_one_table, shards, private_tables, taken }
     }
 }
 
@@ -136,10 +153,18 @@ impl fmt::Display for Report {
 
 /// Holds the machine against what is wanted of it.
 pub fn report(readings: &Readings, wanted: &Wanted) -> Report {
-    let mut lines = descriptors(readings, wanted);
+    let mut lines = vec![own_limit(wanted)];
+    lines.extend(descriptors(readings, wanted));
     lines.extend(network(readings, wanted));
     lines.extend(machine(readings, wanted));
     Report { lines }
+}
+
+/// What the server itself takes, however much the machine would carry.
+fn own_limit(wanted: &Wanted) -> Line {
+    let need = wanted.connections;
+    let advice = format!("# start the server with --max-connections {need}");
+    at_least("max-connections", Some(wanted.taken), need, advice)
 }
 
 fn descriptors(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
@@ -289,8 +314,29 @@ mod tests {
         }
     }
 
+    const SETTINGS: Settings = Settings {
+        shards: 4,
+        addresses: 0,
+        admin_addresses: 0,
+        fd_tables: FdTables::Auto,
+        max_connections: None,
+    };
+
+    /// One that carries any number there may be a wish for.
+    fn roomy() -> Readings {
+        let plenty = 1 << 40;
+        Readings {
+            nofile: Some((1024, plenty)),
+            nr_open: Some(plenty),
+            files: Some((5000, plenty)),
+            tcp_memory_bytes: Some((plenty, plenty)),
+            memory_available_bytes: Some(plenty),
+            ..ample()
+        }
+    }
+
     fn wanted(connections: u32) -> Wanted {
-        Wanted::new(connections, 4, &[], FdTables::Auto, &ample())
+        Wanted::new(connections, &SETTINGS, &ample())
     }
 
     fn short(readings: &Readings, wanted: &Wanted) -> Vec<&'static str> {
@@ -332,9 +378,40 @@ mod tests {
     #[test]
     fn shards_that_are_wanted_for_their_tables_may_share_cpus() {
         let few = Readings { nofile: Some((1024, 20_000)), ..ample() };
-        let check = |flag| short(&few, &Wanted::new(59_000, 5, &[], flag, &few));
+        let check = |fd_tables| {
+            let settings = Settings { shards: 5, fd_tables, ..SETTINGS };
+            short(&few, &Wanted::new(59_000, &settings, &few))
+        };
         assert_eq!(check(FdTables::Private), [""; 0]);
         assert_eq!(check(FdTables::Shared), ["RLIMIT_NOFILE", "cpus"]);
+    }
+
+    /// The law: what is in order here is what a server with the same settings takes.
+    #[test]
+    fn what_the_server_itself_does_not_take_is_short() {
+        let many = Readings { cpus: 5, nofile: Some((1024, 20_000)), ..ample() };
+        let most = limits::CONNECTIONS_DERIVED_MOST;
+        for (connections, max_connections, readings, expected) in [
+            (1000, Some(1000), ample(), [].as_slice()),
+            (1001, Some(1000), ample(), ["max-connections"].as_slice()),
+            (most - 1000, None, ample(), &[]),
+            (most + 1, None, roomy(), &["max-connections"]),
+            (most + 1, Some(most + 1), roomy(), &[]),
+            // One table does not hold so many, and without a number the server has one.
+            (59_000, None, many, &["max-connections"]),
+            (59_000, Some(59_000), many, &[]),
+        ] {
+            let settings = Settings { max_connections, ..SETTINGS };
+            let wanted = Wanted::new(connections, &settings, &readings);
+            assert_eq!(short(&readings, &wanted), expected, "{connections} {max_connections:?}");
+        }
+    }
+
+    #[test]
+    fn administration_needs_descriptors_of_its_own() {
+        let settings = Settings { admin_addresses: 1, ..SETTINGS };
+        let more = Wanted::new(5000, &settings, &ample()).descriptors - wanted(5000).descriptors;
+        assert_eq!(more, 1 + limits::ADMIN_CONNECTIONS as u64);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::time::Duration;
-use switchboard::check::{self, Wanted};
+use switchboard::check::{self, Settings, Wanted};
 use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
 use switchboard::limits;
 use switchboard::logging::Log;
@@ -83,9 +83,14 @@ fn serve(config: &Config, log: &Log) -> ExitCode {
 /// Prints what the machine lacks for so many connections.
 fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
-    let shards = arguments.shards.unwrap_or(readings.cpus);
-    let (listen, tables) = (&arguments.listen, arguments.fd_tables);
-    let wanted = Wanted::new(connections, shards, listen, tables, &readings);
+    let settings = Settings {
+        shards: arguments.shards.unwrap_or(readings.cpus),
+        addresses: arguments.listen.len(),
+        admin_addresses: arguments.admin_listen.len(),
+        fd_tables: arguments.fd_tables,
+        max_connections: arguments.max_connections,
+    };
+    let wanted = Wanted::new(connections, &settings, &readings);
     let report = check::report(&readings, &wanted);
     print!("{report}");
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }

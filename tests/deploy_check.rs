@@ -29,14 +29,30 @@ fn ten_connections_are_always_possible_and_the_most_never_are() {
 
 #[test]
 fn what_the_check_promises_the_server_keeps() {
-    // The most connections that this process's descriptors allow, by the server's own words.
-    let refusal = Server::refused(&["--max-connections", "67108864", "--listen", "127.0.0.1:0"]);
-    let (_, behind) = refusal.stderr.split_once("--max-connections ").unwrap();
-    let possible: u32 = behind.split_whitespace().next().unwrap().parse().unwrap();
-    for (connections, expected) in [(possible, "ok"), (possible + 1, "short")] {
-        let text =
-            Server::refused(&["--listen", "127.0.0.1:0", "--check", &connections.to_string()]);
-        assert_eq!(line(&text.stdout, "RLIMIT_NOFILE").0, expected, "{}", text.stdout);
+    let here = ["--listen", "127.0.0.1:0"];
+    let admin = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut all = Vec::new();
+    for flags in [&here[..], &admin] {
+        // The most connections that this process's descriptors allow, by the server's own words.
+        let refusal = Server::refused(&[flags, &["--max-connections", "67108864"]].concat());
+        let (_, behind) = refusal.stderr.split_once("--max-connections ").unwrap();
+        let possible: u32 = behind.split_whitespace().next().unwrap().parse().unwrap();
+        for (connections, expected) in [(possible, "ok"), (possible + 1, "short")] {
+            let text = Server::refused(&[flags, &["--check", &connections.to_string()]].concat());
+            assert_eq!(line(&text.stdout, "RLIMIT_NOFILE").0, expected, "{}", text.stdout);
+        }
+        all.push(possible);
+    }
+    assert!(all[0] > all[1], "{all:?}");
+}
+
+#[test]
+fn what_the_server_is_told_to_take_is_held_against_what_is_wanted() {
+    let flags = ["--max-connections", "5", "--shards", "1"];
+    for (connections, status, expected) in [("5", 0, "ok"), ("6", 1, "short")] {
+        let checked = Server::refused(&[&flags[..], &["--check", connections]].concat());
+        assert_eq!(line(&checked.stdout, "max-connections").0, expected, "{}", checked.stdout);
+        assert_eq!(checked.status.code(), Some(status), "{}", checked.stdout);
     }
 }
 

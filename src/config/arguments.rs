@@ -291,8 +291,8 @@ pub struct Arguments {
     /// Say what this machine lacks for so many connections, with the commands that mend it
     ///
     /// One line for each limit: ok, short, unknown or note. Nothing is started and nothing is
-    /// changed; the status is 1 if anything is short. Takes --shards, --listen and --fd-tables
-    /// into account.
+    /// changed; the status is 1 if anything is short. Takes --shards, --listen, --admin-listen,
+    /// --fd-tables and --max-connections into account.
     #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS", help_heading = REPORTING)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::CONNECTIONS_MOST)))]
     pub check: Option<u32>,

@@ -50,7 +50,19 @@ runuser -u switchboard -- /usr/local/bin/switchboard --version
 state_of >"$copy/installed" && rm "$copy/called"
 scripts/install.sh --binary "$server" | grep 'nothing to do' || fail 'the second run did something'
 state_of | cmp - "$copy/installed" || fail 'the second run changed something'
-[ ! -e "$copy/called" ] || fail "the second run called $(cat "$copy/called")"
+if grep -v '^sysctl -q -p ' "$copy/called"; then fail 'the second run called more than it should'; fi
+
+# A kernel that refuses is told of each time.
+mv "$copy/stubs/sysctl" "$copy/sysctl"
+printf '#!/bin/sh\nexit 1\n' >"$copy/stubs/sysctl"
+chmod +x "$copy/stubs/sysctl"
+for touched in yes no; do
+    [ "$touched" = no ] || rm /etc/sysctl.d/99-switchboard.conf
+    if scripts/install.sh --binary "$server" >"$copy/said" 2>&1; then fail 'refused limits are no failure'; fi
+    grep -q 'the kernel refused' "$copy/said" || fail "of refused limits it says $(cat "$copy/said")"
+    if grep 'as it should be' "$copy/said"; then fail 'refused limits are as they should be'; fi
+done
+mv "$copy/sysctl" "$copy/stubs/sysctl"
 
 scripts/install.sh --uninstall
 # The account tools keep copies of their files (passwd-, .pwd.lock); those are not ours.

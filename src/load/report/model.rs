@@ -124,6 +124,11 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// Whether it was to find leaks, and was too short for that.
+    pub fn knows_nothing_of_leaks(&self) -> bool {
+        self.name == crate::load::plans::ENDURANCE && self.trends.is_empty()
+    }
+
     /// Whether not one session could be opened, though the server did not say that it is full.
     pub fn nobody_came_in(&self) -> bool {
         let figure = |name: &str| self.figures.get(name).copied().unwrap_or(0.0);

@@ -247,7 +247,7 @@ pub(super) fn trends(report: &Report) -> String {
         }
     }
     if rows.is_empty() {
-        let watched = report.runs.iter().any(|run| run.name == crate::load::plans::ENDURANCE);
+        let watched = report.runs.iter().any(RunReport::knows_nothing_of_leaks);
         return match watched {
             true => "<h2>Leaks and decay</h2>\n<p>There were too few intervals for a slope test: \
                      nothing is known of leaks.</p>\n"

@@ -59,8 +59,8 @@ pub fn console(report: &Report, earlier: Option<&Report>) -> String {
         for trend in &run.trends {
             let _ = writeln!(text, "  {}: {}", trend.figure, trend.verdict);
         }
-        if run.trends.is_empty() && run.name == crate::load::plans::ENDURANCE {
-            text.push_str("  too few intervals for a slope test: nothing is known of leaks\n");
+        if run.knows_nothing_of_leaks() {
+            let _ = writeln!(text, "  {NO_SLOPES}");
         }
     }
     if let Some(point) = &report.breaking_point {
@@ -174,6 +174,9 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
     text
 }
 
+/// Said of a run that was to find leaks and was too short for it.
+const NO_SLOPES: &str = "too few intervals for a slope test: nothing is known of leaks";
+
 /// The targets by which a run was not judged, and why: what has passed has not passed by them.
 /// The trials of a search count as one run, which a target has judged if it has judged any.
 fn not_judged(report: &Report) -> String {
@@ -200,6 +203,9 @@ fn not_judged(report: &Report) -> String {
         if of_trials(&judgement.target) {
             add(judgement, "the search");
         }
+    }
+    for run in report.runs.iter().filter(|run| run.knows_nothing_of_leaks()) {
+        lines.push((NO_SLOPES.to_owned(), vec![run.name.as_str()]));
     }
     let mut text = String::new();
     for (at, (what, runs)) in lines.iter().enumerate() {
@@ -347,6 +353,16 @@ mod tests {
         for text in [summary(&failed(), None), console(&failed(), None)] {
             assert!(text.contains("failed") && text.contains("relay_p99_ms < 50"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_endurance_too_short_for_slopes_is_said_not_to_know_of_leaks() {
+        let name = crate::load::plans::ENDURANCE.to_owned();
+        let short = RunReport { name, trends: Vec::new(), ..example_run() };
+        let report = Report { runs: vec![short], ..example_report() };
+        let listed = format!("## Not judged\n\n- {NO_SLOPES} (endurance)\n");
+        assert!(summary(&report, None).contains(&listed), "{}", summary(&report, None));
+        assert!(console(&report, None).contains(NO_SLOPES));
     }
 
     #[test]
