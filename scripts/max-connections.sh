@@ -175,11 +175,8 @@ look() {
 
 # The server on the first CPU there is, the load on the others, as far as there are any.
 choose_cpus() {
-    local all
-    all=$(taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
-        awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }')
-    [ -n "$server_cpus" ] || server_cpus=$(head -n 1 <<<"$all")
-    [ -n "$load_cpus" ] || load_cpus=$(tail -n +2 <<<"$all" | paste -sd,)
+    [ -n "$server_cpus" ] || server_cpus=$(cpus | head -n 1)
+    [ -n "$load_cpus" ] || load_cpus=$(cpus | tail -n +2 | paste -sd,)
     [ -n "$load_cpus" ] || load_cpus=$server_cpus
 }
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# To be sourced: what the longer tests need is installed if it is missing, and said so.
+# To be sourced: what the longer scripts need. What is missing is installed, and said so.
 
 # need command:package ... : Debian packages, whose services are not started.
 need() {
@@ -39,6 +39,12 @@ need_node() {
         npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
         cp "$lock" "$stamp"
     fi
+}
+
+# cpus: those that this shell may use, one a line.
+cpus() {
+    taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
+        awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }'
 }
 
 # need_server: SWITCHBOARD_BIN, without which the debug build is made up to date.

@@ -109,11 +109,6 @@ start_both() {
     until_busy
 }
 
-cpus() { # those that this may use, one a line
-    taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
-        awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }'
-}
-
 # Where the server listens. With --fd-tables private its listeners are in the tables of the
 # shards' threads, of which ss knows nothing: it tells the sockets, and /proc whose they are.
 listens_at() {
