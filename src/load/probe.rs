@@ -8,6 +8,7 @@ use super::journal::ServerSample;
 use super::place::{Place, get};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,13 +115,16 @@ pub fn missing_figures(stats: Option<&Place>) -> Option<String> {
 
 /// Finds the process on this machine that listens on the server's port.
 pub fn find_process(address: SocketAddr) -> Option<u32> {
+    if !is_here(address) {
+        return None;
+    }
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| listening_inodes(&table, address.port()))
+        .filter_map(|path| fs::File::open(path).ok())
+        .flat_map(|table| listening_inodes(BufReader::new(table), address.port()))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
-    if inodes.is_empty() || !is_here(address) {
+    if inodes.is_empty() {
         return None;
     }
     fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
@@ -173,19 +177,19 @@ fn is_here(address: SocketAddr) -> bool {
     std::net::UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
-/// Inodes of the sockets in a table of proc_net_tcp(5) that listen (state 0A) on `port`.
-fn listening_inodes(table: &str, port: u16) -> Vec<String> {
-    let of_line = |line: &str| {
-        // The table may have a line for each of a million connections: nothing is kept of them.
+/// Inodes of the sockets in a table of the kernel's that listen (state 0A) on `port`. It lists
+/// these first (Documentation/networking/proc_net_tcp.rst), and is read no further: among a
+/// million connections all of it takes minutes.
+fn listening_inodes(table: impl BufRead, port: u16) -> Vec<String> {
+    let listener = |line: String| {
         let mut fields = line.split_ascii_whitespace();
-        let local = fields.nth(1)?;
-        if fields.nth(1)? != "0A" {
-            return None;
-        }
+        let (local, state) = (fields.nth(1)?, fields.nth(1)?);
         let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-        (local_port == port).then(|| fields.nth(5).map(str::to_owned))?
+        (state == "0A").then_some((local_port, fields.nth(5)?.to_owned()))
     };
-    table.lines().skip(1).filter_map(of_line).collect()
+    let lines = table.lines().skip(1).map_while(Result::ok);
+    let listening = lines.map_while(listener);
+    listening.filter(|(local_port, _)| *local_port == port).map(|(_, inode)| inode).collect()
 }
 
 /// Reads a process's figures from /proc.
@@ -352,6 +356,29 @@ mod tests {
         assert_eq!(read_room(free.as_bytes()), Room { cpus: None, ..room });
         assert_eq!(read_room(br#"{"process":{}}"#), Room::default());
         assert_eq!(read_room(b"not json"), Room::default());
+    }
+
+    #[test]
+    fn a_table_of_connections_is_read_no_further_than_to_its_listeners() {
+        let line = |slot, port, state, inode| {
+            format!(
+                "{slot:4}: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 \
+                 00000000     0        0 {inode} 1 0000000000000000 100 0 0 10 0\n"
+            )
+        };
+        let listeners = [(8080, 11), (8081, 12), (8080, 13)];
+        let mut table = "  sl  local_address rem_address   st ...\n".to_owned();
+        for (slot, (port, inode)) in (0..).zip(listeners) {
+            table += &line(slot, port, "0A", inode);
+        }
+        for slot in 3..1_000 {
+            table += &line(slot, 8080, "01", 1_000 + slot);
+        }
+        let mut rest = table.as_bytes();
+        assert_eq!(listening_inodes(&mut rest, 8080), ["11", "13"]);
+        assert_eq!(rest.len(), table[table.find("   4:").unwrap()..].len());
+        assert!(listening_inodes(table.as_bytes(), 8082).is_empty());
+        assert!(listening_inodes(&b""[..], 8080).is_empty());
     }
 
     #[test]
