@@ -5,8 +5,8 @@
 #   scripts/mutants.sh PATTERN    those whose name contains it
 #
 # Works on a copy of the sources in a temporary folder, with a target folder of its own
-# (target/mutants). The status is 1 if a test stays green, or if a guard is not where the table
-# below says it is.
+# (target/mutants). The status is 1 if a test stays green, if a guard is not where the table below
+# says it is, or if there is none of that name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -145,4 +145,4 @@ for mutant in "${MUTANTS[@]}"; do
     cp -- "$file" "$scratch/at/$file"
 done
 echo "$tried tried, ${#survivors[@]} not red"
-[ "${#survivors[@]}" = 0 ]
+[ "$tried" -gt 0 ] && [ "${#survivors[@]}" = 0 ]
