@@ -6,13 +6,13 @@
 
 use std::hint::black_box;
 use std::time::Duration;
+use switchboard::commands::{MatcherCommand, RecentPartner, Ticket, TicketHandle};
 use switchboard::ids::{
     ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
 };
-use switchboard::mail::{Desk, Parted, Ticket, ToMatcher};
 use switchboard::matchmaking::queue::MatchQueue;
-use switchboard::moment::Moment;
 use switchboard::sys::clock;
+use switchboard::timestamp::Timestamp;
 
 /// Runs of which the best counts.
 const RUNS: usize = 7;
@@ -41,14 +41,14 @@ fn holder(session: u64) -> SessionAddress {
     SessionAddress { shard: ShardId(session as u16 & 1), key }
 }
 
-fn ticket(session: u64, queue: QueueKey, now: Moment) -> Ticket {
+fn ticket(session: u64, queue: QueueKey, now: Timestamp) -> Ticket {
     Ticket {
         holder: holder(session),
         number: TicketNo(session as u32),
         session: SessionNo(session),
         queue,
         since: now,
-        parted: None,
+        recent_partner: None,
     }
 }
 
@@ -66,21 +66,21 @@ fn shuffled(len: usize, seed: u64) -> Vec<u32> {
 struct Matcher {
     queue: MatchQueue,
     batch: usize,
-    letters: Vec<ToMatcher>,
-    now: Moment,
+    letters: Vec<MatcherCommand>,
+    now: Timestamp,
     pairs: usize,
 }
 
 impl Matcher {
     fn new(batch: usize) -> Self {
         let letters = Vec::with_capacity(batch);
-        Matcher { queue: MatchQueue::new(), batch, letters, now: Moment::ZERO, pairs: 0 }
+        Matcher { queue: MatchQueue::new(), batch, letters, now: Timestamp::ZERO, pairs: 0 }
     }
 
     fn run(
         &mut self,
-        letters: impl Iterator<Item = ToMatcher>,
-        mut kept: impl FnMut(Option<Desk>),
+        letters: impl Iterator<Item = MatcherCommand>,
+        mut kept: impl FnMut(Option<TicketHandle>),
     ) {
         let mut letters = letters.fuse();
         loop {
@@ -94,25 +94,25 @@ impl Matcher {
             }
             for letter in &self.letters {
                 kept(match *letter {
-                    ToMatcher::Enter { ticket, replaces } => {
+                    MatcherCommand::Enter { ticket, replaces } => {
                         self.queue.enter(ticket, replaces, self.now, |one, other| {
                             black_box((one.holder, other.holder));
                             self.pairs += 1;
                         })
                     }
-                    ToMatcher::Leave { holder, desk, number } => {
-                        assert!(self.queue.leave(holder, desk, number));
+                    MatcherCommand::Leave { holder, handle, number } => {
+                        assert!(self.queue.leave(holder, handle, number));
                         None
                     }
-                    ToMatcher::Stop => None,
+                    MatcherCommand::Stop => None,
                 });
             }
         }
     }
 }
 
-fn enter(session: u64, name: u32) -> ToMatcher {
-    ToMatcher::Enter { ticket: ticket(session, queue(name), Moment::ZERO), replaces: None }
+fn enter(session: u64, name: u32) -> MatcherCommand {
+    MatcherCommand::Enter { ticket: ticket(session, queue(name), Timestamp::ZERO), replaces: None }
 }
 
 /// The processor time of this thread: what other programs do meanwhile costs cache misses, but
@@ -171,29 +171,29 @@ fn cancel_and_again(first: &[u32], second: &[u32], rounds: usize, batch: usize) 
     let mut matcher = Matcher::new(batch);
     let mut turn = vec![0; second.len()];
     second.iter().enumerate().for_each(|(at, &name)| turn[name as usize] = at);
-    let mut desks = vec![Desk(0); second.len()];
+    let mut desks = vec![TicketHandle(0); second.len()];
     let mut names = first.iter();
-    matcher.run(first.iter().map(|&name| enter(name.into(), name)), |desk| {
+    matcher.run(first.iter().map(|&name| enter(name.into(), name)), |handle| {
         let name = names.next().expect("because each letter is answered once");
-        desks[turn[*name as usize]] = desk.expect("because nobody else is there");
+        desks[turn[*name as usize]] = handle.expect("because nobody else is there");
     });
     timed(rounds * first.len(), || {
         for _ in 0..rounds {
             for (names, desks) in second.chunks(PART).zip(desks.chunks_mut(PART)) {
-                let mut old = [Desk(0); PART];
+                let mut old = [TicketHandle(0); PART];
                 old[..desks.len()].copy_from_slice(desks);
-                let letters = names.iter().zip(old).flat_map(|(&name, desk)| {
+                let letters = names.iter().zip(old).flat_map(|(&name, handle)| {
                     let session = name.into();
                     let number = TicketNo(name);
                     [
-                        ToMatcher::Leave { holder: holder(session), desk, number },
+                        MatcherCommand::Leave { holder: holder(session), handle, number },
                         enter(session, name),
                     ]
                 });
                 let mut desks = desks.iter_mut();
-                matcher.run(letters, |desk| {
-                    if let Some(desk) = desk {
-                        *desks.next().expect("because each enters once") = desk;
+                matcher.run(letters, |handle| {
+                    if let Some(handle) = handle {
+                        *desks.next().expect("because each enters once") = handle;
                     }
                 });
             }
@@ -217,11 +217,12 @@ fn letters_alone() -> f64 {
     }))
 }
 
-/// A session that parted from its neighbour (the odd one from the even one before it) at `now`.
-fn enter_parted(session: u64, name: u32, now: Moment) -> ToMatcher {
-    let parted = Some(Parted { from: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
-    let ticket = Ticket { parted, ..ticket(session, queue(name), now) };
-    ToMatcher::Enter { ticket, replaces: None }
+/// A session that recent_partner from its neighbour (the odd one from the even one before it) at `now`.
+fn enter_with_recent_partner(session: u64, name: u32, now: Timestamp) -> MatcherCommand {
+    let recent_partner =
+        Some(RecentPartner { from: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
+    let ticket = Ticket { recent_partner, ..ticket(session, queue(name), now) };
+    MatcherCommand::Enter { ticket, replaces: None }
 }
 
 /// `pairs` pairs who have just left their rooms come back to one queue, one after the other.
@@ -233,13 +234,16 @@ fn freshly_parted(pairs: u64, batch: usize) -> f64 {
             for _ in 0..rounds {
                 matcher.now = matcher.now + Duration::from_millis(1);
                 let now = matcher.now;
-                matcher.run((0..2 * pairs).map(|session| enter_parted(session, 1, now)), |_| ());
+                matcher.run(
+                    (0..2 * pairs).map(|session| enter_with_recent_partner(session, 1, now)),
+                    |_| (),
+                );
             }
         })
     }))
 }
 
-/// A freshly parted pair in each of `queues` queues, until all of them have met again.
+/// A freshly recent_partner pair in each of `queues` queues, until all of them have met again.
 fn parted_in_each(queues: usize, batch: usize) -> f64 {
     let rounds = (TICKETS / queues / 2).max(1);
     let order = shuffled(queues, 1);
@@ -251,7 +255,9 @@ fn parted_in_each(queues: usize, batch: usize) -> f64 {
                     matcher.now = matcher.now + Duration::from_micros(600);
                     let now = matcher.now;
                     let pair = |&name| {
-                        [0, 1].map(|one| enter_parted(2 * u64::from(name) + one, name, now))
+                        [0, 1].map(|one| {
+                            enter_with_recent_partner(2 * u64::from(name) + one, name, now)
+                        })
                     };
                     matcher.run(names.iter().flat_map(pair), |_| ());
                 }
@@ -308,15 +314,18 @@ fn main() {
             }
         }
     }
-    if wanted("parted") {
+    if wanted("recent_partner") {
         for pairs in [10, 1_000, 100_000] {
             let figures = [1, BATCH].map(|batch| freshly_parted(pairs, batch));
-            println!("{pairs:>9} parted pairs in one queue: {:.1}, {:.1}", figures[0], figures[1]);
+            println!(
+                "{pairs:>9} recent_partner pairs in one queue: {:.1}, {:.1}",
+                figures[0], figures[1]
+            );
         }
         for queues in [10, 1_000, 100_000, 1_000_000] {
             let figures = [1, BATCH].map(|batch| parted_in_each(queues, batch));
             println!(
-                "{queues:>9} queues, a parted pair in each: {:.1}, {:.1}",
+                "{queues:>9} queues, a recent_partner pair in each: {:.1}, {:.1}",
                 figures[0], figures[1]
             );
         }

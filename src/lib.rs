@@ -9,22 +9,24 @@
 //!
 //! Modules stand in the order in which data flows through them; imports run downwards only.
 
-pub mod check;
+pub mod access;
+pub mod commands;
 pub mod config;
 pub mod ice;
 pub mod ids;
 pub mod limits;
 pub mod load;
 pub mod logging;
-pub mod mail;
+pub mod mailbox;
 pub mod matchmaking;
-pub mod moment;
 pub mod page;
+pub mod preflight;
 pub mod server;
 pub mod session;
 pub mod shard;
-pub mod supervision;
+pub mod timestamp;
+
 pub mod sys;
 pub mod telemetry;
-pub mod watchdog;
+
 pub mod wire;

@@ -30,18 +30,18 @@ pub const CHUNK_TRAILER_BYTES: usize = 16 * 1024;
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads one connection may have in one turn before the others come first. One that fills the
 /// receive buffer is the last of them.
-pub const READS_PER_TURN: u32 = 4;
+pub const READS_PER_ITERATION: u32 = 4;
 /// Bytes that the events of one turn share, and one round of the run-list: where many connections
 /// have something to read, each brings less at first. What a share does not hold is read from the
 /// run-list.
-pub const EVENT_BYTES_PER_TURN: usize = 512 * 1024;
+pub const EVENT_BYTES_PER_ITERATION: usize = 512 * 1024;
 /// The least of these shares: a read for every event must be worth its system call.
 pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
 /// Bytes read from the run-list in one turn before the others come first: a message of one who
 /// sends little waits for no more of those who send without end.
-pub const RUN_BYTES_PER_TURN: usize = 4 * RECEIVE_BUFFER_BYTES;
+pub const RUN_BYTES_PER_ITERATION: usize = 4 * RECEIVE_BUFFER_BYTES;
 /// Connections of the run-list that are read in one turn, if each brings little.
-pub const RUNS_PER_TURN: usize = 64;
+pub const RUNS_PER_ITERATION: usize = 64;
 /// A byte of a session's counts for so many of them: its messages are parsed, and answered or passed
 /// on one by one.
 pub const SESSION_BYTE_WORTH_BYTES: usize = 4;
@@ -49,14 +49,14 @@ pub const SESSION_BYTE_WORTH_BYTES: usize = 4;
 /// than it does.
 pub const REQUEST_WORTH_BYTES: usize = 4 * 1024;
 /// Requests of one connection answered in one turn before the others come first.
-pub const REQUESTS_PER_TURN: u32 = 16;
+pub const REQUESTS_PER_ITERATION: u32 = 16;
 /// Requests of all connections answered in one turn, upgrades apart. Beyond them each connection
 /// is answered one.
-pub const REQUESTS_OF_ALL_PER_TURN: u32 = 64;
+pub const REQUESTS_OF_ALL_PER_ITERATION: u32 = 64;
 /// Connections one listener accepts in one turn before the others come first.
-pub const ACCEPTS_PER_TURN: u32 = 64;
+pub const ACCEPTS_PER_ITERATION: u32 = 64;
 /// Letters one thread takes from its mailbox in one turn.
-pub const LETTERS_PER_TURN: usize = 1024;
+pub const COMMANDS_PER_ITERATION: usize = 1024;
 /// Events one poll reports at most.
 pub const EVENTS_PER_POLL: usize = 1024;
 /// Pending connections the kernel keeps for a listener; it takes the lesser of this and

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 use std::time::Duration;
-use switchboard::check::{self, Settings, Wanted};
 use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
 use switchboard::limits;
 use switchboard::logging::Log;
+use switchboard::preflight::{self, Settings, Wanted};
 use switchboard::server::{Ended, Server};
 use switchboard::sys::tables::Support;
 use switchboard::sys::{machine, memory};
@@ -91,7 +91,7 @@ fn check(connections: u32, arguments: &Arguments) -> ExitCode {
         max_connections: arguments.max_connections,
     };
     let wanted = Wanted::new(connections, &settings, &readings);
-    let report = check::report(&readings, &wanted);
+    let report = preflight::report(&readings, &wanted);
     print!("{report}");
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }

@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, ConfigError, Doors, Limits, LogFormat, Machine, Steer, Stop, Tables, Turn,
-    descriptors_of_server, descriptors_of_table, flags_table,
+    AccessPolicy, Arguments, Config, ConfigError, Limits, LogFormat, Machine, Steer, Stop, Tables,
+    Turn, descriptors_of_server, descriptors_of_table, flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
@@ -102,7 +102,7 @@ fn every_flag_reaches_its_field() {
         },
         socket_send_buffer_bytes: Some(8192),
         echo: true,
-        doors: Doors {
+        access: AccessPolicy {
             allowed_origins: ["https://a.example", "http://b.example", "null"]
                 .map(|origin| origin.parse().unwrap())
                 .to_vec(),

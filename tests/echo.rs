@@ -4,7 +4,7 @@
 mod support;
 
 use support::{Raw, Server, close_frame, frame, get, handshake, ping_frame, text_frame};
-use switchboard::wire::frame::{BINARY, CLOSE, PONG, TEXT};
+use switchboard::wire::websocket::frame::{BINARY, CLOSE, PONG, TEXT};
 use tungstenite::protocol::frame::coding::OpCode;
 
 const CONTINUATION: u8 = 0x00;

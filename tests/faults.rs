@@ -1,20 +1,20 @@
 //! Faults of networks, kernels and clocks, each at every place where it can strike a shard core.
 //! What needs chance or two shards is in the simulation; what needs a kernel, elsewhere.
 
-#[path = "faults/desk.rs"]
-mod desk;
+#[path = "faults/harness.rs"]
+mod harness;
 
-use desk::{Desk, Fake, KEY, READABLE, WRITABLE, text, upgrade};
+use harness::{Fake, KEY, READABLE, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;
 use switchboard::config::Limits;
 use switchboard::limits::{
-    EVENT_BYTES_LEAST, EVENT_BYTES_PER_TURN, READS_PER_TURN, RECEIVE_BUFFER_BYTES,
-    REQUESTS_OF_ALL_PER_TURN, REQUESTS_PER_TURN, RUN_BYTES_PER_TURN,
+    EVENT_BYTES_LEAST, EVENT_BYTES_PER_ITERATION, READS_PER_ITERATION, RECEIVE_BUFFER_BYTES,
+    REQUESTS_OF_ALL_PER_ITERATION, REQUESTS_PER_ITERATION, RUN_BYTES_PER_ITERATION,
 };
-use switchboard::moment::Moment;
 use switchboard::shard::core::Readiness;
 use switchboard::telemetry::labels::EndReason;
-use switchboard::wire::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
+use switchboard::timestamp::Timestamp;
+use switchboard::wire::websocket::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
 
 /// A handshake with frames glued to it, and in them all that can be cut in two: characters of
 /// two, three and four bytes, escapes, surrogates, long headers, fragments with a ping between.
@@ -40,19 +40,19 @@ fn a_long_story() -> Vec<u8> {
 
 /// What a client is sent when what it sends arrives in these reads, and sends take so much.
 fn answers(reads: &[&[u8]], takes: &[usize]) -> Vec<u8> {
-    let mut desk = Desk::new(Limits::default());
+    let mut harness = ShardHarness::new(Limits::default());
     let (number, key) =
-        desk.connect(Fake { takes: takes.iter().copied().collect(), ..Fake::default() });
+        harness.connect(Fake { takes: takes.iter().copied().collect(), ..Fake::default() });
     for read in reads {
-        desk.arrive((number, key), read);
+        harness.arrive((number, key), read);
     }
     // Each time a client reads, the kernel takes bytes again.
     for _ in 0..=takes.len() {
-        desk.core.ready(key, WRITABLE);
-        desk.core.run();
+        harness.core.ready(key, WRITABLE);
+        harness.core.run();
     }
-    desk.audit();
-    std::mem::take(&mut desk.fake(number).sent)
+    harness.audit();
+    std::mem::take(&mut harness.fake(number).sent)
 }
 
 #[test]
@@ -91,154 +91,154 @@ fn a_write_may_end_at_any_byte() {
 fn what_is_written_in_any_pieces_to_a_partner_arrives_whole() {
     let message = r#"{"type":"offer","payload":"€"}"#;
     for cut in 0..message.len() + 2 {
-        let mut desk = Desk::new(Limits::default());
-        let [one, other] = desk.room();
-        desk.fake(other.0).takes = [cut, 0].into();
-        desk.arrive(one, &text(message));
-        desk.arrive(one, &text(message));
-        desk.core.ready(other.1, WRITABLE);
-        desk.core.ready(other.1, WRITABLE);
-        desk.audit();
+        let mut harness = ShardHarness::new(Limits::default());
+        let [one, other] = harness.room();
+        harness.fake(other.0).takes = [cut, 0].into();
+        harness.arrive(one, &text(message));
+        harness.arrive(one, &text(message));
+        harness.core.ready(other.1, WRITABLE);
+        harness.core.ready(other.1, WRITABLE);
+        harness.audit();
         let frame = [&[0x81, message.len() as u8], message.as_bytes()].concat();
-        assert_eq!(desk.fake(other.0).sent, [&frame[..], &frame].concat(), "cut at {cut}");
+        assert_eq!(harness.fake(other.0).sent, [&frame[..], &frame].concat(), "cut at {cut}");
     }
 }
 
 #[test]
 fn an_event_for_one_who_had_the_slot_before_is_nobodys() {
-    let mut desk = Desk::new(Limits::default());
-    let gone = desk.session();
-    desk.fake(gone.0).ends = true;
-    desk.core.ready(gone.1, READABLE);
-    assert!(desk.fake(gone.0).closed);
-    let newcomer = desk.session();
+    let mut harness = ShardHarness::new(Limits::default());
+    let gone = harness.session();
+    harness.fake(gone.0).ends = true;
+    harness.core.ready(gone.1, READABLE);
+    assert!(harness.fake(gone.0).closed);
+    let newcomer = harness.session();
     assert_eq!(newcomer.1.slot, gone.1.slot, "the slot is used again");
-    desk.fake(newcomer.0).ends = true;
+    harness.fake(newcomer.0).ends = true;
     let all = Readiness { readable: true, writable: true, read_on: true };
-    desk.core.ready(gone.1, all);
-    assert!(!desk.fake(newcomer.0).closed, "a stale event ended it");
-    desk.core.ready(newcomer.1, all);
-    assert!(desk.fake(newcomer.0).closed);
-    desk.audit();
+    harness.core.ready(gone.1, all);
+    assert!(!harness.fake(newcomer.0).closed, "a stale event ended it");
+    harness.core.ready(newcomer.1, all);
+    assert!(harness.fake(newcomer.0).closed);
+    harness.audit();
 }
 
 #[test]
 fn what_came_before_the_end_in_the_same_event_is_handled() {
     let hang_up = Readiness { readable: true, writable: true, read_on: true };
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.fake(user.0).reads = [text(r#"{"type":"ping","payload":1}"#)].into();
-    desk.fake(user.0).ends = true;
-    desk.core.ready(user.1, hang_up);
-    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("pong"));
-    assert!(desk.fake(user.0).closed);
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.fake(user.0).reads = [text(r#"{"type":"ping","payload":1}"#)].into();
+    harness.fake(user.0).ends = true;
+    harness.core.ready(user.1, hang_up);
+    assert!(String::from_utf8_lossy(&harness.fake(user.0).sent).contains("pong"));
+    assert!(harness.fake(user.0).closed);
     // And a request, whose client has half-closed.
     let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
     let fake = Fake { reads: [request].into(), ends: true, ..Fake::default() };
-    let (number, key) = desk.connect(fake);
-    desk.core.ready(key, hang_up);
-    assert!(desk.fake(number).sent.starts_with(b"HTTP/1.1 200"));
-    assert!(desk.fake(number).closed);
-    desk.audit();
+    let (number, key) = harness.connect(fake);
+    harness.core.ready(key, hang_up);
+    assert!(harness.fake(number).sent.starts_with(b"HTTP/1.1 200"));
+    assert!(harness.fake(number).closed);
+    harness.audit();
 }
 
 #[test]
 fn behind_an_answer_that_is_unsent_nothing_more_is_read() {
-    let mut desk = Desk::new(Limits::default());
+    let mut harness = ShardHarness::new(Limits::default());
     let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
     // Two requests in one read, and an upgrade in the next. Of each answer five bytes are taken.
     let reads = [request.repeat(2), upgrade("/ws")].into();
     let (number, key) =
-        desk.connect(Fake { reads, takes: [5, usize::MAX, 5].into(), ..Fake::default() });
-    desk.core.ready(key, READABLE);
-    desk.core.run();
-    assert_eq!(desk.fake(number).bytes_read, 2 * request.len());
+        harness.connect(Fake { reads, takes: [5, usize::MAX, 5].into(), ..Fake::default() });
+    harness.core.ready(key, READABLE);
+    harness.core.run();
+    assert_eq!(harness.fake(number).bytes_read, 2 * request.len());
     // The first answer is taken whole; then it is the second that waits.
-    desk.core.ready(key, WRITABLE);
-    desk.core.run();
-    desk.core.run();
-    assert_eq!(desk.fake(number).bytes_read, 2 * request.len(), "the upgrade has been read");
-    desk.audit();
-    desk.core.ready(key, WRITABLE);
-    desk.core.run();
-    assert!(String::from_utf8_lossy(&desk.fake(number).sent).contains("\"session\""));
-    assert_eq!(desk.counters.sessions.get(), 1);
-    desk.audit();
+    harness.core.ready(key, WRITABLE);
+    harness.core.run();
+    harness.core.run();
+    assert_eq!(harness.fake(number).bytes_read, 2 * request.len(), "the upgrade has been read");
+    harness.audit();
+    harness.core.ready(key, WRITABLE);
+    harness.core.run();
+    assert!(String::from_utf8_lossy(&harness.fake(number).sent).contains("\"session\""));
+    assert_eq!(harness.counters.sessions.get(), 1);
+    harness.audit();
 }
 
 #[test]
 fn one_turn_answers_a_bounded_number_of_requests() {
-    let mut desk = Desk::new(Limits::default());
+    let mut harness = ShardHarness::new(Limits::default());
     let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
     let reads = [requests].into();
-    let (number, key) = desk.connect(Fake { reads, ..Fake::default() });
-    desk.core.ready(key, READABLE);
-    let answered = |desk: &mut Desk| {
-        let sent = &desk.fake(number).sent;
+    let (number, key) = harness.connect(Fake { reads, ..Fake::default() });
+    harness.core.ready(key, READABLE);
+    let answered = |harness: &mut ShardHarness| {
+        let sent = &harness.fake(number).sent;
         sent.windows(8).filter(|part| part == b"HTTP/1.1").count()
     };
-    assert_eq!(answered(&mut desk), REQUESTS_PER_TURN as usize);
+    assert_eq!(answered(&mut harness), REQUESTS_PER_ITERATION as usize);
     let mut turns = 1;
-    while desk.core.has_work() {
-        let before = answered(&mut desk);
-        desk.wait(Duration::ZERO);
-        let most = (READS_PER_TURN * REQUESTS_PER_TURN) as usize;
-        assert!(answered(&mut desk) - before <= most, "in one turn");
+    while harness.core.has_work() {
+        let before = answered(&mut harness);
+        harness.wait(Duration::ZERO);
+        let most = (READS_PER_ITERATION * REQUESTS_PER_ITERATION) as usize;
+        assert!(answered(&mut harness) - before <= most, "in one turn");
         turns += 1;
         assert!(turns < 1000, "it comes to an end");
     }
-    assert_eq!(answered(&mut desk), 1000);
+    assert_eq!(answered(&mut harness), 1000);
 }
 
 #[test]
 fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
     const CLIENTS: usize = 200;
-    let mut desk = Desk::new(Limits::default());
+    let mut harness = ShardHarness::new(Limits::default());
     let requests = b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| desk.connect(Fake { reads: [requests.clone()].into(), ..Fake::default() }))
+        .map(|_| harness.connect(Fake { reads: [requests.clone()].into(), ..Fake::default() }))
         .collect();
-    let answered = |desk: &Desk| desk.counters.http_requests.get() as usize;
-    desk.wait(Duration::ZERO);
-    desk.core.share_among(CLIENTS);
+    let answered = |harness: &ShardHarness| harness.counters.http_requests.get() as usize;
+    harness.wait(Duration::ZERO);
+    harness.core.share_among(CLIENTS);
     for (_, key) in &clients {
-        desk.core.ready(*key, READABLE);
+        harness.core.ready(*key, READABLE);
     }
-    let most = REQUESTS_OF_ALL_PER_TURN as usize + CLIENTS;
-    assert!((CLIENTS..=most).contains(&answered(&desk)), "{} at once", answered(&desk));
-    while desk.core.has_work() {
-        let before = answered(&desk);
-        desk.wait(Duration::ZERO);
-        let most = REQUESTS_OF_ALL_PER_TURN as usize + 4;
-        assert!((1..=most).contains(&(answered(&desk) - before)), "in one turn");
+    let most = REQUESTS_OF_ALL_PER_ITERATION as usize + CLIENTS;
+    assert!((CLIENTS..=most).contains(&answered(&harness)), "{} at once", answered(&harness));
+    while harness.core.has_work() {
+        let before = answered(&harness);
+        harness.wait(Duration::ZERO);
+        let most = REQUESTS_OF_ALL_PER_ITERATION as usize + 4;
+        assert!((1..=most).contains(&(answered(&harness) - before)), "in one turn");
     }
-    assert_eq!(answered(&desk), 16 * CLIENTS);
-    desk.audit();
+    assert_eq!(answered(&harness), 16 * CLIENTS);
+    harness.audit();
 }
 
 #[test]
 fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end() {
     const FLOODERS: usize = 500;
-    let mut desk = Desk::new(Limits::default());
-    let [one, other] = desk.room();
+    let mut harness = ShardHarness::new(Limits::default());
+    let [one, other] = harness.room();
     let flood = text(r#"{"type":"ping"}"#).repeat(RECEIVE_BUFFER_BYTES / 16);
-    let flooders: Vec<_> = (0..FLOODERS).map(|_| desk.session()).collect();
+    let flooders: Vec<_> = (0..FLOODERS).map(|_| harness.session()).collect();
     for (number, key) in &flooders {
-        desk.fake(*number).endless = Some(flood.clone());
-        desk.core.ready(*key, READABLE);
+        harness.fake(*number).endless = Some(flood.clone());
+        harness.core.ready(*key, READABLE);
     }
     let offer = format!(r#"{{"type":"offer","payload":"{:x<8000}"}}"#, "");
-    desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
-    desk.core.share_among(FLOODERS + 1);
-    let before = desk.core.host.bytes_read;
-    desk.arrive(one, &text(&offer));
-    while !desk.fake(other.0).sent.ends_with(offer.as_bytes()) {
-        desk.core.run();
-        let waited = desk.core.host.bytes_read - before;
-        let most = FLOODERS * EVENT_BYTES_LEAST + RUN_BYTES_PER_TURN;
+    harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
+    harness.core.share_among(FLOODERS + 1);
+    let before = harness.core.host.bytes_read;
+    harness.arrive(one, &text(&offer));
+    while !harness.fake(other.0).sent.ends_with(offer.as_bytes()) {
+        harness.core.run();
+        let waited = harness.core.host.bytes_read - before;
+        let most = FLOODERS * EVENT_BYTES_LEAST + RUN_BYTES_PER_ITERATION;
         assert!(waited <= most, "behind {waited} bytes, above {most}");
     }
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
@@ -253,40 +253,43 @@ fn many_who_have_less_than_a_buffer_echoed_at_once_share_a_turn() {
 
 fn many_share_a_turn(path: &str, frame: &[u8]) {
     const MANY: usize = 1000;
-    let mut desk = Desk::new(Limits::default());
+    let mut harness = ShardHarness::new(Limits::default());
     let burst = frame.repeat(RECEIVE_BUFFER_BYTES * 2 / 3 / frame.len());
-    let many: Vec<_> = (0..MANY).map(|_| desk.open(path)).collect();
+    let many: Vec<_> = (0..MANY).map(|_| harness.open(path)).collect();
     for (number, _) in &many {
-        desk.fake(*number).reads.push_back(burst.clone());
+        harness.fake(*number).reads.push_back(burst.clone());
     }
-    let [one, other] = desk.room();
-    let before = desk.core.host.bytes_read;
-    desk.wait(Duration::ZERO);
-    desk.core.share_among(MANY + 1);
+    let [one, other] = harness.room();
+    let before = harness.core.host.bytes_read;
+    harness.wait(Duration::ZERO);
+    harness.core.share_among(MANY + 1);
     for (_, key) in &many {
-        desk.core.ready(*key, READABLE);
+        harness.core.ready(*key, READABLE);
     }
     let message = r#"{"type":"signal","payload":1}"#;
-    desk.arrive(one, &text(message));
-    assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
-    let waited = desk.core.host.bytes_read - before;
-    let most = EVENT_BYTES_PER_TURN.max((MANY + 1) * EVENT_BYTES_LEAST);
+    harness.arrive(one, &text(message));
+    assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
+    let waited = harness.core.host.bytes_read - before;
+    let most = EVENT_BYTES_PER_ITERATION.max((MANY + 1) * EVENT_BYTES_LEAST);
     assert!(waited <= most, "behind {waited} bytes, above {most}");
     // What was cut off is read in its turn, and whoever sends little comes before it.
-    while desk.core.has_work() {
-        desk.fake(other.0).sent.clear();
-        desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
-        let before = desk.core.host.bytes_read;
-        desk.arrive(one, &text(message));
-        assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the next turn");
-        desk.core.run();
-        let turn = desk.core.host.bytes_read - before;
-        assert!(turn <= RUN_BYTES_PER_TURN + 2 * RECEIVE_BUFFER_BYTES, "{turn} bytes in one turn");
+    while harness.core.has_work() {
+        harness.fake(other.0).sent.clear();
+        harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
+        let before = harness.core.host.bytes_read;
+        harness.arrive(one, &text(message));
+        assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the next turn");
+        harness.core.run();
+        let turn = harness.core.host.bytes_read - before;
+        assert!(
+            turn <= RUN_BYTES_PER_ITERATION + 2 * RECEIVE_BUFFER_BYTES,
+            "{turn} bytes in one turn"
+        );
     }
     for (number, _) in &many {
-        assert_eq!(desk.fake(*number).bytes_read, upgrade(path).len() + burst.len());
+        assert_eq!(harness.fake(*number).bytes_read, upgrade(path).len() + burst.len());
     }
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
@@ -304,46 +307,47 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
     let head = [b'x'; RECEIVE_BUFFER_BYTES].to_vec();
     let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(2000);
     for endless in [flood, binary, head, requests.clone()] {
-        let mut desk = Desk::new(Limits::default());
+        let mut harness = ShardHarness::new(Limits::default());
         let plain = endless == requests;
         let flooders: Vec<_> = (0..FLOODERS)
-            .map(|_| if plain { desk.connect(Fake::default()) } else { desk.session() })
+            .map(|_| if plain { harness.connect(Fake::default()) } else { harness.session() })
             .collect();
         for (number, _) in &flooders {
-            desk.fake(*number).endless = Some(endless.clone());
+            harness.fake(*number).endless = Some(endless.clone());
         }
-        let [one, other] = desk.room();
+        let [one, other] = harness.room();
         for nth in 0..5 {
-            desk.fake(other.0).sent.clear();
-            let before = desk.core.host.bytes_read;
+            harness.fake(other.0).sent.clear();
+            let before = harness.core.host.bytes_read;
             // The worst: the event of the healthy one is the last of a turn, and all flooders
             // have one of their own.
-            desk.core.begin_turn(Moment::from_nanos(2_000_000_000));
+            harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
             for (_, key) in &flooders {
-                desk.core.ready(*key, READABLE);
+                harness.core.ready(*key, READABLE);
             }
             let message = r#"{"type":"signal","payload":1}"#;
-            desk.arrive(one, &text(message));
-            assert!(desk.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
-            let waited = desk.core.host.bytes_read - before;
+            harness.arrive(one, &text(message));
+            assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
+            let waited = harness.core.host.bytes_read - before;
             // The first time nobody knows them for flooders.
             let most = 100 + if nth == 0 { FLOODERS * RECEIVE_BUFFER_BYTES } else { 0 };
             assert!(waited <= most, "behind {waited} bytes, above {most}");
-            let before = desk.core.host.bytes_read;
-            desk.core.run();
-            let turn = desk.core.host.bytes_read - before;
-            let most = RUN_BYTES_PER_TURN + READS_PER_TURN as usize * RECEIVE_BUFFER_BYTES;
+            let before = harness.core.host.bytes_read;
+            harness.core.run();
+            let turn = harness.core.host.bytes_read - before;
+            let most =
+                RUN_BYTES_PER_ITERATION + READS_PER_ITERATION as usize * RECEIVE_BUFFER_BYTES;
             assert!(turn <= most, "{turn} bytes in one turn, above {most}");
-            desk.audit();
+            harness.audit();
         }
         // And none of the flooders is starved in its turn.
         for _ in 0..FLOODERS {
-            desk.core.run();
+            harness.core.run();
         }
         let shares: Vec<usize> =
-            flooders.iter().map(|(number, _)| desk.core.host.all[*number].bytes_read).collect();
+            flooders.iter().map(|(number, _)| harness.core.host.all[*number].bytes_read).collect();
         let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
-        assert!(least * 3 > *most || desk.fake(flooders[0].0).closed, "{shares:?}");
+        assert!(least * 3 > *most || harness.fake(flooders[0].0).closed, "{shares:?}");
     }
 }
 
@@ -352,76 +356,76 @@ fn a_hundred_thousand_who_are_due_at_once_are_seen_to_in_parts() {
     const USERS: usize = 100_000;
     let limits = Limits::default();
     let silence = limits.silence_limit;
-    let mut desk = Desk::new(limits);
+    let mut harness = ShardHarness::new(limits);
     let handshake = upgrade("/ws");
     for _ in 0..USERS {
         let fake = Fake { reads: [handshake.clone()].into(), ..Fake::default() };
-        let (number, key) = desk.connect(fake);
-        desk.core.ready(key, READABLE);
-        desk.core.host.all[number].sent = Vec::new();
+        let (number, key) = harness.connect(fake);
+        harness.core.ready(key, READABLE);
+        harness.core.host.all[number].sent = Vec::new();
     }
-    assert_eq!(desk.counters.sessions.get(), USERS as i64);
+    assert_eq!(harness.counters.sessions.get(), USERS as i64);
     let (mut passed, mut most) = (Duration::ZERO, 0);
     let step = Duration::from_millis(100);
     while passed < silence + Duration::from_secs(3) {
-        let before = desk.core.host.sends;
-        desk.wait(step);
-        most = most.max(desk.core.host.sends - before);
+        let before = harness.core.host.sends;
+        harness.wait(step);
+        most = most.max(harness.core.host.sends - before);
         passed += step;
     }
-    assert_eq!(desk.counters.sessions.get(), 0, "everybody was silent for too long");
+    assert_eq!(harness.counters.sessions.get(), 0, "everybody was silent for too long");
     assert!(most <= USERS / 10, "{most} were seen to in one turn");
     assert!(most > USERS / 20, "they were due at once, not {most}");
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
 fn a_clock_that_is_set_back_or_far_ahead_ends_nobody() {
     let limits = Limits::default();
     let day = Duration::from_secs(24 * 3600);
-    let mut desk = Desk::new(limits);
-    let user = desk.session();
-    desk.wait(Duration::from_secs(20));
-    desk.set_back(Duration::from_secs(3600));
-    desk.wait(Duration::from_millis(100));
+    let mut harness = ShardHarness::new(limits);
+    let user = harness.session();
+    harness.wait(Duration::from_secs(20));
+    harness.set_back(Duration::from_secs(3600));
+    harness.wait(Duration::from_millis(100));
     // A process that was stopped: no client could show that it is alive.
-    desk.wait(day);
+    harness.wait(day);
     for _ in 0..20 {
-        desk.wait(Duration::from_millis(100));
+        harness.wait(Duration::from_millis(100));
     }
-    assert!(!desk.fake(user.0).closed && !desk.fake(user.0).sent.ends_with(&[3, 0xe9]));
-    assert_eq!(desk.counters.sessions.get(), 1);
-    desk.arrive(user, &text(r#"{"type":"ping"}"#));
-    assert!(desk.fake(user.0).sent.ends_with(br#"{"type":"pong"}"#));
+    assert!(!harness.fake(user.0).closed && !harness.fake(user.0).sent.ends_with(&[3, 0xe9]));
+    assert_eq!(harness.counters.sessions.get(), 1);
+    harness.arrive(user, &text(r#"{"type":"ping"}"#));
+    assert!(harness.fake(user.0).sent.ends_with(br#"{"type":"pong"}"#));
 }
 
 #[test]
 fn two_who_meet_at_once_hear_of_both_by_one_send() {
-    let mut desk = Desk::new(Limits::default());
-    let users = [desk.session(), desk.session()];
-    let before = desk.core.host.sends;
-    users.iter().for_each(|user| desk.arrive(*user, &text(r#"{"type":"find_match"}"#)));
-    desk.wait(Duration::ZERO);
-    desk.match_all();
-    desk.wait(Duration::ZERO);
-    assert_eq!(desk.core.host.sends - before, 2);
+    let mut harness = ShardHarness::new(Limits::default());
+    let users = [harness.session(), harness.session()];
+    let before = harness.core.host.sends;
+    users.iter().for_each(|user| harness.arrive(*user, &text(r#"{"type":"find_match"}"#)));
+    harness.wait(Duration::ZERO);
+    harness.match_all();
+    harness.wait(Duration::ZERO);
+    assert_eq!(harness.core.host.sends - before, 2);
     for (number, _) in users {
-        let said = String::from_utf8_lossy(&desk.fake(number).sent).into_owned();
+        let said = String::from_utf8_lossy(&harness.fake(number).sent).into_owned();
         let places = ["waiting", "match_found"].map(|word| said.find(word).unwrap());
         assert!(places.is_sorted(), "{said}");
     }
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
 fn who_waits_alone_is_told_as_soon_as_the_matcher_has_answered() {
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-    desk.keep_all();
-    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("waiting"));
-    assert!(desk.counters.unsent_bytes.get() == 0);
-    desk.audit();
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.arrive(user, &text(r#"{"type":"find_match"}"#));
+    harness.keep_all();
+    assert!(String::from_utf8_lossy(&harness.fake(user.0).sent).contains("waiting"));
+    assert!(harness.counters.unsent_bytes.get() == 0);
+    harness.audit();
 }
 
 /// What is said meanwhile comes behind it, and waits for nobody.
@@ -434,41 +438,41 @@ fn a_waiting_that_is_held_back_comes_first_and_holds_up_nothing() {
         (r#"{"type":"find_match","payload":{"queue":"x"}}"#, r#""queue":"x""#),
     ];
     for (message, answer) in sayings {
-        let mut desk = Desk::new(Limits::default());
-        let user = desk.session();
-        desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-        desk.arrive(user, &text(message));
-        let said = String::from_utf8_lossy(&desk.fake(user.0).sent).into_owned();
+        let mut harness = ShardHarness::new(Limits::default());
+        let user = harness.session();
+        harness.arrive(user, &text(r#"{"type":"find_match"}"#));
+        harness.arrive(user, &text(message));
+        let said = String::from_utf8_lossy(&harness.fake(user.0).sent).into_owned();
         let places = ["default", answer].map(|word| said.find(word).unwrap_or(usize::MAX));
         assert!(places.is_sorted() && places[1] < said.len(), "{said}");
-        desk.audit();
+        harness.audit();
     }
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.arrive(user, &text(r#"{"type":"find_match"}"#));
     let mut close = Vec::new();
     push_client_frame(&mut close, CLOSE, &[0x03, 0xe8], KEY);
-    desk.arrive(user, &close);
-    let said = &desk.fake(user.0).sent;
+    harness.arrive(user, &close);
+    let said = &harness.fake(user.0).sent;
     assert!(
         said.ends_with(&[0x88, 2, 3, 0xe8]) && String::from_utf8_lossy(said).contains("waiting")
     );
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
 fn what_is_said_behind_a_waiting_that_is_held_back_has_its_bound() {
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.fake(user.0).takes = [100, 0, 0, 0].into();
-    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.fake(user.0).takes = [100, 0, 0, 0].into();
+    harness.arrive(user, &text(r#"{"type":"find_match"}"#));
     // Each of these is refused by more bytes than it has.
     let mut flood = Vec::new();
     (0..RECEIVE_BUFFER_BYTES / 6).for_each(|_| push_client_frame(&mut flood, BINARY, b"", KEY));
-    desk.arrive(user, &flood);
-    desk.audit();
-    assert_eq!(desk.counters.closed.get(EndReason::SlowConsumer), 0, "it lingers first");
-    assert_eq!(desk.counters.sessions.get(), 0);
+    harness.arrive(user, &flood);
+    harness.audit();
+    assert_eq!(harness.counters.closed.get(EndReason::SlowConsumer), 0, "it lingers first");
+    assert_eq!(harness.counters.sessions.get(), 0);
 }
 
 /// Slow is who does not read, and not who had not read when the kernel was last asked.
@@ -477,14 +481,14 @@ fn one_that_has_read_meanwhile_is_no_slow_consumer() {
     let message = text(&format!(r#"{{"type":"signal","payload":"{}"}}"#, "x".repeat(40_000)));
     let limits = Limits { max_unsent_bytes: 100_000, ..Limits::default() };
     for (refusals, reads) in [(1, true), (usize::from(u8::MAX), false)] {
-        let mut desk = Desk::new(limits.clone());
-        let [one, other] = desk.room();
-        let before = desk.fake(other.0).sent.len();
-        desk.fake(other.0).takes = vec![0; refusals].into();
-        (0..3).for_each(|_| desk.arrive(one, &message));
-        desk.audit();
-        assert_eq!(desk.counters.sessions.get(), if reads { 2 } else { 1 });
-        let received = desk.fake(other.0).sent.len() - before;
+        let mut harness = ShardHarness::new(limits.clone());
+        let [one, other] = harness.room();
+        let before = harness.fake(other.0).sent.len();
+        harness.fake(other.0).takes = vec![0; refusals].into();
+        (0..3).for_each(|_| harness.arrive(one, &message));
+        harness.audit();
+        assert_eq!(harness.counters.sessions.get(), if reads { 2 } else { 1 });
+        let received = harness.fake(other.0).sent.len() - before;
         assert_eq!(received, if reads { 3 * (message.len() - KEY.len()) } else { 0 });
     }
 }
@@ -492,48 +496,48 @@ fn one_that_has_read_meanwhile_is_no_slow_consumer() {
 /// The matcher's thread may stand still; who waits for it is alive.
 #[test]
 fn one_that_a_waiting_is_held_back_for_is_pinged() {
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.arrive(user, &text(r#"{"type":"find_match"}"#));
-    (0..300).for_each(|_| desk.wait(Duration::from_millis(100)));
-    let said = &desk.fake(user.0).sent;
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.arrive(user, &text(r#"{"type":"find_match"}"#));
+    (0..300).for_each(|_| harness.wait(Duration::from_millis(100)));
+    let said = &harness.fake(user.0).sent;
     assert!(String::from_utf8_lossy(said).contains("waiting"), "it goes out with the ping");
     assert!(said.ends_with(&[0x89, 0]), "{said:?}");
-    desk.audit();
+    harness.audit();
 }
 
 #[test]
 fn one_that_ends_behind_its_wish_is_told_that_it_waits() {
-    let mut desk = Desk::new(Limits::default());
-    let user = desk.session();
-    desk.fake(user.0).ends = true;
-    desk.fake(user.0).reads.push_back(text(r#"{"type":"find_match"}"#));
-    desk.core.ready(user.1, Readiness { read_on: true, ..READABLE });
-    assert!(String::from_utf8_lossy(&desk.fake(user.0).sent).contains("waiting"));
-    assert!(desk.fake(user.0).closed);
-    desk.audit();
+    let mut harness = ShardHarness::new(Limits::default());
+    let user = harness.session();
+    harness.fake(user.0).ends = true;
+    harness.fake(user.0).reads.push_back(text(r#"{"type":"find_match"}"#));
+    harness.core.ready(user.1, Readiness { read_on: true, ..READABLE });
+    assert!(String::from_utf8_lossy(&harness.fake(user.0).sent).contains("waiting"));
+    assert!(harness.fake(user.0).closed);
+    harness.audit();
 }
 
 /// With the number of slots the part of the sweep that each slot is in must not change.
 #[test]
 fn whoever_comes_and_goes_meanwhile_everybody_is_pinged_once() {
-    let mut desk = Desk::new(Limits::default());
-    let users: Vec<_> = (0..500).map(|_| desk.session()).collect();
+    let mut harness = ShardHarness::new(Limits::default());
+    let users: Vec<_> = (0..500).map(|_| harness.session()).collect();
     let mut crowd = Vec::new();
     let step = Duration::from_millis(100);
     for tenth in 0..270 {
-        desk.wait(step);
+        harness.wait(step);
         if tenth % 7 < 4 {
-            crowd.extend((0..tenth).map(|_| desk.session()));
+            crowd.extend((0..tenth).map(|_| harness.session()));
         } else {
             for (number, key) in crowd.drain(..) {
-                desk.fake(number).ends = true;
-                desk.core.ready(key, READABLE);
+                harness.fake(number).ends = true;
+                harness.core.ready(key, READABLE);
             }
         }
     }
-    let pings = |number: usize| desk.core.host.all[number].sent.len() / 2;
+    let pings = |number: usize| harness.core.host.all[number].sent.len() / 2;
     let odd: Vec<_> = users.iter().map(|(number, _)| pings(*number)).filter(|n| *n != 1).collect();
     assert_eq!(odd, [0; 0], "of {} users", users.len());
-    desk.audit();
+    harness.audit();
 }

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 use support::{End, Heard, Raw, Server, Talk, close_frame, frame, still_talk, text_frame};
 use switchboard::limits::{HEAD_FIELDS, MESSAGE_FRAGMENTS};
-use switchboard::wire::frame::TEXT;
+use switchboard::wire::websocket::frame::TEXT;
 
 /// A `signal` of this many bytes.
 fn signal(bytes: usize) -> String {

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 use support::{End, Frame, Heard, Raw, Server, Talk, frame, handshake, still_talk, text_frame};
-use switchboard::wire::frame::{CLOSE, PING, TEXT};
+use switchboard::wire::websocket::frame::{CLOSE, PING, TEXT};
 
 /// Sends one byte after the other for as long as the server takes them.
 fn drip(raw: &mut Raw, bytes: &[u8], every: Duration) {

@@ -4,7 +4,7 @@
 mod support;
 
 use support::{Raw, Server, Stopped, Talk, number, until};
-use switchboard::limits::LETTERS_PER_TURN;
+use switchboard::limits::COMMANDS_PER_ITERATION;
 
 const TURNS: usize = 8;
 
@@ -35,7 +35,8 @@ fn letters_are_read_in_a_bounded_number_to_a_turn() {
     switchboard::sys::descriptors::raise_limit().unwrap();
     let server = Server::start(&["--handshake-timeout", "5m", "--ping-interval", "50s"]);
     let mut asks = server.raw();
-    let mut users: Vec<Raw> = (0..TURNS * LETTERS_PER_TURN).map(|_| server.session()).collect();
+    let mut users: Vec<Raw> =
+        (0..TURNS * COMMANDS_PER_ITERATION).map(|_| server.session()).collect();
     let matcher = Stopped::new(&server, "matcher");
     for (nth, user) in users.iter_mut().enumerate() {
         user.find(&format!("alone-{nth}"));

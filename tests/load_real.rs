@@ -61,7 +61,7 @@ fn a_message_costs_the_generator_little_more_than_the_server() {
 
 #[test]
 fn matchmaking_agrees_with_the_servers_own_count() {
-    // The last two of a round may have just parted; they must not have to wait for the next.
+    // The last two of a round may have just recent_partner; they must not have to wait for the next.
     let server = Server::start(&["--rematch-delay", "0s"]);
     let (status, report) = load(
         "matchmaking",
@@ -410,7 +410,7 @@ fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
 }
 
-/// What does not come of a wish that the server has refused, or has dropped over its rate, is not
+/// What does not come of a match_request that the server has refused, or has dropped over its rate, is not
 /// held against it.
 #[test]
 fn a_server_that_declines_is_convicted_of_nothing() {

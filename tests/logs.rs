@@ -164,8 +164,8 @@ fn the_journal_is_told_the_priority_of_each_line_and_nobody_else_is() {
 fn nothing_that_a_client_sends_stands_in_the_log() {
     for format in ["text", "json"] {
         let flags = ["--log-level", "trace", "--log-format", format, "--echo"];
-        let doors = ["--allow-origin", "https://a.example", "--trusted-proxy", "127.0.0.1"];
-        let mut server = Server::start(&[&flags[..], &doors].concat());
+        let access = ["--allow-origin", "https://a.example", "--trusted-proxy", "127.0.0.1"];
+        let mut server = Server::start(&[&flags[..], &access].concat());
         let evil = "evil\u{1b}[31m\u{9b}31m\r\nERROR evil";
         let upgrade = String::from_utf8(handshake()).unwrap();
         for request in [

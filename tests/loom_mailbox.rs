@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::thread;
 use std::io;
 use std::sync::atomic::Ordering;
-use switchboard::mail::mailbox::{BundleOf, Flag, Pause, Pop, Push, Wake, mailbox_of};
+use switchboard::mailbox::{BundleOf, Flag, Pause, Pop, Push, Wake, mailbox_of};
 
 const SENDERS: usize = 2;
 const LETTERS: usize = 2;

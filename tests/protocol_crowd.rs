@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use support::{Heard, Raw, Server, Talk, frame, text_frame};
 
 /// A sequence of numbers (xorshift64).
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn next(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -48,7 +48,7 @@ struct User {
     due: VecDeque<Due>,
     room: Option<Room>,
     former: Vec<String>,
-    /// Whether a wish was answered by `waiting` and has not come to an end.
+    /// Whether a match_request was answered by `waiting` and has not come to an end.
     waits: bool,
 }
 
@@ -64,10 +64,10 @@ impl User {
     }
 
     /// Does one thing. False if that was the end of it.
-    fn act(mut self, dice: &mut Dice) -> Option<User> {
-        match dice.next(100) {
+    fn act(mut self, rng: &mut Rng) -> Option<User> {
+        match rng.next(100) {
             0..25 => {
-                let queue = ["a", "b", "c"][dice.next(3) as usize];
+                let queue = ["a", "b", "c"][rng.next(3) as usize];
                 let text = format!(r#"{{"type":"find_match","payload":{{"queue":"{queue}"}}}}"#);
                 self.ask(&text, &["waiting"]);
             }
@@ -75,14 +75,14 @@ impl User {
                 self.ask(r#"{"type":"cancel_match"}"#, &["match_cancelled", "not_waiting"]);
             }
             33..40 => self.ask(r#"{"type":"leave_room"}"#, &["room_left", "not_in_room"]),
-            40..70 => self.relay(dice),
+            40..70 => self.relay(rng),
             70..78 => self.ask(r#"{"type":"ping"}"#, &["pong"]),
             78..82 => self.ask("{", &["bad_json"]),
             82..86 => self.ask(r#"{"type":"offer","TYPE":"x"}"#, &["bad_message"]),
             86..92 => {
                 // In two pieces, with something in between.
                 let text = br#"{"type":"ping"}"#;
-                let cut = dice.next(text.len() as u64) as usize;
+                let cut = rng.next(text.len() as u64) as usize;
                 self.raw.send(&frame(0x01, &text[..cut]));
                 self.raw.send(&frame(0x89, b"between"));
                 self.raw.send(&frame(0x80, &text[cut..]));
@@ -99,7 +99,7 @@ impl User {
             }
             96 => {
                 let text = text_frame(br#"{"type":"find_match"}"#);
-                self.raw.send(&text[..dice.next(text.len() as u64) as usize]);
+                self.raw.send(&text[..rng.next(text.len() as u64) as usize]);
                 return None;
             }
             _ => {}
@@ -108,15 +108,15 @@ impl User {
     }
 
     /// Sends a few messages to the partner, of the present room or of the one before.
-    fn relay(&mut self, dice: &mut Dice) {
+    fn relay(&mut self, rng: &mut Rng) {
         let Some(room) = &mut self.room else {
             let id = self.former.last().map_or("none", String::as_str);
             let text = format!(r#"{{"type":"offer","room_id":"{id}","payload":"for nobody"}}"#);
             return self.ask(&text, &["not_in_room"]);
         };
-        let count = 1 + dice.next(4);
+        let count = 1 + rng.next(4);
         for _ in 0..count {
-            let (id, filling) = (&room.id, "f".repeat(dice.next(300) as usize));
+            let (id, filling) = (&room.id, "f".repeat(rng.next(300) as usize));
             let (from, nth) = (self.raw.id(), room.sent);
             room.sent += 1;
             let text = format!(
@@ -221,13 +221,13 @@ fn from_environment(name: &str, default: u64) -> u64 {
 fn a_crowd(shards: &str, seed: u64, steps: u64) {
     println!("seed {seed}, {shards} shards");
     let server = Server::start(&["--shards", shards, "--rematch-delay", "5ms"]);
-    let mut dice = Dice(seed | 1);
+    let mut rng = Rng(seed | 1);
     let mut crowd: Vec<User> = (0..30).map(|_| User::enter(&server)).collect();
     for _ in 0..steps {
-        let at = dice.next(crowd.len() as u64) as usize;
+        let at = rng.next(crowd.len() as u64) as usize;
         let user = crowd.swap_remove(at);
-        crowd.push(user.act(&mut dice).unwrap_or_else(|| User::enter(&server)));
-        let at = dice.next(crowd.len() as u64) as usize;
+        crowd.push(user.act(&mut rng).unwrap_or_else(|| User::enter(&server)));
+        let at = rng.next(crowd.len() as u64) as usize;
         crowd[at].listen();
     }
     // All come to know everything, and then agree.

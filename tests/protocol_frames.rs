@@ -8,7 +8,7 @@ use support::{
     Client, End, Frame, Heard, Raw, Server, Stopped, Talk, close_frame, frame, handshake,
     ping_frame, text_frame,
 };
-use switchboard::wire::frame::{CLOSE, PONG};
+use switchboard::wire::websocket::frame::{CLOSE, PONG};
 
 /// A user whose partner watches.
 fn watched(server: &Server) -> (Raw, Raw, String) {

@@ -6,7 +6,7 @@ mod support;
 
 use std::thread;
 use support::{Client, Frame, Raw, Server, Talk, frame, ping_frame, still_talk, text_frame};
-use switchboard::wire::frame::{PONG, TEXT};
+use switchboard::wire::websocket::frame::{PONG, TEXT};
 
 /// Messages of every form that is relayed.
 fn forms() -> Vec<String> {

@@ -150,7 +150,7 @@ fn waiting_again_keeps_the_place() {
 #[test]
 fn first_come_first_matched_across_moves_between_queues() {
     let server = Server::start(&["--rematch-delay", "60s"]);
-    // The two who have just parted wait side by side, and others come first.
+    // The two who have just recent_partner wait side by side, and others come first.
     let (mut old, mut young, _) = server.pair();
     old.say(LEAVE);
     old.expect("room_left");
@@ -272,14 +272,14 @@ fn two_who_just_parted_meet_again_when_the_delay_is_over() {
     let delay = Duration::from_millis(400);
     let server = Server::start(&["--rematch-delay", "400ms", "--shards", "2"]);
     let (mut one, mut other, _) = server.pair();
-    let parted = Instant::now();
+    let recent_partner = Instant::now();
     one.wait_in("en");
     other.expect("peer_left");
     other.wait_in("en");
     let room = one.expect_match();
     assert_eq!(room.peer_id, other.id());
     other.expect_match();
-    assert!(parted.elapsed() >= delay, "{:?}", parted.elapsed());
+    assert!(recent_partner.elapsed() >= delay, "{:?}", recent_partner.elapsed());
     still_talk(&mut one, &mut other, &room);
 }
 

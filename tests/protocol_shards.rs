@@ -374,7 +374,7 @@ fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
         let mut stays = server.session();
         stays.find("en");
         gone.find("en");
-        // At any moment between its wish and its room.
+        // At any moment between its match_request and its room.
         gone.reset();
         stays.expect("waiting");
         kept.push(stays);

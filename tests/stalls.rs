@@ -11,7 +11,7 @@ use support::{
     Client, Raw, Server, Stopped, Talk, handshake, map, number, pair_up, still_talk, text_frame,
     until,
 };
-use switchboard::limits::{ACCEPTS_PER_TURN, EVENTS_PER_POLL};
+use switchboard::limits::{ACCEPTS_PER_ITERATION, EVENTS_PER_POLL};
 
 /// A message that takes this long has been held up. A machine that is busy with other tests
 /// holds nobody up for so long.
@@ -90,7 +90,7 @@ fn newcomers_come_in_a_bounded_number_to_a_turn() {
         some => Err(format!("{some}")),
     });
     let took = turns(&server) - before;
-    let least = CROWD as i64 / i64::from(ACCEPTS_PER_TURN);
+    let least = CROWD as i64 / i64::from(ACCEPTS_PER_ITERATION);
     assert!(took >= least, "{CROWD} came in {took} turns, which should be at least {least}");
 }
 

@@ -2,20 +2,20 @@
 
 use crate::Body;
 use crate::common::{KEY, REQUEST};
-use crate::desk::Desk;
+use crate::shard_harness::ShardHarness;
 use std::hint::black_box;
+use switchboard::commands::Ticket;
 use switchboard::ids::{
     ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, TicketNo, TokenMint,
 };
-use switchboard::mail::Ticket;
 use switchboard::matchmaking::queue::MatchQueue;
-use switchboard::moment::Moment;
-use switchboard::wire::assembly::{Reader, Rules};
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::egress::{Egress, Framing};
-use switchboard::wire::frame::{Side, TEXT, parse_header, push_client_frame, unmask};
 use switchboard::wire::http::{self, HeadScan};
 use switchboard::wire::message::RelayKind;
 use switchboard::wire::message::client::{classify, write_relay};
+use switchboard::wire::websocket::assembly::{Reader, Rules};
+use switchboard::wire::websocket::frame::{Side, TEXT, parse_header, push_client_frame, unmask};
 
 const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
 
@@ -48,15 +48,15 @@ pub(crate) fn all() -> Vec<Body> {
     let mut bodies = wire();
     bodies.extend(matching());
     for (name, depth) in [("core-relay-1", 1), ("core-relay-16", 16)] {
-        let mut desk = Desk::with_a_room();
-        let read = desk.read_of(depth);
-        bodies.push(body(name, depth as u32, move || desk.relay(&read)));
+        let mut harness = ShardHarness::with_a_room();
+        let read = harness.read_of(depth);
+        bodies.push(body(name, depth as u32, move || harness.relay(&read)));
     }
-    let mut desk = Desk::with_a_room();
-    let read = desk.read_unnamed();
-    bodies.push(body("core-unnamed-1", 1, move || desk.relay(&read)));
-    let mut desk = Desk::with_a_room();
-    bodies.push(body("core-open-and-close", 1, move || desk.open_and_close(REQUEST)));
+    let mut harness = ShardHarness::with_a_room();
+    let read = harness.read_unnamed();
+    bodies.push(body("core-unnamed-1", 1, move || harness.relay(&read)));
+    let mut harness = ShardHarness::with_a_room();
+    bodies.push(body("core-open-and-close", 1, move || harness.open_and_close(REQUEST)));
     bodies
 }
 
@@ -120,7 +120,7 @@ fn matching() -> Vec<Body> {
         body("queue-match", 2, move || {
             first += 2;
             for session in [first, first + 1] {
-                meeting.enter(black_box(ticket(session)), None, Moment::ZERO, |one, other| {
+                meeting.enter(black_box(ticket(session)), None, Timestamp::ZERO, |one, other| {
                     black_box((one.holder, other.holder));
                 });
             }
@@ -128,8 +128,8 @@ fn matching() -> Vec<Body> {
         body("queue-cancel", 1, move || {
             alone += 2;
             let Ticket { holder, number, .. } = ticket(alone);
-            let desk = leaving.enter(black_box(ticket(alone)), None, Moment::ZERO, |_, _| ());
-            black_box(desk.is_some_and(|desk| leaving.leave(holder, desk, number)));
+            let harness = leaving.enter(black_box(ticket(alone)), None, Timestamp::ZERO, |_, _| ());
+            black_box(harness.is_some_and(|harness| leaving.leave(holder, harness, number)));
         }),
     ]
 }
@@ -144,7 +144,7 @@ fn ticket(session: u64) -> Ticket {
         number: TicketNo(session as u32),
         session: SessionNo(session),
         queue: QueueKey(u128::from(session / 2 % 1_000 + 1).wrapping_mul(SPREAD)),
-        since: Moment::ZERO,
-        parted: None,
+        since: Timestamp::ZERO,
+        recent_partner: None,
     }
 }

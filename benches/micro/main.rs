@@ -7,7 +7,7 @@
 mod bodies;
 #[path = "../common/mod.rs"]
 mod common;
-mod desk;
+mod shard_harness;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

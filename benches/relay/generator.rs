@@ -6,9 +6,9 @@ use crate::reference::ANSWER_BYTES;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
-use switchboard::wire::frame::{TEXT, push_client_frame, push_server_frame};
 use switchboard::wire::message::RelayKind;
 use switchboard::wire::message::client::{write_find_match, write_relay};
+use switchboard::wire::websocket::frame::{TEXT, push_client_frame, push_server_frame};
 
 /// Bytes of a relayed message.
 const MESSAGE_BYTES: usize = 200;

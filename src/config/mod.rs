@@ -46,7 +46,7 @@ pub struct Config {
     /// Whether `/echo` is there.
     pub echo: bool,
     /// Who may come in.
-    pub doors: Doors,
+    pub access: AccessPolicy,
     /// STUN and TURN servers that every client is told of.
     pub ice_servers: Vec<IceServer>,
     /// TURN servers for which each session gets credentials of its own.
@@ -67,7 +67,7 @@ pub struct Config {
 
 /// Who may come in. The default is everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Doors {
+pub struct AccessPolicy {
     /// Sites whose pages may open sessions; if empty, all may.
     pub allowed_origins: Vec<Origin>,
     /// Where proxies are whose word on a client's address counts.
@@ -76,7 +76,7 @@ pub struct Doors {
     pub admin_listen: Vec<SocketAddr>,
 }
 
-impl Doors {
+impl AccessPolicy {
     /// Whether a request with this `Origin` field may be upgraded. One without any comes from no
     /// browser (RFC 6455 §10.2); several are nobody's origin (RFC 6454 §7.3).
     pub fn admit_page(&self, origin: Single<'_>) -> bool {

@@ -95,7 +95,7 @@ impl Room {
         self.each() * self.shards as u64
     }
 
-    /// The tables for `wanted` connections; without a wish, for as many as the flag allows.
+    /// The tables for `wanted` connections; without a match_request, for as many as the flag allows.
     ///
     /// # Errors
     /// The call that is missing where `private` is demanded.

@@ -1,7 +1,7 @@
 //! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
 
 use super::{
-    Arguments, Config, ConfigError, Doors, Limits, Machine, Room, Span, Steer, Tables, Turn,
+    AccessPolicy, Arguments, Config, ConfigError, Limits, Machine, Room, Span, Steer, Tables, Turn,
 };
 use crate::ice;
 use crate::limits;
@@ -20,12 +20,12 @@ impl Arguments {
         let listen = self.listen_addresses(machine)?;
         let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
         within("--shards", shards, (1, limits::SHARDS_MOST))?;
-        let doors = self.doors(&listen)?;
+        let access = self.access(&listen)?;
         let room = Room {
             allowed: machine.descriptors_allowed,
             shards,
             addresses: listen.len(),
-            admin_addresses: doors.admin_listen.len(),
+            admin_addresses: access.admin_listen.len(),
             support: machine.private_tables,
         };
         let (max_connections, tables) = self.connection_limit(machine, &room)?;
@@ -48,7 +48,7 @@ impl Arguments {
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: send_buffer,
             echo: self.echo,
-            doors,
+            access,
             ice_servers: self.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,
@@ -73,7 +73,7 @@ impl Arguments {
         Ok(NonZeroU32::new(self.busy_poll))
     }
 
-    fn doors(&self, listen: &[SocketAddr]) -> Result<Doors, ConfigError> {
+    fn access(&self, listen: &[SocketAddr]) -> Result<AccessPolicy, ConfigError> {
         let allowed_origins = self.allow_origin.clone();
         within(
             "the number of --allow-origin",
@@ -86,7 +86,11 @@ impl Arguments {
             trusted_proxies.0.len(),
             (0, limits::DOOR_NAMES_MOST),
         )?;
-        Ok(Doors { allowed_origins, trusted_proxies, admin_listen: self.admin_addresses(listen)? })
+        Ok(AccessPolicy {
+            allowed_origins,
+            trusted_proxies,
+            admin_listen: self.admin_addresses(listen)?,
+        })
     }
 
     fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {

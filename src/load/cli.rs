@@ -6,11 +6,11 @@ mod verdict;
 
 use super::checkpoint::{Checkpoint, Order};
 use super::journal::Journal;
-use super::place::reach;
 use super::report;
 use super::report::model::{Machine, Outcome, Report, SCHEMA};
 use super::scenario::{BUILT_IN, Request, Scenario, built_in};
-use super::stand::Stand;
+use super::target_address::reach;
+use super::test_environment::TestEnvironment;
 use super::{figures, preflight, probe, program, progress::Progress};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ready::{Ready, ScenarioFile, Unready, validate};
@@ -337,7 +337,7 @@ fn perform(
         Checkpoint::clear(&directory).map_err(|error| unwritable(&directory, &error))?;
     }
     let interrupted = watch_signals().map_err(|error| usage(format!("signals: {error}")))?;
-    let mut stand = Stand {
+    let mut stand = TestEnvironment {
         place,
         stats,
         sources,

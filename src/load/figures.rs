@@ -250,7 +250,7 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Ext
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moment::Moment;
+    use crate::timestamp::Timestamp;
     use std::time::Duration;
 
     #[test]
@@ -297,8 +297,8 @@ mod tests {
     #[test]
     fn a_misrouted_message_is_not_lost_as_well() {
         let mut recorder = Recorder::default();
-        recorder.faults_at(Fault::Lost, 5, Moment::ZERO);
-        recorder.faults_at(Fault::Misrouted, 3, Moment::ZERO);
+        recorder.faults_at(Fault::Lost, 5, Timestamp::ZERO);
+        recorder.faults_at(Fault::Misrouted, 3, Timestamp::ZERO);
         assert_eq!(lost(&recorder), 2);
         assert_eq!(compute(&recorder, &Extent::default())["lost"], 2.0);
     }

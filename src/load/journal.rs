@@ -272,14 +272,14 @@ impl Thinned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moment::Moment;
+    use crate::timestamp::Timestamp;
     use std::time::Duration;
 
     fn row(at_s: f64) -> Row {
         let mut recorder = Recorder::default();
         recorder.add(Count::Sent, 10);
-        recorder.fault(Fault::Lost, Moment::from_nanos(77));
-        recorder.fault(Fault::UpgradeRefused, Moment::from_nanos(78));
+        recorder.fault(Fault::Lost, Timestamp::from_nanos(77));
+        recorder.fault(Fault::UpgradeRefused, Timestamp::from_nanos(78));
         recorder.note_status(Fault::UpgradeRefused, 404);
         for ms in 1..50 {
             recorder.time(Metric::Relay, Duration::from_millis(ms));

@@ -7,7 +7,7 @@ mod kinds;
 
 pub use kinds::{Count, Fault, Metric};
 
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -89,18 +89,18 @@ impl Recorder {
     /// Records the time from one moment to another; for the path of every message, without
     /// the arithmetic of durations.
     #[inline]
-    pub fn between(&mut self, metric: Metric, from: Moment, to: Moment) {
+    pub fn between(&mut self, metric: Metric, from: Timestamp, to: Timestamp) {
         let micros = to.as_nanos().saturating_sub(from.as_nanos()) / 1000;
         self.times[metric as usize].saturating_record(micros.max(1));
     }
 
     /// Records a fault at `at`, counted from the start of the run.
-    pub fn fault(&mut self, what: Fault, at: Moment) {
+    pub fn fault(&mut self, what: Fault, at: Timestamp) {
         self.faults_at(what, 1, at);
     }
 
     /// Records `many` faults at `at`.
-    pub fn faults_at(&mut self, what: Fault, many: u64, at: Moment) {
+    pub fn faults_at(&mut self, what: Fault, many: u64, at: Timestamp) {
         let at = at.as_nanos();
         let seen = Seen { count: many, first_ns: at, last_ns: at, status: None };
         self.faults[what as usize].merge(&seen);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn merging_recorders_is_the_same_as_filling_one() {
-        let at = Moment::from_nanos;
+        let at = Timestamp::from_nanos;
         let (mut a, mut b, mut whole) =
             (Recorder::default(), Recorder::default(), Recorder::default());
         for i in 1..=1000u64 {
@@ -246,7 +246,7 @@ mod tests {
     fn a_fault_is_told_with_the_status_that_came_first() {
         let refused = |at, status| {
             let mut recorder = Recorder::default();
-            recorder.fault(Fault::UpgradeRefused, Moment::from_nanos(at));
+            recorder.fault(Fault::UpgradeRefused, Timestamp::from_nanos(at));
             if let Some(status) = status {
                 recorder.note_status(Fault::UpgradeRefused, status);
                 recorder.note_status(Fault::UpgradeRefused, 500);

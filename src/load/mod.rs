@@ -4,7 +4,7 @@
 //! cli → scenario → plans → program → stand ─── rows ──→ journal, progress, report
 //!                             │        ▲ merges slices
 //!                           search     │
-//!                                    engine: crew (poll loop) → link → user (pure) → recorder
+//!                                    engine: worker (poll loop) → link → user (pure) → recorder
 //!                                              pace, dial, web          │ news
 //!                                                                     book
 //! ```
@@ -14,15 +14,13 @@
 //! book, the search, the slope test, targets and figures take time and bytes as arguments, so
 //! that a simulator can drive the same code.
 
-pub mod book;
 pub mod checkpoint;
 pub mod cli;
-pub mod dice;
 pub mod engine;
 pub mod figures;
 pub mod journal;
 pub mod measure;
-pub mod place;
+pub mod pairing_ledger;
 pub mod plans;
 pub mod preflight;
 pub mod probe;
@@ -30,11 +28,13 @@ pub mod program;
 pub mod progress;
 pub mod receipts;
 pub mod report;
+pub mod rng;
 pub mod scenario;
 pub mod search;
 pub mod stamp;
-pub mod stand;
 pub mod target;
+pub mod target_address;
+pub mod test_environment;
 pub mod trend;
 pub mod units;
 pub mod user;

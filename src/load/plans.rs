@@ -4,11 +4,11 @@ use super::engine::Workload;
 use super::scenario::{
     Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, STEP_FLOOR, Signaling, Stress,
 };
-use super::stand::RunSpec;
 use super::target::{Comparison, Target};
+use super::test_environment::RunSpec;
 use super::units::{Phase, Span, Stage};
 use super::user::{CallPlan, Conduct, NEVER, Rules};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// Between the last arrival and what all do together.
@@ -44,13 +44,13 @@ fn workload(common: &Common, conduct: Conduct, ends: Duration) -> Workload {
             match_timeout: common.match_timeout.0,
             message_timeout: common.message_timeout.0,
             late_after: common.late_after.0,
-            measure_from: Moment::ZERO,
+            measure_from: Timestamp::ZERO,
         },
         arrivals: Vec::new(),
         sample_from: u64::MAX,
         requests: Vec::new(),
         max_connections: 0,
-        ends: Moment::ZERO + ends,
+        ends: Timestamp::ZERO + ends,
         connect_timeout: common.connect_timeout.0,
         stall_after: common.stall_after.0,
         message_bytes: 200,
@@ -87,7 +87,7 @@ pub fn connections(s: &Connections) -> Run {
         load.rules.sample = Some(Conduct::Calls(CallPlan {
             candidates: 8,
             gap: gap(s.sample_rate),
-            steady_from: Moment::ZERO,
+            steady_from: Timestamp::ZERO,
             talk_min: SAMPLE_TALK.0,
             talk_max: SAMPLE_TALK.1,
             next_share: 1.0,
@@ -100,8 +100,11 @@ pub fn connections(s: &Connections) -> Run {
 pub fn matchmaking(s: &Matchmaking) -> Run {
     let (arrivals, ramp) = ramp(s.users, s.connect_rate);
     let first = ramp + SETTLE;
-    let conduct =
-        Conduct::Rounds { first: Moment::ZERO + first, every: s.round_every.0, rounds: s.rounds };
+    let conduct = Conduct::Rounds {
+        first: Timestamp::ZERO + first,
+        every: s.round_every.0,
+        rounds: s.rounds,
+    };
     let about =
         format!("{} users ask for a match in the same instant, {} times", s.users, s.rounds);
     let ends = first + s.round_every.0 * s.rounds;
@@ -121,11 +124,11 @@ pub fn signaling(s: &Signaling) -> Run {
         next_share: 0.0,
     };
     let steady = ramp + plan.setup_time() + SETTLE;
-    plan.steady_from = Moment::ZERO + steady;
+    plan.steady_from = Timestamp::ZERO + steady;
     let measure_from = steady + s.warm_up.0;
     let mut load = workload(&s.common, Conduct::Calls(plan), measure_from + s.duration.0);
     load.arrivals = arrivals;
-    load.rules.measure_from = Moment::ZERO + measure_from;
+    load.rules.measure_from = Timestamp::ZERO + measure_from;
     load.message_bytes = s.message_bytes as usize;
     let rate = f64::from(s.rooms) * 2.0 * s.message_rate;
     let about = format!("{} rooms, {rate:.0} messages a second in all", s.rooms);
@@ -138,7 +141,7 @@ pub fn calls(s: &Calls) -> Run {
     let plan = CallPlan {
         candidates: s.candidates,
         gap: gap(s.message_rate),
-        steady_from: Moment::ZERO,
+        steady_from: Timestamp::ZERO,
         talk_min: s.talk_min.0,
         talk_max: s.talk_max.0,
         next_share,
@@ -242,14 +245,14 @@ fn population(common: &Common, p: &Population) -> Workload {
     let plan = CallPlan {
         candidates: p.candidates,
         gap: gap(p.message_rate),
-        steady_from: Moment::ZERO,
+        steady_from: Timestamp::ZERO,
         talk_min: p.talk.0,
         talk_max: p.talk.1,
         next_share: 1.0,
     };
     let mut load = workload(common, Conduct::Calls(plan), ramp + p.lasting);
     load.arrivals = arrivals;
-    load.rules.measure_from = Moment::ZERO + ramp + p.warm_up;
+    load.rules.measure_from = Timestamp::ZERO + ramp + p.warm_up;
     load.message_bytes = p.message_bytes as usize;
     load
 }
@@ -381,7 +384,7 @@ mod tests {
         let Scenario::Signaling(s) = built_in("signaling") else { panic!() };
         assert_eq!(signaling(&s).0.users_planned, 1000);
         let Scenario::Calls(s) = built_in("calls") else { panic!() };
-        assert_eq!(calls(&s).1.ends, Moment::ZERO + Duration::from_secs(480));
+        assert_eq!(calls(&s).1.ends, Timestamp::ZERO + Duration::from_secs(480));
         let Scenario::Http(s) = built_in("http") else { panic!() };
         assert_eq!(http(&s).1.requests.len(), 2);
     }

@@ -5,7 +5,7 @@
 //! end of its path, and what is not there is not there.
 
 use super::journal::ServerSample;
-use super::place::{Place, get};
+use super::target_address::{Place, get};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -8,7 +8,7 @@ use super::report::cause;
 use super::report::model::{BreakingPoint, Machine, Outcome, RunReport};
 use super::scenario::{Endurance, EnduranceFlags, Plan, Scenario, Stress, StressFlags};
 use super::search::{Search, SearchPlan, Trial};
-use super::stand::{Stand, Tally};
+use super::test_environment::{Tally, TestEnvironment};
 use super::units::Lever;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -35,7 +35,7 @@ pub fn carry_out(
     scenario: &Scenario,
     order: &Order,
     machine: &Machine,
-    stand: &mut Stand,
+    stand: &mut TestEnvironment,
     resume: bool,
 ) -> (Results, io::Result<()>) {
     let mut programme = Programme { order, machine, stand, results: Results::default() };
@@ -64,7 +64,7 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
 struct Programme<'a> {
     order: &'a Order,
     machine: &'a Machine,
-    stand: &'a mut Stand,
+    stand: &'a mut TestEnvironment,
     results: Results,
 }
 

@@ -6,9 +6,9 @@
 //! found and checked without parsing JSON, so that a message costs the generator little more
 //! than its two system calls. The rest looks like what browsers send.
 
-use crate::moment::Moment;
-use crate::wire::frame::{TEXT, push_client_frame};
+use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
+use crate::wire::websocket::frame::{TEXT, push_client_frame};
 use memchr::memmem::Finder;
 
 /// What a stamp says.
@@ -19,9 +19,9 @@ pub struct Stamp {
     /// Hash of the sender's session.
     pub sender: u64,
     /// When it should have been sent.
-    pub intended: Moment,
+    pub intended: Timestamp,
     /// When it was sent.
-    pub sent: Moment,
+    pub sent: Timestamp,
     /// Counts the sender's messages in this room, from 0.
     pub sequence: u32,
     /// The sender sends nothing after this.
@@ -148,14 +148,14 @@ fn read_hex(digits: &[u8]) -> Option<u64> {
 }
 
 /// Makes messages. One for each thread.
-pub struct Press {
+pub struct MessageEncoder {
     /// What follows the stamp, for each kind of message: closes the string and the payload.
     tails: [Vec<u8>; 4],
     scratch: Vec<u8>,
     mask: u64,
 }
 
-impl Press {
+impl MessageEncoder {
     /// `message_bytes` is the size of a plain message; `seed` begins the mask keys.
     pub fn new(message_bytes: usize, seed: u64) -> Self {
         let tails = RelayKind::ALL.map(|kind| {
@@ -167,7 +167,7 @@ impl Press {
             };
             format!("\"{rest}}}}}").into_bytes()
         });
-        Press { tails, scratch: Vec::new(), mask: seed | 1 }
+        MessageEncoder { tails, scratch: Vec::new(), mask: seed | 1 }
     }
 
     /// A fresh mask key. RFC 6455 §10.3 wants them unpredictable to protect proxies from
@@ -263,8 +263,8 @@ impl StampReader {
         Some(Stamp {
             room: read_hex(&digits[0..16])?,
             sender: read_hex(&digits[16..32])?,
-            intended: Moment::from_nanos(read_hex(&digits[32..48])?),
-            sent: Moment::from_nanos(read_hex(&digits[48..64])?),
+            intended: Timestamp::from_nanos(read_hex(&digits[32..48])?),
+            sent: Timestamp::from_nanos(read_hex(&digits[48..64])?),
             sequence,
             last: last & 1 != 0,
             gaps_explained: last & 2 != 0,
@@ -312,8 +312,8 @@ fn description(kind: &str, setup: &str, extras: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{Side, parse_header, unmask};
     use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
+    use crate::wire::websocket::frame::{Side, parse_header, unmask};
 
     const ROOM: &str = "abcdefghijklmnopqrstuv";
 
@@ -321,8 +321,8 @@ mod tests {
         Stamp {
             room: name_hash(ROOM),
             sender: name_hash("sender"),
-            intended: Moment::from_nanos(123_456_789),
-            sent: Moment::from_nanos(123_999_999),
+            intended: Timestamp::from_nanos(123_456_789),
+            sent: Timestamp::from_nanos(123_999_999),
             sequence: 4_000_000_000,
             last: true,
             gaps_explained: false,
@@ -331,7 +331,7 @@ mod tests {
 
     fn message(kind: RelayKind, bytes: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        Press::new(bytes, 7).push_relay(&mut out, kind, ROOM, &stamp());
+        MessageEncoder::new(bytes, 7).push_relay(&mut out, kind, ROOM, &stamp());
         let header = parse_header(&out, Side::Client).unwrap().unwrap();
         let mut text = out.split_off(header.header_len);
         assert_eq!(text.len() as u64, header.payload_len);
@@ -354,7 +354,7 @@ mod tests {
     fn a_number_that_has_none_after_it_is_no_number() {
         let mut out = Vec::new();
         let last = Stamp { sequence: u32::MAX, ..stamp() };
-        Press::new(200, 7).push_relay(&mut out, RelayKind::Signal, ROOM, &last);
+        MessageEncoder::new(200, 7).push_relay(&mut out, RelayKind::Signal, ROOM, &last);
         let header = parse_header(&out, Side::Client).unwrap().unwrap();
         let mut text = out.split_off(header.header_len);
         unmask(&mut text, header.mask.unwrap(), 0);

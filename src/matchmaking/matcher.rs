@@ -2,14 +2,13 @@
 //! shards; it never writes to a client, and it blocks only in its poll.
 
 use super::queue::MatchQueue;
+use crate::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
 use crate::ids::{SessionAddress, ShardId};
-use crate::mail::failures::{announced, sent};
-use crate::mail::{
-    Bundle, Inbox, Outbox, Outcome, Pairing, Pause, Reply, Ticket, ToMatcher, ToShard,
-};
-use crate::moment::Moment;
+use crate::mailbox::failures::{announced, sent};
+use crate::mailbox::{Bundle, Inbox, Outbox, Pause};
 use crate::sys;
 use crate::telemetry::counters::{MatcherCounters, ShardCounters};
+use crate::timestamp::Timestamp;
 use mio::{Events, Poll};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -25,7 +24,7 @@ pub trait Post {
 
 /// All that the matcher decides. Pure.
 #[derive(Debug)]
-pub struct Desks {
+pub struct MatcherCore {
     queue: MatchQueue,
     balance: Balance,
     counters: Arc<MatcherCounters>,
@@ -33,10 +32,10 @@ pub struct Desks {
     pairs: Vec<(Ticket, Ticket)>,
 }
 
-impl Desks {
+impl MatcherCore {
     /// Nobody waits. `shards` are the counters of all shards, in their order.
     pub fn new(shards: Vec<Arc<ShardCounters>>, counters: Arc<MatcherCounters>) -> Self {
-        Desks {
+        MatcherCore {
             queue: MatchQueue::new(),
             balance: Balance::new(shards),
             counters,
@@ -45,7 +44,7 @@ impl Desks {
     }
 
     /// These letters are going to be handled: see [`MatchQueue::warm`].
-    pub fn warm(&self, letters: &[ToMatcher]) {
+    pub fn warm(&self, letters: &[MatcherCommand]) {
         // A single letter has nothing to overlap its cache misses with.
         if letters.len() > 1 {
             self.queue.warm(letters);
@@ -53,41 +52,41 @@ impl Desks {
     }
 
     /// A letter came. True if it was the last.
-    pub fn letter(&mut self, letter: ToMatcher, now: Moment, post: &mut impl Post) -> bool {
+    pub fn letter(&mut self, letter: MatcherCommand, now: Timestamp, post: &mut impl Post) -> bool {
         self.counters.letters.increment();
         match letter {
-            ToMatcher::Enter { ticket, replaces } => {
+            MatcherCommand::Enter { ticket, replaces } => {
                 let (holder, number) = (ticket.holder, ticket.number);
                 let mut pairs = std::mem::take(&mut self.pairs);
-                let desk = self
+                let handle = self
                     .queue
                     .enter(ticket, replaces, now, |first, second| pairs.push((first, second)));
                 // First the reply: a session whose ticket is paired has to know that already.
-                let outcome = match desk {
-                    Some(desk) => Outcome::Kept(desk, number),
+                let outcome = match handle {
+                    Some(handle) => Outcome::Kept(handle, number),
                     None => Outcome::Paired(number),
                 };
                 post.reply(Reply { holder, outcome });
                 self.send_pairs(pairs, post);
             }
-            ToMatcher::Leave { holder, desk, number } => {
-                self.queue.leave(holder, desk, number);
+            MatcherCommand::Leave { holder, handle, number } => {
+                self.queue.leave(holder, handle, number);
                 post.reply(Reply { holder, outcome: Outcome::Left });
             }
-            ToMatcher::Stop => return true,
+            MatcherCommand::Stop => return true,
         }
         false
     }
 
     /// Pairs those who have waited long enough for somebody else than each other.
-    pub fn expire(&mut self, now: Moment, post: &mut impl Post) {
+    pub fn expire(&mut self, now: Timestamp, post: &mut impl Post) {
         let mut pairs = std::mem::take(&mut self.pairs);
         self.queue.expire(now, |first, second| pairs.push((first, second)));
         self.send_pairs(pairs, post);
     }
 
-    /// When [`Desks::expire`] is next due.
-    pub fn next_deadline(&self) -> Option<Moment> {
+    /// When [`MatcherCore::expire`] is next due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         self.queue.next_deadline()
     }
 
@@ -159,20 +158,20 @@ impl Balance {
 pub struct Matcher<T, S> {
     poll: Poll,
     events: Events,
-    inbox: Inbox<ToMatcher>,
-    desks: Desks,
+    inbox: Inbox<MatcherCommand>,
+    desks: MatcherCore,
     shards: Shards<T, S>,
     counters: Arc<MatcherCounters>,
     /// Storage for the letters that are handled next.
-    letters: Vec<ToMatcher>,
+    letters: Vec<MatcherCommand>,
 }
 
 /// The shards' mailboxes.
 #[derive(Debug)]
-struct Shards<T, S>(Vec<Bundle<ToShard<T, S>>>);
+struct Shards<T, S>(Vec<Bundle<ShardCommand<T, S>>>);
 
 impl<T, S> Shards<T, S> {
-    fn send(&mut self, to: SessionAddress, letter: ToShard<T, S>) {
+    fn send(&mut self, to: SessionAddress, letter: ShardCommand<T, S>) {
         sent(self.0[to.shard.index()].send(letter));
     }
 
@@ -184,16 +183,16 @@ impl<T, S> Shards<T, S> {
 
 impl<T, S> Post for Shards<T, S> {
     fn reply(&mut self, reply: Reply) {
-        self.send(reply.holder, ToShard::Reply(reply));
+        self.send(reply.holder, ShardCommand::Reply(reply));
     }
 
     fn pair(&mut self, pairing: Pairing) {
-        self.send(pairing.mover.holder, ToShard::Pair(pairing));
+        self.send(pairing.mover.holder, ShardCommand::Pair(pairing));
     }
 }
 
 /// Letters that are handled before the clock is read again.
-const LETTERS_PER_TURN: usize = 1024;
+const COMMANDS_PER_ITERATION: usize = 1024;
 /// Letters that the queue is shown before the first of them is handled. The best of 8 to 256:
 /// with a million queues each costs 61 ns then, against 96 with 8 and 75 with 256.
 const LETTERS_AT_ONCE: usize = 32;
@@ -202,9 +201,9 @@ impl<T, S> Matcher<T, S> {
     /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
     pub fn new(
         poll: Poll,
-        inbox: Inbox<ToMatcher>,
-        shards: Vec<Outbox<ToShard<T, S>>>,
-        desks: Desks,
+        inbox: Inbox<MatcherCommand>,
+        shards: Vec<Outbox<ShardCommand<T, S>>>,
+        desks: MatcherCore,
         counters: Arc<MatcherCounters>,
     ) -> Self {
         let events = Events::with_capacity(8);
@@ -218,12 +217,12 @@ impl<T, S> Matcher<T, S> {
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
-        let mut cpu_read = Moment::ZERO;
+        let mut cpu_read = Timestamp::ZERO;
         loop {
             let first = self.wait()?;
             let began = sys::clock::monotonic();
             self.letters.extend(first);
-            for _ in 0..LETTERS_PER_TURN / LETTERS_AT_ONCE {
+            for _ in 0..COMMANDS_PER_ITERATION / LETTERS_AT_ONCE {
                 let more = LETTERS_AT_ONCE - self.letters.len();
                 self.letters.extend(std::iter::from_fn(|| self.inbox.take()).take(more));
                 let were_all = self.letters.len() < LETTERS_AT_ONCE;
@@ -241,7 +240,7 @@ impl<T, S> Matcher<T, S> {
             self.shards.announce();
             self.desks.show();
             let ended = sys::clock::monotonic();
-            self.counters.turn_time.record(ended.since(began));
+            self.counters.iteration_time.record(ended.since(began));
             if ended.since(cpu_read) >= Duration::from_secs(1) {
                 cpu_read = ended;
                 if let Ok(cpu) = sys::clock::thread_cpu() {
@@ -252,7 +251,7 @@ impl<T, S> Matcher<T, S> {
     }
 
     /// Blocks until a letter has come or a deadline has; gives back the letter.
-    fn wait(&mut self) -> io::Result<Option<ToMatcher>> {
+    fn wait(&mut self) -> io::Result<Option<MatcherCommand>> {
         let asleep = match self.inbox.before_blocking() {
             Pause::Letter(letter) => return Ok(Some(letter)),
             Pause::Block(asleep) => asleep,

@@ -20,13 +20,13 @@ fn ended_with(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static)
     let (shards, matcher) = (server.shards.clone(), server.matcher.clone());
     // A poll takes one waker only. The main thread also looks for itself.
     let elsewhere = Poll::new().unwrap();
-    let farewell = Arc::new(Waker::new(elsewhere.registry(), THREADS).unwrap());
-    server.spawn(name.to_owned(), &farewell, run).unwrap();
+    let exit_notifier = Arc::new(Waker::new(elsewhere.registry(), THREADS).unwrap());
+    server.spawn(name.to_owned(), &exit_notifier, run).unwrap();
     let error = server.run().expect_err("a thread has ended");
     for shard in shards {
-        let _told = shard.send(ToShard::Stop);
+        let _told = shard.send(ShardCommand::Stop);
     }
-    let _told = matcher.send(ToMatcher::Stop);
+    let _told = matcher.send(MatcherCommand::Stop);
     error.to_string()
 }
 

@@ -1,16 +1,18 @@
 //! Newcomers: taking them from the kernel. An [`Acceptor`] belongs to one shard; how many there
 //! may be, all shards count together in [`Admission`].
 
-pub use super::admission::{Admission, Verdict};
 use super::core::Core;
 use super::driver::Sockets;
-use super::line::Line;
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, LAST_ACCEPTS, TABLE_SURPLUS_CONNECTIONS};
-use crate::moment::Moment;
+use super::socket::ShardSocket;
+pub use crate::access::admission::{Admission, Verdict};
+use crate::limits::{
+    ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, LAST_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
+};
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
-use crate::telemetry::notices::Seldom;
-use crate::wire::http::{self, Framing, HttpError, Shortage};
+use crate::telemetry::notices::LogThrottle;
+use crate::timestamp::Timestamp;
+use crate::wire::http::{self, Framing, HttpError, RefusalCause};
 use mio::net::{TcpListener, TcpStream};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown};
@@ -18,14 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What all shards together may say once a minute.
-static PAUSES: Seldom = Seldom::new();
+static PAUSES: LogThrottle = LogThrottle::new();
 
 /// A shard's listeners.
 #[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<Listener>,
     /// Descriptors or memory have run out: accepting is tried again then.
-    paused_until: Option<Moment>,
+    paused_until: Option<Timestamp>,
     admission: Arc<Admission>,
     /// Connections that the shard's own descriptor table is meant to hold.
     most_here: usize,
@@ -112,17 +114,17 @@ impl Acceptor {
     }
 
     /// When accepting is to be tried again.
-    pub fn next_try(&self) -> Option<Moment> {
+    pub fn next_try(&self) -> Option<Timestamp> {
         self.paused_until
     }
 
     /// Takes newcomers in, a bounded number of them.
-    pub fn accept(&mut self, core: &mut Core<Sockets>, now: Moment) {
+    pub fn accept(&mut self, core: &mut Core<Sockets>, now: Timestamp) {
         if self.paused_until.is_some_and(|until| until > now) {
             return;
         }
         for at in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_PER_TURN {
+            for _ in 0..ACCEPTS_PER_ITERATION {
                 if !self.listeners[at].pending {
                     break;
                 }
@@ -147,12 +149,12 @@ impl Acceptor {
         }
     }
 
-    fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr, now: Moment) {
+    fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr, now: Timestamp) {
         let (here, most) = (core.alive_in_public(), self.most_here);
         if here >= most.saturating_add(TABLE_SURPLUS_CONNECTIONS) {
-            return self.refuse(socket.into(), Shortage::Connections);
+            return self.refuse(socket.into(), RefusalCause::Connections);
         }
-        let full_here = (here >= most).then_some(Shortage::Connections);
+        let full_here = (here >= most).then_some(RefusalCause::Connections);
         let from_proxy = core.trusts(from);
         let verdict = match from_proxy {
             true => self.admission.enter_from_proxy(),
@@ -171,21 +173,21 @@ impl Acceptor {
 
     fn admit_admin(&self, core: &mut Core<Sockets>, socket: TcpStream) {
         if let Err(socket) = core.admit_admin(socket.into()) {
-            self.refuse(socket, Shortage::AdminConnections);
+            self.refuse(socket, RefusalCause::AdminConnections);
         }
     }
 
     /// Answers and closes, without a place in the slab. What the client has sent by now is
     /// read, so that the close is no reset that could overtake the answer.
-    fn refuse(&self, mut socket: Line, shortage: Shortage) {
+    fn refuse(&self, mut socket: ShardSocket, shortage: RefusalCause) {
         self.counters.accepted.increment();
         self.counters.closed.increment(EndReason::Refused);
         self.counters.rejected.increment(match shortage {
-            Shortage::Connections => RejectReason::ConnectionLimit,
-            Shortage::ConnectionsOfAddress => RejectReason::AddressLimit,
-            Shortage::NewConnectionsOfAddress => RejectReason::AddressRate,
-            Shortage::AdminConnections => RejectReason::AdminLimit,
-            Shortage::Time => RejectReason::Draining,
+            RefusalCause::Connections => RejectReason::ConnectionLimit,
+            RefusalCause::ConnectionsOfAddress => RejectReason::AddressLimit,
+            RefusalCause::NewConnectionsOfAddress => RejectReason::AddressRate,
+            RefusalCause::AdminConnections => RejectReason::AdminLimit,
+            RefusalCause::Time => RejectReason::Draining,
         });
         let mut answer = Vec::new();
         let error = HttpError::Unavailable(shortage);
@@ -197,7 +199,7 @@ impl Acceptor {
         socket.close();
     }
 
-    fn pause(&mut self, now: Moment, error: &io::Error) {
+    fn pause(&mut self, now: Timestamp, error: &io::Error) {
         self.counters.accept_errors.increment();
         // While descriptors are short it pauses and goes on many times a second.
         if let Some(held_back) = PAUSES.pass(now) {
@@ -224,7 +226,7 @@ impl Acceptor {
         for listener in std::mem::take(&mut self.listeners) {
             for _ in 0..most {
                 let Ok((socket, _)) = listener.socket.accept() else { break };
-                self.refuse(socket.into(), Shortage::Time);
+                self.refuse(socket.into(), RefusalCause::Time);
             }
         }
     }

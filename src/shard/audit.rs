@@ -57,8 +57,11 @@ impl<H: Host> Core<H> {
             recount.held_bytes += connection.held_bytes() as i64;
             recount.addresses += usize::from(connection.address.is_some());
             let session = connection.session();
-            let queue = session.and_then(|session| session.wish()).map(|wish| wish.queue);
-            let room = session.and_then(|session| session.seat()).map(|seat| seat.room);
+            let queue = session
+                .and_then(|session| session.match_request())
+                .map(|match_request| match_request.queue);
+            let room =
+                session.and_then(|session| session.membership()).map(|membership| membership.room);
             recount.sessions += i64::from(session.is_some());
             recount.waiting += i64::from(queue.is_some());
             recount.seats += i64::from(room.is_some());
@@ -81,8 +84,8 @@ impl<H: Host> Core<H> {
 
     /// What must not be left behind by an entry point.
     fn audit_rest(&self) -> Result<(), String> {
-        let idle = self.doomed.is_empty() && self.current.is_none();
-        expect(idle, || format!("left behind: {:?}, {:?}", self.doomed, self.current))?;
+        let idle = self.marked_for_close.is_empty() && self.current.is_none();
+        expect(idle, || format!("left behind: {:?}, {:?}", self.marked_for_close, self.current))?;
         let answers = &self.answers;
         expect(answers.bytes.is_empty() && !answers.opaque, || "answers are left behind".into())?;
         expect(self.buffer.len() == limits::RECEIVE_BUFFER_BYTES, || "the buffer is gone".into())
@@ -110,16 +113,16 @@ impl<H: Host> Core<H> {
         let unsent = connection.unsent_bytes();
         let limit = self.setup.limits.max_unsent_bytes;
         expect(unsent <= limit, || format!("{unsent} unsent bytes, above {limit}"))?;
-        let Some(seat) = session.seat() else { return Ok(()) };
-        let peer = self.connections.get(seat.peer.index()).and_then(|peer| peer.session());
-        let theirs = peer.and_then(|peer| peer.seat());
+        let Some(membership) = session.membership() else { return Ok(()) };
+        let peer = self.connections.get(membership.peer.index()).and_then(|peer| peer.session());
+        let theirs = peer.and_then(|peer| peer.membership());
         let fits = theirs.is_some_and(|theirs| {
-            theirs.room == seat.room
+            theirs.room == membership.room
                 && theirs.peer == key.slot
-                && theirs.initiator != seat.initiator
-                && seat.peer != key.slot
+                && theirs.initiator != membership.initiator
+                && membership.peer != key.slot
         });
-        expect(fits, || format!("its {seat:?} faces {theirs:?}"))
+        expect(fits, || format!("its {membership:?} faces {theirs:?}"))
     }
 
     fn audit_gauges(&self, recount: &Recount) -> Result<(), String> {

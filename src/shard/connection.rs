@@ -1,14 +1,14 @@
 //! One connection as the slab holds it. Pure. Its size is what an idle user costs, so whatever
 //! only a busy one needs is in [`Extra`], which exists just as long.
 
+use crate::commands::ShardCommand;
 use crate::ids::Serial;
 use crate::limits::CONNECTION_BYTES;
-use crate::mail::ToShard;
 use crate::session::Session;
 use crate::telemetry::labels::EndReason;
-use crate::wire::assembly::Assembly;
 use crate::wire::egress::Egress;
-use crate::wire::http::{HeadScan, Shortage};
+use crate::wire::http::{HeadScan, RefusalCause};
+use crate::wire::websocket::assembly::Assembly;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -56,7 +56,7 @@ pub struct Http {
     /// When it was accepted, or its last request was answered.
     pub since_ms: u32,
     /// Why it cannot become a session, if it is one connection too many.
-    pub surplus: Option<Shortage>,
+    pub surplus: Option<RefusalCause>,
     /// Who tells whose it is.
     pub via: Via,
 }
@@ -249,11 +249,11 @@ impl<S> Connection<S> {
 }
 
 /// What a shard is written to.
-pub type Letter<S> = ToShard<Traveller<S>, S>;
+pub type Letter<S> = ShardCommand<MigratingSession<S>, S>;
 
 /// A user on the way to another shard: all that belongs to it, as one value.
 #[derive(Debug)]
-pub struct Traveller<S> {
+pub struct MigratingSession<S> {
     /// The connection; its serial and address reference mean nothing on the way.
     pub connection: Box<Connection<S>>,
     /// Its address, if addresses are counted.
@@ -273,7 +273,7 @@ pub struct Traveller<S> {
 enum Entry {
     Vacant(usize),
     // In a debug build mio's socket is larger.
-    Occupied(Connection<super::line::Line>),
+    Occupied(Connection<super::socket::ShardSocket>),
 }
 
 #[cfg(not(debug_assertions))]

@@ -9,19 +9,19 @@ use super::host::Host;
 use super::room_tokens::RoomTokens;
 use super::run_list::RunList;
 use super::sweep::{Drain, PatientClock, Sweep};
-use crate::config::{Doors, Limits};
+use crate::commands::{Pairing, ShardCommand};
+use crate::config::{AccessPolicy, Limits};
 use crate::ids::{
     ConnectionKey, QueueKey, RoomNo, Serial, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
     Token, TokenMint,
 };
 use crate::limits;
-use crate::mail::{Pairing, ToShard};
-use crate::moment::Moment;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::EndReason;
-use crate::wire::assembly::Rules;
-use crate::wire::frame::Side;
-use crate::wire::http::Shortage;
+use crate::timestamp::Timestamp;
+use crate::wire::http::RefusalCause;
+use crate::wire::websocket::assembly::Rules;
+use crate::wire::websocket::frame::Side;
 use slab::Slab;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -39,7 +39,7 @@ pub struct Setup {
     /// Whether `/echo` is there.
     pub echo: bool,
     /// Who may come in.
-    pub doors: Doors,
+    pub access: AccessPolicy,
 }
 
 /// What the poll said of a connection.
@@ -72,7 +72,7 @@ pub struct Core<H: Host> {
     next_room: u64,
     next_ticket: u32,
     /// When this turn's poll returned.
-    pub(super) now: Moment,
+    pub(super) now: Timestamp,
     pub(super) clock: PatientClock,
     /// Bytes that one event may bring in this turn.
     pub(super) share: usize,
@@ -91,7 +91,7 @@ pub struct Core<H: Host> {
     /// at the next tick. One for each such failure since the last.
     pub(super) resting: Vec<Pairing>,
     /// Connections that broke, and why.
-    pub(super) doomed: Vec<(ConnectionKey, EndReason)>,
+    pub(super) marked_for_close: Vec<(ConnectionKey, EndReason)>,
     /// The connection whose bytes are being handled: answers to it are collected.
     pub(super) current: Option<Slot>,
     pub(super) answers: Answers,
@@ -139,10 +139,10 @@ impl<H: Host> Core<H> {
             next_session: 0,
             next_room: 0,
             next_ticket: 0,
-            now: Moment::ZERO,
+            now: Timestamp::ZERO,
             clock: PatientClock::default(),
             share: limits::RECEIVE_BUFFER_BYTES,
-            requests_left: limits::REQUESTS_OF_ALL_PER_TURN,
+            requests_left: limits::REQUESTS_OF_ALL_PER_ITERATION,
             sweep: Sweep::new(&setup.limits),
             drain: None,
             moves_under_way: 0,
@@ -150,7 +150,7 @@ impl<H: Host> Core<H> {
             run_list: RunList::default(),
             answered: Vec::new(),
             resting: Vec::new(),
-            doomed: Vec::new(),
+            marked_for_close: Vec::new(),
             current: None,
             answers: Answers::default(),
             buffer: vec![0; limits::RECEIVE_BUFFER_BYTES].into_boxed_slice(),
@@ -161,18 +161,18 @@ impl<H: Host> Core<H> {
     }
 
     /// A turn begins: the poll returned at `now`.
-    pub fn begin_turn(&mut self, now: Moment) {
+    pub fn begin_iteration(&mut self, now: Timestamp) {
         self.clock.advance(now);
         self.now = now;
         self.share = limits::RECEIVE_BUFFER_BYTES;
-        self.requests_left = limits::REQUESTS_OF_ALL_PER_TURN;
+        self.requests_left = limits::REQUESTS_OF_ALL_PER_ITERATION;
         self.counters.turns.increment();
     }
 
     /// The poll reported that so many connections are to be read: what the turn may read of them
     /// is shared out.
     pub fn share_among(&mut self, readers: usize) {
-        self.share = share_of(limits::EVENT_BYTES_PER_TURN, readers);
+        self.share = share_of(limits::EVENT_BYTES_PER_ITERATION, readers);
     }
 
     /// Whether a connection's events have it read: one of the run-list waits for its turn there.
@@ -185,7 +185,7 @@ impl<H: Host> Core<H> {
     pub fn admit(
         &mut self,
         socket: H::Socket,
-        surplus: Option<Shortage>,
+        surplus: Option<RefusalCause>,
         address: Option<IpAddr>,
     ) -> ConnectionKey {
         self.take(socket, surplus, Via::Newcomer, address)
@@ -196,7 +196,7 @@ impl<H: Host> Core<H> {
     pub fn admit_from_proxy(
         &mut self,
         socket: H::Socket,
-        surplus: Option<Shortage>,
+        surplus: Option<RefusalCause>,
     ) -> ConnectionKey {
         self.take(socket, surplus, Via::Proxy, None)
     }
@@ -216,7 +216,7 @@ impl<H: Host> Core<H> {
     fn take(
         &mut self,
         socket: H::Socket,
-        surplus: Option<Shortage>,
+        surplus: Option<RefusalCause>,
         via: Via,
         address: Option<IpAddr>,
     ) -> ConnectionKey {
@@ -234,8 +234,8 @@ impl<H: Host> Core<H> {
         });
         let connection = &mut self.connections[key.slot.index()];
         if !self.host.watch(&mut connection.socket, key) {
-            self.doom(key, EndReason::Internal);
-            self.bury();
+            self.mark_for_close(key, EndReason::Internal);
+            self.reap();
         }
         key
     }
@@ -253,23 +253,27 @@ impl<H: Host> Core<H> {
         if readiness.readable && self.reads_for_events(key) {
             self.read(key, self.share, readiness.read_on);
         }
-        self.bury();
+        self.reap();
     }
 
     /// A letter came.
     pub fn letter(&mut self, letter: Letter<H::Socket>) {
         match letter {
-            ToShard::Reply(reply) => self.matcher_replied(reply),
-            ToShard::Pair(pairing) => self.pair(pairing),
-            ToShard::MoverGone(ticket) => self.mover_gone(&ticket),
-            ToShard::Arrive { from, traveller, pairing } => self.arrive(from, traveller, pairing),
-            ToShard::Arrived { queue, left } => self.arrived(queue, left),
-            ToShard::SentBack { traveller, mover } => self.sent_back(traveller, &mover),
-            ToShard::Quiesce => self.quiesce(),
+            ShardCommand::Reply(reply) => self.matcher_replied(reply),
+            ShardCommand::Pair(pairing) => self.pair(pairing),
+            ShardCommand::MoverGone(ticket) => self.mover_gone(&ticket),
+            ShardCommand::Arrive { from, migrating_session, pairing } => {
+                self.arrive(from, migrating_session, pairing)
+            }
+            ShardCommand::Arrived { queue, left } => self.arrived(queue, left),
+            ShardCommand::MigrationRejected { migrating_session, mover } => {
+                self.migration_rejected(migrating_session, &mover)
+            }
+            ShardCommand::Quiesce => self.quiesce(),
             // The driver ends its loop; there is nothing to decide.
-            ToShard::Stop => {}
+            ShardCommand::Stop => {}
         }
-        self.bury();
+        self.reap();
     }
 
     /// Sends what was held back until the matcher answered, and goes on with connections whose
@@ -279,21 +283,21 @@ impl<H: Host> Core<H> {
         while let Some(key) = self.answered.pop() {
             if self.is_current(key) {
                 self.stop_holding_back(key.slot);
-                self.bury();
+                self.reap();
             }
         }
         // A round of the list takes as many bytes as a turn's events: who has little to say
         // comes to its turn soon.
-        let share = share_of(limits::EVENT_BYTES_PER_TURN, self.run_list.len());
-        let mut bytes_left = limits::RUN_BYTES_PER_TURN;
+        let share = share_of(limits::EVENT_BYTES_PER_ITERATION, self.run_list.len());
+        let mut bytes_left = limits::RUN_BYTES_PER_ITERATION;
         for _ in 0..self.run_list.len() {
             if bytes_left == 0 {
                 break;
             }
             let Some(key) = self.run_list.pop() else { break };
             let read = self.read_on(key, share);
-            self.bury();
-            let least = limits::RUN_BYTES_PER_TURN / limits::RUNS_PER_TURN;
+            self.reap();
+            let least = limits::RUN_BYTES_PER_ITERATION / limits::RUNS_PER_ITERATION;
             bytes_left = bytes_left.saturating_sub(read.max(least));
         }
     }
@@ -322,10 +326,10 @@ impl<H: Host> Core<H> {
     pub fn close_all(&mut self) {
         for slot in 0..self.slots_used {
             if let Some(key) = self.key_at(slot) {
-                self.doom(key, EndReason::Restarting);
+                self.mark_for_close(key, EndReason::Restarting);
             }
         }
-        self.bury();
+        self.reap();
     }
 
     pub(super) fn insert(&mut self, mut connection: Connection<H::Socket>) -> ConnectionKey {

@@ -5,19 +5,20 @@ use super::accept::{Acceptor, Admission, Verdict};
 use super::connection;
 use super::core::{Core, Readiness};
 use super::host::{Adopted, Content, Document, Host, Received, Sent};
-use super::line::Line;
+use super::socket::ShardSocket;
+use crate::commands::{MatcherCommand, ShardCommand};
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::limits::{EVENTS_PER_POLL, LETTERS_PER_TURN};
-use crate::mail::failures::{announced, sent};
-use crate::mail::{Bundle, Inbox, Outbox, Pause, ToMatcher, ToShard};
-use crate::moment::Moment;
+use crate::limits::{COMMANDS_PER_ITERATION, EVENTS_PER_POLL};
+use crate::mailbox::failures::{announced, sent};
+use crate::mailbox::{Bundle, Inbox, Outbox, Pause};
 use crate::page::{self, Asset};
 use crate::sys;
 use crate::sys::tables::Table;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
-use crate::telemetry::notices::Seldom;
+use crate::telemetry::notices::LogThrottle;
+use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, Status};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -41,13 +42,13 @@ pub fn listener_token(nth: usize) -> mio::Token {
 }
 
 /// A letter as this shard's thread receives it.
-pub type Letter = connection::Letter<Line>;
+pub type Letter = connection::Letter<ShardSocket>;
 
 /// The world around a shard core: sockets, mailboxes and clocks.
 #[derive(Debug)]
 pub struct Sockets {
     registry: Registry,
-    matcher: Bundle<ToMatcher>,
+    matcher: Bundle<MatcherCommand>,
     shards: Vec<Bundle<Letter>>,
     /// Whether anything was written to another shard in this turn.
     wrote_to_shards: bool,
@@ -64,15 +65,15 @@ pub struct Sockets {
 }
 
 /// What all shards together may say once a minute.
-static UNWATCHED: Seldom = Seldom::new();
-static NOT_GIVEN_UP: Seldom = Seldom::new();
-static NOT_TAKEN_OVER: Seldom = Seldom::new();
+static UNWATCHED: LogThrottle = LogThrottle::new();
+static NOT_GIVEN_UP: LogThrottle = LogThrottle::new();
+static NOT_TAKEN_OVER: LogThrottle = LogThrottle::new();
 
 impl Sockets {
     /// A host over `registry`, with a mailbox for every thread it may write to.
     pub fn new(
         registry: Registry,
-        matcher: Outbox<ToMatcher>,
+        matcher: Outbox<MatcherCommand>,
         shards: Vec<Outbox<Letter>>,
         admission: Arc<Admission>,
         telemetry: Arc<Telemetry>,
@@ -93,7 +94,7 @@ impl Sockets {
     }
 
     /// A turn begins: whoever asks for figures gets new ones.
-    fn begin_turn(&mut self) {
+    fn begin_iteration(&mut self) {
         self.figures = Default::default();
     }
 
@@ -113,10 +114,10 @@ impl Sockets {
 }
 
 impl Host for Sockets {
-    type Socket = Line;
+    type Socket = ShardSocket;
 
     #[inline]
-    fn recv(&mut self, socket: &mut Line, into: &mut [u8]) -> Received {
+    fn recv(&mut self, socket: &mut ShardSocket, into: &mut [u8]) -> Received {
         loop {
             match socket.read(into) {
                 Ok(0) => return Received::End,
@@ -131,7 +132,7 @@ impl Host for Sockets {
     }
 
     #[inline]
-    fn send(&mut self, socket: &mut Line, bytes: &[u8]) -> Sent {
+    fn send(&mut self, socket: &mut ShardSocket, bytes: &[u8]) -> Sent {
         loop {
             match socket.write(bytes) {
                 Ok(count) => return Sent::Took(count),
@@ -144,12 +145,12 @@ impl Host for Sockets {
         }
     }
 
-    fn shut_write(&mut self, socket: &mut Line) {
+    fn shut_write(&mut self, socket: &mut ShardSocket) {
         // One that is gone already needs no half-close.
         let _gone = socket.shutdown(Shutdown::Write);
     }
 
-    fn watch(&mut self, socket: &mut Line, key: ConnectionKey) -> bool {
+    fn watch(&mut self, socket: &mut ShardSocket, key: ConnectionKey) -> bool {
         let token = mio::Token(key.to_word() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         match self.registry.register(&mut **socket, token, interest) {
@@ -163,7 +164,7 @@ impl Host for Sockets {
         }
     }
 
-    fn unwatch(&mut self, socket: &mut Line) {
+    fn unwatch(&mut self, socket: &mut ShardSocket) {
         if let Err(error) = self.registry.deregister(&mut **socket)
             && let Some(held_back) = NOT_GIVEN_UP.pass(sys::clock::monotonic())
         {
@@ -171,7 +172,7 @@ impl Host for Sockets {
         }
     }
 
-    fn adopt(&mut self, from: ShardId, socket: &mut Line) -> Adopted<Line> {
+    fn adopt(&mut self, from: ShardId, socket: &mut ShardSocket) -> Adopted<ShardSocket> {
         let Some(tables) = &self.tables else { return Adopted::AsItIs };
         let copied = match tables.get(from.index()) {
             Some(Some(table)) => table.copy(socket.as_raw_fd()),
@@ -179,7 +180,7 @@ impl Host for Sockets {
         };
         match copied {
             Ok(copy) => {
-                let copy = Line::from(TcpStream::from_std(copy.into()));
+                let copy = ShardSocket::from(TcpStream::from_std(copy.into()));
                 Adopted::Copied(std::mem::replace(socket, copy))
             }
             Err(error) => {
@@ -195,18 +196,18 @@ impl Host for Sockets {
         }
     }
 
-    fn release(&mut self, socket: Line) {
+    fn release(&mut self, socket: ShardSocket) {
         socket.close();
     }
 
-    fn close(&mut self, socket: Line, address: Option<IpAddr>) {
+    fn close(&mut self, socket: ShardSocket, address: Option<IpAddr>) {
         socket.close();
         self.admission.leave(address);
     }
 
     fn count_client(
         &mut self,
-        socket: &Line,
+        socket: &ShardSocket,
         client: Option<IpAddr>,
         before: Option<IpAddr>,
     ) -> Verdict {
@@ -218,7 +219,7 @@ impl Host for Sockets {
         }
     }
 
-    fn to_matcher(&mut self, letter: ToMatcher) {
+    fn to_matcher(&mut self, letter: MatcherCommand) {
         sent(self.matcher.send(letter));
     }
 
@@ -228,7 +229,7 @@ impl Host for Sockets {
     }
 
     #[inline]
-    fn now(&mut self) -> Moment {
+    fn now(&mut self) -> Timestamp {
         sys::clock::monotonic()
     }
 
@@ -298,7 +299,7 @@ pub struct Driver {
     core: Core<Sockets>,
     acceptor: Acceptor,
     counters: Arc<ShardCounters>,
-    cpu_read: Moment,
+    cpu_read: Timestamp,
 }
 
 impl Driver {
@@ -311,7 +312,7 @@ impl Driver {
         counters: Arc<ShardCounters>,
     ) -> Self {
         let events = Events::with_capacity(EVENTS_PER_POLL);
-        Driver { poll, events, inbox, core, acceptor, counters, cpu_read: Moment::ZERO }
+        Driver { poll, events, inbox, core, acceptor, counters, cpu_read: Timestamp::ZERO }
     }
 
     /// Runs until told to stop.
@@ -324,17 +325,17 @@ impl Driver {
         while !stop {
             let first = self.wait(ended)?;
             let now = sys::clock::monotonic();
-            self.core.begin_turn(now);
+            self.core.begin_iteration(now);
             self.core.share_among(self.readers());
-            self.core.host.begin_turn();
+            self.core.host.begin_iteration();
             // Letters before events: a match is announced before its members are read from.
             let mut letters = 0;
             let mut next = first;
             while let Some(letter) = next {
-                stop |= matches!(letter, ToShard::Stop);
+                stop |= matches!(letter, ShardCommand::Stop);
                 self.core.letter(letter);
                 letters += 1;
-                next = if letters < LETTERS_PER_TURN { self.inbox.take() } else { None };
+                next = if letters < COMMANDS_PER_ITERATION { self.inbox.take() } else { None };
             }
             for event in &self.events {
                 match event.token() {
@@ -352,7 +353,7 @@ impl Driver {
             self.acceptor.accept(&mut self.core, now);
             self.core.tick();
             self.core.host.announce();
-            ended = self.end_turn(now);
+            ended = self.end_iteration(now);
         }
         self.acceptor.close();
         self.core.close_all();
@@ -362,7 +363,7 @@ impl Driver {
 
     /// Blocks until there is something to do, from `now` on. A letter that came at the last
     /// moment is given back: it is the turn's first.
-    fn wait(&mut self, now: Moment) -> io::Result<Option<Letter>> {
+    fn wait(&mut self, now: Timestamp) -> io::Result<Option<Letter>> {
         let busy = self.core.has_work() || self.acceptor.has_work();
         let (letter, _asleep) = if busy {
             (self.inbox.take(), None)
@@ -399,9 +400,9 @@ impl Driver {
         self.events.iter().filter(is_read).count()
     }
 
-    fn end_turn(&mut self, began: Moment) -> Moment {
+    fn end_iteration(&mut self, began: Timestamp) -> Timestamp {
         let now = sys::clock::monotonic();
-        self.counters.turn_time.record(now.since(began));
+        self.counters.iteration_time.record(now.since(began));
         if now.since(self.cpu_read) >= Duration::from_secs(1) {
             self.cpu_read = now;
             if let Ok(cpu) = sys::clock::thread_cpu() {

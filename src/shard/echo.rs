@@ -10,9 +10,9 @@ use super::host::Host;
 use crate::ids::Slot;
 use crate::limits::{ECHO_FRAGMENTS, ECHO_MESSAGE_BYTES};
 use crate::telemetry::labels::EndReason;
-use crate::wire::assembly::{Item, Place, Reader, Rules};
 use crate::wire::egress::Framing;
-use crate::wire::frame::{self, BINARY, PONG, Side, TEXT};
+use crate::wire::websocket::assembly::{Item, Place, Reader, Rules};
+use crate::wire::websocket::frame::{self, BINARY, PONG, Side, TEXT};
 
 const RULES: Rules = Rules {
     sender: Side::Client,

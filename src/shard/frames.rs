@@ -9,13 +9,13 @@ use super::core::Core;
 use super::host::Host;
 use crate::ids::{RoomNo, Slot, Token};
 use crate::limits::SERVER_HEADER_BYTES;
-use crate::session::{Found, Seat, Wish};
+use crate::session::{Found, MatchRequest, Membership};
 use crate::telemetry::labels::EndReason;
-use crate::wire::assembly::{Assembly, Fault, Item, Place, Reader};
-use crate::wire::frame::{self, PONG, TEXT, put_server_header, server_header_len};
 use crate::wire::message::client::{ClientMessage, RoomClaim, classify, is_relay_for};
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
+use crate::wire::websocket::assembly::{Assembly, Fault, Item, Place, Reader};
+use crate::wire::websocket::frame::{self, PONG, TEXT, put_server_header, server_header_len};
 use std::borrow::Cow;
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, OpCode};
@@ -60,11 +60,11 @@ impl Burst {
 
 /// What a text message comes to.
 enum Action {
-    Relay(Seat),
+    Relay(Membership),
     Refuse(ErrorCode),
     Find(String),
     Cancel,
-    Leave(Seat),
+    Leave(Membership),
 }
 
 /// Where messages in the common form go without a closer look, as long as their sender's state
@@ -141,11 +141,11 @@ impl<H: Host> Core<H> {
             return None;
         }
         let connection = &self.connections[slot.index()];
-        let seat = connection.session()?.seat()?;
+        let membership = connection.session()?.membership()?;
         if connection.announcement_pending() {
             return None;
         }
-        Some(Lane { peer: seat.peer, room: seat.room, name: None })
+        Some(Lane { peer: membership.peer, room: membership.room, name: None })
     }
 
     pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<Assembly>> {
@@ -222,7 +222,7 @@ impl<H: Host> Core<H> {
     fn text(&mut self, slot: Slot, reader: &mut Reader<'_>, burst: &mut Burst, place: Place) {
         let action = match classify(reader.bytes(&place)) {
             Ok(ClientMessage::Relay(_, claim)) => match self.room_meant(slot, &claim, &place) {
-                Some(seat) => Action::Relay(seat),
+                Some(membership) => Action::Relay(membership),
                 None => Action::Refuse(ErrorCode::NotInRoom),
             },
             Ok(ClientMessage::FindMatch { queue }) => {
@@ -230,7 +230,7 @@ impl<H: Host> Core<H> {
             }
             Ok(ClientMessage::CancelMatch) => Action::Cancel,
             Ok(ClientMessage::LeaveRoom(claim)) => match self.room_meant(slot, &claim, &place) {
-                Some(seat) => Action::Leave(seat),
+                Some(membership) => Action::Leave(membership),
                 None => Action::Refuse(ErrorCode::NotInRoom),
             },
             Ok(ClientMessage::Ping { payload }) => {
@@ -239,16 +239,16 @@ impl<H: Host> Core<H> {
             Err(code) => Action::Refuse(code),
         };
         match action {
-            Action::Relay(seat) => self.relay(reader, burst, &place, seat.peer),
+            Action::Relay(membership) => self.relay(reader, burst, &place, membership.peer),
             Action::Refuse(code) => self.refuse(slot, code),
             Action::Cancel => self.cancel_match(slot),
             Action::Find(queue) => {
                 self.send_burst(reader, burst);
                 self.find_match(slot, &queue);
             }
-            Action::Leave(seat) => {
+            Action::Leave(membership) => {
                 self.send_burst(reader, burst);
-                self.leave_room(slot, seat);
+                self.leave_room(slot, membership);
             }
         }
     }
@@ -256,9 +256,14 @@ impl<H: Host> Core<H> {
     /// The room that a message is meant for: the sender's present one, unless it names another
     /// or was begun before the sender could know of it.
     #[inline]
-    fn room_meant(&mut self, slot: Slot, claim: &RoomClaim<'_>, place: &Place) -> Option<Seat> {
+    fn room_meant(
+        &mut self,
+        slot: Slot,
+        claim: &RoomClaim<'_>,
+        place: &Place,
+    ) -> Option<Membership> {
         let connection = &self.connections[slot.index()];
-        let seat = connection.session()?.seat()?;
+        let membership = connection.session()?.membership()?;
         if connection.announcement_pending() || matches!(place, Place::Held { stale: true }) {
             return None;
         }
@@ -267,11 +272,11 @@ impl<H: Host> Core<H> {
             RoomClaim::Present => true,
             RoomClaim::Nonsense => false,
             RoomClaim::Named(name) => {
-                named = self.room_token(seat.room);
+                named = self.room_token(membership.room);
                 **name == *named.as_bytes()
             }
         };
-        meant.then_some(seat)
+        meant.then_some(membership)
     }
 
     /// Passes a message on: those in the receive buffer are gathered, others are sent.
@@ -318,20 +323,20 @@ impl<H: Host> Core<H> {
             return self.refuse(slot, ErrorCode::Draining);
         }
         self.vacate(slot, LeaveReason::Next);
-        let wish = Wish {
+        let match_request = MatchRequest {
             ticket: self.new_ticket_no(),
             queue: self.setup.mint.queue(queue),
             since: self.now,
         };
         let Role::User(session) = &mut self.connections[slot.index()].role else { return };
-        let found = session.find(wish);
+        let found = session.find(match_request);
         match found {
             Found::SamePlace => {}
             Found::NewPlace(before) => {
                 if let Some(before) = before {
                     self.count_waiting(before, -1);
                 }
-                self.count_waiting(wish.queue, 1);
+                self.count_waiting(match_request.queue, 1);
                 self.write_to_matcher(slot);
             }
         }
@@ -347,17 +352,17 @@ impl<H: Host> Core<H> {
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
         match session.cancel() {
             None => self.refuse(slot, ErrorCode::NotWaiting),
-            Some(wish) => {
-                self.count_waiting(wish.queue, -1);
+            Some(match_request) => {
+                self.count_waiting(match_request.queue, -1);
                 self.write_to_matcher(slot);
                 self.say(slot, ServerMessage::MatchCancelled);
             }
         }
     }
 
-    fn leave_room(&mut self, slot: Slot, seat: Seat) {
+    fn leave_room(&mut self, slot: Slot, membership: Membership) {
         self.vacate(slot, LeaveReason::Left);
-        let room_id = self.room_token(seat.room);
+        let room_id = self.room_token(membership.room);
         self.say(slot, ServerMessage::RoomLeft { room_id });
     }
 }

@@ -1,11 +1,11 @@
 //! What a shard core asks of the world around it. Pure: the driver answers with sockets and
 //! mailboxes, the simulator with queues of its own.
 
+use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::mail::ToMatcher;
-use crate::moment::Moment;
 use crate::shard::accept::Verdict;
 use crate::shard::connection::Letter;
+use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, Status};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -114,12 +114,12 @@ pub trait Host: Sized {
     }
 
     /// Writes to the matcher.
-    fn to_matcher(&mut self, letter: ToMatcher);
+    fn to_matcher(&mut self, letter: MatcherCommand);
     /// Writes to a shard.
     fn to_shard(&mut self, shard: ShardId, letter: Letter<Self::Socket>);
 
     /// Reads the clock.
-    fn now(&mut self) -> Moment;
+    fn now(&mut self) -> Timestamp;
     /// The present second for HTTP, if there is a wall clock.
     fn http_date(&mut self) -> Option<HttpDate>;
     /// Makes a document; `None` if there is none by that name.

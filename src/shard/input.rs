@@ -7,13 +7,13 @@ use crate::ids::{ConnectionKey, Slot};
 use crate::limits;
 use crate::session::Session;
 use crate::telemetry::labels::{EndReason, RejectReason};
-use crate::wire::frame::push_server_text;
 use crate::wire::http::{
-    self, Afterwards, Ask, Framing, HeadScan, HttpError, Method, Request, Response, Shortage,
+    self, Afterwards, Ask, Framing, HeadScan, HttpError, Method, RefusalCause, Request, Response,
     Status, WebSocketKey,
 };
 use crate::wire::message::server::ServerMessage;
 use crate::wire::proxy::{Header, read_header};
+use crate::wire::websocket::frame::push_server_text;
 
 impl<H: Host> Core<H> {
     /// Reads a connection until nothing is left, or its share of the turn is used up: so many
@@ -23,7 +23,7 @@ impl<H: Host> Core<H> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let (mut reads, mut bytes) = (0, 0);
         let drained = loop {
-            if reads == limits::READS_PER_TURN {
+            if reads == limits::READS_PER_ITERATION {
                 break false;
             }
             reads += 1;
@@ -61,7 +61,9 @@ impl<H: Host> Core<H> {
     /// One read, and all that it brings. `None`: there is nothing more to read at present.
     #[inline]
     fn read_once(&mut self, key: ConnectionKey, buffer: &mut [u8]) -> Option<usize> {
-        if !self.is_current(key) || (!self.doomed.is_empty() && self.is_doomed(key.slot)) {
+        if !self.is_current(key)
+            || (!self.marked_for_close.is_empty() && self.is_marked_for_close(key.slot))
+        {
             return None;
         }
         if self.waits_for_answers(key.slot) && !self.is_ready_for_more(key.slot) {
@@ -81,7 +83,7 @@ impl<H: Host> Core<H> {
                 None
             }
             Received::Broken => {
-                self.doom(key, EndReason::ClientGone);
+                self.mark_for_close(key, EndReason::ClientGone);
                 None
             }
         }
@@ -108,7 +110,7 @@ impl<H: Host> Core<H> {
         }
         // The last answer to what was stored may be unsent in its turn. A session is read on.
         let waits = self.waits_for_answers(slot) && has_unsent(self);
-        !waits && !has_backlog(self) && !self.is_doomed(slot)
+        !waits && !has_backlog(self) && !self.is_marked_for_close(slot)
     }
 
     /// The peer will send nothing more.
@@ -117,10 +119,10 @@ impl<H: Host> Core<H> {
         match connection.role {
             // It may be waiting for what it is owed. When that is sent, the end is read again.
             Role::Http(_) | Role::Echo | Role::Lingering(_) if connection.has_unsent() => {}
-            Role::Http(_) => self.doom(key, EndReason::HttpDone),
+            Role::Http(_) => self.mark_for_close(key, EndReason::HttpDone),
             Role::User(_) | Role::Echo | Role::Lingering(_) => {
                 self.stop_holding_back(key.slot);
-                self.doom(key, EndReason::ClientGone);
+                self.mark_for_close(key, EndReason::ClientGone);
             }
         }
     }
@@ -147,7 +149,7 @@ impl<H: Host> Core<H> {
                 lingering.bytes_left = lingering.bytes_left.saturating_sub(bytes.len() as u32);
                 if lingering.bytes_left == 0 {
                     let reason = lingering.reason;
-                    self.doom_slot(slot, reason);
+                    self.mark_slot_for_close(slot, reason);
                 }
             }
         }
@@ -263,7 +265,7 @@ impl<H: Host> Core<H> {
             self.send_answers();
             self.current = Some(slot);
             let unsent = self.connections[slot.index()].has_unsent();
-            let enough = answered == limits::REQUESTS_PER_TURN || self.requests_left == 0;
+            let enough = answered == limits::REQUESTS_PER_ITERATION || self.requests_left == 0;
             if at < bytes.len() && (unsent || enough) {
                 self.keep_backlog(slot, &bytes[at..]);
                 break;
@@ -318,7 +320,7 @@ impl<H: Host> Core<H> {
     /// figures are there and nowhere else, and all the rest is elsewhere but `/health`.
     fn here<'b>(&self, slot: Slot, asks: Result<Ask<'b>, HttpError>) -> Result<Ask<'b>, HttpError> {
         let admin = self.connections[slot.index()].is_admin();
-        let apart = !self.setup.doors.admin_listen.is_empty();
+        let apart = !self.setup.access.admin_listen.is_empty();
         match asks {
             Ok(Ask::Stats | Ask::Metrics) if apart && !admin => Err(HttpError::NotFound),
             Ok(Ask::Session(_) | Ask::Echo(_) | Ask::Page(_))
@@ -400,7 +402,7 @@ impl<H: Host> Core<H> {
 
     /// Whether the upgrade that a request asks for is granted.
     fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
-        if !self.setup.doors.admit_page(request.origin) {
+        if !self.setup.access.admit_page(request.origin) {
             return Err(HttpError::OriginRefused);
         }
         self.find_client(slot, request).map_err(HttpError::Unavailable)?;
@@ -408,9 +410,9 @@ impl<H: Host> Core<H> {
     }
 
     /// What there is too little of to upgrade this connection.
-    fn shortage(&self, slot: Slot) -> Option<Shortage> {
+    fn shortage(&self, slot: Slot) -> Option<RefusalCause> {
         match self.connections[slot.index()].role {
-            _ if self.drain.is_some() => Some(Shortage::Time),
+            _ if self.drain.is_some() => Some(RefusalCause::Time),
             Role::Http(Http { surplus, .. }) => surplus,
             Role::User(_) | Role::Echo | Role::Lingering(_) => None,
         }
@@ -421,7 +423,7 @@ impl<H: Host> Core<H> {
         let connection = &self.connections[key.slot.index()];
         let begun = connection.extra.as_ref().is_some_and(|extra| !extra.head.is_empty());
         if !begun || connection.has_unsent() {
-            return self.doom(key, EndReason::HttpIdle);
+            return self.mark_for_close(key, EndReason::HttpIdle);
         }
         self.refuse_head(key.slot, HttpError::HeadTimeout, EndReason::HeadTimeout);
     }
@@ -467,10 +469,10 @@ fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,
         HttpError::BadProxyHeader => RejectReason::ProxyHeader,
         HttpError::OriginRefused => RejectReason::Origin,
-        HttpError::Unavailable(Shortage::Connections) => RejectReason::ConnectionLimit,
-        HttpError::Unavailable(Shortage::ConnectionsOfAddress) => RejectReason::AddressLimit,
-        HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => RejectReason::AddressRate,
-        HttpError::Unavailable(Shortage::AdminConnections) => RejectReason::AdminLimit,
-        HttpError::Unavailable(Shortage::Time) => RejectReason::Draining,
+        HttpError::Unavailable(RefusalCause::Connections) => RejectReason::ConnectionLimit,
+        HttpError::Unavailable(RefusalCause::ConnectionsOfAddress) => RejectReason::AddressLimit,
+        HttpError::Unavailable(RefusalCause::NewConnectionsOfAddress) => RejectReason::AddressRate,
+        HttpError::Unavailable(RefusalCause::AdminConnections) => RejectReason::AdminLimit,
+        HttpError::Unavailable(RefusalCause::Time) => RejectReason::Draining,
     }
 }

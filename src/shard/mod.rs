@@ -6,7 +6,7 @@
 //! other shards ([`rooms`]), a proxy's word ([`proxied`]), time ([`sweep`]); all of them write through [`output`].
 
 pub mod accept;
-pub mod admission;
+
 #[doc(hidden)]
 pub mod audit;
 pub mod connection;
@@ -16,10 +16,10 @@ mod echo;
 mod frames;
 pub mod host;
 mod input;
-pub mod line;
 mod output;
 mod proxied;
 mod room_tokens;
 mod rooms;
 mod run_list;
+pub mod socket;
 mod sweep;

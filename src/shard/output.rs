@@ -1,7 +1,7 @@
 //! Everything that leaves a connection, and how a connection ends. Pure.
 //!
 //! There is one way to write ([`Core::write`]), one to close politely ([`Core::close`]), and
-//! one to end ([`Core::bury`]).
+//! one to end ([`Core::reap`]).
 
 use super::connection::{Connection, Lingering, Role};
 use super::core::{Answers, Core};
@@ -10,9 +10,9 @@ use crate::ids::{ConnectionKey, Slot};
 use crate::limits;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
-use crate::wire::frame::{self, push_server_text};
 use crate::wire::message::ErrorCode;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
+use crate::wire::websocket::frame::{self, push_server_text};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 impl<H: Host> Core<H> {
@@ -45,7 +45,7 @@ impl<H: Host> Core<H> {
 
     /// Sends, and keeps what the kernel does not take.
     pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], framing: Framing) {
-        if !self.doomed.is_empty() && self.is_doomed(slot) {
+        if !self.marked_for_close.is_empty() && self.is_marked_for_close(slot) {
             return;
         }
         let Some(connection) = self.connections.get(slot.index()) else { return };
@@ -59,7 +59,7 @@ impl<H: Host> Core<H> {
             if !fits {
                 // Its client may have read since the kernel last refused: slow is who has not.
                 self.flush(slot);
-                if self.is_doomed(slot) {
+                if self.is_marked_for_close(slot) {
                     return;
                 }
             }
@@ -75,7 +75,7 @@ impl<H: Host> Core<H> {
                     }
                     taken = count;
                 }
-                Sent::Broken => return self.doom_slot(slot, EndReason::ClientGone),
+                Sent::Broken => return self.mark_slot_for_close(slot, EndReason::ClientGone),
             }
         }
         let limit = match framing {
@@ -97,7 +97,7 @@ impl<H: Host> Core<H> {
                 egress.drop_unbegun_frames();
                 let change = egress.unsent_len() as i64 - before as i64;
                 self.counters.unsent_bytes.add(change);
-                self.doom_slot(slot, EndReason::SlowConsumer);
+                self.mark_slot_for_close(slot, EndReason::SlowConsumer);
             }
         }
     }
@@ -142,7 +142,7 @@ impl<H: Host> Core<H> {
                         return;
                     }
                 }
-                Sent::Broken => return self.doom_slot(slot, EndReason::ClientGone),
+                Sent::Broken => return self.mark_slot_for_close(slot, EndReason::ClientGone),
             }
         }
         connection.trim();
@@ -192,7 +192,7 @@ impl<H: Host> Core<H> {
         if self.current == Some(slot) && !self.has_room_for(slot, bytes.len()) {
             // Where answers have to be dropped, that is what the connection ends of.
             self.send_answers();
-            if self.is_doomed(slot) {
+            if self.is_marked_for_close(slot) {
                 return;
             }
         }
@@ -245,23 +245,23 @@ impl<H: Host> Core<H> {
     }
 
     /// The connection is to be ended as soon as the one being served has been.
-    pub(super) fn doom(&mut self, key: ConnectionKey, reason: EndReason) {
-        self.doomed.push((key, reason));
+    pub(super) fn mark_for_close(&mut self, key: ConnectionKey, reason: EndReason) {
+        self.marked_for_close.push((key, reason));
     }
 
-    pub(super) fn doom_slot(&mut self, slot: Slot, reason: EndReason) {
+    pub(super) fn mark_slot_for_close(&mut self, slot: Slot, reason: EndReason) {
         if let Some(key) = self.key_at(slot.index()) {
-            self.doom(key, reason);
+            self.mark_for_close(key, reason);
         }
     }
 
-    pub(super) fn is_doomed(&self, slot: Slot) -> bool {
-        self.doomed.iter().any(|(key, _)| key.slot == slot)
+    pub(super) fn is_marked_for_close(&self, slot: Slot) -> bool {
+        self.marked_for_close.iter().any(|(key, _)| key.slot == slot)
     }
 
-    /// Ends the connections that are doomed, and those that break because of it.
-    pub(super) fn bury(&mut self) {
-        while let Some((key, reason)) = self.doomed.pop() {
+    /// Ends the connections that are marked_for_close, and those that break because of it.
+    pub(super) fn reap(&mut self) {
+        while let Some((key, reason)) = self.marked_for_close.pop() {
             if !self.is_current(key) {
                 continue;
             }

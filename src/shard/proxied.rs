@@ -11,14 +11,14 @@ use super::core::Core;
 use super::host::Host;
 use crate::ids::Slot;
 use crate::telemetry::labels::EndReason;
-use crate::wire::http::{HeadScan, HttpError, Request, Shortage};
+use crate::wire::http::{HeadScan, HttpError, RefusalCause, Request};
 use crate::wire::proxy::{Fault, Header, client_behind, read_header};
 use std::net::IpAddr;
 
 impl<H: Host> Core<H> {
     /// Whether this address is a trusted proxy's.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.setup.doors.trusted_proxies.contain(address)
+        self.setup.access.trusted_proxies.contain(address)
     }
 
     /// The length of the PROXY protocol header that `bytes`, the first of a connection, begin
@@ -64,17 +64,17 @@ impl<H: Host> Core<H> {
         &mut self,
         slot: Slot,
         request: &Request<'_>,
-    ) -> Result<(), Shortage> {
+    ) -> Result<(), RefusalCause> {
         if self.via(slot) != Some(Via::Forwarding) {
             return Ok(());
         }
-        let client = client_behind(request.forwarded_for(), &self.setup.doors.trusted_proxies);
+        let client = client_behind(request.forwarded_for(), &self.setup.access.trusted_proxies);
         self.count_client(slot, client)
     }
 
     /// From now on the connection counts for this client's address, or for its peer's if there
     /// is none, and no longer for any other.
-    fn count_client(&mut self, slot: Slot, client: Option<IpAddr>) -> Result<(), Shortage> {
+    fn count_client(&mut self, slot: Slot, client: Option<IpAddr>) -> Result<(), RefusalCause> {
         let before = self.connections[slot.index()].address.take();
         let before = before.and_then(|address| self.drop_address(address));
         let socket = &self.connections[slot.index()].socket;
@@ -86,7 +86,7 @@ impl<H: Host> Core<H> {
                 if let Role::Http(http) = &mut connection.role {
                     // What another client was short of, this one is not.
                     http.surplus = match http.surplus {
-                        Some(Shortage::Connections) => http.surplus,
+                        Some(RefusalCause::Connections) => http.surplus,
                         Some(_) | None => shortage,
                     };
                 }

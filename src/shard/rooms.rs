@@ -5,20 +5,22 @@
 //! with; if not, the pairing is off and the other session's ticket is handed in again with its
 //! first timestamp. Clients hear of nothing but a room that exists.
 
-use super::connection::{Connection, Role, Traveller};
+use super::connection::{Connection, MigratingSession, Role};
 use super::core::Core;
 use super::host::{Adopted, Host};
+use crate::commands::{
+    MatcherCommand, Outcome, Pairing, RecentPartner, Reply, ShardCommand, Ticket,
+};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
 use crate::limits::REFUSED_PAUSE_MS;
-use crate::mail::{Outcome, Pairing, Parted, Reply, Ticket, ToMatcher, ToShard};
-use crate::session::{Seat, Session, Wish};
+use crate::session::{MatchRequest, Membership, Session};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
-use crate::wire::frame::push_server_text;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
+use crate::wire::websocket::frame::push_server_text;
 use std::time::Duration;
 
-/// A traveller that has been taken in.
+/// A migrating_session that has been taken in.
 struct Settled<S> {
     key: ConnectionKey,
     /// What the shard it came from has to let go of.
@@ -30,7 +32,7 @@ impl<H: Host> Core<H> {
     pub(super) fn write_to_matcher(&mut self, slot: Slot) {
         let holder = self.address_of(slot);
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
-        session.forget_parted(self.now);
+        session.forget_recent_partner(self.now);
         if let Some(letter) = session.next_letter(holder) {
             self.host.to_matcher(letter);
         }
@@ -50,8 +52,8 @@ impl<H: Host> Core<H> {
                 self.answered.push(holder.key);
             }
             // The session ended while its letter was under way.
-            (None, Outcome::Kept(desk, number)) => {
-                self.host.to_matcher(ToMatcher::Leave { holder, desk, number });
+            (None, Outcome::Kept(handle, number)) => {
+                self.host.to_matcher(MatcherCommand::Leave { holder, handle, number });
             }
             (None, Outcome::Paired(_) | Outcome::Left) => {}
         }
@@ -63,7 +65,7 @@ impl<H: Host> Core<H> {
         let key = ticket.holder.key;
         ticket.holder.shard == self.id
             && self.is_current(key)
-            && !self.is_doomed(key.slot)
+            && !self.is_marked_for_close(key.slot)
             && self.connections[key.slot.index()]
                 .session()
                 .is_some_and(|session| session.is_live(ticket.number))
@@ -87,13 +89,13 @@ impl<H: Host> Core<H> {
                 self.hand_in_again(&home);
             } else {
                 self.counters.moves_away_settled.increment();
-                self.host.to_shard(home.holder.shard, ToShard::MoverGone(home));
+                self.host.to_shard(home.holder.shard, ShardCommand::MoverGone(home));
             }
             self.hand_in_again(&mover);
         } else if home.holder.shard == self.id {
             self.meet(mover.holder.key.slot, &mover, &home);
         } else {
-            self.send_away(mover.holder.key.slot, pairing);
+            self.migrate_out(mover.holder.key.slot, pairing);
         }
     }
 
@@ -117,12 +119,12 @@ impl<H: Host> Core<H> {
     }
 
     /// Sends a session to the shard of the one it is paired with.
-    fn send_away(&mut self, slot: Slot, pairing: Pairing) {
+    fn migrate_out(&mut self, slot: Slot, pairing: Pairing) {
         let key = pairing.mover.holder.key;
         let mut connection = Box::new(self.connections.remove(slot.index()));
         self.host.unwatch(&mut connection.socket);
         let has_work = self.run_list.remove(key);
-        let traveller = Traveller {
+        let migrating_session = MigratingSession {
             address: connection.address.take().and_then(|address| self.drop_address(address)),
             left_ms: self.clock.ms(),
             unseen_ms: self.unseen_ms(slot),
@@ -132,8 +134,8 @@ impl<H: Host> Core<H> {
         self.moves_under_way += 1;
         self.counters.moves_under_way.increment();
         self.counters.rehomed_out.increment();
-        self.count_travelling(&traveller.connection, -1);
-        let letter = ToShard::Arrive { from: self.id, traveller, pairing };
+        self.count_travelling(&migrating_session.connection, -1);
+        let letter = ShardCommand::Arrive { from: self.id, migrating_session, pairing };
         self.host.to_shard(pairing.home.holder.shard, letter);
     }
 
@@ -154,23 +156,25 @@ impl<H: Host> Core<H> {
     pub(super) fn arrive(
         &mut self,
         from: ShardId,
-        traveller: Traveller<H::Socket>,
+        migrating_session: MigratingSession<H::Socket>,
         pairing: Pairing,
     ) {
         self.counters.moves_here_settled.increment();
-        let Settled { key, left } = match self.adopt(from, traveller) {
+        let Settled { key, left } = match self.adopt(from, migrating_session) {
             Ok(settled) => settled,
-            Err(traveller) => {
+            Err(migrating_session) => {
                 self.counters.matches_failed.increment();
                 self.counters.moves_refused.increment();
                 let mover = pairing.mover;
                 self.resting.push(pairing);
-                return self.host.to_shard(from, ToShard::SentBack { traveller, mover });
+                return self
+                    .host
+                    .to_shard(from, ShardCommand::MigrationRejected { migrating_session, mover });
             }
         };
         self.counters.rehomed_in.increment();
         self.count_waiting_session(pairing.mover.queue, 1);
-        self.host.to_shard(from, ToShard::Arrived { queue: pairing.mover.queue, left });
+        self.host.to_shard(from, ShardCommand::Arrived { queue: pairing.mover.queue, left });
         let holder = SessionAddress { shard: self.id, key };
         let number = self.new_ticket_no();
         if let Some(session) = self.connections[key.slot.index()].session_mut() {
@@ -180,25 +184,25 @@ impl<H: Host> Core<H> {
         self.meet(key.slot, &mover, &pairing.home);
     }
 
-    /// Takes in a traveller that another shard has sent, and says what that shard has to let go
-    /// of. Gives the traveller back as it came if it cannot be kept here.
+    /// Takes in a migrating_session that another shard has sent, and says what that shard has to let go
+    /// of. Gives the migrating_session back as it came if it cannot be kept here.
     fn adopt(
         &mut self,
         from: ShardId,
-        mut traveller: Traveller<H::Socket>,
-    ) -> Result<Settled<H::Socket>, Traveller<H::Socket>> {
-        let left = match self.host.adopt(from, &mut traveller.connection.socket) {
+        mut migrating_session: MigratingSession<H::Socket>,
+    ) -> Result<Settled<H::Socket>, MigratingSession<H::Socket>> {
+        let left = match self.host.adopt(from, &mut migrating_session.connection.socket) {
             Adopted::AsItIs => None,
             Adopted::Copied(left) => Some(left),
-            Adopted::Refused => return Err(traveller),
+            Adopted::Refused => return Err(migrating_session),
         };
-        match (self.take_in(traveller), left) {
+        match (self.take_in(migrating_session), left) {
             (Ok(key), left) => Ok(Settled { key, left }),
-            (Err(traveller), None) => Err(traveller),
-            (Err(mut traveller), Some(left)) => {
-                let copy = std::mem::replace(&mut traveller.connection.socket, left);
+            (Err(migrating_session), None) => Err(migrating_session),
+            (Err(mut migrating_session), Some(left)) => {
+                let copy = std::mem::replace(&mut migrating_session.connection.socket, left);
                 self.host.release(copy);
-                Err(traveller)
+                Err(migrating_session)
             }
         }
     }
@@ -212,18 +216,19 @@ impl<H: Host> Core<H> {
             if self.is_live(&home)
                 && let Some(session) = self.connections[home.holder.key.slot.index()].session_mut()
             {
-                session.avoid(Parted { from: mover.session, until });
+                session.avoid(RecentPartner { from: mover.session, until });
             }
             self.hand_in_again(&home);
         }
     }
 
-    /// Puts a traveller into the slab. Gives it back if its socket cannot be watched here.
+    /// Puts a migrating_session into the slab. Gives it back if its socket cannot be watched here.
     fn take_in(
         &mut self,
-        traveller: Traveller<H::Socket>,
-    ) -> Result<ConnectionKey, Traveller<H::Socket>> {
-        let Traveller { mut connection, address, left_ms, unseen_ms, has_work } = traveller;
+        migrating_session: MigratingSession<H::Socket>,
+    ) -> Result<ConnectionKey, MigratingSession<H::Socket>> {
+        let MigratingSession { mut connection, address, left_ms, unseen_ms, has_work } =
+            migrating_session;
         let now_ms = self.clock.ms();
         let ahead_ms = now_ms.wrapping_sub(left_ms);
         connection.heard_ms = connection.heard_ms.wrapping_add(ahead_ms);
@@ -235,7 +240,13 @@ impl<H: Host> Core<H> {
             let mut connection = Box::new(self.connections.remove(key.slot.index()));
             self.counters.connections.decrement();
             let address = connection.address.take().and_then(|at| self.drop_address(at));
-            return Err(Traveller { connection, address, left_ms: now_ms, unseen_ms, has_work });
+            return Err(MigratingSession {
+                connection,
+                address,
+                left_ms: now_ms,
+                unseen_ms,
+                has_work,
+            });
         }
         if has_work {
             self.go_on_later(key);
@@ -261,18 +272,22 @@ impl<H: Host> Core<H> {
     }
 
     /// A session that was sent away could not be taken in.
-    pub(super) fn sent_back(&mut self, traveller: Traveller<H::Socket>, mover: &Ticket) {
+    pub(super) fn migration_rejected(
+        &mut self,
+        migrating_session: MigratingSession<H::Socket>,
+        mover: &Ticket,
+    ) {
         self.arrived(mover.queue, None);
-        match self.take_in(traveller) {
+        match self.take_in(migrating_session) {
             Ok(key) => {
                 self.count_waiting_session(mover.queue, 1);
                 let holder = SessionAddress { shard: self.id, key };
                 self.hand_in_again(&Ticket { holder, ..*mover });
             }
-            Err(traveller) => {
+            Err(migrating_session) => {
                 // Nobody can watch it: it ends.
                 self.counters.closed.increment(EndReason::Internal);
-                self.host.close(traveller.connection.socket, traveller.address);
+                self.host.close(migrating_session.connection.socket, migrating_session.address);
             }
         }
     }
@@ -292,25 +307,26 @@ impl<H: Host> Core<H> {
         // The one who has waited longer sends the offer.
         let home_first = home.since <= mover.since;
         let seats = [
-            (home_slot, Seat { room, peer: mover_slot, initiator: home_first }),
-            (mover_slot, Seat { room, peer: home_slot, initiator: !home_first }),
+            (home_slot, Membership { room, peer: mover_slot, initiator: home_first }),
+            (mover_slot, Membership { room, peer: home_slot, initiator: !home_first }),
         ];
         let numbers = [mover.session, home.session];
-        for (slot, seat) in seats {
+        for (slot, membership) in seats {
             let connection = &mut self.connections[slot.index()];
             if let Some(held) = connection.extra.as_mut().and_then(|extra| extra.held.as_mut()) {
                 held.mark_stale();
             }
-            let wish = connection.session_mut().and_then(|session| session.enter(seat));
-            if let Some(Wish { queue, since, .. }) = wish {
+            let match_request =
+                connection.session_mut().and_then(|session| session.enter(membership));
+            if let Some(MatchRequest { queue, since, .. }) = match_request {
                 self.count_waiting(queue, -1);
                 self.counters.match_wait.record(self.now.since(since));
             }
         }
         let room_id = self.room_token(room);
-        for ((slot, seat), peer) in seats.into_iter().zip(numbers) {
+        for ((slot, membership), peer) in seats.into_iter().zip(numbers) {
             let peer_id = self.setup.mint.session(peer);
-            let initiator = seat.initiator;
+            let initiator = membership.initiator;
             self.announce(slot, ServerMessage::MatchFound { room_id, peer_id, initiator });
         }
     }
@@ -329,19 +345,22 @@ impl<H: Host> Core<H> {
     /// Ends the room a session is in, if any; its partner is told at once.
     pub(super) fn vacate(&mut self, slot: Slot, reason: LeaveReason) {
         let Some(session) = self.connections[slot.index()].session() else { return };
-        let (Some(seat), number) = (session.seat(), session.number()) else { return };
-        let peer = self.connections[seat.peer.index()].session().map(Session::number);
+        let (Some(membership), number) = (session.membership(), session.number()) else { return };
+        let peer = self.connections[membership.peer.index()].session().map(Session::number);
         let until = self.now + self.setup.limits.rematch_delay;
-        let parted = |from| Some(Parted { from, until }).filter(|parted| parted.until > self.now);
-        let (mine, theirs) = (peer.and_then(parted), parted(number));
-        for (slot, parted) in [(slot, mine), (seat.peer, theirs)] {
+        let recent_partner = |from| {
+            Some(RecentPartner { from, until })
+                .filter(|recent_partner| recent_partner.until > self.now)
+        };
+        let (mine, theirs) = (peer.and_then(recent_partner), recent_partner(number));
+        for (slot, recent_partner) in [(slot, mine), (membership.peer, theirs)] {
             if let Some(session) = self.connections[slot.index()].session_mut() {
-                session.leave(parted);
+                session.leave(recent_partner);
             }
         }
         self.counters.rooms.decrement();
-        let room_id = self.room_token(seat.room);
-        self.say(seat.peer, ServerMessage::PeerLeft { room_id, reason });
+        let room_id = self.room_token(membership.room);
+        self.say(membership.peer, ServerMessage::PeerLeft { room_id, reason });
     }
 
     /// Ends the session of a connection, if it has one; the caller ends the connection or gives
@@ -350,8 +369,8 @@ impl<H: Host> Core<H> {
         let Role::User(_) = self.connections[slot.index()].role else { return };
         self.vacate(slot, reason);
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
-        if let Some(wish) = session.cancel() {
-            self.count_waiting(wish.queue, -1);
+        if let Some(match_request) = session.cancel() {
+            self.count_waiting(match_request.queue, -1);
         }
         self.write_to_matcher(slot);
         self.counters.sessions.decrement();

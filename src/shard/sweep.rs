@@ -11,10 +11,10 @@ use super::host::Host;
 use crate::config::Limits;
 use crate::ids::{ConnectionKey, Slot};
 use crate::limits::{SWEEP_BLOCK, SWEEP_PARTS, SWEEP_PERIOD_LEAST_MS, SWEEP_PERIOD_MS};
-use crate::moment::Moment;
 use crate::telemetry::labels::EndReason;
-use crate::wire::frame::{PING, push_server_frame};
+use crate::timestamp::Timestamp;
 use crate::wire::message::server::ServerMessage;
+use crate::wire::websocket::frame::{PING, push_server_frame};
 use std::time::Duration;
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -23,7 +23,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PatientClock {
     nanos: u64,
-    last: Option<Moment>,
+    last: Option<Timestamp>,
 }
 
 impl PatientClock {
@@ -31,7 +31,7 @@ impl PatientClock {
     const PATIENCE: Duration = Duration::from_millis(2 * SWEEP_PERIOD_MS);
 
     /// It is `now`.
-    pub(super) fn advance(&mut self, now: Moment) {
+    pub(super) fn advance(&mut self, now: Timestamp) {
         let passed = self.last.map_or(Duration::ZERO, |last| now.since(last)).min(Self::PATIENCE);
         self.nanos += passed.as_nanos() as u64;
         self.last = Some(now);
@@ -50,7 +50,7 @@ pub(super) struct Sweep {
     part: usize,
     /// Between the sweeps of two parts.
     step: Duration,
-    next: Option<Moment>,
+    next: Option<Timestamp>,
     /// When each part was last swept.
     swept_ms: [u32; SWEEP_PARTS],
 }
@@ -108,7 +108,7 @@ fn as_ms(duration: Duration) -> u32 {
 
 impl<H: Host> Core<H> {
     /// When [`Core::tick`] is next due; never, while there is nothing to watch.
-    pub fn next_tick(&self) -> Option<Moment> {
+    pub fn next_tick(&self) -> Option<Timestamp> {
         if self.connections.is_empty() { None } else { self.sweep.next.or(Some(self.now)) }
     }
 
@@ -144,7 +144,7 @@ impl<H: Host> Core<H> {
                 }
             }
         }
-        self.bury();
+        self.reap();
     }
 
     /// After a crowd has gone, its slots are not looked at for ever.
@@ -171,12 +171,12 @@ impl<H: Host> Core<H> {
                 if now_ms.wrapping_sub(lingering.since_ms) >= as_ms(limits.close_timeout) {
                     let reason = lingering.reason;
                     self.counters.close_timeouts.increment();
-                    self.doom(key, reason);
+                    self.mark_for_close(key, reason);
                 }
             }
             Role::User(session) => {
-                session.forget_parted(now);
-                let has_room = session.seat().is_some();
+                session.forget_recent_partner(now);
+                let has_room = session.membership().is_some();
                 self.look_after_peer(key, has_room, silent_ms, now_ms.wrapping_sub(before_ms));
             }
             Role::Echo => {
@@ -272,12 +272,12 @@ mod tests {
     fn a_stop_of_the_process_does_not_count_as_silence() {
         let mut clock = PatientClock::default();
         let second = Duration::from_secs(1);
-        clock.advance(Moment::ZERO + second);
-        clock.advance(Moment::ZERO + second * 2);
+        clock.advance(Timestamp::ZERO + second);
+        clock.advance(Timestamp::ZERO + second * 2);
         assert_eq!(clock.ms(), 1000);
-        clock.advance(Moment::ZERO + second * 3600);
+        clock.advance(Timestamp::ZERO + second * 3600);
         assert_eq!(clock.ms(), 3000);
-        clock.advance(Moment::ZERO);
+        clock.advance(Timestamp::ZERO);
         assert_eq!(clock.ms(), 3000, "a clock set back stands still");
     }
 

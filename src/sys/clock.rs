@@ -1,7 +1,7 @@
 //! The clocks. Every thread may read them; pure modules are handed what is read here.
 #![allow(unsafe_code)]
 
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::io;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ static ORIGIN: OnceLock<Instant> = OnceLock::new();
 
 /// The present moment since an origin that all threads of the process share: the first call.
 /// Costs one vDSO clock reading, no system call.
-pub fn monotonic() -> Moment {
+pub fn monotonic() -> Timestamp {
     let passed = ORIGIN.get_or_init(Instant::now).elapsed();
-    Moment::ZERO + passed
+    Timestamp::ZERO + passed
 }
 
 /// CPU time, user and system, that the calling thread has used so far

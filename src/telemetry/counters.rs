@@ -191,7 +191,7 @@ shard_counters! {
         /// send that passed it on.
         relay_time,
         /// From the return of one poll to the start of the next.
-        turn_time,
+        iteration_time,
     }
 }
 
@@ -210,5 +210,5 @@ pub struct MatcherCounters {
     /// CPU time its thread has used, in nanoseconds.
     pub cpu_nanos: Counter,
     /// From the return of one poll to the start of the next.
-    pub turn_time: Histogram,
+    pub iteration_time: Histogram,
 }

@@ -280,7 +280,7 @@ const FAMILIES: &[Family] = &[
     family(
         "switchboard_turn_duration_seconds",
         "Time that a shard's loop takes between two polls.",
-        Source::Histogram(WORK_BOUNDS, |view| &view.totals.turn_time),
+        Source::Histogram(WORK_BOUNDS, |view| &view.totals.iteration_time),
     ),
     family(
         "switchboard_matcher_turn_duration_seconds",
@@ -375,7 +375,7 @@ impl Source {
 /// The body of `GET /metrics`.
 pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
-    let matcher_turn = telemetry.matcher.turn_time.read();
+    let matcher_turn = telemetry.matcher.iteration_time.read();
     let view = View { telemetry, shards, totals, matcher_turn };
     let mut text = String::with_capacity(16 * 1024);
     for family in FAMILIES {

@@ -23,7 +23,7 @@ pub use metrics::{METRICS_CONTENT_TYPE, metrics_table, metrics_text};
 pub use sample::{Sample, Sampler};
 pub use stats::{health_json, stats_json};
 
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use counters::ShardFigures;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct About {
     /// The program's version.
     pub version: &'static str,
     /// When it started, on the monotonic clock.
-    pub started: Moment,
+    pub started: Timestamp,
     /// When it started, since the Unix epoch.
     pub started_unix: Duration,
     /// Connections it takes.
@@ -66,7 +66,7 @@ pub struct Telemetry {
     pub about: About,
     /// 1 from the signal to shut down on, else 0. The main thread writes it.
     pub draining: Gauge,
-    /// Threads that make no turns (see [`crate::watchdog`]). The main thread writes it.
+    /// Threads that make no turns (see [`crate::server::watchdog`]). The main thread writes it.
     pub stalled_threads: Gauge,
     /// Log lines that were lost because standard error took no more. The main thread writes it.
     pub log_lines_dropped: Counter,
@@ -122,7 +122,7 @@ impl Telemetry {
     }
 
     /// Seconds since the start.
-    fn uptime_s(&self, now: Moment) -> f64 {
+    fn uptime_s(&self, now: Timestamp) -> f64 {
         rounded(now.since(self.about.started).as_secs_f64(), 3)
     }
 }
@@ -138,7 +138,7 @@ fn rounded(value: f64, places: i32) -> f64 {
 fn example() -> Telemetry {
     let about = About {
         version: "1.2.3",
-        started: Moment::ZERO,
+        started: Timestamp::ZERO,
         started_unix: Duration::from_secs(1_700_000_000),
         max_connections: 900,
         descriptors_allowed: 1024,
@@ -150,6 +150,6 @@ fn example() -> Telemetry {
     telemetry.shards[1].fill(1000);
     telemetry.matcher.letters.add(77);
     telemetry.matcher.queues.set(2);
-    telemetry.matcher.turn_time.record(Duration::from_micros(9));
+    telemetry.matcher.iteration_time.record(Duration::from_micros(9));
     telemetry
 }

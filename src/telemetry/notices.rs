@@ -7,7 +7,7 @@
 use super::labels::{EndReason, RejectReason};
 use super::{ShardCounters, Telemetry};
 use crate::limits::NOTICE_PERIOD_S;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ pub struct Notices {
 struct Told {
     total: u64,
     /// Not again before then.
-    next: Option<Moment>,
+    next: Option<Timestamp>,
 }
 
 /// One line.
@@ -101,7 +101,7 @@ pub struct Notice {
 
 impl Notices {
     /// What is to be told now.
-    pub fn look(&mut self, telemetry: &Telemetry, now: Moment) -> Vec<Notice> {
+    pub fn look(&mut self, telemetry: &Telemetry, now: Timestamp) -> Vec<Notice> {
         let next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
         self.tell(telemetry, next, |told| told.next.is_none_or(|next| next <= now))
     }
@@ -114,7 +114,7 @@ impl Notices {
     fn tell(
         &mut self,
         telemetry: &Telemetry,
-        next: Option<Moment>,
+        next: Option<Timestamp>,
         is_due: impl Fn(&Told) -> bool,
     ) -> Vec<Notice> {
         let mut due = Vec::new();
@@ -146,20 +146,20 @@ impl Notice {
 /// through a minute, of all threads together. A reason has one, as a `static`. It is touched when
 /// something has failed, and never else, so its locked instructions cost nothing.
 #[derive(Debug, Default)]
-pub struct Seldom {
+pub struct LogThrottle {
     /// In nanoseconds: not again before then.
     next: AtomicU64,
     held_back: AtomicU64,
 }
 
-impl Seldom {
+impl LogThrottle {
     /// Lets the first through.
     pub const fn new() -> Self {
-        Seldom { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+        LogThrottle { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
     }
 
     /// Whether it may be told now; if so, how often it was not since it last was.
-    pub fn pass(&self, now: Moment) -> Option<u64> {
+    pub fn pass(&self, now: Timestamp) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
         let after = (now + Duration::from_secs(NOTICE_PERIOD_S)).as_nanos();
         // Of those who come at once, one gets through.
@@ -184,7 +184,7 @@ mod tests {
     const NONE: [u64; 0] = [];
 
     fn times(notices: &mut Notices, telemetry: &Telemetry, at_s: u64) -> Vec<u64> {
-        let now = Moment::ZERO + Duration::from_secs(at_s);
+        let now = Timestamp::ZERO + Duration::from_secs(at_s);
         notices.look(telemetry, now).iter().map(|notice| notice.times).collect()
     }
 
@@ -217,7 +217,7 @@ mod tests {
     fn every_topic_has_a_total_of_its_own_and_words_of_its_own() {
         let telemetry = super::super::example();
         telemetry.log_lines_dropped.add(7);
-        let all = Notices::default().look(&telemetry, Moment::ZERO);
+        let all = Notices::default().look(&telemetry, Timestamp::ZERO);
         assert_eq!(all.len(), TOPICS.len());
         let numbers: std::collections::HashSet<u64> = all.iter().map(|one| one.times).collect();
         assert_eq!(numbers.len(), TOPICS.len(), "{all:?}");
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_threads_tell_themselves_passes_once_a_minute_of_all_of_them() {
-        let seldom = Seldom::new();
-        let at = |second: u64| Moment::ZERO + Duration::from_secs(second);
+        let seldom = LogThrottle::new();
+        let at = |second: u64| Timestamp::ZERO + Duration::from_secs(second);
         let passed: Vec<Option<u64>> =
             [0, 1, 59, 60, 61, 200].map(|second| seldom.pass(at(second))).to_vec();
         assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);

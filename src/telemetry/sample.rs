@@ -4,9 +4,9 @@
 use super::counter::{FloatGauge, Gauge};
 use super::counters::ShardFigures;
 use super::{Telemetry, rounded};
-use crate::moment::Moment;
 use crate::sys::process::{Figures, Probe};
 use crate::sys::tables;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// Below this two samples are too close for a rate.
@@ -94,8 +94,8 @@ impl Sample {
     }
 
     /// How long ago the sample was taken; `None` before the first.
-    pub fn age(&self, now: Moment) -> Option<Duration> {
-        Some(now.since(Moment::from_nanos(known(&self.taken_nanos)?)))
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        Some(now.since(Timestamp::from_nanos(known(&self.taken_nanos)?)))
     }
 
     /// Descriptors in the table that this shard has for itself, if it has one.
@@ -151,7 +151,7 @@ pub struct Sampler {
 /// What rates are differences of.
 #[derive(Debug)]
 struct Look {
-    at: Moment,
+    at: Timestamp,
     totals: ShardFigures,
     process_cpu: Duration,
     shard_cpu_nanos: Vec<u64>,
@@ -165,7 +165,7 @@ impl Sampler {
 
     /// Takes a sample of `telemetry` and stores it there. Call it about once a second; the
     /// first call knows no rates yet.
-    pub fn take(&mut self, telemetry: &Telemetry, now: Moment) {
+    pub fn take(&mut self, telemetry: &Telemetry, now: Timestamp) {
         let mut process = self.probe.read();
         process.descriptors = process.descriptors.map(|main| main + count_tables(telemetry));
         let (shards, totals) = telemetry.figures();
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn rates_are_differences_over_the_time_between_two_samples() {
         let telemetry = super::super::example();
-        let start = Moment::from_nanos(1);
+        let start = Timestamp::from_nanos(1);
         let mut sampler = Sampler::new();
         assert_eq!(telemetry.sample.age(start), None);
         sampler.take(&telemetry, start);
@@ -248,9 +248,9 @@ mod tests {
     fn two_samples_in_one_instant_leave_the_rates_alone() {
         let telemetry = super::super::example();
         let mut sampler = Sampler::new();
-        sampler.take(&telemetry, Moment::ZERO);
+        sampler.take(&telemetry, Timestamp::ZERO);
         telemetry.shards[0].matches.add(4);
-        let second = Moment::ZERO + Duration::from_secs(1);
+        let second = Timestamp::ZERO + Duration::from_secs(1);
         sampler.take(&telemetry, second);
         sampler.take(&telemetry, second);
         assert_eq!(telemetry.sample.per_second.matches.get(), 4.0);

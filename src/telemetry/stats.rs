@@ -4,13 +4,13 @@ use super::counter::LabelledFigures;
 use super::counters::ShardFigures;
 use super::histogram::HistogramFigures;
 use super::{EndReason, RejectReason, Telemetry, rounded};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use crate::wire::message::ErrorCode;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// The body of `GET /health`. `draining` says whether the server shuts down.
-pub fn health_json(telemetry: &Telemetry, draining: bool, now: Moment) -> Vec<u8> {
+pub fn health_json(telemetry: &Telemetry, draining: bool, now: Timestamp) -> Vec<u8> {
     #[derive(Serialize)]
     struct Health {
         status: &'static str,
@@ -31,7 +31,7 @@ pub fn health_json(telemetry: &Telemetry, draining: bool, now: Moment) -> Vec<u8
 /// The body of `GET /stats`: everything, for people and scripts. Times are in the unit that the
 /// name ends in; totals and percentiles run since the start; what stands under `per_second` and
 /// `process` was sampled `sample_age_ms` ago.
-pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
+pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
     let about = &telemetry.about;
     let queue_names = &about.stats_queues;
@@ -56,8 +56,8 @@ pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
         latency_ms: Latency {
             match_wait: Percentiles::of(&totals.match_wait),
             relay: Percentiles::of(&totals.relay_time),
-            turn: Percentiles::of(&totals.turn_time),
-            matcher_turn: Percentiles::of(&telemetry.matcher.turn_time.read()),
+            turn: Percentiles::of(&totals.iteration_time),
+            matcher_turn: Percentiles::of(&telemetry.matcher.iteration_time.read()),
         },
         process: Process::of(telemetry, now),
         shards: Vec::with_capacity(shards.len()),
@@ -72,7 +72,7 @@ pub fn stats_json(telemetry: &Telemetry, now: Moment) -> Vec<u8> {
             waiting_by_queue: by_queue(queue_names, &figures.waiting_by_queue),
             match_wait_ms: Percentiles::of(&figures.match_wait),
             relay_ms: Percentiles::of(&figures.relay_time),
-            turn_ms: Percentiles::of(&figures.turn_time),
+            turn_ms: Percentiles::of(&figures.iteration_time),
         });
     }
     json(&stats)
@@ -279,7 +279,7 @@ struct Process {
 }
 
 impl Process {
-    fn of(telemetry: &Telemetry, now: Moment) -> Self {
+    fn of(telemetry: &Telemetry, now: Timestamp) -> Self {
         let sample = &telemetry.sample;
         let figures = sample.process();
         let age = sample.age(now);
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn totals_are_the_sums_of_the_shards() {
         let stats =
-            parsed(&stats_json(&super::super::example(), Moment::from_nanos(5_000_000_000)));
+            parsed(&stats_json(&super::super::example(), Timestamp::from_nanos(5_000_000_000)));
         let shards = stats["shards"].as_array().unwrap();
         assert_eq!(shards.len(), 2);
         for (total, part) in SUMS {
@@ -399,7 +399,7 @@ mod tests {
     fn percentiles_ascend_and_end_at_the_longest() {
         let telemetry = super::super::example();
         telemetry.shards[1].relay_time.record(Duration::from_micros(12_345));
-        let stats = parsed(&stats_json(&telemetry, Moment::ZERO));
+        let stats = parsed(&stats_json(&telemetry, Timestamp::ZERO));
         let relay = &stats["latency_ms"]["relay"];
         let of = |name: &str| relay[name].as_f64().unwrap();
         let all = ["p50", "p90", "p99", "p999", "max"].map(of);
@@ -412,13 +412,13 @@ mod tests {
     fn what_is_unknown_is_null_and_what_drains_says_so() {
         let telemetry = super::super::example();
         telemetry.draining.set(1);
-        let stats = parsed(&stats_json(&telemetry, Moment::ZERO));
+        let stats = parsed(&stats_json(&telemetry, Timestamp::ZERO));
         assert_eq!(stats["status"], "draining");
         assert!(stats["process"]["resident_bytes"].is_null());
         assert!(stats["shards"][0]["cpu"].is_null());
-        let health = parsed(&health_json(&telemetry, true, Moment::ZERO));
+        let health = parsed(&health_json(&telemetry, true, Timestamp::ZERO));
         assert_eq!(health["status"], "draining");
-        assert_eq!(parsed(&health_json(&telemetry, false, Moment::ZERO))["status"], "ok");
+        assert_eq!(parsed(&health_json(&telemetry, false, Timestamp::ZERO))["status"], "ok");
         assert_eq!(health["connections"], 100 + 1000);
     }
 }

@@ -3,7 +3,7 @@
 //! It knows where frames end, so that a slow consumer can still be told why it is closed: the
 //! frame it has a part of is completed, the rest is dropped, and the Close frame follows.
 
-use crate::wire::frame::{Side, parse_header};
+use crate::wire::websocket::frame::{Side, parse_header};
 
 /// What kind of bytes are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn frame_len(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{TEXT, push_server_frame};
+    use crate::wire::websocket::frame::{TEXT, push_server_frame};
     use proptest::prelude::*;
 
     fn frame(len: usize) -> Vec<u8> {

@@ -37,7 +37,7 @@ pub use client::{
     write_upgrade_request,
 };
 pub use date::HttpDate;
-pub use error::{HttpError, Shortage, Status};
+pub use error::{HttpError, RefusalCause, Status};
 pub use origin::{Origin, OriginError};
 pub use request::{Ask, Method, Request, Single, Version, parse};
 pub use response::{

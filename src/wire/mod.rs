@@ -1,8 +1,8 @@
 //! Bytes ⇄ values. Pure: the server, the load tester and the simulator all speak through it.
 
-pub mod assembly;
 pub mod egress;
-pub mod frame;
+
 pub mod http;
 pub mod message;
 pub mod proxy;
+pub mod websocket;

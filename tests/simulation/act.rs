@@ -8,12 +8,12 @@ use super::plan::Habit;
 use super::random::Random;
 use super::user::{HttpAsked, Scene, Stage, User, View};
 use switchboard::limits::MESSAGE_FRAGMENTS;
-use switchboard::wire::frame::{BINARY, CLOSE, PING, PONG, TEXT, push_client_frame};
 use switchboard::wire::http::{WebSocketKey, write_get_request, write_upgrade_request};
 use switchboard::wire::message::RelayKind;
 use switchboard::wire::message::client::{
     write_cancel_match, write_find_match, write_leave_room, write_relay,
 };
+use switchboard::wire::websocket::frame::{BINARY, CLOSE, PING, PONG, TEXT, push_client_frame};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// A user writes no more while so much of what it wrote is under way.
@@ -249,11 +249,11 @@ impl User {
             }
         }
         let mut position = None;
-        if let (View::InRoom(seat), Claim::Room(room)) = (&mut self.view, &claim)
-            && seat.room == *room
+        if let (View::InRoom(membership), Claim::Room(room)) = (&mut self.view, &claim)
+            && membership.room == *room
         {
-            position = Some(seat.sent);
-            seat.sent += 1;
+            position = Some(membership.sent);
+            membership.sent += 1;
         }
         scene.ledger.relays[self.id].push(Relay {
             text: text.clone(),
@@ -412,17 +412,17 @@ impl User {
 
     /// It is about to leave the room it is in, if any, with so much said.
     fn note_exit(&mut self, exit: Exit, scene: &mut Scene<'_>) {
-        if let View::InRoom(seat) = &self.view {
-            let exits = scene.ledger.exits.entry((self.id, seat.room.clone())).or_default();
-            exits.push((exit, seat.sent));
+        if let View::InRoom(membership) = &self.view {
+            let exits = scene.ledger.exits.entry((self.id, membership.room.clone())).or_default();
+            exits.push((exit, membership.sent));
         }
     }
 
     /// When what it has just written has been read, it has left, if that is `certain`.
     fn note_exit_end(&mut self, certain: bool, scene: &mut Scene<'_>) {
         let limited = scene.shared.plan.limits.max_messages_per_second.is_some();
-        if let (View::InRoom(seat), true, false) = (&self.view, certain, limited) {
-            let room = &seat.room;
+        if let (View::InRoom(membership), true, false) = (&self.view, certain, limited) {
+            let room = &membership.room;
             let known = scene.ledger.exit_by.get(&self.id).is_some_and(|(of, _)| of == room);
             if !known {
                 scene.ledger.exit_by.insert(self.id, (room.clone(), self.written));

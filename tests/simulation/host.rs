@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
-use switchboard::mail::ToMatcher;
-use switchboard::moment::Moment;
 use switchboard::shard::accept::{Admission, Verdict};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, Status};
 
 /// What the cores share with the network, the matcher and the users.
@@ -22,9 +22,9 @@ use switchboard::wire::http::{HttpDate, Status};
 pub(crate) struct Shared {
     pub(crate) random: Random,
     pub(crate) plan: Plan,
-    pub(crate) now: Moment,
+    pub(crate) now: Timestamp,
     /// When the present turn of each shard began: that is what time it is for a core.
-    pub(crate) began: Vec<Moment>,
+    pub(crate) began: Vec<Timestamp>,
     /// No more faults.
     pub(crate) calm: bool,
     pub(crate) links: Vec<Link>,
@@ -205,7 +205,7 @@ impl Host for SimHost {
         shared.admission.count_client(own, before, shared.now)
     }
 
-    fn to_matcher(&mut self, letter: ToMatcher) {
+    fn to_matcher(&mut self, letter: MatcherCommand) {
         let shared = &mut *self.shared.borrow_mut();
         shared.trace.tell(|| format!("shard {} → matcher: {}", self.shard.0, Brief(&letter)));
         shared.post.write_to_matcher(self.shard, letter);
@@ -219,7 +219,7 @@ impl Host for SimHost {
         shared.post.write_to_shard(shard, letter);
     }
 
-    fn now(&mut self) -> Moment {
+    fn now(&mut self) -> Timestamp {
         self.shared.borrow().now
     }
 

@@ -4,10 +4,10 @@
 use super::host::Shared;
 use super::net::{LinkId, Socket};
 use std::collections::BTreeMap;
+use switchboard::commands::Ticket;
 use switchboard::ids::{QueueKey, RoomNo, SessionNo, TokenMint};
-use switchboard::mail::Ticket;
-use switchboard::moment::Moment;
 use switchboard::shard::audit::Audited;
+use switchboard::timestamp::Timestamp;
 
 /// Something sent to be relayed.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(crate) struct Ledger {
     found_by: BTreeMap<(LinkId, String), u64>,
     left_by: BTreeMap<(LinkId, String), u64>,
     /// Whom each last shared a room with, and when that ended.
-    parted: BTreeMap<LinkId, (LinkId, Moment)>,
+    recent_partner: BTreeMap<LinkId, (LinkId, Timestamp)>,
     /// Rooms made, by each shard's own count.
     rooms_seen: Vec<u64>,
 }
@@ -103,7 +103,7 @@ impl Ledger {
             remembering: vec![Vec::new(); shards],
             found_by: BTreeMap::new(),
             left_by: BTreeMap::new(),
-            parted: BTreeMap::new(),
+            recent_partner: BTreeMap::new(),
             rooms_seen: vec![0; shards],
         }
     }
@@ -193,7 +193,7 @@ impl Ledger {
         let (one, other) = (user(one), user(other));
         for (one, other) in [(one, other), (other, one)] {
             let Some(one) = one else { continue };
-            let Some((from, at)) = self.parted.get(&one) else { continue };
+            let Some((from, at)) = self.recent_partner.get(&one) else { continue };
             let again = *at + shared.plan.limits.rematch_delay;
             assert!(
                 Some(*from) != other || shared.now >= again,
@@ -208,7 +208,7 @@ impl Ledger {
         shard: usize,
         found: &[Audited<'_, Socket>],
         rooms_made: u64,
-        turn: Moment,
+        turn: Timestamp,
         shared: &mut Shared,
     ) {
         let mut emitted = BTreeMap::new();
@@ -244,7 +244,7 @@ impl Ledger {
                     let token = self.mint.room(RoomNo(number)).as_str().to_owned();
                     for user in users {
                         self.found_by.insert((user, token.clone()), emitted[&user]);
-                        self.parted.remove(&user);
+                        self.recent_partner.remove(&user);
                     }
                     token
                 }
@@ -263,16 +263,16 @@ impl Ledger {
             }
             shared.tally.count("room ended");
             for (user, other) in [(users[0], users[1]), (users[1], users[0])] {
-                self.parted.insert(user, (other, turn));
+                self.recent_partner.insert(user, (other, turn));
                 if let Some(end) = emitted.get(&user) {
                     self.left_by.insert((user, token.clone()), *end);
                 }
             }
         }
         if rooms_made != self.rooms_seen[shard] + new {
-            // One that ended in the step that made it: nobody knows who has just parted.
+            // One that ended in the step that made it: nobody knows who has just recent_partner.
             shared.tally.count("room ended at once");
-            self.parted.clear();
+            self.recent_partner.clear();
         }
         self.rooms_seen[shard] = rooms_made;
         self.open[shard] = after;
@@ -290,8 +290,9 @@ impl Ledger {
     }
 
     /// Users who remember a former partner, though that was over at `then`.
-    pub(crate) fn remembering(&self, then: Moment) -> Vec<LinkId> {
-        let long_ago = |user: &LinkId| self.parted.get(user).is_none_or(|(_, at)| *at < then);
+    pub(crate) fn remembering(&self, then: Timestamp) -> Vec<LinkId> {
+        let long_ago =
+            |user: &LinkId| self.recent_partner.get(user).is_none_or(|(_, at)| *at < then);
         self.remembering.iter().flatten().copied().filter(long_ago).collect()
     }
 

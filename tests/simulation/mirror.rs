@@ -1,9 +1,9 @@
 //! The matcher's law, done again in the plainest way: what lies in which queue, and who of them
 //! should be paired. Every letter and every pair goes through here.
 
+use switchboard::commands::{MatcherCommand, RecentPartner, Ticket};
 use switchboard::ids::{SessionAddress, SessionNo, TicketNo};
-use switchboard::mail::{Parted, Ticket, ToMatcher};
-use switchboard::moment::Moment;
+use switchboard::timestamp::Timestamp;
 
 /// The tickets that wait, in the order in which they were entered.
 #[derive(Debug, Default)]
@@ -13,18 +13,19 @@ pub(crate) struct Mirror {
     newcomer: Option<SessionNo>,
 }
 
-fn may_meet(one: &Ticket, other: &Ticket, now: Moment) -> bool {
+fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
     let refuses = |one: &Ticket, other: &Ticket| {
-        one.parted.is_some_and(|Parted { from, until }| from == other.session && until > now)
+        one.recent_partner
+            .is_some_and(|RecentPartner { from, until }| from == other.session && until > now)
     };
     one.session != other.session && !refuses(one, other) && !refuses(other, one)
 }
 
 impl Mirror {
     /// The matcher is about to read a letter.
-    pub(crate) fn letter(&mut self, letter: &ToMatcher) {
+    pub(crate) fn letter(&mut self, letter: &MatcherCommand) {
         match letter {
-            ToMatcher::Enter { ticket, replaces } => {
+            MatcherCommand::Enter { ticket, replaces } => {
                 if let Some((_, number)) = replaces {
                     self.remove(ticket.holder, *number);
                 }
@@ -33,8 +34,8 @@ impl Mirror {
                 self.tickets.push(*ticket);
                 self.newcomer = Some(ticket.session);
             }
-            ToMatcher::Leave { holder, number, .. } => self.remove(*holder, *number),
-            ToMatcher::Stop => {}
+            MatcherCommand::Leave { holder, number, .. } => self.remove(*holder, *number),
+            MatcherCommand::Stop => {}
         }
     }
 
@@ -48,7 +49,7 @@ impl Mirror {
     }
 
     /// The matcher has paired these two, at `now`.
-    pub(crate) fn paired(&mut self, one: &Ticket, other: &Ticket, now: Moment) {
+    pub(crate) fn paired(&mut self, one: &Ticket, other: &Ticket, now: Timestamp) {
         assert_eq!(one.queue, other.queue, "paired across queues");
         assert!(may_meet(one, other, now), "{one:?} and {other:?} must not meet");
         for ticket in [one, other] {
@@ -85,7 +86,7 @@ impl Mirror {
     }
 
     /// Nobody is left waiting who might have met another one at `then`.
-    pub(crate) fn has_paired_all(&self, then: Moment) {
+    pub(crate) fn has_paired_all(&self, then: Timestamp) {
         for (at, one) in self.tickets.iter().enumerate() {
             for other in &self.tickets[..at] {
                 let meet = one.queue == other.queue && may_meet(one, other, then);

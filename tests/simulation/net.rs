@@ -8,9 +8,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use switchboard::ids::{ConnectionKey, ShardId};
-use switchboard::moment::Moment;
 use switchboard::shard::core::Readiness;
 use switchboard::shard::host::{Received, Sent};
+use switchboard::timestamp::Timestamp;
 
 /// A connection's number; its user has the same.
 pub(crate) type LinkId = usize;
@@ -69,7 +69,7 @@ pub(crate) struct Link {
     blocked: bool,
     squeezed: bool,
     /// When a send came up short for the first time.
-    pub(crate) first_short: Option<Moment>,
+    pub(crate) first_short: Option<Timestamp>,
     server_ended: bool,
     /// The server has closed it.
     pub(crate) closed: bool,
@@ -84,17 +84,17 @@ pub(crate) struct Link {
     /// A shard could not watch it.
     pub(crate) unwatchable: bool,
     /// When the client last showed life, and the longest time in which it did not.
-    pub(crate) last_read: Moment,
+    pub(crate) last_read: Timestamp,
     pub(crate) longest_silence: Duration,
     /// The moments at which the server read something.
-    reads: BTreeSet<Moment>,
+    reads: BTreeSet<Timestamp>,
     /// How much had been taken and how much read, whenever something was taken, and when.
-    history: Vec<(u64, u64, Moment)>,
+    history: Vec<(u64, u64, Timestamp)>,
 }
 
 impl Link {
     /// A connection that has just been dialled.
-    pub(crate) fn new(now: Moment) -> Self {
+    pub(crate) fn new(now: Timestamp) -> Self {
         Link { last_read: now, ..Link::default() }
     }
 
@@ -134,7 +134,7 @@ impl Link {
         bytes: &[u8],
         room: usize,
         appetite: Appetite,
-        now: Moment,
+        now: Timestamp,
     ) -> (Sent, bool) {
         assert!(!self.closed && !self.server_ended, "bytes after the end");
         assert!(!bytes.is_empty(), "a call for nothing");
@@ -300,19 +300,19 @@ impl Link {
     }
 
     /// It is `now`, and the server reads, or it is asked how long it has not.
-    pub(crate) fn heard(&mut self, now: Moment) {
+    pub(crate) fn heard(&mut self, now: Timestamp) {
         self.shows_life(now);
         self.reads.insert(now);
     }
 
     /// Something came from the client, or it took what it had left lying.
-    fn shows_life(&mut self, now: Moment) {
+    fn shows_life(&mut self, now: Timestamp) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
     }
 
     /// Whether the server read something at this moment.
-    pub(crate) fn was_read_at(&self, moment: Moment) -> bool {
+    pub(crate) fn was_read_at(&self, moment: Timestamp) -> bool {
         self.reads.contains(&moment)
     }
 
@@ -322,11 +322,11 @@ impl Link {
     }
 
     /// When its kernel had taken the first `taken` bytes.
-    pub(crate) fn taken_at(&self, taken: u64) -> Moment {
+    pub(crate) fn taken_at(&self, taken: u64) -> Timestamp {
         self.entry(taken).map_or(self.last_read, |(_, _, at)| *at)
     }
 
-    fn entry(&self, taken: u64) -> Option<&(u64, u64, Moment)> {
+    fn entry(&self, taken: u64) -> Option<&(u64, u64, Timestamp)> {
         self.history.get(self.history.partition_point(|(total, ..)| *total < taken))
     }
 

@@ -4,8 +4,8 @@
 use super::net::Socket;
 use super::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
+use switchboard::commands::{MatcherCommand, ShardCommand};
 use switchboard::ids::{SessionAddress, ShardId};
-use switchboard::mail::{ToMatcher, ToShard};
 use switchboard::shard::connection;
 
 /// A letter to a shard.
@@ -15,7 +15,7 @@ pub(crate) type Letter = connection::Letter<Socket>;
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) to_shards: Vec<VecDeque<Letter>>,
-    pub(crate) to_matcher: VecDeque<ToMatcher>,
+    pub(crate) to_matcher: VecDeque<MatcherCommand>,
     /// Sessions that have written to the matcher and have not read its reply.
     unanswered: BTreeMap<(u16, u64), ()>,
 }
@@ -30,11 +30,11 @@ impl Post {
     }
 
     /// A shard writes to the matcher.
-    pub(crate) fn write_to_matcher(&mut self, from: ShardId, letter: ToMatcher) {
+    pub(crate) fn write_to_matcher(&mut self, from: ShardId, letter: MatcherCommand) {
         let holder = match &letter {
-            ToMatcher::Enter { ticket, .. } => ticket.holder,
-            ToMatcher::Leave { holder, .. } => *holder,
-            ToMatcher::Stop => panic!("a shard ends the matcher"),
+            MatcherCommand::Enter { ticket, .. } => ticket.holder,
+            MatcherCommand::Leave { holder, .. } => *holder,
+            MatcherCommand::Stop => panic!("a shard ends the matcher"),
         };
         assert_eq!(holder.shard, from, "a shard writes for another's session");
         let before = self.unanswered.insert(name(holder), ());
@@ -51,25 +51,25 @@ impl Post {
     pub(crate) fn take(&mut self, shard: ShardId, tally: &mut Tally) -> Option<Letter> {
         let letter = self.to_shards[shard.index()].pop_front()?;
         tally.count(match &letter {
-            ToShard::Reply(reply) => {
+            ShardCommand::Reply(reply) => {
                 let was_due = self.unanswered.remove(&name(reply.holder));
                 assert!(was_due.is_some(), "a reply to a letter that was not written");
                 "letter: reply"
             }
-            ToShard::Pair(_) => "letter: pair",
-            ToShard::MoverGone(_) => "letter: mover gone",
-            ToShard::Arrive { .. } => "letter: arrive",
-            ToShard::Arrived { .. } => "letter: arrived",
-            ToShard::SentBack { .. } => "letter: sent back",
-            ToShard::Quiesce => "letter: quiesce",
-            ToShard::Stop => "letter: stop",
+            ShardCommand::Pair(_) => "letter: pair",
+            ShardCommand::MoverGone(_) => "letter: mover gone",
+            ShardCommand::Arrive { .. } => "letter: arrive",
+            ShardCommand::Arrived { .. } => "letter: arrived",
+            ShardCommand::MigrationRejected { .. } => "letter: sent back",
+            ShardCommand::Quiesce => "letter: quiesce",
+            ShardCommand::Stop => "letter: stop",
         });
         Some(letter)
     }
 
     /// Acknowledgements under way: each stands for a connection that two shards count.
     pub(crate) fn acknowledgements(&self) -> usize {
-        let is_one = |letter: &&Letter| matches!(letter, ToShard::Arrived { .. });
+        let is_one = |letter: &&Letter| matches!(letter, ShardCommand::Arrived { .. });
         self.to_shards.iter().flatten().filter(is_one).count()
     }
 

@@ -2,7 +2,7 @@
 //! failure.
 
 use std::collections::{BTreeMap, VecDeque};
-use switchboard::moment::Moment;
+use switchboard::timestamp::Timestamp;
 
 /// How often each thing happened.
 #[derive(Debug, Default)]
@@ -44,17 +44,17 @@ pub(crate) struct Trace {
     keep: usize,
     lines: VecDeque<String>,
     step: u64,
-    now: Moment,
+    now: Timestamp,
 }
 
 impl Trace {
     /// A story of which the last `keep` lines are of interest.
     pub(crate) fn new(keep: usize) -> Self {
-        Trace { keep, lines: VecDeque::new(), step: 0, now: Moment::ZERO }
+        Trace { keep, lines: VecDeque::new(), step: 0, now: Timestamp::ZERO }
     }
 
     /// The next step begins, at this moment.
-    pub(crate) fn next_step(&mut self, now: Moment) {
+    pub(crate) fn next_step(&mut self, now: Timestamp) {
         self.step += 1;
         self.now = now;
     }

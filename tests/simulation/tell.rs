@@ -2,8 +2,8 @@
 
 use super::post::Letter;
 use std::fmt::{self, Display, Formatter};
+use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
 use switchboard::ids::{ConnectionKey, SessionAddress};
-use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
 
 /// Something told briefly.
 pub(crate) struct Brief<'a, T>(pub(crate) &'a T);
@@ -37,7 +37,7 @@ impl Display for Brief<'_, Pairing> {
 impl Display for Brief<'_, Reply> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let outcome = match self.0.outcome {
-            Outcome::Kept(desk, number) => format!("kept {} at {}", number.0, desk.0),
+            Outcome::Kept(handle, number) => format!("kept {} at {}", number.0, handle.0),
             Outcome::Paired(number) => format!("paired {}", number.0),
             Outcome::Left => "left".to_owned(),
         };
@@ -45,17 +45,19 @@ impl Display for Brief<'_, Reply> {
     }
 }
 
-impl Display for Brief<'_, ToMatcher> {
+impl Display for Brief<'_, MatcherCommand> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ToMatcher::Enter { ticket, replaces: None } => write!(f, "enter {}", Brief(ticket)),
-            ToMatcher::Enter { ticket, replaces: Some((_, number)) } => {
+            MatcherCommand::Enter { ticket, replaces: None } => {
+                write!(f, "enter {}", Brief(ticket))
+            }
+            MatcherCommand::Enter { ticket, replaces: Some((_, number)) } => {
                 write!(f, "enter {} for {}", Brief(ticket), number.0)
             }
-            ToMatcher::Leave { holder, number, .. } => {
+            MatcherCommand::Leave { holder, number, .. } => {
                 write!(f, "leave {} of {}", number.0, Brief(holder))
             }
-            ToMatcher::Stop => write!(f, "stop"),
+            MatcherCommand::Stop => write!(f, "stop"),
         }
     }
 }
@@ -63,18 +65,18 @@ impl Display for Brief<'_, ToMatcher> {
 impl Display for Brief<'_, Letter> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ToShard::Reply(reply) => write!(f, "reply {}", Brief(reply)),
-            ToShard::Pair(pairing) => write!(f, "pair {}", Brief(pairing)),
-            ToShard::MoverGone(ticket) => write!(f, "mover gone for {}", Brief(ticket)),
-            ToShard::Arrive { traveller, pairing, .. } => {
-                write!(f, "arrive {} for {}", traveller.connection.socket.0, Brief(pairing))
+            ShardCommand::Reply(reply) => write!(f, "reply {}", Brief(reply)),
+            ShardCommand::Pair(pairing) => write!(f, "pair {}", Brief(pairing)),
+            ShardCommand::MoverGone(ticket) => write!(f, "mover gone for {}", Brief(ticket)),
+            ShardCommand::Arrive { migrating_session, pairing, .. } => {
+                write!(f, "arrive {} for {}", migrating_session.connection.socket.0, Brief(pairing))
             }
-            ToShard::Arrived { .. } => write!(f, "arrived"),
-            ToShard::SentBack { traveller, .. } => {
-                write!(f, "sent back {}", traveller.connection.socket.0)
+            ShardCommand::Arrived { .. } => write!(f, "arrived"),
+            ShardCommand::MigrationRejected { migrating_session, .. } => {
+                write!(f, "sent back {}", migrating_session.connection.socket.0)
             }
-            ToShard::Quiesce => write!(f, "quiesce"),
-            ToShard::Stop => write!(f, "stop"),
+            ShardCommand::Quiesce => write!(f, "quiesce"),
+            ShardCommand::Stop => write!(f, "stop"),
         }
     }
 }

@@ -7,11 +7,11 @@ use super::ledger::{Exit, Ledger};
 use super::net::{Delivery, LinkId};
 use std::collections::VecDeque;
 use std::time::Duration;
-use switchboard::moment::Moment;
-use switchboard::wire::assembly::{Assembly, Item, Reader, Rules};
-use switchboard::wire::frame::Side;
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{AcceptKey, BodyLength, HeadScan, ResponseHead, parse_response};
 use switchboard::wire::message::server::{Received, parse};
+use switchboard::wire::websocket::assembly::{Assembly, Item, Reader, Rules};
+use switchboard::wire::websocket::frame::Side;
 
 /// What all users see of the world.
 pub(crate) struct Scene<'a> {
@@ -39,12 +39,12 @@ pub(crate) enum Stage {
 pub(crate) enum View {
     Idle,
     Waiting(String),
-    InRoom(Seat),
+    InRoom(Membership),
 }
 
 /// A place in a room, as its holder knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct Membership {
     pub(crate) room: String,
     pub(crate) peer: LinkId,
     /// Messages sent with the room's name.
@@ -93,14 +93,14 @@ pub(crate) struct User {
     /// Bytes written.
     pub(crate) written: u64,
     pub(crate) old_room: Option<String>,
-    pub(crate) since: Moment,
+    pub(crate) since: Timestamp,
     /// Bytes received.
     received: u64,
     /// Rooms it has been in since the last answer.
     pub(crate) rooms_since: Vec<String>,
     opened: bool,
     told_to_leave: bool,
-    pub(crate) told_rate_at: Option<Moment>,
+    pub(crate) told_rate_at: Option<Timestamp>,
     /// Where what is being read ends in all that was received.
     pub(crate) at: u64,
     /// The server said that no more requests are answered.
@@ -113,7 +113,7 @@ const RULES: Rules = Rules { sender: Side::Server, max_message_bytes: 1 << 20, m
 
 impl User {
     /// A user who has just dialled.
-    pub(crate) fn new(id: LinkId, since: Moment) -> Self {
+    pub(crate) fn new(id: LinkId, since: Timestamp) -> Self {
         User {
             id,
             stage: Stage::Http,
@@ -142,7 +142,7 @@ impl User {
     /// The room it knows itself to be in.
     pub(crate) fn room(&self) -> Option<&str> {
         match &self.view {
-            View::InRoom(seat) => Some(&seat.room),
+            View::InRoom(membership) => Some(&membership.room),
             View::Idle | View::Waiting(_) => None,
         }
     }
@@ -398,14 +398,15 @@ impl User {
         }
         let peer = scene.ledger.user_of(peer);
         self.rooms_since.push(room.to_owned());
-        self.view = View::InRoom(Seat { room: room.to_owned(), peer, sent: 0, got: 0, last: None });
+        self.view =
+            View::InRoom(Membership { room: room.to_owned(), peer, sent: 0, got: 0, last: None });
     }
 
     fn peer_left(&mut self, room: &str, reason: &str, end: u64, scene: &mut Scene<'_>) {
-        let View::InRoom(seat) = &self.view else {
+        let View::InRoom(membership) = &self.view else {
             panic!("{} hears of the end of {room} as {:?}", self.id, self.view);
         };
-        assert_eq!(seat.room, room, "peer_left of another room");
+        assert_eq!(membership.room, room, "peer_left of another room");
         scene.ledger.peer_left(room, self.id, end);
         let exit = match reason {
             "left" => Exit::Left,
@@ -418,22 +419,23 @@ impl User {
             Exit::Next => "peer_left: next",
             Exit::Gone => "peer_left: disconnected",
         });
-        self.check_complete(seat, exit, scene);
+        self.check_complete(membership, exit, scene);
         self.old_room = Some(room.to_owned());
         self.view = View::Idle;
     }
 
     /// Whatever the other sent before it left has come before the news.
-    fn check_complete(&self, seat: &Seat, exit: Exit, scene: &Scene<'_>) {
+    fn check_complete(&self, membership: &Membership, exit: Exit, scene: &Scene<'_>) {
         let (ledger, shared) = (&*scene.ledger, &*scene.shared);
         if shared.plan.limits.max_messages_per_second.is_some() {
             return;
         }
-        let knew = ledger.rooms[&seat.room].member(seat.peer).is_some();
-        let exits = ledger.exits.get(&(seat.peer, seat.room.clone()));
+        let knew = ledger.rooms[&membership.room].member(membership.peer).is_some();
+        let exits = ledger.exits.get(&(membership.peer, membership.room.clone()));
         let mut exits = exits.into_iter().flatten();
-        let complete = exits.any(|left| *left == (exit, seat.got)) || !knew && seat.got == 0;
-        let link = &shared.links[seat.peer];
+        let complete =
+            exits.any(|left| *left == (exit, membership.got)) || !knew && membership.got == 0;
+        let link = &shared.links[membership.peer];
         let whole = exit != Exit::Gone || {
             // For one who is cut off, or closed for another reason, nothing is promised.
             let silent = link.longest_silence.max(shared.now.since(link.last_read));
@@ -443,11 +445,11 @@ impl User {
         if whole && exit == Exit::Gone && exits.next().is_none() && !complete {
             return;
         }
-        assert!(complete || !whole, "{} lacks messages: {seat:?}, {exit:?}", self.id);
+        assert!(complete || !whole, "{} lacks messages: {membership:?}, {exit:?}", self.id);
     }
 
     fn relayed(&mut self, text: &[u8], scene: &mut Scene<'_>) {
-        let View::InRoom(seat) = &mut self.view else {
+        let View::InRoom(membership) = &mut self.view else {
             panic!("{} gets a message as {:?}", self.id, self.view);
         };
         let whole = String::from_utf8_lossy(text);
@@ -457,17 +459,21 @@ impl User {
             digits.parse().expect("a number")
         };
         let (from, nth) = (number("\"from\":"), number("\"n\":"));
-        assert_eq!(from, seat.peer, "{} gets a message from a stranger", self.id);
+        assert_eq!(from, membership.peer, "{} gets a message from a stranger", self.id);
         let relay = &scene.ledger.relays[from][nth];
         assert_eq!(relay.text, text, "a message was changed");
-        assert!(seat.last.is_none_or(|last| last < nth), "{nth} comes behind {:?}", seat.last);
-        seat.last = Some(nth);
+        assert!(
+            membership.last.is_none_or(|last| last < nth),
+            "{nth} comes behind {:?}",
+            membership.last
+        );
+        membership.last = Some(nth);
         if let Some(sent_before) = relay.nth {
             let gaps = scene.shared.plan.limits.max_messages_per_second.is_some();
-            assert!(gaps || sent_before == seat.got, "{} lacks messages of {from}", self.id);
-            seat.got = sent_before + 1;
+            assert!(gaps || sent_before == membership.got, "{} lacks messages of {from}", self.id);
+            membership.got = sent_before + 1;
         }
-        scene.ledger.delivered(&seat.room, from, nth, scene.shared);
+        scene.ledger.delivered(&membership.room, from, nth, scene.shared);
         scene.shared.tally.count("user: relayed to");
     }
 }

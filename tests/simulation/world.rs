@@ -16,14 +16,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::config::Doors;
+use switchboard::commands::{MatcherCommand, Pairing, Reply, ShardCommand};
+use switchboard::config::AccessPolicy;
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
-use switchboard::mail::{Pairing, Reply, ToMatcher, ToShard};
-use switchboard::matchmaking::matcher::{self, Desks};
-use switchboard::moment::Moment;
+use switchboard::matchmaking::matcher::{self, MatcherCore};
 use switchboard::shard::accept::{Admission, Verdict};
 use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
+use switchboard::timestamp::Timestamp;
 
 /// A match is overdue when it could have been made so long ago: the matcher looks in ticks.
 const MATCHER_TICK: Duration = Duration::from_millis(3);
@@ -56,7 +56,7 @@ pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
     pub(crate) users: Vec<User>,
     pub(crate) ledger: Ledger,
-    desks: Desks,
+    desks: MatcherCore,
     pub(crate) mirror: Mirror,
     pub(crate) matcher_counters: Arc<MatcherCounters>,
     matcher_stalled_until: usize,
@@ -93,8 +93,8 @@ impl World {
         let shared = Rc::new(RefCell::new(Shared {
             random,
             plan: plan.clone(),
-            now: Moment::from_nanos(1_000_000_000),
-            began: vec![Moment::ZERO; plan.shards],
+            now: Timestamp::from_nanos(1_000_000_000),
+            began: vec![Timestamp::ZERO; plan.shards],
             calm: false,
             links: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
@@ -109,7 +109,7 @@ impl World {
             stats_queues: vec!["en".to_owned(), "default".to_owned()],
             mint: mint.clone(),
             echo: true,
-            doors: Doors::default(),
+            access: AccessPolicy::default(),
         };
         let shards: Vec<Shard> = (0..plan.shards)
             .map(|nth| {
@@ -131,7 +131,7 @@ impl World {
         let of_shards = shards.iter().map(|shard| Arc::clone(&shard.counters)).collect();
         World {
             ledger: Ledger::new(mint, plan.shards),
-            desks: Desks::new(of_shards, Arc::clone(&matcher_counters)),
+            desks: MatcherCore::new(of_shards, Arc::clone(&matcher_counters)),
             shared,
             plan,
             shards,
@@ -182,7 +182,7 @@ impl World {
         self.tell(|_| "the server shuts down".to_owned());
         for shard in 0..self.plan.shards {
             let shared = &mut *self.shared.borrow_mut();
-            shared.post.write_to_shard(ShardId(shard as u16), ToShard::Quiesce);
+            shared.post.write_to_shard(ShardId(shard as u16), ShardCommand::Quiesce);
         }
     }
 
@@ -369,7 +369,7 @@ impl World {
             });
         }
         let began = self.shared.borrow().began[at];
-        self.shards[at].core.begin_turn(began);
+        self.shards[at].core.begin_iteration(began);
         while let Some(letter) = self.take_letter(at) {
             self.shards[at].core.letter(letter);
             self.audit(at);
@@ -446,7 +446,7 @@ impl World {
             let Some(letter) = office.shared.post.to_matcher.pop_front() else { break };
             office.shared.trace.tell(|| format!("the matcher reads {}", Brief(&letter)));
             office.mirror.letter(&letter);
-            if let ToMatcher::Enter { ticket, .. } = &letter {
+            if let MatcherCommand::Enter { ticket, .. } = &letter {
                 office.ledger.entered(ticket, office.shared);
             }
             self.desks.letter(letter, now, &mut office);
@@ -456,7 +456,7 @@ impl World {
         self.desks.show();
         let counters = &self.matcher_counters;
         self.mirror.rests(counters.tickets_waiting.get(), counters.queues.get());
-        let then = Moment::from_nanos(now.as_nanos() - MATCHER_TICK.as_nanos() as u64);
+        let then = Timestamp::from_nanos(now.as_nanos() - MATCHER_TICK.as_nanos() as u64);
         self.mirror.has_paired_all(then);
     }
 }
@@ -471,7 +471,7 @@ struct Office<'a> {
 impl matcher::Post for Office<'_> {
     fn reply(&mut self, reply: Reply) {
         self.shared.trace.tell(|| format!("matcher → {}", Brief(&reply)));
-        self.shared.post.write_to_shard(reply.holder.shard, ToShard::Reply(reply));
+        self.shared.post.write_to_shard(reply.holder.shard, ShardCommand::Reply(reply));
     }
 
     fn pair(&mut self, pairing: Pairing) {
@@ -479,7 +479,7 @@ impl matcher::Post for Office<'_> {
         self.mirror.paired(mover, home, self.shared.now);
         self.ledger.paired(mover, home, self.shared);
         self.shared.trace.tell(|| format!("matcher → {}", Brief(&pairing)));
-        self.shared.post.write_to_shard(mover.holder.shard, ToShard::Pair(pairing));
+        self.shared.post.write_to_shard(mover.holder.shard, ShardCommand::Pair(pairing));
     }
 }
 

@@ -5,8 +5,10 @@ use super::{Heard, PATIENCE, Response, Talk};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
-use switchboard::wire::frame::{CLOSE, PING, PONG, Side, TEXT, parse_header, push_client_frame};
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response, write_upgrade_request};
+use switchboard::wire::websocket::frame::{
+    CLOSE, PING, PONG, Side, TEXT, parse_header, push_client_frame,
+};
 use tungstenite::protocol::frame::coding::OpCode;
 
 /// A connection.

@@ -8,9 +8,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use switchboard::load::stamp::{Reading, StampReader};
-use switchboard::wire::assembly::{Item, Reader, Rules};
-use switchboard::wire::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
 use switchboard::wire::message::client::{ClientMessage, classify};
+use switchboard::wire::websocket::assembly::{Item, Reader, Rules};
+use switchboard::wire::websocket::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
 
 /// How it misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ pub(crate) enum Vice {
     NamesTwoRooms,
     /// The first message overtakes the match.
     RelaysEarly,
-    /// The wish of one user is answered and forgotten.
+    /// The match_request of one user is answered and forgotten.
     ForgetsOne,
-    /// A wish is not answered by `waiting`.
+    /// A match_request is not answered by `waiting`.
     SkipsWaiting,
     NeverTellsTheEnd,
     TellsTheEndTwice,

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use switchboard::load::place::{get, locate};
 use switchboard::load::probe::numbers;
+use switchboard::load::target_address::{get, locate};
 
 /// A server on a port of its own, ended with the test.
 pub(crate) struct Server {

@@ -3,9 +3,9 @@
 
 use super::{Refusal, usage};
 use crate::load::engine::Sources;
-use crate::load::place::{Nowhere, Place, locate, locate_stats};
 use crate::load::probe::is_alive;
 use crate::load::scenario::{Request, Scenario, Wrong, built_in, parse_file, place_of};
+use crate::load::target_address::{Nowhere, Place, locate, locate_stats};
 use crate::load::{program, target};
 use std::path::{Path, PathBuf};
 

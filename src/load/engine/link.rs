@@ -1,11 +1,11 @@
-//! One connection of a virtual user: socket, opening handshake, frames. Owned by its crew.
+//! One connection of a virtual user: socket, opening handshake, frames. Owned by its worker.
 
 use crate::load::measure::Fault;
 use crate::load::user::{Standing, User};
-use crate::moment::Moment;
-use crate::wire::assembly::Assembly;
+use crate::timestamp::Timestamp;
 use crate::wire::egress::{Egress, Framing};
 use crate::wire::http::{AcceptKey, HeadScan};
+use crate::wire::websocket::assembly::Assembly;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 
@@ -38,11 +38,11 @@ pub(super) struct Link {
     pub(super) held: Option<Box<Assembly>>,
     pub(super) egress: Egress,
     /// When the user should have arrived.
-    pub(super) intended: Moment,
+    pub(super) intended: Timestamp,
     /// Tells this connection from an earlier one in the same slot.
     pub(super) serial: u32,
     /// When it is woken next, as far as its timers know.
-    pub(super) alarm: Moment,
+    pub(super) alarm: Timestamp,
     /// Whether the kernel takes bytes: false from a blocked write to the next writable event.
     pub(super) writable: bool,
     /// It is over, and its slot is about to be freed.

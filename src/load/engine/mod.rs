@@ -7,23 +7,22 @@
 //! only. Every interval each thread hands over what it has recorded and goes on with an empty
 //! recorder that comes back to it, so nothing grows with time.
 
-mod crew;
 mod dial;
 mod link;
 mod pace;
 mod timers;
 mod web;
+mod worker;
 
 pub use dial::{CONNECTIONS_PER_SOURCE, Sources};
 
-use super::book::MatchBook;
 use super::measure::Recorder;
+use super::pairing_ledger::MatchBook;
 use super::units::{HttpPhase, Phase};
 use super::user::{Rules, Standing};
-use crate::moment::Moment;
 use crate::sys::clock::monotonic;
 use crate::sys::tables::unshare_empty;
-use crew::Crew;
+use crate::timestamp::Timestamp;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use worker::Worker;
 
 /// Bytes of a queued user, as a rule: the acceptance limit of one kibibyte, held at compile
 /// time with room for what a slab and a timer add.
@@ -50,7 +50,7 @@ pub struct Workload {
     /// Most HTTP connections open at once.
     pub max_connections: u32,
     /// When the run ends, and everybody comes to an end in good order.
-    pub ends: Moment,
+    pub ends: Timestamp,
     /// How long a connection may take to become a session, and an HTTP request to be answered.
     pub connect_timeout: Duration,
     /// A silence this long is a stall.
@@ -169,7 +169,7 @@ pub struct Engine {
     threads: Vec<JoinHandle<()>>,
     slices: Receiver<Slice>,
     back: Vec<Sender<Box<Recorder>>>,
-    started: Moment,
+    started: Timestamp,
 }
 
 impl Engine {
@@ -198,13 +198,13 @@ impl Engine {
                     // share one, which the preflight has reckoned with.
                     let _alone = unshare_empty();
                 }
-                let crew = Crew::new(load, target, shared, post, started);
-                let (told, crew) =
-                    crew.map_or_else(|e| (Err(e), None), |crew| (Ok(()), Some(crew)));
+                let worker = Worker::new(load, target, shared, post, started);
+                let (told, worker) =
+                    worker.map_or_else(|e| (Err(e), None), |worker| (Ok(()), Some(worker)));
                 if tell.send(told).is_ok()
-                    && let Some(crew) = crew
+                    && let Some(worker) = worker
                 {
-                    crew.run();
+                    worker.run();
                 }
             };
             threads.push(std::thread::Builder::new().name(name).spawn(work)?);
@@ -228,8 +228,8 @@ impl Engine {
     }
 
     /// The time in the run.
-    pub fn now(&self) -> Moment {
-        Moment::ZERO + monotonic().since(self.started)
+    pub fn now(&self) -> Timestamp {
+        Timestamp::ZERO + monotonic().since(self.started)
     }
 
     /// Lets everybody come to an end now.

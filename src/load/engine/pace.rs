@@ -1,7 +1,7 @@
 //! When things should start, fixed before the run begins; and whether the server is silent. Pure.
 
 use crate::load::units::Phase;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// The intended moments of everything that comes at a rate, one after the other. With several
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     phases: Vec<Phase>,
-    begins: Moment,
+    begins: Timestamp,
     next: u64,
     step: u64,
 }
@@ -17,11 +17,11 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The share number `share` of `shares` of `phases`, one after the other from the start.
     pub(super) fn new(phases: Vec<Phase>, share: u64, shares: u64) -> Self {
-        Schedule { phases, begins: Moment::ZERO, next: share, step: shares }
+        Schedule { phases, begins: Timestamp::ZERO, next: share, step: shares }
     }
 
     /// When the next one should start; `None` after the last.
-    pub(super) fn peek(&mut self) -> Option<Moment> {
+    pub(super) fn peek(&mut self) -> Option<Timestamp> {
         while let Some(phase) = self.phases.first() {
             if self.next < phase.count() {
                 let after = Duration::from_secs_f64(self.next as f64 / phase.per_second);
@@ -46,9 +46,9 @@ impl Schedule {
 pub(super) struct StallWatch {
     patience: Duration,
     unanswered: u32,
-    since: Moment,
+    since: Timestamp,
     silent: Duration,
-    looked: Moment,
+    looked: Timestamp,
     told: bool,
 }
 
@@ -60,13 +60,13 @@ impl StallWatch {
 
     /// A silence of `patience` is a stall.
     pub(super) fn new(patience: Duration) -> Self {
-        let zero = Moment::ZERO;
+        let zero = Timestamp::ZERO;
         let silent = Duration::ZERO;
         StallWatch { patience, unanswered: 0, since: zero, silent, looked: zero, told: false }
     }
 
     /// Something was sent that the server has to react to.
-    pub(super) fn asked(&mut self, now: Moment) {
+    pub(super) fn asked(&mut self, now: Timestamp) {
         if self.unanswered == 0 {
             (self.since, self.silent) = (now, Duration::ZERO);
         }
@@ -81,7 +81,7 @@ impl StallWatch {
 
     /// Looks at the clock, after everything that had come was read. Gives the moment since
     /// which the server has been silent, once for each stall.
-    pub(super) fn look(&mut self, now: Moment) -> Option<Moment> {
+    pub(super) fn look(&mut self, now: Timestamp) -> Option<Timestamp> {
         let unseen = now.since(self.looked.max(self.since));
         self.silent += unseen.min(self.patience / Self::BLIND_SHARE);
         self.looked = now;
@@ -96,8 +96,8 @@ impl StallWatch {
 /// done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlindWatch {
-    looked: Moment,
-    catching_up_until: Moment,
+    looked: Timestamp,
+    catching_up_until: Timestamp,
 }
 
 impl BlindWatch {
@@ -110,17 +110,17 @@ impl BlindWatch {
 
     /// It looks for the first time when the run begins.
     pub(super) fn new() -> Self {
-        BlindWatch { looked: Moment::ZERO, catching_up_until: Moment::ZERO }
+        BlindWatch { looked: Timestamp::ZERO, catching_up_until: Timestamp::ZERO }
     }
 
     /// Everything that was there has been read, or as much of it as fits into a turn.
-    pub(super) fn looked(&mut self, now: Moment) {
+    pub(super) fn looked(&mut self, now: Timestamp) {
         self.is_catching_up(now);
         self.looked = now;
     }
 
     /// Whether what came while nobody looked may still be unread.
-    pub(super) fn is_catching_up(&mut self, now: Moment) -> bool {
+    pub(super) fn is_catching_up(&mut self, now: Timestamp) -> bool {
         let blind = now.since(self.looked);
         if blind > Self::LONGEST_TURN {
             let needs = (blind / Self::CATCH_UP_SHARE).min(Self::LONGEST_CATCH_UP);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_noticed_once_and_a_sleepy_watch_is_not_fooled() {
-        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let ms = |ms: u64| Timestamp::from_nanos(ms * 1_000_000);
         let watch = || StallWatch::new(Duration::from_secs(1));
         let mut busy = watch();
         let mut stalls = Vec::new();
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn after_a_pause_of_its_own_a_thread_first_reads_what_has_come() {
-        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let ms = |ms: u64| Timestamp::from_nanos(ms * 1_000_000);
         let mut watch = BlindWatch::new();
         for now in (0..2000).step_by(100) {
             assert!(!watch.is_catching_up(ms(now)), "no turn was long");

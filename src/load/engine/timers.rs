@@ -4,7 +4,7 @@
 //! A heap would do, but its comparisons, which no processor can predict, were 60 % of the
 //! time the generator's own loop took at 17,000 messages a second.
 
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::collections::BTreeMap;
 
 /// Nanoseconds of a tick: planned moments lie on this grid, see `user::call`.
@@ -16,7 +16,7 @@ const WORDS: usize = TICKS as usize / WORD_BITS;
 
 #[derive(Clone, Copy, Debug)]
 struct Call {
-    at: Moment,
+    at: Timestamp,
     slot: u32,
     serial: u32,
 }
@@ -48,13 +48,13 @@ impl Default for Timers {
     }
 }
 
-fn tick_of(at: Moment) -> u64 {
+fn tick_of(at: Timestamp) -> u64 {
     at.as_nanos() / TICK_NANOS
 }
 
 impl Timers {
     /// Wakes `slot`, if it still has this `serial`, at `at`.
-    pub(super) fn push(&mut self, at: Moment, slot: u32, serial: u32) {
+    pub(super) fn push(&mut self, at: Timestamp, slot: u32, serial: u32) {
         let (call, tick) = (Call { at, slot, serial }, tick_of(at));
         if tick < self.tick {
             let place = self.ready.partition_point(|other| other.at > at);
@@ -73,7 +73,7 @@ impl Timers {
     }
 
     /// Who is to be woken by `now`.
-    pub(super) fn pop(&mut self, now: Moment) -> Option<(u32, u32)> {
+    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(u32, u32)> {
         if self.tick <= tick_of(now) {
             self.advance(tick_of(now) + 1);
         }
@@ -112,7 +112,7 @@ impl Timers {
     }
 
     /// When somebody is to be woken next, or a moment before that.
-    pub(super) fn next(&self) -> Option<Moment> {
+    pub(super) fn next(&self) -> Option<Timestamp> {
         if let Some(call) = self.ready.last() {
             return Some(call.at);
         }
@@ -120,7 +120,7 @@ impl Timers {
             return self.wheel[index as usize].iter().map(|call| call.at).min();
         }
         let (round, _) = self.far.first_key_value()?;
-        Some(Moment::from_nanos(round * TICKS * TICK_NANOS))
+        Some(Timestamp::from_nanos(round * TICKS * TICK_NANOS))
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn timers_ring_in_order_and_not_before_their_time() {
-        let at = Moment::from_nanos;
+        let at = Timestamp::from_nanos;
         let mut timers = Timers::default();
         for (time, slot) in [(30, 3), (10, 1), (20, 2)] {
             timers.push(at(time), slot, 0);
@@ -147,9 +147,9 @@ mod tests {
     #[test]
     fn a_day_ahead_is_not_forgotten_and_wakes_nobody_before() {
         let mut timers = Timers::default();
-        let day = Moment::ZERO + Duration::from_secs(86_400) + Duration::from_micros(1);
+        let day = Timestamp::ZERO + Duration::from_secs(86_400) + Duration::from_micros(1);
         timers.push(day, 1, 2);
-        let mut now = Moment::ZERO;
+        let mut now = Timestamp::ZERO;
         let mut wakes = 0;
         while timers.pop(now).is_none() {
             let next = timers.next().unwrap();
@@ -170,13 +170,13 @@ mod tests {
         ) {
             let (mut timers, mut list, mut now) = (Timers::default(), Vec::new(), 0u64);
             for (number, (ahead, pass)) in (0u32..).zip(steps) {
-                timers.push(Moment::from_nanos(now + ahead), number, 7);
+                timers.push(Timestamp::from_nanos(now + ahead), number, 7);
                 list.push((now + ahead, number));
                 now += pass;
-                let next = timers.next().map(Moment::as_nanos);
+                let next = timers.next().map(Timestamp::as_nanos);
                 prop_assert!(next.unwrap() <= list.iter().min().unwrap().0);
                 let mut rung = Vec::new();
-                while let Some((number, 7)) = timers.pop(Moment::from_nanos(now)) {
+                while let Some((number, 7)) = timers.pop(Timestamp::from_nanos(now)) {
                     let place = list.iter().position(|(_, known)| *known == number).unwrap();
                     rung.push(list.remove(place).0);
                 }

@@ -1,13 +1,13 @@
 //! Open-loop HTTP: requests leave at their planned moments, whatever the answers take. Owned
-//! by one crew.
+//! by one worker.
 
 use super::Workload;
-use super::crew::Crew;
 use super::link::connect_fault;
 use super::pace::Schedule;
+use super::worker::Worker;
 use crate::load::measure::{Count, Fault, Metric};
 use crate::load::units::HttpPhase;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -29,7 +29,7 @@ pub(super) struct Web {
     clients: Slab<Client>,
     idle: Vec<usize>,
     /// Planned moments and phases of requests that no connection was free for.
-    waiting: VecDeque<(Moment, usize)>,
+    waiting: VecDeque<(Timestamp, usize)>,
     max_connections: usize,
     opened: u64,
     shares: u64,
@@ -47,8 +47,8 @@ struct Client {
 }
 
 struct Task {
-    intended: Moment,
-    sent: Moment,
+    intended: Timestamp,
+    sent: Timestamp,
     /// Once the head is there.
     answer: Option<Answer>,
 }
@@ -96,7 +96,7 @@ impl Web {
         self.waiting.is_empty() && self.clients.iter().all(|(_, client)| client.task.is_none())
     }
 
-    pub(super) fn next_due(&mut self) -> Option<Moment> {
+    pub(super) fn next_due(&mut self) -> Option<Timestamp> {
         self.schedule.peek()
     }
 
@@ -113,29 +113,29 @@ impl Web {
     }
 
     /// Starts what is due and gives up what takes too long.
-    pub(super) fn drive(&mut self, crew: &mut Crew, now: Moment) {
-        while !crew.is_finishing() && self.schedule.peek().is_some_and(|at| at <= now) {
+    pub(super) fn drive(&mut self, worker: &mut Worker, now: Timestamp) {
+        while !worker.is_finishing() && self.schedule.peek().is_some_and(|at| at <= now) {
             let intended = self.schedule.peek().unwrap_or(now);
             self.schedule.advance();
             let phase = self.phase_of(self.started);
             self.started += self.shares;
-            crew.recorder.count(Count::HttpDue);
+            worker.recorder.count(Count::HttpDue);
             if self.waiting.len() < WAITING_REQUESTS {
                 self.waiting.push_back((intended, phase));
             } else {
-                fail(crew, Fault::HttpTimeout, now);
+                fail(worker, Fault::HttpTimeout, now);
             }
         }
-        let timeout = crew.load.connect_timeout;
+        let timeout = worker.load.connect_timeout;
         while self.waiting.front().is_some_and(|(at, _)| now.since(*at) > timeout) {
             self.waiting.pop_front();
-            fail(crew, Fault::HttpTimeout, now);
+            fail(worker, Fault::HttpTimeout, now);
         }
         while let Some(&(intended, phase)) = self.waiting.front() {
-            let Some(slot) = self.free_client(crew, now) else { break };
+            let Some(slot) = self.free_client(worker, now) else { break };
             self.waiting.pop_front();
             if let Some(slot) = slot {
-                self.start(crew, slot, intended, phase);
+                self.start(worker, slot, intended, phase);
             }
         }
         let overdue: Vec<usize> = self
@@ -145,14 +145,14 @@ impl Web {
             .map(|(slot, _)| slot)
             .collect();
         for slot in overdue {
-            fail(crew, Fault::HttpTimeout, now);
+            fail(worker, Fault::HttpTimeout, now);
             self.clients.remove(slot);
         }
     }
 
     /// An idle connection or a new one. `None` if all are busy; `Some(None)` if a new one
     /// could not be opened: then the request has failed.
-    fn free_client(&mut self, crew: &mut Crew, now: Moment) -> Option<Option<usize>> {
+    fn free_client(&mut self, worker: &mut Worker, now: Timestamp) -> Option<Option<usize>> {
         if let Some(slot) = self.idle.pop() {
             return Some(Some(slot));
         }
@@ -161,18 +161,18 @@ impl Web {
         }
         let number = self.opened * self.shares + self.share;
         self.opened += 1;
-        let mut socket = match crew.target.sources.dial(crew.target.address, number) {
+        let mut socket = match worker.target.sources.dial(worker.target.address, number) {
             Ok(socket) => socket,
             Err(error) => {
-                fail(crew, connect_fault(&error), now);
+                fail(worker, connect_fault(&error), now);
                 return Some(None);
             }
         };
         let entry = self.clients.vacant_entry();
         let token = Token(Web::FIRST_TOKEN + entry.key());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if crew.poll.registry().register(&mut socket, token, interest).is_err() {
-            fail(crew, Fault::NoDescriptors, now);
+        if worker.poll.registry().register(&mut socket, token, interest).is_err() {
+            fail(worker, Fault::NoDescriptors, now);
             return Some(None);
         }
         let slot = entry.key();
@@ -186,24 +186,24 @@ impl Web {
         Some(Some(slot))
     }
 
-    fn start(&mut self, crew: &mut Crew, slot: usize, intended: Moment, phase: usize) {
-        let now = crew.now();
-        crew.count_start(intended, now);
-        crew.watch.asked(now);
+    fn start(&mut self, worker: &mut Worker, slot: usize, intended: Timestamp, phase: usize) {
+        let now = worker.now();
+        worker.count_start(intended, now);
+        worker.watch.asked(now);
         let client = &mut self.clients[slot];
         client.task = Some(Task { intended, sent: now, answer: None });
         client.unsent.clear();
-        write_get_request(&mut client.unsent, &crew.target.host, &self.phases[phase].path, &[]);
+        write_get_request(&mut client.unsent, &worker.target.host, &self.phases[phase].path, &[]);
         let step = client.write();
-        self.conclude(crew, slot, step, now);
+        self.conclude(worker, slot, step, now);
     }
 
     pub(super) fn on_event(
         &mut self,
-        crew: &mut Crew,
+        worker: &mut Worker,
         token: usize,
         event: &mio::event::Event,
-        now: Moment,
+        now: Timestamp,
     ) {
         let slot = token - Web::FIRST_TOKEN;
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -214,26 +214,26 @@ impl Web {
         if matches!(step, Step::Wait)
             && (event.is_readable() || event.is_read_closed() || event.is_error())
         {
-            crew.watch.heard();
+            worker.watch.heard();
             step = client.read();
         }
-        self.conclude(crew, slot, step, now);
+        self.conclude(worker, slot, step, now);
     }
 
-    fn conclude(&mut self, crew: &mut Crew, slot: usize, step: Step, now: Moment) {
+    fn conclude(&mut self, worker: &mut Worker, slot: usize, step: Step, now: Timestamp) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match (step, client.task.take()) {
             (Step::Wait, task) => client.task = task,
             (Step::Done { reusable }, Some(task)) => {
                 match task.answer.map_or(0, |answer| answer.status) {
                     200 => {
-                        crew.recorder.count(Count::HttpOk);
-                        crew.recorder.time(Metric::Http, now.since(task.intended));
-                        crew.recorder.time(Metric::HttpService, now.since(task.sent));
+                        worker.recorder.count(Count::HttpOk);
+                        worker.recorder.time(Metric::Http, now.since(task.intended));
+                        worker.recorder.time(Metric::HttpService, now.since(task.sent));
                     }
                     status => {
-                        fail(crew, Fault::HttpStatus, now);
-                        crew.recorder.note_status(Fault::HttpStatus, status);
+                        fail(worker, Fault::HttpStatus, now);
+                        worker.recorder.note_status(Fault::HttpStatus, status);
                     }
                 }
                 if reusable {
@@ -243,7 +243,7 @@ impl Web {
                 }
             }
             (Step::Failed(fault), Some(_)) => {
-                fail(crew, fault, now);
+                fail(worker, fault, now);
                 self.clients.remove(slot);
             }
             // An idle connection that the server has closed: no harm done.
@@ -255,9 +255,9 @@ impl Web {
     }
 }
 
-fn fail(crew: &mut Crew, fault: Fault, now: Moment) {
-    crew.recorder.count(Count::HttpFailed);
-    crew.recorder.fault(fault, now);
+fn fail(worker: &mut Worker, fault: Fault, now: Timestamp) {
+    worker.recorder.count(Count::HttpFailed);
+    worker.recorder.fault(fault, now);
 }
 
 impl Client {

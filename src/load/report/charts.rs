@@ -6,7 +6,7 @@
 use super::text::number;
 use plotters::prelude::*;
 
-/// Stand-in colours and the CSS variables that take their place.
+/// TestEnvironment-in colours and the CSS variables that take their place.
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const STAND_INS: [(&str, &str); 8] = [

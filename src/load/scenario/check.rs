@@ -33,7 +33,7 @@ type Check = Result<(), Wrong>;
 const MOST_PER_SECOND: f64 = 1e7;
 /// Sessions are opened by a schedule that does not sleep longer than this between two.
 const LEAST_CONNECTS_PER_SECOND: f64 = 0.1;
-/// The tester itself takes no longer message from a server (`engine/crew/intake.rs`).
+/// The tester itself takes no longer message from a server (`engine/worker/intake.rs`).
 const MOST_MESSAGE_BYTES: u32 = 1024 * 1024;
 /// Each thread has a receive buffer and two sets of histograms.
 pub const MOST_THREADS: u16 = 256;

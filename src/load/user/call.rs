@@ -1,10 +1,10 @@
 //! One user's side of one call: what to send when, and what has come. Pure.
 
 use super::conduct::{CallPlan, NEVER};
-use crate::load::dice::Dice;
 use crate::load::receipts::Receipts;
+use crate::load::rng::Rng;
 use crate::load::stamp::name_hash;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use std::time::Duration;
 
@@ -37,19 +37,19 @@ pub(super) struct Call {
     pub(super) receipts: Receipts,
     step: Step,
     /// When the next message should be sent.
-    pub(super) next_send: Moment,
+    pub(super) next_send: Timestamp,
     /// First moment of this user's own beat.
-    beat: Moment,
+    beat: Timestamp,
     /// The beat that `next_send` was rounded from.
-    ideal: Moment,
+    ideal: Timestamp,
     /// When the initiator says its last word; the other one answers it.
-    pub(super) ends_at: Moment,
+    pub(super) ends_at: Timestamp,
     /// When this side said its last word.
-    pub(super) bye_sent: Option<Moment>,
+    pub(super) bye_sent: Option<Timestamp>,
     /// Whether the partner has said its last word.
     pub(super) bye_heard: bool,
     /// When to leave, whatever is still missing.
-    pub(super) leave_at: Moment,
+    pub(super) leave_at: Timestamp,
     /// The partner said that the server dropped some of its messages.
     pub(super) gaps_explained: bool,
     /// The server said that it dropped some of ours.
@@ -57,7 +57,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(room_id: &str, peer_id: &str, initiator: bool, ends_at: Moment) -> Self {
+    pub(super) fn new(room_id: &str, peer_id: &str, initiator: bool, ends_at: Timestamp) -> Self {
         Call {
             room_id: room_id.into(),
             room: name_hash(room_id),
@@ -79,11 +79,11 @@ impl Call {
     }
 
     /// Plans what is sent; without it the call is silent.
-    pub(super) fn plan(&mut self, plan: &CallPlan, dice: &mut Dice, now: Moment) {
+    pub(super) fn plan(&mut self, plan: &CallPlan, rng: &mut Rng, now: Timestamp) {
         let setup_ends = now + plan.setup_time();
         if let Some(gap) = plan.gap {
             // A beat of its own for each user, so that all together make an even stream.
-            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(dice.share());
+            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.share());
         }
         if self.initiator {
             self.step = Step::Description(RelayKind::Offer);
@@ -96,7 +96,7 @@ impl Call {
     }
 
     /// The offer has come: answer it.
-    pub(super) fn offered(&mut self, now: Moment) {
+    pub(super) fn offered(&mut self, now: Timestamp) {
         if self.step == Step::AwaitOffer {
             self.step = Step::Description(RelayKind::Answer);
             self.next_send = now;
@@ -104,7 +104,11 @@ impl Call {
     }
 
     /// The message to send now, if its moment has come; goes on to the next one.
-    pub(super) fn due(&mut self, plan: &CallPlan, now: Moment) -> Option<(RelayKind, Moment)> {
+    pub(super) fn due(
+        &mut self,
+        plan: &CallPlan,
+        now: Timestamp,
+    ) -> Option<(RelayKind, Timestamp)> {
         let intended = self.next_send;
         if intended > now || self.bye_sent.is_some() {
             return None;
@@ -140,22 +144,22 @@ impl Call {
     }
 
     /// The first beat at or after `from`.
-    fn next_beat(&self, plan: &CallPlan, from: Moment) -> Moment {
+    fn next_beat(&self, plan: &CallPlan, from: Timestamp) -> Timestamp {
         let Some(gap) = plan.gap else { return NEVER };
         let gap = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX).max(1);
         let behind = from.as_nanos().saturating_sub(self.beat.as_nanos());
         let beat = self.beat.as_nanos().saturating_add(behind.div_ceil(gap) * gap);
-        Moment::from_nanos(beat)
+        Timestamp::from_nanos(beat)
     }
 }
 
 /// Rounds a planned moment up to the grid. One wake-up then serves all users whose moments are
 /// the same: at thousands of messages a second that halves the generator's system calls, and
 /// the plan is as fixed beforehand as without it. Beats closer than the grid are left alone.
-fn on_grid(moment: Moment, gap: Duration) -> Moment {
+fn on_grid(moment: Timestamp, gap: Duration) -> Timestamp {
     if gap < GRID {
         return moment;
     }
     let grid = GRID.as_nanos() as u64;
-    Moment::from_nanos(moment.as_nanos().div_ceil(grid).saturating_mul(grid))
+    Timestamp::from_nanos(moment.as_nanos().div_ceil(grid).saturating_mul(grid))
 }

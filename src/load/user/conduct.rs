@@ -1,10 +1,10 @@
 //! What all users of a run do. Pure values.
 
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// A moment that never comes.
-pub const NEVER: Moment = Moment::from_nanos(u64::MAX);
+pub const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 
 /// The rules of a run, the same for every user.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Rules {
     /// A start later than this after its intended moment counts as late.
     pub late_after: Duration,
     /// Relay times count from this moment on: before, it is warming up.
-    pub measure_from: Moment,
+    pub measure_from: Timestamp,
 }
 
 impl Rules {
@@ -50,7 +50,7 @@ pub enum Conduct {
     /// Asks for a match at fixed instants, together with everybody else.
     Rounds {
         /// The first instant.
-        first: Moment,
+        first: Timestamp,
         /// From one to the next.
         every: Duration,
         /// How many.
@@ -68,7 +68,7 @@ pub struct CallPlan {
     /// Time between two messages of one user after that; `None`: there are none.
     pub gap: Option<Duration>,
     /// The messages begin at this moment if the call is set up by then.
-    pub steady_from: Moment,
+    pub steady_from: Timestamp,
     /// Shortest call.
     pub talk_min: Duration,
     /// Longest call.
@@ -92,7 +92,7 @@ impl Conduct {
     const STAY: f64 = 0.6;
 
     /// The instant of round number `round`.
-    pub fn round_at(&self, round: u32) -> Moment {
+    pub fn round_at(&self, round: u32) -> Timestamp {
         match self {
             Conduct::Rounds { first, every, rounds } if round < *rounds => {
                 *first + every.saturating_mul(round)

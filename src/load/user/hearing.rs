@@ -2,11 +2,11 @@
 
 use super::call::Call;
 use super::{Conduct, News, STRAGGLERS_WAIT, State, Turn, User, send};
-use crate::load::book::Account;
 use crate::load::measure::{Count, Fault, Metric};
+use crate::load::pairing_ledger::Account;
 use crate::load::receipts::Arrival;
 use crate::load::stamp::{Reading, name_hash};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use crate::wire::message::server::{Received, parse};
 
@@ -164,7 +164,7 @@ impl User {
         }
         match turn.rules.conduct_of(self.sampled) {
             Conduct::Hold { ping_every } => {
-                self.ping_at = turn.now + ping_every.mul_f64(self.dice.share());
+                self.ping_at = turn.now + ping_every.mul_f64(self.rng.share());
             }
             Conduct::Rounds { .. } => {}
             Conduct::Calls(_) => self.ask(turn.now, turn),
@@ -180,7 +180,7 @@ impl User {
         };
         turn.news.push(News::Matched(account));
         let stay = match turn.rules.conduct_of(self.sampled) {
-            Conduct::Calls(plan) => self.dice.between(plan.talk_min, plan.talk_max),
+            Conduct::Calls(plan) => self.rng.between(plan.talk_min, plan.talk_max),
             Conduct::Hold { .. } | Conduct::Rounds { .. } => {
                 turn.rules.conduct_of(self.sampled).round_stay()
             }
@@ -189,7 +189,7 @@ impl User {
         match &self.state {
             State::Waiting { since, acknowledged, .. } => {
                 if !acknowledged {
-                    // The wish is answered by `waiting` first.
+                    // The match_request is answered by `waiting` first.
                     turn.recorder.fault(Fault::BadMessage, turn.now);
                 }
                 turn.news.push(News::Served(*since));
@@ -205,7 +205,7 @@ impl User {
             State::Closing { .. } => {
                 let (session, room) = (self.session, account.room);
                 (self.last_room, self.last_room_over) = (room, false);
-                return turn.news.push(News::Parted { session, room, missing: 0 });
+                return turn.news.push(News::RecentPartner { session, room, missing: 0 });
             }
             State::Greeting | State::Idle | State::Leaving { .. } => {
                 turn.recorder.fault(Fault::Unasked, turn.now);
@@ -218,7 +218,7 @@ impl User {
             call.leave_at = turn.now + turn.rules.message_timeout * 2;
         }
         if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
-            call.plan(plan, &mut self.dice, turn.now);
+            call.plan(plan, &mut self.rng, turn.now);
         }
         if self.early.0 == account.room {
             let (_, many) = std::mem::take(&mut self.early);
@@ -253,7 +253,7 @@ impl User {
             missing = missing.saturating_add(1);
         }
         let patience = turn.rules.message_timeout.mul_f64(0.8);
-        let too_late = |bye: Moment| !turn.catching_up && turn.now.since(bye) > patience;
+        let too_late = |bye: Timestamp| !turn.catching_up && turn.now.since(bye) > patience;
         if talks && call.bye_heard && call.bye_sent.is_some_and(too_late) {
             // The partner waited for our last word until it gave up: that was lost.
             missing = missing.saturating_add(1);

@@ -14,14 +14,14 @@ mod hearing;
 
 pub use conduct::{CallPlan, Conduct, NEVER, Rules};
 
-use super::book::Account;
-use super::dice::Dice;
 use super::measure::{Count, Fault, Metric, Recorder};
-use super::stamp::{Press, Stamp, StampReader};
-use crate::moment::Moment;
-use crate::wire::frame::{CLOSE, push_client_frame};
+use super::pairing_ledger::Account;
+use super::rng::Rng;
+use super::stamp::{MessageEncoder, Stamp, StampReader};
+use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use crate::wire::message::client::{write_find_match, write_leave_room};
+use crate::wire::websocket::frame::{CLOSE, push_client_frame};
 use call::Call;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 /// What a user needs from outside for one step.
 pub struct Turn<'a> {
     /// The time, counted from the start of the run.
-    pub now: Moment,
+    pub now: Timestamp,
     /// The tester has not looked for a while: what comes late may only have been read late.
     pub catching_up: bool,
     /// What all users do.
@@ -45,7 +45,7 @@ pub struct Turn<'a> {
     /// Where figures go.
     pub recorder: &'a mut Recorder,
     /// Makes messages.
-    pub press: &'a mut Press,
+    pub encoder: &'a mut MessageEncoder,
     /// Reads stamped messages.
     pub reader: &'a StampReader,
     /// What concerns more than this user.
@@ -60,7 +60,7 @@ pub enum News {
     /// It was told of a match.
     Matched(Account),
     /// It is no longer in a room, where so many messages are missing.
-    Parted {
+    RecentPartner {
         /// Hash of its session.
         session: u64,
         /// Hash of the room.
@@ -76,7 +76,7 @@ pub enum News {
         fault: Fault,
     },
     /// The server may not do what this user asks of it: what does not come of its leaving a
-    /// room, or of its next wish, shows nothing.
+    /// room, or of its next match_request, shows nothing.
     Excused {
         /// Hash of its session.
         session: u64,
@@ -84,13 +84,13 @@ pub enum News {
         room: Option<u64>,
     },
     /// It was matched, having asked at this moment.
-    Served(Moment),
+    Served(Timestamp),
     /// It has waited too long for a match.
     Overdue {
         /// Hash of its session.
         session: u64,
         /// When it asked.
-        asked: Moment,
+        asked: Timestamp,
     },
 }
 
@@ -115,17 +115,17 @@ enum State {
     Idle,
     /// `acknowledged`: the server has said `waiting`, so nothing of an earlier room can come.
     Waiting {
-        since: Moment,
-        overdue_at: Moment,
+        since: Timestamp,
+        overdue_at: Timestamp,
         acknowledged: bool,
     },
     InRoom(Box<Call>),
     /// `leave_room` is sent and not yet answered.
     Leaving {
-        give_up_at: Moment,
+        give_up_at: Timestamp,
     },
     Closing {
-        give_up_at: Moment,
+        give_up_at: Timestamp,
     },
 }
 
@@ -133,7 +133,7 @@ enum State {
 #[derive(Debug)]
 pub struct User {
     state: State,
-    dice: Dice,
+    rng: Rng,
     /// Hash of the session, 0 before it began.
     session: u64,
     /// Hash of the room it was in before.
@@ -151,9 +151,9 @@ pub struct User {
     /// The next round, for [`Conduct::Rounds`].
     round: u32,
     /// When the next ping should be sent, or by when the pong must come.
-    ping_at: Moment,
+    ping_at: Timestamp,
     /// When the ping that is not yet answered was sent.
-    pinged: Option<Moment>,
+    pinged: Option<Timestamp>,
     finishing: bool,
     /// Whether it does what [`Rules::sample`] says.
     sampled: bool,
@@ -164,7 +164,7 @@ impl User {
     pub fn new(seed: u64, number: u64, sampled: bool) -> Self {
         User {
             state: State::Greeting,
-            dice: Dice::new(seed, number),
+            rng: Rng::new(seed, number),
             session: 0,
             last_room: 0,
             last_room_over: false,
@@ -196,7 +196,7 @@ impl User {
     }
 
     /// When [`User::wake`] is to be called, whatever comes before.
-    pub fn due(&self, rules: &Rules) -> Moment {
+    pub fn due(&self, rules: &Rules) -> Timestamp {
         match &self.state {
             State::Greeting => NEVER,
             State::Idle => match rules.conduct_of(self.sampled) {
@@ -214,7 +214,7 @@ impl User {
     }
 
     /// Whether the connection is to be dropped: the server has not answered the Close frame.
-    pub fn is_done_for(&self, now: Moment) -> bool {
+    pub fn is_done_for(&self, now: Timestamp) -> bool {
         matches!(self.state, State::Closing { give_up_at } if give_up_at <= now)
     }
 
@@ -257,7 +257,7 @@ impl User {
         }
         started(self.ping_at, turn);
         turn.recorder.count(Count::Pings);
-        turn.press.push_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
+        turn.encoder.push_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
         self.pinged = Some(self.ping_at);
         self.ping_at = turn.now + turn.rules.message_timeout;
     }
@@ -286,10 +286,10 @@ impl User {
         }
     }
 
-    fn ask(&mut self, intended: Moment, turn: &mut Turn<'_>) {
+    fn ask(&mut self, intended: Timestamp, turn: &mut Turn<'_>) {
         turn.recorder.count(Count::Asked);
         let queue = &turn.rules.queue;
-        turn.press.push_text(turn.out, |text| write_find_match(text, Some(queue)));
+        turn.encoder.push_text(turn.out, |text| write_find_match(text, Some(queue)));
         self.state = State::Waiting {
             since: intended,
             overdue_at: turn.now + turn.rules.match_timeout,
@@ -308,9 +308,9 @@ impl User {
             return self.close(turn);
         }
         match turn.rules.conduct_of(self.sampled) {
-            Conduct::Calls(plan) if self.dice.share() < plan.next_share => self.ask(turn.now, turn),
+            Conduct::Calls(plan) if self.rng.share() < plan.next_share => self.ask(turn.now, turn),
             Conduct::Calls(_) | Conduct::Hold { .. } | Conduct::Rounds { .. } => {
-                turn.press.push_text(turn.out, write_leave_room);
+                turn.encoder.push_text(turn.out, write_leave_room);
                 self.state = State::Leaving { give_up_at: turn.now + turn.rules.message_timeout };
             }
         }
@@ -321,13 +321,13 @@ impl User {
         let State::InRoom(call) = std::mem::replace(&mut self.state, State::Idle) else { return };
         (self.last_room, self.last_room_over) = (call.room, false);
         let missing = if call.gaps_explained { 0 } else { missing };
-        turn.news.push(News::Parted { session: self.session, room: call.room, missing });
+        turn.news.push(News::RecentPartner { session: self.session, room: call.room, missing });
         if self.limited || self.draining {
             self.excuse(turn);
         }
     }
 
-    /// What comes of its leaving the last room, and of its present wish, shows nothing.
+    /// What comes of its leaving the last room, and of its present match_request, shows nothing.
     fn excuse(&self, turn: &mut Turn<'_>) {
         let room = (!self.last_room_over).then_some(self.last_room);
         turn.news.push(News::Excused { session: self.session, room });
@@ -339,7 +339,7 @@ impl User {
         self.state = State::Idle;
         match turn.rules.conduct_of(self.sampled) {
             _ if self.finishing => self.close(turn),
-            Conduct::Calls(plan) if !leaving && self.dice.share() < plan.next_share => {
+            Conduct::Calls(plan) if !leaving && self.rng.share() < plan.next_share => {
                 self.ask(turn.now, turn);
             }
             Conduct::Calls(_) => self.close(turn),
@@ -391,7 +391,7 @@ impl User {
             // Who holds shows it by a last ping; who talks, by the end of the call.
             turn.recorder.count(Count::Alive);
         }
-        let mask = turn.press.mask();
+        let mask = turn.encoder.mask();
         push_client_frame(turn.out, CLOSE, &CLOSE_NORMAL, mask);
         self.state = State::Closing { give_up_at: turn.now + turn.rules.message_timeout };
     }
@@ -418,7 +418,7 @@ impl User {
 }
 
 /// Counts a start that the schedule asked for, and how late it was.
-fn started(intended: Moment, turn: &mut Turn<'_>) {
+fn started(intended: Timestamp, turn: &mut Turn<'_>) {
     turn.recorder.count(Count::Starts);
     turn.recorder.between(Metric::Late, intended, turn.now);
     if turn.now.since(intended) > turn.rules.late_after {
@@ -430,7 +430,7 @@ fn send(
     call: &mut Call,
     session: u64,
     kind: RelayKind,
-    intended: Moment,
+    intended: Timestamp,
     last: bool,
     turn: &mut Turn<'_>,
 ) {
@@ -448,7 +448,7 @@ fn send(
         call.bye_sent = Some(turn.now);
     }
     turn.recorder.count(Count::Sent);
-    turn.press.push_relay(turn.out, kind, &call.room_id, &stamp);
+    turn.encoder.push_relay(turn.out, kind, &call.room_id, &stamp);
 }
 
 #[cfg(test)]

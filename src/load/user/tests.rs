@@ -1,10 +1,10 @@
 //! Two users and a server in miniature between them, which a test can make misbehave.
 
 use super::*;
-use crate::load::book::MatchBook;
+use crate::load::pairing_ledger::MatchBook;
 use crate::load::stamp::name_hash;
-use crate::wire::frame::{Side, TEXT, parse_header, unmask};
 use crate::wire::message::client::{ClientMessage, classify};
+use crate::wire::websocket::frame::{Side, TEXT, parse_header, unmask};
 
 const MS: u64 = 1_000_000;
 
@@ -16,7 +16,7 @@ fn rules(conduct: Conduct) -> Rules {
         match_timeout: Duration::from_secs(5),
         message_timeout: Duration::from_secs(2),
         late_after: Duration::from_millis(10),
-        measure_from: Moment::ZERO,
+        measure_from: Timestamp::ZERO,
     }
 }
 
@@ -25,7 +25,7 @@ fn calls(talk_ms: u64) -> Conduct {
     Conduct::Calls(CallPlan {
         candidates: 3,
         gap: Some(Duration::from_millis(50)),
-        steady_from: Moment::ZERO,
+        steady_from: Timestamp::ZERO,
         talk_min: talk,
         talk_max: talk,
         next_share: 0.0,
@@ -40,9 +40,9 @@ struct World {
     rules: Rules,
     users: Vec<User>,
     recorder: Recorder,
-    press: Press,
+    encoder: MessageEncoder,
     book: MatchBook,
-    now: Moment,
+    now: Timestamp,
     catching_up: bool,
     /// Texts on their way to each user.
     inbox: Vec<Vec<Vec<u8>>>,
@@ -59,9 +59,9 @@ impl World {
             rules: rules(conduct),
             users: (0..users as u64).map(|number| User::new(1, number, false)).collect(),
             recorder: Recorder::default(),
-            press: Press::new(200, 1),
+            encoder: MessageEncoder::new(200, 1),
             book: MatchBook::default(),
-            now: Moment::ZERO,
+            now: Timestamp::ZERO,
             catching_up: false,
             inbox: vec![Vec::new(); users],
             waiting: Vec::new(),
@@ -92,7 +92,7 @@ impl World {
             rules: &self.rules,
             out: &mut out,
             recorder: &mut self.recorder,
-            press: &mut self.press,
+            encoder: &mut self.encoder,
             reader: &reader,
             news: &mut news,
         };
@@ -103,7 +103,7 @@ impl World {
                 News::Matched(account) => {
                     assert_eq!(self.book.matched(account, self.now), []);
                 }
-                News::Parted { session, room, missing } => {
+                News::RecentPartner { session, room, missing } => {
                     if !self.book.left(session, room, self.now) {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), self.now);
                     }
@@ -202,7 +202,7 @@ impl World {
                     self.step(user, |user, turn| user.wake(turn));
                 }
             }
-            self.now = Moment::from_nanos(self.now.as_nanos() + MS);
+            self.now = Timestamp::from_nanos(self.now.as_nanos() + MS);
         }
     }
 
@@ -302,7 +302,7 @@ fn a_message_that_comes_twice_is_duplicated_and_nothing_else() {
 #[test]
 fn rounds_match_everybody_each_time() {
     let conduct = Conduct::Rounds {
-        first: Moment::from_nanos(100 * MS),
+        first: Timestamp::from_nanos(100 * MS),
         every: Duration::from_millis(500),
         rounds: 4,
     };
@@ -450,7 +450,7 @@ fn a_match_that_crosses_our_close_is_nobodys_fault() {
         gaps_explained: false,
     };
     let mut frame = Vec::new();
-    world.press.push_relay(&mut frame, RelayKind::Offer, "r", &stamp);
+    world.encoder.push_relay(&mut frame, RelayKind::Offer, "r", &stamp);
     let header = parse_header(&frame, Side::Client).unwrap().unwrap();
     let mut offer = frame.split_off(header.header_len);
     unmask(&mut offer, header.mask.unwrap(), 0);

@@ -9,7 +9,7 @@
 use super::arena::Arena;
 use super::place::NEVER;
 use crate::ids::QueueKey;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 
 /// log₂ of the nanoseconds of one tick, 1.05 ms: about as fine as a poll's timeout.
 const TICK_SHIFT: u32 = 20;
@@ -28,7 +28,7 @@ pub(super) struct Crowd {
     /// The places of its tickets, in the order in which they come first.
     pub(super) members: Vec<u32>,
     /// When the first two of them may meet.
-    due: Moment,
+    due: Timestamp,
     /// In which list of the wheel it is; [`LISTS`] if in none.
     list: usize,
     before: u32,
@@ -50,7 +50,7 @@ impl Default for Crowd {
 
 impl Crowd {
     /// When the first two of its tickets may meet.
-    pub(super) fn due(&self) -> Moment {
+    pub(super) fn due(&self) -> Timestamp {
         self.due
     }
 }
@@ -90,7 +90,7 @@ impl Crowds {
     }
 
     /// A new crowd, not yet filed.
-    pub(super) fn insert(&mut self, queue: QueueKey, members: Vec<u32>, now: Moment) -> u32 {
+    pub(super) fn insert(&mut self, queue: QueueKey, members: Vec<u32>, now: Timestamp) -> u32 {
         if self.arena.len() == 0 {
             // There was nothing to look through up to now.
             self.done = self.done.max(now.as_nanos() >> TICK_SHIFT);
@@ -105,7 +105,7 @@ impl Crowds {
     }
 
     /// Says when the crowd is due, and files it there.
-    pub(super) fn file(&mut self, crowd: u32, due: Moment) {
+    pub(super) fn file(&mut self, crowd: u32, due: Timestamp) {
         self.withdraw(crowd);
         self.arena[crowd].due = due;
         if due == NEVER {
@@ -144,7 +144,7 @@ impl Crowds {
     }
 
     /// When to look next: not before anybody is due, and at most one tick after.
-    pub(super) fn next_look(&self) -> Option<Moment> {
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
         let first = (self.done + 1) as usize % LISTS;
         // The word of the first list is looked at twice: its upper part first, its lower last.
         let ahead = (0..=LISTS / WORD).find_map(|step| {
@@ -156,12 +156,12 @@ impl Crowds {
             let list = word * WORD + lists.trailing_zeros() as usize;
             (lists != 0).then(|| (list + LISTS - first) % LISTS)
         })?;
-        Some(Moment::from_nanos((self.done + 1 + ahead as u64) << TICK_SHIFT))
+        Some(Timestamp::from_nanos((self.done + 1 + ahead as u64) << TICK_SHIFT))
     }
 
     /// A crowd that has become due in a tick that is over, if there is one. It is still
     /// filed: the caller must file it anew or remove it before it asks again.
-    pub(super) fn next_due(&mut self, now: Moment) -> Option<u32> {
+    pub(super) fn next_due(&mut self, now: Timestamp) -> Option<u32> {
         let tick = now.as_nanos() >> TICK_SHIFT;
         while let Some(look) = self.next_look() {
             let next = look.as_nanos() >> TICK_SHIFT;

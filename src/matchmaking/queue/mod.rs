@@ -7,7 +7,7 @@
 //!
 //! Within a queue, first come, first matched: tickets stand in the order of their `since`, and
 //! those of the same moment in the order in which they were entered. Two of the same session
-//! never meet. Two of which one has just parted from the other's session do not meet before
+//! never meet. Two of which one has just recent_partner from the other's session do not meet before
 //! the time it says; they are passed over, others come first, and when the time has come they
 //! meet each other after all. A ticket that comes back after a match that failed still has
 //! its first `since`, and so its place.
@@ -33,10 +33,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use crate::commands::{MatcherCommand, Ticket, TicketHandle};
 use crate::ids::{QueueKey, SessionAddress, TicketNo};
-use crate::mail::{Desk, Ticket, ToMatcher};
-use crate::moment::Moment;
 use crate::sys::prefetch::prefetch;
+use crate::timestamp::Timestamp;
 use arena::Arena;
 use crowd::Crowds;
 use place::{NEVER, Place};
@@ -112,9 +112,9 @@ impl MatchQueue {
     /// 150 ns each when there are a million queues; the processor can have a dozen under way.
     /// So the matcher shows the letters that it has taken from its mailbox, a few dozen at once,
     /// before it handles the first.
-    pub fn warm(&self, letters: &[ToMatcher]) {
+    pub fn warm(&self, letters: &[MatcherCommand]) {
         for letter in letters {
-            if let ToMatcher::Enter { ticket, .. } = letter {
+            if let MatcherCommand::Enter { ticket, .. } = letter {
                 self.table.touch(tag(ticket.queue));
             }
             if let Some(place) = self.leaving(letter) {
@@ -124,7 +124,7 @@ impl MatchQueue {
         self.places.next_places(letters.len()).for_each(prefetch);
         // What the first round has asked for says where to look next.
         for letter in letters {
-            if let ToMatcher::Enter { ticket, .. } = letter
+            if let MatcherCommand::Enter { ticket, .. } = letter
                 && let Some(word) = self.table.guess(tag(ticket.queue))
                 && let Waits::Alone(place) = Waits::from_word(word)
             {
@@ -137,11 +137,11 @@ impl MatchQueue {
     }
 
     /// The place of the ticket that a letter takes out, if it still is that ticket's.
-    fn leaving(&self, letter: &ToMatcher) -> Option<&Place> {
+    fn leaving(&self, letter: &MatcherCommand) -> Option<&Place> {
         match *letter {
-            ToMatcher::Enter { replaces, .. } => self.places.get(replaces?.0.0),
-            ToMatcher::Leave { desk, .. } => self.places.get(desk.0),
-            ToMatcher::Stop => None,
+            MatcherCommand::Enter { replaces, .. } => self.places.get(replaces?.0.0),
+            MatcherCommand::Leave { handle, .. } => self.places.get(handle.0),
+            MatcherCommand::Stop => None,
         }
     }
 
@@ -156,12 +156,12 @@ impl MatchQueue {
     pub fn enter(
         &mut self,
         ticket: Ticket,
-        replaces: Option<(Desk, TicketNo)>,
-        now: Moment,
+        replaces: Option<(TicketHandle, TicketNo)>,
+        now: Timestamp,
         mut pair: impl FnMut(Ticket, Ticket),
-    ) -> Option<Desk> {
-        if let Some((desk, number)) = replaces {
-            self.leave(ticket.holder, desk, number);
+    ) -> Option<TicketHandle> {
+        if let Some((handle, number)) = replaces {
+            self.leave(ticket.holder, handle, number);
         }
         let newcomer = Place::of(&ticket);
         loop {
@@ -169,7 +169,7 @@ impl MatchQueue {
                 None => {
                     let place = self.places.insert(newcomer);
                     self.table.insert(tag(ticket.queue), Waits::Alone(place).to_word());
-                    return Some(Desk(place));
+                    return Some(TicketHandle(place));
                 }
                 Some((spot, Waits::Alone(other))) => {
                     if self.places[other].may_meet(&newcomer) > now {
@@ -191,8 +191,13 @@ impl MatchQueue {
 
     /// Takes out the ticket with this number, if it lies there and is this holder's. Says
     /// whether it did: a ticket that is not there any more has been matched or taken out before.
-    pub fn leave(&mut self, holder: SessionAddress, desk: Desk, number: TicketNo) -> bool {
-        let Some(place) = self.places.get(desk.0) else { return false };
+    pub fn leave(
+        &mut self,
+        holder: SessionAddress,
+        handle: TicketHandle,
+        number: TicketNo,
+    ) -> bool {
+        let Some(place) = self.places.get(handle.0) else { return false };
         if !place.is(holder, number) {
             return false;
         }
@@ -201,23 +206,23 @@ impl MatchQueue {
         match waits {
             Waits::Alone(_) => self.table.remove(spot),
             Waits::Crowd(crowd) => {
-                self.crowds.members_mut(crowd).retain(|&member| member != desk.0);
+                self.crowds.members_mut(crowd).retain(|&member| member != handle.0);
                 self.adjust(spot, crowd);
             }
         }
-        self.places.remove(desk.0);
+        self.places.remove(handle.0);
         true
     }
 
     /// When [`MatchQueue::expire`] has to be called next: at most 1.1 ms after two tickets of the
     /// same queue may meet, and once in a while before, where a rematch delay is longer than
     /// a second. After a call with `now`, it lies after `now`.
-    pub fn next_deadline(&self) -> Option<Moment> {
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         self.crowds.next_look()
     }
 
     /// Pairs those who had to wait for each other and need not any longer, the one ahead first.
-    pub fn expire(&mut self, now: Moment, mut pair: impl FnMut(Ticket, Ticket)) {
+    pub fn expire(&mut self, now: Timestamp, mut pair: impl FnMut(Ticket, Ticket)) {
         while let Some(crowd) = self.crowds.next_due(now) {
             self.settle(crowd, now, &mut pair);
         }
@@ -233,7 +238,7 @@ impl MatchQueue {
     }
 
     /// Makes a crowd of a ticket that waits and one that may not meet it yet.
-    fn gather(&mut self, spot: Spot, other: u32, newcomer: Place, now: Moment) -> Desk {
+    fn gather(&mut self, spot: Spot, other: u32, newcomer: Place, now: Timestamp) -> TicketHandle {
         let place = self.places.insert(newcomer);
         let mut members = Vec::with_capacity(4);
         members.push(other);
@@ -241,7 +246,7 @@ impl MatchQueue {
         self.table.set(spot, Waits::Crowd(crowd).to_word());
         self.line_up(crowd, place);
         self.adjust(spot, crowd);
-        Desk(place)
+        TicketHandle(place)
     }
 
     /// Enters a ticket where several wait of whom no two may meet at present.
@@ -250,12 +255,12 @@ impl MatchQueue {
         spot: Spot,
         crowd: u32,
         newcomer: Place,
-        now: Moment,
+        now: Timestamp,
         mut pair: impl FnMut(Ticket, Ticket),
-    ) -> Option<Desk> {
+    ) -> Option<TicketHandle> {
         let members = self.crowds.members_mut(crowd);
         let first = members.iter().position(|&one| self.places[one].may_meet(&newcomer) <= now);
-        let desk = match first {
+        let handle = match first {
             Some(first) => {
                 let other = members.remove(first);
                 pair(self.places.remove(other).ticket(), newcomer.ticket());
@@ -264,11 +269,11 @@ impl MatchQueue {
             None => {
                 let place = self.places.insert(newcomer);
                 self.line_up(crowd, place);
-                Some(Desk(place))
+                Some(TicketHandle(place))
             }
         };
         self.adjust(spot, crowd);
-        desk
+        handle
     }
 
     /// Puts a ticket in its place among the others: behind all that have waited as long.
@@ -280,7 +285,7 @@ impl MatchQueue {
     }
 
     /// Pairs all in a crowd who may meet by now, those ahead first.
-    fn settle(&mut self, crowd: u32, now: Moment, pair: &mut impl FnMut(Ticket, Ticket)) {
+    fn settle(&mut self, crowd: u32, now: Timestamp, pair: &mut impl FnMut(Ticket, Ticket)) {
         let (spot, _) = self
             .find(self.crowds.get(crowd).queue)
             .expect("because every crowd waits in a queue of the table");

@@ -1,11 +1,11 @@
 //! A ticket as it lies in the matcher's books: one cache line. Pure.
 
+use crate::commands::{RecentPartner, Ticket};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
-use crate::mail::{Parted, Ticket};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 
 /// When two who never may meet would meet.
-pub(super) const NEVER: Moment = Moment::from_nanos(u64::MAX);
+pub(super) const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 
 /// What a place holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,9 +24,9 @@ enum Holds {
 pub(super) struct Place {
     queue: QueueKey,
     session: SessionNo,
-    since: Moment,
+    since: Timestamp,
     from: SessionNo,
-    until: Moment,
+    until: Timestamp,
     key: ConnectionKey,
     number: TicketNo,
     shard: ShardId,
@@ -41,9 +41,9 @@ impl Default for Place {
         Place {
             queue: QueueKey(0),
             session: SessionNo(0),
-            since: Moment::ZERO,
+            since: Timestamp::ZERO,
             from: SessionNo(0),
-            until: Moment::ZERO,
+            until: Timestamp::ZERO,
             key,
             number: TicketNo(0),
             shard: ShardId(0),
@@ -55,10 +55,10 @@ impl Default for Place {
 impl Place {
     /// A place with this ticket in it.
     pub(super) fn of(ticket: &Ticket) -> Self {
-        let (from, until, holds) = match ticket.parted {
-            Some(Parted { from, until }) => (from, until, Holds::PartedTicket),
+        let (from, until, holds) = match ticket.recent_partner {
+            Some(RecentPartner { from, until }) => (from, until, Holds::PartedTicket),
             // Nobody waits until the origin, so this refuses nobody.
-            None => (SessionNo(0), Moment::ZERO, Holds::Ticket),
+            None => (SessionNo(0), Timestamp::ZERO, Holds::Ticket),
         };
         Place {
             queue: ticket.queue,
@@ -81,9 +81,9 @@ impl Place {
             session: self.session,
             queue: self.queue,
             since: self.since,
-            parted: match self.holds {
+            recent_partner: match self.holds {
                 Holds::Nothing | Holds::Ticket => None,
-                Holds::PartedTicket => Some(Parted { from: self.from, until: self.until }),
+                Holds::PartedTicket => Some(RecentPartner { from: self.from, until: self.until }),
             },
         }
     }
@@ -102,17 +102,17 @@ impl Place {
     }
 
     /// Since when the ticket waits.
-    pub(super) fn since(&self) -> Moment {
+    pub(super) fn since(&self) -> Timestamp {
         self.since
     }
 
     /// From which moment on the two may be paired; [`NEVER`] for two of the same session.
-    pub(super) fn may_meet(&self, other: &Place) -> Moment {
+    pub(super) fn may_meet(&self, other: &Place) -> Timestamp {
         if self.session == other.session {
             return NEVER;
         }
         let refusal =
-            |a: &Place, b: &Place| if a.from == b.session { a.until } else { Moment::ZERO };
+            |a: &Place, b: &Place| if a.from == b.session { a.until } else { Timestamp::ZERO };
         refusal(self, other).max(refusal(other, self))
     }
 }

@@ -1,8 +1,8 @@
 //! The law of the queue, against a model that states it word for word and scans everything.
 
 use super::*;
+use crate::commands::RecentPartner;
 use crate::ids::{ConnectionKey, SessionNo, ShardId};
-use crate::mail::Parted;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -14,35 +14,37 @@ fn holder(session: u64) -> SessionAddress {
 }
 
 /// A ticket that refuses nobody.
-fn ticket(session: u64, number: u32, queue: u128, since: Moment) -> Ticket {
+fn ticket(session: u64, number: u32, queue: u128, since: Timestamp) -> Ticket {
     Ticket {
         holder: holder(session),
         number: TicketNo(number),
         session: SessionNo(session),
         queue: QueueKey(queue),
         since,
-        parted: None,
+        recent_partner: None,
     }
 }
 
-fn parted(ticket: Ticket, from: u64, until: Moment) -> Ticket {
-    Ticket { parted: Some(Parted { from: SessionNo(from), until }), ..ticket }
+fn recent_partner(ticket: Ticket, from: u64, until: Timestamp) -> Ticket {
+    Ticket { recent_partner: Some(RecentPartner { from: SessionNo(from), until }), ..ticket }
 }
 
-fn millis(millis: u64) -> Moment {
-    Moment::ZERO + Duration::from_millis(millis)
+fn millis(millis: u64) -> Timestamp {
+    Timestamp::ZERO + Duration::from_millis(millis)
 }
 
 /// The law, literally. Tickets stand in the order in which they were entered.
 #[derive(Default)]
 struct Model {
-    waiting: Vec<(Ticket, Desk)>,
+    waiting: Vec<(Ticket, TicketHandle)>,
 }
 
 impl Model {
-    fn may_meet(one: &Ticket, other: &Ticket, now: Moment) -> bool {
+    fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
         let refuses = |a: &Ticket, b: &Ticket| {
-            a.parted.is_some_and(|parted| parted.from == b.session && now < parted.until)
+            a.recent_partner.is_some_and(|recent_partner| {
+                recent_partner.from == b.session && now < recent_partner.until
+            })
         };
         one.session != other.session && !refuses(one, other) && !refuses(other, one)
     }
@@ -60,7 +62,7 @@ impl Model {
         self.waiting.remove(at);
     }
 
-    fn pair_up(&mut self, queue: QueueKey, now: Moment, pairs: &mut Vec<(Ticket, Ticket)>) {
+    fn pair_up(&mut self, queue: QueueKey, now: Timestamp, pairs: &mut Vec<(Ticket, Ticket)>) {
         let line = self.line(queue);
         let two = line.iter().enumerate().find_map(|(at, one)| {
             let other = line[at + 1..].iter().find(|other| Self::may_meet(one, other, now))?;
@@ -74,16 +76,16 @@ impl Model {
         }
     }
 
-    fn leave(&mut self, holder: SessionAddress, desk: Desk, number: TicketNo) -> bool {
+    fn leave(&mut self, holder: SessionAddress, handle: TicketHandle, number: TicketNo) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(ticket, at)| {
-            !(*at == desk && ticket.holder == holder && ticket.number == number)
+            !(*at == handle && ticket.holder == holder && ticket.number == number)
         });
         self.waiting.len() < before
     }
 
     /// All pairs, and whether the ticket waits; then the caller says where.
-    fn enter(&mut self, ticket: Ticket, now: Moment) -> (Vec<(Ticket, Ticket)>, bool) {
+    fn enter(&mut self, ticket: Ticket, now: Timestamp) -> (Vec<(Ticket, Ticket)>, bool) {
         let mut pairs = Vec::new();
         self.pair_up(ticket.queue, now, &mut pairs);
         let line = self.line(ticket.queue);
@@ -102,7 +104,7 @@ impl Model {
         queues
     }
 
-    fn may_two_meet(&self, queue: QueueKey, now: Moment) -> bool {
+    fn may_two_meet(&self, queue: QueueKey, now: Timestamp) -> bool {
         let line = self.line(queue);
         line.iter()
             .enumerate()
@@ -110,9 +112,9 @@ impl Model {
     }
 
     /// Queues in which two could meet when the last whole tick ended.
-    fn expire(&mut self, now: Moment) -> Vec<(Ticket, Ticket)> {
+    fn expire(&mut self, now: Timestamp) -> Vec<(Ticket, Ticket)> {
         let tick = TICK.as_nanos() as u64;
-        let looked_at = Moment::from_nanos(now.as_nanos() / tick * tick);
+        let looked_at = Timestamp::from_nanos(now.as_nanos() / tick * tick);
         let mut pairs = Vec::new();
         for queue in self.queues() {
             if self.may_two_meet(queue, looked_at) {
@@ -123,12 +125,13 @@ impl Model {
     }
 
     /// When the next two tickets of one queue may meet.
-    fn next_meeting(&self, now: Moment) -> Option<Moment> {
-        let untils = self.waiting.iter().filter_map(|(ticket, _)| Some(ticket.parted?.until));
+    fn next_meeting(&self, now: Timestamp) -> Option<Timestamp> {
+        let untils =
+            self.waiting.iter().filter_map(|(ticket, _)| Some(ticket.recent_partner?.until));
         let mut moments: Vec<_> = untils.chain([now]).collect();
         moments.sort();
         let soon =
-            |at: &Moment| self.queues().into_iter().any(|queue| self.may_two_meet(queue, *at));
+            |at: &Timestamp| self.queues().into_iter().any(|queue| self.may_two_meet(queue, *at));
         moments.into_iter().find(soon)
     }
 }
@@ -139,8 +142,8 @@ enum Step {
     Enter {
         session: u64,
         queue: u8,
-        /// From whom the session has just parted, and for how much longer that counts.
-        parted: Option<(u64, u16)>,
+        /// From whom the session has just recent_partner, and for how much longer that counts.
+        recent_partner: Option<(u64, u16)>,
         /// How long ago its wait began.
         waited_ms: u16,
         /// The ticket it replaces, and whether its number is wrong.
@@ -164,24 +167,24 @@ enum Wrong {
     Nothing,
     Number,
     Holder,
-    Desk,
+    TicketHandle,
 }
 
 fn steps(sessions: u64) -> impl Strategy<Value = Vec<Step>> {
     let ms = prop_oneof![4 => Just(800u16), 2 => 0..900u16, 1 => 900..5_000u16];
-    let parted = proptest::option::of((0..sessions, ms));
+    let recent_partner = proptest::option::of((0..sessions, ms));
     let waited = prop_oneof![3 => Just(0u16), 1 => 0..1_000u16, 1 => Just(500u16)];
     let replaces = proptest::option::weighted(0.3, (any::<usize>(), proptest::bool::weighted(0.2)));
     let wrong = prop_oneof![
         5 => Just(Wrong::Nothing),
         1 => Just(Wrong::Number),
         1 => Just(Wrong::Holder),
-        1 => Just(Wrong::Desk),
+        1 => Just(Wrong::TicketHandle),
     ];
     let step = prop_oneof![
-        8 => (0..sessions, 0..3u8, parted, waited, replaces).prop_map(
-            |(session, queue, parted, waited_ms, replaces)| Step::Enter {
-                session, queue, parted, waited_ms, replaces
+        8 => (0..sessions, 0..3u8, recent_partner, waited, replaces).prop_map(
+            |(session, queue, recent_partner, waited_ms, replaces)| Step::Enter {
+                session, queue, recent_partner, waited_ms, replaces
             }
         ),
         3 => (any::<usize>(), wrong).prop_map(|(which, wrong)| Step::Leave { which, wrong }),
@@ -197,32 +200,36 @@ fn steps(sessions: u64) -> impl Strategy<Value = Vec<Step>> {
 struct Both {
     real: MatchQueue,
     model: Model,
-    now: Moment,
+    now: Timestamp,
     numbers: u32,
 }
 
 impl Both {
-    fn enter(&mut self, ticket: Ticket, replaces: Option<(Desk, TicketNo)>) -> Option<Desk> {
-        self.real.warm(&[ToMatcher::Enter { ticket, replaces }]);
-        if let Some((desk, number)) = replaces {
-            self.model.leave(ticket.holder, desk, number);
+    fn enter(
+        &mut self,
+        ticket: Ticket,
+        replaces: Option<(TicketHandle, TicketNo)>,
+    ) -> Option<TicketHandle> {
+        self.real.warm(&[MatcherCommand::Enter { ticket, replaces }]);
+        if let Some((handle, number)) = replaces {
+            self.model.leave(ticket.holder, handle, number);
         }
         let mut pairs = Vec::new();
-        let desk = self.real.enter(ticket, replaces, self.now, |a, b| pairs.push((a, b)));
+        let handle = self.real.enter(ticket, replaces, self.now, |a, b| pairs.push((a, b)));
         let (expected, waits) = self.model.enter(ticket, self.now);
         assert_eq!(pairs, expected);
-        assert_eq!(desk.is_some(), waits);
-        if let Some(desk) = desk {
-            assert!(self.model.waiting.iter().all(|&(_, other)| other != desk));
-            self.model.waiting.push((ticket, desk));
+        assert_eq!(handle.is_some(), waits);
+        if let Some(handle) = handle {
+            assert!(self.model.waiting.iter().all(|&(_, other)| other != handle));
+            self.model.waiting.push((ticket, handle));
         }
-        desk
+        handle
     }
 
-    fn leave(&mut self, holder: SessionAddress, desk: Desk, number: TicketNo) -> bool {
-        self.real.warm(&[ToMatcher::Leave { holder, desk, number }]);
-        let left = self.real.leave(holder, desk, number);
-        assert_eq!(left, self.model.leave(holder, desk, number));
+    fn leave(&mut self, holder: SessionAddress, handle: TicketHandle, number: TicketNo) -> bool {
+        self.real.warm(&[MatcherCommand::Leave { holder, handle, number }]);
+        let left = self.real.leave(holder, handle, number);
+        assert_eq!(left, self.model.leave(holder, handle, number));
         left
     }
 
@@ -239,34 +246,34 @@ impl Both {
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Enter { session, queue, parted: refused, waited_ms, replaces } => {
+            Step::Enter { session, queue, recent_partner: refused, waited_ms, replaces } => {
                 self.numbers += 1;
                 let since = self.now - Duration::from_millis(waited_ms.into());
                 let mut new = ticket(session, self.numbers, queue.into(), since);
                 if let Some((from, ms)) = refused {
-                    new = parted(new, from, self.now + Duration::from_millis(ms.into()));
+                    new = recent_partner(new, from, self.now + Duration::from_millis(ms.into()));
                 }
                 let replaces = replaces.filter(|_| !self.model.waiting.is_empty());
                 let replaces = replaces.map(|(which, wrong)| {
-                    let (old, desk) = self.model.waiting[which % self.model.waiting.len()];
-                    (desk, TicketNo(old.number.0 + u32::from(wrong)))
+                    let (old, handle) = self.model.waiting[which % self.model.waiting.len()];
+                    (handle, TicketNo(old.number.0 + u32::from(wrong)))
                 });
                 self.enter(new, replaces);
             }
             Step::Leave { which, wrong } => {
-                let Some(&(ticket, desk)) =
+                let Some(&(ticket, handle)) =
                     self.model.waiting.get(which % self.model.waiting.len().max(1))
                 else {
                     return;
                 };
-                let (mut holder, mut number, mut desk) = (ticket.holder, ticket.number, desk);
+                let (mut holder, mut number, mut handle) = (ticket.holder, ticket.number, handle);
                 match wrong {
                     Wrong::Nothing => {}
                     Wrong::Number => number.0 += 1,
                     Wrong::Holder => holder.key.serial.0 += 1,
-                    Wrong::Desk => desk.0 += which as u32 % 3_000 + 1,
+                    Wrong::TicketHandle => handle.0 += which as u32 % 3_000 + 1,
                 }
-                assert_eq!(self.leave(holder, desk, number), wrong == Wrong::Nothing);
+                assert_eq!(self.leave(holder, handle, number), wrong == Wrong::Nothing);
             }
             Step::Wait { ticks, nanos } => {
                 self.now = self.now + TICK * u32::from(ticks) + Duration::from_nanos(nanos.into());
@@ -307,8 +314,8 @@ proptest! {
         for step in &steps {
             if let Step::Enter { session, .. } = *step {
                 let earlier = both.model.waiting.iter().find(|(t, _)| t.session.0 == session);
-                if let Some(&(earlier, desk)) = earlier {
-                    both.leave(earlier.holder, desk, earlier.number);
+                if let Some(&(earlier, handle)) = earlier {
+                    both.leave(earlier.holder, handle, earlier.number);
                 }
             }
             both.take(step);
@@ -325,8 +332,11 @@ fn three_at_rest_is_reached() {
     let mut both = Both::default();
     for (session, from) in [(1, 2), (2, 3), (3, 1)] {
         assert!(
-            both.enter(parted(ticket(session, 1, 5, Moment::ZERO), from, millis(800)), None)
-                .is_some()
+            both.enter(
+                recent_partner(ticket(session, 1, 5, Timestamp::ZERO), from, millis(800)),
+                None
+            )
+            .is_some()
         );
     }
     assert_eq!((both.real.waiting(), both.real.queues()), (3, 1));
@@ -341,8 +351,8 @@ fn three_at_rest_is_reached() {
 #[test]
 fn those_who_just_parted_meet_somebody_else_first_and_each_other_in_the_end() {
     let mut both = Both::default();
-    both.enter(parted(ticket(1, 1, 5, Moment::ZERO), 2, millis(800)), None);
-    both.enter(parted(ticket(2, 1, 5, Moment::ZERO), 1, millis(800)), None);
+    both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
+    both.enter(recent_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
     assert_eq!(both.real.waiting(), 2);
     both.now = millis(800);
     both.expire();
@@ -356,8 +366,8 @@ fn those_who_just_parted_meet_somebody_else_first_and_each_other_in_the_end() {
 #[test]
 fn who_enters_after_the_delay_does_not_come_before_those_who_wait() {
     let mut both = Both::default();
-    both.enter(parted(ticket(1, 1, 5, Moment::ZERO), 2, millis(800)), None);
-    both.enter(parted(ticket(2, 1, 5, Moment::ZERO), 1, millis(800)), None);
+    both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
+    both.enter(recent_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
     both.now = millis(800);
     // Nobody has looked at the clock yet, and still 1 meets 2.
     assert!(both.enter(ticket(3, 1, 5, both.now), None).is_some());
@@ -368,7 +378,7 @@ fn who_enters_after_the_delay_does_not_come_before_those_who_wait() {
 fn a_refusal_ends_at_its_moment_not_after_it() {
     for (now, waits) in [(millis(800) - Duration::from_nanos(1), true), (millis(800), false)] {
         let mut both = Both { now, ..Both::default() };
-        both.enter(parted(ticket(1, 1, 5, Moment::ZERO), 2, millis(800)), None);
+        both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
         assert_eq!(both.enter(ticket(2, 1, 5, now), None).is_some(), waits);
     }
 }
@@ -379,7 +389,10 @@ fn all_who_may_meet_at_last_are_paired_in_one_go() {
     // Three tickets each of 1 and 2, who refuse each other: more than the server ever enters.
     for number in 0..3 {
         for (session, from) in [(1, 2), (2, 1)] {
-            both.enter(parted(ticket(session, number, 5, Moment::ZERO), from, millis(800)), None);
+            both.enter(
+                recent_partner(ticket(session, number, 5, Timestamp::ZERO), from, millis(800)),
+                None,
+            );
         }
     }
     assert_eq!((both.real.waiting(), both.real.queues()), (6, 1));
@@ -392,9 +405,9 @@ fn all_who_may_meet_at_last_are_paired_in_one_go() {
 fn a_ticket_that_comes_back_has_its_old_place() {
     let mut both = Both { now: millis(100), ..Both::default() };
     // 1 and 2 refuse each other; 3, who was there first, comes back between them in time.
-    both.enter(parted(ticket(1, 1, 5, millis(10)), 2, millis(800)), None);
-    both.enter(parted(ticket(2, 1, 5, millis(20)), 3, millis(800)), None);
-    both.enter(parted(ticket(3, 1, 5, millis(5)), 1, millis(800)), None);
+    both.enter(recent_partner(ticket(1, 1, 5, millis(10)), 2, millis(800)), None);
+    both.enter(recent_partner(ticket(2, 1, 5, millis(20)), 3, millis(800)), None);
+    both.enter(recent_partner(ticket(3, 1, 5, millis(5)), 1, millis(800)), None);
     let mut first = None;
     both.real.enter(ticket(4, 1, 5, millis(100)), None, both.now, |one, _| first = Some(one));
     assert_eq!(first.unwrap().session, SessionNo(3));
@@ -404,29 +417,29 @@ fn a_ticket_that_comes_back_has_its_old_place() {
 fn a_stale_desk_takes_out_nobody() {
     let mut queue = MatchQueue::new();
     let never = |_, _| panic!("nobody is to meet");
-    let first = ticket(1, 1, 5, Moment::ZERO);
-    let desk = queue.enter(first, None, Moment::ZERO, never).unwrap();
-    assert!(queue.leave(first.holder, desk, first.number));
-    assert!(!queue.leave(first.holder, desk, first.number));
+    let first = ticket(1, 1, 5, Timestamp::ZERO);
+    let handle = queue.enter(first, None, Timestamp::ZERO, never).unwrap();
+    assert!(queue.leave(first.holder, handle, first.number));
+    assert!(!queue.leave(first.holder, handle, first.number));
     // The place is used again, by the same session's next ticket and by another's.
-    for next in [ticket(1, 2, 5, Moment::ZERO), ticket(2, 1, 5, Moment::ZERO)] {
-        let reused = queue.enter(next, None, Moment::ZERO, never).unwrap();
-        assert_eq!(reused, desk);
-        assert!(!queue.leave(first.holder, desk, first.number));
-        assert!(queue.leave(next.holder, desk, next.number));
+    for next in [ticket(1, 2, 5, Timestamp::ZERO), ticket(2, 1, 5, Timestamp::ZERO)] {
+        let reused = queue.enter(next, None, Timestamp::ZERO, never).unwrap();
+        assert_eq!(reused, handle);
+        assert!(!queue.leave(first.holder, handle, first.number));
+        assert!(queue.leave(next.holder, handle, next.number));
     }
-    assert!(!queue.leave(first.holder, Desk(u32::MAX), first.number));
+    assert!(!queue.leave(first.holder, TicketHandle(u32::MAX), first.number));
 }
 
 #[test]
 fn a_ticket_replaces_its_predecessor_in_another_queue_or_the_same() {
     let mut queue = MatchQueue::new();
     let never = |_, _| panic!("nobody is to meet");
-    let mut last = queue.enter(ticket(1, 0, 0, Moment::ZERO), None, Moment::ZERO, never);
+    let mut last = queue.enter(ticket(1, 0, 0, Timestamp::ZERO), None, Timestamp::ZERO, never);
     for number in 1..9 {
-        let replaces = last.map(|desk| (desk, TicketNo(number - 1)));
-        let ticket = ticket(1, number, (number / 2).into(), Moment::ZERO);
-        last = queue.enter(ticket, replaces, Moment::ZERO, never);
+        let replaces = last.map(|handle| (handle, TicketNo(number - 1)));
+        let ticket = ticket(1, number, (number / 2).into(), Timestamp::ZERO);
+        last = queue.enter(ticket, replaces, Timestamp::ZERO, never);
         assert_eq!((queue.waiting(), queue.queues()), (1, 1));
     }
 }
@@ -444,17 +457,18 @@ fn when_all_have_left_little_is_kept() {
         // Two who refuse each other in every queue.
         let mut all = Vec::new();
         for session in 0..2 * QUEUES {
-            let ticket = ticket(session, round, name(session / 2), Moment::ZERO);
-            let ticket = parted(ticket, session ^ 1, millis(800));
-            let desk = queue.enter(ticket, None, Moment::ZERO, |_, _| panic!("refused")).unwrap();
-            all.push((ticket, desk));
+            let ticket = ticket(session, round, name(session / 2), Timestamp::ZERO);
+            let ticket = recent_partner(ticket, session ^ 1, millis(800));
+            let handle =
+                queue.enter(ticket, None, Timestamp::ZERO, |_, _| panic!("refused")).unwrap();
+            all.push((ticket, handle));
         }
         assert_eq!((queue.waiting(), queue.queues()), (all.len(), QUEUES as usize));
         assert!(queue.retained_bytes() > 8 * KEPT_BYTES);
         // A bijection of a prime's residues: out of order, but each once.
         for at in 0..all.len() as u64 {
-            let (ticket, desk) = all[(at * 48_611 % all.len() as u64) as usize];
-            assert!(queue.leave(ticket.holder, desk, ticket.number));
+            let (ticket, handle) = all[(at * 48_611 % all.len() as u64) as usize];
+            assert!(queue.leave(ticket.holder, handle, ticket.number));
         }
         assert_eq!((queue.waiting(), queue.queues(), queue.next_deadline()), (0, 0, None));
         assert!(queue.retained_bytes() <= KEPT_BYTES, "{} bytes", queue.retained_bytes());
@@ -465,12 +479,12 @@ fn when_all_have_left_little_is_kept() {
 fn coming_and_going_without_end_grows_nothing() {
     let mut queue = MatchQueue::new();
     let never = |_, _| panic!("nobody is to meet");
-    let waits = parted(ticket(1, 1, 5, Moment::ZERO), 2, millis(800));
-    queue.enter(waits, None, Moment::ZERO, never);
+    let waits = recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800));
+    queue.enter(waits, None, Timestamp::ZERO, never);
     for number in 0..100_000 {
-        let comes = ticket(2, number, 5, Moment::ZERO);
-        let desk = queue.enter(comes, None, Moment::ZERO, never).unwrap();
-        assert!(queue.leave(comes.holder, desk, comes.number));
+        let comes = ticket(2, number, 5, Timestamp::ZERO);
+        let handle = queue.enter(comes, None, Timestamp::ZERO, never).unwrap();
+        assert!(queue.leave(comes.holder, handle, comes.number));
     }
     assert_eq!(queue.waiting(), 1);
     assert!(queue.retained_bytes() <= KEPT_BYTES);

@@ -68,7 +68,7 @@ impl Status {
 
 /// What there is too little of to open one more session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shortage {
+pub enum RefusalCause {
     /// The limit on connections in all is reached.
     Connections,
     /// The limit on connections from the client's address is reached.
@@ -109,7 +109,7 @@ pub enum HttpError {
     /// The page that asks for the upgrade is of a site that `--allow-origin` does not name.
     OriginRefused,
     /// A session cannot be opened at present.
-    Unavailable(Shortage),
+    Unavailable(RefusalCause),
 }
 
 impl HttpError {
@@ -154,17 +154,17 @@ impl HttpError {
             }
             HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is spoken here",
             HttpError::OriginRefused => "pages of this origin may not connect here",
-            HttpError::Unavailable(Shortage::Connections) => "too many connections",
-            HttpError::Unavailable(Shortage::ConnectionsOfAddress) => {
+            HttpError::Unavailable(RefusalCause::Connections) => "too many connections",
+            HttpError::Unavailable(RefusalCause::ConnectionsOfAddress) => {
                 "too many connections from this address"
             }
-            HttpError::Unavailable(Shortage::NewConnectionsOfAddress) => {
+            HttpError::Unavailable(RefusalCause::NewConnectionsOfAddress) => {
                 "too many new connections from this address"
             }
-            HttpError::Unavailable(Shortage::AdminConnections) => {
+            HttpError::Unavailable(RefusalCause::AdminConnections) => {
                 "too many connections for administration"
             }
-            HttpError::Unavailable(Shortage::Time) => "the server is shutting down",
+            HttpError::Unavailable(RefusalCause::Time) => "the server is shutting down",
         }
     }
 

@@ -200,8 +200,11 @@ fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
 
 fn find_match(payload: Option<&str>) -> Result<ClientMessage<'_>, ErrorCode> {
     let Some(payload) = payload else { return Ok(ClientMessage::FindMatch { queue: None }) };
-    let wish: FindMatch<'_> = serde_json::from_str(payload).map_err(|_| ErrorCode::BadMessage)?;
-    let Some(queue) = wish.queue else { return Ok(ClientMessage::FindMatch { queue: None }) };
+    let match_request: FindMatch<'_> =
+        serde_json::from_str(payload).map_err(|_| ErrorCode::BadMessage)?;
+    let Some(queue) = match_request.queue else {
+        return Ok(ClientMessage::FindMatch { queue: None });
+    };
     let name = string_of(queue).ok_or(ErrorCode::BadMessage)?;
     if !is_queue_name(&name) {
         return Err(ErrorCode::BadQueue);

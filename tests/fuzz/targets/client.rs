@@ -10,13 +10,13 @@ use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::Duration;
 use switchboard::load::measure::Recorder;
-use switchboard::load::stamp::{Press, Stamp, StampReader, name_hash};
+use switchboard::load::stamp::{MessageEncoder, Stamp, StampReader, name_hash};
 use switchboard::load::user::{CallPlan, Conduct, Rules, Turn, User};
-use switchboard::moment::Moment;
-use switchboard::wire::assembly::{self, Reader};
-use switchboard::wire::frame::{Side, parse_header, unmask};
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
 use switchboard::wire::message::RelayKind;
+use switchboard::wire::websocket::assembly::{self, Reader};
+use switchboard::wire::websocket::frame::{Side, parse_header, unmask};
 
 fn response(choices: &mut Bytes<'_>) {
     let pieces = pieces(choices);
@@ -71,16 +71,16 @@ fn frames(choices: &mut Bytes<'_>) {
     assert_eq!(items(&mut [bytes].into_iter()), items(&mut cut(bytes, pieces)));
 }
 
-struct Desk {
+struct TicketHandle {
     recorder: Recorder,
-    press: Press,
+    encoder: MessageEncoder,
     reader: StampReader,
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::new(Desk {
+    static DESK: RefCell<TicketHandle> = RefCell::new(TicketHandle {
         recorder: Recorder::default(),
-        press: Press::new(40, 1),
+        encoder: MessageEncoder::new(40, 1),
         reader: StampReader::default(),
     });
 }
@@ -90,7 +90,7 @@ fn conduct(choices: &mut Bytes<'_>) -> Conduct {
     match choices.byte() % 3 {
         0 => Conduct::Hold { ping_every: span(choices.byte() | 1) },
         1 => Conduct::Rounds {
-            first: Moment::ZERO + span(choices.byte()),
+            first: Timestamp::ZERO + span(choices.byte()),
             every: span(choices.byte() | 1),
             rounds: u32::from(choices.byte() % 8),
         },
@@ -100,7 +100,7 @@ fn conduct(choices: &mut Bytes<'_>) -> Conduct {
             Conduct::Calls(CallPlan {
                 candidates: u32::from(choices.byte() % 5),
                 gap: (gap > 50).then_some(span(gap)),
-                steady_from: Moment::ZERO + span(choices.byte()),
+                steady_from: Timestamp::ZERO + span(choices.byte()),
                 talk_min: talk,
                 talk_max: talk + span(choices.byte()),
                 next_share: f64::from(choices.byte()) / 255.0,
@@ -110,7 +110,7 @@ fn conduct(choices: &mut Bytes<'_>) -> Conduct {
 }
 
 /// A message as a partner in some room sends it.
-fn stamped(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
+fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const NAMES: [&str; 4] = ["a", "b", "r1", "r2"];
     let kind = RelayKind::ALL[usize::from(choices.byte() % 4)];
     let flags = choices.byte();
@@ -118,14 +118,14 @@ fn stamped(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
     let stamp = Stamp {
         room: name_hash(room),
         sender: name_hash(choices.pick(&NAMES)),
-        intended: Moment::from_nanos(choices.number() as u64 * 1_000_000),
-        sent: Moment::from_nanos(choices.number() as u64 * 1_000_000),
+        intended: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
+        sent: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
         sequence: choices.pick(&[0, 1, 2, 3, 4, 5, 63, 64, 65, 200, 70_000, u32::MAX]),
         last: flags & 1 != 0,
         gaps_explained: flags & 2 != 0,
     };
     let mut frame = Vec::new();
-    press.push_relay(&mut frame, kind, room, &stamp);
+    encoder.push_relay(&mut frame, kind, room, &stamp);
     let header = parse_header(&frame, Side::Client).expect("a right one").expect("a whole one");
     let mut text = frame.split_off(header.header_len);
     unmask(&mut text, header.mask.expect("a client masks"), 0);
@@ -136,7 +136,7 @@ fn stamped(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
     text
 }
 
-fn told(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
+fn told(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const TEXTS: [&str; 12] = [
         r#"{"type":"session","payload":{"session_id":"a","ice_servers":[],"resumed":false}}"#,
         r#"{"type":"waiting","payload":{"queue":"q"}}"#,
@@ -153,7 +153,7 @@ fn told(choices: &mut Bytes<'_>, press: &mut Press) -> Vec<u8> {
     ];
     match choices.byte() % 4 {
         0 | 1 => choices.pick(&TEXTS).into(),
-        2 => stamped(choices, press),
+        2 => stamped(choices, encoder),
         _ => {
             let length = usize::from(choices.byte());
             String::from_utf8_lossy(choices.take(length)).into_owned().into_bytes()
@@ -169,21 +169,21 @@ fn user(choices: &mut Bytes<'_>) {
         match_timeout: Duration::from_millis(500),
         message_timeout: Duration::from_millis(200),
         late_after: Duration::from_millis(10),
-        measure_from: Moment::ZERO + Duration::from_millis(50),
+        measure_from: Timestamp::ZERO + Duration::from_millis(50),
     };
-    DESK.with_borrow_mut(|Desk { recorder, press, reader }| {
+    DESK.with_borrow_mut(|TicketHandle { recorder, encoder, reader }| {
         let mut user = User::new(1, u64::from(choices.byte()), choices.byte() % 2 == 0);
-        let (mut now, mut out, mut news) = (Moment::ZERO, Vec::new(), Vec::new());
+        let (mut now, mut out, mut news) = (Timestamp::ZERO, Vec::new(), Vec::new());
         while !choices.is_empty() {
             let what = choices.byte();
-            let text = (what % 8 < 5).then(|| told(choices, press));
+            let text = (what % 8 < 5).then(|| told(choices, encoder));
             let turn = &mut Turn {
                 now,
                 catching_up: what & 64 != 0,
                 rules: &rules,
                 out: &mut out,
                 recorder,
-                press,
+                encoder,
                 reader,
                 news: &mut news,
             };

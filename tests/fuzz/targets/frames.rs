@@ -4,15 +4,15 @@
 
 #[path = "bytes.rs"]
 mod bytes;
-#[path = "../../../src/wire/assembly/tests/seen.rs"]
+#[path = "../../../src/wire/websocket/assembly/tests/seen.rs"]
 mod seen;
 
 use bytes::{Bytes, cut, pieces};
 use libfuzzer_sys::fuzz_target;
 use seen::{Seen, seen_in};
 use std::io::{self, Read, Write};
-use switchboard::wire::assembly::{Fault, Item, Place, Reader, Rules};
-use switchboard::wire::frame::{FrameFault, Side, push_client_frame};
+use switchboard::wire::websocket::assembly::{Fault, Item, Place, Reader, Rules};
+use switchboard::wire::websocket::frame::{FrameFault, Side, push_client_frame};
 use tungstenite::protocol::frame::coding::OpCode;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};

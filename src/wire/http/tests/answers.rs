@@ -95,26 +95,31 @@ fn every_refusal_says_what_it_has_to() {
         (HttpError::UnsupportedWebSocketVersion, "426 Upgrade Required", upgrade, true),
         (HttpError::HeadTooLarge, "431 Request Header Fields Too Large", "", false),
         (HttpError::TooManyFields, "431 Request Header Fields Too Large", "", false),
-        (HttpError::Unavailable(Shortage::Connections), "503 Service Unavailable", &retry, false),
         (
-            HttpError::Unavailable(Shortage::ConnectionsOfAddress),
+            HttpError::Unavailable(RefusalCause::Connections),
             "503 Service Unavailable",
             &retry,
             false,
         ),
         (
-            HttpError::Unavailable(Shortage::NewConnectionsOfAddress),
+            HttpError::Unavailable(RefusalCause::ConnectionsOfAddress),
             "503 Service Unavailable",
             &retry,
             false,
         ),
         (
-            HttpError::Unavailable(Shortage::AdminConnections),
+            HttpError::Unavailable(RefusalCause::NewConnectionsOfAddress),
             "503 Service Unavailable",
             &retry,
             false,
         ),
-        (HttpError::Unavailable(Shortage::Time), "503 Service Unavailable", &retry, false),
+        (
+            HttpError::Unavailable(RefusalCause::AdminConnections),
+            "503 Service Unavailable",
+            &retry,
+            false,
+        ),
+        (HttpError::Unavailable(RefusalCause::Time), "503 Service Unavailable", &retry, false),
     ] {
         let (text, afterwards) = refused(error, OPEN);
         let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -122,7 +122,7 @@ fn only_a_complete_upgrade_opens_a_session() {
 #[test]
 fn a_refusal_is_read_back() {
     let mut out = Vec::new();
-    let error = HttpError::Unavailable(Shortage::Connections);
+    let error = HttpError::Unavailable(RefusalCause::Connections);
     assert_eq!(write_error(&mut out, error, Framing::LAST, None), Afterwards::Close);
     let text = String::from_utf8(out).unwrap();
     let (head, len) = response(&text).unwrap();

@@ -7,23 +7,23 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use switchboard::config::{Doors, Limits};
+use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
+use switchboard::config::{AccessPolicy, Limits};
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
-use switchboard::mail::{Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
-use switchboard::moment::Moment;
 use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::telemetry::ShardCounters;
-use switchboard::wire::frame::{TEXT, push_client_frame};
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::HttpDate;
 use switchboard::wire::message::client::write_find_match;
+use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
 /// A host that has what the next read brings, and forgets what is sent.
 #[derive(Debug, Default)]
 struct Void {
     incoming: Vec<u8>,
-    letters: Vec<ToMatcher>,
+    letters: Vec<MatcherCommand>,
     last_sent: Rc<RefCell<Vec<u8>>>,
     keep_sent: bool,
     /// Whether the next read finds the connection at its end.
@@ -52,7 +52,7 @@ impl Host for Void {
     }
     fn unwatch(&mut self, _: &mut u32) {}
     fn close(&mut self, _: u32, _: Option<IpAddr>) {}
-    fn to_matcher(&mut self, letter: ToMatcher) {
+    fn to_matcher(&mut self, letter: MatcherCommand) {
         self.letters.push(letter);
     }
     fn to_shard(&mut self, _: ShardId, _: Letter<u32>) {}
@@ -62,8 +62,8 @@ impl Host for Void {
     }
 
     fn release(&mut self, _: u32) {}
-    fn now(&mut self) -> Moment {
-        Moment::ZERO
+    fn now(&mut self) -> Timestamp {
+        Timestamp::ZERO
     }
     fn http_date(&mut self) -> Option<HttpDate> {
         None
@@ -79,25 +79,25 @@ impl Host for Void {
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
 
 /// The shard, and one member of its room.
-pub(crate) struct Desk {
+pub(crate) struct ShardHarness {
     core: Core<Void>,
     sender: ConnectionKey,
     room: String,
 }
 
-impl Desk {
+impl ShardHarness {
     pub(crate) fn with_a_room() -> Self {
         let setup = Setup {
             limits: Limits::default(),
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
             echo: false,
-            doors: Doors::default(),
+            access: AccessPolicy::default(),
         };
         let counters = Arc::new(ShardCounters::new(0));
         let host = Void { keep_sent: true, ..Void::default() };
         let mut core = Core::new(ShardId(0), setup, 1000, counters, host);
-        core.begin_turn(Moment::ZERO);
+        core.begin_iteration(Timestamp::ZERO);
         let upgrade =
             b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -116,19 +116,19 @@ impl Desk {
         let tickets: Vec<Ticket> = std::mem::take(&mut core.host.letters)
             .into_iter()
             .map(|letter| match letter {
-                ToMatcher::Enter { ticket, .. } => ticket,
+                MatcherCommand::Enter { ticket, .. } => ticket,
                 other => panic!("not a ticket: {other:?}"),
             })
             .collect();
         for ticket in &tickets {
             let outcome = Outcome::Paired(ticket.number);
-            core.letter(ToShard::Reply(Reply { holder: ticket.holder, outcome }));
+            core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
         }
-        core.letter(ToShard::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
+        core.letter(ShardCommand::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
         core.host.keep_sent = false;
         let announced = String::from_utf8_lossy(&core.host.last_sent.borrow()).into_owned();
         let (_, room) = announced.split_once("\"room_id\":\"").expect("a room");
-        Desk { sender: users[0], room: room[..22].to_owned(), core }
+        ShardHarness { sender: users[0], room: room[..22].to_owned(), core }
     }
 
     /// A read that brings so many candidates.
@@ -151,7 +151,7 @@ impl Desk {
     pub(crate) fn relay(&mut self, read: &[u8]) {
         self.core.host.incoming.clear();
         self.core.host.incoming.extend_from_slice(read);
-        self.core.begin_turn(Moment::ZERO);
+        self.core.begin_iteration(Timestamp::ZERO);
         self.core.ready(self.sender, READABLE);
     }
 

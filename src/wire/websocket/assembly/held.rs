@@ -8,7 +8,7 @@ use crate::limits::{
     CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, OWN_PAGES_BYTES, SERVER_HEADER_BYTES,
     SHARED_PAGES_BYTES,
 };
-use crate::wire::frame::{FrameFault, Header, parse_header, unmask};
+use crate::wire::websocket::frame::{FrameFault, Header, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// A message or frame of which a part is still to come.

@@ -12,15 +12,15 @@ pub use tally::{RunSpec, Tally};
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
 use super::journal::{GeneratorSample, Journal, Row, ServerSample};
 use super::measure::{Count, Fault, Recorder};
-use super::place::{Place, reach};
 use super::probe::{
     Probe, Room, accept_queue_drops, descriptor_limit, find_process, is_alive, room,
 };
 use super::progress::Progress;
 use super::report::model::{Outcome, RunReport};
 use super::target::Target as Goal;
-use crate::moment::Moment;
+use super::target_address::{Place, reach};
 use crate::sys::process::Probe as OwnProbe;
+use crate::timestamp::Timestamp;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ const ROWS_OF_DOUBT: u32 = 5;
 const VAIN_CONNECTS: u64 = 16;
 
 /// What all runs of one invocation share.
-pub struct Stand {
+pub struct TestEnvironment {
     /// Where the server is.
     pub place: Place,
     /// Where its figures are, if anywhere.
@@ -78,12 +78,12 @@ struct Watch {
 struct Doubt {
     /// The server before it.
     before: ServerSample,
-    since: Moment,
+    since: Timestamp,
     /// For how many rows more.
     rows: u32,
 }
 
-impl Stand {
+impl TestEnvironment {
     /// Whether people have asked to stop.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
@@ -128,7 +128,7 @@ impl Stand {
         if workload.rules.talk() {
             tally.plan_messages();
         }
-        let length = workload.ends.since(crate::moment::Moment::ZERO);
+        let length = workload.ends.since(crate::timestamp::Timestamp::ZERO);
         self.progress.begin(&spec.name, length);
         let threads = usize::from(workload.threads.max(1));
         let engine = Engine::start(workload.clone(), target)?;
@@ -210,7 +210,7 @@ impl Stand {
             {
                 tally.crashed = true;
                 // It was when many were lost, and not when that was understood.
-                let now = Moment::from_nanos((row.at_s * 1e9) as u64);
+                let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
                 let when = watch.doubt.as_ref().map_or(now, |doubt| doubt.since);
                 merged.fault(Fault::Crashed, when);
                 row.record(&merged, &gauges, spec.resumable);
@@ -291,7 +291,7 @@ impl Stand {
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
         let none_connect = turned_away > 0 && merged.get(Count::Connected) == 0;
         if many {
-            let since = Moment::from_nanos(merged.seen(Fault::ConnectionLost).first_ns);
+            let since = Timestamp::from_nanos(merged.seen(Fault::ConnectionLost).first_ns);
             let doubt = watch.doubt.get_or_insert(Doubt { before, since, rows: 0 });
             doubt.rows = ROWS_OF_DOUBT;
         }

@@ -9,13 +9,13 @@ use super::timers::Timers;
 use super::web::Web;
 use super::{Gauges, Post, Shared, Slice, Target, Workload};
 use crate::limits::{EVENTS_PER_POLL, RECEIVE_BUFFER_BYTES};
-use crate::load::dice::Dice;
 use crate::load::measure::{Count, Fault, Metric, Recorder};
-use crate::load::stamp::{Press, StampReader};
+use crate::load::rng::Rng;
+use crate::load::stamp::{MessageEncoder, StampReader};
 use crate::load::user::{NEVER, News, Standing, Turn, User};
-use crate::moment::Moment;
 use crate::sys::alarm::Alarm;
 use crate::sys::clock::{monotonic, thread_cpu};
+use crate::timestamp::Timestamp;
 use crate::wire::http::{HeadScan, WebSocketKey, write_upgrade_request};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Arrivals started in one turn at most, so that the users who are there are not forgotten.
-const ARRIVALS_PER_TURN: u32 = 64;
+const ARRIVALS_PER_ITERATION: u32 = 64;
 /// A poll never sleeps longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// While catching up nothing is due, and this is between two looks.
@@ -35,7 +35,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const ALARM: Token = Token(usize::MAX);
 
 /// One thread's world.
-pub(super) struct Crew {
+pub(super) struct Worker {
     pub(super) load: Workload,
     pub(super) target: Target,
     pub(super) poll: Poll,
@@ -44,9 +44,9 @@ pub(super) struct Crew {
     blind: BlindWatch,
     shared: Arc<Shared>,
     post: Post,
-    started: Moment,
+    started: Timestamp,
     alarm: Alarm,
-    alarm_at: Moment,
+    alarm_at: Timestamp,
     links: Slab<Link>,
     /// Slots to be freed at the end of the turn, so that no event meets a stranger.
     gone: Vec<usize>,
@@ -56,9 +56,9 @@ pub(super) struct Crew {
     arrivals: Schedule,
     web: Option<Web>,
     gauges: Gauges,
-    press: Press,
+    encoder: MessageEncoder,
     reader: StampReader,
-    dice: Dice,
+    rng: Rng,
     buffer: Vec<u8>,
     out: Vec<u8>,
     news: Vec<News>,
@@ -70,16 +70,16 @@ pub(super) struct Crew {
     /// Those who have not been told yet that the run is over.
     untold: Vec<usize>,
     /// When the next of them is told; when all have been, since when.
-    told_at: Moment,
+    told_at: Timestamp,
 }
 
-impl Crew {
+impl Worker {
     pub(super) fn new(
         load: Workload,
         target: Target,
         shared: Arc<Shared>,
         post: Post,
-        started: Moment,
+        started: Timestamp,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
@@ -87,7 +87,7 @@ impl Crew {
         poll.registry().register(&mut SourceFd(&fd), ALARM, Interest::READABLE)?;
         let (share, shares) = (u64::from(post.thread), u64::from(load.threads.max(1)));
         let stream = u64::MAX - share;
-        Ok(Crew {
+        Ok(Worker {
             recorder: Box::default(),
             watch: StallWatch::new(load.stall_after),
             blind: BlindWatch::new(),
@@ -99,9 +99,9 @@ impl Crew {
             arrivals: Schedule::new(load.arrivals.clone(), share, shares),
             web: (!load.requests.is_empty()).then(|| Web::new(&load, share, shares)),
             gauges: Gauges::default(),
-            press: Press::new(load.message_bytes, Dice::new(load.seed, stream).roll()),
+            encoder: MessageEncoder::new(load.message_bytes, Rng::new(load.seed, stream).roll()),
             reader: StampReader::default(),
-            dice: Dice::new(load.seed, stream - shares),
+            rng: Rng::new(load.seed, stream - shares),
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             out: Vec::new(),
             news: Vec::new(),
@@ -122,8 +122,8 @@ impl Crew {
         })
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment::ZERO + monotonic().since(self.started)
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::ZERO + monotonic().since(self.started)
     }
 
     /// Runs to the end of the workload.
@@ -166,11 +166,11 @@ impl Crew {
         self.hand_over(true);
     }
 
-    fn start_arrivals(&mut self, now: Moment) {
+    fn start_arrivals(&mut self, now: Timestamp) {
         if self.finishing {
             return;
         }
-        for _ in 0..ARRIVALS_PER_TURN {
+        for _ in 0..ARRIVALS_PER_ITERATION {
             let Some(intended) = self.arrivals.peek().filter(|at| *at <= now) else { return };
             self.arrivals.advance();
             self.arrive(intended);
@@ -178,7 +178,7 @@ impl Crew {
     }
 
     /// One more user arrives.
-    fn arrive(&mut self, intended: Moment) {
+    fn arrive(&mut self, intended: Timestamp) {
         let now = self.now();
         self.recorder.count(Count::Arrivals);
         self.count_start(intended, now);
@@ -192,7 +192,7 @@ impl Crew {
                 return self.recorder.fault(connect_fault(&error), now);
             }
         };
-        let nonce = [self.dice.roll().to_le_bytes(), self.dice.roll().to_le_bytes()];
+        let nonce = [self.rng.roll().to_le_bytes(), self.rng.roll().to_le_bytes()];
         let key = WebSocketKey::from_nonce(
             nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
         );
@@ -225,7 +225,7 @@ impl Crew {
         self.wake_at(slot, now + self.load.connect_timeout);
     }
 
-    pub(super) fn count_start(&mut self, intended: Moment, now: Moment) {
+    pub(super) fn count_start(&mut self, intended: Timestamp, now: Timestamp) {
         let late = now.since(intended);
         self.recorder.count(Count::Starts);
         self.recorder.time(Metric::Late, late);
@@ -235,7 +235,7 @@ impl Crew {
     }
 
     /// Sends what is in `out` on a connection.
-    fn send_out(&mut self, slot: usize, now: Moment) {
+    fn send_out(&mut self, slot: usize, now: Timestamp) {
         if self.out.is_empty() {
             return;
         }
@@ -247,7 +247,7 @@ impl Crew {
         self.out.clear();
     }
 
-    fn wake_at(&mut self, slot: usize, at: Moment) {
+    fn wake_at(&mut self, slot: usize, at: Timestamp) {
         let link = &mut self.links[slot];
         if at < link.alarm {
             link.alarm = at;
@@ -255,7 +255,7 @@ impl Crew {
         }
     }
 
-    fn ring_timers(&mut self, now: Moment) {
+    fn ring_timers(&mut self, now: Timestamp) {
         loop {
             // The pause may come in the middle of them.
             let clock = self.now();
@@ -291,7 +291,12 @@ impl Crew {
     }
 
     /// Lets a user take a step, then sends what it wrote and sets its alarm.
-    fn with_user(&mut self, slot: usize, now: Moment, step: impl FnOnce(&mut User, &mut Turn<'_>)) {
+    fn with_user(
+        &mut self,
+        slot: usize,
+        now: Timestamp,
+        step: impl FnOnce(&mut User, &mut Turn<'_>),
+    ) {
         self.with_user_at(slot, now.max(self.now()), step);
     }
 
@@ -299,7 +304,7 @@ impl Crew {
     fn with_user_at(
         &mut self,
         slot: usize,
-        now: Moment,
+        now: Timestamp,
         step: impl FnOnce(&mut User, &mut Turn<'_>),
     ) {
         let link = &mut self.links[slot];
@@ -309,7 +314,7 @@ impl Crew {
             rules: &self.load.rules,
             out: &mut self.out,
             recorder: &mut self.recorder,
-            press: &mut self.press,
+            encoder: &mut self.encoder,
             reader: &self.reader,
             news: &mut self.news,
         };
@@ -317,7 +322,7 @@ impl Crew {
         self.after_step(slot, now);
     }
 
-    fn after_step(&mut self, slot: usize, now: Moment) {
+    fn after_step(&mut self, slot: usize, now: Timestamp) {
         let due = self.links[slot].user.due(&self.load.rules);
         self.recount(slot);
         if !self.news.is_empty() {
@@ -353,7 +358,7 @@ impl Crew {
     }
 
     /// Takes to the match book what concerns more than one user.
-    fn tell_news(&mut self, slot: usize, now: Moment) {
+    fn tell_news(&mut self, slot: usize, now: Timestamp) {
         let Ok(mut book) = self.shared.book.lock() else { return };
         for news in self.news.drain(..) {
             match news {
@@ -366,7 +371,7 @@ impl Crew {
                         self.recorder.fault(fault, now);
                     }
                 }
-                News::Parted { session, room, missing } => {
+                News::RecentPartner { session, room, missing } => {
                     if !book.left(session, room, now) && missing > 0 {
                         self.recorder.faults_at(Fault::Lost, u64::from(missing), now);
                     }
@@ -389,7 +394,7 @@ impl Crew {
         }
     }
 
-    fn drive_web(&mut self, now: Moment) {
+    fn drive_web(&mut self, now: Timestamp) {
         if let Some(mut web) = self.web.take() {
             web.drive(self, now);
             self.gauges.http_connections = web.open_connections();
@@ -397,7 +402,7 @@ impl Crew {
         }
     }
 
-    fn on_web_event(&mut self, token: usize, event: &mio::event::Event, now: Moment) {
+    fn on_web_event(&mut self, token: usize, event: &mio::event::Event, now: Timestamp) {
         if let Some(mut web) = self.web.take() {
             web.on_event(self, token, event, now);
             self.web = Some(web);
@@ -409,7 +414,7 @@ impl Crew {
     }
 
     /// How long the poll may sleep, with the alarm set for anything earlier.
-    fn sleep_time(&mut self, now: Moment) -> Duration {
+    fn sleep_time(&mut self, now: Timestamp) -> Duration {
         if !self.unread.is_empty() {
             return Duration::ZERO;
         }
@@ -418,7 +423,7 @@ impl Crew {
         }
         let arrival = if self.finishing { None } else { self.arrivals.peek() };
         let request = self.web.as_mut().and_then(Web::next_due);
-        let handover = Moment::ZERO + self.load.interval * (self.interval as u32 + 1);
+        let handover = Timestamp::ZERO + self.load.interval * (self.interval as u32 + 1);
         let ends = match (self.finishing, self.untold.is_empty()) {
             (false, _) => self.load.ends,
             (true, false) => self.told_at,
@@ -441,8 +446,8 @@ impl Crew {
         LONGEST_SLEEP
     }
 
-    fn hand_over_if_due(&mut self, now: Moment) {
-        if now >= Moment::ZERO + self.load.interval * (self.interval as u32 + 1) {
+    fn hand_over_if_due(&mut self, now: Timestamp) {
+        if now >= Timestamp::ZERO + self.load.interval * (self.interval as u32 + 1) {
             self.hand_over(false);
         }
     }

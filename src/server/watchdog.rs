@@ -6,8 +6,8 @@
 //! when each of them has is the answer yes; a thread that is stuck within a turn, or that the
 //! system does not run, keeps it from coming.
 
-use crate::moment::Moment;
-use crate::telemetry::notices::Seldom;
+use crate::telemetry::notices::LogThrottle;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// What to do now.
@@ -41,20 +41,20 @@ pub struct Watchdog {
 #[derive(Debug)]
 enum State {
     /// Everybody was alive; the next round begins then.
-    Resting { until: Moment },
+    Resting { until: Timestamp },
     /// Everybody was asked, with these counts.
-    Asking { since: Moment, noted: Vec<u64>, report: Moment },
+    Asking { since: Timestamp, noted: Vec<u64>, report: Timestamp },
 }
 
 impl Watchdog {
     /// Rounds begin `period` apart, the first at the first look.
     pub fn new(period: Duration) -> Self {
-        Watchdog { period, state: State::Resting { until: Moment::ZERO } }
+        Watchdog { period, state: State::Resting { until: Timestamp::ZERO } }
     }
 
     /// To be called several times a period. `turns` reads how many turns each thread has made,
     /// always in the same order.
-    pub fn look(&mut self, now: Moment, turns: impl FnOnce() -> Vec<u64>) -> Finding {
+    pub fn look(&mut self, now: Timestamp, turns: impl FnOnce() -> Vec<u64>) -> Finding {
         match &mut self.state {
             State::Resting { until } if now < *until => Finding::Nothing,
             State::Resting { .. } => {
@@ -87,14 +87,14 @@ impl Watchdog {
 pub struct Told {
     /// The thread that was named last, until all live.
     thread: Option<usize>,
-    repeats: Seldom,
+    repeats: LogThrottle,
 }
 
 impl Told {
     /// This thread stands still. Whether that is to be told; if so, how often it was held back.
-    pub fn stalled(&mut self, thread: usize, now: Moment) -> Option<u64> {
+    pub fn stalled(&mut self, thread: usize, now: Timestamp) -> Option<u64> {
         if self.thread.replace(thread) != Some(thread) {
-            self.repeats = Seldom::new();
+            self.repeats = LogThrottle::new();
         }
         self.repeats.pass(now)
     }
@@ -111,8 +111,8 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(5);
 
-    fn at(seconds: u64) -> Moment {
-        Moment::ZERO + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_secs(seconds)
     }
 
     #[test]

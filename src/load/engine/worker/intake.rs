@@ -1,19 +1,19 @@
 //! What comes in on a connection, and how a connection ends.
 
-use super::{ALARM, Crew};
+use super::{ALARM, Worker};
 use crate::limits::MESSAGE_FRAGMENTS;
 use crate::load::engine::link::{Inflow, Stage, connect_fault};
 use crate::load::engine::web::Web;
 use crate::load::measure::{Count, Fault};
 use crate::load::user::{NEVER, Standing, Turn};
-use crate::moment::Moment;
-use crate::wire::assembly::{Item, Reader, Rules as FrameRules};
-use crate::wire::frame::{CLOSE, PONG, Side, push_client_frame};
+use crate::timestamp::Timestamp;
 use crate::wire::http::{UpgradeFault, parse_response};
+use crate::wire::websocket::assembly::{Item, Reader, Rules as FrameRules};
+use crate::wire::websocket::frame::{CLOSE, PONG, Side, push_client_frame};
 use mio::Token;
 
 /// Reads of one connection in one turn at most; the rest of its bytes comes in the next turn.
-const READS_PER_TURN: u32 = 16;
+const READS_PER_ITERATION: u32 = 16;
 /// Longest response head.
 const HEAD_BYTES: usize = 16 * 1024;
 
@@ -25,8 +25,8 @@ const FRAMES: FrameRules = FrameRules {
     max_fragments: MESSAGE_FRAGMENTS,
 };
 
-impl Crew {
-    pub(super) fn on_event(&mut self, event: &mio::event::Event, now: Moment) {
+impl Worker {
+    pub(super) fn on_event(&mut self, event: &mio::event::Event, now: Timestamp) {
         let Token(slot) = event.token();
         if event.token() == ALARM {
             self.alarm_at = NEVER;
@@ -50,8 +50,8 @@ impl Crew {
 
     /// Reads what is there, up to the budget. A short read means that nothing is left, unless
     /// the end of the stream was announced as well: that is read only behind the last byte.
-    fn read(&mut self, slot: usize, ends: bool, now: Moment) {
-        for _ in 0..READS_PER_TURN {
+    fn read(&mut self, slot: usize, ends: bool, now: Timestamp) {
+        for _ in 0..READS_PER_ITERATION {
             let Some(link) = self.links.get_mut(slot).filter(|link| !link.gone) else { return };
             match link.read(&mut self.buffer) {
                 Inflow::Bytes(len) => {
@@ -74,7 +74,7 @@ impl Crew {
         self.unread.push((slot, self.links[slot].serial));
     }
 
-    pub(super) fn read_on(&mut self, now: Moment) {
+    pub(super) fn read_on(&mut self, now: Timestamp) {
         for (slot, serial) in std::mem::take(&mut self.unread) {
             if self.links.get(slot).is_some_and(|link| link.serial == serial) {
                 // Whether the end was announced is forgotten by now; looking costs one read.
@@ -84,7 +84,7 @@ impl Crew {
     }
 
     /// Takes in the first `len` bytes of the buffer.
-    fn digest(&mut self, slot: usize, len: usize, now: Moment) {
+    fn digest(&mut self, slot: usize, len: usize, now: Timestamp) {
         match &mut self.links[slot].stage {
             Stage::Open => self.read_frames(slot, 0, len, now),
             Stage::Upgrading(handshake) => {
@@ -117,7 +117,7 @@ impl Crew {
         verdict: Result<(), UpgradeFault>,
         begin: usize,
         len: usize,
-        now: Moment,
+        now: Timestamp,
     ) {
         match verdict {
             Ok(()) => {
@@ -135,7 +135,7 @@ impl Crew {
     }
 
     /// Reads frames from the buffer.
-    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Moment) {
+    fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Timestamp) {
         let catching_up = self.blind.is_catching_up(now);
         let link = &mut self.links[slot];
         let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
@@ -152,7 +152,7 @@ impl Crew {
                 rules: &self.load.rules,
                 out: &mut self.out,
                 recorder: &mut self.recorder,
-                press: &mut self.press,
+                encoder: &mut self.encoder,
                 reader: &self.reader,
                 news: &mut self.news,
             };
@@ -160,7 +160,7 @@ impl Crew {
                 Item::Text(place) => link.user.text(reader.bytes(&place), &mut turn),
                 Item::Binary(_) => turn.recorder.fault(Fault::BadMessage, now),
                 Item::Ping(place) => {
-                    let mask = turn.press.mask();
+                    let mask = turn.encoder.mask();
                     push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
                 }
                 Item::Pong(_) => {}
@@ -180,13 +180,13 @@ impl Crew {
     }
 
     /// The server has said its last word; it closes the connection now (RFC 6455 §7.1.1).
-    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Moment) {
+    fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Timestamp) {
         let link = &self.links[slot];
         if link.gone || link.user.standing() == Standing::Closing {
             return;
         }
         // RFC 6455 §5.5.1: answer with the same code.
-        let mask = self.press.mask();
+        let mask = self.encoder.mask();
         let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
         let payload = if code.is_some() { &bytes[..] } else { &[] };
         push_client_frame(&mut self.out, CLOSE, payload, mask);
@@ -195,7 +195,7 @@ impl Crew {
     }
 
     /// The connection is over; `fault` names why if nobody wanted it.
-    pub(super) fn lose(&mut self, slot: usize, fault: Fault, now: Moment) {
+    pub(super) fn lose(&mut self, slot: usize, fault: Fault, now: Timestamp) {
         let Some(link) = self.links.get_mut(slot) else { return };
         if link.gone {
             return;
@@ -214,7 +214,7 @@ impl Crew {
             rules: &self.load.rules,
             out: &mut self.out,
             recorder: &mut self.recorder,
-            press: &mut self.press,
+            encoder: &mut self.encoder,
             reader: &self.reader,
             news: &mut self.news,
         };
@@ -235,7 +235,7 @@ impl Crew {
         }
     }
 
-    pub(super) fn fail_connect(&mut self, slot: usize, fault: Fault, now: Moment) {
+    pub(super) fn fail_connect(&mut self, slot: usize, fault: Fault, now: Timestamp) {
         if !self.links[slot].gone {
             self.recorder.count(Count::ConnectFailed);
             self.recorder.fault(fault, now);

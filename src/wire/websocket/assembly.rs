@@ -12,7 +12,7 @@ mod held;
 
 pub use held::Assembly;
 
-use crate::wire::frame::{FrameFault, Side, parse_header, text_header, unmask};
+use crate::wire::websocket::frame::{FrameFault, Side, parse_header, text_header, unmask};
 use held::control_item;
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};

@@ -1,7 +1,7 @@
 //! A connection's socket as a shard holds it, and as it travels between shards.
 //!
 //! Where every shard has a descriptor table of its own, a socket in a letter is a number in
-//! the sender's table, and means something else in the reader's. So a [`Line`] does nothing when
+//! the sender's table, and means something else in the reader's. So a [`ShardSocket`] does nothing when
 //! it is dropped: a letter that nobody reads closes no innocent descriptor. Whoever ends a
 //! connection closes its line.
 
@@ -9,11 +9,11 @@ use mio::net::TcpStream;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-/// A socket that is closed by [`Line::close`] alone.
+/// A socket that is closed by [`ShardSocket::close`] alone.
 #[derive(Debug)]
-pub struct Line(ManuallyDrop<TcpStream>);
+pub struct ShardSocket(ManuallyDrop<TcpStream>);
 
-impl Line {
+impl ShardSocket {
     /// Closes the socket, which takes it out of the poll too (epoll(7)); in a table that has no
     /// other copy of it.
     pub fn close(self) {
@@ -21,13 +21,13 @@ impl Line {
     }
 }
 
-impl From<TcpStream> for Line {
+impl From<TcpStream> for ShardSocket {
     fn from(socket: TcpStream) -> Self {
-        Line(ManuallyDrop::new(socket))
+        ShardSocket(ManuallyDrop::new(socket))
     }
 }
 
-impl Deref for Line {
+impl Deref for ShardSocket {
     type Target = TcpStream;
 
     #[inline]
@@ -36,7 +36,7 @@ impl Deref for Line {
     }
 }
 
-impl DerefMut for Line {
+impl DerefMut for ShardSocket {
     #[inline]
     fn deref_mut(&mut self) -> &mut TcpStream {
         &mut self.0
@@ -55,12 +55,12 @@ mod tests {
         let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut theirs, _) = listener.accept().unwrap();
         // What becomes of a letter that nobody reads.
-        drop(Line::from(TcpStream::from_std(ours)));
+        drop(ShardSocket::from(TcpStream::from_std(ours)));
         theirs.set_nonblocking(true).unwrap();
         assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut theirs, _) = listener.accept().unwrap();
-        Line::from(TcpStream::from_std(ours)).close();
+        ShardSocket::from(TcpStream::from_std(ours)).close();
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
     }
 }

@@ -3,10 +3,10 @@
 
 use super::SendError;
 use crate::sys::clock;
-use crate::telemetry::notices::Seldom;
+use crate::telemetry::notices::LogThrottle;
 use std::io;
 
-static UNWOKEN: Seldom = Seldom::new();
+static UNWOKEN: LogThrottle = LogThrottle::new();
 
 /// A letter was sent. Its reader may have ended, as at the end of the process all do, and needs
 /// none; or it cannot be woken.

@@ -1,30 +1,33 @@
 //! Bind → pin → spawn → serve → drain → join. Runs on the main thread, which owns the
 //! configuration, the signals and the other threads' handles, and blocks only in its poll.
 
-mod opening;
-mod progress;
+mod shutdown;
+mod startup;
+pub mod supervision;
+pub mod watchdog;
 
+use crate::commands::{MatcherCommand, ShardCommand};
 use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
 use crate::ids::TokenMint;
 use crate::logging;
-use crate::mail::{Inbox, Outbox, ToMatcher, ToShard, mailbox};
-use crate::matchmaking::matcher::{Desks, Matcher};
-use crate::moment::Moment;
+use crate::mailbox::{Inbox, Outbox, mailbox};
+use crate::matchmaking::matcher::{Matcher, MatcherCore};
+use crate::server::supervision::Supervision;
 use crate::shard::accept::Admission;
 use crate::shard::core::Setup;
 use crate::shard::driver::{Letter, WAKER};
-use crate::supervision::Supervision;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::ListenError;
 use crate::telemetry::notices::{Notice, Notices};
 use crate::telemetry::{About, Crowd, Sampler, Telemetry};
+use crate::timestamp::Timestamp;
 use mio::{Events, Interest, Poll, Token, Waker};
-use opening::{Common, muster};
-use progress::{Line, Progress};
+use shutdown::{Line, Progress};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+use startup::{Common, startup_barrier};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +121,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
     shards: Vec<Outbox<Letter>>,
-    matcher: Outbox<ToMatcher>,
+    matcher: Outbox<MatcherCommand>,
     threads: Vec<JoinHandle<()>>,
     telemetry: Arc<Telemetry>,
     drain_timeout: Duration,
@@ -128,7 +131,7 @@ pub struct Server {
 /// What the main thread does from time to time.
 struct Rounds {
     sampler: Sampler,
-    sampled: Moment,
+    sampled: Timestamp,
     notices: Notices,
     supervision: Supervision,
 }
@@ -165,9 +168,9 @@ impl<T> Post<T> {
 }
 
 /// Tells the main thread when a thread ends, however it ends.
-struct Farewell(Arc<Waker>);
+struct ExitNotifier(Arc<Waker>);
 
-impl Drop for Farewell {
+impl Drop for ExitNotifier {
     fn drop(&mut self) {
         // If even that fails, the main thread's next look at the threads finds it.
         let _woken = self.0.wake();
@@ -187,7 +190,8 @@ impl Server {
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(system("watching signals"))?;
-        let farewell = Waker::new(poll.registry(), THREADS).map_err(system("creating a waker"))?;
+        let exit_notifier =
+            Waker::new(poll.registry(), THREADS).map_err(system("creating a waker"))?;
         let telemetry = Arc::new(Telemetry::new(about(config), config.shards));
         let matcher = Post::new().map_err(system("creating the matcher's poll"))?;
         let mut posts = Vec::new();
@@ -206,9 +210,9 @@ impl Server {
             drain_timeout: config.limits.drain_timeout,
             close_timeout: config.limits.close_timeout,
         };
-        let farewell = Arc::new(farewell);
-        server.start_matcher(matcher, &farewell)?;
-        server.start_shards(config, posts, ice_servers, &farewell)?;
+        let exit_notifier = Arc::new(exit_notifier);
+        server.start_matcher(matcher, &exit_notifier)?;
+        server.start_shards(config, posts, ice_servers, &exit_notifier)?;
         Ok(server)
     }
 
@@ -229,13 +233,13 @@ impl Server {
 
     fn start_matcher(
         &mut self,
-        post: Post<ToMatcher>,
-        farewell: &Arc<Waker>,
+        post: Post<MatcherCommand>,
+        exit_notifier: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let counters = Arc::clone(&self.telemetry.matcher);
-        let desks = Desks::new(self.telemetry.shards.clone(), Arc::clone(&counters));
+        let desks = MatcherCore::new(self.telemetry.shards.clone(), Arc::clone(&counters));
         let matcher = Matcher::new(post.poll, post.inbox, self.shards.clone(), desks, counters);
-        self.spawn("matcher".to_owned(), farewell, move || matcher.run())
+        self.spawn("matcher".to_owned(), exit_notifier, move || matcher.run())
     }
 
     /// Starts the shards' threads and opens the ports, which is the last that can go wrong.
@@ -244,7 +248,7 @@ impl Server {
         config: &Config,
         posts: Vec<Post<Letter>>,
         ice_servers: IceServers,
-        farewell: &Arc<Waker>,
+        exit_notifier: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let key = sys::entropy().map_err(system("getting random bytes"))?;
         let setup = Setup {
@@ -252,7 +256,7 @@ impl Server {
             stats_queues: config.stats_queues.clone(),
             mint: TokenMint::new(key),
             echo: config.echo,
-            doors: config.doors.clone(),
+            access: config.access.clone(),
         };
         let common = Common {
             setup,
@@ -267,25 +271,25 @@ impl Server {
             ice_servers: Arc::new(ice_servers),
             cpus: config.pin.then(AllowedCpus::here),
         };
-        let (muster, recruits) = muster(posts, &common);
+        let (startup_barrier, recruits) = startup_barrier(posts, &common);
         for recruit in recruits {
-            self.spawn(recruit.name(), farewell, move || recruit.run())?;
+            self.spawn(recruit.name(), exit_notifier, move || recruit.run())?;
         }
-        (self.addresses, self.admin_addresses) = muster.open(config)?;
+        (self.addresses, self.admin_addresses) = startup_barrier.open(config)?;
         Ok(())
     }
 
     fn spawn(
         &mut self,
         name: String,
-        farewell: &Arc<Waker>,
+        exit_notifier: &Arc<Waker>,
         run: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let farewell = Farewell(Arc::clone(farewell));
+        let exit_notifier = ExitNotifier(Arc::clone(exit_notifier));
         let thread = std::thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
-                let _farewell = farewell;
+                let _farewell = exit_notifier;
                 if let Err(error) = run() {
                     tracing::error!(thread = name, %error, "the loop has failed");
                 }
@@ -317,7 +321,7 @@ impl Server {
         self.telemetry.draining.set(1);
         rounds.supervision.stopping(&self.telemetry);
         for shard in &self.shards {
-            let _told = shard.send(ToShard::Quiesce);
+            let _told = shard.send(ShardCommand::Quiesce);
         }
         let began = sys::clock::monotonic();
         let mut progress = Progress::new(self.drain_timeout, crowd);
@@ -380,14 +384,14 @@ impl Server {
     /// Ends the shards, then the matcher.
     fn join(&mut self) {
         for shard in &self.shards {
-            let _told = shard.send(ToShard::Stop);
+            let _told = shard.send(ShardCommand::Stop);
         }
         let mut threads = std::mem::take(&mut self.threads).into_iter();
         let matcher = threads.next();
         for thread in threads {
             let _ended = thread.join();
         }
-        let _told = self.matcher.send(ToMatcher::Stop);
+        let _told = self.matcher.send(MatcherCommand::Stop);
         if let Some(thread) = matcher {
             let _ended = thread.join();
         }

@@ -180,7 +180,7 @@ impl Tally {
                 .iter()
                 .filter_map(|growth| growth.judge(leak_percent, confidence_percent))
                 .collect();
-            let at = crate::moment::Moment::from_nanos((self.seconds * 1e9) as u64);
+            let at = crate::timestamp::Timestamp::from_nanos((self.seconds * 1e9) as u64);
             // Decay of the relay time is a target's business; what grows without end is a leak.
             let leaks = trends.iter().filter(|t| t.convicted && t.unit != "ms").count();
             if leaks > 0 {
@@ -417,7 +417,7 @@ mod tests {
             let mut tally = Tally::default();
             tally.total.add(Count::Starts, 100);
             tally.total.add(Count::LateStarts, late);
-            tally.total.fault(fault, crate::moment::Moment::ZERO);
+            tally.total.fault(fault, crate::timestamp::Timestamp::ZERO);
             let report = tally.report(&spec(), &[]);
             (report.outcome, report.faults[0].convicts)
         };
@@ -437,7 +437,7 @@ mod tests {
         let outcome = |fault: Option<Fault>| {
             let mut tally = Tally { stopped: true, ..Tally::default() };
             if let Some(fault) = fault {
-                tally.total.fault(fault, crate::moment::Moment::ZERO);
+                tally.total.fault(fault, crate::timestamp::Timestamp::ZERO);
             }
             tally.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
         };

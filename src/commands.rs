@@ -1,6 +1,6 @@
 //! The letters between the shards and the matcher. Pure values.
 //!
-//! A session has at most one [`ToMatcher`] letter under way; every such letter is answered
+//! A session has at most one [`MatcherCommand`] letter under way; every such letter is answered
 //! with exactly one [`Reply`], and only then does the session's shard write the next
 //! (which says what the session wants by then). So whatever clients do, the matcher's
 //! mailbox holds at most one letter for each session.
@@ -10,7 +10,7 @@
 //! its first timestamp.
 
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 
 /// An open `find_match`, with all that the matcher needs to know of the session behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,41 +24,41 @@ pub struct Ticket {
     /// What it waits for.
     pub queue: QueueKey,
     /// When its wait began; decides its place in the queue.
-    pub since: Moment,
+    pub since: Timestamp,
     /// The session it last shared a room with, and until when others come first.
-    pub parted: Option<Parted>,
+    pub recent_partner: Option<RecentPartner>,
 }
 
 /// Two who just shared a room are not paired again until `until` if that can be avoided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parted {
+pub struct RecentPartner {
     /// The former partner.
     pub from: SessionNo,
     /// From this moment on they may meet again.
-    pub until: Moment,
+    pub until: Timestamp,
 }
 
 /// Where in the matcher's books a ticket lies. Only good together with the ticket's number
 /// and holder: places are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Desk(pub u32);
+pub struct TicketHandle(pub u32);
 
 /// From a shard to the matcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToMatcher {
+pub enum MatcherCommand {
     /// Put this ticket in its queue, and take out the session's earlier one, if any.
     Enter {
         /// The ticket.
         ticket: Ticket,
         /// Where the session's earlier ticket lies.
-        replaces: Option<(Desk, TicketNo)>,
+        replaces: Option<(TicketHandle, TicketNo)>,
     },
     /// Take this ticket out, if it is still there.
     Leave {
         /// Whose ticket it is: the reply goes there.
         holder: SessionAddress,
         /// Where it lies.
-        desk: Desk,
+        handle: TicketHandle,
         /// Which it is.
         number: TicketNo,
     },
@@ -66,7 +66,7 @@ pub enum ToMatcher {
     Stop,
 }
 
-/// What the matcher answers to every [`ToMatcher`].
+/// What the matcher answers to every [`MatcherCommand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The session that wrote.
@@ -75,11 +75,11 @@ pub struct Reply {
     pub outcome: Outcome,
 }
 
-/// What became of a [`ToMatcher`].
+/// What became of a [`MatcherCommand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The matcher keeps the ticket that was entered.
-    Kept(Desk, TicketNo),
+    Kept(TicketHandle, TicketNo),
     /// The ticket that was entered is in a [`Pairing`] already.
     Paired(TicketNo),
     /// The matcher keeps nothing for the session, as it wished.
@@ -98,7 +98,7 @@ pub struct Pairing {
 /// To a shard. `T` is a session on its way from one shard to another, with its connection
 /// and all that belongs to it, as one value. `S` is its socket.
 #[derive(Debug)]
-pub enum ToShard<T, S> {
+pub enum ShardCommand<T, S> {
     /// The matcher's answer.
     Reply(Reply),
     /// To the mover's shard, from the matcher: these two get a room.
@@ -108,10 +108,10 @@ pub enum ToShard<T, S> {
     MoverGone(Ticket),
     /// To the home shard: here is the mover.
     Arrive {
-        /// Where it comes from; that shard counts it as its own until it hears [`ToShard::Arrived`].
+        /// Where it comes from; that shard counts it as its own until it hears [`ShardCommand::Arrived`].
         from: ShardId,
         /// The session.
-        traveller: T,
+        migrating_session: T,
         /// What it comes for.
         pairing: Pairing,
     },
@@ -124,9 +124,9 @@ pub enum ToShard<T, S> {
         left: Option<S>,
     },
     /// To the mover's old shard: its new one could not take it.
-    SentBack {
+    MigrationRejected {
         /// The session.
-        traveller: T,
+        migrating_session: T,
         /// Its ticket.
         mover: Ticket,
     },

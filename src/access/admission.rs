@@ -5,8 +5,8 @@
 
 use crate::config::Limits;
 use crate::limits::{ADDRESSES_WATCHED, SURPLUS_CONNECTIONS};
-use crate::moment::Moment;
-use crate::wire::http::Shortage;
+use crate::timestamp::Timestamp;
+use crate::wire::http::RefusalCause;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -51,9 +51,9 @@ struct Part {
 pub enum Verdict {
     /// It comes in. It may not become a session if there is a shortage. Its address is given
     /// if it was counted.
-    Welcome(Option<Shortage>, Option<IpAddr>),
+    Welcome(Option<RefusalCause>, Option<IpAddr>),
     /// There are so many that it is refused unheard. It has not been counted.
-    Refuse(Shortage),
+    Refuse(RefusalCause),
 }
 
 impl Admission {
@@ -71,7 +71,7 @@ impl Admission {
     }
 
     /// A newcomer from `address`. Unless it is refused, [`Admission::leave`] is due when it goes.
-    pub fn enter(&self, address: IpAddr, now: Moment) -> Verdict {
+    pub fn enter(&self, address: IpAddr, now: Timestamp) -> Verdict {
         let too_many = match self.enter_from_proxy() {
             Verdict::Welcome(shortage, _) => shortage,
             refused @ Verdict::Refuse(_) => return refused,
@@ -92,14 +92,14 @@ impl Admission {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         if before >= self.most + SURPLUS_CONNECTIONS {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            return Verdict::Refuse(Shortage::Connections);
+            return Verdict::Refuse(RefusalCause::Connections);
         }
-        Verdict::Welcome((before >= self.most).then_some(Shortage::Connections), None)
+        Verdict::Welcome((before >= self.most).then_some(RefusalCause::Connections), None)
     }
 
     /// A connection that is here turns out to be `client`'s: it counts for this address from now
     /// on, and no longer for `before`. If it is refused, it counts for none.
-    pub fn count_client(&self, client: IpAddr, before: Option<IpAddr>, now: Moment) -> Verdict {
+    pub fn count_client(&self, client: IpAddr, before: Option<IpAddr>, now: Timestamp) -> Verdict {
         let Some(by_address) = &self.by_address else { return Verdict::Welcome(None, None) };
         if let Some(before) = before {
             by_address.leave(before);
@@ -117,27 +117,27 @@ impl Admission {
 }
 
 impl ByAddress {
-    fn enter(&self, address: IpAddr, now: Moment) -> Verdict {
+    fn enter(&self, address: IpAddr, now: Timestamp) -> Verdict {
         let mut part = self.part(address);
         let new = self
             .most_new
             .map_or(Standing::Within, |most| Standing::of(part.count_new(address, now), most));
         // Who comes too often is not let in only because few of its connections stay.
         if new == Standing::FarBeyond {
-            return Verdict::Refuse(Shortage::NewConnectionsOfAddress);
+            return Verdict::Refuse(RefusalCause::NewConnectionsOfAddress);
         }
         let Some(most) = self.most_open else {
-            return Verdict::Welcome(new.shortage(Shortage::NewConnectionsOfAddress), None);
+            return Verdict::Welcome(new.shortage(RefusalCause::NewConnectionsOfAddress), None);
         };
         let count = part.open.entry(address).or_default();
         let open = Standing::of(*count + 1, most);
         if open == Standing::FarBeyond {
-            return Verdict::Refuse(Shortage::ConnectionsOfAddress);
+            return Verdict::Refuse(RefusalCause::ConnectionsOfAddress);
         }
         *count += 1;
         let shortage = open
-            .shortage(Shortage::ConnectionsOfAddress)
-            .or(new.shortage(Shortage::NewConnectionsOfAddress));
+            .shortage(RefusalCause::ConnectionsOfAddress)
+            .or(new.shortage(RefusalCause::NewConnectionsOfAddress));
         Verdict::Welcome(shortage, Some(address))
     }
 
@@ -163,8 +163,8 @@ impl ByAddress {
 
 impl Part {
     /// Counts a newcomer; gives how many came from its address within this second.
-    fn count_new(&mut self, address: IpAddr, now: Moment) -> u32 {
-        let second = now.since(Moment::ZERO).as_secs();
+    fn count_new(&mut self, address: IpAddr, now: Timestamp) -> u32 {
+        let second = now.since(Timestamp::ZERO).as_secs();
         // Shards read the clock at different times: no second comes back.
         if second > self.second {
             self.second = second;
@@ -201,7 +201,7 @@ impl Standing {
         }
     }
 
-    fn shortage(self, shortage: Shortage) -> Option<Shortage> {
+    fn shortage(self, shortage: RefusalCause) -> Option<RefusalCause> {
         match self {
             Standing::Within => None,
             Standing::Beyond | Standing::FarBeyond => Some(shortage),
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const NOW: Moment = Moment::from_nanos(1_500_000_000);
+    const NOW: Timestamp = Timestamp::from_nanos(1_500_000_000);
 
     fn v4(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -246,9 +246,9 @@ mod tests {
         assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, None));
         for _ in 0..SURPLUS_CONNECTIONS {
             let verdict = admission.enter(v4(1), NOW);
-            assert_eq!(verdict, Verdict::Welcome(Some(Shortage::Connections), None));
+            assert_eq!(verdict, Verdict::Welcome(Some(RefusalCause::Connections), None));
         }
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Refuse(Shortage::Connections));
+        assert_eq!(admission.enter(v4(1), NOW), Verdict::Refuse(RefusalCause::Connections));
         for _ in 0..=SURPLUS_CONNECTIONS {
             admission.leave(None);
         }
@@ -259,7 +259,7 @@ mod tests {
     fn each_address_has_its_own_count_and_gets_it_back() {
         let admission = admission(100, 1, 0);
         assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
-        let surplus = Verdict::Welcome(Some(Shortage::ConnectionsOfAddress), Some(v4(1)));
+        let surplus = Verdict::Welcome(Some(RefusalCause::ConnectionsOfAddress), Some(v4(1)));
         assert_eq!(admission.enter(v4(1), NOW), surplus);
         assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
         admission.leave(Some(v4(1)));
@@ -274,7 +274,7 @@ mod tests {
             assert!(matches!(admission.enter(v4(1), NOW), Verdict::Welcome(..)));
         }
         for _ in 0..1000 {
-            let refused = Verdict::Refuse(Shortage::ConnectionsOfAddress);
+            let refused = Verdict::Refuse(RefusalCause::ConnectionsOfAddress);
             assert_eq!(admission.enter(v4(1), NOW), refused);
         }
         assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
@@ -286,8 +286,8 @@ mod tests {
     fn so_many_come_from_an_address_within_a_second_and_in_the_next_again() {
         let admission = admission(1000, 0, 2);
         let welcome = Verdict::Welcome(None, None);
-        let heard = Verdict::Welcome(Some(Shortage::NewConnectionsOfAddress), None);
-        let refused = Verdict::Refuse(Shortage::NewConnectionsOfAddress);
+        let heard = Verdict::Welcome(Some(RefusalCause::NewConnectionsOfAddress), None);
+        let refused = Verdict::Refuse(RefusalCause::NewConnectionsOfAddress);
         for second in 0..3 {
             let now = NOW + Duration::from_secs(second);
             let come = || admission.enter(v4(1), now);
@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
             admission.leave(Some(v4(1)));
         }
-        let heard = Verdict::Welcome(Some(Shortage::NewConnectionsOfAddress), Some(v4(1)));
+        let heard = Verdict::Welcome(Some(RefusalCause::NewConnectionsOfAddress), Some(v4(1)));
         assert_eq!(admission.enter(v4(1), NOW), heard);
     }
 

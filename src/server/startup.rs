@@ -7,11 +7,12 @@
 //! shard takes a copy of its own over, and then the main thread lets go.
 
 use super::{Post, ServerError, system};
+use crate::commands::MatcherCommand;
 use crate::config::{Config, Steer, Tables};
 use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
-use crate::mail::{Outbox, ToMatcher};
+use crate::mailbox::Outbox;
 use crate::shard::accept::{Acceptor, Admission};
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
@@ -39,7 +40,7 @@ pub(super) struct Common {
     /// How many of a shard's listeners are for the public; those behind them are for
     /// administration.
     pub(super) public_listeners: usize,
-    pub(super) matcher: Outbox<ToMatcher>,
+    pub(super) matcher: Outbox<MatcherCommand>,
     pub(super) shards: Vec<Outbox<Letter>>,
     pub(super) admission: Arc<Admission>,
     pub(super) telemetry: Arc<Telemetry>,
@@ -79,7 +80,7 @@ enum Report {
 }
 
 /// A shard that is not a thread yet, or has just become one.
-pub(super) struct Recruit {
+pub(super) struct ShardStarter {
     nth: usize,
     post: Post<Letter>,
     common: Common,
@@ -94,7 +95,7 @@ struct Way {
 }
 
 /// The main thread's way to the shards that come up.
-pub(super) struct Muster {
+pub(super) struct StartupBarrier {
     tables: Tables,
     /// The shards' CPUs, if newcomers are to go to that of their packets.
     steer_to: Option<AllowedCpus>,
@@ -102,17 +103,20 @@ pub(super) struct Muster {
 }
 
 /// As many recruits as there are posts, and the way to them.
-pub(super) fn muster(posts: Vec<Post<Letter>>, common: &Common) -> (Muster, Vec<Recruit>) {
+pub(super) fn startup_barrier(
+    posts: Vec<Post<Letter>>,
+    common: &Common,
+) -> (StartupBarrier, Vec<ShardStarter>) {
     let steer_to = common.cpus.clone().filter(|_| common.steer == Steer::Cpu);
-    let mut muster = Muster { tables: common.tables, steer_to, ways: Vec::new() };
+    let mut startup_barrier = StartupBarrier { tables: common.tables, steer_to, ways: Vec::new() };
     let mut recruits = Vec::new();
     for (nth, post) in posts.into_iter().enumerate() {
         let (to_it, orders) = crossbeam_channel::unbounded();
         let (reports, from_it) = crossbeam_channel::unbounded();
-        muster.ways.push(Way { orders: to_it, reports: from_it });
-        recruits.push(Recruit { nth, post, common: common.clone(), orders, reports });
+        startup_barrier.ways.push(Way { orders: to_it, reports: from_it });
+        recruits.push(ShardStarter { nth, post, common: common.clone(), orders, reports });
     }
-    (muster, recruits)
+    (startup_barrier, recruits)
 }
 
 /// The addresses that a shard's listeners have; all shards' have the same.
@@ -121,7 +125,7 @@ fn bound(listeners: &[Vec<TcpListener>]) -> Vec<SocketAddr> {
     first.filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-impl Muster {
+impl StartupBarrier {
     /// Opens the ports for the recruits, who run by now, and lets them serve. The addresses,
     /// and those of `--admin-listen`.
     ///
@@ -151,7 +155,7 @@ impl Muster {
             send_buffer_bytes: None,
             steer_to: None,
         };
-        let admin = listen(&config.doors.admin_listen, admin)?;
+        let admin = listen(&config.access.admin_listen, admin)?;
         let addresses = (bound(&listeners), bound(&admin));
         // Those for administration are the first shard's: whoever comes there never moves.
         if let Some(first) = listeners.first_mut() {
@@ -192,7 +196,7 @@ impl Muster {
     }
 }
 
-impl Recruit {
+impl ShardStarter {
     pub(super) fn name(&self) -> String {
         format!("shard-{}", self.nth)
     }
@@ -265,7 +269,7 @@ impl Recruit {
         listeners: Vec<TcpListener>,
         tables: Option<Vec<Option<Table>>>,
     ) -> Result<Driver, ServerError> {
-        let Recruit { nth, post, common, .. } = self;
+        let ShardStarter { nth, post, common, .. } = self;
         if let Some(micros) = common.busy_poll {
             steering::busy_poll(&post.poll, micros.get()).map_err(system("--busy-poll"))?;
         }

@@ -6,7 +6,7 @@
 //! still awaited.
 
 use super::measure::Fault;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -32,11 +32,11 @@ pub struct Account {
 #[derive(Clone, Copy, Debug)]
 struct Room {
     first: Account,
-    since: Moment,
+    since: Timestamp,
     second: Option<u64>,
     /// Members that have left, and when the last of them did.
     left: u8,
-    left_at: Moment,
+    left_at: Timestamp,
     /// A fault was found in how it was made; what goes wrong in it is a consequence.
     tainted: bool,
 }
@@ -63,7 +63,7 @@ pub struct MatchBook {
     /// Users whose waiting shows nothing, or nothing more.
     excused: HashSet<u64>,
     /// When those asked who were matched last.
-    served: VecDeque<Moment>,
+    served: VecDeque<Timestamp>,
 }
 
 impl MatchBook {
@@ -73,7 +73,7 @@ impl MatchBook {
     }
 
     /// A session ended.
-    pub fn closed(&mut self, session: u64, now: Moment) {
+    pub fn closed(&mut self, session: u64, now: Timestamp) {
         if let Some(Member { room: Some(room), .. }) = self.sessions.remove(&session) {
             self.leave(room, now);
         }
@@ -81,13 +81,13 @@ impl MatchBook {
     }
 
     /// Somebody was matched who had asked at `asked`.
-    pub fn served(&mut self, asked: Moment) {
+    pub fn served(&mut self, asked: Timestamp) {
         self.served.truncate(JUMPERS - 1);
         self.served.push_front(asked);
     }
 
     /// One side was told of a match. Gives the faults that this account shows.
-    pub fn matched(&mut self, account: Account, now: Moment) -> Vec<Fault> {
+    pub fn matched(&mut self, account: Account, now: Timestamp) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.settled(account.me);
         if account.me == account.peer {
@@ -149,7 +149,7 @@ impl MatchBook {
 
     /// A session left a room, or was told that the other one had. Tells whether what went
     /// wrong in the room is only the consequence of a fault already found.
-    pub fn left(&mut self, session: u64, room: u64, now: Moment) -> bool {
+    pub fn left(&mut self, session: u64, room: u64, now: Timestamp) -> bool {
         let tainted = self.is_tainted(room);
         if let Some(member) = self.sessions.get_mut(&session)
             && member.room == Some(room)
@@ -177,15 +177,15 @@ impl MatchBook {
 
     /// A user who asked at `asked` has waited too long. One alone proves nothing: nobody else
     /// need have been there. With a second one at the same time, both should have been matched;
-    /// and if others were who asked later, its wish was forgotten (guarantee 9). Gives how many
+    /// and if others were who asked later, its match_request was forgotten (guarantee 9). Gives how many
     /// users to count, each of them once.
-    pub fn overdue(&mut self, session: u64, asked: Moment) -> u64 {
+    pub fn overdue(&mut self, session: u64, asked: Timestamp) -> u64 {
         if self.in_vain.contains(&session) || self.excused.contains(&session) {
             return 0;
         }
         // If somebody was told of a match with it, that is another fault.
         let is_promised = self.is_promised(session);
-        let jumped = |later: &Moment| *later > asked + JUMPED_BY;
+        let jumped = |later: &Timestamp| *later > asked + JUMPED_BY;
         if is_promised || self.served.len() >= JUMPERS && self.served.iter().all(jumped) {
             self.settled(session);
             self.excused.insert(session);
@@ -221,7 +221,7 @@ impl MatchBook {
     }
 
     /// Finds matches that only one of two live sessions was told of within `patience`.
-    pub fn one_sided(&mut self, now: Moment, patience: Duration) -> u64 {
+    pub fn one_sided(&mut self, now: Timestamp, patience: Duration) -> u64 {
         let mut found = 0;
         let sessions = &self.sessions;
         self.rooms.retain(|_, room| {
@@ -240,7 +240,7 @@ impl MatchBook {
 
     /// Finds rooms that one member left so long ago, and of whose end the other, who is still
     /// there, was not told (guarantee 8).
-    pub fn untold(&mut self, now: Moment, patience: Duration) -> u64 {
+    pub fn untold(&mut self, now: Timestamp, patience: Duration) -> u64 {
         let mut found = 0;
         for (number, room) in &mut self.rooms {
             let Some(second) = room.second else { continue };
@@ -263,7 +263,7 @@ impl MatchBook {
     }
 
     /// A room is forgotten when both its members have left it.
-    fn leave(&mut self, room: u64, now: Moment) {
+    fn leave(&mut self, room: u64, now: Timestamp) {
         if let Some(entry) = self.rooms.get_mut(&room) {
             entry.left += 1;
             entry.left_at = now;
@@ -283,7 +283,7 @@ impl MatchBook {
 mod tests {
     use super::*;
 
-    const T: Moment = Moment::ZERO;
+    const T: Timestamp = Timestamp::ZERO;
 
     fn account(room: u64, me: u64, peer: u64) -> Account {
         Account { room, me, peer, initiator: me < peer }

@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::config::{Doors, Limits};
+use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
+use switchboard::config::{AccessPolicy, Limits};
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
-use switchboard::mail::{self, Outcome, Pairing, Reply, Ticket, ToMatcher, ToShard};
-use switchboard::moment::Moment;
 use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::telemetry::counters::ShardCounters;
-use switchboard::wire::frame::{TEXT, push_client_frame};
+use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, Status, WebSocketKey, write_upgrade_request};
+use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
 /// The key of every handshake and of every mask.
 pub(crate) const KEY: [u8; 4] = [1, 2, 3, 4];
@@ -91,8 +91,8 @@ impl Host for Fakes {
         self.all[socket].closed = true;
     }
 
-    fn to_matcher(&mut self, letter: ToMatcher) {
-        if let ToMatcher::Enter { ticket, .. } = letter {
+    fn to_matcher(&mut self, letter: MatcherCommand) {
+        if let MatcherCommand::Enter { ticket, .. } = letter {
             self.tickets.push(ticket);
         }
     }
@@ -109,8 +109,8 @@ impl Host for Fakes {
         panic!("there is one shard");
     }
 
-    fn now(&mut self) -> Moment {
-        Moment::ZERO
+    fn now(&mut self) -> Timestamp {
+        Timestamp::ZERO
     }
 
     fn http_date(&mut self) -> Option<HttpDate> {
@@ -128,26 +128,26 @@ impl Host for Fakes {
 }
 
 /// The shard.
-pub(crate) struct Desk {
+pub(crate) struct ShardHarness {
     pub(crate) core: Core<Fakes>,
     pub(crate) counters: Arc<ShardCounters>,
-    now: Moment,
+    now: Timestamp,
 }
 
-impl Desk {
+impl ShardHarness {
     pub(crate) fn new(limits: Limits) -> Self {
         let setup = Setup {
             limits,
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
             echo: true,
-            doors: Doors::default(),
+            access: AccessPolicy::default(),
         };
         let counters = Arc::new(ShardCounters::new(0));
         let core = Core::new(ShardId(0), setup, 16, Arc::clone(&counters), Fakes::default());
-        let mut desk = Desk { core, counters, now: Moment::ZERO };
-        desk.wait(Duration::from_secs(1));
-        desk
+        let mut harness = ShardHarness { core, counters, now: Timestamp::ZERO };
+        harness.wait(Duration::from_secs(1));
+        harness
     }
 
     /// A connection; its number and its key.
@@ -197,8 +197,8 @@ impl Desk {
     /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
     pub(crate) fn keep_all(&mut self) {
         for ticket in std::mem::take(&mut self.core.host.tickets) {
-            let outcome = Outcome::Kept(mail::Desk(0), ticket.number);
-            self.core.letter(ToShard::Reply(Reply { holder: ticket.holder, outcome }));
+            let outcome = Outcome::Kept(switchboard::commands::TicketHandle(0), ticket.number);
+            self.core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
         }
         self.wait(Duration::ZERO);
     }
@@ -208,16 +208,16 @@ impl Desk {
         for pair in std::mem::take(&mut self.core.host.tickets).chunks_exact(2) {
             for ticket in pair {
                 let outcome = Outcome::Paired(ticket.number);
-                self.core.letter(ToShard::Reply(Reply { holder: ticket.holder, outcome }));
+                self.core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
             }
-            self.core.letter(ToShard::Pair(Pairing { mover: pair[1], home: pair[0] }));
+            self.core.letter(ShardCommand::Pair(Pairing { mover: pair[1], home: pair[0] }));
         }
     }
 
     /// Time passes; then a turn in which nothing has happened.
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
-        self.core.begin_turn(self.now);
+        self.core.begin_iteration(self.now);
         self.core.run();
         self.core.tick();
     }
@@ -225,7 +225,7 @@ impl Desk {
     /// The clock is set to what it was so long ago, and a turn goes by.
     pub(crate) fn set_back(&mut self, time: Duration) {
         let nanos = self.now.as_nanos().saturating_sub(time.as_nanos() as u64);
-        self.now = Moment::from_nanos(nanos);
+        self.now = Timestamp::from_nanos(nanos);
         self.wait(Duration::ZERO);
     }
 
@@ -240,7 +240,7 @@ impl Desk {
 /// An opening handshake.
 pub(crate) fn upgrade(path: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    write_upgrade_request(&mut out, "desk", path, WebSocketKey::from_nonce([7; 16]), &[]);
+    write_upgrade_request(&mut out, "harness", path, WebSocketKey::from_nonce([7; 16]), &[]);
     out
 }
 

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// A stream of random numbers: xorshift64* (Vigna, 2016).
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// The stream number `stream` of `seed`; streams have nothing to do with each other.
     pub fn new(seed: u64, stream: u64) -> Self {
         // SplitMix64's finish: neighbouring seeds begin far apart, and zero is avoided.
         let mut x = seed.wrapping_add(stream.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(1);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Dice((x ^ (x >> 31)) | 1)
+        Rng((x ^ (x >> 31)) | 1)
     }
 
     /// The next number.
@@ -43,8 +43,8 @@ mod tests {
     #[test]
     fn a_seed_repeats_and_streams_differ() {
         let rolls = |stream| {
-            let mut dice = Dice::new(7, stream);
-            [dice.roll(), dice.roll()]
+            let mut rng = Rng::new(7, stream);
+            [rng.roll(), rng.roll()]
         };
         assert_eq!(rolls(1), rolls(1));
         assert_ne!(rolls(1), rolls(2));
@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn times_fill_the_range_evenly() {
-        let mut dice = Dice::new(1, 1);
+        let mut rng = Rng::new(1, 1);
         let (low, high) = (Duration::from_secs(5), Duration::from_secs(15));
-        let times: Vec<_> = (0..10_000).map(|_| dice.between(low, high)).collect();
+        let times: Vec<_> = (0..10_000).map(|_| rng.between(low, high)).collect();
         assert!(times.iter().all(|time| (low..=high).contains(time)));
         let mean = times.iter().sum::<Duration>().as_secs_f64() / 10_000.0;
         assert!((mean - 10.0).abs() < 0.1, "{mean}");
-        assert_eq!(dice.between(low, low), low);
+        assert_eq!(rng.between(low, low), low);
     }
 }

@@ -2,12 +2,12 @@
 //! it is ready, how it is doing, that its threads live, and when it stops. The main thread owns it.
 //! Without a manager a thread that stands still is told in the log and in the figures only.
 
-use crate::moment::Moment;
+use crate::server::watchdog::{Finding, Told, Watchdog};
 use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
-use crate::telemetry::notices::Seldom;
+use crate::telemetry::notices::LogThrottle;
 use crate::telemetry::{Crowd, Telemetry};
-use crate::watchdog::{Finding, Told, Watchdog};
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// How long a thread may take to answer where nobody says so. An idle one is woken as often.
@@ -22,7 +22,7 @@ const STOP_EXTENSION: &str = "EXTEND_TIMEOUT_USEC=10000000";
 const EXTEND_PERIOD: Duration = Duration::from_secs(1);
 
 /// What may be said once a minute.
-static UNTOLD: Seldom = Seldom::new();
+static UNTOLD: LogThrottle = LogThrottle::new();
 
 /// What stands between the server and its manager.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Supervision {
     /// What the manager hears while every thread lives.
     sign_of_life: &'static [&'static str],
     look_period: Duration,
-    extended: Moment,
+    extended: Timestamp,
 }
 
 impl Supervision {
@@ -54,7 +54,7 @@ impl Supervision {
             told: Told::default(),
             sign_of_life: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
             look_period,
-            extended: Moment::ZERO,
+            extended: Timestamp::ZERO,
         }
     }
 
@@ -74,7 +74,7 @@ impl Supervision {
     }
 
     /// Tells what is due by now. `nudge` wakes the matcher and every shard.
-    pub fn look(&mut self, now: Moment, telemetry: &Telemetry, nudge: impl FnOnce()) {
+    pub fn look(&mut self, now: Timestamp, telemetry: &Telemetry, nudge: impl FnOnce()) {
         if telemetry.draining.get() != 0 && now.since(self.extended) >= EXTEND_PERIOD {
             self.extended = now;
             self.tell(&[STOP_EXTENSION]);
@@ -116,8 +116,8 @@ impl Supervision {
 
 /// Turns ended so far: the matcher's, then each shard's.
 fn turns(telemetry: &Telemetry) -> Vec<u64> {
-    let shards = telemetry.shards.iter().map(|shard| &shard.turn_time);
-    std::iter::once(&telemetry.matcher.turn_time)
+    let shards = telemetry.shards.iter().map(|shard| &shard.iteration_time);
+    std::iter::once(&telemetry.matcher.iteration_time)
         .chain(shards)
         .map(|turns| turns.read().count())
         .collect()

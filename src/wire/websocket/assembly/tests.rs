@@ -4,7 +4,7 @@ mod seen;
 
 use super::*;
 use crate::limits::OWN_PAGES_BYTES;
-use crate::wire::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
+use crate::wire::websocket::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
 use proptest::prelude::*;
 use seen::{Seen, seen_in};
 

@@ -8,15 +8,15 @@ use std::time::Duration;
 ///
 /// `u64` nanoseconds last 584 years, so arithmetic saturates only on nonsense.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(u64);
+pub struct Timestamp(u64);
 
-impl Moment {
+impl Timestamp {
     /// The origin.
-    pub const ZERO: Moment = Moment(0);
+    pub const ZERO: Timestamp = Timestamp(0);
 
     /// The moment `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
-        Moment(nanos)
+        Timestamp(nanos)
     }
 
     /// Nanoseconds since the origin.
@@ -25,22 +25,22 @@ impl Moment {
     }
 
     /// The time from `earlier` to here; zero if `earlier` is in fact later.
-    pub const fn since(self, earlier: Moment) -> Duration {
+    pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-impl Add<Duration> for Moment {
-    type Output = Moment;
-    fn add(self, by: Duration) -> Moment {
-        Moment(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn add(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
-impl Sub<Duration> for Moment {
-    type Output = Moment;
-    fn sub(self, by: Duration) -> Moment {
-        Moment(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+impl Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn sub(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn differences_never_go_below_zero() {
-        let (a, b) = (Moment::from_nanos(5), Moment::from_nanos(9));
+        let (a, b) = (Timestamp::from_nanos(5), Timestamp::from_nanos(9));
         assert_eq!(b.since(a), Duration::from_nanos(4));
         assert_eq!(a.since(b), Duration::ZERO);
         assert_eq!(a + Duration::from_nanos(4), b);
-        assert_eq!(a - Duration::from_secs(1), Moment::ZERO);
+        assert_eq!(a - Duration::from_secs(1), Timestamp::ZERO);
     }
 }

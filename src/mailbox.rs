@@ -23,6 +23,8 @@
 //! The parts are generic, so that `tests/loom_mailbox.rs` can run the very code below
 //! through every interleaving and every value that an atomic may legally return.
 
+pub(crate) mod failures;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

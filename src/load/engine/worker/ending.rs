@@ -3,11 +3,11 @@
 //! What was asked for before the end has as long to come as it would have had in the middle: a
 //! server that never does it would else look like one that was not asked.
 
-use super::Crew;
+use super::Worker;
 use crate::load::engine::link::{Link, Stage};
 use crate::load::engine::web::Web;
 use crate::load::user::Standing;
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ const OVERDUE_LATE: Duration = Duration::from_millis(500);
 /// Whoever is told later than this is told at that pace all the same.
 const TELLS_LATE: Duration = Duration::from_millis(500);
 
-impl Crew {
+impl Worker {
     /// Ends the run when it is time, or when it is told to.
-    pub(super) fn begin_or_finish(&mut self, now: Moment) {
+    pub(super) fn begin_or_finish(&mut self, now: Timestamp) {
         if self.finishing {
             return;
         }
@@ -51,7 +51,7 @@ impl Crew {
     }
 
     /// Tells the next of those who hold that the run is over.
-    pub(super) fn tell_the_end(&mut self, now: Moment) {
+    pub(super) fn tell_the_end(&mut self, now: Timestamp) {
         if self.untold.is_empty() {
             return;
         }
@@ -73,7 +73,7 @@ impl Crew {
     /// Waits for what is still to be decided: who connects comes in or fails, and who waits is
     /// matched or overdue. Where people have stopped the run, or nobody else is left to be met, it
     /// is neither success nor failure.
-    pub(super) fn settle(&mut self, now: Moment) {
+    pub(super) fn settle(&mut self, now: Timestamp) {
         if !self.finishing || self.gauges.connecting + self.gauges.waiting == 0 {
             return;
         }
@@ -96,7 +96,7 @@ impl Crew {
     }
 
     /// Those who wait go, but for one whom another one has been told to meet, unless it is `all`.
-    fn end_waiting(&mut self, all: bool, now: Moment) {
+    fn end_waiting(&mut self, all: bool, now: Timestamp) {
         for slot in self.slots_of(Standing::Waiting) {
             let session = self.links[slot].user.session();
             let is_promised = self.shared.book.lock().is_ok_and(|book| book.is_promised(session));
@@ -119,7 +119,7 @@ impl Crew {
         self.links.iter().map(|(slot, _)| slot).collect()
     }
 
-    pub(super) fn is_over(&self, now: Moment) -> bool {
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
         let patience = self.load.rules.message_timeout * TIMEOUTS_TO_FINISH;
         let is_late = self.untold.is_empty() && now >= self.told_at + patience;
         // A request ends with its answer or its own timeout, unless people have stopped the run.

@@ -322,7 +322,7 @@ mod tests {
         max_connections: None,
     };
 
-    /// One that carries any number there may be a wish for.
+    /// One that carries any number there may be a match_request for.
     fn roomy() -> Readings {
         let plenty = 1 << 40;
         Readings {
