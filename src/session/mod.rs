@@ -224,6 +224,7 @@ impl Session {
     pub fn next_letter(&mut self, holder: SessionAddress) -> Option<MatcherCommand> {
         let Stage::QueueRequest(queue_request) = &mut self.stage else { return None };
         let replaces = match (queue_request.match_request, queue_request.matcher_view) {
+            // guard: a session has one matcher command in flight [value None]
             (_, MatcherView::UnderWay) => return None,
             (Some(match_request), MatcherView::Keeps(_, ticket) | MatcherView::Paired(ticket))
                 if match_request.ticket == ticket =>

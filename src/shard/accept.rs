@@ -72,6 +72,7 @@ fn classify(error: &io::Error) -> Failure {
             | libc::EPERM,
         ) => Failure::ThatOne,
         // EMFILE, ENFILE, ENOBUFS, ENOMEM; whatever else it is, trying at once would spin.
+        // guard: an unknown accept error pauses accepting [value of the arm above]
         Some(_) | None => Failure::Exhausted,
     }
 }
@@ -124,6 +125,7 @@ impl Acceptor {
             return;
         }
         for at in 0..self.listeners.len() {
+            // guard: an iteration accepts a bounded number of connections [value 0..1_000_000]
             for _ in 0..ACCEPTS_PER_ITERATION {
                 if !self.listeners[at].pending {
                     break;
@@ -151,6 +153,7 @@ impl Acceptor {
 
     fn admit(&mut self, core: &mut Core<Sockets>, socket: TcpStream, from: IpAddr, now: Timestamp) {
         let (here, most) = (core.alive_in_public(), self.most_here);
+        // guard: connections beyond a full table are bounded [false]
         if here >= most.saturating_add(TABLE_SURPLUS_CONNECTIONS) {
             return self.refuse(socket.into(), RefusalCause::Connections);
         }
@@ -224,6 +227,7 @@ impl Acceptor {
 
     fn close_after(mut self, most: usize) {
         for listener in std::mem::take(&mut self.listeners) {
+            // guard: shutdown accepts a bounded number of pending connections [value 0..9]
             for _ in 0..most {
                 let Ok((socket, _)) = listener.socket.accept() else { break };
                 self.refuse(socket.into(), RefusalCause::Time);

@@ -172,6 +172,7 @@ impl<H: Host> Core<H> {
     /// The poll reported that so many connections are to be read: what the turn may read of them
     /// is shared out.
     pub fn share_among(&mut self, readers: usize) {
+        // guard: readable connections share the bytes of an iteration [argument 2 value 1]
         self.share = share_of(limits::EVENT_BYTES_PER_ITERATION, readers);
     }
 
@@ -206,6 +207,7 @@ impl<H: Host> Core<H> {
     /// # Errors
     /// Beyond [`limits::ADMIN_CONNECTIONS`].
     pub fn admit_admin(&mut self, socket: H::Socket) -> Result<ConnectionKey, H::Socket> {
+        // guard: administration connections are limited [false]
         if self.admin_connections >= limits::ADMIN_CONNECTIONS {
             return Err(socket);
         }
@@ -250,6 +252,7 @@ impl<H: Host> Core<H> {
         }
         // One that sends more than its share is on the list. It is not read for its events too:
         // whoever sends little comes before it, however many they are who send much.
+        // guard: a run list connection is not read for its events too [operand 2 true]
         if readiness.readable && self.reads_for_events(key) {
             self.read(key, self.share, readiness.read_on);
         }
@@ -282,12 +285,14 @@ impl<H: Host> Core<H> {
     pub fn run(&mut self) {
         while let Some(key) = self.answered.pop() {
             if self.is_current(key) {
+                // guard: a held-back `waiting` is sent after the matcher answered [skip]
                 self.stop_holding_back(key.slot);
                 self.reap();
             }
         }
         // A round of the list takes as many bytes as a turn's events: who has little to say
         // comes to its turn soon.
+        // guard: run list connections share the bytes of an iteration [argument 2 value 1]
         let share = share_of(limits::EVENT_BYTES_PER_ITERATION, self.run_list.len());
         let mut bytes_left = limits::RUN_BYTES_PER_ITERATION;
         for _ in 0..self.run_list.len() {
@@ -298,6 +303,7 @@ impl<H: Host> Core<H> {
             let read = self.read_on(key, share);
             self.reap();
             let least = limits::RUN_BYTES_PER_ITERATION / limits::RUNS_PER_ITERATION;
+            // guard: an iteration reads a bounded number of run list bytes [skip]
             bytes_left = bytes_left.saturating_sub(read.max(least));
         }
     }
@@ -319,6 +325,7 @@ impl<H: Host> Core<H> {
 
     /// Those of them that count for `--max-connections`.
     pub fn alive_in_public(&self) -> usize {
+        // guard: administration connections take no user slots [term 2 value 0]
         self.alive() - self.admin_connections
     }
 
@@ -343,6 +350,7 @@ impl<H: Host> Core<H> {
     }
 
     pub(super) fn is_current(&self, key: ConnectionKey) -> bool {
+        // guard: an event is for one serial of a slot [argument 1 value |_| true]
         self.connections.get(key.slot.index()).is_some_and(|c| c.serial == key.serial)
     }
 

@@ -255,11 +255,13 @@ impl Host for Sockets {
             }
             Document::Stats => {
                 let render = || crate::telemetry::stats_json(&self.telemetry, now);
+                // guard: figures are rendered once an iteration [receiver value None]
                 let body = self.figures[0].get_or_insert_with(render).clone();
                 (Status::Ok, "application/json", body)
             }
             Document::Metrics => {
                 let render = || crate::telemetry::metrics_text(&self.telemetry);
+                // guard: figures are rendered once an iteration [receiver value None]
                 let body = self.figures[1].get_or_insert_with(render).clone();
                 (Status::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
             }
@@ -335,6 +337,7 @@ impl Driver {
                 stop |= matches!(letter, ShardCommand::Stop);
                 self.core.letter(letter);
                 letters += 1;
+                // guard: an iteration takes a bounded number of commands [condition true]
                 next = if letters < COMMANDS_PER_ITERATION { self.inbox.take() } else { None };
             }
             for event in &self.events {
@@ -423,6 +426,7 @@ fn readiness(event: &Event) -> Readiness {
     Readiness {
         readable: event.is_readable() || ended,
         writable: event.is_writable(),
+        // guard: reading goes on after the mark of urgent data [operand 2 false]
         read_on: ended || event.is_priority(),
     }
 }

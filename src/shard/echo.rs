@@ -16,7 +16,9 @@ use crate::wire::websocket::frame::{self, BINARY, PONG, Side, TEXT};
 
 const RULES: Rules = Rules {
     sender: Side::Client,
+    // guard: echo messages have a bounded size [value usize::MAX]
     max_message_bytes: ECHO_MESSAGE_BYTES,
+    // guard: echo messages have a bounded number of fragments [value u32::MAX]
     max_fragments: ECHO_FRAGMENTS,
 };
 

@@ -137,11 +137,13 @@ impl<H: Host> Core<H> {
     /// The short way from a user to its partner, if it may be taken now.
     #[inline]
     fn lane(&self, slot: Slot) -> Option<Lane> {
+        // guard: the relay fast path is off when messages have a rate [false]
         if self.setup.limits.max_messages_per_second.is_some() {
             return None;
         }
         let connection = &self.connections[slot.index()];
         let membership = connection.session()?.membership()?;
+        // guard: the relay fast path is off until the room was announced [false]
         if connection.announcement_pending() {
             return None;
         }
@@ -190,6 +192,7 @@ impl<H: Host> Core<H> {
                 self.counters.messages_received.increment();
                 if self.within_rate(slot) {
                     // Many clients parse binary as JSON too: it could carry a forgery.
+                    // guard: a binary message is refused [skip]
                     self.refuse(slot, ErrorCode::BadMessage);
                 }
                 None
@@ -215,6 +218,7 @@ impl<H: Host> Core<H> {
             Pace::RefusedSilently => {}
         }
         self.counters.messages_dropped.increment();
+        // guard: a message over the rate is not processed [true]
         false
     }
 
@@ -264,6 +268,7 @@ impl<H: Host> Core<H> {
     ) -> Option<Membership> {
         let connection = &self.connections[slot.index()];
         let membership = connection.session()?.membership()?;
+        // guard: a room is relayed to only after it was announced [operand 1 false]
         if connection.announcement_pending() || matches!(place, Place::Held { stale: true }) {
             return None;
         }
@@ -273,6 +278,7 @@ impl<H: Host> Core<H> {
             RoomClaim::Nonsense => false,
             RoomClaim::Named(name) => {
                 named = self.room_token(membership.room);
+                // guard: a message names the present room [true]
                 **name == *named.as_bytes()
             }
         };

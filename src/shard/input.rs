@@ -30,6 +30,7 @@ impl<H: Host> Core<H> {
             let count = self.read_once(key, &mut buffer[..share]);
             bytes += count.unwrap_or(0);
             match count {
+                // guard: a read that fills the share is the last of its iteration [skip]
                 Some(count) if count == share => break false,
                 Some(_) if read_on => {}
                 Some(_) | None => break true,
@@ -91,6 +92,7 @@ impl<H: Host> Core<H> {
 
     /// Whether a connection is one that has to take its answers before it is read again.
     fn waits_for_answers(&self, slot: Slot) -> bool {
+        // guard: an echo connection is not read while it has unsent bytes [argument 2 drop term 2]
         matches!(self.connections[slot.index()].role, Role::Http(_) | Role::Echo)
     }
 
@@ -109,6 +111,7 @@ impl<H: Host> Core<H> {
             self.consume(slot, &mut []);
         }
         // The last answer to what was stored may be unsent in its turn. A session is read on.
+        // guard: requests behind an unsent response are not read [false]
         let waits = self.waits_for_answers(slot) && has_unsent(self);
         !waits && !has_backlog(self) && !self.is_marked_for_close(slot)
     }
@@ -134,6 +137,7 @@ impl<H: Host> Core<H> {
                 self.current = Some(slot);
                 self.consume_frames(slot, bytes);
             }
+            // guard: HTTP bytes set no reply target [value { self.current = Some(slot); $ }]
             Role::Http(_) => self.consume_requests(slot, bytes),
             Role::Echo => {
                 self.current = Some(slot);
@@ -147,6 +151,7 @@ impl<H: Host> Core<H> {
             }
             Role::Lingering(lingering) => {
                 lingering.bytes_left = lingering.bytes_left.saturating_sub(bytes.len() as u32);
+                // guard: bytes after a Close frame are bounded [false]
                 if lingering.bytes_left == 0 {
                     let reason = lingering.reason;
                     self.mark_slot_for_close(slot, reason);
@@ -265,6 +270,8 @@ impl<H: Host> Core<H> {
             self.send_answers();
             self.current = Some(slot);
             let unsent = self.connections[slot.index()].has_unsent();
+            // guard: a connection has few requests answered in an iteration [operand 1 false]
+            // guard: all connections have few requests answered in an iteration [operand 2 false]
             let enough = answered == limits::REQUESTS_PER_ITERATION || self.requests_left == 0;
             if at < bytes.len() && (unsent || enough) {
                 self.keep_backlog(slot, &bytes[at..]);
@@ -290,6 +297,7 @@ impl<H: Host> Core<H> {
                     Err(error) => self.reject(slot, error, framing),
                 };
             }
+            // guard: `/echo` exists only when it is enabled [true]
             Ok(Ask::Echo(key)) if self.setup.echo => {
                 return match key.and_then(|key| self.may_enter(slot, request).map(|()| key)) {
                     Ok(key) => self.upgrade_to_echo(slot, key),
@@ -322,6 +330,7 @@ impl<H: Host> Core<H> {
         let admin = self.connections[slot.index()].is_admin();
         let apart = !self.setup.access.admin_listen.is_empty();
         match asks {
+            // guard: figures are served only at the administration address [false]
             Ok(Ask::Stats | Ask::Metrics) if apart && !admin => Err(HttpError::NotFound),
             Ok(Ask::Session(_) | Ask::Echo(_) | Ask::Page(_))
             | Err(HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion)
@@ -402,6 +411,7 @@ impl<H: Host> Core<H> {
 
     /// Whether the upgrade that a request asks for is granted.
     fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
+        // guard: pages of other origins are refused [false]
         if !self.setup.access.admit_page(request.origin) {
             return Err(HttpError::OriginRefused);
         }

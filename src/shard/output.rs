@@ -52,10 +52,13 @@ impl<H: Host> Core<H> {
         if connection.has_unsent() && framing == Framing::Frames {
             let unsent = connection.unsent_bytes() + bytes.len();
             let fits = unsent <= self.setup.limits.max_unsent_bytes;
+            // guard: bytes behind a held-back `waiting` are bounded [operand 1 true]
             if fits && connection.is_held_back() {
                 self.append(slot, bytes);
+                // guard: bytes behind a held-back `waiting` are sent at once [value ()]
                 return self.flush(slot);
             }
+            // guard: a client that has read meanwhile is not a slow consumer [false]
             if !fits {
                 // Its client may have read since the kernel last refused: slow is who has not.
                 self.flush(slot);
@@ -79,6 +82,7 @@ impl<H: Host> Core<H> {
             }
         }
         let limit = match framing {
+            // guard: unsent bytes are bounded [value usize::MAX]
             Framing::Frames => self.setup.limits.max_unsent_bytes,
             // One answer at a time, and no larger than the largest document.
             Framing::Opaque => usize::MAX,
@@ -130,6 +134,7 @@ impl<H: Host> Core<H> {
             let all = unsent.len();
             match self.host.send(&mut connection.socket, unsent) {
                 Sent::Took(count) => {
+                    // guard: a client that reads slowly is not silent [false]
                     if waited && count > 0 {
                         // There is room because the client has taken what went before. That it
                         // reads shows that it is alive, though it says nothing.
@@ -165,6 +170,7 @@ impl<H: Host> Core<H> {
         let mut answers = std::mem::take(&mut self.answers);
         let framing = if answers.opaque { Framing::Opaque } else { Framing::Frames };
         let is_lone_waiting = answers.bytes.len() == answers.lone_waiting;
+        // guard: a lone `waiting` is held back until the matcher answers [false]
         if is_lone_waiting && !self.connections[slot.index()].has_unsent() {
             self.append(slot, &answers.bytes);
             self.connections[slot.index()].extra().held_back = true;
@@ -189,6 +195,7 @@ impl<H: Host> Core<H> {
         let code = code.map(u16::to_be_bytes);
         let payload = code.as_ref().map_or(&[][..], |code| code);
         frame::push_server_frame(&mut bytes, frame::CLOSE, payload);
+        // guard: a Close frame fits behind the collected replies [false]
         if self.current == Some(slot) && !self.has_room_for(slot, bytes.len()) {
             // Where answers have to be dropped, that is what the connection ends of.
             self.send_answers();
@@ -239,6 +246,7 @@ impl<H: Host> Core<H> {
     /// Half-closes a connection that lingers, unless bytes still wait to be sent first.
     pub(super) fn shut_when_sent(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
+        // guard: unsent bytes are sent before a half-close [operand 2 true]
         if matches!(connection.role, Role::Lingering(_)) && !connection.has_unsent() {
             self.host.shut_write(&mut connection.socket);
         }

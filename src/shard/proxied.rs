@@ -18,6 +18,7 @@ use std::net::IpAddr;
 impl<H: Host> Core<H> {
     /// Whether this address is a trusted proxy's.
     pub fn trusts(&self, address: IpAddr) -> bool {
+        // guard: only configured addresses are trusted proxies [true]
         self.setup.access.trusted_proxies.contain(address)
     }
 
@@ -38,7 +39,9 @@ impl<H: Host> Core<H> {
             }
             Ok(Header::Whole { length, client }) => {
                 // Another proxy's connection is whose its requests say, like this one's own.
+                // guard: a trusted proxy is not counted as a client [skip]
                 let client = client.filter(|client| !self.trusts(*client));
+                // guard: a PROXY header overrides X-Forwarded-For [condition false]
                 self.set_via(slot, if client.is_some() { Via::Direct } else { Via::Forwarding });
                 if client.is_some()
                     && let Err(shortage) = self.count_client(slot, client)

@@ -83,12 +83,14 @@ impl<H: Host> Core<H> {
             // here. It may turn out to be gone.
             self.flush(slot);
         }
+        // guard: a pairing needs a live ticket [operand 2 false]
         if self.drain.is_some() || !self.is_live(&mover) {
             self.counters.matches_failed.increment();
             if home.holder.shard == self.id {
                 self.hand_in_again(&home);
             } else {
                 self.counters.moves_away_settled.increment();
+                // guard: the survivor of a failed pairing is queued again [skip]
                 self.host.to_shard(home.holder.shard, ShardCommand::MoverGone(home));
             }
             self.hand_in_again(&mover);
@@ -166,6 +168,7 @@ impl<H: Host> Core<H> {
                 self.counters.matches_failed.increment();
                 self.counters.moves_refused.increment();
                 let mover = pairing.mover;
+                // guard: a rejected migration has a pause [value self.hand_in_again(&pairing.home)]
                 self.resting.push(pairing);
                 return self
                     .host
@@ -216,6 +219,7 @@ impl<H: Host> Core<H> {
             if self.is_live(&home)
                 && let Some(session) = self.connections[home.holder.key.slot.index()].session_mut()
             {
+                // guard: a rejected migration prefers other partners [skip]
                 session.avoid(RecentPartner { from: mover.session, until });
             }
             self.hand_in_again(&home);

@@ -32,6 +32,7 @@ impl PatientClock {
 
     /// It is `now`.
     pub(super) fn advance(&mut self, now: Timestamp) {
+        // guard: time does not pass while the process is stopped [drop last call]
         let passed = self.last.map_or(Duration::ZERO, |last| now.since(last)).min(Self::PATIENCE);
         self.nanos += passed.as_nanos() as u64;
         self.last = Some(now);
@@ -163,11 +164,13 @@ impl<H: Host> Core<H> {
         let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         match &mut connection.role {
             Role::Http(http) => {
+                // guard: the handshake timeout closes a connection [false]
                 if now_ms.wrapping_sub(http.since_ms) >= as_ms(limits.handshake_timeout) {
                     self.head_timeout(key);
                 }
             }
             Role::Lingering(lingering) => {
+                // guard: the close timeout closes a connection [false]
                 if now_ms.wrapping_sub(lingering.since_ms) >= as_ms(limits.close_timeout) {
                     let reason = lingering.reason;
                     self.counters.close_timeouts.increment();
@@ -196,11 +199,13 @@ impl<H: Host> Core<H> {
     ) {
         let limits = &self.setup.limits;
         if let Some(drain) = self.drain {
+            // guard: rooms end at the drain deadline [branch 1 value ($).wrapping_add(1 << 30)]
             let leaves = if has_room { drain.deadline_ms } else { drain.leave_ms(key) };
             if reached(self.clock.ms(), leaves) {
                 return self.close(key.slot, CloseCode::Restart, EndReason::Restarting);
             }
         }
+        // guard: the silence limit closes a connection [false]
         if silent_ms >= as_ms(limits.silence_limit) {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);
         }
@@ -224,6 +229,7 @@ impl<H: Host> Core<H> {
     fn ping(&mut self, slot: Slot) {
         let connection = &self.connections[slot.index()];
         // One that does not take what it is sent would not read a ping either.
+        // guard: a connection with a held-back `waiting` is pinged [operand 2 false]
         if !connection.has_unsent() || connection.is_held_back() {
             let mut bytes = Vec::new();
             push_server_frame(&mut bytes, PING, b"");
