@@ -1,7 +1,7 @@
 //! What an endurance run leaves in the report directory as long as it is not over, so that it
 //! can go on where it was.
 
-use super::program::Results;
+use super::runner::ScenarioResults;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ const FILE_NAME: &str = "resume.json";
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
+pub struct RequestedRun {
     /// The scenario as TOML, with its times as they were given.
     pub configuration: String,
     /// What the times of load are multiplied by.
@@ -22,13 +22,13 @@ pub struct Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// What was asked for: what goes on must be the same run.
-    pub order: Order,
+    pub order: RequestedRun,
     /// The load.
     pub messages_per_s: f64,
     /// The run's number in the interval log.
     pub run: u32,
     /// What was found out before it began.
-    pub results: Results,
+    pub results: ScenarioResults,
 }
 
 impl Checkpoint {

@@ -1,19 +1,18 @@
 //! The command line: arguments → scenario → run → report → exit status.
 
-mod going_on;
-mod ready;
+mod resume;
+mod validation;
 mod verdict;
 
-use super::checkpoint::{Checkpoint, Order};
-use super::journal::Journal;
+use super::checkpoint::{Checkpoint, RequestedRun};
+use super::interval_log::IntervalLog;
 use super::report;
-use super::report::model::{Machine, Outcome, Report, SCHEMA};
-use super::scenario::{BUILT_IN, Request, Scenario, built_in};
+use super::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
+use super::scenario::{BUILT_IN, PartialScenario, Scenario, built_in};
 use super::target_address::reach;
 use super::test_environment::TestEnvironment;
-use super::{figures, preflight, probe, program, progress::Progress};
+use super::{figures, preflight, probe, progress::ProgressDisplay, runner};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use ready::{Ready, ScenarioFile, Unready, validate};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,11 +20,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use validation::{ScenarioFile, ValidatedScenario, ValidationError, validate};
 use verdict::conclude;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum LoadExitStatus {
     /// Every target was reached.
     Passed = 0,
     /// The arguments or files are wrong.
@@ -40,8 +40,8 @@ pub enum Exit {
     Stopped = 130,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
+impl From<LoadExitStatus> for ExitCode {
+    fn from(exit: LoadExitStatus) -> ExitCode {
         ExitCode::from(exit as u8)
     }
 }
@@ -50,22 +50,22 @@ impl From<Exit> for ExitCode {
 const RESUME: &str = "resume";
 
 /// Why nothing was run.
-enum Refusal {
+enum CliError {
     /// The exit status and one line.
-    Line(Exit, String),
+    Line(LoadExitStatus, String),
     /// What clap says of the arguments, or that help was asked for.
     Arguments(clap::Error),
 }
 
-impl From<(Exit, String)> for Refusal {
-    fn from((exit, line): (Exit, String)) -> Refusal {
-        Refusal::Line(exit, line)
+impl From<(LoadExitStatus, String)> for CliError {
+    fn from((exit, line): (LoadExitStatus, String)) -> CliError {
+        CliError::Line(exit, line)
     }
 }
 
-impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error) -> Refusal {
-        Refusal::Arguments(error)
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> CliError {
+        CliError::Arguments(error)
     }
 }
 
@@ -81,7 +81,7 @@ impl From<clap::Error> for Refusal {
 /// bottleneck), 130 stopped early.
 #[derive(Parser)]
 #[command(name = "switchboard-load", version, arg_required_else_help = true)]
-struct Cli {
+struct LoadArguments {
     /// Lists the built-in scenarios
     #[arg(long)]
     list: bool,
@@ -108,13 +108,13 @@ struct Cli {
     #[arg(long, short, global = true)]
     quiet: bool,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<LoadCommand>,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum LoadCommand {
     #[command(flatten)]
-    Scenario(Request),
+    Scenario(PartialScenario),
     /// Runs a scenario file; its keys are the flags of its scenario
     Run {
         /// The file; see --show for examples
@@ -129,8 +129,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match parse(std::env::args_os()).and_then(act) {
         Ok(exit) => exit.into(),
-        Err(Refusal::Arguments(error)) => refuse(&error).into(),
-        Err(Refusal::Line(exit, line)) => {
+        Err(CliError::Arguments(error)) => refuse(&error).into(),
+        Err(CliError::Line(exit, line)) => {
             complain(&line);
             exit.into()
         }
@@ -139,12 +139,12 @@ pub fn main() -> ExitCode {
 
 /// The arguments, and whether an interrupted run is to go on: only what ends with an endurance
 /// run has a flag for that.
-fn parse(words: impl Iterator<Item = OsString>) -> Result<(Cli, bool), Refusal> {
+fn parse(words: impl Iterator<Item = OsString>) -> Result<(LoadArguments, bool), CliError> {
     let flag = clap::Arg::new(RESUME)
         .long(RESUME)
         .action(clap::ArgAction::SetTrue)
         .help("Goes on with the endurance run that was interrupted in the report directory, with the values it had; others are refused");
-    let command = Cli::command()
+    let command = LoadArguments::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
     let mut command = take_negative(command);
@@ -156,7 +156,7 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<(Cli, bool), Refusal> 
     let matches = command.try_get_matches_from(words)?;
     let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
     let resume = matches!(of_scenario, Some(Ok(Some(true))));
-    Ok((Cli::from_arg_matches(&matches)?, resume))
+    Ok((LoadArguments::from_arg_matches(&matches)?, resume))
 }
 
 /// Lets what looks like a flag be the value of one that takes no text. Such a number is wrong, and
@@ -172,15 +172,15 @@ fn take_negative(command: clap::Command) -> clap::Command {
 }
 
 /// Help and version as they are; what is wrong, in one line.
-fn refuse(error: &clap::Error) -> Exit {
+fn refuse(error: &clap::Error) -> LoadExitStatus {
     use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as NothingGiven;
     if !error.use_stderr() || error.kind() == NothingGiven {
         // If nobody reads it, there is nobody to tell.
         let _ = error.print();
-        return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
+        return if error.use_stderr() { LoadExitStatus::Usage } else { LoadExitStatus::Passed };
     }
     complain(&format!("{}; see --help", one_line(error)));
-    Exit::Usage
+    LoadExitStatus::Usage
 }
 
 /// Writes to standard output. If nobody reads it, there is nobody to tell.
@@ -210,34 +210,34 @@ fn names() -> String {
     names.join(", ")
 }
 
-fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
+fn act((cli, resume): (LoadArguments, bool)) -> Result<LoadExitStatus, CliError> {
     if cli.list {
         for (name, text) in BUILT_IN {
             let about = text.lines().next().unwrap_or("").trim_start_matches("# ");
             say(&format!("{name:<12} {about}\n"));
         }
-        return Ok(Exit::Passed);
+        return Ok(LoadExitStatus::Passed);
     }
     if let Some(name) = &cli.show {
         let text = built_in(name).ok_or_else(|| {
             usage(format!("unknown scenario `{name}`, expected one of {}", names()))
         })?;
         say(text);
-        return Ok(Exit::Passed);
+        return Ok(LoadExitStatus::Passed);
     }
     if cli.figures {
         for (name, meaning) in figures::catalogue() {
             say(&format!("{name:<36} {meaning}\n"));
         }
-        return Ok(Exit::Passed);
+        return Ok(LoadExitStatus::Passed);
     }
     if cli.schema {
         say(report::SCHEMA_TEXT);
-        return Ok(Exit::Passed);
+        return Ok(LoadExitStatus::Passed);
     }
     let (request, cli, resume, file) = match &cli.command {
-        Some(Command::Scenario(request)) => (request.clone(), cli, resume, None),
-        Some(Command::Run { file, flags }) => {
+        Some(LoadCommand::Scenario(request)) => (request.clone(), cli, resume, None),
+        Some(LoadCommand::Run { file, flags }) => {
             let file = ScenarioFile::read(file)?;
             let (request, cli, resume) = from_file(&file, flags, &cli)?;
             (request, cli, resume, Some(file))
@@ -245,14 +245,16 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
         None => return Err(usage("no scenario given; see --list")),
     };
     let (mut scenario, order) = match resume {
-        true => going_on::order(request, cli.time_scale).map(|(was, order)| (was, Some(order)))?,
+        true => resume::order(request, cli.time_scale).map(|(was, order)| (was, Some(order)))?,
         false => (request.resolve(), None),
     };
     let ready = validate(&scenario).map_err(|unready| match unready {
-        Unready::Wrong(wrong) => usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong))),
-        Unready::NoSuchHost(line) => Refusal::Line(Exit::Unreachable, line),
+        ValidationError::InvalidValue(wrong) => {
+            usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong)))
+        }
+        ValidationError::NoSuchHost(line) => CliError::Line(LoadExitStatus::Unreachable, line),
     })?;
-    let order = order.unwrap_or_else(|| Order {
+    let order = order.unwrap_or_else(|| RequestedRun {
         configuration: scenario.to_string(),
         time_scale: cli.time_scale.unwrap_or(1.0),
     });
@@ -266,14 +268,14 @@ fn act((cli, resume): (Cli, bool)) -> Result<Exit, Refusal> {
     perform(&cli, &scenario, &order, ready, resume)
 }
 
-fn usage(line: impl Into<String>) -> Refusal {
-    Refusal::Line(Exit::Usage, line.into())
+fn usage(line: impl Into<String>) -> CliError {
+    CliError::Line(LoadExitStatus::Usage, line.into())
 }
 
 /// A queue that nobody else asks for: two testers in one queue would be matched with each
 /// other's users, whose clock is another.
-fn own_queue() -> Result<String, Refusal> {
-    let bytes = crate::sys::entropy().map_err(|error| (Exit::Void, error.to_string()))?;
+fn own_queue() -> Result<String, CliError> {
+    let bytes = crate::sys::entropy().map_err(|error| (LoadExitStatus::Void, error.to_string()))?;
     let digits: String = bytes[..6].iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("load-{digits}"))
 }
@@ -282,14 +284,14 @@ fn own_queue() -> Result<String, Refusal> {
 fn from_file(
     file: &ScenarioFile,
     flags: &[OsString],
-    cli: &Cli,
-) -> Result<(Request, Cli, bool), Refusal> {
+    cli: &LoadArguments,
+) -> Result<(PartialScenario, LoadArguments, bool), CliError> {
     let request = file.request.clone();
     // As if they had been given to the scenario of the file itself.
     let words = [OsString::from("switchboard-load"), request.clone().resolve().kind().into()];
     let (mut above, resume) = parse(words.into_iter().chain(flags.iter().cloned()))?;
     let flags = above.command.take();
-    let cli = Cli {
+    let cli = LoadArguments {
         time_scale: above.time_scale.or(cli.time_scale),
         compare: above.compare.or_else(|| cli.compare.clone()),
         no_preflight: above.no_preflight || cli.no_preflight,
@@ -297,26 +299,26 @@ fn from_file(
         ..above
     };
     match flags {
-        Some(Command::Scenario(flags)) => {
+        Some(LoadCommand::Scenario(flags)) => {
             let request = flags.over(request).ok_or_else(|| usage("flags of another scenario"))?;
             Ok((request, cli, resume))
         }
-        Some(Command::Run { .. }) | None => Err(usage("a file cannot run another")),
+        Some(LoadCommand::Run { .. }) | None => Err(usage("a file cannot run another")),
     }
 }
 
 /// Runs the scenario and writes the report.
 fn perform(
-    cli: &Cli,
+    cli: &LoadArguments,
     scenario: &Scenario,
-    order: &Order,
-    ready: Ready,
+    order: &RequestedRun,
+    ready: ValidatedScenario,
     resume: bool,
-) -> Result<Exit, Refusal> {
+) -> Result<LoadExitStatus, CliError> {
     let common = scenario.common();
-    let Ready { goals, asked, place, stats, sources } = ready;
+    let ValidatedScenario { goals, asked, place, stats, sources } = ready;
     let earlier = cli.compare.as_deref().map(report::read).transpose().map_err(usage)?;
-    let connections = program::most_connections(scenario);
+    let connections = runner::most_connections(scenario);
     let directory = prepare(&common.report)?;
     let of_ipv6 = place.address.is_ipv6();
     // Also where nobody is to look whether it is enough.
@@ -325,13 +327,13 @@ fn perform(
         && let Some(obstacle) =
             preflight::check(connections, common.threads, descriptors, &sources, of_ipv6).first()
     {
-        return Err((Exit::Void, obstacle.to_string()).into());
+        return Err((LoadExitStatus::Void, obstacle.to_string()).into());
     }
     reach(&place).map_err(|error| {
-        (Exit::Unreachable, format!("{} cannot be reached: {error}", common.url))
+        (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
     let figures_missing = probe::missing_figures(stats.as_ref());
-    let journal = Journal::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
+    let journal = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
     if !resume {
         // Its rows were in the log that begins anew.
         Checkpoint::clear(&directory).map_err(|error| unwritable(&directory, &error))?;
@@ -342,7 +344,7 @@ fn perform(
         stats,
         sources,
         journal,
-        progress: Progress::new(cli.quiet),
+        progress: ProgressDisplay::new(cli.quiet),
         interrupted,
         server_pid: common.server_pid,
         goals,
@@ -354,7 +356,7 @@ fn perform(
         stand.progress.note(&format!("without the server's own figures: {why}"));
     }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let (results, done) = program::carry_out(scenario, order, &machine, &mut stand, resume);
+    let (results, done) = runner::carry_out(scenario, order, &machine, &mut stand, resume);
     stand.progress.end();
     if let Err(error) = done {
         let line = format!("the run could not be carried out: {error}");
@@ -363,7 +365,7 @@ fn perform(
         }
         stand.failure.get_or_insert(line);
     }
-    let mut report = Report {
+    let mut report = LoadReport {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
@@ -372,7 +374,7 @@ fn perform(
         scenario: scenario.kind().to_owned(),
         configuration: scenario.to_string(),
         machine,
-        outcome: Outcome::Passed,
+        outcome: TestOutcome::Passed,
         exit_status: 0,
         runs: results.runs,
         breaking_point: results.breaking_point,
@@ -386,7 +388,12 @@ fn perform(
 
 /// Writes the report and tells the verdict; that is told also where the disk takes no report.
 /// Then nothing has passed: whoever looks for the report finds none.
-fn leave(directory: &Path, report: &Report, earlier: Option<&Report>, exit: Exit) -> Exit {
+fn leave(
+    directory: &Path,
+    report: &LoadReport,
+    earlier: Option<&LoadReport>,
+    exit: LoadExitStatus,
+) -> LoadExitStatus {
     let told = report::console(report, earlier);
     match report::write(directory, report, earlier) {
         Ok(()) => {
@@ -396,13 +403,13 @@ fn leave(directory: &Path, report: &Report, earlier: Option<&Report>, exit: Exit
         Err(error) => {
             say(&told);
             complain(&unwritten(directory, &error));
-            if exit == Exit::Passed { Exit::Void } else { exit }
+            if exit == LoadExitStatus::Passed { LoadExitStatus::Void } else { exit }
         }
     }
 }
 
 /// Makes the report directory and makes sure that it can be written, before an hour is spent.
-fn prepare(directory: &Path) -> Result<PathBuf, Refusal> {
+fn prepare(directory: &Path) -> Result<PathBuf, CliError> {
     std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
     let trial = directory.join(".writable");
     std::fs::write(&trial, b"").map_err(|error| unwritable(directory, &error))?;
@@ -410,7 +417,7 @@ fn prepare(directory: &Path) -> Result<PathBuf, Refusal> {
     Ok(directory.to_owned())
 }
 
-fn unwritable(directory: &Path, error: &std::io::Error) -> Refusal {
+fn unwritable(directory: &Path, error: &std::io::Error) -> CliError {
     usage(unwritten(directory, error))
 }
 
@@ -423,14 +430,14 @@ fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        let status = Exit::Stopped as i32;
+        let status = LoadExitStatus::Stopped as i32;
         signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&asked))?;
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
     }
     Ok(asked)
 }
 
-fn machine(server_is_here: bool, figures_missing: Option<String>) -> Machine {
+fn machine(server_is_here: bool, figures_missing: Option<String>) -> GeneratorHost {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo")
         .lines()
@@ -438,7 +445,7 @@ fn machine(server_is_here: bool, figures_missing: Option<String>) -> Machine {
             line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
         })
         .unwrap_or(0u64);
-    Machine {
+    GeneratorHost {
         cpus: std::thread::available_parallelism().map_or(0, |count| count.get() as u64),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         memory_bytes: memory * 1024,

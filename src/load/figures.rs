@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// What was seen of a run beside what the users recorded; of constant size.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Extent {
+pub struct RunMeasurements {
     /// Most sessions at once.
     pub users_peak: u64,
     /// When that was, in seconds from the start.
@@ -117,7 +117,7 @@ pub fn occurrences(recorder: &Recorder, fault: Fault) -> u64 {
 }
 
 /// All figures that this run has.
-pub fn compute(recorder: &Recorder, extent: &Extent) -> BTreeMap<String, f64> {
+pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String, f64> {
     let mut figures = BTreeMap::new();
     let mut put = |name: &str, value: f64| {
         debug_assert!(is_known(name), "{name} is in no list of figures");
@@ -198,7 +198,7 @@ fn failures(recorder: &Recorder) -> f64 {
     (counted + broken) as f64 + bad_messages(recorder)
 }
 
-fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Extent) {
+fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &RunMeasurements) {
     const MIB: f64 = 1024.0 * 1024.0;
     put("users_peak", extent.users_peak as f64);
     if extent.users_peak > 0 {
@@ -262,12 +262,12 @@ mod tests {
         recorder.add(Count::Received, 1990);
         recorder.add(Count::Tail, 3);
         recorder.time(Metric::Relay, Duration::from_millis(3));
-        let extent = Extent {
+        let extent = RunMeasurements {
             measured_s: 10.0,
             measured_received: 2000,
             server_cpu_s: Some(0.01),
             generator_cpu_s: 0.012,
-            ..Extent::default()
+            ..RunMeasurements::default()
         };
         let figures = compute(&recorder, &extent);
         let near = |name: &str, value: f64| {
@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn where_messages_were_planned_and_none_was_sent_their_rate_is_zero() {
         let rate = |messages_planned| {
-            let extent = Extent { measured_s: 2.0, messages_planned, ..Extent::default() };
+            let extent =
+                RunMeasurements { measured_s: 2.0, messages_planned, ..RunMeasurements::default() };
             compute(&Recorder::default(), &extent).get("messages_per_s").copied()
         };
         assert_eq!((rate(true), rate(false)), (Some(0.0), None));
@@ -300,6 +301,6 @@ mod tests {
         recorder.faults_at(Fault::Lost, 5, Timestamp::ZERO);
         recorder.faults_at(Fault::Misrouted, 3, Timestamp::ZERO);
         assert_eq!(lost(&recorder), 2);
-        assert_eq!(compute(&recorder, &Extent::default())["lost"], 2.0);
+        assert_eq!(compute(&recorder, &RunMeasurements::default())["lost"], 2.0);
     }
 }

@@ -10,14 +10,14 @@ const SPARE_DESCRIPTORS: u64 = 64;
 
 /// What stands in the way of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
+pub struct InsufficientLimit {
     /// What is too small.
     pub what: String,
     /// The command that helps.
     pub command: String,
 }
 
-impl std::fmt::Display for Obstacle {
+impl std::fmt::Display for InsufficientLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}; to change it: {}", self.what, self.command)
     }
@@ -36,7 +36,7 @@ pub fn check(
     limit: u64,
     sources: &Sources,
     of_ipv6: bool,
-) -> Vec<Obstacle> {
+) -> Vec<InsufficientLimit> {
     let tables = if threads > 1 && tables::empty_works() { threads.into() } else { 1 };
     let mut obstacles: Vec<_> =
         descriptor_obstacle(connections, tables, limit, descriptors::ceiling())
@@ -62,7 +62,7 @@ fn descriptor_obstacle(
     tables: u64,
     limit: u64,
     ceiling: Option<u64>,
-) -> Option<Obstacle> {
+) -> Option<InsufficientLimit> {
     let needed = connections.div_ceil(tables.max(1)) + SPARE_DESCRIPTORS;
     if needed <= limit {
         return None;
@@ -81,7 +81,7 @@ fn descriptor_obstacle(
         true => format!("{command}; or --threads {threads}"),
         false => command,
     };
-    Some(Obstacle { what, command })
+    Some(InsufficientLimit { what, command })
 }
 
 fn port_obstacle(
@@ -89,7 +89,7 @@ fn port_obstacle(
     sources: &Sources,
     ports: u64,
     of_ipv6: bool,
-) -> Option<Obstacle> {
+) -> Option<InsufficientLimit> {
     let capacity = sources.capacity(ports);
     if connections <= capacity {
         return None;
@@ -107,7 +107,7 @@ fn port_obstacle(
              {sysctl}"
         ),
     };
-    Some(Obstacle { what, command })
+    Some(InsufficientLimit { what, command })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! name their figures differently, so `/stats` is read leniently: every number in it, by the
 //! end of its path, and what is not there is not there.
 
-use super::journal::ServerSample;
+use super::interval_log::ServerSample;
 use super::target_address::{Place, get};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

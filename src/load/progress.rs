@@ -1,6 +1,6 @@
 //! What people see while it runs: a live line on a terminal, a plain one now and then elsewhere.
 
-use super::journal::Row;
+use super::interval_log::IntervalRow;
 use super::measure::Count;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows how a run goes.
-pub struct Progress {
+pub struct ProgressDisplay {
     bar: Option<ProgressBar>,
     quiet: bool,
     last_line: Option<Instant>,
@@ -19,7 +19,7 @@ pub struct Progress {
     errors: u64,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// `quiet` shows nothing; otherwise it depends on what standard error is.
     pub fn new(quiet: bool) -> Self {
         let live = !quiet && std::io::stderr().is_terminal();
@@ -34,7 +34,7 @@ impl Progress {
             );
             bar
         });
-        Progress {
+        ProgressDisplay {
             bar,
             quiet,
             last_line: None,
@@ -59,7 +59,7 @@ impl Progress {
     }
 
     /// An interval is over.
-    pub fn update(&mut self, row: &Row) {
+    pub fn update(&mut self, row: &IntervalRow) {
         self.errors += row.faults.values().map(|seen| seen.count).sum::<u64>();
         match &self.bar {
             Some(bar) => {
@@ -75,13 +75,13 @@ impl Progress {
         }
     }
 
-    fn time_left(&self, row: &Row) -> String {
+    fn time_left(&self, row: &IntervalRow) -> String {
         let left = self.length.as_secs_f64() - row.at_s;
         if left > 0.5 { format!("{left:.0} s left") } else { "ending".to_owned() }
     }
 
     /// What is going on, the most important first: the end of a line may be cut off.
-    fn happenings(&self, row: &Row) -> String {
+    fn happenings(&self, row: &IntervalRow) -> String {
         let latency = ["relay", "match", "http", "ping", "connect"]
             .iter()
             .find_map(|name| row.times.get(*name).map(|times| (name, times)))
@@ -126,9 +126,15 @@ mod tests {
 
     #[test]
     fn a_line_says_what_people_want_to_know() {
-        let mut progress = Progress::new(true);
+        let mut progress = ProgressDisplay::new(true);
         progress.begin("calls", Duration::from_secs(60));
-        let mut row = Row { at_s: 12.0, length_s: 1.0, users: 40, waiting: 2, ..Row::default() };
+        let mut row = IntervalRow {
+            at_s: 12.0,
+            length_s: 1.0,
+            users: 40,
+            waiting: 2,
+            ..IntervalRow::default()
+        };
         row.counts.insert("received".to_owned(), 250);
         let q = Quantiles { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..Quantiles::default() };
         row.times.insert("relay".to_owned(), q);

@@ -10,13 +10,13 @@ mod tally;
 pub use tally::{RunSpec, Tally};
 
 use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
-use super::journal::{GeneratorSample, Journal, Row, ServerSample};
+use super::interval_log::{GeneratorSample, IntervalLog, IntervalRow, ServerSample};
 use super::measure::{Count, Fault, Recorder};
 use super::probe::{
     Probe, Room, accept_queue_drops, descriptor_limit, find_process, is_alive, room,
 };
-use super::progress::Progress;
-use super::report::model::{Outcome, RunReport};
+use super::progress::ProgressDisplay;
+use super::report::model::{RunReport, TestOutcome};
 use super::target::Target as Goal;
 use super::target_address::{Place, reach};
 use crate::sys::process::Probe as OwnProbe;
@@ -48,9 +48,9 @@ pub struct TestEnvironment {
     /// From where connections come.
     pub sources: Sources,
     /// The interval log.
-    pub journal: Journal,
+    pub journal: IntervalLog,
     /// What people see.
-    pub progress: Progress,
+    pub progress: ProgressDisplay,
     /// Set by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
     /// Process id of the server; 0: find it.
@@ -143,7 +143,7 @@ impl TestEnvironment {
         self.runs += 1;
         let goals = [&self.goals[..], &spec.goals[..]].concat();
         let mut report = tally.report(spec, &goals);
-        if let (Outcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
+        if let (TestOutcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
             report.reason = format!("{}: {why}", report.reason);
         }
         Ok(report)
@@ -234,7 +234,7 @@ impl TestEnvironment {
 
     /// Writes a row to the log. Without a log a run cannot go on for long and be resumed; what it
     /// has measured is worth a report all the same.
-    fn log(&mut self, row: &Row, engine: &Engine, tally: &mut Tally) {
+    fn log(&mut self, row: &IntervalRow, engine: &Engine, tally: &mut Tally) {
         if self.failure.is_some() {
             return;
         }
@@ -254,13 +254,13 @@ impl TestEnvironment {
         longest_turn: Duration,
         watch: &mut Watch,
         spec: &RunSpec,
-    ) -> Row {
+    ) -> IntervalRow {
         let figures = watch.own.read();
         let cpu = figures.cpu_user + figures.cpu_system;
         let length = watch.last_at.elapsed();
         watch.last_at = Instant::now();
         let used = cpu.saturating_sub(std::mem::replace(&mut watch.own_cpu, cpu));
-        let mut row = Row {
+        let mut row = IntervalRow {
             run: self.runs,
             length_s: length.as_secs_f64(),
             server: watch.probe.latest(),
@@ -269,7 +269,7 @@ impl TestEnvironment {
                 longest_turn_ms: longest_turn.as_secs_f64() * 1000.0,
                 memory_bytes: figures.resident_bytes,
             },
-            ..Row::default()
+            ..IntervalRow::default()
         };
         row.record(merged, gauges, spec.resumable);
         row
@@ -281,7 +281,7 @@ impl TestEnvironment {
     fn looks_crashed(
         &self,
         merged: &Recorder,
-        row: &Row,
+        row: &IntervalRow,
         (users_before, before): (u64, ServerSample),
         watch: &mut Watch,
     ) -> bool {

@@ -1,6 +1,8 @@
 //! What gave out, and what should be done about it: each said only with its evidence. Pure.
 
-use super::model::{Advice, BreakingPoint, FaultReport, Machine, Outcome, Report, RunReport};
+use super::model::{
+    BreakingPoint, FaultReport, GeneratorHost, LoadReport, Recommendation, RunReport, TestOutcome,
+};
 use super::text::number;
 use crate::load::search::Found;
 use crate::load::target::Reached;
@@ -27,14 +29,14 @@ fn figure(run: &RunReport, name: &str) -> f64 {
 
 /// CPUs that the server may use, where that can be told: ours if its process is here, and those
 /// that its shards are pinned to if it says so.
-fn server_cpus(run: &RunReport, machine: &Machine) -> Option<f64> {
+fn server_cpus(run: &RunReport, machine: &GeneratorHost) -> Option<f64> {
     let here = machine.server_is_here.then_some(machine.cpus.max(1) as f64);
     let told = run.figures.get("server_cpus").copied();
     here.into_iter().chain(told).reduce(f64::min)
 }
 
 /// What says that the server has used this share of the CPU that it may, if anything does.
-fn cpu_used_up(run: &RunReport, machine: &Machine, share: f64) -> Option<String> {
+fn cpu_used_up(run: &RunReport, machine: &GeneratorHost, share: f64) -> Option<String> {
     let used = figure(run, "server_cpu_percent");
     let cpus = server_cpus(run, machine).filter(|cpus| used >= 100.0 * cpus * share);
     if let Some(cpus) = cpus {
@@ -47,7 +49,7 @@ fn cpu_used_up(run: &RunReport, machine: &Machine, share: f64) -> Option<String>
 }
 
 /// What must be said where the server's CPU is not named, and might be it all the same.
-fn unless_cpu(run: &RunReport, machine: &Machine) -> &'static str {
+fn unless_cpu(run: &RunReport, machine: &GeneratorHost) -> &'static str {
     match server_cpus(run, machine) {
         Some(_) => "",
         None => "; how many CPUs the server has is not known",
@@ -77,11 +79,11 @@ fn descriptors_used_up(run: &RunReport) -> Option<String> {
 }
 
 /// What gave out in a trial that did not hold, and the evidence.
-fn give_out(run: &RunReport, machine: &Machine) -> (String, String) {
+fn give_out(run: &RunReport, machine: &GeneratorHost) -> (String, String) {
     let server = figure(run, "server_cpu_percent");
     let generator = figure(run, "generator_cpu_percent");
     let answer = |cause: &str, evidence: String| (cause.to_owned(), evidence);
-    if run.outcome == Outcome::Void {
+    if run.outcome == TestOutcome::Void {
         return answer("the generator", run.reason.clone());
     }
     if let Some(evidence) = descriptors_used_up(run) {
@@ -135,7 +137,7 @@ pub fn breaking_point(
     found: Option<Found>,
     broken: Option<&RunReport>,
     trials: Vec<(String, f64, String)>,
-    machine: &Machine,
+    machine: &GeneratorHost,
 ) -> BreakingPoint {
     let (cause, evidence) = broken.map_or_else(Default::default, |run| give_out(run, machine));
     let mut point = BreakingPoint {
@@ -201,11 +203,11 @@ pub fn headline(point: &BreakingPoint) -> String {
 }
 
 /// What should be done, each with the measurement that led to it.
-pub fn advice(report: &Report) -> Vec<Advice> {
+pub fn advice(report: &LoadReport) -> Vec<Recommendation> {
     let mut advice = Vec::new();
     let mut say = |text: &str, evidence: String| {
-        if !advice.iter().any(|known: &Advice| known.advice == text) {
-            advice.push(Advice { advice: text.to_owned(), evidence });
+        if !advice.iter().any(|known: &Recommendation| known.advice == text) {
+            advice.push(Recommendation { advice: text.to_owned(), evidence });
         }
     };
     for run in &report.runs {
@@ -234,7 +236,7 @@ pub fn advice(report: &Report) -> Vec<Advice> {
     advice
 }
 
-fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, String)) {
+fn advise_on(run: &RunReport, machine: &GeneratorHost, say: &mut impl FnMut(&str, String)) {
     let name = &run.name;
     for fault in run.faults.iter().filter(|fault| fault.convicts) {
         let text = format!("Repair the server: {}.", fault.meaning);
@@ -288,7 +290,7 @@ fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, Stri
         );
     }
     advise_on_missed(run, machine, say);
-    if run.outcome == Outcome::Void && !run.trial {
+    if run.outcome == TestOutcome::Void && !run.trial {
         say(
             "Give the generator more CPU, or another machine, and run again: this run says nothing.",
             format!("{name}: {}", run.reason),
@@ -300,7 +302,7 @@ fn advise_on(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, Stri
     // Nor where sessions are opened for every few messages: that costs either side much more.
     let messages = figure(run, "messages_per_s") * run.seconds;
     let talks = messages >= MESSAGES_PER_SESSION * figure(run, "connected");
-    let busy = busy && talks && run.outcome != Outcome::Void;
+    let busy = busy && talks && run.outcome != TestOutcome::Void;
     if figure(run, "generator_cpu_ratio") > 1.5 && busy {
         let ratio = figure(run, "generator_cpu_ratio");
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
@@ -324,10 +326,10 @@ fn occurrence(fault: &FaultReport) -> String {
 }
 
 /// What a judged run missed, and what gave out meanwhile.
-fn advise_on_missed(run: &RunReport, machine: &Machine, say: &mut impl FnMut(&str, String)) {
+fn advise_on_missed(run: &RunReport, machine: &GeneratorHost, say: &mut impl FnMut(&str, String)) {
     // What a convicted server misses is a consequence.
     let convicted = run.faults.iter().any(|fault| fault.convicts);
-    if run.trial || run.outcome != Outcome::Failed || run.nobody_came_in() || convicted {
+    if run.trial || run.outcome != TestOutcome::Failed || run.nobody_came_in() || convicted {
         return;
     }
     let (cause, evidence) = give_out(run, machine);

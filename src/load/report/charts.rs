@@ -27,12 +27,12 @@ const LABEL_PIXELS: i32 = 13;
 
 /// A line; a gap in the data begins a new segment.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Series {
+pub(super) struct ChartSeries {
     pub(super) name: String,
     pub(super) segments: Vec<Vec<(f64, f64)>>,
 }
 
-impl Series {
+impl ChartSeries {
     fn points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         self.segments.iter().flatten().copied()
     }
@@ -45,7 +45,7 @@ impl Series {
 
 /// What the horizontal axis shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Across {
+pub(super) enum HorizontalAxis {
     /// Seconds since the start.
     Time,
     /// Percentiles; the value is log₁₀ of 1 ÷ the share above.
@@ -59,20 +59,20 @@ pub(super) enum Across {
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) unit: &'static str,
-    pub(super) across: Across,
+    pub(super) across: HorizontalAxis,
     /// Logarithmic upwards: for times, which differ by orders of magnitude.
     pub(super) logarithmic: bool,
     /// From where to where it goes across; by its data if `None`.
     pub(super) domain: Option<(f64, f64)>,
     /// Where a new run begins.
     pub(super) borders: Vec<f64>,
-    pub(super) series: Vec<Series>,
+    pub(super) series: Vec<ChartSeries>,
 }
 
 impl Chart {
     /// The chart as a figure with a legend; nothing if there is nothing to draw.
     pub(super) fn figure(&self) -> Option<String> {
-        if self.series.iter().all(Series::is_empty) {
+        if self.series.iter().all(ChartSeries::is_empty) {
             return None;
         }
         // What is not drawn keeps its colour: a line has the same one in every report.
@@ -93,7 +93,7 @@ impl Chart {
         ))
     }
 
-    fn svg(&self, series: &[&Series]) -> Option<String> {
+    fn svg(&self, series: &[&ChartSeries]) -> Option<String> {
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
@@ -122,7 +122,7 @@ impl Chart {
         area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
         (across, (second, unit)): (std::ops::Range<f64>, (f64, &str)),
         up: Y,
-        series: &[&Series],
+        series: &[&ChartSeries],
     ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
     where
         Y: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
@@ -177,23 +177,23 @@ impl Chart {
     /// What a second is on the axis across, and the unit: marks are then at round numbers of it.
     fn unit_across(&self, end: f64) -> (f64, &'static str) {
         match self.across {
-            Across::Time if end < 180.0 => (1.0, "s"),
-            Across::Time if end < 3.0 * 3600.0 => (1.0 / 60.0, "min"),
-            Across::Time => (1.0 / 3600.0, "h"),
-            Across::Percentile | Across::Number => (1.0, ""),
+            HorizontalAxis::Time if end < 180.0 => (1.0, "s"),
+            HorizontalAxis::Time if end < 3.0 * 3600.0 => (1.0 / 60.0, "min"),
+            HorizontalAxis::Time => (1.0 / 3600.0, "h"),
+            HorizontalAxis::Percentile | HorizontalAxis::Number => (1.0, ""),
         }
     }
 
     fn label_across(&self, x: f64, unit: &str) -> String {
         match self.across {
-            Across::Time => format!("{} {unit}", axis(x)),
-            Across::Percentile => {
+            HorizontalAxis::Time => format!("{} {unit}", axis(x)),
+            HorizontalAxis::Percentile => {
                 let percent = 100.0 * (1.0 - 10f64.powf(-x));
                 format!("{} %", (percent * 1e4).round() / 1e4)
             }
             // Trials are counted; there is none between two of them.
-            Across::Number if x == x.trunc() => number(x),
-            Across::Number => String::new(),
+            HorizontalAxis::Number if x == x.trunc() => number(x),
+            HorizontalAxis::Number => String::new(),
         }
     }
 
@@ -239,11 +239,11 @@ mod tests {
         Chart {
             title: "Users <&>".to_owned(),
             unit: "count",
-            across: Across::Time,
+            across: HorizontalAxis::Time,
             logarithmic,
             domain: None,
             borders: vec![1.5],
-            series: vec![Series { name: "users".to_owned(), segments: vec![points] }],
+            series: vec![ChartSeries { name: "users".to_owned(), segments: vec![points] }],
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(label(600.0, 1200.0), "10 min");
         assert_eq!(label(30.0, 506.0), "0.5 min");
         assert_eq!(label(7200.0, 86_400.0), "2 h");
-        let percentiles = Chart { across: Across::Percentile, ..chart };
+        let percentiles = Chart { across: HorizontalAxis::Percentile, ..chart };
         assert_eq!(percentiles.label_across(3.0, ""), "99.9 %");
         assert_eq!([0.1, 1.0, 2.5, 100.0, 2000.0].map(axis), ["0.1", "1", "2.5", "100", "2,000"]);
         assert_eq!([500_000.0, 1_500_000.0, 2e6].map(axis), ["500,000", "1.5 M", "2 M"]);

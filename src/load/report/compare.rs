@@ -1,6 +1,6 @@
 //! The differences between two reports. Pure.
 
-use super::model::{Outcome, Report, RunReport};
+use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use crate::load::measure::Fault;
 
@@ -9,7 +9,7 @@ pub(super) const NOTHING: &str = "nothing that was measured in both";
 
 /// One figure in two reports.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Difference {
+pub(super) struct FigureDifference {
     pub(super) run: String,
     pub(super) figure: String,
     /// For people.
@@ -45,7 +45,7 @@ const NOISE_PERCENT: f64 = 5.0;
 
 /// Compares what was found of the server's limit, and the runs that have the same name in both.
 /// The trials of a search are left out: what they were for is the limit.
-pub(super) fn differences(earlier: &Report, report: &Report) -> Vec<Difference> {
+pub(super) fn differences(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
     let mut all = limits(earlier, report);
     for run in report.runs.iter().filter(|run| !run.trial) {
         let Some(old) = earlier.runs.iter().find(|old| old.name == run.name) else { continue };
@@ -72,8 +72,8 @@ pub(super) fn differences(earlier: &Report, report: &Report) -> Vec<Difference> 
 }
 
 /// Whether it says something of the server.
-fn is_verdict(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Passed | Outcome::Failed)
+fn is_verdict(outcome: TestOutcome) -> bool {
+    matches!(outcome, TestOutcome::Passed | TestOutcome::Failed)
 }
 
 /// A figure that both runs have.
@@ -87,10 +87,10 @@ fn change(
     (before, after): (f64, f64),
     noise: f64,
     less_is_better: bool,
-) -> Difference {
+) -> FigureDifference {
     let percent = (before != 0.0).then(|| 100.0 * (after - before) / before);
     let matters = percent.is_none_or(|percent| percent.abs() > noise) && after != before;
-    Difference {
+    FigureDifference {
         run: run.to_owned(),
         figure: figure.to_owned(),
         before: number(before),
@@ -103,7 +103,7 @@ fn change(
 /// The level that holds and the one that breaks, where both reports have searched for the same.
 /// A void search has not found the server's limit: its levels are shown, and called neither
 /// better nor worse.
-fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
+fn limits(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
     let (Some(old), Some(new)) = (&earlier.breaking_point, &report.breaking_point) else {
         return Vec::new();
     };
@@ -126,7 +126,7 @@ fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
                 change("breaking point", &figure, (before, after), NOISE_PERCENT, false)
             }
             // It may only have been searched elsewhere, unless one went as far as the other.
-            _ => Difference {
+            _ => FigureDifference {
                 run: "breaking point".to_owned(),
                 figure,
                 before: before.map_or("none".to_owned(), number),
@@ -135,20 +135,20 @@ fn limits(earlier: &Report, report: &Report) -> Vec<Difference> {
                 better: verdict,
             },
         };
-        Some(Difference { better: found.better.filter(|_| !old.void && !new.void), ..found })
+        Some(FigureDifference { better: found.better.filter(|_| !old.void && !new.void), ..found })
     };
     levels.into_iter().filter_map(found).collect()
 }
 
 /// How a run came out, if not as before.
-fn outcomes(old: &RunReport, run: &RunReport) -> Option<Difference> {
+fn outcomes(old: &RunReport, run: &RunReport) -> Option<FigureDifference> {
     // Only what is known of the server in both is better or worse.
     let better = match (old.outcome, run.outcome) {
-        (Outcome::Failed, Outcome::Passed) => Some(true),
-        (Outcome::Passed, Outcome::Failed) => Some(false),
+        (TestOutcome::Failed, TestOutcome::Passed) => Some(true),
+        (TestOutcome::Passed, TestOutcome::Failed) => Some(false),
         _ => None,
     };
-    (old.outcome != run.outcome).then(|| Difference {
+    (old.outcome != run.outcome).then(|| FigureDifference {
         run: run.name.clone(),
         figure: "outcome".to_owned(),
         before: old.outcome.label().to_owned(),
@@ -163,10 +163,10 @@ mod tests {
     use super::super::model::{BreakingPoint, example_report, example_run};
     use super::*;
 
-    fn report(figures: &[(&str, f64)]) -> Report {
+    fn report(figures: &[(&str, f64)]) -> LoadReport {
         let mut run = example_run();
         run.figures = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        Report { runs: vec![run], ..example_report() }
+        LoadReport { runs: vec![run], ..example_report() }
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
                 trials: Vec::new(),
             };
             let trial = RunReport { trial: true, ..example_run() };
-            Report { runs: vec![trial], breaking_point: Some(point), ..example_report() }
+            LoadReport { runs: vec![trial], breaking_point: Some(point), ..example_report() }
         };
         let found = |void| {
             let all = differences(&stress(1000.0, false), &stress(500.0, void));
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn what_a_void_run_saw_is_neither() {
         let (clean, mut void) = (report(&[("lost", 0.0)]), report(&[("lost", 12.0)]));
-        void.runs[0].outcome = Outcome::Void;
+        void.runs[0].outcome = TestOutcome::Void;
         let found = differences(&clean, &void);
         let lost = found.iter().find(|found| found.figure == "lost").unwrap();
         assert_eq!((lost.after.as_str(), lost.better), ("12", None));
@@ -236,7 +236,7 @@ mod tests {
     fn a_run_that_fails_now_is_worse() {
         let passed = report(&[]);
         let mut failed = passed.clone();
-        failed.runs[0].outcome = Outcome::Failed;
+        failed.runs[0].outcome = TestOutcome::Failed;
         let found = differences(&passed, &failed);
         assert_eq!((found[0].after.as_str(), found[0].better), ("failed", Some(false)));
         assert_eq!(differences(&passed, &passed), []);

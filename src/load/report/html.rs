@@ -2,7 +2,7 @@
 
 use super::cause::headline;
 use super::compare::{NOTHING, differences};
-use super::model::{Outcome, Report, RunReport};
+use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use super::{tables, timeline};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// The whole page.
-pub(super) fn page(report: &Report, earlier: Option<&Report>) -> String {
+pub(super) fn page(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     let mut page = String::with_capacity(256 * 1024);
     let title = format!("Load test {}: {}", report.scenario, report.outcome.label());
     let _ = write!(
@@ -41,20 +41,20 @@ pub(super) fn page(report: &Report, earlier: Option<&Report>) -> String {
     page
 }
 
-fn outcome_class(outcome: Outcome) -> &'static str {
+fn outcome_class(outcome: TestOutcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "good",
-        Outcome::Failed => "bad",
-        Outcome::Void | Outcome::Stopped => "unsure",
+        TestOutcome::Passed => "good",
+        TestOutcome::Failed => "bad",
+        TestOutcome::Void | TestOutcome::Stopped => "unsure",
     }
 }
 
 /// An outcome as a coloured word.
-pub(super) fn badge(outcome: Outcome) -> String {
+pub(super) fn badge(outcome: TestOutcome) -> String {
     format!("<span class=\"badge {}\">{}</span>", outcome_class(outcome), outcome.label())
 }
 
-fn header(report: &Report) -> String {
+fn header(report: &LoadReport) -> String {
     let seconds = std::time::Duration::from_secs(report.seconds.round() as u64);
     let lead = match (&report.breaking_point, reasons(report)) {
         (_, reasons) if !reasons.is_empty() => reasons,
@@ -73,8 +73,8 @@ fn header(report: &Report) -> String {
     )
 }
 
-fn reasons(report: &Report) -> String {
-    let not_passed = |run: &&RunReport| !run.trial && run.outcome != Outcome::Passed;
+fn reasons(report: &LoadReport) -> String {
+    let not_passed = |run: &&RunReport| !run.trial && run.outcome != TestOutcome::Passed;
     let runs: Vec<_> = report.runs.iter().filter(not_passed).collect();
     let line = |run: &&RunReport| match report.runs.len() {
         1 => escape(&run.reason),
@@ -84,7 +84,7 @@ fn reasons(report: &Report) -> String {
     runs.iter().map(line).chain(in_vain).collect::<Vec<_>>().join("<br>")
 }
 
-fn machine(report: &Report) -> String {
+fn machine(report: &LoadReport) -> String {
     let machine = &report.machine;
     let mut here =
         if machine.server_is_here { "server on the same machine" } else { "server elsewhere" }
@@ -102,7 +102,7 @@ fn machine(report: &Report) -> String {
 }
 
 /// The few numbers that people ask for first.
-fn tiles(report: &Report) -> String {
+fn tiles(report: &LoadReport) -> String {
     let judged: Vec<&RunReport> = match report.runs.iter().filter(|run| !run.trial).count() {
         0 => report.runs.iter().collect(),
         _ => report.runs.iter().filter(|run| !run.trial).collect(),
@@ -138,7 +138,7 @@ fn tiles(report: &Report) -> String {
     format!("<dl class=\"tiles\">{tiles}</dl>\n")
 }
 
-fn charts(report: &Report) -> String {
+fn charts(report: &LoadReport) -> String {
     let mut text = String::new();
     if let Some(figure) = timeline::search(report).and_then(|chart| chart.figure()) {
         text += "<h2>Breaking point</h2>\n";
@@ -161,7 +161,7 @@ fn charts(report: &Report) -> String {
     text
 }
 
-fn advice(report: &Report) -> String {
+fn advice(report: &LoadReport) -> String {
     let mut text = "<h2>Recommendations</h2>\n".to_owned();
     if report.advice.is_empty() {
         text += "<p>Nothing that was measured calls for a change.</p>\n";
@@ -179,7 +179,7 @@ fn advice(report: &Report) -> String {
     text + "</ol>\n"
 }
 
-fn comparison(report: &Report, earlier: Option<&Report>) -> String {
+fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     let Some(earlier) = earlier else { return String::new() };
     let found = differences(earlier, report);
     let heading = format!("<h2>Against {}</h2>\n", escape(&earlier.started));
@@ -210,7 +210,7 @@ fn comparison(report: &Report, earlier: Option<&Report>) -> String {
     text + "</tbody></table>\n"
 }
 
-fn configuration(report: &Report) -> String {
+fn configuration(report: &LoadReport) -> String {
     format!(
         "<h2>Configuration</h2>\n<p>Give this to <code>switchboard-load run</code> to repeat the \
          run.</p>\n<pre>{}</pre>\n<footer>switchboard-load {}</footer>\n",
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
-        let report = Report { runs: vec![example_run()], ..example_report() };
+        let report = LoadReport { runs: vec![example_run()], ..example_report() };
         let page = page(&report, Some(&report));
         for foreign in ["<script", "<link", "@import", "src=", "url("] {
             assert!(!page.contains(foreign), "{foreign}");
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_written_by_others_is_escaped() {
-        let mut report = Report { runs: vec![example_run()], ..example_report() };
+        let mut report = LoadReport { runs: vec![example_run()], ..example_report() };
         report.url = "<script>".to_owned();
         report.runs[0].name = "<script>".to_owned();
         report.configuration = "</pre><script>".to_owned();

@@ -9,7 +9,7 @@ mod tables;
 mod text;
 mod timeline;
 
-use model::Report;
+use model::LoadReport;
 use std::io;
 use std::path::Path;
 
@@ -20,7 +20,11 @@ pub const SCHEMA_TEXT: &str = include_str!("report.schema.json");
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(directory: &Path, report: &Report, earlier: Option<&Report>) -> io::Result<()> {
+pub fn write(
+    directory: &Path,
+    report: &LoadReport,
+    earlier: Option<&LoadReport>,
+) -> io::Result<()> {
     let json = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
     std::fs::write(directory.join("report.json"), json)?;
     std::fs::write(directory.join("report.html"), html::page(report, earlier))?;
@@ -32,9 +36,9 @@ pub fn write(directory: &Path, report: &Report, earlier: Option<&Report>) -> io:
 ///
 /// # Errors
 /// One line about why it cannot be compared with.
-pub fn read(path: &Path) -> Result<Report, String> {
+pub fn read(path: &Path) -> Result<LoadReport, String> {
     let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let report: Report = serde_json::from_slice(&text)
+    let report: LoadReport = serde_json::from_slice(&text)
         .map_err(|error| format!("{} is not a report: {error}", path.display()))?;
     if report.schema != model::SCHEMA {
         return Err(format!(
@@ -51,16 +55,16 @@ pub use text::console;
 
 #[cfg(test)]
 mod tests {
-    use super::model::{self, Advice, BreakingPoint, FaultReport};
+    use super::model::{self, BreakingPoint, FaultReport, Recommendation};
     use super::*;
-    use crate::load::journal::{Row, ServerSample};
+    use crate::load::interval_log::{IntervalRow, ServerSample};
     use crate::load::measure::{Quantiles, Seen};
     use crate::load::target::{Judgement, Reached};
     use crate::load::trend;
     use serde_json::Value;
 
     /// A report with something in every place.
-    fn full() -> Report {
+    fn full() -> LoadReport {
         let mut run = model::example_run();
         run.figures.insert("sent".to_owned(), 1.0);
         run.times.insert("relay".to_owned(), Quantiles::default());
@@ -90,7 +94,7 @@ mod tests {
             convicted: true,
             verdict: "rises".to_owned(),
         });
-        let mut row = Row {
+        let mut row = IntervalRow {
             server: ServerSample {
                 cpu_s: Some(1.0),
                 cpu_percent: Some(1.0),
@@ -104,7 +108,7 @@ mod tests {
                 bytes_in: Some(1),
                 bytes_out: Some(1),
             },
-            ..Row::default()
+            ..IntervalRow::default()
         };
         row.faults.insert("lost".to_owned(), Seen::default());
         row.buckets.insert("relay".to_owned(), vec![(1, 2)]);
@@ -118,8 +122,8 @@ mod tests {
             void: false,
             trials: vec![("step up".to_owned(), 1.0, "held".to_owned())],
         };
-        let advice = Advice { advice: "a".to_owned(), evidence: "e".to_owned() };
-        Report {
+        let advice = Recommendation { advice: "a".to_owned(), evidence: "e".to_owned() };
+        LoadReport {
             runs: vec![run],
             breaking_point: Some(breaking_point),
             asked_in_vain: vec!["x < 1".to_owned()],
@@ -176,6 +180,6 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         let schema: Value = serde_json::from_str(SCHEMA_TEXT).unwrap();
         fits(&serde_json::from_str(&text).unwrap(), &schema, &schema, "report");
-        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        assert_eq!(serde_json::from_str::<LoadReport>(&text).unwrap(), report);
     }
 }

@@ -4,7 +4,7 @@
 //! under its name in `figures`, so that two reports can be compared without knowing which
 //! figures there are. The schema is `report.schema.json` beside this file.
 
-use crate::load::journal::Row;
+use crate::load::interval_log::IntervalRow;
 use crate::load::measure::Quantiles;
 use crate::load::target::Judgement;
 use crate::load::trend::Trend;
@@ -17,7 +17,7 @@ pub const SCHEMA: u32 = 1;
 /// How a run, or all of them together, came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum TestOutcome {
     /// Every target that applies was reached, and nothing convicts the server.
     Passed,
     /// A target was missed, or the server broke a guarantee.
@@ -28,14 +28,14 @@ pub enum Outcome {
     Stopped,
 }
 
-impl Outcome {
+impl TestOutcome {
     /// The worse of two: a failure is known, a void run is not, a stopped one was cut short.
-    pub fn worse(self, other: Outcome) -> Outcome {
+    pub fn worse(self, other: TestOutcome) -> TestOutcome {
         let rank = |outcome| match outcome {
-            Outcome::Passed => 0,
-            Outcome::Stopped => 1,
-            Outcome::Void => 2,
-            Outcome::Failed => 3,
+            TestOutcome::Passed => 0,
+            TestOutcome::Stopped => 1,
+            TestOutcome::Void => 2,
+            TestOutcome::Failed => 3,
         };
         if rank(other) > rank(self) { other } else { self }
     }
@@ -43,10 +43,10 @@ impl Outcome {
     /// For people.
     pub fn label(self) -> &'static str {
         match self {
-            Outcome::Passed => "passed",
-            Outcome::Failed => "failed",
-            Outcome::Void => "void",
-            Outcome::Stopped => "stopped early",
+            TestOutcome::Passed => "passed",
+            TestOutcome::Failed => "failed",
+            TestOutcome::Void => "void",
+            TestOutcome::Stopped => "stopped early",
         }
     }
 }
@@ -102,7 +102,7 @@ pub struct RunReport {
     /// How long it took in seconds.
     pub seconds: f64,
     /// How it came out.
-    pub outcome: Outcome,
+    pub outcome: TestOutcome,
     /// Why, in a sentence, if it did not pass.
     pub reason: String,
     /// A trial of a search: it need not pass for the report to pass.
@@ -120,13 +120,13 @@ pub struct RunReport {
     /// Slope tests.
     pub trends: Vec<TrendReport>,
     /// The intervals, thinned out for charts.
-    pub intervals: Vec<Row>,
+    pub intervals: Vec<IntervalRow>,
 }
 
 impl RunReport {
     /// Whether it was to find leaks, and was too short for that.
     pub fn knows_nothing_of_leaks(&self) -> bool {
-        self.name == crate::load::plans::ENDURANCE && self.trends.is_empty()
+        self.name == crate::load::run_plans::ENDURANCE && self.trends.is_empty()
     }
 
     /// Whether not one session could be opened, though the server did not say that it is full.
@@ -159,7 +159,7 @@ pub struct BreakingPoint {
 
 /// A recommendation with its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Advice {
+pub struct Recommendation {
     /// What to do.
     pub advice: String,
     /// The measurement that led to it.
@@ -168,7 +168,7 @@ pub struct Advice {
 
 /// The machine that the generator ran on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct GeneratorHost {
     /// CPUs the generator may use.
     pub cpus: u64,
     /// Its kernel.
@@ -184,7 +184,7 @@ pub struct Machine {
 
 /// The whole report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct LoadReport {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Version of the tester.
@@ -200,9 +200,9 @@ pub struct Report {
     /// The scenario with every number, as TOML: `run` repeats it.
     pub configuration: String,
     /// Where it ran.
-    pub machine: Machine,
+    pub machine: GeneratorHost,
     /// How it came out.
-    pub outcome: Outcome,
+    pub outcome: TestOutcome,
     /// Exit status of the tester.
     pub exit_status: u8,
     /// The runs in order.
@@ -213,7 +213,7 @@ pub struct Report {
     #[serde(default)]
     pub asked_in_vain: Vec<String>,
     /// What to do about it.
-    pub advice: Vec<Advice>,
+    pub advice: Vec<Recommendation>,
 }
 
 /// A run that did nothing and passed, for tests to build upon.
@@ -223,7 +223,7 @@ pub(crate) fn example_run() -> RunReport {
         name: "calls".to_owned(),
         about: "users talk".to_owned(),
         seconds: 10.0,
-        outcome: Outcome::Passed,
+        outcome: TestOutcome::Passed,
         reason: String::new(),
         trial: false,
         figures: BTreeMap::new(),
@@ -238,8 +238,8 @@ pub(crate) fn example_run() -> RunReport {
 
 /// A report without runs, for tests to build upon.
 #[cfg(test)]
-pub(crate) fn example_report() -> Report {
-    Report {
+pub(crate) fn example_report() -> LoadReport {
+    LoadReport {
         schema: SCHEMA,
         version: "0.1.0".to_owned(),
         started: "2026-01-02T03:04:05Z".to_owned(),
@@ -247,8 +247,8 @@ pub(crate) fn example_report() -> Report {
         url: "ws://127.0.0.1:8080/ws".to_owned(),
         scenario: "calls".to_owned(),
         configuration: "scenario = \"calls\"\n".to_owned(),
-        machine: Machine::default(),
-        outcome: Outcome::Passed,
+        machine: GeneratorHost::default(),
+        outcome: TestOutcome::Passed,
         exit_status: 0,
         runs: Vec::new(),
         breaking_point: None,

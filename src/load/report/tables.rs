@@ -1,14 +1,14 @@
 //! The tables of `report.html`. Pure.
 
 use super::html::{badge, escape};
-use super::model::{Outcome, Report, RunReport};
+use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use crate::load::target::Reached;
 use std::fmt::Write as _;
 
 /// Each target of each run, and whether it was reached: a list for one run, and for several a
 /// row each.
-pub(super) fn verdicts(report: &Report) -> String {
+pub(super) fn verdicts(report: &LoadReport) -> String {
     let judged: Vec<&RunReport> = report.runs.iter().filter(|run| !run.trial).collect();
     let mut text = "<h2>Verdict</h2>\n".to_owned();
     match judged[..] {
@@ -43,7 +43,7 @@ fn word(reached: Reached) -> (&'static str, &'static str) {
 
 /// A judgement as far as it can be believed: a void run says nothing about the server.
 fn believed(run: &RunReport, reached: Reached) -> Reached {
-    if run.outcome == Outcome::Void { Reached::NotJudged } else { reached }
+    if run.outcome == TestOutcome::Void { Reached::NotJudged } else { reached }
 }
 
 fn list(run: &RunReport) -> String {
@@ -128,7 +128,7 @@ fn cell(run: &RunReport, name: &str) -> String {
 
 /// A table with a row for each run and a column for each figure; the many trials of a search
 /// unfold on demand, unless there is nothing else.
-fn figure_table(report: &Report, columns: &[(&str, &str)]) -> String {
+fn figure_table(report: &LoadReport, columns: &[(&str, &str)]) -> String {
     let (trials, judged): (Vec<_>, Vec<_>) = report.runs.iter().partition(|run| run.trial);
     if trials.is_empty() || judged.is_empty() {
         return rows(&report.runs.iter().collect::<Vec<_>>(), columns);
@@ -159,7 +159,7 @@ fn rows(runs: &[&RunReport], columns: &[(&str, &str)]) -> String {
 }
 
 /// What each run did.
-pub(super) fn runs(report: &Report) -> String {
+pub(super) fn runs(report: &LoadReport) -> String {
     "<h2>Runs</h2>\n".to_owned()
         + &figure_table(
             report,
@@ -180,7 +180,7 @@ pub(super) fn runs(report: &Report) -> String {
 }
 
 /// What was used of the machines.
-pub(super) fn resources(report: &Report) -> String {
+pub(super) fn resources(report: &LoadReport) -> String {
     "<h2>Resource use</h2>\n".to_owned()
         + &figure_table(
             report,
@@ -201,7 +201,7 @@ pub(super) fn resources(report: &Report) -> String {
 }
 
 /// What went wrong, by kind, with first and last occurrence.
-pub(super) fn errors(report: &Report) -> String {
+pub(super) fn errors(report: &LoadReport) -> String {
     let mut text = "<h2>Error analysis</h2>\n".to_owned();
     if report.runs.iter().all(|run| run.faults.is_empty()) {
         return text + "<p>Nothing went wrong.</p>\n";
@@ -229,7 +229,7 @@ pub(super) fn errors(report: &Report) -> String {
 }
 
 /// Slope tests.
-pub(super) fn trends(report: &Report) -> String {
+pub(super) fn trends(report: &LoadReport) -> String {
     let mut rows = String::new();
     for run in &report.runs {
         for trend in &run.trends {

@@ -1,8 +1,8 @@
 //! The report as plain text: for the terminal, for a CI page, and for a CI's test list. Pure.
 
 use super::cause::headline;
-use super::compare::{Difference, NOTHING, differences};
-use super::model::{Outcome, Report, RunReport};
+use super::compare::{FigureDifference, NOTHING, differences};
+use super::model::{LoadReport, RunReport, TestOutcome};
 use crate::load::target::{Judgement, Reached};
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ fn mark(reached: Reached) -> &'static str {
 }
 
 /// What is printed when all is over.
-pub fn console(report: &Report, earlier: Option<&Report>) -> String {
+pub fn console(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     let mut text = format!("\n{}: {}\n", report.scenario, report.outcome.label());
     for run in &report.runs {
         let reason =
@@ -75,7 +75,7 @@ pub fn console(report: &Report, earlier: Option<&Report>) -> String {
         for d in found {
             let change = d.percent.map_or_else(String::new, |p| format!("{p:+.1} %"));
             let word = d.better.map_or("", |better| if better { "better" } else { "worse" });
-            let Difference { run, figure, before, after, .. } = d;
+            let FigureDifference { run, figure, before, after, .. } = d;
             let _ = writeln!(text, "  {run} {figure}: {before} → {after} {change} {word}");
         }
     }
@@ -122,7 +122,7 @@ fn key_figures(run: &RunReport) -> Vec<String> {
 }
 
 /// `summary.md`, for a CI page.
-pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
+pub(super) fn summary(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     let mut text = format!(
         "# Load test `{}`: {}\n\n{} against `{}`, {} s\n\n",
         report.scenario,
@@ -154,7 +154,7 @@ pub(super) fn summary(report: &Report, earlier: Option<&Report>) -> String {
     if let Some(point) = &report.breaking_point {
         let _ = writeln!(text, "\n**Breaking point:** {}", headline(point));
     }
-    let missed = report.runs.iter().filter(|run| !run.trial && run.outcome != Outcome::Passed);
+    let missed = report.runs.iter().filter(|run| !run.trial && run.outcome != TestOutcome::Passed);
     for run in missed {
         let _ = writeln!(text, "\n**{}:** {}", run.name, run.reason);
     }
@@ -179,7 +179,7 @@ const NO_SLOPES: &str = "too few intervals for a slope test: nothing is known of
 
 /// The targets by which a run was not judged, and why: what has passed has not passed by them.
 /// The trials of a search count as one run, which a target has judged if it has judged any.
-fn not_judged(report: &Report) -> String {
+fn not_judged(report: &LoadReport) -> String {
     let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
     let mut add = |judgement: &Judgement, run| {
         let what = format!("`{}`: {}", judgement.target, judgement.note);
@@ -215,7 +215,7 @@ fn not_judged(report: &Report) -> String {
     text
 }
 
-fn comparison(report: &Report, earlier: &Report) -> String {
+fn comparison(report: &LoadReport, earlier: &LoadReport) -> String {
     let heading = format!("\n## Against {}\n\n", earlier.started);
     let found = differences(earlier, report);
     if found.is_empty() {
@@ -226,7 +226,7 @@ fn comparison(report: &Report, earlier: &Report) -> String {
     for d in found {
         let change = d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %"));
         let word = d.better.map_or("", |better| if better { " better" } else { " **worse**" });
-        let Difference { run, figure, before, after, .. } = d;
+        let FigureDifference { run, figure, before, after, .. } = d;
         let _ = writeln!(text, "| {run} | {figure} | {before} | {after} | {change}{word} |");
     }
     text
@@ -237,7 +237,7 @@ fn escape(text: &str) -> String {
 }
 
 /// `junit.xml`: each target of each run, and each run's faults, is a test case.
-pub(super) fn junit(report: &Report) -> String {
+pub(super) fn junit(report: &LoadReport) -> String {
     let (mut cases, mut tests, mut failures, mut skipped) = (String::new(), 0, 0, 0);
     let mut case = |class: &str, name: &str, seconds: f64, verdict: Option<(&str, String)>| {
         tests += 1;
@@ -274,9 +274,9 @@ pub(super) fn junit(report: &Report) -> String {
             case(&run.name, &target.target, 0.0, verdict);
         }
         let verdict = match run.outcome {
-            Outcome::Passed => None,
-            Outcome::Failed => Some(("failure", run.reason.clone())),
-            Outcome::Void | Outcome::Stopped => Some(("skipped", run.reason.clone())),
+            TestOutcome::Passed => None,
+            TestOutcome::Failed => Some(("failure", run.reason.clone())),
+            TestOutcome::Void | TestOutcome::Stopped => Some(("skipped", run.reason.clone())),
         };
         case(&run.name, "the run as a whole", run.seconds, verdict);
     }
@@ -319,10 +319,10 @@ mod tests {
         }
     }
 
-    fn failed() -> Report {
+    fn failed() -> LoadReport {
         let mut run = example_run();
         run.name = "calls <&>".to_owned();
-        run.outcome = Outcome::Failed;
+        run.outcome = TestOutcome::Failed;
         run.reason = "missed: relay_p99_ms < 50".to_owned();
         let judgement = |reached, note: &str| Judgement {
             target: "relay_p99_ms < 50".to_owned(),
@@ -337,7 +337,7 @@ mod tests {
             judgement(Reached::Yes, ""),
             judgement(Reached::NotJudged, "too small"),
         ];
-        Report { runs: vec![run], outcome: Outcome::Failed, ..example_report() }
+        LoadReport { runs: vec![run], outcome: TestOutcome::Failed, ..example_report() }
     }
 
     #[test]
@@ -357,9 +357,9 @@ mod tests {
 
     #[test]
     fn an_endurance_too_short_for_slopes_is_said_not_to_know_of_leaks() {
-        let name = crate::load::plans::ENDURANCE.to_owned();
+        let name = crate::load::run_plans::ENDURANCE.to_owned();
         let short = RunReport { name, trends: Vec::new(), ..example_run() };
-        let report = Report { runs: vec![short], ..example_report() };
+        let report = LoadReport { runs: vec![short], ..example_report() };
         let listed = format!("## Not judged\n\n- {NO_SLOPES} (endurance)\n");
         assert!(summary(&report, None).contains(&listed), "{}", summary(&report, None));
         assert!(console(&report, None).contains(NO_SLOPES));
@@ -383,10 +383,10 @@ mod tests {
             trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::NotJudged)]),
             trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::Yes)]),
         ];
-        let report = Report { runs, ..example_report() };
+        let report = LoadReport { runs, ..example_report() };
         let told = summary(&report, None);
         assert!(told.ends_with("- `x`: not measured in this run (the search)\n"), "{told}");
-        let missed = Report { asked_in_vain: vec!["`x` was asked for".to_owned()], ..report };
+        let missed = LoadReport { asked_in_vain: vec!["`x` was asked for".to_owned()], ..report };
         assert!(summary(&missed, None).contains("**Missed:** `x` was asked for"));
         assert!(junit(&missed).contains("failures=\"1\""));
     }

@@ -1,16 +1,16 @@
 //! Which charts a report has, and their data. Pure.
 
-use super::charts::{Across, Chart, Series};
-use super::model::{Report, RunReport};
-use crate::load::journal::Row;
+use super::charts::{Chart, ChartSeries, HorizontalAxis};
+use super::model::{LoadReport, RunReport};
+use crate::load::interval_log::IntervalRow;
 use crate::load::measure::{Count, Fault, Quantiles};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// All charts over time, of all runs one after the other on one axis.
-pub(super) fn charts(report: &Report) -> Vec<Chart> {
+pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
     let timeline = Timeline::new(&report.runs);
-    let rate = |what: Count| move |row: &Row| Some(row.rate(what));
+    let rate = |what: Count| move |row: &IntervalRow| Some(row.rate(what));
     let mut charts = vec![
         timeline.chart(
             "Users",
@@ -52,7 +52,8 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         ("connect", "Time to connect"),
         ("ping", "Ping time"),
     ] {
-        let quantile = |read: fn(&Quantiles) -> f64| move |row: &Row| row.times.get(name).map(read);
+        let quantile =
+            |read: fn(&Quantiles) -> f64| move |row: &IntervalRow| row.times.get(name).map(read);
         charts.push(timeline.chart(
             title,
             "ms, logarithmic",
@@ -71,7 +72,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
 
 fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
     let faults = |wanted: fn(Fault) -> bool| {
-        move |row: &Row| {
+        move |row: &IntervalRow| {
             let of_kind = |name: &String| Fault::named(name).is_some_and(wanted);
             let seen = row.faults.iter().filter(|(name, _)| of_kind(name));
             Some(seen.map(|(_, seen)| seen.count as f64).sum::<f64>() / row.length_s.max(1e-3))
@@ -136,7 +137,7 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
 }
 
 /// How long each time took for what share of cases: one line for each run.
-pub(super) fn distributions(report: &Report) -> Vec<Chart> {
+pub(super) fn distributions(report: &LoadReport) -> Vec<Chart> {
     let of = |name: &str, title: &str| {
         let series = report
             .runs
@@ -148,14 +149,14 @@ pub(super) fn distributions(report: &Report) -> Vec<Chart> {
                 let points = points.iter().filter(|point| point.percent < 100.0);
                 let segment =
                     points.map(|point| (place(point.percent), point.at_most_ms)).collect();
-                Series { name: run.name.clone(), segments: vec![segment] }
+                ChartSeries { name: run.name.clone(), segments: vec![segment] }
             })
             .take(6)
             .collect();
         Chart {
             title: title.to_owned(),
             unit: "ms at most, for so many percent",
-            across: Across::Percentile,
+            across: HorizontalAxis::Percentile,
             logarithmic: true,
             domain: None,
             borders: Vec::new(),
@@ -174,13 +175,13 @@ pub(super) fn distributions(report: &Report) -> Vec<Chart> {
 }
 
 /// The levels of a search in the order in which they were tried.
-pub(super) fn search(report: &Report) -> Option<Chart> {
+pub(super) fn search(report: &LoadReport) -> Option<Chart> {
     let point = report.breaking_point.as_ref()?;
     let of = |showed: &str| {
         let tried = point.trials.iter().enumerate();
         let levels = tried.filter(|(_, trial)| trial.2 == showed);
         let segments = levels.map(|(i, trial)| vec![(i as f64 + 1.0, trial.1)]).collect();
-        Series { name: showed.to_owned(), segments }
+        ChartSeries { name: showed.to_owned(), segments }
     };
     Some(Chart {
         title: "The search".to_owned(),
@@ -188,7 +189,7 @@ pub(super) fn search(report: &Report) -> Option<Chart> {
             true => "connections, trial by trial",
             false => "messages a second, trial by trial",
         },
-        across: Across::Number,
+        across: HorizontalAxis::Number,
         logarithmic: false,
         domain: None,
         borders: Vec::new(),
@@ -198,13 +199,13 @@ pub(super) fn search(report: &Report) -> Option<Chart> {
 }
 
 /// Whether a line is worth drawing: one that is always zero is not.
-fn has_life(series: &Series) -> bool {
+fn has_life(series: &ChartSeries) -> bool {
     series.segments.iter().flatten().any(|point| point.1 != 0.0)
 }
 
 /// The rows of a run, but not the stump at its end: a rate over a few milliseconds is noise.
 /// It is short beside the usual row; a single long one, on a busy machine, says nothing.
-fn whole_rows(run: &RunReport) -> impl Iterator<Item = &Row> {
+fn whole_rows(run: &RunReport) -> impl Iterator<Item = &IntervalRow> {
     let mut lengths: Vec<f64> = run.intervals.iter().map(|row| row.length_s).collect();
     lengths.sort_unstable_by(f64::total_cmp);
     let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
@@ -212,7 +213,7 @@ fn whole_rows(run: &RunReport) -> impl Iterator<Item = &Row> {
 }
 
 /// What a line shows of a row.
-type Reading<'a> = &'a dyn Fn(&Row) -> Option<f64>;
+type RowReader<'a> = &'a dyn Fn(&IntervalRow) -> Option<f64>;
 
 /// The runs one after the other.
 struct Timeline<'a> {
@@ -235,7 +236,7 @@ impl<'a> Timeline<'a> {
         title: &str,
         unit: &'static str,
         logarithmic: bool,
-        lines: &[(&str, Reading<'_>)],
+        lines: &[(&str, RowReader<'_>)],
     ) -> Chart {
         let series = lines
             .iter()
@@ -246,13 +247,13 @@ impl<'a> Timeline<'a> {
                         .collect()
                 };
                 let segments = self.runs.iter().map(segment).filter(|s| !s.is_empty()).collect();
-                Series { name: (*name).to_owned(), segments }
+                ChartSeries { name: (*name).to_owned(), segments }
             })
             .collect();
         Chart {
             title: title.to_owned(),
             unit,
-            across: Across::Time,
+            across: HorizontalAxis::Time,
             logarithmic,
             domain: self.runs.last().map(|(begins, run)| (0.0, begins + run.seconds)),
             borders: self.runs.iter().skip(1).map(|(begins, _)| *begins).collect(),
@@ -270,8 +271,10 @@ mod tests {
     fn one_long_row_hides_no_others_and_the_stump_is_left_out() {
         let mut run = example_run();
         let lengths = [1.0, 1.0, 9.0, 1.0, 1.0, 0.01];
-        run.intervals =
-            lengths.iter().map(|length_s| Row { length_s: *length_s, ..Row::default() }).collect();
+        run.intervals = lengths
+            .iter()
+            .map(|length_s| IntervalRow { length_s: *length_s, ..IntervalRow::default() })
+            .collect();
         assert_eq!(whole_rows(&run).count(), 5);
     }
 
@@ -279,9 +282,14 @@ mod tests {
     fn runs_lie_one_after_the_other_and_empty_charts_are_left_out() {
         let mut run = example_run();
         run.intervals = (1..=10)
-            .map(|i| Row { at_s: f64::from(i), length_s: 1.0, users: 5, ..Row::default() })
+            .map(|i| IntervalRow {
+                at_s: f64::from(i),
+                length_s: 1.0,
+                users: 5,
+                ..IntervalRow::default()
+            })
             .collect();
-        let report = Report { runs: vec![run.clone(), run], ..example_report() };
+        let report = LoadReport { runs: vec![run.clone(), run], ..example_report() };
         let charts = charts(&report);
         let titles: Vec<&str> = charts.iter().map(|chart| chart.title.as_str()).collect();
         assert_eq!(titles, ["Users"], "nothing else happened");

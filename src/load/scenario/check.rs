@@ -1,33 +1,33 @@
 //! Numbers that no run can be made of. Pure.
 
-use super::{Common, Scenario};
+use super::{CommonSettings, Scenario};
 use crate::load::units::Span;
 use std::fmt;
 use std::time::Duration;
 
 /// A value that no run can be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct InvalidValue {
     /// The key of the value, as a file has it.
     pub key: &'static str,
     /// What is wrong with it.
     pub what: String,
 }
 
-impl Wrong {
+impl InvalidValue {
     /// What is wrong with the value of `key`.
     pub fn new(key: &'static str, what: impl Into<String>) -> Self {
-        Wrong { key, what: what.into() }
+        InvalidValue { key, what: what.into() }
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.what)
     }
 }
 
-type Check = Result<(), Wrong>;
+type CheckResult = Result<(), InvalidValue>;
 
 /// More a second is nothing that one machine could send.
 const MOST_PER_SECOND: f64 = 1e7;
@@ -46,70 +46,74 @@ const LEAST_PER_SECOND: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
 const SHORTEST: Span = Span(Duration::from_millis(1));
 
 /// `least <= value <= most`; what is not a number is neither.
-fn within(key: &'static str, value: f64, least: f64, most: f64) -> Check {
+fn within(key: &'static str, value: f64, least: f64, most: f64) -> CheckResult {
     match value >= least && value <= most {
         true => Ok(()),
-        false => Err(Wrong::new(key, format!("{value} is not from {least} to {most}"))),
+        false => Err(InvalidValue::new(key, format!("{value} is not from {least} to {most}"))),
     }
 }
 
 /// A rate of messages: none at all, or one in a year at least.
-fn rate(key: &'static str, value: f64) -> Check {
+fn rate(key: &'static str, value: f64) -> CheckResult {
     if value == 0.0 { Ok(()) } else { within(key, value, LEAST_PER_SECOND, 1e6) }
 }
 
-fn at_least_one(key: &'static str, value: u32) -> Check {
-    if value > 0 { Ok(()) } else { Err(Wrong::new(key, "at least 1 is needed")) }
+fn at_least_one(key: &'static str, value: u32) -> CheckResult {
+    if value > 0 { Ok(()) } else { Err(InvalidValue::new(key, "at least 1 is needed")) }
 }
 
-fn lasting(key: &'static str, value: Span) -> Check {
+fn lasting(key: &'static str, value: Span) -> CheckResult {
     match value >= SHORTEST && value <= LONGEST {
         true => Ok(()),
-        false => Err(Wrong::new(key, format!("{value} is not from {SHORTEST} to 366 days long"))),
+        false => {
+            Err(InvalidValue::new(key, format!("{value} is not from {SHORTEST} to 366 days long")))
+        }
     }
 }
 
 /// As [`lasting`], or nothing at all.
-fn lasting_or_none(key: &'static str, value: Span) -> Check {
+fn lasting_or_none(key: &'static str, value: Span) -> CheckResult {
     if value.0.is_zero() { Ok(()) } else { lasting(key, value) }
 }
 
-fn users(value: u32) -> Check {
+fn users(value: u32) -> CheckResult {
     within("users", value.into(), 1.0, MOST_USERS.into())
 }
 
-fn rooms(value: u32) -> Check {
+fn rooms(value: u32) -> CheckResult {
     within("rooms", value.into(), 1.0, (MOST_USERS / 2).into())
 }
 
-fn connect_rate(value: f64) -> Check {
+fn connect_rate(value: f64) -> CheckResult {
     within("connect_rate", value, LEAST_CONNECTS_PER_SECOND, MOST_PER_SECOND)
 }
 
-fn messages(bytes: u32) -> Check {
+fn messages(bytes: u32) -> CheckResult {
     within("message_bytes", bytes.into(), 0.0, MOST_MESSAGE_BYTES.into())
 }
 
-fn candidates(many: u32) -> Check {
+fn candidates(many: u32) -> CheckResult {
     within("candidates", many.into(), 0.0, MOST_CANDIDATES.into())
 }
 
-fn talk(least: Span, most: Span) -> Check {
+fn talk(least: Span, most: Span) -> CheckResult {
     lasting("talk_min", least)?;
     lasting("talk_max", most)?;
     match least <= most {
         true => Ok(()),
-        false => Err(Wrong::new("talk_min", format!("{least} is longer than talk_max, {most}"))),
+        false => {
+            Err(InvalidValue::new("talk_min", format!("{least} is longer than talk_max, {most}")))
+        }
     }
 }
 
-fn common(s: &Common) -> Check {
+fn common(s: &CommonSettings) -> CheckResult {
     if !crate::wire::message::is_queue_name(s.queue.as_bytes()) {
-        return Err(Wrong::new("queue", format!("`{}` is no queue name", s.queue)));
+        return Err(InvalidValue::new("queue", format!("`{}` is no queue name", s.queue)));
     }
     if s.report.to_str().is_none() {
         // The report names its directory, and JSON has no other letters.
-        return Err(Wrong::new("report", format!("{} is not UTF-8", s.report.display())));
+        return Err(InvalidValue::new("report", format!("{} is not UTF-8", s.report.display())));
     }
     within("threads", s.threads.into(), 1.0, MOST_THREADS.into())?;
     within("late_percent", s.late_percent, 0.0, 100.0)?;
@@ -131,7 +135,7 @@ impl Scenario {
     ///
     /// # Errors
     /// The first one that is wrong.
-    pub fn check(&self) -> Result<(), Wrong> {
+    pub fn check(&self) -> Result<(), InvalidValue> {
         common(self.common())?;
         match self {
             Scenario::Connections(s) => {
@@ -145,7 +149,7 @@ impl Scenario {
             Scenario::Matchmaking(s) => {
                 if s.users == 0 || s.users % 2 == 1 {
                     let what = format!("{} cannot be matched in pairs", s.users);
-                    return Err(Wrong::new("users", what));
+                    return Err(InvalidValue::new("users", what));
                 }
                 users(s.users)?;
                 at_least_one("rounds", s.rounds)?;
@@ -164,7 +168,10 @@ impl Scenario {
             Scenario::Calls(s) => {
                 let arrivals: u64 = s.phases.0.iter().map(|phase| phase.count()).sum();
                 if arrivals == 0 {
-                    return Err(Wrong::new("phases", format!("in `{}` nobody arrives", s.phases)));
+                    return Err(InvalidValue::new(
+                        "phases",
+                        format!("in `{}` nobody arrives", s.phases),
+                    ));
                 }
                 s.phases.0.iter().try_for_each(|p| lasting("phases", Span(p.lasting)))?;
                 talk(s.talk_min, s.talk_max)?;
@@ -177,7 +184,7 @@ impl Scenario {
                 let requests: u64 = s.requests.0.iter().map(|r| r.phase.count()).sum();
                 if requests == 0 {
                     let what = format!("in `{}` there is no request", s.requests);
-                    return Err(Wrong::new("requests", what));
+                    return Err(InvalidValue::new("requests", what));
                 }
                 s.requests.0.iter().try_for_each(|r| lasting("requests", Span(r.phase.lasting)))?;
                 at_least_one("max_connections", s.max_connections)

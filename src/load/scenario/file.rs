@@ -1,6 +1,6 @@
 //! Scenario files: the built-in ones, and what is said about a wrong one. Pure.
 
-use super::{Request, Scenario};
+use super::{PartialScenario, Scenario};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub fn built_in(name: &str) -> Option<&'static str> {
 
 /// What is wrong with a scenario file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
+pub struct ScenarioFileError {
     /// Line, counted from 1; 0 if the fault is in no one place.
     pub line: usize,
     /// Column in characters, counted from 1.
@@ -32,14 +32,14 @@ pub struct FileError {
     pub what: String,
 }
 
-impl FileError {
+impl ScenarioFileError {
     fn new(text: &str, error: &toml::de::Error) -> Self {
         let (line, column) = error.span().map_or((0, 0), |span| place(text, span.start));
-        FileError { line, column, what: error.message().replace('\n', " ") }
+        ScenarioFileError { line, column, what: error.message().replace('\n', " ") }
     }
 }
 
-impl fmt::Display for FileError {
+impl fmt::Display for ScenarioFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.what),
@@ -62,20 +62,21 @@ pub fn place_of(key: &str, text: &str) -> Option<(usize, usize)> {
 }
 
 /// Reads a scenario file. An unknown key is an error that names it.
-pub fn parse_file(text: &str) -> Result<Request, FileError> {
+pub fn parse_file(text: &str) -> Result<PartialScenario, ScenarioFileError> {
     #[derive(serde::Deserialize)]
-    struct Kind {
+    struct ScenarioHeader {
         scenario: toml::Spanned<String>,
     }
-    let kind: Kind = toml::from_str(text).map_err(|error| FileError::new(text, &error))?;
-    match Request::from_toml(kind.scenario.get_ref(), text) {
-        Some(request) => request.map_err(|error| FileError::new(text, &error)),
+    let kind: ScenarioHeader =
+        toml::from_str(text).map_err(|error| ScenarioFileError::new(text, &error))?;
+    match PartialScenario::from_toml(kind.scenario.get_ref(), text) {
+        Some(request) => request.map_err(|error| ScenarioFileError::new(text, &error)),
         None => {
             let (line, column) = place(text, kind.scenario.span().start);
             let name = kind.scenario.get_ref();
             let known = Scenario::KINDS.join("`, `");
             let what = format!("unknown scenario `{name}`, expected one of `{known}`");
-            Err(FileError { line, column, what })
+            Err(ScenarioFileError { line, column, what })
         }
     }
 }

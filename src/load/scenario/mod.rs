@@ -3,16 +3,16 @@
 //! A field is declared once, in the macro `scenarios!`, and is then a flag of the subcommand, a key of
 //! the TOML file, and a value of the run. Three layers give a run its numbers: flags over file
 //! over the built-in scenario of the same name, which is a TOML file as well and names every
-//! key. Nothing has a second default hidden in the code but the keys in [`Common`], which all
+//! key. Nothing has a second default hidden in the code but the keys in [`CommonSettings`], which all
 //! scenarios share.
 
 mod check;
 mod file;
-mod scaled;
+mod time_scale;
 
-pub use check::{MOST_THREADS, Wrong};
-pub use file::{BUILT_IN, FileError, built_in, parse_file, place_of};
-pub use scaled::STEP_FLOOR;
+pub use check::{InvalidValue, MOST_THREADS};
+pub use file::{BUILT_IN, ScenarioFileError, built_in, parse_file, place_of};
+pub use time_scale::STEP_FLOOR;
 
 use super::target;
 use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
@@ -24,10 +24,10 @@ macro_rules! common_keys {
     ({ $( $(#[$meta:meta])* $field:ident : $type:ty = $default:expr, )* }) => {
         /// What every scenario can be told.
         #[derive(Clone, Debug, PartialEq, Serialize)]
-        pub struct Common { $( $(#[$meta])* pub $field: $type, )* }
+        pub struct CommonSettings { $( $(#[$meta])* pub $field: $type, )* }
 
-        impl Default for Common {
-            fn default() -> Self { Common { $( $field: $default, )* } }
+        impl Default for CommonSettings {
+            fn default() -> Self { CommonSettings { $( $field: $default, )* } }
         }
     };
 }
@@ -37,17 +37,17 @@ macro_rules! common_keys {
 macro_rules! scenario {
     (
         { $( $(#[$cmeta:meta])* $cfield:ident : $ctype:ty = $cdefault:expr, )* }
-        $(#[$meta:meta])* $name:ident / $flags:ident = $key:literal {
+        $(#[$meta:meta])* $variant:ident($values:ident / $flags:ident) = $key:literal {
             $( $(#[$fmeta:meta])* $field:ident : $type:ty, )*
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Serialize)]
-        pub struct $name {
+        pub struct $values {
             $( $(#[$fmeta])* pub $field: $type, )*
             /// What every scenario can be told.
             #[serde(flatten)]
-            pub common: Common,
+            pub common: CommonSettings,
         }
 
         $(#[$meta])*
@@ -82,14 +82,14 @@ macro_rules! scenario {
             }
 
             /// The values of a run: these flags over the built-in scenario.
-            pub fn resolve(self) -> $name {
+            pub fn resolve(self) -> $values {
                 let text = built_in($key).expect("because each kind is built in");
                 let below: $flags =
                     toml::from_str(text).expect("because a test reads every built-in scenario");
                 let all = self.over(below);
-                $name {
+                $values {
                     $( $field: all.$field.expect("because the built-in scenario has every key"), )*
-                    common: Common { $( $cfield: all.$cfield.unwrap_or_else(|| $cdefault), )* },
+                    common: CommonSettings { $( $cfield: all.$cfield.unwrap_or_else(|| $cdefault), )* },
                 }
             }
         }
@@ -100,40 +100,40 @@ macro_rules! scenario {
 macro_rules! scenarios {
     (
         common $common:tt
-        $( $(#[$meta:meta])* $name:ident / $flags:ident = $key:literal $fields:tt )*
+        $( $(#[$meta:meta])* $variant:ident($values:ident / $flags:ident) = $key:literal $fields:tt )*
     ) => {
         common_keys! { $common }
-        $( scenario! { $common $(#[$meta])* $name / $flags = $key $fields } )*
+        $( scenario! { $common $(#[$meta])* $variant($values / $flags) = $key $fields } )*
 
         /// A scenario with all its numbers.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(tag = "scenario", rename_all = "lowercase")]
-        pub enum Scenario { $( $(#[$meta])* $name($name), )* }
+        pub enum Scenario { $( $(#[$meta])* $variant($values), )* }
 
         /// A scenario as flags or a file give it: not every key need be there.
         #[derive(Clone, Debug, clap::Subcommand)]
-        pub enum Request { $( $(#[$meta])* $name($flags), )* }
+        pub enum PartialScenario { $( $(#[$meta])* $variant($flags), )* }
 
-        impl Request {
+        impl PartialScenario {
             /// Reads `text` as keys of the scenario called `kind`.
-            fn from_toml(kind: &str, text: &str) -> Option<Result<Request, toml::de::Error>> {
+            fn from_toml(kind: &str, text: &str) -> Option<Result<PartialScenario, toml::de::Error>> {
                 match kind {
-                    $( $key => Some(toml::from_str::<$flags>(text).map(Request::$name)), )*
+                    $( $key => Some(toml::from_str::<$flags>(text).map(PartialScenario::$variant)), )*
                     _ => None,
                 }
             }
 
             /// These flags over those of a file. `None` if they are of different kinds.
-            pub fn over(self, below: Request) -> Option<Request> {
+            pub fn over(self, below: PartialScenario) -> Option<PartialScenario> {
                 match (self, below) {
-                    $( (Request::$name(above), Request::$name(below)) => Some(Request::$name(above.over(below))), )*
+                    $( (PartialScenario::$variant(above), PartialScenario::$variant(below)) => Some(PartialScenario::$variant(above.over(below))), )*
                     _ => None,
                 }
             }
 
             /// All values of the run.
             pub fn resolve(self) -> Scenario {
-                match self { $( Request::$name(flags) => Scenario::$name(flags.resolve()), )* }
+                match self { $( PartialScenario::$variant(flags) => Scenario::$variant(flags.resolve()), )* }
             }
         }
 
@@ -143,17 +143,17 @@ macro_rules! scenarios {
 
             /// The name of its kind.
             pub fn kind(&self) -> &'static str {
-                match self { $( Scenario::$name(_) => $key, )* }
+                match self { $( Scenario::$variant(_) => $key, )* }
             }
 
             /// What it shares with the others, to be changed.
-            pub fn common_mut(&mut self) -> &mut Common {
-                match self { $( Scenario::$name(s) => &mut s.common, )* }
+            pub fn common_mut(&mut self) -> &mut CommonSettings {
+                match self { $( Scenario::$variant(s) => &mut s.common, )* }
             }
 
             /// What it shares with the others.
-            pub fn common(&self) -> &Common {
-                match self { $( Scenario::$name(s) => &s.common, )* }
+            pub fn common(&self) -> &CommonSettings {
+                match self { $( Scenario::$variant(s) => &s.common, )* }
             }
         }
     };
@@ -206,7 +206,7 @@ scenarios! {
     }
 
     /// Opens sessions, holds them and checks that all stay alive.
-    Connections / ConnectionsFlags = "connections" {
+    Connections(ConnectionsScenario / ConnectionsFlags) = "connections" {
         /// Sessions to open.
         users: u32,
         /// Sessions opened a second.
@@ -223,7 +223,7 @@ scenarios! {
     }
 
     /// All users ask for a match in the same instant, in rounds.
-    Matchmaking / MatchmakingFlags = "matchmaking" {
+    Matchmaking(MatchmakingScenario / MatchmakingFlags) = "matchmaking" {
         /// Users that ask; an even number.
         users: u32,
         /// Sessions opened a second.
@@ -235,7 +235,7 @@ scenarios! {
     }
 
     /// Rooms with the signalling of a call, then a steady rate of messages.
-    Signaling / SignalingFlags = "signaling" {
+    Signaling(SignalingScenario / SignalingFlags) = "signaling" {
         /// Rooms, with two users each.
         rooms: u32,
         /// Sessions opened a second.
@@ -253,7 +253,7 @@ scenarios! {
     }
 
     /// Users arrive, find a match, talk, go on to the next or leave: the everyday mix.
-    Calls / CallsFlags = "calls" {
+    Calls(CallsScenario / CallsFlags) = "calls" {
         /// Arrivals, like `10/s for 60s, 50/s for 2m`.
         phases: Listed<Phase>,
         /// Shortest call.
@@ -271,7 +271,7 @@ scenarios! {
     }
 
     /// GET requests at a fixed rate, whatever the answers take.
-    Http / HttpFlags = "http" {
+    Http(HttpScenario / HttpFlags) = "http" {
         /// Paths and rates, one after the other, like `/health 100/s for 30s`.
         requests: Listed<HttpPhase>,
         /// Most connections open at once.
@@ -279,7 +279,7 @@ scenarios! {
     }
 
     /// Raises the load until the targets break, narrows the point down and confirms it.
-    Stress / StressFlags = "stress" {
+    Stress(StressScenario / StressFlags) = "stress" {
         /// What is raised: `connections` or `messages` (a second).
         raise: Lever,
         /// The first level.
@@ -303,7 +303,7 @@ scenarios! {
     }
 
     /// Holds a share of the capacity for very long and watches for leaks and decay.
-    Endurance / EnduranceFlags = "endurance" {
+    Endurance(EnduranceScenario / EnduranceFlags) = "endurance" {
         /// What the server can relay, in messages a second; 0: find out first, by a stress run.
         capacity: f64,
         /// Share of the capacity that is held, in percent.
@@ -330,7 +330,7 @@ scenarios! {
     }
 
     /// The whole programme: users in stages, then stress, then endurance.
-    Plan / PlanFlags = "plan" {
+    Plan(PlanScenario / PlanFlags) = "plan" {
         /// Users and times, like `100 for 2m, 500 for 10m`.
         stages: Listed<Stage>,
         /// Shortest call.
@@ -400,7 +400,8 @@ mod tests {
     #[test]
     fn flags_lie_over_the_file_and_the_file_over_what_is_built_in() {
         let file = parse_file("scenario = \"connections\"\nusers = 7\nhold = \"1m\"\n").unwrap();
-        let flags = Request::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
+        let flags =
+            PartialScenario::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
         let Scenario::Connections(all) = flags.over(file).unwrap().resolve() else { panic!() };
         assert_eq!((all.users, all.hold), (9, Span::seconds(60)));
         assert_eq!(all.ping_every, Span::seconds(10), "from the built-in scenario");
@@ -411,7 +412,7 @@ mod tests {
     fn a_target_more_goes_beside_those_of_the_scenario_or_instead_of_one() {
         let flags = |require: &[&str]| {
             let require = Some(require.iter().map(|&target| target.to_owned()).collect());
-            Request::Signaling(SignalingFlags { require, ..Default::default() })
+            PartialScenario::Signaling(SignalingFlags { require, ..Default::default() })
         };
         let list = |scenario: &Scenario| scenario.common().require.join(" ");
         let own = "delivered_percent>=100 kept_percent>=100";
@@ -432,7 +433,7 @@ mod tests {
         assert_eq!(list(&more), "lost==0 reordered==0");
         // One that has none leaves the scenario's own.
         let silent = || parse_file("scenario = \"signaling\"\n").unwrap();
-        let none = || Request::Signaling(SignalingFlags::default());
+        let none = || PartialScenario::Signaling(SignalingFlags::default());
         assert_eq!(list(&none().over(silent()).unwrap().resolve()), own);
         assert_eq!(list(&none().over(short()).unwrap().resolve()), "lost==0");
         let more = || flags(&["lost==0"]).over(silent()).unwrap();

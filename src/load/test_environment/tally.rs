@@ -1,11 +1,11 @@
 //! What one run adds up to, in constant memory. Pure.
 
 use super::growth::Growth;
-use crate::load::figures::{self, Extent};
-use crate::load::journal::{Row, ServerSample, Thinned};
+use crate::load::figures::{self, RunMeasurements};
+use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
 use crate::load::measure::{Count, Fault, Metric, Quantiles, Recorder};
 use crate::load::probe::Room;
-use crate::load::report::model::{DistributionPoint, FaultReport, Outcome, RunReport};
+use crate::load::report::model::{DistributionPoint, FaultReport, RunReport, TestOutcome};
 use crate::load::target::{Judgement, Reached, Target, judge};
 
 /// Rows that a report keeps of each run, for its charts.
@@ -38,8 +38,8 @@ pub struct RunSpec {
 pub struct Tally {
     /// Counts, faults and times.
     pub total: Recorder,
-    extent: Extent,
-    rows: Thinned,
+    extent: RunMeasurements,
+    rows: ThinnedRows,
     /// `(seconds, bytes)` of the server's memory and so on, while measuring.
     growth: [Growth; 3],
     server_before: ServerSample,
@@ -67,8 +67,8 @@ impl Default for Tally {
     fn default() -> Self {
         Tally {
             total: Recorder::default(),
-            extent: Extent::default(),
-            rows: Thinned::new(CHART_ROWS),
+            extent: RunMeasurements::default(),
+            rows: ThinnedRows::new(CHART_ROWS),
             growth: [
                 // A page table here and a histogram there: a small server's first minutes.
                 Growth::new("server memory", "bytes", 1024.0 * 1024.0),
@@ -115,7 +115,7 @@ impl Tally {
     }
 
     /// Takes in what the log holds of an earlier part of this run.
-    pub fn restore(&mut self, row: &Row) {
+    pub fn restore(&mut self, row: &IntervalRow) {
         let mut recorder = Recorder::default();
         row.restore(&mut recorder);
         self.take(row, &recorder);
@@ -123,7 +123,7 @@ impl Tally {
     }
 
     /// An interval is over.
-    pub fn take(&mut self, row: &Row, recorder: &Recorder) {
+    pub fn take(&mut self, row: &IntervalRow, recorder: &Recorder) {
         self.total.merge(recorder);
         self.rows.push(row);
         self.seconds = row.at_s;
@@ -288,7 +288,7 @@ impl Tally {
         targets: &[Judgement],
         faults: &[FaultReport],
         void: Option<String>,
-    ) -> (Outcome, String) {
+    ) -> (TestOutcome, String) {
         let convictions: Vec<String> = faults
             .iter()
             .filter(|fault| fault.convicts)
@@ -296,19 +296,19 @@ impl Tally {
             .collect();
         if !convictions.is_empty() {
             return (
-                Outcome::Failed,
+                TestOutcome::Failed,
                 format!("the server is convicted: {}", convictions.join("; ")),
             );
         }
         if let Some(reason) = void {
-            return (Outcome::Void, reason);
+            return (TestOutcome::Void, reason);
         }
         if self.nobody_comes_in() {
             let why = Fault::ALL.iter().filter(|fault| fault.is_of_connecting());
             let why = why.filter(|fault| self.total.seen(**fault).count > 0);
             let why: Vec<_> = why.map(|fault| self.total.meaning(*fault)).collect();
             let reason = format!("not one session could be opened: {}", why.join("; "));
-            return (Outcome::Failed, reason);
+            return (TestOutcome::Failed, reason);
         }
         let missed: Vec<&str> = targets
             .iter()
@@ -316,11 +316,11 @@ impl Tally {
             .map(|judgement| judgement.target.as_str())
             .collect();
         if !missed.is_empty() {
-            return (Outcome::Failed, format!("missed: {}", missed.join(", ")));
+            return (TestOutcome::Failed, format!("missed: {}", missed.join(", ")));
         }
         match self.stopped {
-            true => (Outcome::Stopped, "stopped before its time".to_owned()),
-            false => (Outcome::Passed, String::new()),
+            true => (TestOutcome::Stopped, "stopped before its time".to_owned()),
+            false => (TestOutcome::Passed, String::new()),
         }
     }
 }
@@ -372,7 +372,13 @@ mod tests {
                 ..ServerSample::default()
             };
             let at_s = f64::from(second);
-            let row = Row { at_s, length_s: 1.0, measured: true, server, ..Row::default() };
+            let row = IntervalRow {
+                at_s,
+                length_s: 1.0,
+                measured: true,
+                server,
+                ..IntervalRow::default()
+            };
             tally.take(&row, &Recorder::default());
         }
     }
@@ -383,7 +389,13 @@ mod tests {
         for (second, cpu_s) in [(1, Some(1.0)), (2, None), (3, Some(3.0)), (4, Some(4.0))] {
             let server = ServerSample { cpu_s, ..ServerSample::default() };
             let at_s = f64::from(second);
-            let row = Row { at_s, length_s: 1.0, measured: second > 1, server, ..Row::default() };
+            let row = IntervalRow {
+                at_s,
+                length_s: 1.0,
+                measured: second > 1,
+                server,
+                ..IntervalRow::default()
+            };
             tally.take(&row, &Recorder::default());
         }
         let report = tally.report(&spec(), &[]);
@@ -397,7 +409,13 @@ mod tests {
         for (second, percent) in [(1, Some(5.0)), (2, Some(90.0)), (3, None), (4, Some(100.0))] {
             let server = ServerSample { busiest_shard_percent: percent, ..ServerSample::default() };
             let at_s = f64::from(second);
-            let row = Row { at_s, length_s: 1.0, measured: second > 1, server, ..Row::default() };
+            let row = IntervalRow {
+                at_s,
+                length_s: 1.0,
+                measured: second > 1,
+                server,
+                ..IntervalRow::default()
+            };
             tally.take(&row, &Recorder::default());
         }
         tally.server_room.cpus = Some(2);
@@ -422,11 +440,11 @@ mod tests {
             (report.outcome, report.faults[0].convicts)
         };
         for fault in Fault::ALL.iter().filter(|fault| fault.needs_time()) {
-            assert_eq!(outcome(0, *fault), (Outcome::Failed, true));
-            assert_eq!(outcome(50, *fault), (Outcome::Void, false));
+            assert_eq!(outcome(0, *fault), (TestOutcome::Failed, true));
+            assert_eq!(outcome(50, *fault), (TestOutcome::Void, false));
         }
         for late in [0, 50] {
-            assert_eq!(outcome(late, Fault::Duplicated), (Outcome::Failed, true));
+            assert_eq!(outcome(late, Fault::Duplicated), (TestOutcome::Failed, true));
         }
     }
 
@@ -441,8 +459,8 @@ mod tests {
             }
             tally.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
         };
-        assert_eq!(outcome(None), Outcome::Stopped);
-        assert_eq!(outcome(Some(Fault::Lost)), Outcome::Failed);
+        assert_eq!(outcome(None), TestOutcome::Stopped);
+        assert_eq!(outcome(Some(Fault::Lost)), TestOutcome::Failed);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::*;
 
 /// A machine with so many CPUs, and the server on it or elsewhere.
-fn machine(cpus: u64, server_is_here: bool) -> Machine {
-    Machine { cpus, server_is_here, ..Machine::default() }
+fn machine(cpus: u64, server_is_here: bool) -> GeneratorHost {
+    GeneratorHost { cpus, server_is_here, ..GeneratorHost::default() }
 }
 
-fn run(figures: &[(&str, f64)], outcome: Outcome) -> RunReport {
+fn run(figures: &[(&str, f64)], outcome: TestOutcome) -> RunReport {
     RunReport {
         figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         outcome,
@@ -18,7 +18,7 @@ fn run(figures: &[(&str, f64)], outcome: Outcome) -> RunReport {
 #[test]
 fn each_resource_is_named_by_its_own_evidence() {
     let cause =
-        |figures: &[(&str, f64)]| give_out(&run(figures, Outcome::Failed), &machine(2, true)).0;
+        |figures: &[(&str, f64)]| give_out(&run(figures, TestOutcome::Failed), &machine(2, true)).0;
     let limits = [("server_descriptors", 990.0), ("server_descriptor_limit", 1000.0)];
     assert_eq!(cause(&limits), "the server's descriptor limit");
     assert_eq!(cause(&[("upgrade_503", 3.0)]), "the server's connection limit");
@@ -30,17 +30,19 @@ fn each_resource_is_named_by_its_own_evidence() {
     assert_eq!(cause(&[]), "none of the resources that are watched");
     let leaving = [("upgrade_503", 3.0), ("draining", 2.0)];
     assert_eq!(cause(&leaving), "the server was shutting down");
-    let late =
-        RunReport { reason: "missed: relay_p99_ms < 50".to_owned(), ..run(&[], Outcome::Failed) };
+    let late = RunReport {
+        reason: "missed: relay_p99_ms < 50".to_owned(),
+        ..run(&[], TestOutcome::Failed)
+    };
     assert_eq!(give_out(&late, &machine(2, true)).0, "latency, with no resource used up");
-    assert_eq!(give_out(&run(&[], Outcome::Void), &machine(2, true)).0, "the generator");
+    assert_eq!(give_out(&run(&[], TestOutcome::Void), &machine(2, true)).0, "the generator");
 }
 
 /// The law: a server is judged by its own CPUs, and not by those of the machine that drives it.
 #[test]
 fn a_server_elsewhere_is_not_judged_by_the_generators_cpus() {
-    let judged = |figures: &[(&str, f64)], machine: Machine| {
-        let run = run(figures, Outcome::Failed);
+    let judged = |figures: &[(&str, f64)], machine: GeneratorHost| {
+        let run = run(figures, TestOutcome::Failed);
         let mut said = String::new();
         advise_on(&run, &machine, &mut |text: &str, _| said += text);
         (give_out(&run, &machine), said.contains("short of CPU"))
@@ -87,15 +89,15 @@ fn whatever_did_not_pass_comes_with_advice() {
         });
         said.join("\n")
     };
-    let idle = RunReport { targets: vec![missed.clone()], ..run(&[], Outcome::Failed) };
+    let idle = RunReport { targets: vec![missed.clone()], ..run(&[], TestOutcome::Failed) };
     let said = advised(idle);
     assert!(said.contains("relay_p99_ms < 100") && said.contains("336.9"), "{said}");
-    let busy = run(&[("server_cpu_percent", 190.0)], Outcome::Failed);
+    let busy = run(&[("server_cpu_percent", 190.0)], TestOutcome::Failed);
     let said = advised(RunReport { targets: vec![missed], ..busy });
     assert!(said.contains("what gave out: the server's CPU"), "{said}");
-    let stranger = run(&[("connect_failed", 20.0)], Outcome::Failed);
+    let stranger = run(&[("connect_failed", 20.0)], TestOutcome::Failed);
     assert!(advised(stranger).contains("URL"));
-    assert_eq!(advised(run(&[], Outcome::Passed)), "");
+    assert_eq!(advised(run(&[], TestOutcome::Passed)), "");
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn the_generator_is_dear_by_its_messages_and_not_by_the_sessions_it_opens() {
             ("connected", connected),
         ];
         let mut said = String::new();
-        let run = RunReport { seconds: 10.0, ..run(&figures, Outcome::Passed) };
+        let run = RunReport { seconds: 10.0, ..run(&figures, TestOutcome::Passed) };
         advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
         said.contains("dearer")
     };
@@ -124,7 +126,7 @@ fn the_generator_is_dear_by_its_messages_and_not_by_the_sessions_it_opens() {
 fn a_server_that_shuts_down_is_not_told_to_raise_its_limit() {
     let advised = |figures: &[(&str, f64)]| {
         let mut said = String::new();
-        let run = run(figures, Outcome::Failed);
+        let run = run(figures, TestOutcome::Failed);
         advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
         said
     };
@@ -142,7 +144,7 @@ fn a_server_that_lacks_descriptors_is_not_told_to_raise_its_limit_of_connections
             ("server_descriptors", used),
             ("server_descriptor_limit", limit),
         ];
-        let run = run(&figures, Outcome::Failed);
+        let run = run(&figures, TestOutcome::Failed);
         let mut said = String::new();
         advise_on(&run, &machine(2, true), &mut |text: &str, _| said += text);
         let told = ["Raise the server's connection limit", "Raise the server's limit of open"];
@@ -164,12 +166,17 @@ fn a_server_that_lacks_descriptors_is_not_told_to_raise_its_limit_of_connections
 #[test]
 fn a_void_search_says_so() {
     let found = Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
-    let broken = RunReport { reason: "late".to_owned(), ..run(&[], Outcome::Void) };
-    let point =
-        breaking_point("messages", Some(found), Some(&broken), Vec::new(), &Machine::default());
+    let broken = RunReport { reason: "late".to_owned(), ..run(&[], TestOutcome::Void) };
+    let point = breaking_point(
+        "messages",
+        Some(found),
+        Some(&broken),
+        Vec::new(),
+        &GeneratorHost::default(),
+    );
     assert!(point.void);
     assert!(headline(&point).starts_with("void: the generator gave out first"));
-    let cut_short = breaking_point("messages", None, None, Vec::new(), &Machine::default());
+    let cut_short = breaking_point("messages", None, None, Vec::new(), &GeneratorHost::default());
     let said = "void: nothing yet: the search was cut short; no level held";
     assert_eq!(headline(&cut_short), said);
 }

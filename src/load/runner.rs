@@ -1,12 +1,14 @@
 //! Carries out a scenario: one run, a search over many, or the whole programme.
 
-use super::checkpoint::{Checkpoint, Order};
-use super::journal;
+use super::checkpoint::{Checkpoint, RequestedRun};
+use super::interval_log;
 use super::measure::Fault;
-use super::plans::{self, Run};
 use super::report::cause;
-use super::report::model::{BreakingPoint, Machine, Outcome, RunReport};
-use super::scenario::{Endurance, EnduranceFlags, Plan, Scenario, Stress, StressFlags};
+use super::report::model::{BreakingPoint, GeneratorHost, RunReport, TestOutcome};
+use super::run_plans::{self, PlannedRun};
+use super::scenario::{
+    EnduranceFlags, EnduranceScenario, PlanScenario, Scenario, StressFlags, StressScenario,
+};
 use super::search::{Search, SearchPlan, Trial};
 use super::test_environment::{Tally, TestEnvironment};
 use super::units::Lever;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 /// What a programme has found out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Results {
+pub struct ScenarioResults {
     /// The runs in order.
     pub runs: Vec<RunReport>,
     /// Where the server breaks, if that was asked.
@@ -33,12 +35,13 @@ const CONFIRM_STEPS: u32 = 2;
 /// generator could not start, or files could not be written or read.
 pub fn carry_out(
     scenario: &Scenario,
-    order: &Order,
-    machine: &Machine,
+    order: &RequestedRun,
+    machine: &GeneratorHost,
     stand: &mut TestEnvironment,
     resume: bool,
-) -> (Results, io::Result<()>) {
-    let mut programme = Programme { order, machine, stand, results: Results::default() };
+) -> (ScenarioResults, io::Result<()>) {
+    let mut programme =
+        ScenarioRunner { order, machine, stand, results: ScenarioResults::default() };
     let done = programme.carry_out(scenario, resume);
     (programme.results, done)
 }
@@ -49,7 +52,7 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
         Scenario::Connections(s) => u64::from(s.users) + u64::from(s.sample_rooms) * 2,
         Scenario::Matchmaking(s) => s.users.into(),
         Scenario::Signaling(s) => u64::from(s.rooms) * 2,
-        Scenario::Calls(s) => plans::calls(s).0.users_planned,
+        Scenario::Calls(s) => run_plans::calls(s).0.users_planned,
         Scenario::Http(s) => s.max_connections.into(),
         // A search over connections finds the generator's limit by itself, and says so.
         Scenario::Stress(s) => u64::from(s.rooms) * 2,
@@ -61,32 +64,32 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
     }
 }
 
-struct Programme<'a> {
-    order: &'a Order,
-    machine: &'a Machine,
+struct ScenarioRunner<'a> {
+    order: &'a RequestedRun,
+    machine: &'a GeneratorHost,
     stand: &'a mut TestEnvironment,
-    results: Results,
+    results: ScenarioResults,
 }
 
-impl Programme<'_> {
+impl ScenarioRunner<'_> {
     fn carry_out(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
         match scenario {
-            Scenario::Connections(s) => self.one(plans::connections(s)),
-            Scenario::Matchmaking(s) => self.one(plans::matchmaking(s)),
-            Scenario::Signaling(s) => self.one(plans::signaling(s)),
-            Scenario::Calls(s) => self.one(plans::calls(s)),
-            Scenario::Http(s) => self.one(plans::http(s)),
+            Scenario::Connections(s) => self.one(run_plans::connections(s)),
+            Scenario::Matchmaking(s) => self.one(run_plans::matchmaking(s)),
+            Scenario::Signaling(s) => self.one(run_plans::signaling(s)),
+            Scenario::Calls(s) => self.one(run_plans::calls(s)),
+            Scenario::Http(s) => self.one(run_plans::http(s)),
             Scenario::Stress(s) => self.stress(s),
             Scenario::Endurance(s) => self.endurance(s, resume),
             Scenario::Plan(s) => self.plan(s, resume),
         }
     }
 
-    fn one(&mut self, run: Run) -> io::Result<()> {
+    fn one(&mut self, run: PlannedRun) -> io::Result<()> {
         self.run(run, Tally::default()).map(drop)
     }
 
-    fn run(&mut self, (spec, load): Run, tally: Tally) -> io::Result<Outcome> {
+    fn run(&mut self, (spec, load): PlannedRun, tally: Tally) -> io::Result<TestOutcome> {
         let report = self.stand.carry_out(&spec, load, tally)?;
         let outcome = report.outcome;
         if !report.reason.is_empty() {
@@ -102,7 +105,7 @@ impl Programme<'_> {
         self.stand.ends_early() || has_crashed(&self.results.runs)
     }
 
-    fn stress(&mut self, s: &Stress) -> io::Result<()> {
+    fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
         let mut search = Search::new(SearchPlan {
             start: s.start,
             factor: s.factor.max(1.01),
@@ -122,15 +125,15 @@ impl Programme<'_> {
             let number = trials.len() + 1;
             let step = if search.is_confirming() { s.step.0 * CONFIRM_STEPS } else { s.step.0 };
             let run = match s.raise {
-                Lever::Messages => plans::stress_messages(s, level, step, number),
-                Lever::Connections => plans::stress_connections(s, level, step, number),
+                Lever::Messages => run_plans::stress_messages(s, level, step, number),
+                Lever::Connections => run_plans::stress_connections(s, level, step, number),
             };
             let outcome = self.run(run, Tally::default())?;
             let trial = match outcome {
-                Outcome::Passed => Trial::Held,
-                Outcome::Failed => Trial::Broke,
-                Outcome::Void => Trial::Void,
-                Outcome::Stopped => break None,
+                TestOutcome::Passed => Trial::Held,
+                TestOutcome::Failed => Trial::Broke,
+                TestOutcome::Void => Trial::Void,
+                TestOutcome::Stopped => break None,
             };
             let showed = match trial {
                 Trial::Held => "held",
@@ -159,14 +162,14 @@ impl Programme<'_> {
         Ok(())
     }
 
-    fn endurance(&mut self, s: &Endurance, resume: bool) -> io::Result<()> {
+    fn endurance(&mut self, s: &EnduranceScenario, resume: bool) -> io::Result<()> {
         let directory = s.common.report.clone();
         if resume {
             return self.resume_endurance(s, &directory);
         }
         let mut capacity = s.capacity;
         if capacity <= 0.0 {
-            self.stress(&plans::capacity_search(s, Stress::built_in()))?;
+            self.stress(&run_plans::capacity_search(s, StressScenario::built_in()))?;
             capacity = self.capacity_found();
         }
         if capacity <= 0.0 || self.is_over() {
@@ -176,17 +179,19 @@ impl Programme<'_> {
         let (run, results) = (self.stand.runs, self.results.clone());
         let order = self.order.clone();
         Checkpoint { order, messages_per_s, run, results }.write(&directory)?;
-        let run = plans::endurance(s, messages_per_s, Duration::ZERO);
+        let run = run_plans::endurance(s, messages_per_s, Duration::ZERO);
         self.endure(run, Tally::default(), &directory)
     }
 
     /// The endurance run itself. Only one that was cut short can be gone on with, and not one
     /// whose server vanished: that is how it came out.
-    fn endure(&mut self, run: Run, tally: Tally, directory: &Path) -> io::Result<()> {
+    fn endure(&mut self, run: PlannedRun, tally: Tally, directory: &Path) -> io::Result<()> {
         match self.run(run, tally)? {
             _ if self.stand.ends_early() => Ok(()),
-            Outcome::Stopped => Ok(()),
-            Outcome::Passed | Outcome::Failed | Outcome::Void => Checkpoint::clear(directory),
+            TestOutcome::Stopped => Ok(()),
+            TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Void => {
+                Checkpoint::clear(directory)
+            }
         }
     }
 
@@ -195,11 +200,11 @@ impl Programme<'_> {
         self.results.breaking_point.as_ref().and_then(|point| point.holds).unwrap_or(0.0)
     }
 
-    fn resume_endurance(&mut self, s: &Endurance, directory: &Path) -> io::Result<()> {
+    fn resume_endurance(&mut self, s: &EnduranceScenario, directory: &Path) -> io::Result<()> {
         let checkpoint = Checkpoint::read(directory)?;
         self.results = checkpoint.results;
         let mut tally = Tally::default();
-        for row in journal::read(&directory.join(journal::FILE_NAME))? {
+        for row in interval_log::read(&directory.join(interval_log::FILE_NAME))? {
             if row.run == checkpoint.run {
                 tally.restore(&row);
             }
@@ -208,22 +213,22 @@ impl Programme<'_> {
         self.stand.runs = checkpoint.run;
         let note = format!("going on after {}", humantime::format_duration(done));
         self.stand.progress.note(&note);
-        self.endure(plans::endurance(s, checkpoint.messages_per_s, done), tally, directory)
+        self.endure(run_plans::endurance(s, checkpoint.messages_per_s, done), tally, directory)
     }
 
-    fn plan(&mut self, s: &Plan, resume: bool) -> io::Result<()> {
+    fn plan(&mut self, s: &PlanScenario, resume: bool) -> io::Result<()> {
         if resume {
-            let run = plans::plan_endurance(s, Endurance::built_in(), 0.0);
+            let run = run_plans::plan_endurance(s, EnduranceScenario::built_in(), 0.0);
             return self.endurance(&run, true);
         }
         for (number, stage) in s.stages.0.iter().enumerate() {
-            self.one(plans::stage(s, *stage, number))?;
+            self.one(run_plans::stage(s, *stage, number))?;
             if self.is_over() {
                 return Ok(());
             }
         }
         if s.stress_ceiling > 0.0 {
-            self.stress(&plans::plan_stress(s, Stress::built_in()))?;
+            self.stress(&run_plans::plan_stress(s, StressScenario::built_in()))?;
             if self.is_over() {
                 return Ok(());
             }
@@ -238,7 +243,7 @@ impl Programme<'_> {
                 self.stand.progress.note("no endurance run: there are no messages to hold");
                 return Ok(());
             }
-            let run = plans::plan_endurance(s, Endurance::built_in(), capacity);
+            let run = run_plans::plan_endurance(s, EnduranceScenario::built_in(), capacity);
             self.endurance(&run, false)?;
         }
         Ok(())
@@ -251,14 +256,14 @@ fn has_crashed(runs: &[RunReport]) -> bool {
     faults.iter().any(|fault| fault.kind == Fault::Crashed.name())
 }
 
-impl Stress {
+impl StressScenario {
     /// The built-in scenario.
     fn built_in() -> Self {
         StressFlags::default().resolve()
     }
 }
 
-impl Endurance {
+impl EnduranceScenario {
     /// The built-in scenario.
     fn built_in() -> Self {
         EnduranceFlags::default().resolve()

@@ -1,16 +1,18 @@
 //! What is made sure of before anything is connected to: every value of a scenario, and where in
 //! a file a wrong one is.
 
-use super::{Refusal, usage};
+use super::{CliError, usage};
 use crate::load::engine::Sources;
 use crate::load::probe::is_alive;
-use crate::load::scenario::{Request, Scenario, Wrong, built_in, parse_file, place_of};
+use crate::load::scenario::{
+    InvalidValue, PartialScenario, Scenario, built_in, parse_file, place_of,
+};
 use crate::load::target_address::{Nowhere, Place, locate, locate_stats};
-use crate::load::{program, target};
+use crate::load::{runner, target};
 use std::path::{Path, PathBuf};
 
 /// What the words of a scenario mean.
-pub(super) struct Ready {
+pub(super) struct ValidatedScenario {
     pub(super) goals: Vec<target::Target>,
     /// Those of them that are not the scenario's own, but were asked for one by one.
     pub(super) asked: Vec<target::Target>,
@@ -21,34 +23,34 @@ pub(super) struct Ready {
 
 /// Why a scenario cannot be carried out.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unready {
+pub(super) enum ValidationError {
     /// A value is wrong.
-    Wrong(Wrong),
+    InvalidValue(InvalidValue),
     /// The server's host has no address; in a line.
     NoSuchHost(String),
 }
 
-impl From<Wrong> for Unready {
-    fn from(wrong: Wrong) -> Unready {
-        Unready::Wrong(wrong)
+impl From<InvalidValue> for ValidationError {
+    fn from(wrong: InvalidValue) -> ValidationError {
+        ValidationError::InvalidValue(wrong)
     }
 }
 
 /// Makes sure of every value that a scenario has.
-pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Unready> {
+pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, ValidationError> {
     let common = scenario.common();
-    let wrong = |key| move |what| Wrong::new(key, what);
+    let wrong = |key| move |what| InvalidValue::new(key, what);
     target::targets(&common.targets, &[]).map_err(wrong("targets"))?;
     let goals = target::targets(&common.targets, &common.require).map_err(wrong("require"))?;
     scenario.check()?;
     if common.server_pid != 0 && !is_alive(common.server_pid) {
         let what = format!("no process {} runs on this machine", common.server_pid);
-        return Err(Wrong::new("server_pid", what).into());
+        return Err(InvalidValue::new("server_pid", what).into());
     }
     let place = locate(&common.url).map_err(|nowhere| match nowhere {
-        Nowhere::Malformed(what) => Wrong::new("url", what).into(),
+        Nowhere::Malformed(what) => InvalidValue::new("url", what).into(),
         Nowhere::NoSuchHost(_) => {
-            Unready::NoSuchHost(format!("{} cannot be reached: {nowhere}", common.url))
+            ValidationError::NoSuchHost(format!("{} cannot be reached: {nowhere}", common.url))
         }
     })?;
     let stats = locate_stats(&common.stats_url, &place).map_err(wrong("stats_url"))?;
@@ -56,14 +58,14 @@ pub(super) fn validate(scenario: &Scenario) -> Result<Ready, Unready> {
         Scenario::Stress(s) if s.raise == crate::load::units::Lever::Connections => {
             s.ceiling as u64
         }
-        _ => program::most_connections(scenario),
+        _ => runner::most_connections(scenario),
     };
     let sources = Sources::parse(&common.source, place.address, wanted).map_err(wrong("source"))?;
     if let Some(stranger) = sources.not_of_this_machine() {
         let what = format!("{stranger} is no address of this machine");
-        return Err(Wrong::new("source", what).into());
+        return Err(InvalidValue::new("source", what).into());
     }
-    Ok(Ready { goals, asked: asked(scenario), place, stats, sources })
+    Ok(ValidatedScenario { goals, asked: asked(scenario), place, stats, sources })
 }
 
 /// The targets that are not among the built-in scenario's. Those are there for whatever a run
@@ -79,11 +81,11 @@ fn asked(scenario: &Scenario) -> Vec<target::Target> {
 pub(super) struct ScenarioFile {
     path: PathBuf,
     text: String,
-    pub(super) request: Request,
+    pub(super) request: PartialScenario,
 }
 
 impl ScenarioFile {
-    pub(super) fn read(path: &Path) -> Result<Self, Refusal> {
+    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
         let wrong = |what: String| usage(format!("{}: {what}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let request = parse_file(&text).map_err(|error| wrong(error.to_string()))?;
@@ -91,10 +93,10 @@ impl ScenarioFile {
     }
 
     /// What is wrong, and where in the file, if it was not a flag that said it.
-    pub(super) fn locate(&self, wrong: &Wrong) -> String {
+    pub(super) fn locate(&self, wrong: &InvalidValue) -> String {
         let alone = validate(&self.request.clone().resolve()).err();
         let place = place_of(wrong.key, &self.text)
-            .filter(|_| alone == Some(Unready::Wrong(wrong.clone())));
+            .filter(|_| alone == Some(ValidationError::InvalidValue(wrong.clone())));
         match place {
             Some((line, column)) => {
                 format!("{}: line {line}, column {column}: {wrong}", self.path.display())

@@ -2,7 +2,8 @@
 
 use super::engine::Workload;
 use super::scenario::{
-    Calls, Common, Connections, Endurance, Http, Matchmaking, Plan, STEP_FLOOR, Signaling, Stress,
+    CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
+    MatchmakingScenario, PlanScenario, STEP_FLOOR, SignalingScenario, StressScenario,
 };
 use super::target::{Comparison, Target};
 use super::test_environment::RunSpec;
@@ -20,9 +21,9 @@ const SAMPLE_TALK: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 pub const ENDURANCE: &str = "endurance";
 
 /// A run: how it is called and judged, and what it does.
-pub type Run = (RunSpec, Workload);
+pub type PlannedRun = (RunSpec, Workload);
 
-fn spec(common: &Common, name: &str, about: String, users_planned: u64) -> RunSpec {
+fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) -> RunSpec {
     RunSpec {
         name: name.to_owned(),
         about,
@@ -35,7 +36,7 @@ fn spec(common: &Common, name: &str, about: String, users_planned: u64) -> RunSp
     }
 }
 
-fn workload(common: &Common, conduct: Conduct, ends: Duration) -> Workload {
+fn workload(common: &CommonSettings, conduct: Conduct, ends: Duration) -> Workload {
     Workload {
         rules: Rules {
             conduct,
@@ -75,7 +76,7 @@ fn gap(per_second: f64) -> Option<Duration> {
 }
 
 /// Sessions that are held.
-pub fn connections(s: &Connections) -> Run {
+pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let users = s.users + s.sample_rooms * 2;
     let (arrivals, ramp) = ramp(users, s.connect_rate);
     let conduct = Conduct::Hold { ping_every: s.ping_every.0 };
@@ -97,7 +98,7 @@ pub fn connections(s: &Connections) -> Run {
 }
 
 /// Everybody asks in the same instant, in rounds.
-pub fn matchmaking(s: &Matchmaking) -> Run {
+pub fn matchmaking(s: &MatchmakingScenario) -> PlannedRun {
     let (arrivals, ramp) = ramp(s.users, s.connect_rate);
     let first = ramp + SETTLE;
     let conduct = Conduct::Rounds {
@@ -113,7 +114,7 @@ pub fn matchmaking(s: &Matchmaking) -> Run {
 }
 
 /// Rooms with a steady rate of messages.
-pub fn signaling(s: &Signaling) -> Run {
+pub fn signaling(s: &SignalingScenario) -> PlannedRun {
     let (arrivals, ramp) = ramp(s.rooms * 2, s.connect_rate);
     let mut plan = CallPlan {
         candidates: s.candidates,
@@ -136,7 +137,7 @@ pub fn signaling(s: &Signaling) -> Run {
 }
 
 /// The everyday mix.
-pub fn calls(s: &Calls) -> Run {
+pub fn calls(s: &CallsScenario) -> PlannedRun {
     let next_share = (s.next_percent / 100.0).clamp(0.0, 1.0);
     let plan = CallPlan {
         candidates: s.candidates,
@@ -160,7 +161,7 @@ pub fn calls(s: &Calls) -> Run {
 }
 
 /// Open-loop GETs.
-pub fn http(s: &Http) -> Run {
+pub fn http(s: &HttpScenario) -> PlannedRun {
     let ends: Duration = s.requests.0.iter().map(|request| request.phase.lasting).sum();
     let mut load = workload(&s.common, Conduct::Hold { ping_every: ends }, ends);
     load.requests.clone_from(&s.requests.0);
@@ -173,8 +174,13 @@ pub fn http(s: &Http) -> Run {
 const KEEPS_UP: f64 = 0.98;
 
 /// One trial of a stress run over messages: so many a second for the time `step`.
-pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) -> Run {
-    let trial = Signaling {
+pub fn stress_messages(
+    s: &StressScenario,
+    level: f64,
+    step: Duration,
+    number: usize,
+) -> PlannedRun {
+    let trial = SignalingScenario {
         rooms: s.rooms,
         connect_rate: s.connect_rate,
         message_rate: level / f64::from(s.rooms.max(1)) / 2.0,
@@ -196,8 +202,13 @@ pub fn stress_messages(s: &Stress, level: f64, step: Duration, number: usize) ->
 }
 
 /// One trial of a stress run over connections: so many at once for the time `step`.
-pub fn stress_connections(s: &Stress, level: f64, step: Duration, number: usize) -> Run {
-    let trial = Connections {
+pub fn stress_connections(
+    s: &StressScenario,
+    level: f64,
+    step: Duration,
+    number: usize,
+) -> PlannedRun {
+    let trial = ConnectionsScenario {
         users: level as u32,
         connect_rate: s.connect_rate,
         hold: Span(step),
@@ -221,7 +232,7 @@ pub fn stress_connections(s: &Stress, level: f64, step: Duration, number: usize)
 }
 
 /// So many users who are always in a call or on their way to the next.
-pub struct Population {
+pub struct CallPopulation {
     /// How many.
     pub users: u32,
     /// How long after all have come.
@@ -240,7 +251,7 @@ pub struct Population {
     pub connect_rate: f64,
 }
 
-fn population(common: &Common, p: &Population) -> Workload {
+fn population(common: &CommonSettings, p: &CallPopulation) -> Workload {
     let (arrivals, ramp) = ramp(p.users, p.connect_rate);
     let plan = CallPlan {
         candidates: p.candidates,
@@ -258,10 +269,10 @@ fn population(common: &Common, p: &Population) -> Workload {
 }
 
 /// One stage of the programme.
-pub fn stage(s: &Plan, stage: Stage, number: usize) -> Run {
+pub fn stage(s: &PlanScenario, stage: Stage, number: usize) -> PlannedRun {
     let load = population(
         &s.common,
-        &Population {
+        &CallPopulation {
             users: stage.users,
             lasting: stage.lasting,
             warm_up: stage.lasting.mul_f64(0.1).min(Duration::from_secs(10)),
@@ -287,8 +298,8 @@ fn users_stay() -> Target {
 }
 
 /// The stress run of the programme.
-pub fn plan_stress(s: &Plan, built_in: Stress) -> Stress {
-    Stress {
+pub fn plan_stress(s: &PlanScenario, built_in: StressScenario) -> StressScenario {
+    StressScenario {
         start: s.stress_start,
         ceiling: s.stress_ceiling,
         step: s.stress_step,
@@ -301,8 +312,12 @@ pub fn plan_stress(s: &Plan, built_in: Stress) -> Stress {
 }
 
 /// The endurance run of the programme, with the capacity that stress has found.
-pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance {
-    Endurance {
+pub fn plan_endurance(
+    s: &PlanScenario,
+    built_in: EnduranceScenario,
+    capacity: f64,
+) -> EnduranceScenario {
+    EnduranceScenario {
         capacity,
         percent: s.endurance_percent,
         duration: s.endurance,
@@ -318,8 +333,8 @@ pub fn plan_endurance(s: &Plan, built_in: Endurance, capacity: f64) -> Endurance
 }
 
 /// The search for the capacity that an endurance run holds a share of.
-pub fn capacity_search(s: &Endurance, built_in: Stress) -> Stress {
-    Stress {
+pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> StressScenario {
+    StressScenario {
         rooms: s.rooms,
         message_bytes: s.message_bytes,
         connect_rate: s.connect_rate,
@@ -330,14 +345,14 @@ pub fn capacity_search(s: &Endurance, built_in: Stress) -> Stress {
 }
 
 /// The endurance run at so many messages a second, of which `done` is over already.
-pub fn endurance(s: &Endurance, messages_per_s: f64, done: Duration) -> Run {
+pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> PlannedRun {
     let users = s.rooms * 2;
     let left = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
     // A run shorter than its warm-up would measure nothing, and pass.
     let warm_up = s.warm_up.0.min(left / 10);
     let load = population(
         &s.common,
-        &Population {
+        &CallPopulation {
             users,
             lasting: left,
             warm_up,
@@ -393,7 +408,9 @@ mod tests {
     fn no_more_callers_are_planned_than_arrive() {
         let planned = |phases: &str, next_percent: f64| {
             let Scenario::Calls(s) = built_in("calls") else { panic!() };
-            calls(&Calls { phases: phases.parse().unwrap(), next_percent, ..s }).0.users_planned
+            calls(&CallsScenario { phases: phases.parse().unwrap(), next_percent, ..s })
+                .0
+                .users_planned
         };
         assert_eq!(planned("160/s for 5s", 50.0), 800);
         assert_eq!(planned("20/s for 4s", 100.0), 80);
@@ -427,7 +444,7 @@ mod tests {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         let Scenario::Stress(search) = built_in("stress") else { panic!() };
         for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
-            let s = Endurance { warm_up: Span::seconds(warm_up), ..s.clone() };
+            let s = EnduranceScenario { warm_up: Span::seconds(warm_up), ..s.clone() };
             assert_eq!(capacity_search(&s, search.clone()).step, Span::seconds(step));
         }
     }
@@ -436,7 +453,7 @@ mod tests {
     fn a_short_endurance_run_is_measured_as_well() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
-            let s = Endurance { duration: Span::seconds(seconds), ..s.clone() };
+            let s = EnduranceScenario { duration: Span::seconds(seconds), ..s.clone() };
             let load = endurance(&s, 100.0, Duration::ZERO).1;
             assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
         }

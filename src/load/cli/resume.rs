@@ -1,8 +1,8 @@
 //! What it takes to go on with an interrupted run: that it is the same one.
 
-use super::{Refusal, usage};
-use crate::load::checkpoint::{Checkpoint, Order};
-use crate::load::scenario::{Request, Scenario, parse_file};
+use super::{CliError, usage};
+use crate::load::checkpoint::{Checkpoint, RequestedRun};
+use crate::load::scenario::{PartialScenario, Scenario, parse_file};
 
 /// What may have changed meanwhile: where the server is now and how it is reached, and where the
 /// report lies. Everything else is the load and how it is judged.
@@ -11,16 +11,16 @@ const MAY_DIFFER: [&str; 5] = ["url", "stats_url", "server_pid", "source", "repo
 /// The run that was interrupted in the report directory of `request`. What the request does not
 /// say is as it was; what it says must be as it was.
 pub(super) fn order(
-    request: Request,
+    request: PartialScenario,
     time_scale: Option<f64>,
-) -> Result<(Scenario, Order), Refusal> {
+) -> Result<(Scenario, RequestedRun), CliError> {
     let asked = request.clone().resolve();
     let directory = asked.common().report.clone();
     let order = Checkpoint::read(&directory).map_err(|error| usage(error.to_string()))?.order;
     let below = parse_file(&order.configuration)
         .map_err(|error| usage(format!("{}: its checkpoint: {error}", directory.display())))?;
     let was = below.clone().resolve();
-    let mut scenario = request.over(below).map_or(asked, Request::resolve);
+    let mut scenario = request.over(below).map_or(asked, PartialScenario::resolve);
     scenario.common_mut().report = directory;
     let mut differing = differences(&was, &scenario);
     if let Some(factor) = time_scale.filter(|factor| *factor != order.time_scale) {

@@ -74,7 +74,7 @@ pub struct GeneratorSample {
 
 /// One line of the log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct IntervalRow {
     /// Which run of the programme, counted from 0.
     pub run: u32,
     /// Seconds from the start of the run to the end of the interval.
@@ -110,7 +110,7 @@ pub struct Row {
     pub buckets: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
-impl Row {
+impl IntervalRow {
     /// Fills in what a recorder holds.
     pub fn record(&mut self, recorder: &Recorder, gauges: &Gauges, with_buckets: bool) {
         (self.connecting, self.users) = (gauges.connecting, gauges.users);
@@ -164,12 +164,12 @@ impl Row {
 
 /// Writes the log.
 #[derive(Debug)]
-pub struct Journal {
+pub struct IntervalLog {
     file: File,
     path: PathBuf,
 }
 
-impl Journal {
+impl IntervalLog {
     /// Begins a new log in `directory`, or goes on with the one that is there. Nobody else can
     /// write to it as long as this is open: the rows of two testers would be nobody's.
     ///
@@ -186,7 +186,7 @@ impl Journal {
         if !go_on && file.metadata()?.len() > 0 {
             file.set_len(0)?;
         }
-        let mut journal = Journal { file, path };
+        let mut journal = IntervalLog { file, path };
         if go_on && journal.ends_in_mid_line()? {
             // The run was killed in the middle of a line; what follows begins a new one.
             journal.file.write_all(b"\n")?;
@@ -208,7 +208,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn write(&mut self, row: &Row) -> io::Result<()> {
+    pub fn write(&mut self, row: &IntervalRow) -> io::Result<()> {
         let mut line = serde_json::to_vec(row).map_err(io::Error::other)?;
         line.push(b'\n');
         self.file.write_all(&line)
@@ -224,7 +224,7 @@ impl Journal {
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub fn read(path: &Path) -> io::Result<impl Iterator<Item = Row> + use<>> {
+pub fn read(path: &Path) -> io::Result<impl Iterator<Item = IntervalRow> + use<>> {
     let lines = BufReader::new(File::open(path)?).lines();
     Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
 }
@@ -232,23 +232,23 @@ pub fn read(path: &Path) -> io::Result<impl Iterator<Item = Row> + use<>> {
 /// Keeps at most `most` rows of a run, evenly, however many come: every time there are too
 /// many, every other one goes. For charts, which need no more.
 #[derive(Clone, Debug)]
-pub struct Thinned {
-    rows: Vec<Row>,
+pub struct ThinnedRows {
+    rows: Vec<IntervalRow>,
     every: u64,
     seen: u64,
     most: usize,
 }
 
-impl Thinned {
+impl ThinnedRows {
     /// Keeps at most `most` rows.
     pub fn new(most: usize) -> Self {
-        Thinned { rows: Vec::new(), every: 1, seen: 0, most }
+        ThinnedRows { rows: Vec::new(), every: 1, seen: 0, most }
     }
 
     /// One more row has come.
-    pub fn push(&mut self, row: &Row) {
+    pub fn push(&mut self, row: &IntervalRow) {
         // Buckets are for resuming, and large.
-        let slim = Row { buckets: BTreeMap::new(), ..row.clone() };
+        let slim = IntervalRow { buckets: BTreeMap::new(), ..row.clone() };
         if self.seen.is_multiple_of(self.every) {
             self.rows.push(slim);
         }
@@ -264,7 +264,7 @@ impl Thinned {
     }
 
     /// The rows that were kept, in order.
-    pub fn into_rows(self) -> Vec<Row> {
+    pub fn into_rows(self) -> Vec<IntervalRow> {
         self.rows
     }
 }
@@ -275,7 +275,7 @@ mod tests {
     use crate::timestamp::Timestamp;
     use std::time::Duration;
 
-    fn row(at_s: f64) -> Row {
+    fn row(at_s: f64) -> IntervalRow {
         let mut recorder = Recorder::default();
         recorder.add(Count::Sent, 10);
         recorder.fault(Fault::Lost, Timestamp::from_nanos(77));
@@ -284,7 +284,7 @@ mod tests {
         for ms in 1..50 {
             recorder.time(Metric::Relay, Duration::from_millis(ms));
         }
-        let mut row = Row { at_s, length_s: 2.0, measured: true, ..Row::default() };
+        let mut row = IntervalRow { at_s, length_s: 2.0, measured: true, ..IntervalRow::default() };
         row.record(&recorder, &Gauges { users: 3, ..Gauges::default() }, true);
         row
     }
@@ -293,16 +293,16 @@ mod tests {
     fn a_log_gives_back_what_was_recorded_even_after_a_crash() {
         let directory = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let mut journal = Journal::open(&directory, false).unwrap();
+        let mut journal = IntervalLog::open(&directory, false).unwrap();
         journal.write(&row(1.0)).unwrap();
         let path = journal.path().to_owned();
         drop(journal);
         let torn = [std::fs::read(&path).unwrap(), b"{\"run\":0,\"at_s\":2".to_vec()].concat();
         std::fs::write(&path, torn).unwrap();
-        let mut journal = Journal::open(&directory, true).unwrap();
+        let mut journal = IntervalLog::open(&directory, true).unwrap();
         journal.write(&row(3.0)).unwrap();
         let mut whole = Recorder::default();
-        let rows: Vec<Row> = read(&path).unwrap().collect();
+        let rows: Vec<IntervalRow> = read(&path).unwrap().collect();
         rows.iter().for_each(|row| row.restore(&mut whole));
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
@@ -320,15 +320,15 @@ mod tests {
     fn a_log_has_one_writer() {
         let directory = std::env::temp_dir().join(format!("one-writer-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let mut first = Journal::open(&directory, false).unwrap();
+        let mut first = IntervalLog::open(&directory, false).unwrap();
         first.write(&row(1.0)).unwrap();
         for go_on in [false, true] {
-            let refused = Journal::open(&directory, go_on).unwrap_err();
+            let refused = IntervalLog::open(&directory, go_on).unwrap_err();
             assert!(refused.to_string().contains("still running"), "{refused}");
         }
         assert_eq!(read(first.path()).unwrap().count(), 1, "and nothing of it was cut off");
         drop(first);
-        Journal::open(&directory, true).unwrap();
+        IntervalLog::open(&directory, true).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -337,13 +337,15 @@ mod tests {
     fn an_older_log_is_read() {
         let mut older = serde_json::to_value(row(1.0)).unwrap();
         older.as_object_mut().unwrap().remove("waiting_peak").unwrap();
-        assert_eq!(serde_json::from_value::<Row>(older).unwrap(), row(1.0));
+        assert_eq!(serde_json::from_value::<IntervalRow>(older).unwrap(), row(1.0));
     }
 
     #[test]
     fn thinning_is_bounded_and_even() {
-        let mut thinned = Thinned::new(100);
-        (0..10_000).for_each(|i| thinned.push(&Row { at_s: f64::from(i), ..Row::default() }));
+        let mut thinned = ThinnedRows::new(100);
+        (0..10_000).for_each(|i| {
+            thinned.push(&IntervalRow { at_s: f64::from(i), ..IntervalRow::default() })
+        });
         let rows = thinned.into_rows();
         assert!((50..=100).contains(&rows.len()), "{}", rows.len());
         let gaps: Vec<f64> = rows.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
