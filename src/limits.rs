@@ -97,6 +97,7 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 /// Addresses whose new connections are counted within a second, of those that come: 2 MiB.
 pub const ADDRESSES_WATCHED: usize = 64 * 1024;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
+// guard: a sweep looks at a part of the connections [value 1]
 pub const SWEEP_PARTS: usize = 10;
 /// Neighbouring slots that are in the same part: a KiB of connections, read in one go.
 pub const SWEEP_BLOCK: usize = 16;

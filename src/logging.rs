@@ -133,6 +133,7 @@ impl Log {
     }
 
     fn queue(&self, line: Vec<u8>) {
+        // guard: logging does not wait for its reader [condition, call send]
         if self.sender.try_send(Entry::Line(line)).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
@@ -174,7 +175,9 @@ fn panic_line(panic: &PanicHookInfo<'_>) -> String {
 
 /// The reason may quote anything, a client's bytes too, so it is escaped.
 fn in_one_line(thread: &str, place: &str, reason: &str) -> String {
-    format!("thread {thread} panicked at {place}: {reason:?}")
+    // guard: a panic is logged as one line [skip]
+    let reason = format!("{reason:?}");
+    format!("thread {thread} panicked at {place}: {reason}")
 }
 
 impl<'a> MakeWriter<'a> for Log {

@@ -90,10 +90,12 @@ impl Admission {
     /// [`Admission::count_client`]. Unless it is refused, [`Admission::leave`] is due when it goes.
     pub fn enter_from_proxy(&self) -> Verdict {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
+        // guard: connections beyond the limit are bounded [false]
         if before >= self.most + SURPLUS_CONNECTIONS {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Verdict::Refuse(RefusalCause::Connections);
         }
+        // guard: the number of connections is limited [argument 1 value None]
         Verdict::Welcome((before >= self.most).then_some(RefusalCause::Connections), None)
     }
 
@@ -111,6 +113,7 @@ impl Admission {
     pub fn leave(&self, address: Option<IpAddr>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         if let (Some(by_address), Some(address)) = (&self.by_address, address) {
+            // guard: a closed connection no longer counts for its address [skip]
             by_address.leave(address);
         }
     }
@@ -119,6 +122,7 @@ impl Admission {
 impl ByAddress {
     fn enter(&self, address: IpAddr, now: Timestamp) -> Verdict {
         let mut part = self.part(address);
+        // guard: the rate of new connections of an address is limited [receiver value None]
         let new = self
             .most_new
             .map_or(Standing::Within, |most| Standing::of(part.count_new(address, now), most));
@@ -130,6 +134,7 @@ impl ByAddress {
             return Verdict::Welcome(new.shortage(RefusalCause::NewConnectionsOfAddress), None);
         };
         let count = part.open.entry(address).or_default();
+        // guard: the connections of an address are limited [argument 1 value 0]
         let open = Standing::of(*count + 1, most);
         if open == Standing::FarBeyond {
             return Verdict::Refuse(RefusalCause::ConnectionsOfAddress);
@@ -172,6 +177,7 @@ impl Part {
         }
         // Nobody counts all addresses that there are. Where more come within a second than are
         // watched, they begin anew; a limit on each address does not hold off such a crowd.
+        // guard: the number of watched addresses is bounded [false]
         if self.new.len() >= ADDRESSES_WATCHED / PARTS && !self.new.contains_key(&address) {
             self.new.clear();
         }
@@ -215,6 +221,7 @@ fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
+            // guard: a /64 counts as one address [argument 1, argument 1, term 2 value u128::MAX]
             IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)))
         }
     }

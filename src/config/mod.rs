@@ -84,6 +84,7 @@ impl AccessPolicy {
             _ if self.allowed_origins.is_empty() => true,
             Single::Absent => true,
             Single::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
+            // guard: several Origin fields are refused [value true]
             Single::Several => false,
         }
     }

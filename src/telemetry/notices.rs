@@ -103,6 +103,7 @@ impl Notices {
     /// What is to be told now.
     pub fn look(&mut self, telemetry: &Telemetry, now: Timestamp) -> Vec<Notice> {
         let next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
+        // guard: a notice is repeated at most once a minute [argument 3 value |_| true]
         self.tell(telemetry, next, |told| told.next.is_none_or(|next| next <= now))
     }
 

@@ -127,6 +127,7 @@ pub fn parse<'b>(
 ) -> Result<Option<(Request<'b>, usize)>, HttpError> {
     let Some(end) = scan.request_end(buf, max_head_bytes)? else { return Ok(None) };
     *scan = HeadScan::default();
+    // guard: the fields of a head are limited [value [const { MaybeUninit::uninit() }; 1000]]
     let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
     let mut head = httparse::Request::new(&mut []);
     match head.parse_with_uninit_headers(&buf[..end], &mut fields).map_err(from_httparse)? {
@@ -271,7 +272,9 @@ impl<'b> Facts<'b> {
                 Some(_) | None => bad("a final transfer coding other than chunked"),
             },
             // RFC 9110 §8.6 lets a recipient refuse even equal ones.
+            // guard: a second Content-Length is refused [value Ok(())]
             (None, Single::Several) => bad("several Content-Length fields"),
+            // guard: a request with a body is refused [value Ok(())]
             (None, Single::One(length)) => {
                 if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
                     bad("malformed Content-Length")
@@ -287,8 +290,10 @@ impl<'b> Facts<'b> {
     /// RFC 9112 §3.2: one `Host`, no more, and from HTTP/1.1 on no fewer.
     fn check_host(&self, version: Version) -> Result<(), HttpError> {
         match self.host {
+            // guard: a Host has valid characters [true]
             Single::One(host) if is_host(host) => Ok(()),
             Single::One(_) => Err(HttpError::BadRequest("malformed Host")),
+            // guard: a second Host is refused [value Ok(())]
             Single::Several => Err(HttpError::BadRequest("several Host fields")),
             Single::Absent if version == Version::Http10 => Ok(()),
             Single::Absent => Err(HttpError::BadRequest("no Host field")),

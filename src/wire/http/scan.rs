@@ -56,6 +56,7 @@ impl HeadScan {
         let from = lead.max(self.searched as usize).min(window.len());
         for at in memchr::memchr_iter(b'\n', &window[from..]).map(|at| from + at) {
             // `lead` lies before a byte that is no line end, so there is a byte before `at`.
+            // guard: a line of a head ends with CR LF [false]
             if window[at - 1] != b'\r' {
                 return Err(BARE_LF);
             }
@@ -66,6 +67,7 @@ impl HeadScan {
             }
         }
         self.searched = window.len() as u32;
+        // guard: the size of a head is limited [false]
         if buf.len() >= max_head_bytes {
             return Err(HttpError::HeadTooLarge);
         }

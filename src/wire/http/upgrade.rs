@@ -29,6 +29,7 @@ impl WebSocketKey {
         let key: [u8; KEY_LEN] = value.try_into().ok()?;
         let (digits, padding) = key.split_at(KEY_LEN - 2);
         let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        // guard: a WebSocket key is 16 bytes in base64 [receiver value true]
         (padding == b"==" && digits.iter().all(is_digit)).then_some(WebSocketKey(key))
     }
 

@@ -78,6 +78,7 @@ pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN])
     let rest = match rest.strip_prefix(ROOM_ID) {
         None => rest,
         Some(value) => match value.split_first_chunk() {
+            // guard: the relay fast path leads to the present room only [true]
             Some((name, [b'"', rest @ ..])) if name == room() => rest,
             Some(_) | None => return false,
         },
@@ -155,6 +156,8 @@ const LOWER: u8 = 0x20;
 #[inline(always)]
 fn suspicious(here: u8, next: u8) -> u8 {
     let next = next | LOWER;
+    // guard: the fast scan sees a second `type` [term 1 value 0]
+    // guard: the fast scan sees escapes [term 6 value u8::from(next == b'u')]
     u8::from(here | LOWER == b'p') & u8::from(next == b'e')
         | u8::from(here == b'_') & u8::from(next == b'i')
         | u8::from(here == b'\\')
@@ -172,6 +175,7 @@ fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
     let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| ErrorCode::BadJson)?;
     // The parser skips what it is not asked for without recursion, and so at any depth; and
     // in a name that is read as bytes it lets control characters pass (RFC 8259 §7 does not).
+    // guard: JSON nests to a bounded depth [operand 2, argument 1 value |_| false]
     if is_unusual(text) && depth(text).is_none_or(|depth| depth > JSON_DEPTH) {
         return Err(ErrorCode::BadJson);
     }
@@ -254,6 +258,7 @@ fn depth(text: &[u8]) -> Option<usize> {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
+            // guard: control characters in JSON strings are refused [false]
             0..=0x1f if in_string => return None,
             b'{' | b'[' if !in_string => {
                 depth += 1;

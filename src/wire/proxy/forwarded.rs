@@ -20,6 +20,7 @@ pub fn client_behind<'f>(
         }
         match address(element) {
             Some(address) if trusted.contain(address) => {}
+            // guard: the last forwarded address counts [value client = client.or(other)]
             other => client = other,
         }
     }

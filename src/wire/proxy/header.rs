@@ -119,6 +119,7 @@ fn block(buf: &[u8], most_bytes: usize) -> Result<Header, Fault> {
         return Ok(Header::Incomplete);
     };
     let length = FIXED_BYTES + usize::from(u16::from_be_bytes([high, low]));
+    // guard: the size of a PROXY header is limited [false]
     if length > most_bytes {
         return Err(Fault::TooLong);
     }

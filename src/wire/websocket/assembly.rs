@@ -250,6 +250,7 @@ impl<'a> Reader<'a> {
             }
             if held.is_empty() {
                 // What was marked was a control frame, and no message begins with it.
+                // guard: a control frame leaves no stale mark [skip]
                 held.clear_stale();
                 // Nothing is left of what was held: the rest may lie here whole.
                 match self.next_in_place()? {

@@ -61,6 +61,7 @@ pub struct Header {
 #[inline]
 pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameFault> {
     let Some(&first) = bytes.first() else { return Ok(None) };
+    // guard: reserved bits are refused [false]
     if first & RESERVED_BITS != 0 {
         return Err(FrameFault::ReservedBits);
     }
@@ -73,15 +74,18 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameF
         OpCode::Control(_) => true,
         OpCode::Data(_) => false,
     };
+    // guard: a control frame is not fragmented [false]
     if control && !fin {
         return Err(FrameFault::BadControl);
     }
     let Some(&second) = bytes.get(1) else { return Ok(None) };
     let masked = second & MASKED != 0;
+    // guard: a client masks its frames [false]
     if masked != (sender == Side::Client) {
         return Err(FrameFault::WrongMasking);
     }
     let short = second & LENGTH_7;
+    // guard: the length of a control frame is limited [false]
     if control && short as usize > CONTROL_PAYLOAD_BYTES {
         return Err(FrameFault::BadControl);
     }
@@ -89,6 +93,7 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameF
         LENGTH_16 => {
             let Some(length) = array_at::<2>(bytes, 2) else { return Ok(None) };
             let length = u16::from_be_bytes(length);
+            // guard: a length has its shortest form [false]
             if length < LENGTH_16 as u16 {
                 return Err(FrameFault::BadLength);
             }

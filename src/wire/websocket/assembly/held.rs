@@ -59,6 +59,7 @@ impl Assembly {
 
     /// Marks what is held as older than whatever happens now; see [`Place::Held`].
     pub fn mark_stale(&mut self) {
+        // guard: a message begun before a match is not for the partner [skip]
         self.stale = true;
     }
 
@@ -111,10 +112,12 @@ impl Assembly {
                 (Data::Reserved(_), _) => return Err(Fault::Frame(FrameFault::ReservedOpcode)),
             }
             self.fragments += 1;
+            // guard: the fragments of a message are limited [false]
             if self.fragments > rules.max_fragments {
                 return Err(Fault::TooManyFragments);
             }
             let held = self.payload_len() as u64;
+            // guard: the size of a message is limited [false]
             if held.saturating_add(header.payload_len) > rules.max_message_bytes as u64 {
                 return Err(Fault::TooLarge);
             }
@@ -171,6 +174,7 @@ impl Assembly {
         }
         let OpCode::Control(control) = opcode else {
             self.append(bytes, mask, offset);
+            // guard: text is checked as it arrives [value ($) && complete && last]
             if self.kind == Some(Kind::Text) {
                 self.check_utf8(complete && last)?;
             }
@@ -208,10 +212,12 @@ impl Assembly {
         }
         if self.message.capacity() - self.message.len() < bytes.len() {
             let needed = self.message.len() + bytes.len();
+            // guard: a large message gets pages of its own [condition true]
             let capacity = match needed <= SHARED_PAGES_BYTES {
                 true => needed + self.message.len(),
                 false => (needed + needed / 8).max(OWN_PAGES_BYTES as usize),
             };
+            // guard: a held message does not grow by doubling [call reserve]
             self.message.reserve_exact(capacity - self.message.len());
         }
         let start = self.message.len();
@@ -229,6 +235,7 @@ impl Assembly {
             Err(error) if error.error_len().is_none() && !end => {
                 self.checked += error.valid_up_to()
             }
+            // guard: text is UTF-8 [skip]
             Err(_) => return Err(Fault::NotUtf8),
         }
         Ok(())
@@ -251,6 +258,7 @@ fn parse_close(payload: &[u8]) -> Result<Option<u16>, Fault> {
     };
     let code = u16::from_be_bytes(*code);
     // §7.4.2 and the IANA registry; 1004, 1005, 1006 and 1015 must not be sent.
+    // guard: a Close frame has a valid code [false]
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Fault::BadClose);
     }
