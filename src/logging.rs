@@ -1,4 +1,4 @@
-//! Log lines on their way to standard error. Whoever logs never waits: a thread of its own
+//! LogQueue lines on their way to standard error. Whoever logs never waits: a thread of its own
 //! writes, and what is more than it can take is dropped and counted. So a shard goes on, and
 //! the process ends when it is told to, though nobody reads standard error any more.
 //!
@@ -34,50 +34,50 @@ pub fn lines_dropped() -> u64 {
 
 /// The way to standard error; all clones lead to the same thread.
 #[derive(Clone, Debug)]
-pub struct Log {
-    sender: Sender<Entry>,
+pub struct LogQueue {
+    sender: Sender<LogItem>,
     format: LogFormat,
-    reader: Reader,
+    reader: LogDestination,
 }
 
 /// Who reads standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
+enum LogDestination {
     Anybody,
     /// The journal, which takes each line's priority from before it (sd-daemon(3)).
     Journal,
 }
 
-impl Reader {
+impl LogDestination {
     /// `JOURNAL_STREAM` names the device and inode that lead to the journal (systemd.exec(5)); a
     /// process that was given another standard error since then has that variable too.
     fn of(stderr: &File) -> Self {
         let there = stderr.metadata().map(|found| format!("{}:{}", found.dev(), found.ino()));
         match (there, std::env::var("JOURNAL_STREAM")) {
-            (Ok(there), Ok(journal)) if there == journal => Reader::Journal,
-            _ => Reader::Anybody,
+            (Ok(there), Ok(journal)) if there == journal => LogDestination::Journal,
+            _ => LogDestination::Anybody,
         }
     }
 
     fn prefix(self, level: Level) -> &'static str {
         match self {
-            Reader::Anybody => "",
-            Reader::Journal if level == Level::ERROR => "<3>",
-            Reader::Journal if level == Level::WARN => "<4>",
-            Reader::Journal if level == Level::INFO => "<6>",
-            Reader::Journal => "<7>",
+            LogDestination::Anybody => "",
+            LogDestination::Journal if level == Level::ERROR => "<3>",
+            LogDestination::Journal if level == Level::WARN => "<4>",
+            LogDestination::Journal if level == Level::INFO => "<6>",
+            LogDestination::Journal => "<7>",
         }
     }
 }
 
 #[derive(Debug)]
-enum Entry {
+enum LogItem {
     Line(Vec<u8>),
     /// All that came before has been written when this is dropped.
     Flush(#[expect(dead_code, reason = "only its end counts")] Sender<()>),
 }
 
-impl Log {
+impl LogQueue {
     /// Starts the thread that writes to standard error.
     ///
     /// # Errors
@@ -86,21 +86,21 @@ impl Log {
         // A handle of its own: the one of the standard library has a lock that a blocked write
         // would hold.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let reader = Reader::of(&stderr);
-        Log::start_with(stderr, LINES, format, reader)
+        let reader = LogDestination::of(&stderr);
+        LogQueue::start_with(stderr, LINES, format, reader)
     }
 
     fn start_with(
         out: impl Write + Send + 'static,
         lines: usize,
         format: LogFormat,
-        reader: Reader,
+        reader: LogDestination,
     ) -> io::Result<Self> {
         let (sender, receiver) = bounded(lines);
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_out(&receiver, out))?;
-        Ok(Log { sender, format, reader })
+        Ok(LogQueue { sender, format, reader })
     }
 
     /// Panics are told this way too, in one line, whatever the level is.
@@ -126,7 +126,7 @@ impl Log {
     pub fn finish(&self) {
         let deadline = Instant::now() + PATIENCE;
         let (written, flushed) = bounded(0);
-        if self.sender.send_deadline(Entry::Flush(written), deadline).is_ok() {
+        if self.sender.send_deadline(LogItem::Flush(written), deadline).is_ok() {
             // What is waited for is the end of the other side.
             let _ended = flushed.recv_deadline(deadline);
         }
@@ -134,15 +134,15 @@ impl Log {
 
     fn queue(&self, line: Vec<u8>) {
         // guard: logging does not wait for its reader [condition, call send]
-        if self.sender.try_send(Entry::Line(line)).is_err() {
+        if self.sender.try_send(LogItem::Line(line)).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write_out(entries: &Receiver<Entry>, mut out: impl Write) {
+fn write_out(entries: &Receiver<LogItem>, mut out: impl Write) {
     for entry in entries {
-        if let Entry::Line(line) = entry
+        if let LogItem::Line(line) = entry
             && out.write_all(&line).is_err()
         {
             DROPPED.fetch_add(1, Ordering::Relaxed);
@@ -180,27 +180,27 @@ fn in_one_line(thread: &str, place: &str, reason: &str) -> String {
     format!("thread {thread} panicked at {place}: {reason}")
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Pen<'a>;
+impl<'a> MakeWriter<'a> for LogQueue {
+    type Writer = LogEventWriter<'a>;
 
-    fn make_writer(&'a self) -> Pen<'a> {
-        Pen { log: self, prefix: self.reader.prefix(Level::INFO) }
+    fn make_writer(&'a self) -> LogEventWriter<'a> {
+        LogEventWriter { log: self, prefix: self.reader.prefix(Level::INFO) }
     }
 
-    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Pen<'a> {
-        Pen { log: self, prefix: self.reader.prefix(*event.level()) }
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> LogEventWriter<'a> {
+        LogEventWriter { log: self, prefix: self.reader.prefix(*event.level()) }
     }
 }
 
 /// What one event is written with.
 #[derive(Debug)]
-pub struct Pen<'a> {
-    log: &'a Log,
+pub struct LogEventWriter<'a> {
+    log: &'a LogQueue,
     prefix: &'static str,
 }
 
 /// tracing-subscriber writes each line as a whole, with one call.
-impl Write for Pen<'_> {
+impl Write for LogEventWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.log.queue([self.prefix.as_bytes(), line].concat());
         Ok(line.len())
@@ -218,9 +218,9 @@ mod tests {
 
     /// Takes lines while it is not held up.
     #[derive(Clone, Default)]
-    struct Out(Arc<Mutex<Vec<u8>>>);
+    struct BlockableSink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Out {
+    impl Write for BlockableSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -240,8 +240,10 @@ mod tests {
 
     #[test]
     fn lines_come_out_in_their_order_and_all_of_them_at_the_end() {
-        let out = Out::default();
-        let log = Log::start_with(out.clone(), 10_000, LogFormat::Text, Reader::Anybody).unwrap();
+        let out = BlockableSink::default();
+        let log =
+            LogQueue::start_with(out.clone(), 10_000, LogFormat::Text, LogDestination::Anybody)
+                .unwrap();
         for number in 0..5000 {
             log.say(&number.to_string());
         }
@@ -252,8 +254,9 @@ mod tests {
 
     #[test]
     fn who_logs_does_not_wait_for_who_reads_and_what_is_lost_is_counted() {
-        let out = Out::default();
-        let log = Log::start_with(out.clone(), 4, LogFormat::Text, Reader::Anybody).unwrap();
+        let out = BlockableSink::default();
+        let log =
+            LogQueue::start_with(out.clone(), 4, LogFormat::Text, LogDestination::Anybody).unwrap();
         let before = lines_dropped();
         let held_up = out.0.lock().unwrap();
         for _ in 0..100 {
@@ -273,8 +276,9 @@ mod tests {
 
     #[test]
     fn the_last_words_are_json_too_where_the_log_is() {
-        let out = Out::default();
-        let log = Log::start_with(out.clone(), 4, LogFormat::Json, Reader::Anybody).unwrap();
+        let out = BlockableSink::default();
+        let log =
+            LogQueue::start_with(out.clone(), 4, LogFormat::Json, LogDestination::Anybody).unwrap();
         log.say("thread \"a\" panicked\u{1b}[2J\nat b");
         log.finish();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
@@ -287,8 +291,9 @@ mod tests {
 
     #[test]
     fn the_journal_is_told_how_bad_it_is() {
-        let out = Out::default();
-        let log = Log::start_with(out.clone(), 9, LogFormat::Text, Reader::Journal).unwrap();
+        let out = BlockableSink::default();
+        let log =
+            LogQueue::start_with(out.clone(), 9, LogFormat::Text, LogDestination::Journal).unwrap();
         log.say("over");
         let builder = tracing_subscriber::fmt().with_writer(log.clone()).without_time();
         let plain = builder.with_target(false).with_ansi(false).with_max_level(Level::TRACE);

@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 use std::time::Duration;
-use switchboard::config::{Arguments, Config, LogFormat, Machine, Stop, Tables};
+use switchboard::config::{
+    Arguments, Config, DescriptorTables, EarlyExit, LogFormat, MachineCapabilities,
+};
 use switchboard::limits;
-use switchboard::logging::Log;
-use switchboard::preflight::{self, Settings, Wanted};
-use switchboard::server::{Ended, Server};
-use switchboard::sys::tables::Support;
+use switchboard::logging::LogQueue;
+use switchboard::preflight::{self, CapacityDemand, PlannedServer};
+use switchboard::server::{Server, ServerExit};
+use switchboard::sys::descriptor_tables::PrivateTableSupport;
 use switchboard::sys::{machine, memory};
-use switchboard::telemetry::{Crowd, Telemetry};
+use switchboard::telemetry::{SessionCounts, Telemetry};
 
 /// Wrong usage: a bad flag, or settings that contradict each other.
 const USAGE: u8 = 2;
@@ -21,16 +23,16 @@ const AT_ONCE: u8 = 130;
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(Stop::Show(text)) => {
+        Err(EarlyExit::Help(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(Stop::Refuse(line)) => return fail(USAGE, &line),
+        Err(EarlyExit::UsageError(line)) => return fail(USAGE, &line),
     };
     if let Some(connections) = arguments.check {
         return check(connections, &arguments);
     }
-    let machine = match Machine::prepare() {
+    let machine = match MachineCapabilities::prepare() {
         Ok(machine) => machine,
         Err(error) => return fail(FAILURE, &format!("the limit of open files: {error}")),
     };
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
-    let log = match Log::start(config.log_format) {
+    let log = match LogQueue::start(config.log_format) {
         Ok(log) => log,
         Err(error) => return fail(FAILURE, &format!("the log: {error}")),
     };
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
 
 /// Runs the server to its end. From here on everything that is said goes through the log, which
 /// waits for nobody.
-fn serve(config: &Config, log: &Log) -> ExitCode {
+fn serve(config: &Config, log: &LogQueue) -> ExitCode {
     // Elsewhere the allocator does what it does; nothing depends on it but memory.
     let _set = memory::give_blocks_their_own_pages(limits::OWN_PAGES_BYTES);
     let server = match Server::start(config) {
@@ -64,12 +66,12 @@ fn serve(config: &Config, log: &Log) -> ExitCode {
     announce(config, &server);
     let telemetry = server.telemetry();
     match server.run() {
-        Ok(Ended::Gracefully) => {
+        Ok(ServerExit::Graceful) => {
             summarise(&telemetry);
             ExitCode::SUCCESS
         }
-        Ok(Ended::AtOnce) => {
-            let Crowd { sessions, waiting, rooms } = telemetry.crowd();
+        Ok(ServerExit::Immediate) => {
+            let SessionCounts { sessions, waiting, rooms } = telemetry.crowd();
             tracing::warn!(sessions, waiting, rooms, "ended at once, as asked");
             ExitCode::from(AT_ONCE)
         }
@@ -83,14 +85,14 @@ fn serve(config: &Config, log: &Log) -> ExitCode {
 /// Prints what the machine lacks for so many connections.
 fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
-    let settings = Settings {
+    let settings = PlannedServer {
         shards: arguments.shards.unwrap_or(readings.cpus),
         addresses: arguments.listen.len(),
         admin_addresses: arguments.admin_listen.len(),
         fd_tables: arguments.fd_tables,
         max_connections: arguments.max_connections,
     };
-    let wanted = Wanted::new(connections, &settings, &readings);
+    let wanted = CapacityDemand::new(connections, &settings, &readings);
     let report = preflight::report(&readings, &wanted);
     print!("{report}");
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
@@ -102,7 +104,7 @@ fn fail(status: u8, line: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn log_by(log: &Log, config: &Config) {
+fn log_by(log: &LogQueue, config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_writer(log.clone())
         .with_target(false)
@@ -125,14 +127,14 @@ fn announce(config: &Config, server: &Server) {
     }
     let limit = config.descriptors_allowed;
     match (config.tables, config.private_tables) {
-        (Tables::Private { connections_each }, _) => tracing::info!(
+        (DescriptorTables::Private { connections_each }, _) => tracing::info!(
             "each shard has a descriptor table of its own, of {limit}, for {connections_each} \
              connections"
         ),
-        (Tables::Shared, Support::Works) => {
+        (DescriptorTables::Shared, PrivateTableSupport::Works) => {
             tracing::info!("one descriptor table of {limit} for all threads");
         }
-        (Tables::Shared, Support::Lacks(call)) => tracing::info!(
+        (DescriptorTables::Shared, PrivateTableSupport::Lacks(call)) => tracing::info!(
             "one descriptor table of {limit} for all threads; shards cannot have their own here, \
              for {call} does not work"
         ),

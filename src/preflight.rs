@@ -1,14 +1,14 @@
 //! What a machine lacks for a wanted number of connections, and the command that mends it. Pure:
-//! the machine comes in as [`Readings`], and what comes out is text.
+//! the machine comes in as [`MachineReadings`], and what comes out is text.
 //!
-//! Each line of a [`Report`] is for people and for `awk` alike: words set apart by spaces, of
+//! Each line of a [`PreflightReport`] is for people and for `awk` alike: words set apart by spaces, of
 //! which the first is the status, the second the limit's name, the fourth what there is, the
 //! sixth what is needed, and all from the seventh on a command.
 
-use crate::config::{FdTables, Room, Tables};
+use crate::config::{DescriptorBudget, DescriptorTables, FdTables};
 use crate::limits;
-use crate::sys::machine::Readings;
-use crate::sys::tables::Support;
+use crate::sys::descriptor_tables::PrivateTableSupport;
+use crate::sys::machine::MachineReadings;
 use std::fmt;
 
 /// Kernel memory of one connection that is idle: socket, file and their book-keeping. Half of
@@ -27,7 +27,7 @@ const QUEUE_LEAST: u64 = 4096;
 
 /// What is wanted of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct CapacityDemand {
     /// Connections at the same time.
     pub connections: u64,
     /// File descriptors of the whole process for them, its own included.
@@ -44,7 +44,7 @@ pub struct Wanted {
 
 /// The settings of the server that bear on what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct PlannedServer {
     /// Threads that carry connections.
     pub shards: usize,
     /// Addresses of `--listen`; 0 is those it listens on without.
@@ -57,21 +57,21 @@ pub struct Settings {
     pub max_connections: Option<u32>,
 }
 
-impl Wanted {
+impl CapacityDemand {
     /// So many connections to a server with these settings, on a machine like that.
-    pub fn new(connections: u32, settings: &Settings, readings: &Readings) -> Self {
-        let &Settings { shards, admin_addresses, fd_tables, max_connections, .. } = settings;
+    pub fn new(connections: u32, settings: &PlannedServer, readings: &MachineReadings) -> Self {
+        let &PlannedServer { shards, admin_addresses, fd_tables, max_connections, .. } = settings;
         let addresses = if settings.addresses == 0 { 2 } else { settings.addresses };
         let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
         let support = readings.private_tables;
-        let room = Room { allowed, shards, addresses, admin_addresses, support };
+        let room = DescriptorBudget { allowed, shards, addresses, admin_addresses, support };
         // Where private tables cannot be had, a server told to have them does not start; a limit
         // that is short is told here all the same.
-        let private = Tables::Private { connections_each: 0 };
+        let private = DescriptorTables::Private { connections_each: 0 };
         let tables = room.choose(fd_tables, Some(connections)).unwrap_or(private);
         let unasked = match (tables, room.choose(fd_tables, None)) {
             // Only who names a number gets tables of the shards' own.
-            (Tables::Private { .. }, Ok(Tables::Shared)) => room.shared(),
+            (DescriptorTables::Private { .. }, Ok(DescriptorTables::Shared)) => room.shared(),
             _ => u64::MAX,
         };
         let unasked = unasked.min(limits::CONNECTIONS_DERIVED_MOST.into());
@@ -79,21 +79,23 @@ impl Wanted {
         let connections = u64::from(connections);
         let in_one_table = room.needed(tables, connections);
         let descriptors = match tables {
-            Tables::Shared => in_one_table,
-            Tables::Private { .. } => connections + tables.count(shards) * (room.needed(tables, 0)),
+            DescriptorTables::Shared => in_one_table,
+            DescriptorTables::Private { .. } => {
+                connections + tables.count(shards) * (room.needed(tables, 0))
+            }
         };
         let private_tables = match fd_tables {
-            FdTables::Private => Some(support == Support::Works),
+            FdTables::Private => Some(support == PrivateTableSupport::Works),
             FdTables::Auto | FdTables::Shared => None,
         };
         let shards = shards as u64;
-        Wanted { connections, descriptors, in_one_table, shards, private_tables, taken }
+        CapacityDemand { connections, descriptors, in_one_table, shards, private_tables, taken }
     }
 }
 
 /// How a limit stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum LimitStatus {
     /// Enough.
     Ok,
     /// Too little.
@@ -106,9 +108,9 @@ pub enum Status {
 
 /// One limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct LimitCheck {
     /// How it stands.
-    pub status: Status,
+    pub status: LimitStatus,
     /// Its name, without spaces.
     pub what: &'static str,
     /// What there is, if that is known.
@@ -121,26 +123,26 @@ pub struct Line {
 
 /// All limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct PreflightReport {
     /// One for each, in the order in which they have to be mended.
-    pub lines: Vec<Line>,
+    pub lines: Vec<LimitCheck>,
 }
 
-impl Report {
+impl PreflightReport {
     /// Whether anything is short.
     pub fn is_short(&self) -> bool {
-        self.lines.iter().any(|line| line.status == Status::Short)
+        self.lines.iter().any(|line| line.status == LimitStatus::Short)
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for PreflightReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.lines {
             let status = match line.status {
-                Status::Ok => "ok",
-                Status::Short => "short",
-                Status::Unknown => "unknown",
-                Status::Note => "note",
+                LimitStatus::Ok => "ok",
+                LimitStatus::Short => "short",
+                LimitStatus::Unknown => "unknown",
+                LimitStatus::Note => "note",
             };
             let have = line.have.map_or("?".to_owned(), |have| have.to_string());
             let figures =
@@ -152,22 +154,22 @@ impl fmt::Display for Report {
 }
 
 /// Holds the machine against what is wanted of it.
-pub fn report(readings: &Readings, wanted: &Wanted) -> Report {
+pub fn report(readings: &MachineReadings, wanted: &CapacityDemand) -> PreflightReport {
     let mut lines = vec![own_limit(wanted)];
     lines.extend(descriptors(readings, wanted));
     lines.extend(network(readings, wanted));
     lines.extend(machine(readings, wanted));
-    Report { lines }
+    PreflightReport { lines }
 }
 
 /// What the server itself takes, however much the machine would carry.
-fn own_limit(wanted: &Wanted) -> Line {
+fn own_limit(wanted: &CapacityDemand) -> LimitCheck {
     let need = wanted.connections;
     let advice = format!("# start the server with --max-connections {need}");
     at_least("max-connections", Some(wanted.taken), need, advice)
 }
 
-fn descriptors(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+fn descriptors(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<LimitCheck> {
     let (need, all) = (wanted.in_one_table, wanted.descriptors);
     let hard = readings.nofile.map(|(_, hard)| hard);
     let raise = format!(
@@ -198,7 +200,7 @@ fn descriptors(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
     private.into_iter().chain(limits).collect()
 }
 
-fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+fn network(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<LimitCheck> {
     let queue = (wanted.connections / CROWD_FRACTION / wanted.shards.max(1))
         .clamp(QUEUE_LEAST, limits::LISTEN_BACKLOG as u64);
     let mut lines = vec![at_least(
@@ -224,15 +226,15 @@ fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
         let need = tracked + wanted.connections;
         let mut line = at_least(name, Some(most), need, sysctl(name, need));
         // Without a rule that wants it the kernel has the module but tracks nothing.
-        if tracked == 0 && line.status == Status::Short {
-            line.status = Status::Note;
+        if tracked == 0 && line.status == LimitStatus::Short {
+            line.status = LimitStatus::Note;
             line.advice = "bounds connections as soon as a firewall rule tracks them".to_owned();
         }
         lines.push(line);
     }
     if let Some((first, last)) = readings.local_ports {
-        lines.push(Line {
-            status: Status::Note,
+        lines.push(LimitCheck {
+            status: LimitStatus::Note,
             what: "ip_local_port_range",
             have: Some((last + 1).saturating_sub(first)),
             need: 0,
@@ -244,7 +246,7 @@ fn network(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
     lines
 }
 
-fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
+fn machine(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<LimitCheck> {
     let each = KERNEL_BYTES_PER_CONNECTION + limits::CONNECTION_BYTES as u64;
     let need = wanted.connections * each + PROCESS_BYTES;
     let cpus = readings.cpus as u64;
@@ -255,10 +257,10 @@ fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
         String::new()
     };
     let (status, advice) = match wanted.private_tables {
-        _ if wanted.shards <= cpus => (Status::Ok, spare),
+        _ if wanted.shards <= cpus => (LimitStatus::Ok, spare),
         // Whoever demands tables may want more of them than there are CPUs.
-        Some(_) => (Status::Note, "fewer than shards: several share one".to_owned()),
-        None => (Status::Short, format!("# use --shards {cpus}")),
+        Some(_) => (LimitStatus::Note, "fewer than shards: several share one".to_owned()),
+        None => (LimitStatus::Short, format!("# use --shards {cpus}")),
     };
     vec![
         at_least(
@@ -267,22 +269,22 @@ fn machine(readings: &Readings, wanted: &Wanted) -> Vec<Line> {
             need,
             format!("# more memory, or --max-connections {}", fits(readings, each)),
         ),
-        Line { status, what: "cpus", have: Some(cpus), need: wanted.shards, advice },
+        LimitCheck { status, what: "cpus", have: Some(cpus), need: wanted.shards, advice },
     ]
 }
 
 /// Connections that the memory there is carries.
-fn fits(readings: &Readings, each: u64) -> u64 {
+fn fits(readings: &MachineReadings, each: u64) -> u64 {
     readings.memory_available_bytes.unwrap_or(0).saturating_sub(PROCESS_BYTES) / each
 }
 
-fn at_least(what: &'static str, have: Option<u64>, need: u64, advice: String) -> Line {
+fn at_least(what: &'static str, have: Option<u64>, need: u64, advice: String) -> LimitCheck {
     let (status, advice) = match have {
-        Some(have) if have >= need => (Status::Ok, String::new()),
-        Some(_) => (Status::Short, advice),
-        None => (Status::Unknown, String::new()),
+        Some(have) if have >= need => (LimitStatus::Ok, String::new()),
+        Some(_) => (LimitStatus::Short, advice),
+        None => (LimitStatus::Unknown, String::new()),
     };
-    Line { status, what, have, need, advice }
+    LimitCheck { status, what, have, need, advice }
 }
 
 fn sysctl(name: &str, value: u64) -> String {
@@ -294,8 +296,8 @@ mod tests {
     use super::*;
 
     /// A machine that carries a million connections, and not many more.
-    fn ample() -> Readings {
-        Readings {
+    fn ample() -> MachineReadings {
+        MachineReadings {
             nofile: Some((1024, 1_048_576)),
             nr_open: Some(1_048_576),
             files: Some((5000, 2_000_000)),
@@ -310,11 +312,11 @@ mod tests {
             cpus_online: Some(4),
             conntrack: None,
             local_ports: Some((32_768, 60_999)),
-            private_tables: Support::Works,
+            private_tables: PrivateTableSupport::Works,
         }
     }
 
-    const SETTINGS: Settings = Settings {
+    const SETTINGS: PlannedServer = PlannedServer {
         shards: 4,
         addresses: 0,
         admin_addresses: 0,
@@ -323,9 +325,9 @@ mod tests {
     };
 
     /// One that carries any number there may be a match_request for.
-    fn roomy() -> Readings {
+    fn roomy() -> MachineReadings {
         let plenty = 1 << 40;
-        Readings {
+        MachineReadings {
             nofile: Some((1024, plenty)),
             nr_open: Some(plenty),
             files: Some((5000, plenty)),
@@ -335,13 +337,17 @@ mod tests {
         }
     }
 
-    fn wanted(connections: u32) -> Wanted {
-        Wanted::new(connections, &SETTINGS, &ample())
+    fn wanted(connections: u32) -> CapacityDemand {
+        CapacityDemand::new(connections, &SETTINGS, &ample())
     }
 
-    fn short(readings: &Readings, wanted: &Wanted) -> Vec<&'static str> {
+    fn short(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<&'static str> {
         let lines = report(readings, wanted).lines;
-        lines.iter().filter(|line| line.status == Status::Short).map(|line| line.what).collect()
+        lines
+            .iter()
+            .filter(|line| line.status == LimitStatus::Short)
+            .map(|line| line.what)
+            .collect()
     }
 
     #[test]
@@ -352,8 +358,8 @@ mod tests {
 
     #[test]
     fn each_limit_alone_is_found_and_named() {
-        type Spoil = fn(&mut Readings);
-        let cases: [(&str, Spoil); 10] = [
+        type LowerLimit = fn(&mut MachineReadings);
+        let cases: [(&str, LowerLimit); 10] = [
             ("RLIMIT_NOFILE", |r| r.nofile = Some((1024, 1_000_000))),
             ("fs.nr_open", |r| r.nr_open = Some(1_000_000)),
             ("fs.file-max", |r| r.files = Some((1_000_000, 2_000_000))),
@@ -377,10 +383,10 @@ mod tests {
 
     #[test]
     fn shards_that_are_wanted_for_their_tables_may_share_cpus() {
-        let few = Readings { nofile: Some((1024, 20_000)), ..ample() };
+        let few = MachineReadings { nofile: Some((1024, 20_000)), ..ample() };
         let check = |fd_tables| {
-            let settings = Settings { shards: 5, fd_tables, ..SETTINGS };
-            short(&few, &Wanted::new(59_000, &settings, &few))
+            let settings = PlannedServer { shards: 5, fd_tables, ..SETTINGS };
+            short(&few, &CapacityDemand::new(59_000, &settings, &few))
         };
         assert_eq!(check(FdTables::Private), [""; 0]);
         assert_eq!(check(FdTables::Shared), ["RLIMIT_NOFILE", "cpus"]);
@@ -389,7 +395,7 @@ mod tests {
     /// The law: what is in order here is what a server with the same settings takes.
     #[test]
     fn what_the_server_itself_does_not_take_is_short() {
-        let many = Readings { cpus: 5, nofile: Some((1024, 20_000)), ..ample() };
+        let many = MachineReadings { cpus: 5, nofile: Some((1024, 20_000)), ..ample() };
         let most = limits::CONNECTIONS_DERIVED_MOST;
         for (connections, max_connections, readings, expected) in [
             (1000, Some(1000), ample(), [].as_slice()),
@@ -401,22 +407,23 @@ mod tests {
             (59_000, None, many.clone(), &["max-connections"]),
             (59_000, Some(59_000), many, &[]),
         ] {
-            let settings = Settings { max_connections, ..SETTINGS };
-            let wanted = Wanted::new(connections, &settings, &readings);
+            let settings = PlannedServer { max_connections, ..SETTINGS };
+            let wanted = CapacityDemand::new(connections, &settings, &readings);
             assert_eq!(short(&readings, &wanted), expected, "{connections} {max_connections:?}");
         }
     }
 
     #[test]
     fn administration_needs_descriptors_of_its_own() {
-        let settings = Settings { admin_addresses: 1, ..SETTINGS };
-        let more = Wanted::new(5000, &settings, &ample()).descriptors - wanted(5000).descriptors;
+        let settings = PlannedServer { admin_addresses: 1, ..SETTINGS };
+        let more =
+            CapacityDemand::new(5000, &settings, &ample()).descriptors - wanted(5000).descriptors;
         assert_eq!(more, 1 + limits::ADMIN_CONNECTIONS as u64);
     }
 
     #[test]
     fn the_last_descriptor_decides() {
-        let exact = Readings { nofile: Some((1, wanted(5000).descriptors)), ..ample() };
+        let exact = MachineReadings { nofile: Some((1, wanted(5000).descriptors)), ..ample() };
         assert_eq!(short(&exact, &wanted(5000)), [""; 0]);
         assert_eq!(short(&exact, &wanted(5001)), ["RLIMIT_NOFILE"]);
         // The soft limit does not matter: the server raises it.
@@ -424,7 +431,7 @@ mod tests {
 
     #[test]
     fn what_mends_a_limit_is_a_command_with_the_figure_that_is_needed() {
-        let poor = Readings {
+        let poor = MachineReadings {
             nofile: Some((1024, 20_000)),
             nr_open: Some(30_000),
             somaxconn: Some(128),
@@ -447,16 +454,16 @@ mod tests {
     #[test]
     fn memory_of_tcp_is_asked_for_in_pages_of_this_machine() {
         let large =
-            Readings { page_bytes: Some(65_536), tcp_memory_bytes: Some((0, 0)), ..ample() };
+            MachineReadings { page_bytes: Some(65_536), tcp_memory_bytes: Some((0, 0)), ..ample() };
         let text = report(&large, &wanted(100_000)).to_string();
         assert!(text.contains("net.ipv4.tcp_mem='4688 6250 9375'"), "{text}");
     }
 
     #[test]
     fn a_firewall_that_tracks_nothing_is_only_noted() {
-        let idle = Readings { conntrack: Some((0, 10)), ..ample() };
+        let idle = MachineReadings { conntrack: Some((0, 10)), ..ample() };
         assert_eq!(short(&idle, &wanted(1_000_000)), [""; 0]);
-        let busy = Readings { conntrack: Some((1, 10)), ..ample() };
+        let busy = MachineReadings { conntrack: Some((1, 10)), ..ample() };
         assert_eq!(short(&busy, &wanted(1_000_000)), ["net.netfilter.nf_conntrack_max"]);
     }
 
@@ -477,10 +484,11 @@ mod tests {
 
     #[test]
     fn what_the_system_does_not_tell_is_unknown_and_not_short() {
-        let silent = Readings { cpus: 4, ..Readings::default() };
+        let silent = MachineReadings { cpus: 4, ..MachineReadings::default() };
         let report = report(&silent, &wanted(1_000_000));
         assert!(!report.is_short());
-        let unknown = report.lines.iter().filter(|line| line.status == Status::Unknown).count();
+        let unknown =
+            report.lines.iter().filter(|line| line.status == LimitStatus::Unknown).count();
         // But for what the server takes, and its CPUs.
         assert_eq!(unknown, report.lines.len() - 2, "{report}");
     }

@@ -8,22 +8,23 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 use switchboard::config::{
-    AccessPolicy, Arguments, Config, ConfigError, Limits, LogFormat, Machine, Steer, Stop, Tables,
-    Turn, descriptors_of_server, descriptors_of_table, flags_table,
+    AccessPolicy, Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit,
+    Limits, LogFormat, MachineCapabilities, TurnConfig, descriptors_of_server,
+    descriptors_of_table, flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
-use switchboard::sys::tables::Support;
+use switchboard::sys::descriptor_tables::PrivateTableSupport;
 use switchboard::wire::proxy::Networks;
 use tracing::level_filters::LevelFilter;
 
-const MACHINE: Machine = Machine {
+const MACHINE: MachineCapabilities = MachineCapabilities {
     descriptors_allowed: 20_000,
     descriptors_ceiling: Some(1_048_576),
     default_shards: 4,
     cpus: 4,
     ipv6: true,
-    private_tables: Support::Works,
+    private_tables: PrivateTableSupport::Works,
 };
 
 fn arguments(words: &[&str]) -> Arguments {
@@ -61,7 +62,7 @@ fn without_arguments_every_default_is_the_documented_one() {
     assert_eq!(config.stats_queues, Vec::<String>::new());
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.log_level, LevelFilter::INFO);
-    let without_ipv6 = Machine { ipv6: false, ..MACHINE };
+    let without_ipv6 = MachineCapabilities { ipv6: false, ..MACHINE };
     assert_eq!(arguments(&[]).validate(&without_ipv6).unwrap().listen, [address("0.0.0.0:8080")]);
 }
 
@@ -83,7 +84,7 @@ fn every_flag_reaches_its_field() {
         listen: vec![address("127.0.0.1:1"), address("[::1]:2"), address("127.0.0.1:3")],
         shards: 3,
         pin: false,
-        steer: Steer::Off,
+        steer: ConnectionSteering::Off,
         busy_poll_micros: NonZeroU32::new(50),
         limits: Limits {
             max_connections: 1000,
@@ -115,7 +116,7 @@ fn every_flag_reaches_its_field() {
             "stun:a.example".parse().unwrap(),
             "turn:b.example,user=u,password=p".parse().unwrap(),
         ],
-        turn: Some(Turn {
+        turn: Some(TurnConfig {
             urls: vec![IceUrl::turn("turns:c.example").unwrap()],
             secret_file: "/etc/secret".into(),
             ttl: Duration::from_secs(7200),
@@ -125,13 +126,13 @@ fn every_flag_reaches_its_field() {
         log_level: LevelFilter::DEBUG,
         descriptors_allowed: 20_000,
         // Two addresses for administration, and the connections there.
-        tables: Tables::Private {
+        tables: DescriptorTables::Private {
             connections_each: 20_000
                 - descriptors_of_table(3, 3) as u32
                 - 2
                 - limits::ADMIN_CONNECTIONS as u32,
         },
-        private_tables: Support::Works,
+        private_tables: PrivateTableSupport::Works,
     };
     assert_eq!(config(&words), Ok(expected));
 }
@@ -150,11 +151,11 @@ fn a_turn_server_that_shares_a_secret_needs_the_secret() {
         "turn:a.example,user=hush,x,password=hush",
     ] {
         let refused = Arguments::read(["switchboard", "--ice-server", secret]);
-        let Err(Stop::Refuse(line)) = refused else { panic!("{refused:?}") };
+        let Err(EarlyExit::UsageError(line)) = refused else { panic!("{refused:?}") };
         assert!(line.contains("--ice-server") && !line.contains("hush"), "{line}");
     }
     let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
-    assert!(matches!(refused, Err(Stop::Refuse(_))), "{refused:?}");
+    assert!(matches!(refused, Err(EarlyExit::UsageError(_))), "{refused:?}");
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn numbers_outside_their_bounds_are_refused_by_name() {
         ("--max-head-bytes", "1048576", "1048577"),
     ];
     // So many shards need descriptors of their own.
-    let machine = Machine { descriptors_allowed: 200_000, ..MACHINE };
+    let machine = MachineCapabilities { descriptors_allowed: 200_000, ..MACHINE };
     for (flag, good, bad) in just_inside_and_outside {
         arguments(&[flag, good]).validate(&machine).unwrap();
         let error = arguments(&[flag, bad]).validate(&machine).unwrap_err();
@@ -278,8 +279,8 @@ fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it(
 
 #[test]
 fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
-    assert_eq!(config(&["--steer=cpu"]).unwrap().steer, Steer::Cpu);
-    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, Steer::Cpu);
+    assert_eq!(config(&["--steer=cpu"]).unwrap().steer, ConnectionSteering::Cpu);
+    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, ConnectionSteering::Cpu);
     let line = refused(&["--steer=cpu", "--no-pin"]).to_string();
     assert!(line.contains("leave --no-pin out"), "{line}");
     let line = refused(&["--steer=cpu", "--shards=5"]).to_string();
@@ -292,10 +293,10 @@ fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
 #[test]
 fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
     let each = 20_000 - descriptors_of_table(4, 2) as u32;
-    let private = Tables::Private { connections_each: each };
+    let private = DescriptorTables::Private { connections_each: each };
     let chosen = |words: &[&str]| config(words).map(|c| (c.tables, c.limits.max_connections));
     let shared = 20_000 - descriptors_of_server(4, 2) as u32;
-    assert_eq!(chosen(&[]), Ok((Tables::Shared, shared)));
+    assert_eq!(chosen(&[]), Ok((DescriptorTables::Shared, shared)));
     assert_eq!(chosen(&["--max-connections=50000"]), Ok((private, 50_000)));
     assert_eq!(chosen(&["--fd-tables=private"]), Ok((private, 4 * each)));
     assert_eq!(chosen(&["--fd-tables=private", "--max-connections=9"]), Ok((private, 9)));
@@ -312,22 +313,32 @@ fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
 
 #[test]
 fn without_the_kernels_help_private_tables_are_refused_and_auto_is_shared() {
-    let old = Machine { private_tables: Support::Lacks("pidfd_getfd"), ..MACHINE };
+    let old = MachineCapabilities {
+        private_tables: PrivateTableSupport::Lacks("pidfd_getfd"),
+        ..MACHINE
+    };
     let tables = |words: &[&str]| arguments(words).validate(&old).map(|config| config.tables);
-    assert_eq!(tables(&[]), Ok(Tables::Shared));
-    assert_eq!(tables(&["--fd-tables=auto", "--max-connections=9"]), Ok(Tables::Shared));
+    assert_eq!(tables(&[]), Ok(DescriptorTables::Shared));
+    assert_eq!(tables(&["--fd-tables=auto", "--max-connections=9"]), Ok(DescriptorTables::Shared));
     let error = tables(&["--fd-tables=private"]).unwrap_err();
     assert_eq!(error, ConfigError::NoPrivateTables { call: "pidfd_getfd" });
     let line = error.to_string();
     assert!(line.contains("pidfd_getfd") && line.contains("Linux 6.9"), "{line}");
     let error = tables(&["--max-connections=50000"]).unwrap_err();
-    assert!(matches!(error, ConfigError::Descriptors { tables: Tables::Shared, .. }), "{error:?}");
+    assert!(
+        matches!(error, ConfigError::Descriptors { tables: DescriptorTables::Shared, .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
-    let private_tables = Support::Lacks("unshare");
-    let with = |descriptors_allowed| Machine { descriptors_allowed, private_tables, ..MACHINE };
+    let private_tables = PrivateTableSupport::Lacks("unshare");
+    let with = |descriptors_allowed| MachineCapabilities {
+        descriptors_allowed,
+        private_tables,
+        ..MACHINE
+    };
     let derived =
         |allowed| arguments(&[]).validate(&with(allowed)).map(|c| c.limits.max_connections);
     let own = descriptors_of_server(4, 2);
@@ -350,14 +361,14 @@ fn what_cannot_be_read_is_refused_in_one_line() {
     ];
     for (words, hint) in cases {
         match Arguments::read(["switchboard"].iter().chain(*words)) {
-            Err(Stop::Refuse(line)) => {
+            Err(EarlyExit::UsageError(line)) => {
                 assert!(line.contains(hint) && !line.contains('\n'), "{words:?}: {line}");
             }
             other => panic!("{words:?}: {other:?}"),
         }
     }
-    assert!(matches!(Arguments::read(["switchboard", "--help"]), Err(Stop::Show(_))));
-    assert!(matches!(Arguments::read(["switchboard", "--version"]), Err(Stop::Show(_))));
+    assert!(matches!(Arguments::read(["switchboard", "--help"]), Err(EarlyExit::Help(_))));
+    assert!(matches!(Arguments::read(["switchboard", "--version"]), Err(EarlyExit::Help(_))));
 }
 
 #[test]
@@ -417,5 +428,5 @@ fn the_environment_stands_in_for_flags() {
     assert!(text.contains("pin: false") && text.contains("close_timeout: 7s"), "{text}");
     assert!(with_environment(&[("SWITCHBOARD_NO_PIN", "0")]).contains("pin: true"));
     let text = with_environment(&[("SWITCHBOARD_CLOSE_TIMEOUT", "soon")]);
-    assert!(text.contains("Refuse(") && text.contains("--close-timeout"), "{text}");
+    assert!(text.contains("UsageError(") && text.contains("--close-timeout"), "{text}");
 }

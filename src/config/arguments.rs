@@ -71,8 +71,8 @@ pub struct Arguments {
     /// spread over the shards' CPUs (tuning/nic.sh); else one shard gets everybody. Needs a CPU
     /// for each shard, and not --no-pin.
     #[arg(long, env = "SWITCHBOARD_STEER", value_name = "BY", value_enum)]
-    #[arg(default_value_t = Steer::Off, help_heading = LISTENING)]
-    pub steer: Steer,
+    #[arg(default_value_t = ConnectionSteering::Off, help_heading = LISTENING)]
+    pub steer: ConnectionSteering,
 
     /// How long a shard looks for packets itself before it sleeps, 1 to 10000; 0 is not at all
     ///
@@ -191,51 +191,51 @@ pub struct Arguments {
     /// Counted from the server's Close frame, or from the last answer to a client that speaks
     /// HTTP, which has to take it within that time; then the connection is cut.
     #[arg(long, env = "SWITCHBOARD_CLOSE_TIMEOUT", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_CLOSE_TIMEOUT), help_heading = TIMES)]
-    pub close_timeout: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_CLOSE_TIMEOUT), help_heading = TIMES)]
+    pub close_timeout: HumanDuration,
 
     /// How long a whole request head may take to arrive
     ///
     /// Counted for the head, not for each byte; then the answer is 408. A keep-alive connection
     /// that is idle, or has not taken its answer, is closed after the same time.
     #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_HANDSHAKE_TIMEOUT), help_heading = TIMES)]
-    pub handshake_timeout: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_HANDSHAKE_TIMEOUT), help_heading = TIMES)]
+    pub handshake_timeout: HumanDuration,
 
     /// How long a client may be silent before it is pinged
     ///
     /// Any byte from it counts as a sign of life, and so does its taking what had to wait for it.
     /// Shorter than --silence-limit, and than the idle time of any proxy in between.
     #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_PING_INTERVAL), help_heading = TIMES)]
-    pub ping_interval: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_PING_INTERVAL), help_heading = TIMES)]
+    pub ping_interval: HumanDuration,
 
     /// How long a client may be silent before it is closed with 1001
     #[arg(long, env = "SWITCHBOARD_SILENCE_LIMIT", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_SILENCE_LIMIT), help_heading = TIMES)]
-    pub silence_limit: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_SILENCE_LIMIT), help_heading = TIMES)]
+    pub silence_limit: HumanDuration,
 
     /// How long two who just shared a room wait for somebody else before they may meet again
     ///
     /// 0s pairs them again at once if they are next in the queue.
     #[arg(long, env = "SWITCHBOARD_REMATCH_DELAY", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_REMATCH_DELAY), help_heading = TIMES)]
-    pub rematch_delay: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_REMATCH_DELAY), help_heading = TIMES)]
+    pub rematch_delay: HumanDuration,
 
     /// How long rooms may go on after SIGTERM or SIGINT
     ///
     /// Idle and waiting users are closed with 1012 within its first half, rooms at its end. A
     /// second signal ends the process at once.
     #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_DRAIN_TIMEOUT), help_heading = TIMES)]
-    pub drain_timeout: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_DRAIN_TIMEOUT), help_heading = TIMES)]
+    pub drain_timeout: HumanDuration,
 
     /// How long a lost connection's session waits to be resumed; for now only 0s
     ///
     /// 0s turns resuming off: a lost connection ends its session at once.
     #[arg(long, env = "SWITCHBOARD_RESUME_WINDOW", value_name = "DURATION")]
-    #[arg(default_value_t = Span(Duration::ZERO), help_heading = TIMES)]
-    pub resume_window: Span,
+    #[arg(default_value_t = HumanDuration(Duration::ZERO), help_heading = TIMES)]
+    pub resume_window: HumanDuration,
 
     /// STUN or TURN server for the clients; repeat it, or separate several by spaces
     ///
@@ -266,8 +266,8 @@ pub struct Arguments {
     ///
     /// It has to outlast a session, calls included: a client gets it once, when it connects.
     #[arg(long, env = "SWITCHBOARD_TURN_TTL", value_name = "DURATION")]
-    #[arg(default_value_t = Span(limits::DEFAULT_TURN_TTL), help_heading = CALLS)]
-    pub turn_ttl: Span,
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_TTL), help_heading = CALLS)]
+    pub turn_ttl: HumanDuration,
 
     /// Queue whose waiting users /stats and /metrics show by name; repeat it or use commas
     ///
@@ -307,7 +307,7 @@ const REPORTING: &str = "Reporting";
 
 /// How the kernel chooses a shard for a newcomer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Steer {
+pub enum ConnectionSteering {
     /// By a hash of its addresses.
     Off,
     /// By the CPU that received its packet.
@@ -325,26 +325,30 @@ pub enum LogFormat {
 
 /// Why the program ends before it has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum EarlyExit {
     /// Help or version was asked for: this goes to standard output, and all is well.
-    Show(String),
+    Help(String),
     /// The arguments are wrong: this one line goes to standard error.
-    Refuse(String),
+    UsageError(String),
 }
 
 impl Arguments {
     /// Reads the program's name and arguments, and the environment for what they leave out.
     ///
     /// # Errors
-    /// See [`Stop`].
-    pub fn read<I>(words: I) -> Result<Self, Stop>
+    /// See [`EarlyExit`].
+    pub fn read<I>(words: I) -> Result<Self, EarlyExit>
     where
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
         Arguments::try_parse_from(words).map_err(|error| {
             let text = without_secrets(&error).unwrap_or_else(|| error.to_string());
-            if error.use_stderr() { Stop::Refuse(one_line(&text)) } else { Stop::Show(text) }
+            if error.use_stderr() {
+                EarlyExit::UsageError(one_line(&text))
+            } else {
+                EarlyExit::Help(text)
+            }
         })
     }
 }
@@ -380,19 +384,19 @@ fn one_line(text: &str) -> String {
 
 /// A duration that is written as people write it: `800ms`, `5s`, `1m 30s`; plain `0` too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text)
-            .map(Span)
+            .map(HumanDuration)
             .map_err(|error| format!("{error}; write a duration like 800ms, 5s or 1m"))
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }

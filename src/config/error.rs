@@ -1,6 +1,6 @@
 //! What can be wrong with a set of arguments, each as one line that says what to change. Pure.
 
-use super::{Span, Tables};
+use super::{DescriptorTables, HumanDuration};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -102,7 +102,7 @@ pub enum ConfigError {
         /// Connections asked for.
         connections: u32,
         /// Which tables there would be.
-        tables: Tables,
+        tables: DescriptorTables,
         /// Descriptors that takes in each of them, the process's own included.
         needed: u64,
         /// Descriptors that a table may hold.
@@ -130,7 +130,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "{flag} must be from {least} to {most}, not {given}")
             }
             ConfigError::TimeOutOfBounds { flag, given, least, most } => {
-                let (given, least, most) = (Span(*given), Span(*least), Span(*most));
+                let (given, least, most) =
+                    (HumanDuration(*given), HumanDuration(*least), HumanDuration(*most));
                 write!(f, "{flag} must be from {least} to {most}, not {given}")
             }
             ConfigError::AddressLimitAboveAll { per_address, in_all } => write!(
@@ -147,8 +148,8 @@ impl fmt::Display for ConfigError {
                 f,
                 "--silence-limit {} must be longer than --ping-interval {}, or clients are \
                  closed before they are pinged",
-                Span(*silence_limit),
-                Span(*ping_interval)
+                HumanDuration(*silence_limit),
+                HumanDuration(*ping_interval)
             ),
             ConfigError::HalfATurnServer => {
                 f.write_str("--turn-url and --turn-secret-file go together: give both or neither")
@@ -156,7 +157,7 @@ impl fmt::Display for ConfigError {
             ConfigError::ResumeWindow { given } => write!(
                 f,
                 "--resume-window {}: this version cannot resume sessions, so only 0s is accepted",
-                Span(*given)
+                HumanDuration(*given)
             ),
             ConfigError::QueueName { name } => {
                 write!(f, "--stats-queue {name:?} is no queue name: 1 to 64 of A-Z a-z 0-9 _ . : -")
@@ -184,8 +185,8 @@ impl fmt::Display for ConfigError {
                 ceiling,
             } => {
                 let place = match tables {
-                    Tables::Shared => "",
-                    Tables::Private { .. } => " in each shard's table",
+                    DescriptorTables::Shared => "",
+                    DescriptorTables::Private { .. } => " in each shard's table",
                 };
                 write!(
                     f,

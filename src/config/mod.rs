@@ -1,21 +1,23 @@
 //! Flags and environment → a validated [`Config`]. Used by the main thread at start. Validation
-//! is pure: what it needs to know of the machine comes in as [`Machine`].
+//! is pure: what it needs to know of the machine comes in as [`MachineCapabilities`].
 
 mod arguments;
+mod descriptor_tables;
 mod error;
-mod table;
-mod tables;
+mod reference;
 mod validate;
 
-pub use arguments::{Arguments, LogFormat, Span, Steer, Stop};
+pub use arguments::{Arguments, ConnectionSteering, EarlyExit, HumanDuration, LogFormat};
+pub use descriptor_tables::{
+    DescriptorBudget, DescriptorTables, FdTables, descriptors_of_server, descriptors_of_table,
+};
 pub use error::ConfigError;
-pub use table::flags_table;
-pub use tables::{FdTables, Room, Tables, descriptors_of_server, descriptors_of_table};
+pub use reference::flags_table;
 
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use crate::sys::affinity::AllowedCpus;
-use crate::sys::tables::Support;
+use crate::sys::descriptor_tables::PrivateTableSupport;
 use crate::sys::{descriptors, sockets};
 use crate::wire::http::{Origin, Single};
 use crate::wire::proxy::Networks;
@@ -38,7 +40,7 @@ pub struct Config {
     /// What a shard core needs to know.
     pub limits: Limits,
     /// How the kernel chooses a shard for a newcomer.
-    pub steer: Steer,
+    pub steer: ConnectionSteering,
     /// Microseconds that a shard looks for packets itself before it sleeps.
     pub busy_poll_micros: Option<NonZeroU32>,
     /// SO_SNDBUF of every connection; `None` leaves its size to the kernel.
@@ -50,7 +52,7 @@ pub struct Config {
     /// STUN and TURN servers that every client is told of.
     pub ice_servers: Vec<IceServer>,
     /// TURN servers for which each session gets credentials of its own.
-    pub turn: Option<Turn>,
+    pub turn: Option<TurnConfig>,
     /// Queues whose waiting users `/stats` and `/metrics` show by name, without duplicates.
     pub stats_queues: Vec<String>,
     /// How log lines look.
@@ -60,9 +62,9 @@ pub struct Config {
     /// File descriptors that each table of the process may hold.
     pub descriptors_allowed: u64,
     /// Which descriptor tables there are.
-    pub tables: Tables,
+    pub tables: DescriptorTables,
     /// Whether shards could have tables of their own.
-    pub private_tables: Support,
+    pub private_tables: PrivateTableSupport,
 }
 
 /// Who may come in. The default is everybody.
@@ -92,7 +94,7 @@ impl AccessPolicy {
 
 /// TURN servers that share a secret with this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct TurnConfig {
     /// Where they are; at least one.
     pub urls: Vec<IceUrl>,
     /// Holds the secret.
@@ -158,7 +160,7 @@ impl Default for Limits {
 
 /// What validation and defaults depend on beside the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineCapabilities {
     /// File descriptors that a table of the process may hold.
     pub descriptors_allowed: u64,
     /// The highest value that limit can be given; `None` if the system does not tell.
@@ -170,23 +172,23 @@ pub struct Machine {
     /// Whether IPv6 sockets can be had.
     pub ipv6: bool,
     /// Whether threads can have descriptor tables of their own.
-    pub private_tables: Support,
+    pub private_tables: PrivateTableSupport,
 }
 
-impl Machine {
+impl MachineCapabilities {
     /// This machine, after the soft limit of open files has been raised to the hard one. Call
     /// it on the main thread before any thread is pinned.
     ///
     /// # Errors
     /// When the limit of open files cannot be read or raised.
     pub fn prepare() -> io::Result<Self> {
-        Ok(Machine {
+        Ok(MachineCapabilities {
             descriptors_allowed: descriptors::raise_limit()?,
             descriptors_ceiling: descriptors::ceiling(),
             default_shards: AllowedCpus::here().default_shards(),
             cpus: AllowedCpus::here().numbers().len().max(1),
             ipv6: sockets::ipv6_exists(),
-            private_tables: crate::sys::tables::support(),
+            private_tables: crate::sys::descriptor_tables::support(),
         })
     }
 }

@@ -1,7 +1,8 @@
-//! [`Arguments`] + [`Machine`] → [`Config`] or the first contradiction. Pure.
+//! [`Arguments`] + [`MachineCapabilities`] → [`Config`] or the first contradiction. Pure.
 
 use super::{
-    AccessPolicy, Arguments, Config, ConfigError, Limits, Machine, Room, Span, Steer, Tables, Turn,
+    AccessPolicy, Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget,
+    DescriptorTables, HumanDuration, Limits, MachineCapabilities, TurnConfig,
 };
 use crate::ice;
 use crate::limits;
@@ -16,12 +17,12 @@ impl Arguments {
     ///
     /// # Errors
     /// The first contradiction found.
-    pub fn validate(&self, machine: &Machine) -> Result<Config, ConfigError> {
+    pub fn validate(&self, machine: &MachineCapabilities) -> Result<Config, ConfigError> {
         let listen = self.listen_addresses(machine)?;
         let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
         within("--shards", shards, (1, limits::SHARDS_MOST))?;
         let access = self.access(&listen)?;
-        let room = Room {
+        let room = DescriptorBudget {
             allowed: machine.descriptors_allowed,
             shards,
             addresses: listen.len(),
@@ -60,9 +61,13 @@ impl Arguments {
         })
     }
 
-    fn steering(&self, machine: &Machine, shards: usize) -> Result<Steer, ConfigError> {
+    fn steering(
+        &self,
+        machine: &MachineCapabilities,
+        shards: usize,
+    ) -> Result<ConnectionSteering, ConfigError> {
         let cpus = machine.cpus;
-        if self.steer == Steer::Cpu && (self.no_pin || shards > cpus) {
+        if self.steer == ConnectionSteering::Cpu && (self.no_pin || shards > cpus) {
             return Err(ConfigError::SteerWithoutCpus { pin: !self.no_pin, shards, cpus });
         }
         Ok(self.steer)
@@ -105,19 +110,22 @@ impl Arguments {
         }
     }
 
-    fn turn(&self) -> Result<Option<Turn>, ConfigError> {
+    fn turn(&self) -> Result<Option<TurnConfig>, ConfigError> {
         let bounds = (ice::TURN_TTL_MIN, ice::TURN_TTL_MAX);
         let ttl = time_within("--turn-ttl", self.turn_ttl, bounds)?;
         match &self.turn_secret_file {
             None if self.turn_url.is_empty() => Ok(None),
             Some(file) if !self.turn_url.is_empty() => {
-                Ok(Some(Turn { urls: self.turn_url.clone(), secret_file: file.clone(), ttl }))
+                Ok(Some(TurnConfig { urls: self.turn_url.clone(), secret_file: file.clone(), ttl }))
             }
             None | Some(_) => Err(ConfigError::HalfATurnServer),
         }
     }
 
-    fn listen_addresses(&self, machine: &Machine) -> Result<Vec<SocketAddr>, ConfigError> {
+    fn listen_addresses(
+        &self,
+        machine: &MachineCapabilities,
+    ) -> Result<Vec<SocketAddr>, ConfigError> {
         if self.listen.is_empty() {
             let mut everywhere = vec![(Ipv4Addr::UNSPECIFIED, limits::DEFAULT_PORT).into()];
             if machine.ipv6 {
@@ -135,15 +143,15 @@ impl Arguments {
 
     fn connection_limit(
         &self,
-        machine: &Machine,
-        room: &Room,
-    ) -> Result<(u32, Tables), ConfigError> {
+        machine: &MachineCapabilities,
+        room: &DescriptorBudget,
+    ) -> Result<(u32, DescriptorTables), ConfigError> {
         let tables = room
             .choose(self.fd_tables, self.max_connections)
             .map_err(|call| ConfigError::NoPrivateTables { call })?;
         let fits = match tables {
-            Tables::Shared => room.shared(),
-            Tables::Private { .. } => room.private(),
+            DescriptorTables::Shared => room.shared(),
+            DescriptorTables::Private { .. } => room.private(),
         };
         let asked = self.max_connections.unwrap_or_else(|| {
             let most = limits::CONNECTIONS_DERIVED_MOST;
@@ -230,7 +238,7 @@ fn within(
 
 fn time_within(
     flag: &'static str,
-    Span(given): Span,
+    HumanDuration(given): HumanDuration,
     (least, most): (Duration, Duration),
 ) -> Result<Duration, ConfigError> {
     if (least..=most).contains(&given) {

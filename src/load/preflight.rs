@@ -3,7 +3,7 @@
 
 use super::engine::{CONNECTIONS_PER_SOURCE, Sources};
 use super::scenario::MOST_THREADS;
-use crate::sys::{descriptors, tables};
+use crate::sys::{descriptor_tables, descriptors};
 
 /// Descriptors that the generator needs beside its connections.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -37,7 +37,7 @@ pub fn check(
     sources: &Sources,
     of_ipv6: bool,
 ) -> Vec<InsufficientLimit> {
-    let tables = if threads > 1 && tables::empty_works() { threads.into() } else { 1 };
+    let tables = if threads > 1 && descriptor_tables::empty_works() { threads.into() } else { 1 };
     let mut obstacles: Vec<_> =
         descriptor_obstacle(connections, tables, limit, descriptors::ceiling())
             .into_iter()

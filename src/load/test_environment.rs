@@ -19,7 +19,7 @@ use super::progress::ProgressDisplay;
 use super::report::model::{RunReport, TestOutcome};
 use super::target::Target as Goal;
 use super::target_address::{Place, reach};
-use crate::sys::process::Probe as OwnProbe;
+use crate::sys::process::ProcessProbe;
 use crate::timestamp::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub struct TestEnvironment {
 /// What is being measured of one run.
 struct Watch {
     probe: Probe,
-    own: OwnProbe,
+    own: ProcessProbe,
     own_cpu: Duration,
     last_at: Instant,
     drops_before: Option<u64>,
@@ -114,7 +114,7 @@ impl TestEnvironment {
             sources: self.sources,
         };
         let probe = Probe::start(self.stats.clone(), self.find_server(), workload.interval);
-        let own = OwnProbe::open();
+        let own = ProcessProbe::open();
         let figures = own.read();
         let mut watch = Watch {
             own_cpu: figures.cpu_user + figures.cpu_system,

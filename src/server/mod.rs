@@ -21,13 +21,13 @@ use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::ListenError;
 use crate::telemetry::notices::{Notice, Notices};
-use crate::telemetry::{About, Crowd, Sampler, Telemetry};
+use crate::telemetry::{ProcessInfo, Sampler, SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use mio::{Events, Interest, Poll, Token, Waker};
-use shutdown::{Line, Progress};
+use shutdown::{DrainEvent, DrainProgress};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use startup::{Common, startup_barrier};
+use startup::{ShardDependencies, startup_barrier};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -97,11 +97,11 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ServerExit {
     /// Every session had come to its end, or the time for that was over.
-    Gracefully,
+    Graceful,
     /// A second signal asked for the end at once.
-    AtOnce,
+    Immediate,
 }
 
 const SIGNALS: Token = Token(0);
@@ -129,20 +129,20 @@ pub struct Server {
 }
 
 /// What the main thread does from time to time.
-struct Rounds {
+struct PeriodicTasks {
     sampler: Sampler,
     sampled: Timestamp,
     notices: Notices,
     supervision: Supervision,
 }
 
-impl Rounds {
+impl PeriodicTasks {
     /// The first sample is taken at once.
     fn new(telemetry: &Telemetry) -> Self {
         let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
         sampler.take(telemetry, sampled);
         let (notices, supervision) = (Notices::default(), Supervision::from_environment());
-        Rounds { sampler, sampled, notices, supervision }
+        PeriodicTasks { sampler, sampled, notices, supervision }
     }
 
     /// How long the main thread may wait before its next look.
@@ -152,18 +152,18 @@ impl Rounds {
 }
 
 /// The parts of a thread that exist before it does.
-struct Post<T> {
+struct ThreadParts<T> {
     poll: Poll,
     outbox: Outbox<T>,
     inbox: Inbox<T>,
 }
 
-impl<T> Post<T> {
+impl<T> ThreadParts<T> {
     fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (outbox, inbox) = mailbox(waker);
-        Ok(Post { poll, outbox, inbox })
+        Ok(ThreadParts { poll, outbox, inbox })
     }
 }
 
@@ -193,10 +193,10 @@ impl Server {
         let exit_notifier =
             Waker::new(poll.registry(), THREADS).map_err(system("creating a waker"))?;
         let telemetry = Arc::new(Telemetry::new(about(config), config.shards));
-        let matcher = Post::new().map_err(system("creating the matcher's poll"))?;
+        let matcher = ThreadParts::new().map_err(system("creating the matcher's poll"))?;
         let mut posts = Vec::new();
         for _ in 0..config.shards {
-            posts.push(Post::new().map_err(system("creating a shard's poll"))?);
+            posts.push(ThreadParts::new().map_err(system("creating a shard's poll"))?);
         }
         let mut server = Server {
             poll,
@@ -233,7 +233,7 @@ impl Server {
 
     fn start_matcher(
         &mut self,
-        post: Post<MatcherCommand>,
+        post: ThreadParts<MatcherCommand>,
         exit_notifier: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let counters = Arc::clone(&self.telemetry.matcher);
@@ -246,7 +246,7 @@ impl Server {
     fn start_shards(
         &mut self,
         config: &Config,
-        posts: Vec<Post<Letter>>,
+        posts: Vec<ThreadParts<Letter>>,
         ice_servers: IceServers,
         exit_notifier: &Arc<Waker>,
     ) -> Result<(), ServerError> {
@@ -258,7 +258,7 @@ impl Server {
             echo: config.echo,
             access: config.access.clone(),
         };
-        let common = Common {
+        let common = ShardDependencies {
             setup,
             tables: config.tables,
             steer: config.steer,
@@ -303,14 +303,14 @@ impl Server {
     ///
     /// # Errors
     /// When a thread ends that must not.
-    pub fn run(mut self) -> Result<Ended, ServerError> {
+    pub fn run(mut self) -> Result<ServerExit, ServerError> {
         let mut events = Events::with_capacity(8);
-        let mut rounds = Rounds::new(&self.telemetry);
+        let mut rounds = PeriodicTasks::new(&self.telemetry);
         rounds.supervision.ready(&self.telemetry);
         while !self.signalled(&mut events, rounds.period())? {
             self.look(&mut rounds);
         }
-        let crowd @ Crowd { sessions, waiting, rooms } = self.telemetry.crowd();
+        let crowd @ SessionCounts { sessions, waiting, rooms } = self.telemetry.crowd();
         tracing::info!(
             timeout = ?self.drain_timeout,
             sessions,
@@ -324,14 +324,14 @@ impl Server {
             let _told = shard.send(ShardCommand::Quiesce);
         }
         let began = sys::clock::monotonic();
-        let mut progress = Progress::new(self.drain_timeout, crowd);
+        let mut progress = DrainProgress::new(self.drain_timeout, crowd);
         loop {
             if self.signalled(&mut events, DRAIN_LOOK.min(rounds.period()))? {
-                return Ok(Ended::AtOnce);
+                return Ok(ServerExit::Immediate);
             }
             let passed = sys::clock::monotonic().since(began);
             let everybody_left = self.alive() == 0 && passed >= DRAIN_LEAST.min(self.drain_timeout);
-            progress.look(passed, self.telemetry.crowd()).into_iter().for_each(Line::log);
+            progress.look(passed, self.telemetry.crowd()).into_iter().for_each(DrainEvent::log);
             if everybody_left || passed >= self.drain_timeout + self.close_timeout {
                 break;
             }
@@ -339,11 +339,11 @@ impl Server {
         }
         self.join();
         rounds.notices.rest(&self.telemetry).into_iter().for_each(Notice::log);
-        Ok(Ended::Gracefully)
+        Ok(ServerExit::Graceful)
     }
 
     /// What the main thread does again and again, serving or shutting down.
-    fn look(&self, rounds: &mut Rounds) {
+    fn look(&self, rounds: &mut PeriodicTasks) {
         let now = sys::clock::monotonic();
         if now.since(rounds.sampled) >= SAMPLE_PERIOD {
             rounds.sampler.take(&self.telemetry, now);
@@ -415,8 +415,8 @@ fn ice_servers(config: &Config) -> Result<IceServers, ServerError> {
     Ok(IceServers::new(&config.ice_servers, time_limited))
 }
 
-fn about(config: &Config) -> About {
-    About {
+fn about(config: &Config) -> ProcessInfo {
+    ProcessInfo {
         version: env!("CARGO_PKG_VERSION"),
         started: sys::clock::monotonic(),
         started_unix: sys::process::unix_time(),

@@ -2,13 +2,13 @@
 //! before any of them accepts.
 //!
 //! With private tables the order matters. Polls and wakers are made before, so that every table
-//! has all wakers, by the same numbers. Listeners are made by the main thread after every shard
+//! has all wakers, by the same numbers. ListenerTransfer are made by the main thread after every shard
 //! has its table, so that no table inherits another shard's, which would keep it alive; each
 //! shard takes a copy of its own over, and then the main thread lets go.
 
-use super::{Post, ServerError, system};
+use super::{ServerError, ThreadParts, system};
 use crate::commands::MatcherCommand;
-use crate::config::{Config, Steer, Tables};
+use crate::config::{Config, ConnectionSteering, DescriptorTables};
 use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
@@ -17,9 +17,9 @@ use crate::shard::accept::{Acceptor, Admission};
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
 use crate::sys::affinity::AllowedCpus;
+use crate::sys::descriptor_tables::{self, ThreadId, ThreadTable};
 use crate::sys::sockets::{ListenOptions, listen};
 use crate::sys::steering;
-use crate::sys::tables::{self, Table, ThreadId};
 use crate::telemetry::Telemetry;
 use crossbeam_channel::{Receiver, Sender};
 use mio::Interest;
@@ -31,10 +31,10 @@ use std::sync::Arc;
 
 /// What all shards are made with.
 #[derive(Clone)]
-pub(super) struct Common {
+pub(super) struct ShardDependencies {
     pub(super) setup: Setup,
-    pub(super) tables: Tables,
-    pub(super) steer: Steer,
+    pub(super) tables: DescriptorTables,
+    pub(super) steer: ConnectionSteering,
     /// Microseconds.
     pub(super) busy_poll: Option<NonZeroU32>,
     /// How many of a shard's listeners are for the public; those behind them are for
@@ -49,15 +49,15 @@ pub(super) struct Common {
 }
 
 /// What the main thread tells a shard that comes up.
-enum Order {
+enum StartupCommand {
     /// Listen with these.
-    Listen(Listeners),
+    Listen(ListenerTransfer),
     /// Every shard listens: serve.
     Serve,
 }
 
 /// A shard's listeners on their way to it.
-enum Listeners {
+enum ListenerTransfer {
     /// Its own from here on.
     Here(Vec<TcpListener>),
     /// They are to be copied.
@@ -72,7 +72,7 @@ enum Listeners {
 }
 
 /// What a shard that comes up tells the main thread.
-enum Report {
+enum StartupReport {
     /// It has its table.
     Here(ThreadId),
     /// It has its listeners.
@@ -82,38 +82,38 @@ enum Report {
 /// A shard that is not a thread yet, or has just become one.
 pub(super) struct ShardStarter {
     nth: usize,
-    post: Post<Letter>,
-    common: Common,
-    orders: Receiver<Order>,
-    reports: Sender<Result<Report, ServerError>>,
+    post: ThreadParts<Letter>,
+    common: ShardDependencies,
+    orders: Receiver<StartupCommand>,
+    reports: Sender<Result<StartupReport, ServerError>>,
 }
 
 /// The main thread's way to one of them.
-struct Way {
-    orders: Sender<Order>,
-    reports: Receiver<Result<Report, ServerError>>,
+struct ShardControl {
+    orders: Sender<StartupCommand>,
+    reports: Receiver<Result<StartupReport, ServerError>>,
 }
 
 /// The main thread's way to the shards that come up.
 pub(super) struct StartupBarrier {
-    tables: Tables,
+    tables: DescriptorTables,
     /// The shards' CPUs, if newcomers are to go to that of their packets.
     steer_to: Option<AllowedCpus>,
-    ways: Vec<Way>,
+    ways: Vec<ShardControl>,
 }
 
 /// As many recruits as there are posts, and the way to them.
 pub(super) fn startup_barrier(
-    posts: Vec<Post<Letter>>,
-    common: &Common,
+    posts: Vec<ThreadParts<Letter>>,
+    common: &ShardDependencies,
 ) -> (StartupBarrier, Vec<ShardStarter>) {
-    let steer_to = common.cpus.clone().filter(|_| common.steer == Steer::Cpu);
+    let steer_to = common.cpus.clone().filter(|_| common.steer == ConnectionSteering::Cpu);
     let mut startup_barrier = StartupBarrier { tables: common.tables, steer_to, ways: Vec::new() };
     let mut recruits = Vec::new();
     for (nth, post) in posts.into_iter().enumerate() {
         let (to_it, orders) = crossbeam_channel::unbounded();
         let (reports, from_it) = crossbeam_channel::unbounded();
-        startup_barrier.ways.push(Way { orders: to_it, reports: from_it });
+        startup_barrier.ways.push(ShardControl { orders: to_it, reports: from_it });
         recruits.push(ShardStarter { nth, post, common: common.clone(), orders, reports });
     }
     (startup_barrier, recruits)
@@ -137,7 +137,7 @@ impl StartupBarrier {
     ) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), ServerError> {
         let mut threads = Vec::new();
         for nth in 0..self.ways.len() {
-            if let Report::Here(thread) = self.report(nth)? {
+            if let StartupReport::Here(thread) = self.report(nth)? {
                 threads.push(thread);
             }
         }
@@ -165,32 +165,32 @@ impl StartupBarrier {
         let mut kept = Vec::new();
         for (nth, listeners) in listeners.into_iter().enumerate() {
             let order = match self.tables {
-                Tables::Shared => Listeners::Here(listeners),
-                Tables::Private { .. } => {
+                DescriptorTables::Shared => ListenerTransfer::Here(listeners),
+                DescriptorTables::Private { .. } => {
                     let numbers = listeners.iter().map(AsRawFd::as_raw_fd).collect();
                     kept.push(listeners);
                     let (keeper, threads) = (ThreadId::here(), Arc::clone(&threads));
-                    Listeners::Elsewhere { keeper, numbers, threads }
+                    ListenerTransfer::Elsewhere { keeper, numbers, threads }
                 }
             };
-            self.order(nth, Order::Listen(order));
+            self.order(nth, StartupCommand::Listen(order));
         }
         for nth in 0..self.ways.len() {
             self.report(nth)?;
         }
         drop(kept);
         for nth in 0..self.ways.len() {
-            self.order(nth, Order::Serve);
+            self.order(nth, StartupCommand::Serve);
         }
         Ok(addresses)
     }
 
-    fn report(&self, nth: usize) -> Result<Report, ServerError> {
+    fn report(&self, nth: usize) -> Result<StartupReport, ServerError> {
         let ended = || ServerError::ThreadEnded { thread: format!("shard-{nth}") };
         self.ways[nth].reports.recv().map_err(|_| ended())?
     }
 
-    fn order(&self, nth: usize, order: Order) {
+    fn order(&self, nth: usize, order: StartupCommand) {
         // One that has ended is found when its report is missing.
         let _told = self.ways[nth].orders.send(order);
     }
@@ -214,11 +214,11 @@ impl ShardStarter {
                 return Ok(());
             }
         };
-        let _told = reports.send(Ok(Report::Listens));
+        let _told = reports.send(Ok(StartupReport::Listens));
         match orders.recv() {
-            Ok(Order::Serve) => driver.run(),
+            Ok(StartupCommand::Serve) => driver.run(),
             // Another shard has failed.
-            Ok(Order::Listen(_)) | Err(_) => Ok(()),
+            Ok(StartupCommand::Listen(_)) | Err(_) => Ok(()),
         }
     }
 
@@ -234,19 +234,19 @@ impl ShardStarter {
     /// Everything in place. `None` if the main thread has given up.
     fn come_up(self) -> Result<Option<Driver>, ServerError> {
         let thread = ThreadId::here();
-        if let Tables::Private { .. } = self.common.tables {
-            tables::unshare().map_err(system("giving a shard a descriptor table"))?;
+        if let DescriptorTables::Private { .. } = self.common.tables {
+            descriptor_tables::unshare().map_err(system("giving a shard a descriptor table"))?;
             let counters = &self.common.telemetry.shards[self.nth];
             counters.table_of.set(thread.number().into());
         }
-        let _told = self.reports.send(Ok(Report::Here(thread)));
+        let _told = self.reports.send(Ok(StartupReport::Here(thread)));
         let listeners = match self.orders.recv() {
-            Ok(Order::Listen(listeners)) => listeners,
-            Ok(Order::Serve) | Err(_) => return Ok(None),
+            Ok(StartupCommand::Listen(listeners)) => listeners,
+            Ok(StartupCommand::Serve) | Err(_) => return Ok(None),
         };
         let (listeners, tables) = match listeners {
-            Listeners::Here(listeners) => (listeners, None),
-            Listeners::Elsewhere { keeper, numbers, threads } => {
+            ListenerTransfer::Here(listeners) => (listeners, None),
+            ListenerTransfer::Elsewhere { keeper, numbers, threads } => {
                 let copied =
                     copy_all(keeper, &numbers).map_err(system("taking a listener over"))?;
                 let others = self.others(&threads);
@@ -257,9 +257,9 @@ impl ShardStarter {
     }
 
     /// The tables of the other shards; their threads wait until all is in place.
-    fn others(&self, threads: &[ThreadId]) -> io::Result<Vec<Option<Table>>> {
+    fn others(&self, threads: &[ThreadId]) -> io::Result<Vec<Option<ThreadTable>>> {
         let table = |(nth, thread): (usize, &ThreadId)| {
-            if nth == self.nth { Ok(None) } else { Table::of(*thread).map(Some) }
+            if nth == self.nth { Ok(None) } else { ThreadTable::of(*thread).map(Some) }
         };
         threads.iter().enumerate().map(table).collect()
     }
@@ -267,7 +267,7 @@ impl ShardStarter {
     fn driver(
         self,
         listeners: Vec<TcpListener>,
-        tables: Option<Vec<Option<Table>>>,
+        tables: Option<Vec<Option<ThreadTable>>>,
     ) -> Result<Driver, ServerError> {
         let ShardStarter { nth, post, common, .. } = self;
         if let Some(micros) = common.busy_poll {
@@ -302,14 +302,14 @@ impl ShardStarter {
             Arc::clone(&counters),
         );
         let acceptor = match common.tables {
-            Tables::Shared => acceptor,
-            Tables::Private { .. } => acceptor.at_most(most),
+            DescriptorTables::Shared => acceptor,
+            DescriptorTables::Private { .. } => acceptor.at_most(most),
         };
         Ok(Driver::new(post.poll, post.inbox, core, acceptor, counters))
     }
 }
 
 fn copy_all(keeper: ThreadId, numbers: &[RawFd]) -> io::Result<Vec<TcpListener>> {
-    let table = Table::of(keeper)?;
+    let table = ThreadTable::of(keeper)?;
     numbers.iter().map(|number| table.copy(*number).map(TcpListener::from)).collect()
 }

@@ -2,11 +2,11 @@
 //! it is ready, how it is doing, that its threads live, and when it stops. The main thread owns it.
 //! Without a manager a thread that stands still is told in the log and in the figures only.
 
-use crate::server::watchdog::{Finding, Told, Watchdog};
+use crate::server::watchdog::{StallLog, Watchdog, WatchdogFinding};
 use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
 use crate::telemetry::notices::LogThrottle;
-use crate::telemetry::{Crowd, Telemetry};
+use crate::telemetry::{SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ static UNTOLD: LogThrottle = LogThrottle::new();
 pub struct Supervision {
     notifier: Option<Notifier>,
     watchdog: Watchdog,
-    told: Told,
+    told: StallLog,
     /// What the manager hears while every thread lives.
     sign_of_life: &'static [&'static str],
     look_period: Duration,
@@ -51,7 +51,7 @@ impl Supervision {
         Supervision {
             notifier,
             watchdog: Watchdog::new(timeout.map_or(PERIOD, |timeout| timeout / 2)),
-            told: Told::default(),
+            told: StallLog::default(),
             sign_of_life: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
             look_period,
             extended: Timestamp::ZERO,
@@ -80,16 +80,16 @@ impl Supervision {
             self.tell(&[STOP_EXTENSION]);
         }
         match self.watchdog.look(now, || turns(telemetry)) {
-            Finding::Nothing => {}
-            Finding::Ask => nudge(),
-            Finding::Alive => {
+            WatchdogFinding::Nothing => {}
+            WatchdogFinding::Ask => nudge(),
+            WatchdogFinding::Alive => {
                 telemetry.stalled_threads.set(0);
                 if self.told.alive() {
                     tracing::info!("all threads make turns again");
                 }
                 self.tell(&[self.sign_of_life, &[&status(telemetry)]].concat());
             }
-            Finding::Stalled { thread, threads, silent } => {
+            WatchdogFinding::Stalled { thread, threads, silent } => {
                 telemetry.stalled_threads.set(threads as i64);
                 let name = match thread {
                     0 => "matcher".to_owned(),
@@ -125,7 +125,7 @@ fn turns(telemetry: &Telemetry) -> Vec<u64> {
 
 /// One line for `systemctl status`.
 fn status(telemetry: &Telemetry) -> String {
-    let Crowd { sessions, waiting, rooms } = telemetry.crowd();
+    let SessionCounts { sessions, waiting, rooms } = telemetry.crowd();
     let doing = if telemetry.draining.get() == 0 { "serving" } else { "shutting down" };
     format!("STATUS={doing}: {sessions} sessions, {waiting} waiting, {rooms} rooms")
 }

@@ -1,17 +1,17 @@
 //! How a server ends that must not end.
 
 use super::*;
-use crate::config::{Arguments, Machine};
-use crate::sys::tables::Support;
+use crate::config::{Arguments, MachineCapabilities};
+use crate::sys::descriptor_tables::PrivateTableSupport;
 
 /// What a server that has a thread more ends with, whose end comes by itself.
 fn ended_with(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
-    let machine = Machine {
+    let machine = MachineCapabilities {
         descriptors_allowed: 10_000,
         descriptors_ceiling: None,
         default_shards: 1,
         cpus: 1,
-        private_tables: Support::Lacks("none"),
+        private_tables: PrivateTableSupport::Lacks("none"),
         ipv6: false,
     };
     let words = ["switchboard", "--listen", "127.0.0.1:0", "--no-pin", "--max-connections", "9"];

@@ -14,7 +14,7 @@ use crate::mailbox::failures::{announced, sent};
 use crate::mailbox::{Bundle, Inbox, Outbox, Pause};
 use crate::page::{self, Asset};
 use crate::sys;
-use crate::sys::tables::Table;
+use crate::sys::descriptor_tables::ThreadTable;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::notices::LogThrottle;
@@ -56,7 +56,7 @@ pub struct Sockets {
     telemetry: Arc<Telemetry>,
     ice_servers: Arc<IceServers>,
     /// Where every shard has a descriptor table of its own: the other shards', by their numbers.
-    tables: Option<Vec<Option<Table>>>,
+    tables: Option<Vec<Option<ThreadTable>>>,
     /// The second that was last written out, and how.
     date: Option<(u64, HttpDate)>,
     /// `/stats` and `/metrics` as they were first asked for in this turn: to make one takes longer
@@ -108,7 +108,7 @@ impl Sockets {
 
     /// Sockets that come from other shards lie in these tables, and not in this thread's.
     #[must_use]
-    pub fn copying_from(self, tables: Option<Vec<Option<Table>>>) -> Self {
+    pub fn copying_from(self, tables: Option<Vec<Option<ThreadTable>>>) -> Self {
         Sockets { tables, ..self }
     }
 }

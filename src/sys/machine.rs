@@ -3,14 +3,14 @@
 #![allow(unsafe_code)]
 
 use super::affinity::AllowedCpus;
-use super::tables::{self, Support};
+use super::descriptor_tables::{self, PrivateTableSupport};
 use std::fs;
 use std::io;
 use std::path::Path;
 
 /// The machine at one moment. `None` where the system does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Readings {
+pub struct MachineReadings {
     /// Soft and hard limit of open files of this process (`RLIMIT_NOFILE`, getrlimit(2)).
     pub nofile: Option<(u64, u64)>,
     /// `fs.nr_open`: the highest hard limit a process may be given (proc_sys_fs(5)).
@@ -35,7 +35,7 @@ pub struct Readings {
     /// CPUs that this process may use, by affinity and quota; at least 1.
     pub cpus: usize,
     /// Whether threads can have descriptor tables of their own.
-    pub private_tables: Support,
+    pub private_tables: PrivateTableSupport,
     /// CPUs that are online.
     pub cpus_online: Option<usize>,
     /// Connections tracked by the firewall and the most it tracks, where it tracks at all
@@ -46,9 +46,9 @@ pub struct Readings {
 }
 
 /// Reads them all.
-pub fn read() -> Readings {
+pub fn read() -> MachineReadings {
     let page_bytes = page_bytes();
-    Readings {
+    MachineReadings {
         nofile: nofile().ok(),
         nr_open: number("fs/nr_open"),
         files: numbers("fs/file-nr").and_then(|all| Some((*all.first()?, *all.get(2)?))),
@@ -62,7 +62,7 @@ pub fn read() -> Readings {
         }),
         memory_available_bytes: memory_available(),
         cpus: AllowedCpus::here().default_shards(),
-        private_tables: tables::support(),
+        private_tables: descriptor_tables::support(),
         cpus_online: cpus_online(),
         conntrack: number("net/netfilter/nf_conntrack_count")
             .zip(number("net/netfilter/nf_conntrack_max")),

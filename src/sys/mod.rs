@@ -3,8 +3,8 @@
 //! it. Nothing here knows what a connection or a session is.
 
 pub mod affinity;
-pub mod alarm;
 pub mod clock;
+pub mod descriptor_tables;
 pub mod descriptors;
 pub mod lock;
 pub mod machine;
@@ -15,7 +15,7 @@ pub mod prefetch;
 pub mod process;
 pub mod sockets;
 pub mod steering;
-pub mod tables;
+pub mod timerfd;
 
 use std::io;
 

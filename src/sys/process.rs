@@ -1,4 +1,4 @@
-//! Figures of this process as its kernel tells them. The main thread reads them once a
+//! ProcessUsage of this process as its kernel tells them. The main thread reads them once a
 //! second; they stay readable when descriptors have run out, since the handles are kept open.
 #![allow(unsafe_code)]
 
@@ -8,9 +8,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
-/// Reads [`Figures`] again and again.
+/// Reads [`ProcessUsage`] again and again.
 #[derive(Debug)]
-pub struct Probe {
+pub struct ProcessProbe {
     memory: Option<File>,
     status: Option<File>,
     page_bytes: u64,
@@ -18,7 +18,7 @@ pub struct Probe {
 
 /// What the process uses. `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct ProcessUsage {
     /// CPU time spent in user mode since the process started (getrusage(2)).
     pub cpu_user: Duration,
     /// CPU time spent in the kernel since the process started.
@@ -33,10 +33,10 @@ pub struct Figures {
     pub descriptors: Option<u64>,
 }
 
-impl Probe {
+impl ProcessProbe {
     /// Opens what it reads from. Where `/proc` is missing, so are the figures from it.
     pub fn open() -> Self {
-        Probe {
+        ProcessProbe {
             memory: File::open("/proc/self/statm").ok(),
             status: File::open("/proc/self/stat").ok(),
             page_bytes: machine::page_bytes().unwrap_or(4096),
@@ -44,7 +44,7 @@ impl Probe {
     }
 
     /// The figures of this moment.
-    pub fn read(&self) -> Figures {
+    pub fn read(&self) -> ProcessUsage {
         let (cpu_user, cpu_system) = cpu_times().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|file| first_line(file).ok());
         let mut pages = memory.as_deref().unwrap_or("").split_ascii_whitespace();
@@ -52,7 +52,7 @@ impl Probe {
         let virtual_bytes = next_bytes();
         let resident_bytes = next_bytes();
         let status = self.status.as_ref().and_then(|file| first_line(file).ok());
-        Figures {
+        ProcessUsage {
             cpu_user,
             cpu_system,
             resident_bytes,
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_this_process() {
-        let probe = Probe::open();
+        let probe = ProcessProbe::open();
         let before = probe.read();
         assert!(before.resident_bytes.unwrap() > 100_000);
         assert!(before.virtual_bytes.unwrap() >= before.resident_bytes.unwrap());
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     #[ignore = "uses up its process's descriptors; the test of nearly the same name starts it"]
     fn figures_are_told_when_descriptors_have_run_out_alone() {
-        let probe = Probe::open();
+        let probe = ProcessProbe::open();
         let before = probe.read().descriptors.unwrap();
         let mut hoard = Vec::new();
         let error = loop {

@@ -114,9 +114,12 @@ pub fn listen(
     Ok(by_shard)
 }
 
-type Failure = (&'static str, io::Error);
+type ListenStepError = (&'static str, io::Error);
 
-fn listen_at(address: SocketAddr, options: ListenOptions<'_>) -> Result<Vec<Socket>, Failure> {
+fn listen_at(
+    address: SocketAddr,
+    options: ListenOptions<'_>,
+) -> Result<Vec<Socket>, ListenStepError> {
     let step = |name: &'static str| move |error: io::Error| (name, error);
     let mut sockets = Vec::with_capacity(options.shards);
     let mut resolved = address;
@@ -146,7 +149,7 @@ fn listen_at(address: SocketAddr, options: ListenOptions<'_>) -> Result<Vec<Sock
 }
 
 /// A socket with every option that has to be there before it is bound.
-fn open(address: SocketAddr, options: ListenOptions<'_>) -> Result<Socket, Failure> {
+fn open(address: SocketAddr, options: ListenOptions<'_>) -> Result<Socket, ListenStepError> {
     let step = |name: &'static str| move |error: io::Error| (name, error);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
         .map_err(step("opening a socket"))?;

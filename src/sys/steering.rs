@@ -6,16 +6,16 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 /// One instruction of a classic BPF program (linux/filter.h).
-type Instruction = libc::sock_filter;
+type BpfInstruction = libc::sock_filter;
 
-fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> Instruction {
-    Instruction { code: code as u16, jt: jump_true, jf: jump_false, k }
+fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> BpfInstruction {
+    BpfInstruction { code: code as u16, jt: jump_true, jf: jump_false, k }
 }
 
 /// The program that gives the number of a shard for the CPU on which it runs: of the shard that
 /// is pinned to this CPU, as [`super::affinity::AllowedCpus::pin_current_thread`] does it; for
 /// any other CPU, shards by turns.
-fn program(cpus: &[usize], shards: usize) -> Vec<Instruction> {
+fn program(cpus: &[usize], shards: usize) -> Vec<BpfInstruction> {
     let this_cpu = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, this_cpu)];
     for (shard, cpu) in cpus.iter().take(shards).enumerate() {
@@ -72,10 +72,10 @@ mod tests {
     use super::*;
 
     /// What the program returns on a CPU.
-    fn run(program: &[Instruction], cpu: u32) -> u32 {
+    fn run(program: &[BpfInstruction], cpu: u32) -> u32 {
         let (mut at, mut accumulator) = (0, 0);
         loop {
-            let Instruction { code, jt, jf, k } = program[at];
+            let BpfInstruction { code, jt, jf, k } = program[at];
             at += 1;
             match u32::from(code) {
                 code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => accumulator = cpu,

@@ -15,29 +15,29 @@ use std::time::Duration;
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// One metric family: its name, what it is, and where its values come from.
-struct Family {
+struct MetricFamily {
     name: &'static str,
     help: &'static str,
-    source: Source,
+    source: MetricSource,
 }
 
 /// Where the values of a family come from, and so which labels they have.
-enum Source {
-    Counter(fn(&View<'_>) -> f64),
-    Gauge(fn(&View<'_>) -> f64),
+enum MetricSource {
+    Counter(fn(&MetricsSnapshot<'_>) -> f64),
+    Gauge(fn(&MetricsSnapshot<'_>) -> f64),
     /// A gauge that is left out while it is not known.
-    MaybeGauge(fn(&View<'_>) -> Option<u64>),
+    MaybeGauge(fn(&MetricsSnapshot<'_>) -> Option<u64>),
     CounterByShard(fn(&ShardFigures) -> f64),
     GaugeByShard(fn(&ShardFigures) -> f64),
     /// A counter with one label of this name.
     CounterBy(&'static str, fn(&ShardFigures) -> Vec<(&'static str, u64)>),
     WaitingByQueue,
     Version,
-    Histogram(&'static [Duration], for<'a> fn(&'a View<'a>) -> &'a HistogramFigures),
+    Histogram(&'static [Duration], for<'a> fn(&'a MetricsSnapshot<'a>) -> &'a HistogramFigures),
 }
 
 /// Everything of one moment that a value may come from.
-struct View<'a> {
+struct MetricsSnapshot<'a> {
     telemetry: &'a Telemetry,
     shards: Vec<ShardFigures>,
     totals: ShardFigures,
@@ -86,8 +86,8 @@ const WORK_BOUNDS: &[Duration] = &[
     Duration::from_secs(1),
 ];
 
-const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
-    Family { name, help, source }
+const fn family(name: &'static str, help: &'static str, source: MetricSource) -> MetricFamily {
+    MetricFamily { name, help, source }
 }
 
 fn pairs<L: Label>(figures: &LabelledFigures<L>) -> Vec<(&'static str, u64)> {
@@ -95,212 +95,212 @@ fn pairs<L: Label>(figures: &LabelledFigures<L>) -> Vec<(&'static str, u64)> {
 }
 
 /// Every family, in the order in which it is shown.
-const FAMILIES: &[Family] = &[
+const FAMILIES: &[MetricFamily] = &[
     family(
         "websocket_active_connections",
         "WebSocket sessions that are open.",
-        Source::Gauge(|view| view.totals.sessions as f64),
+        MetricSource::Gauge(|view| view.totals.sessions as f64),
     ),
     family(
         "matchmaking_duration_seconds",
         "Time from find_match to match_found, for each of the two who were matched.",
-        Source::Histogram(WAIT_BOUNDS, |view| &view.totals.match_wait),
+        MetricSource::Histogram(WAIT_BOUNDS, |view| &view.totals.match_wait),
     ),
-    family("switchboard_build_info", "Always 1; the version is its label.", Source::Version),
+    family("switchboard_build_info", "Always 1; the version is its label.", MetricSource::Version),
     family(
         "switchboard_draining",
         "1 while the server shuts down, else 0.",
-        Source::Gauge(|view| view.telemetry.draining.get() as f64),
+        MetricSource::Gauge(|view| view.telemetry.draining.get() as f64),
     ),
     family(
         "switchboard_stalled_threads",
         "Shards, and the matcher, that make no turns although they were woken.",
-        Source::Gauge(|view| view.telemetry.stalled_threads.get() as f64),
+        MetricSource::Gauge(|view| view.telemetry.stalled_threads.get() as f64),
     ),
     family(
         "switchboard_connections",
         "Connections that are open, HTTP and WebSocket.",
-        Source::GaugeByShard(|shard| shard.connections as f64),
+        MetricSource::GaugeByShard(|shard| shard.connections as f64),
     ),
     family(
         "switchboard_max_connections",
         "Connections the server takes.",
-        Source::Gauge(|view| f64::from(view.telemetry.about.max_connections)),
+        MetricSource::Gauge(|view| f64::from(view.telemetry.about.max_connections)),
     ),
     family(
         "switchboard_connections_accepted_total",
         "Connections accepted.",
-        Source::CounterByShard(|shard| shard.accepted as f64),
+        MetricSource::CounterByShard(|shard| shard.accepted as f64),
     ),
     family(
         "switchboard_connections_closed_total",
         "Connections that ended, by reason.",
-        Source::CounterBy("reason", |totals| pairs(&totals.closed)),
+        MetricSource::CounterBy("reason", |totals| pairs(&totals.closed)),
     ),
     family(
         "switchboard_close_timeouts_total",
         "Connections cut because their client had not ended them within the close timeout.",
-        Source::Counter(|view| view.totals.close_timeouts as f64),
+        MetricSource::Counter(|view| view.totals.close_timeouts as f64),
     ),
     family(
         "switchboard_accept_errors_total",
         "Failed calls of accept.",
-        Source::Counter(|view| view.totals.accept_errors as f64),
+        MetricSource::Counter(|view| view.totals.accept_errors as f64),
     ),
     family(
         "switchboard_accept_paused_shards",
         "Shards on which accepting pauses because file descriptors have run out.",
-        Source::Gauge(|view| view.totals.accept_paused as f64),
+        MetricSource::Gauge(|view| view.totals.accept_paused as f64),
     ),
     family(
         "switchboard_sessions_opened_total",
         "Sessions opened: upgrades that were granted.",
-        Source::Counter(|view| view.totals.sessions_opened as f64),
+        MetricSource::Counter(|view| view.totals.sessions_opened as f64),
     ),
     family(
         "switchboard_http_requests_total",
         "HTTP requests answered, upgrades and refusals included.",
-        Source::Counter(|view| view.totals.http_requests as f64),
+        MetricSource::Counter(|view| view.totals.http_requests as f64),
     ),
     family(
         "switchboard_http_rejected_total",
         "HTTP requests refused, by reason.",
-        Source::CounterBy("reason", |totals| pairs(&totals.rejected)),
+        MetricSource::CounterBy("reason", |totals| pairs(&totals.rejected)),
     ),
     family(
         "switchboard_log_lines_dropped_total",
         "Log lines lost because standard error took no more.",
-        Source::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),
+        MetricSource::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),
     ),
     family(
         "switchboard_waiting_users",
         "Users who wait for a partner.",
-        Source::Gauge(|view| view.totals.waiting as f64),
+        MetricSource::Gauge(|view| view.totals.waiting as f64),
     ),
     family(
         "switchboard_queue_waiting_users",
         "Users who wait for a partner in the queues that --stats-queue names.",
-        Source::WaitingByQueue,
+        MetricSource::WaitingByQueue,
     ),
     family(
         "switchboard_queues",
         "Queues in which anybody waits.",
-        Source::Gauge(|view| view.telemetry.matcher.queues.get() as f64),
+        MetricSource::Gauge(|view| view.telemetry.matcher.queues.get() as f64),
     ),
     family(
         "switchboard_active_rooms",
         "Rooms of two.",
-        Source::Gauge(|view| view.totals.rooms as f64),
+        MetricSource::Gauge(|view| view.totals.rooms as f64),
     ),
     family(
         "switchboard_matches_total",
         "Rooms made.",
-        Source::Counter(|view| view.totals.matches as f64),
+        MetricSource::Counter(|view| view.totals.matches as f64),
     ),
     family(
         "switchboard_matches_failed_total",
         "Pairings that came to nothing because one of the two was gone.",
-        Source::Counter(|view| view.totals.matches_failed as f64),
+        MetricSource::Counter(|view| view.totals.matches_failed as f64),
     ),
     family(
         "switchboard_matcher_letters_total",
         "Letters that the matcher received.",
-        Source::Counter(|view| view.telemetry.matcher.letters.get() as f64),
+        MetricSource::Counter(|view| view.telemetry.matcher.letters.get() as f64),
     ),
     family(
         "switchboard_rehomed_out_total",
         "Sessions that a shard sent to another.",
-        Source::CounterByShard(|shard| shard.rehomed_out as f64),
+        MetricSource::CounterByShard(|shard| shard.rehomed_out as f64),
     ),
     family(
         "switchboard_rehomed_in_total",
         "Sessions that a shard took over from another.",
-        Source::CounterByShard(|shard| shard.rehomed_in as f64),
+        MetricSource::CounterByShard(|shard| shard.rehomed_in as f64),
     ),
     family(
         "switchboard_moves_under_way",
         "Sessions sent to another shard that has not acknowledged them yet.",
-        Source::Gauge(|view| view.totals.moves_under_way as f64),
+        MetricSource::Gauge(|view| view.totals.moves_under_way as f64),
     ),
     family(
         "switchboard_rehomes_refused_total",
         "Sessions that a shard could not take over, for want of descriptors or memory.",
-        Source::CounterByShard(|shard| shard.moves_refused as f64),
+        MetricSource::CounterByShard(|shard| shard.moves_refused as f64),
     ),
     family(
         "switchboard_messages_received_total",
         "Messages received from clients.",
-        Source::Counter(|view| view.totals.messages_received as f64),
+        MetricSource::Counter(|view| view.totals.messages_received as f64),
     ),
     family(
         "switchboard_messages_relayed_total",
         "Messages passed on to the other member of a room.",
-        Source::CounterByShard(|shard| shard.messages_relayed as f64),
+        MetricSource::CounterByShard(|shard| shard.messages_relayed as f64),
     ),
     family(
         "switchboard_messages_dropped_total",
         "Messages dropped because they were over the message rate.",
-        Source::Counter(|view| view.totals.messages_dropped as f64),
+        MetricSource::Counter(|view| view.totals.messages_dropped as f64),
     ),
     family(
         "switchboard_message_errors_total",
         "Messages answered with an error, by its code.",
-        Source::CounterBy("code", |totals| pairs(&totals.errors)),
+        MetricSource::CounterBy("code", |totals| pairs(&totals.errors)),
     ),
     family(
         "switchboard_relayed_bytes_total",
         "Payload bytes of the messages passed on.",
-        Source::Counter(|view| view.totals.bytes_relayed as f64),
+        MetricSource::Counter(|view| view.totals.bytes_relayed as f64),
     ),
     family(
         "switchboard_wire_received_bytes_total",
         "Bytes received from sockets.",
-        Source::Counter(|view| view.totals.wire_bytes_received as f64),
+        MetricSource::Counter(|view| view.totals.wire_bytes_received as f64),
     ),
     family(
         "switchboard_wire_sent_bytes_total",
         "Bytes that sockets took.",
-        Source::Counter(|view| view.totals.wire_bytes_sent as f64),
+        MetricSource::Counter(|view| view.totals.wire_bytes_sent as f64),
     ),
     family(
         "switchboard_unsent_bytes",
         "Bytes for clients that sockets have not taken yet.",
-        Source::Gauge(|view| view.totals.unsent_bytes as f64),
+        MetricSource::Gauge(|view| view.totals.unsent_bytes as f64),
     ),
     family(
         "switchboard_held_bytes",
         "Bytes of messages and request heads that have only partly arrived.",
-        Source::Gauge(|view| view.totals.held_bytes as f64),
+        MetricSource::Gauge(|view| view.totals.held_bytes as f64),
     ),
     family(
         "switchboard_relay_duration_seconds",
         "Time from the poll that reported a message to the end of the send that passed it on.",
-        Source::Histogram(WORK_BOUNDS, |view| &view.totals.relay_time),
+        MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.relay_time),
     ),
     family(
         "switchboard_turn_duration_seconds",
         "Time that a shard's loop takes between two polls.",
-        Source::Histogram(WORK_BOUNDS, |view| &view.totals.iteration_time),
+        MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.iteration_time),
     ),
     family(
         "switchboard_matcher_turn_duration_seconds",
         "Time that the matcher's loop takes between two polls.",
-        Source::Histogram(WORK_BOUNDS, |view| &view.matcher_turn),
+        MetricSource::Histogram(WORK_BOUNDS, |view| &view.matcher_turn),
     ),
     family(
         "switchboard_turns_total",
         "Turns of a shard's loop.",
-        Source::CounterByShard(|shard| shard.turns as f64),
+        MetricSource::CounterByShard(|shard| shard.turns as f64),
     ),
     family(
         "switchboard_shard_cpu_seconds_total",
         "CPU time that a shard's thread has used.",
-        Source::CounterByShard(|shard| shard.cpu_nanos as f64 / 1e9),
+        MetricSource::CounterByShard(|shard| shard.cpu_nanos as f64 / 1e9),
     ),
     family(
         "process_cpu_seconds_total",
         "CPU time, user and system, that the process has used.",
-        Source::Counter(|view| {
+        MetricSource::Counter(|view| {
             let process = view.telemetry.sample.process();
             (process.cpu_user + process.cpu_system).as_secs_f64()
         }),
@@ -308,66 +308,68 @@ const FAMILIES: &[Family] = &[
     family(
         "process_resident_memory_bytes",
         "Resident memory of the process.",
-        Source::MaybeGauge(|view| view.telemetry.sample.process().resident_bytes),
+        MetricSource::MaybeGauge(|view| view.telemetry.sample.process().resident_bytes),
     ),
     family(
         "process_virtual_memory_bytes",
         "Virtual memory of the process.",
-        Source::MaybeGauge(|view| view.telemetry.sample.process().virtual_bytes),
+        MetricSource::MaybeGauge(|view| view.telemetry.sample.process().virtual_bytes),
     ),
     family(
         "process_open_fds",
         "File descriptors that the process has open, in all its tables.",
-        Source::MaybeGauge(|view| view.telemetry.sample.process().descriptors),
+        MetricSource::MaybeGauge(|view| view.telemetry.sample.process().descriptors),
     ),
     family(
         "process_max_fds",
         "File descriptors that the process may have open, in all its tables.",
-        Source::Gauge(|view| view.telemetry.about.descriptors_of_all_tables() as f64),
+        MetricSource::Gauge(|view| view.telemetry.about.descriptors_of_all_tables() as f64),
     ),
     family(
         "switchboard_table_open_fds",
         "File descriptors in the fullest table; there is one, or one a shard (--fd-tables).",
-        Source::MaybeGauge(|view| view.telemetry.sample.fullest_table()),
+        MetricSource::MaybeGauge(|view| view.telemetry.sample.fullest_table()),
     ),
     family(
         "switchboard_table_max_fds",
         "File descriptors that one table may hold.",
-        Source::Gauge(|view| view.telemetry.about.descriptors_allowed as f64),
+        MetricSource::Gauge(|view| view.telemetry.about.descriptors_allowed as f64),
     ),
     family(
         "process_threads",
         "Threads of the process.",
-        Source::MaybeGauge(|view| view.telemetry.sample.process().threads),
+        MetricSource::MaybeGauge(|view| view.telemetry.sample.process().threads),
     ),
     family(
         "process_start_time_seconds",
         "When the process started, in seconds since the Unix epoch.",
-        Source::Gauge(|view| view.telemetry.about.started_unix.as_secs_f64()),
+        MetricSource::Gauge(|view| view.telemetry.about.started_unix.as_secs_f64()),
     ),
 ];
 
-impl Source {
+impl MetricSource {
     fn kind(&self) -> &'static str {
         match self {
-            Source::Counter(_) | Source::CounterByShard(_) | Source::CounterBy(..) => "counter",
-            Source::Gauge(_)
-            | Source::MaybeGauge(_)
-            | Source::GaugeByShard(_)
-            | Source::WaitingByQueue
-            | Source::Version => "gauge",
-            Source::Histogram(..) => "histogram",
+            MetricSource::Counter(_)
+            | MetricSource::CounterByShard(_)
+            | MetricSource::CounterBy(..) => "counter",
+            MetricSource::Gauge(_)
+            | MetricSource::MaybeGauge(_)
+            | MetricSource::GaugeByShard(_)
+            | MetricSource::WaitingByQueue
+            | MetricSource::Version => "gauge",
+            MetricSource::Histogram(..) => "histogram",
         }
     }
 
     fn label(&self) -> &'static str {
         match self {
-            Source::Counter(_) | Source::Gauge(_) | Source::MaybeGauge(_) => "",
-            Source::CounterByShard(_) | Source::GaugeByShard(_) => "shard",
-            Source::CounterBy(label, _) => label,
-            Source::WaitingByQueue => "queue",
-            Source::Version => "version",
-            Source::Histogram(..) => "le",
+            MetricSource::Counter(_) | MetricSource::Gauge(_) | MetricSource::MaybeGauge(_) => "",
+            MetricSource::CounterByShard(_) | MetricSource::GaugeByShard(_) => "shard",
+            MetricSource::CounterBy(label, _) => label,
+            MetricSource::WaitingByQueue => "queue",
+            MetricSource::Version => "version",
+            MetricSource::Histogram(..) => "le",
         }
     }
 }
@@ -376,7 +378,7 @@ impl Source {
 pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
     let matcher_turn = telemetry.matcher.iteration_time.read();
-    let view = View { telemetry, shards, totals, matcher_turn };
+    let view = MetricsSnapshot { telemetry, shards, totals, matcher_turn };
     let mut text = String::with_capacity(16 * 1024);
     for family in FAMILIES {
         write_family(&mut text, family, &view).expect("because writing to a string cannot fail");
@@ -387,7 +389,7 @@ pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
 /// The families as a Markdown table: name, type, label, meaning. Ends with a newline.
 pub fn metrics_table() -> String {
     let mut table = String::from("| name | type | label | meaning |\n| --- | --- | --- | --- |\n");
-    for Family { name, help, source } in FAMILIES {
+    for MetricFamily { name, help, source } in FAMILIES {
         let label = match source.label() {
             "" => "–".to_owned(),
             label => format!("`{label}`"),
@@ -398,34 +400,42 @@ pub fn metrics_table() -> String {
     table
 }
 
-fn write_family(text: &mut String, family: &Family, view: &View<'_>) -> fmt::Result {
-    let Family { name, help, source } = family;
+fn write_family(
+    text: &mut String,
+    family: &MetricFamily,
+    view: &MetricsSnapshot<'_>,
+) -> fmt::Result {
+    let MetricFamily { name, help, source } = family;
     writeln!(text, "# HELP {name} {help}")?;
     writeln!(text, "# TYPE {name} {}", source.kind())?;
     let label = source.label();
     match source {
-        Source::Counter(value) | Source::Gauge(value) => writeln!(text, "{name} {}", value(view)),
-        Source::MaybeGauge(value) => match value(view) {
+        MetricSource::Counter(value) | MetricSource::Gauge(value) => {
+            writeln!(text, "{name} {}", value(view))
+        }
+        MetricSource::MaybeGauge(value) => match value(view) {
             Some(value) => writeln!(text, "{name} {value}"),
             None => Ok(()),
         },
-        Source::CounterByShard(value) | Source::GaugeByShard(value) => view
+        MetricSource::CounterByShard(value) | MetricSource::GaugeByShard(value) => view
             .shards
             .iter()
             .enumerate()
             .try_for_each(|(nth, shard)| write_labelled(text, name, label, nth, value(shard))),
-        Source::CounterBy(_, values) => values(&view.totals)
+        MetricSource::CounterBy(_, values) => values(&view.totals)
             .into_iter()
             .try_for_each(|(reason, count)| write_labelled(text, name, label, reason, count)),
-        Source::WaitingByQueue => view
+        MetricSource::WaitingByQueue => view
             .telemetry
             .about
             .stats_queues
             .iter()
             .zip(&view.totals.waiting_by_queue)
             .try_for_each(|(queue, waiting)| write_labelled(text, name, label, queue, waiting)),
-        Source::Version => write_labelled(text, name, label, view.telemetry.about.version, 1),
-        Source::Histogram(bounds, figures) => write_histogram(text, name, bounds, figures(view)),
+        MetricSource::Version => write_labelled(text, name, label, view.telemetry.about.version, 1),
+        MetricSource::Histogram(bounds, figures) => {
+            write_histogram(text, name, bounds, figures(view))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every shard and the matcher write counters of their own, without locks and without locked
 //! instructions; any thread reads them, whenever somebody asks. The main thread takes a
-//! [`Sample`] once a second: rates, and what the kernel says of the process. Rendering reads
+//! [`ProcessSample`] once a second: rates, and what the kernel says of the process. Rendering reads
 //! these and nothing else: it makes no system call, so a shard may do it within its turn, and
 //! it works when descriptors have run out.
 
@@ -20,7 +20,7 @@ pub use counters::{MatcherCounters, ShardCounters};
 pub use histogram::Histogram;
 pub use labels::{EndReason, RejectReason};
 pub use metrics::{METRICS_CONTENT_TYPE, metrics_table, metrics_text};
-pub use sample::{Sample, Sampler};
+pub use sample::{ProcessSample, Sampler};
 pub use stats::{health_json, stats_json};
 
 use crate::timestamp::Timestamp;
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 /// What stays the same for the life of the process.
 #[derive(Clone, Debug)]
-pub struct About {
+pub struct ProcessInfo {
     /// The program's version.
     pub version: &'static str,
     /// When it started, on the monotonic clock.
@@ -48,7 +48,7 @@ pub struct About {
     pub stats_queues: Vec<String>,
 }
 
-impl About {
+impl ProcessInfo {
     /// File descriptors that all its tables may hold.
     pub fn descriptors_of_all_tables(&self) -> u64 {
         self.descriptors_allowed.saturating_mul(self.tables)
@@ -63,7 +63,7 @@ pub struct Telemetry {
     /// The matcher's.
     pub matcher: Arc<MatcherCounters>,
     /// What stays the same.
-    pub about: About,
+    pub about: ProcessInfo,
     /// 1 from the signal to shut down on, else 0. The main thread writes it.
     pub draining: Gauge,
     /// Threads that make no turns (see [`crate::server::watchdog`]). The main thread writes it.
@@ -71,12 +71,12 @@ pub struct Telemetry {
     /// Log lines that were lost because standard error took no more. The main thread writes it.
     pub log_lines_dropped: Counter,
     /// What the main thread found out last. A [`Sampler`] writes it.
-    pub sample: Sample,
+    pub sample: ProcessSample,
 }
 
 /// Who is here, on all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crowd {
+pub struct SessionCounts {
     /// Sessions.
     pub sessions: i64,
     /// Of those, waiting for a partner.
@@ -87,7 +87,7 @@ pub struct Crowd {
 
 impl Telemetry {
     /// All at zero.
-    pub fn new(about: About, shards: usize) -> Self {
+    pub fn new(about: ProcessInfo, shards: usize) -> Self {
         let queues = about.stats_queues.len();
         Telemetry {
             shards: (0..shards).map(|_| Arc::new(ShardCounters::new(queues))).collect(),
@@ -96,13 +96,13 @@ impl Telemetry {
             draining: Gauge::default(),
             stalled_threads: Gauge::default(),
             log_lines_dropped: Counter::default(),
-            sample: Sample::new(shards),
+            sample: ProcessSample::new(shards),
         }
     }
 
     /// Who is here now.
-    pub fn crowd(&self) -> Crowd {
-        let mut crowd = Crowd::default();
+    pub fn crowd(&self) -> SessionCounts {
+        let mut crowd = SessionCounts::default();
         for shard in &self.shards {
             crowd.sessions += shard.sessions.get();
             crowd.waiting += shard.waiting.get();
@@ -136,7 +136,7 @@ fn rounded(value: f64, places: i32) -> f64 {
 /// The figures that the tests of rendering render: two shards, no two figures of a shard alike.
 #[cfg(test)]
 fn example() -> Telemetry {
-    let about = About {
+    let about = ProcessInfo {
         version: "1.2.3",
         started: Timestamp::ZERO,
         started_unix: Duration::from_secs(1_700_000_000),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weight {
+enum NoticeLevel {
     /// Good to know.
     Info,
     /// Something is to be set otherwise, or somebody means ill.
@@ -23,15 +23,19 @@ enum Weight {
 }
 
 /// Something that is told.
-struct Topic {
-    weight: Weight,
+struct NoticeTopic {
+    weight: NoticeLevel,
     text: &'static str,
     total: fn(&Telemetry) -> u64,
 }
 
 macro_rules! topic {
     ($weight:ident, $text:literal, $total:expr) => {
-        Topic { weight: Weight::$weight, text: $text, total: |telemetry| sum(telemetry, $total) }
+        NoticeTopic {
+            weight: NoticeLevel::$weight,
+            text: $text,
+            total: |telemetry| sum(telemetry, $total),
+        }
     };
 }
 
@@ -39,7 +43,7 @@ fn sum(telemetry: &Telemetry, total: fn(&ShardCounters) -> u64) -> u64 {
     telemetry.shards.iter().map(|shard| total(shard)).sum()
 }
 
-const TOPICS: &[Topic] = &[
+const TOPICS: &[NoticeTopic] = &[
     topic!(Warn, "newcomers refused: --max-connections is reached", |shard| {
         shard.rejected.get(RejectReason::ConnectionLimit)
     }),
@@ -70,8 +74,8 @@ const TOPICS: &[Topic] = &[
     topic!(Info, "messages dropped: --max-messages-per-second is reached", |shard| {
         shard.messages_dropped.get()
     }),
-    Topic {
-        weight: Weight::Warn,
+    NoticeTopic {
+        weight: NoticeLevel::Warn,
         text: "log lines lost: standard error took no more",
         total: |telemetry| telemetry.log_lines_dropped.get(),
     },
@@ -80,11 +84,11 @@ const TOPICS: &[Topic] = &[
 /// What has been told so far.
 #[derive(Debug, Default)]
 pub struct Notices {
-    told: [Told; TOPICS.len()],
+    told: [NoticeState; TOPICS.len()],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct NoticeState {
     total: u64,
     /// Not again before then.
     next: Option<Timestamp>,
@@ -93,7 +97,7 @@ struct Told {
 /// One line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
-    weight: Weight,
+    weight: NoticeLevel,
     text: &'static str,
     /// How often it has happened since it was last told.
     times: u64,
@@ -116,7 +120,7 @@ impl Notices {
         &mut self,
         telemetry: &Telemetry,
         next: Option<Timestamp>,
-        is_due: impl Fn(&Told) -> bool,
+        is_due: impl Fn(&NoticeState) -> bool,
     ) -> Vec<Notice> {
         let mut due = Vec::new();
         for (topic, told) in TOPICS.iter().zip(&mut self.told) {
@@ -124,7 +128,7 @@ impl Notices {
             if total > told.total && is_due(told) {
                 let times = total - told.total;
                 due.push(Notice { weight: topic.weight, text: topic.text, times });
-                *told = Told { total, next };
+                *told = NoticeState { total, next };
             }
         }
         due
@@ -136,9 +140,9 @@ impl Notice {
     pub fn log(self) {
         let Notice { weight, text, times } = self;
         match weight {
-            Weight::Info => tracing::info!(times, "{text}"),
-            Weight::Warn => tracing::warn!(times, "{text}"),
-            Weight::Error => tracing::error!(times, "{text}"),
+            NoticeLevel::Info => tracing::info!(times, "{text}"),
+            NoticeLevel::Warn => tracing::warn!(times, "{text}"),
+            NoticeLevel::Error => tracing::error!(times, "{text}"),
         }
     }
 }

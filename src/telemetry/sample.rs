@@ -4,29 +4,29 @@
 use super::counter::{FloatGauge, Gauge};
 use super::counters::ShardFigures;
 use super::{Telemetry, rounded};
-use crate::sys::process::{Figures, Probe};
-use crate::sys::tables;
+use crate::sys::descriptor_tables;
+use crate::sys::process::{ProcessProbe, ProcessUsage};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// Below this two samples are too close for a rate.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Declares [`Rates`] and how they come from two totals.
+/// Declares [`SampledRates`] and how they come from two totals.
 macro_rules! rates {
     ($($rate:ident,)+) => {
         /// Totals per second, over the time between the last two samples (about a second). Each
         /// belongs to the counter of the same name in [`super::ShardCounters`], summed over the
         /// shards.
         #[derive(Debug, Default)]
-        pub struct Rates {
+        pub struct SampledRates {
             $(
                 #[doc = concat!("`", stringify!($rate), "` per second.")]
                 pub $rate: FloatGauge,
             )+
         }
 
-        impl Rates {
+        impl SampledRates {
             fn set(&self, before: &ShardFigures, after: &ShardFigures, seconds: f64) {
                 $(
                     let more = after.$rate.saturating_sub(before.$rate);
@@ -56,11 +56,11 @@ rates! {
 
 /// What the last look found. Written by a [`Sampler`] alone.
 #[derive(Debug)]
-pub struct Sample {
+pub struct ProcessSample {
     /// When that was, in nanoseconds since the clock's origin; -1 before the first.
     taken_nanos: Gauge,
     /// Totals per second.
-    pub per_second: Rates,
+    pub per_second: SampledRates,
     /// CPU time of the process per second, in per cent of one CPU.
     pub cpu_percent: FloatGauge,
     /// The same for each shard's thread.
@@ -75,12 +75,12 @@ pub struct Sample {
     descriptors: Gauge,
 }
 
-impl Sample {
+impl ProcessSample {
     pub(super) fn new(shards: usize) -> Self {
         let unknown = || Gauge::at(-1);
-        Sample {
+        ProcessSample {
             taken_nanos: unknown(),
-            per_second: Rates::default(),
+            per_second: SampledRates::default(),
             cpu_percent: FloatGauge::default(),
             shard_cpu_percent: (0..shards).map(|_| FloatGauge::default()).collect(),
             shard_descriptors: (0..shards).map(|_| unknown()).collect(),
@@ -112,9 +112,9 @@ impl Sample {
     }
 
     /// What the kernel said of the process.
-    pub fn process(&self) -> Figures {
+    pub fn process(&self) -> ProcessUsage {
         let time = |gauge: &Gauge| Duration::from_nanos(known(gauge).unwrap_or(0));
-        Figures {
+        ProcessUsage {
             cpu_user: time(&self.cpu_user_nanos),
             cpu_system: time(&self.cpu_system_nanos),
             resident_bytes: known(&self.resident_bytes),
@@ -124,7 +124,7 @@ impl Sample {
         }
     }
 
-    fn set_process(&self, figures: &Figures) {
+    fn set_process(&self, figures: &ProcessUsage) {
         let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let some = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok()).unwrap_or(-1);
         self.cpu_user_nanos.set(nanos(figures.cpu_user));
@@ -144,13 +144,13 @@ fn known(gauge: &Gauge) -> Option<u64> {
 /// Takes samples. Belongs to one thread: the main one.
 #[derive(Debug)]
 pub struct Sampler {
-    probe: Probe,
-    last: Option<Look>,
+    probe: ProcessProbe,
+    last: Option<SampleBase>,
 }
 
 /// What rates are differences of.
 #[derive(Debug)]
-struct Look {
+struct SampleBase {
     at: Timestamp,
     totals: ShardFigures,
     process_cpu: Duration,
@@ -160,7 +160,7 @@ struct Look {
 impl Sampler {
     /// Opens what it reads the process' figures from.
     pub fn new() -> Self {
-        Sampler { probe: Probe::open(), last: None }
+        Sampler { probe: ProcessProbe::open(), last: None }
     }
 
     /// Takes a sample of `telemetry` and stores it there. Call it about once a second; the
@@ -169,7 +169,7 @@ impl Sampler {
         let mut process = self.probe.read();
         process.descriptors = process.descriptors.map(|main| main + count_tables(telemetry));
         let (shards, totals) = telemetry.figures();
-        let look = Look {
+        let look = SampleBase {
             at: now,
             totals,
             process_cpu: process.cpu_user + process.cpu_system,
@@ -194,7 +194,7 @@ fn count_tables(telemetry: &Telemetry) -> u64 {
     let gauges = telemetry.shards.iter().zip(&telemetry.sample.shard_descriptors);
     let counted = gauges.map(|(shard, gauge)| {
         let thread = i32::try_from(shard.table_of.get()).ok().filter(|thread| *thread > 0);
-        let count = thread.and_then(|thread| tables::open_count(thread).ok());
+        let count = thread.and_then(|thread| descriptor_tables::open_count(thread).ok());
         gauge.set(count.and_then(|count| i64::try_from(count).ok()).unwrap_or(-1));
         count.unwrap_or(0)
     });
@@ -207,7 +207,7 @@ impl Default for Sampler {
     }
 }
 
-fn store_rates(sample: &Sample, last: &Look, look: &Look, seconds: f64) {
+fn store_rates(sample: &ProcessSample, last: &SampleBase, look: &SampleBase, seconds: f64) {
     let percent = |cpu: f64| rounded(100.0 * cpu / seconds, 1);
     sample.per_second.set(&last.totals, &look.totals, seconds);
     sample

@@ -12,14 +12,14 @@ use std::time::Duration;
 /// The body of `GET /health`. `draining` says whether the server shuts down.
 pub fn health_json(telemetry: &Telemetry, draining: bool, now: Timestamp) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Health {
+    struct HealthDocument {
         status: &'static str,
         version: &'static str,
         uptime_s: f64,
         connections: i64,
         connections_limit: u32,
     }
-    json(&Health {
+    json(&HealthDocument {
         status: status(draining),
         version: telemetry.about.version,
         uptime_s: telemetry.uptime_s(now),
@@ -35,44 +35,44 @@ pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
     let about = &telemetry.about;
     let queue_names = &about.stats_queues;
-    let mut stats = Stats {
+    let mut stats = StatsDocument {
         status: status(telemetry.draining.get() != 0),
         version: about.version,
         uptime_s: telemetry.uptime_s(now),
-        connections: Connections::of(&totals, about.max_connections),
-        sessions: Sessions { active: totals.sessions, opened: totals.sessions_opened },
-        matchmaking: Matchmaking::of(&totals, telemetry),
-        rooms: Rooms { active: totals.rooms },
-        messages: Messages::of(&totals),
-        bytes: Bytes::of(&totals),
-        http: Http { requests: totals.http_requests, rejected: &totals.rejected },
-        rehomes: Rehomes {
+        connections: ConnectionStats::of(&totals, about.max_connections),
+        sessions: SessionStats { active: totals.sessions, opened: totals.sessions_opened },
+        matchmaking: MatchmakingStats::of(&totals, telemetry),
+        rooms: RoomStats { active: totals.rooms },
+        messages: MessageStats::of(&totals),
+        bytes: ByteStats::of(&totals),
+        http: HttpStats { requests: totals.http_requests, rejected: &totals.rejected },
+        rehomes: MigrationStats {
             out: totals.rehomed_out,
             r#in: totals.rehomed_in,
             under_way: totals.moves_under_way,
             refused: totals.moves_refused,
         },
-        per_second: Map(telemetry.sample.per_second.named().collect()),
-        latency_ms: Latency {
-            match_wait: Percentiles::of(&totals.match_wait),
-            relay: Percentiles::of(&totals.relay_time),
-            turn: Percentiles::of(&totals.iteration_time),
-            matcher_turn: Percentiles::of(&telemetry.matcher.iteration_time.read()),
+        per_second: OrderedMap(telemetry.sample.per_second.named().collect()),
+        latency_ms: LatencyStats {
+            match_wait: PercentilesMs::of(&totals.match_wait),
+            relay: PercentilesMs::of(&totals.relay_time),
+            turn: PercentilesMs::of(&totals.iteration_time),
+            matcher_turn: PercentilesMs::of(&telemetry.matcher.iteration_time.read()),
         },
-        process: Process::of(telemetry, now),
+        process: ProcessStats::of(telemetry, now),
         shards: Vec::with_capacity(shards.len()),
     };
     for (nth, figures) in shards.iter().enumerate() {
-        stats.shards.push(Shard {
+        stats.shards.push(ShardStats {
             shard: nth,
             cpu: u64::try_from(telemetry.shards[nth].pinned_cpu.get()).ok(),
             cpu_percent: telemetry.sample.shard_cpu_percent[nth].get(),
             descriptors_used: telemetry.sample.descriptors_of_shard(nth),
             figures,
             waiting_by_queue: by_queue(queue_names, &figures.waiting_by_queue),
-            match_wait_ms: Percentiles::of(&figures.match_wait),
-            relay_ms: Percentiles::of(&figures.relay_time),
-            turn_ms: Percentiles::of(&figures.iteration_time),
+            match_wait_ms: PercentilesMs::of(&figures.match_wait),
+            relay_ms: PercentilesMs::of(&figures.relay_time),
+            turn_ms: PercentilesMs::of(&figures.iteration_time),
         });
     }
     json(&stats)
@@ -90,26 +90,26 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 #[derive(Serialize)]
-struct Stats<'a> {
+struct StatsDocument<'a> {
     status: &'static str,
     version: &'static str,
     uptime_s: f64,
-    connections: Connections<'a>,
-    sessions: Sessions,
-    matchmaking: Matchmaking<'a>,
-    rooms: Rooms,
-    messages: Messages<'a>,
-    bytes: Bytes,
-    http: Http<'a>,
-    rehomes: Rehomes,
-    per_second: Map<&'static str, f64>,
-    latency_ms: Latency,
-    process: Process,
-    shards: Vec<Shard<'a>>,
+    connections: ConnectionStats<'a>,
+    sessions: SessionStats,
+    matchmaking: MatchmakingStats<'a>,
+    rooms: RoomStats,
+    messages: MessageStats<'a>,
+    bytes: ByteStats,
+    http: HttpStats<'a>,
+    rehomes: MigrationStats,
+    per_second: OrderedMap<&'static str, f64>,
+    latency_ms: LatencyStats,
+    process: ProcessStats,
+    shards: Vec<ShardStats<'a>>,
 }
 
 #[derive(Serialize)]
-struct Connections<'a> {
+struct ConnectionStats<'a> {
     active: i64,
     limit: u32,
     accepted: u64,
@@ -121,9 +121,9 @@ struct Connections<'a> {
     accept_paused: i64,
 }
 
-impl<'a> Connections<'a> {
+impl<'a> ConnectionStats<'a> {
     fn of(totals: &'a ShardFigures, limit: u32) -> Self {
-        Connections {
+        ConnectionStats {
             active: totals.connections,
             limit,
             accepted: totals.accepted,
@@ -136,16 +136,16 @@ impl<'a> Connections<'a> {
 }
 
 #[derive(Serialize)]
-struct Sessions {
+struct SessionStats {
     active: i64,
     opened: u64,
 }
 
 #[derive(Serialize)]
-struct Matchmaking<'a> {
+struct MatchmakingStats<'a> {
     waiting: i64,
     /// Only queues that `--stats-queue` names.
-    waiting_by_queue: Map<&'a str, i64>,
+    waiting_by_queue: OrderedMap<&'a str, i64>,
     queues: i64,
     /// Tickets the matcher holds: `waiting`, but for letters under way.
     tickets: i64,
@@ -154,9 +154,9 @@ struct Matchmaking<'a> {
     matches_failed: u64,
 }
 
-impl<'a> Matchmaking<'a> {
+impl<'a> MatchmakingStats<'a> {
     fn of(totals: &ShardFigures, telemetry: &'a Telemetry) -> Self {
-        Matchmaking {
+        MatchmakingStats {
             waiting: totals.waiting,
             waiting_by_queue: by_queue(&telemetry.about.stats_queues, &totals.waiting_by_queue),
             queues: telemetry.matcher.queues.get(),
@@ -169,21 +169,21 @@ impl<'a> Matchmaking<'a> {
 }
 
 #[derive(Serialize)]
-struct Rooms {
+struct RoomStats {
     active: i64,
 }
 
 #[derive(Serialize)]
-struct Messages<'a> {
+struct MessageStats<'a> {
     received: u64,
     relayed: u64,
     dropped: u64,
     errors: &'a LabelledFigures<ErrorCode>,
 }
 
-impl<'a> Messages<'a> {
+impl<'a> MessageStats<'a> {
     fn of(totals: &'a ShardFigures) -> Self {
-        Messages {
+        MessageStats {
             received: totals.messages_received,
             relayed: totals.messages_relayed,
             dropped: totals.messages_dropped,
@@ -193,7 +193,7 @@ impl<'a> Messages<'a> {
 }
 
 #[derive(Serialize)]
-struct Bytes {
+struct ByteStats {
     relayed: u64,
     wire_received: u64,
     wire_sent: u64,
@@ -201,9 +201,9 @@ struct Bytes {
     held: i64,
 }
 
-impl Bytes {
+impl ByteStats {
     fn of(totals: &ShardFigures) -> Self {
-        Bytes {
+        ByteStats {
             relayed: totals.bytes_relayed,
             wire_received: totals.wire_bytes_received,
             wire_sent: totals.wire_bytes_sent,
@@ -214,13 +214,13 @@ impl Bytes {
 }
 
 #[derive(Serialize)]
-struct Http<'a> {
+struct HttpStats<'a> {
     requests: u64,
     rejected: &'a LabelledFigures<RejectReason>,
 }
 
 #[derive(Serialize)]
-struct Rehomes {
+struct MigrationStats {
     out: u64,
     r#in: u64,
     under_way: i64,
@@ -228,15 +228,15 @@ struct Rehomes {
 }
 
 #[derive(Serialize)]
-struct Latency {
-    match_wait: Percentiles,
-    relay: Percentiles,
-    turn: Percentiles,
-    matcher_turn: Percentiles,
+struct LatencyStats {
+    match_wait: PercentilesMs,
+    relay: PercentilesMs,
+    turn: PercentilesMs,
+    matcher_turn: PercentilesMs,
 }
 
 #[derive(Serialize)]
-struct Percentiles {
+struct PercentilesMs {
     count: u64,
     mean: f64,
     p50: f64,
@@ -246,11 +246,11 @@ struct Percentiles {
     max: f64,
 }
 
-impl Percentiles {
+impl PercentilesMs {
     fn of(figures: &HistogramFigures) -> Self {
         let ms = |time: Duration| rounded(time.as_secs_f64() * 1000.0, 4);
         let count = figures.count();
-        Percentiles {
+        PercentilesMs {
             count,
             mean: ms(figures.sum().div_f64(count.max(1) as f64)),
             p50: ms(figures.percentile(500)),
@@ -264,7 +264,7 @@ impl Percentiles {
 
 /// Unknown figures are `null`.
 #[derive(Serialize)]
-struct Process {
+struct ProcessStats {
     sample_age_ms: Option<u64>,
     cpu_percent: f64,
     cpu_user_s: f64,
@@ -278,12 +278,12 @@ struct Process {
     threads: Option<u64>,
 }
 
-impl Process {
+impl ProcessStats {
     fn of(telemetry: &Telemetry, now: Timestamp) -> Self {
         let sample = &telemetry.sample;
         let figures = sample.process();
         let age = sample.age(now);
-        Process {
+        ProcessStats {
             sample_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             cpu_percent: sample.cpu_percent.get(),
             cpu_user_s: rounded(figures.cpu_user.as_secs_f64(), 3),
@@ -299,7 +299,7 @@ impl Process {
 }
 
 #[derive(Serialize)]
-struct Shard<'a> {
+struct ShardStats<'a> {
     shard: usize,
     /// The CPU it is pinned to; `null` if it is not.
     cpu: Option<u64>,
@@ -308,23 +308,23 @@ struct Shard<'a> {
     descriptors_used: Option<u64>,
     #[serde(flatten)]
     figures: &'a ShardFigures,
-    waiting_by_queue: Map<&'a str, i64>,
-    match_wait_ms: Percentiles,
-    relay_ms: Percentiles,
-    turn_ms: Percentiles,
+    waiting_by_queue: OrderedMap<&'a str, i64>,
+    match_wait_ms: PercentilesMs,
+    relay_ms: PercentilesMs,
+    turn_ms: PercentilesMs,
 }
 
 /// Pairs as a JSON object, in their order.
-struct Map<K, V>(Vec<(K, V)>);
+struct OrderedMap<K, V>(Vec<(K, V)>);
 
-impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
+impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
-fn by_queue<'a>(names: &'a [String], waiting: &[i64]) -> Map<&'a str, i64> {
-    Map(names.iter().map(String::as_str).zip(waiting.iter().copied()).collect())
+fn by_queue<'a>(names: &'a [String], waiting: &[i64]) -> OrderedMap<&'a str, i64> {
+    OrderedMap(names.iter().map(String::as_str).zip(waiting.iter().copied()).collect())
 }
 
 #[cfg(test)]

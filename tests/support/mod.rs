@@ -30,8 +30,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether shards can have descriptor tables of their own on this machine.
 pub(crate) fn private_tables() -> bool {
-    use switchboard::sys::tables::{Support, support};
-    support() == Support::Works
+    use switchboard::sys::descriptor_tables::{PrivateTableSupport, support};
+    support() == PrivateTableSupport::Works
 }
 
 /// What `--fd-tables` can be on this machine.

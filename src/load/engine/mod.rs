@@ -21,7 +21,7 @@ use super::pairing_ledger::MatchBook;
 use super::units::{HttpPhase, Phase};
 use super::user::{Rules, Standing};
 use crate::sys::clock::monotonic;
-use crate::sys::tables::unshare_empty;
+use crate::sys::descriptor_tables::unshare_empty;
 use crate::timestamp::Timestamp;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;

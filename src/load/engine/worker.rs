@@ -13,8 +13,8 @@ use crate::load::measure::{Count, Fault, Metric, Recorder};
 use crate::load::rng::Rng;
 use crate::load::stamp::{MessageEncoder, StampReader};
 use crate::load::user::{NEVER, News, Standing, Turn, User};
-use crate::sys::alarm::Alarm;
 use crate::sys::clock::{monotonic, thread_cpu};
+use crate::sys::timerfd::TimerFd;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HeadScan, WebSocketKey, write_upgrade_request};
 use mio::unix::SourceFd;
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     post: Post,
     started: Timestamp,
-    alarm: Alarm,
+    alarm: TimerFd,
     alarm_at: Timestamp,
     links: Slab<Link>,
     /// Slots to be freed at the end of the turn, so that no event meets a stranger.
@@ -82,7 +82,7 @@ impl Worker {
         started: Timestamp,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let alarm = Alarm::new()?;
+        let alarm = TimerFd::new()?;
         let fd = alarm.as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), ALARM, Interest::READABLE)?;
         let (share, shares) = (u64::from(post.thread), u64::from(load.threads.max(1)));

@@ -7,28 +7,28 @@ use crate::telemetry::{ShardCounters, example};
 use std::collections::{BTreeMap, HashSet};
 
 #[derive(Debug, Default)]
-struct Read {
+struct ParsedFamily {
     kind: String,
     help: String,
-    samples: Vec<Sample>,
+    samples: Vec<ParsedSample>,
 }
 
 /// Name with suffix, labels, value.
-type Sample = (String, Labels, f64);
-type Labels = Vec<(String, String)>;
+type ParsedSample = (String, ParsedLabels, f64);
+type ParsedLabels = Vec<(String, String)>;
 
 /// What a family's values must add up to, shard by shard.
-type Truth = (&'static str, fn(&ShardCounters) -> u64);
+type ExpectedSum = (&'static str, fn(&ShardCounters) -> u64);
 
 /// The families of an exposition. Panics on anything that the format does not allow.
-fn read(text: &str) -> BTreeMap<String, Read> {
-    let mut families: BTreeMap<String, Read> = BTreeMap::new();
+fn read(text: &str) -> BTreeMap<String, ParsedFamily> {
+    let mut families: BTreeMap<String, ParsedFamily> = BTreeMap::new();
     let mut present = String::new();
     assert!(text.ends_with('\n'));
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
-            let family = Read { help: help.to_owned(), ..Read::default() };
+            let family = ParsedFamily { help: help.to_owned(), ..ParsedFamily::default() };
             assert!(families.insert(name.to_owned(), family).is_none(), "{name} twice");
             name.clone_into(&mut present);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -55,7 +55,7 @@ fn read(text: &str) -> BTreeMap<String, Read> {
     families
 }
 
-fn labels_of(text: &str) -> Labels {
+fn labels_of(text: &str) -> ParsedLabels {
     text.split(',')
         .map(|pair| {
             let (label, quoted) = pair.split_once('=').unwrap();
@@ -66,7 +66,7 @@ fn labels_of(text: &str) -> Labels {
         .collect()
 }
 
-fn example_families() -> BTreeMap<String, Read> {
+fn example_families() -> BTreeMap<String, ParsedFamily> {
     read(&String::from_utf8(metrics_text(&example())).unwrap())
 }
 
@@ -156,7 +156,7 @@ fn values_are_those_that_were_counted() {
     let counted = |of: fn(&ShardCounters) -> u64| {
         telemetry.shards.iter().map(|shard| of(shard) as f64).sum::<f64>()
     };
-    let truths: &[Truth] = &[
+    let truths: &[ExpectedSum] = &[
         ("websocket_active_connections", |s| s.sessions.get() as u64),
         ("switchboard_connections", |s| s.connections.get() as u64),
         ("switchboard_waiting_users", |s| s.waiting.get() as u64),

@@ -35,7 +35,7 @@ const FIRST_BEHIND_STREAMS: libc::c_uint = 3;
 
 /// Whether threads of this process can have tables of their own and hand sockets to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Support {
+pub enum PrivateTableSupport {
     /// They can.
     #[default]
     Works,
@@ -71,9 +71,9 @@ pub fn unshare_empty() -> io::Result<()> {
 /// Another thread, as far as its descriptors go. It stays good when the thread has ended, and
 /// then finds none.
 #[derive(Debug)]
-pub struct Table(OwnedFd);
+pub struct ThreadTable(OwnedFd);
 
-impl Table {
+impl ThreadTable {
     /// The table of a thread of this process (pidfd_open(2)). Takes a descriptor.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Table {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was made just now and nobody else has it.
-        Ok(Table(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
+        Ok(ThreadTable(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 
     /// Copies the descriptor `number` of that table into the calling thread's
@@ -117,10 +117,10 @@ pub fn open_count(thread: i32) -> io::Result<u64> {
 }
 
 /// Tries on this machine, with a thread that ends at once, all that private tables need.
-pub fn support() -> Support {
+pub fn support() -> PrivateTableSupport {
     match attempt() {
-        Ok(()) => Support::Works,
-        Err(call) => Support::Lacks(call),
+        Ok(()) => PrivateTableSupport::Works,
+        Err(call) => PrivateTableSupport::Lacks(call),
     }
 }
 
@@ -150,7 +150,7 @@ fn attempt() -> Result<(), &'static str> {
     });
     let thread = thread.map_err(|_| "a thread")?;
     let copied = numbers.recv().unwrap_or(Err("a thread")).and_then(|(id, number)| {
-        let table = Table::of(id).map_err(|_| "pidfd_open(PIDFD_THREAD)")?;
+        let table = ThreadTable::of(id).map_err(|_| "pidfd_open(PIDFD_THREAD)")?;
         table.copy(number).map(drop).map_err(|_| "pidfd_getfd")
     });
     drop(done);
@@ -167,7 +167,9 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     /// Does `work` in a thread with a table of its own, which lives until what is returned does.
-    fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Elsewhere<T> {
+    fn elsewhere<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> ThreadWithOwnTable<T> {
         let ((to, from), (keep, wait)) = (channel(), channel::<()>());
         std::thread::spawn(move || {
             unshare_empty().unwrap();
@@ -176,10 +178,10 @@ mod tests {
             let _kept = wait.recv();
         });
         let (thread, made) = from.recv().unwrap();
-        Elsewhere { thread, made, keep }
+        ThreadWithOwnTable { thread, made, keep }
     }
 
-    struct Elsewhere<T> {
+    struct ThreadWithOwnTable<T> {
         thread: ThreadId,
         made: T,
         keep: Sender<()>,
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_another_table_is_copied_and_survives_its_first_owner() {
-        if support() != Support::Works {
+        if support() != PrivateTableSupport::Works {
             return;
         }
         let pair = || {
@@ -196,8 +198,8 @@ mod tests {
             [std::mem::ManuallyDrop::new(one), std::mem::ManuallyDrop::new(other)]
                 .map(|end| end.as_raw_fd())
         };
-        let Elsewhere { thread, made, keep } = elsewhere(pair);
-        let table = Table::of(thread).unwrap();
+        let ThreadWithOwnTable { thread, made, keep } = elsewhere(pair);
+        let table = ThreadTable::of(thread).unwrap();
         let [mut one, mut other] = made.map(|end| UnixStream::from(table.copy(end).unwrap()));
         drop(keep);
         one.write_all(b"hello").unwrap();
@@ -209,12 +211,12 @@ mod tests {
     #[test]
     fn what_a_thread_opens_after_unsharing_nobody_else_has() {
         let open = || std::mem::ManuallyDrop::new(fs::File::open("/dev/null").unwrap()).as_raw_fd();
-        let Elsewhere { thread, made: number, keep } = elsewhere(open);
+        let ThreadWithOwnTable { thread, made: number, keep } = elsewhere(open);
         let theirs = format!("/proc/self/task/{}/fd/{number}", thread.number());
         assert_eq!(fs::read_link(theirs).unwrap().to_str(), Some("/dev/null"));
         assert!(open_count(thread.number()).is_ok_and(|count| count == 4), "streams and the file");
-        if support() == Support::Works {
-            let table = Table::of(thread).unwrap();
+        if support() == PrivateTableSupport::Works {
+            let table = ThreadTable::of(thread).unwrap();
             drop(keep);
             // A thread that has ended has no descriptors.
             while table.copy(number).is_ok() {
@@ -225,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_open_there_is_refused() {
-        if support() != Support::Works {
+        if support() != PrivateTableSupport::Works {
             return;
         }
         let there = elsewhere(|| ());
-        let error = Table::of(there.thread).unwrap().copy(1 << 20).unwrap_err();
+        let error = ThreadTable::of(there.thread).unwrap().copy(1 << 20).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     }
 }

@@ -2,7 +2,7 @@
 //! table of its own for that. Pure.
 
 use crate::limits;
-use crate::sys::tables::Support;
+use crate::sys::descriptor_tables::PrivateTableSupport;
 use clap::ValueEnum;
 
 /// What `--fd-tables` says.
@@ -19,7 +19,7 @@ pub enum FdTables {
 
 /// The descriptor tables of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tables {
+pub enum DescriptorTables {
     /// One for all threads.
     Shared,
     /// One for each shard, and one for the other threads.
@@ -29,20 +29,20 @@ pub enum Tables {
     },
 }
 
-impl Tables {
+impl DescriptorTables {
     /// How many there are, with so many shards.
     pub fn count(self, shards: usize) -> u64 {
         match self {
-            Tables::Shared => 1,
-            Tables::Private { .. } => shards as u64 + 1,
+            DescriptorTables::Shared => 1,
+            DescriptorTables::Private { .. } => shards as u64 + 1,
         }
     }
 
     /// Connections that one shard may come to hold, of so many in all.
     pub fn most_of_shard(self, max_connections: u32) -> u32 {
         match self {
-            Tables::Shared => max_connections,
-            Tables::Private { connections_each } => connections_each.min(max_connections),
+            DescriptorTables::Shared => max_connections,
+            DescriptorTables::Private { connections_each } => connections_each.min(max_connections),
         }
     }
 }
@@ -66,7 +66,7 @@ pub fn descriptors_of_table(shards: usize, addresses: usize) -> u64 {
 
 /// What there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct DescriptorBudget {
     /// Descriptors that a table may hold.
     pub allowed: u64,
     /// Shards.
@@ -76,18 +76,18 @@ pub struct Room {
     /// Addresses of `--admin-listen`.
     pub admin_addresses: usize,
     /// Whether shards can have tables of their own.
-    pub support: Support,
+    pub support: PrivateTableSupport,
 }
 
-impl Room {
+impl DescriptorBudget {
     /// Connections that one table for all threads holds.
     pub fn shared(&self) -> u64 {
-        self.allowed.saturating_sub(self.own(Tables::Shared))
+        self.allowed.saturating_sub(self.own(DescriptorTables::Shared))
     }
 
     /// Connections that a shard's own table holds.
     pub fn each(&self) -> u64 {
-        self.allowed.saturating_sub(self.own(Tables::Private { connections_each: 0 }))
+        self.allowed.saturating_sub(self.own(DescriptorTables::Private { connections_each: 0 }))
     }
 
     /// Connections that all shards' own tables hold.
@@ -99,16 +99,23 @@ impl Room {
     ///
     /// # Errors
     /// The call that is missing where `private` is demanded.
-    pub fn choose(&self, flag: FdTables, wanted: Option<u32>) -> Result<Tables, &'static str> {
+    pub fn choose(
+        &self,
+        flag: FdTables,
+        wanted: Option<u32>,
+    ) -> Result<DescriptorTables, &'static str> {
         let connections_each = u32::try_from(self.each()).unwrap_or(u32::MAX);
-        let private = Tables::Private { connections_each };
+        let private = DescriptorTables::Private { connections_each };
         match (flag, self.support) {
-            (FdTables::Private, Support::Lacks(call)) => Err(call),
-            (FdTables::Private, Support::Works) => Ok(private),
-            (FdTables::Auto, Support::Works) if self.needs_private(wanted) => Ok(private),
-            (FdTables::Auto | FdTables::Shared, Support::Works | Support::Lacks(_)) => {
-                Ok(Tables::Shared)
+            (FdTables::Private, PrivateTableSupport::Lacks(call)) => Err(call),
+            (FdTables::Private, PrivateTableSupport::Works) => Ok(private),
+            (FdTables::Auto, PrivateTableSupport::Works) if self.needs_private(wanted) => {
+                Ok(private)
             }
+            (
+                FdTables::Auto | FdTables::Shared,
+                PrivateTableSupport::Works | PrivateTableSupport::Lacks(_),
+            ) => Ok(DescriptorTables::Shared),
         }
     }
 
@@ -121,33 +128,38 @@ impl Room {
     /// The most connections that may be asked for with this flag.
     pub fn most(&self, flag: FdTables) -> u64 {
         match (flag, self.support) {
-            (FdTables::Private, Support::Works | Support::Lacks(_)) => self.private(),
-            (FdTables::Auto, Support::Works) => self.shared().max(self.private()),
-            (FdTables::Auto | FdTables::Shared, Support::Works | Support::Lacks(_)) => {
-                self.shared()
+            (FdTables::Private, PrivateTableSupport::Works | PrivateTableSupport::Lacks(_)) => {
+                self.private()
             }
+            (FdTables::Auto, PrivateTableSupport::Works) => self.shared().max(self.private()),
+            (
+                FdTables::Auto | FdTables::Shared,
+                PrivateTableSupport::Works | PrivateTableSupport::Lacks(_),
+            ) => self.shared(),
         }
     }
 
     /// Descriptors that each table has to hold for so many connections.
-    pub fn needed(&self, tables: Tables, connections: u64) -> u64 {
+    pub fn needed(&self, tables: DescriptorTables, connections: u64) -> u64 {
         let most_in_one = match tables {
-            Tables::Shared => connections,
-            Tables::Private { .. } => connections.div_ceil(self.shards.max(1) as u64),
+            DescriptorTables::Shared => connections,
+            DescriptorTables::Private { .. } => connections.div_ceil(self.shards.max(1) as u64),
         };
         most_in_one + self.own(tables)
     }
 
     /// Descriptors that each table has to hold for everything else.
-    fn own(&self, tables: Tables) -> u64 {
+    fn own(&self, tables: DescriptorTables) -> u64 {
         let admin = match self.admin_addresses {
             0 => 0,
             addresses => (addresses + limits::ADMIN_CONNECTIONS) as u64,
         };
         admin
             + match tables {
-                Tables::Shared => descriptors_of_server(self.shards, self.addresses),
-                Tables::Private { .. } => descriptors_of_table(self.shards, self.addresses),
+                DescriptorTables::Shared => descriptors_of_server(self.shards, self.addresses),
+                DescriptorTables::Private { .. } => {
+                    descriptors_of_table(self.shards, self.addresses)
+                }
             }
     }
 }
@@ -156,28 +168,29 @@ impl Room {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room {
+    const ROOM: DescriptorBudget = DescriptorBudget {
         allowed: 20_000,
         shards: 3,
         addresses: 2,
         admin_addresses: 0,
-        support: Support::Works,
+        support: PrivateTableSupport::Works,
     };
-    const OLD: Room = Room { support: Support::Lacks("pidfd_getfd"), ..ROOM };
+    const OLD: DescriptorBudget =
+        DescriptorBudget { support: PrivateTableSupport::Lacks("pidfd_getfd"), ..ROOM };
 
     #[test]
     fn auto_takes_private_tables_only_where_nothing_else_will_do() {
-        let private = Tables::Private { connections_each: ROOM.each() as u32 };
+        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
         let shared = ROOM.shared() as u32;
         let most = ROOM.private() as u32;
         for (wanted, tables) in [
-            (None, Tables::Shared),
-            (Some(1), Tables::Shared),
-            (Some(shared), Tables::Shared),
+            (None, DescriptorTables::Shared),
+            (Some(1), DescriptorTables::Shared),
+            (Some(shared), DescriptorTables::Shared),
             (Some(shared + 1), private),
             (Some(most), private),
             // Neither will do: the arithmetic of one table is the one to be told.
-            (Some(most + 1), Tables::Shared),
+            (Some(most + 1), DescriptorTables::Shared),
         ] {
             assert_eq!(ROOM.choose(FdTables::Auto, wanted), Ok(tables), "{wanted:?}");
         }
@@ -191,26 +204,26 @@ mod tests {
     #[test]
     fn where_they_cannot_be_had_auto_falls_back_and_private_is_refused() {
         for wanted in [None, Some(50_000)] {
-            assert_eq!(OLD.choose(FdTables::Auto, wanted), Ok(Tables::Shared));
-            assert_eq!(OLD.choose(FdTables::Shared, wanted), Ok(Tables::Shared));
+            assert_eq!(OLD.choose(FdTables::Auto, wanted), Ok(DescriptorTables::Shared));
+            assert_eq!(OLD.choose(FdTables::Shared, wanted), Ok(DescriptorTables::Shared));
             assert_eq!(OLD.choose(FdTables::Private, wanted), Err("pidfd_getfd"));
         }
     }
 
     #[test]
     fn what_is_asked_for_is_done_where_it_can_be() {
-        let private = Tables::Private { connections_each: ROOM.each() as u32 };
+        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
         assert_eq!(ROOM.choose(FdTables::Private, None), Ok(private));
-        assert_eq!(ROOM.choose(FdTables::Shared, Some(50_000)), Ok(Tables::Shared));
-        assert_eq!((private.count(3), Tables::Shared.count(3)), (4, 1));
+        assert_eq!(ROOM.choose(FdTables::Shared, Some(50_000)), Ok(DescriptorTables::Shared));
+        assert_eq!((private.count(3), DescriptorTables::Shared.count(3)), (4, 1));
     }
 
     #[test]
     fn the_last_descriptor_of_the_last_table_is_counted() {
-        let private = Tables::Private { connections_each: ROOM.each() as u32 };
+        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
         assert_eq!(ROOM.needed(private, ROOM.private()), 20_000);
         assert_eq!(ROOM.needed(private, ROOM.private() + 1), 20_001);
-        assert_eq!(ROOM.needed(Tables::Shared, ROOM.shared()), 20_000);
+        assert_eq!(ROOM.needed(DescriptorTables::Shared, ROOM.shared()), 20_000);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 /// A timerfd (timerfd_create(2)). Registered edge-triggered it need never be read: setting it
 /// again forgets what it had to tell.
 #[derive(Debug)]
-pub struct Alarm(OwnedFd);
+pub struct TimerFd(OwnedFd);
 
-impl Alarm {
+impl TimerFd {
     /// An alarm that is not set.
     ///
     /// # Errors
@@ -24,7 +24,7 @@ impl Alarm {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was made just now and nobody else has it.
-        Ok(Alarm(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(TimerFd(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     /// Makes it ring once, `after` from now; an earlier setting is forgotten.
@@ -45,7 +45,7 @@ impl Alarm {
     }
 }
 
-impl AsRawFd for Alarm {
+impl AsRawFd for TimerFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn it_wakes_a_poll_as_often_as_it_is_set() {
         let mut poll = Poll::new().unwrap();
-        let alarm = Alarm::new().unwrap();
+        let alarm = TimerFd::new().unwrap();
         let fd = alarm.as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), Token(3), Interest::READABLE).unwrap();
         let mut events = Events::with_capacity(4);
