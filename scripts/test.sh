@@ -21,7 +21,7 @@ HEAVY=(
     'instruction counts|scripts/count-instructions.sh'
     'fuzz|scripts/fuzz.sh 10'
     'a bad network|scripts/fault-net.sh'
-    'every crossing|cargo test --release --test crossings'
+    'every crossing|cargo test --release --test shard crossings'
 )
 
 started=$SECONDS

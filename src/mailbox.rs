@@ -20,7 +20,7 @@
 //! sequence of an earlier one. A plain load before the sender's swap ("is it set already?")
 //! would be cheaper and wrong: it may be answered before the push is visible.
 //!
-//! The parts are generic, so that `tests/loom_mailbox.rs` can run the very code below
+//! The parts are generic, so that `tests/loom/main.rs` can run the very code below
 //! through every interleaving and every value that an atomic may legally return.
 
 pub(crate) mod failures;

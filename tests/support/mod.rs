@@ -6,11 +6,13 @@
 //! panics with what it saw when [`PATIENCE`] is over.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unused_imports, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used)]
 
+pub(crate) mod bad_server;
 mod client;
 mod http;
+pub(crate) mod load;
 mod raw;
+mod schedule;
 mod server;
 mod stopped;
 mod talk;
@@ -18,6 +20,7 @@ mod talk;
 pub(crate) use client::Client;
 pub(crate) use http::{Response, get, head, once};
 pub(crate) use raw::{End, Frame, Raw, close_frame, frame, handshake, ping_frame, text_frame};
+pub(crate) use schedule::{run_alone, run_shared, test_process};
 pub(crate) use server::{Server, Shell, map, number, pair_up};
 pub(crate) use stopped::Stopped;
 pub(crate) use talk::{Heard, Match, Talk, still_talk};

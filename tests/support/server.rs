@@ -1,6 +1,6 @@
 //! The server as a process of its own.
 
-use super::{Client, Match, PATIENCE, Raw, Response, Talk, get, until};
+use super::{Client, Match, PATIENCE, Raw, Response, Talk, get, run_shared, until};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -63,6 +63,7 @@ impl Server {
     }
 
     fn run(mut command: Command, flags: &[&str]) -> Server {
+        run_shared();
         command.args(flags);
         if !flags.contains(&"--steer") {
             command.arg("--no-pin");
@@ -95,6 +96,7 @@ impl Server {
 
     /// Runs a server that is expected to end by itself.
     pub(crate) fn refused(flags: &[&str]) -> Refusal {
+        run_shared();
         let mut child = Server::command(flags).spawn().unwrap();
         let status = exit_of(&mut child);
         let output = child.wait_with_output().unwrap();

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "what only a run of seeds needs")]
-#[path = "../../simulation/mod.rs"]
+#[path = "../../shard/simulation/mod.rs"]
 mod simulation;
 
 use libfuzzer_sys::fuzz_target;

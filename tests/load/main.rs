@@ -1,0 +1,10 @@
+//! Black-box tests of the load tester: the program `switchboard-load` runs against the real
+//! server, or against a server that misbehaves on purpose.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod detection;
+mod options;
+mod real_server;

@@ -1,0 +1,435 @@
+//! What the load tester is told: each option does what it says, and what cannot be is refused
+//! in one line with its exit status.
+
+use crate::support::load::{Server, directory, figure, load, refusal, tester};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+fn bad_input_gets_one_clear_line_and_its_status() {
+    let file = directory("file.toml");
+    std::fs::write(&file, "scenario = \"calls\"\n\ntalk_mim = \"1s\"\n").unwrap();
+    let (status, line) = refusal("key", &["run", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status, 1);
+    assert!(line.contains("line 3, column 1") && line.contains("`talk_mim`"), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    for (arguments, part) in [
+        (&["run", "/nowhere/x.toml"][..], "/nowhere/x.toml"),
+        (&["calls", "--require", "speed<1"], "`speed`"),
+        (&["calls", "--targets", "heroic"], "`heroic`"),
+        (&["calls", "--url", "http://x/"], "ws://"),
+        (&["calls", "--url", "ws://127.0.0.1:99999/"], "up to 65535"),
+        (&["calls", "--require", "relay_p99_ms<nan"], "relay_p99_ms<nan"),
+        (&["signaling", "--message-rate", "inf"], "message_rate: inf"),
+        (&["connections", "--source", "192.0.2.7"], "192.0.2.7 is no address of this machine"),
+        (&["matchmaking", "--users", "3"], "pairs"),
+        (&["chaos"], "unknown scenario 'chaos', expected one of connections,"),
+        (&["calls", "--nonsense"], "'--nonsense'"),
+        (&["calls", "--talk-min", "soon"], "soon"),
+        (&["calls", "--resume"], "'--resume'"),
+        (&["calls", "--stats-url", "ftp://x"], "`ftp://x`"),
+        (&["calls", "--time-scale", "0"], "--time-scale"),
+        (&["connections", "--users", "0"], "users"),
+        (&["endurance", "--capacity", "1e-20"], "capacity: "),
+        (&["connections", "--users", "-1"], "'--users <USERS>'"),
+        (&["connections", "--connect-timeout", "-1s"], "'--connect-timeout <CONNECT_TIMEOUT>'"),
+        (&["calls", "--phases", "-1/s for 1s"], "'--phases <PHASES>'"),
+        (&["connections", "--connect-rate", "-5"], "connect_rate: -5"),
+        (&["calls", "--time-scale", "-1"], "--time-scale"),
+        (&["calls", "--report", "--nonsense"], "'--nonsense'"),
+        // The greatest that there can be is 4194304 (proc(5), pid_max).
+        (&["calls", "--server-pid", "999999999"], "server_pid: no process 999999999 runs"),
+    ] {
+        let (status, line) = refusal("bad", arguments);
+        assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
+        assert!(line.contains(part), "{arguments:?}: {line}");
+    }
+}
+
+/// What names the report is written into it.
+#[test]
+fn a_report_directory_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(["connections", "--report"])
+        .arg(std::ffi::OsStr::from_bytes(b"r/\xff"))
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("report: "), "{line}");
+}
+
+/// The law: what the server refuses is no capacity of its, whatever else is asked for.
+#[test]
+fn a_search_over_connections_ends_at_what_the_server_takes() {
+    let server = Server::start(&["--max-connections", "60"]);
+    let levels = ["--start", "40", "--factor", "2", "--ceiling", "160", "--step", "1s"];
+    let search = ["--tolerance-percent", "100", "--confirmations", "1", "--connect-rate", "200"];
+    let arguments = [&["stress", "--raise", "connections"][..], &levels, &search].concat();
+    let (status, report) = load("raise", &server, &arguments);
+    let point = &report["breaking_point"];
+    assert_eq!((status, point["holds"].as_f64()), (0, Some(40.0)), "{point:#}");
+    assert_eq!((point["breaks"].as_f64(), &point["void"]), (Some(80.0), &false.into()));
+    assert_eq!(point["cause"], "the server's connection limit", "{point:#}");
+}
+
+/// The law: a target that people ask for judges something, or is missed.
+#[test]
+fn a_target_that_no_run_has_a_figure_for_is_missed() {
+    let server = Server::start(&[]);
+    let hold = ["connections", "--users", "10", "--hold", "1s", "--late-percent", "100"];
+    let run = |more: &[&str]| {
+        let output =
+            tester("vain", &hold).args(more).args(["--url", &server.url]).output().unwrap();
+        let summary = std::fs::read_to_string(directory("vain").join("summary.md")).unwrap();
+        std::fs::remove_dir_all(directory("vain")).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap(), summary)
+    };
+    let (status, line, summary) = run(&["--targets", "none", "--require", "match_p99_ms<50"]);
+    let said = "`match_p99_ms < 50` was asked for, but there was no such figure";
+    assert_eq!((status, line), (Some(2), format!("switchboard-load: {said}\n")));
+    assert!(summary.contains(&format!("**Missed:** {said}")), "{summary}");
+    assert!(summary.contains("- `match_p99_ms < 50`: not measured in this run"), "{summary}");
+    // What a set holds is for every scenario, and is listed where it judges nothing.
+    let (status, line, summary) = run(&[]);
+    assert_eq!((status, line.as_str()), (Some(0), ""));
+    assert!(summary.contains("- `match_p99_ms < 2000`: not measured in this run"), "{summary}");
+}
+
+/// It looks at nothing, and takes what there is all the same.
+#[test]
+fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {
+    let server = Server::start(&[]);
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
+        .args(["connections", "--users", "150", "--hold", "1s", "--no-preflight", "--quiet"])
+        .args(["--late-percent", "100", "--targets", "none", "--url", &server.url, "--report"])
+        .arg(directory("preflight"))
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(directory("preflight")).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+/// `--stress-ceiling 0` says no stress run; so none is to find out what endurance should hold.
+#[test]
+fn a_plan_without_messages_and_stress_has_no_endurance_run() {
+    let server = Server::start(&[]);
+    let (status, report) = load(
+        "silent-plan",
+        &server,
+        &["plan", "--message-rate", "0", "--stress-ceiling", "0", "--endurance", "1s"]
+            .into_iter()
+            .chain(["--stages", "4 for 1s", "--talk-min", "1s", "--talk-max", "1s"])
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["reason"]);
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
+    assert!(report["breaking_point"].is_null());
+}
+
+/// Not only what a file cannot hold: also what the words in it mean.
+#[test]
+fn a_wrong_value_in_a_file_is_named_with_its_place() {
+    let file = directory("value.toml");
+    let path = file.to_str().unwrap();
+    for (key, value) in [
+        ("require", "[\"lost==0\", \"speed<1\"]"),
+        ("targets", "\"heroic\""),
+        ("url", "\"http://x\""),
+        ("connect_rate", "nan"),
+        ("threads", "60000"),
+        ("source", "\"192.0.2.7\""),
+    ] {
+        std::fs::write(&file, format!("scenario = \"connections\"\n\n{key} = {value}\n")).unwrap();
+        let (status, line) = refusal("value", &["run", path]);
+        let place =
+            format!("value.toml-{}: line 3, column {}: {key}: ", std::process::id(), key.len() + 4);
+        assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+        assert!(line.contains(&place), "{line}");
+    }
+    // What a flag says instead is not in the file.
+    let (_, line) = refusal("value", &["run", path, "--source", "here"]);
+    assert!(line.contains("source: `here`") && !line.contains("line"), "{line}");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn whoever_stops_reading_what_is_said_does_no_harm() {
+    for option in ["--list", "--figures", "--schema"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+            .arg(option)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]), "{option}");
+    }
+}
+
+/// The law: what lets nobody in is no server to be judged; it cannot be reached.
+#[test]
+fn what_is_no_such_server_is_named_and_convicted_of_nothing() {
+    let hangs_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging_up = hangs_up.local_addr().unwrap();
+    std::thread::spawn(move || hangs_up.incoming().for_each(drop));
+    for (server, part) in [
+        (tell("404 Not Found", ""), "the upgrade was refused, first with 404"),
+        (hanging_up, "were reset"),
+    ] {
+        let url = format!("ws://{server}/ws");
+        let output = tester("stranger", &["connections", "--users", "100", "--hold", "60s"])
+            .args(["--url", &url, "--late-percent", "100"])
+            .output()
+            .unwrap();
+        let report = std::fs::read(directory("stranger").join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        std::fs::remove_dir_all(directory("stranger")).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{:#}", report["runs"][0]["faults"]);
+        let reason = report["runs"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("not one session could be opened") && reason.contains(part));
+        let seconds = report["runs"][0]["seconds"].as_f64().unwrap();
+        assert!(seconds < 50.0, "it does not go on for nothing");
+    }
+}
+
+#[test]
+fn a_broken_report_to_compare_with_is_refused_before_anything_runs() {
+    let file = directory("earlier.json");
+    std::fs::write(&file, "{\"schema\": 1, ").unwrap();
+    let (status, line) = refusal("earlier", &["calls", "--compare", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+    assert!(line.contains("earlier.json") && line.contains("is not a report"), "{line}");
+}
+
+#[test]
+fn what_was_never_interrupted_cannot_be_gone_on_with() {
+    let server = Server::start(&[]);
+    for scenario in ["endurance", "plan"] {
+        let (status, line) = refusal("never", &[scenario, "--resume", "--url", &server.url]);
+        assert_eq!((status, line.lines().count()), (1, 1), "{line}");
+        assert!(line.contains("no endurance run was interrupted"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_takes_the_flags_of_its_scenario_and_those_of_all() {
+    let server = Server::start(&[]);
+    let file = directory("flags.toml");
+    std::fs::write(&file, "scenario = \"http\"\nrequests = \"/health 20/s for 100s\"\n").unwrap();
+    let arguments =
+        ["run", file.to_str().unwrap(), "--max-connections", "3", "--time-scale", "0.01"];
+    let (status, report) = load("flags", &server, &arguments);
+    let (wrong, line) = refusal("flags", &["run", file.to_str().unwrap(), "--rooms", "3"]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status, 0);
+    assert_eq!(figure(&report, "http_ok"), 40.0, "2 s remain");
+    assert!(report["configuration"].as_str().unwrap().contains("max_connections = 3"));
+    assert_eq!((wrong, line.lines().count()), (1, 1), "{line}");
+}
+
+/// Answers every request with `answer`, for as long as the process lives.
+fn tell(status: &'static str, answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            // A request fits into one read, and who hangs up is not told anything.
+            let _ = socket.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", answer.len());
+            let _ = socket.write_all(format!("{head}{answer}").as_bytes());
+        }
+    });
+    address
+}
+
+/// Answers requests with `body` as it is, announced as chunked, in two pieces, on connections
+/// that stay open; counts these.
+fn tell_in_chunks(body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let (first, second) = body.split_at(body.len() / 2);
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                // A request fits into one read.
+                while socket.read(&mut [0; 4096]).is_ok_and(|len| len > 0) {
+                    for piece in [format!("{head}{first}").as_str(), second] {
+                        if socket.write_all(piece.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, connections)
+}
+
+/// The law: an answer in chunks (RFC 9112 §7.1) is an answer like any other, to a request and to
+/// a look at the server's figures; one that only claims to be in chunks is a fault.
+#[test]
+fn answers_in_chunks_are_read() {
+    const REQUESTS: [&str; 5] = ["http", "--requests", "/a 50/s for 1s", "--max-connections", "2"];
+    let ask = |name: &str, body| {
+        let (server, connections) = tell_in_chunks(body);
+        let url = format!("ws://{server}/ws");
+        // A busy machine must not make it void.
+        let output = tester(name, &REQUESTS)
+            .args(["--url", &url, "--late-percent", "100", "--targets", "none"])
+            .output()
+            .unwrap();
+        let report = std::fs::read(directory(name).join("report.json"));
+        let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        std::fs::remove_dir_all(directory(name)).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        (report, connections.load(Ordering::Relaxed))
+    };
+    let figures = "1C;a=b\r\n{\"process\":{\"resident_bytes\"\r\nb\r\n:129024000}\r\n\
+                   1\r\n}\r\n0\r\nETag: x\r\n\r\n";
+    let (report, connections) = ask("chunks", figures);
+    assert_eq!(figure(&report, "http_ok"), 50.0, "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
+    // Two for the requests; the rest are looks at the server.
+    assert!(connections < 25, "a connection is used again: {connections}");
+    let (report, _) = ask("no-chunks", "5\r\ntoo long\r\n0\r\n\r\n");
+    assert_eq!(figure(&report, "http_broken"), 50.0, "{:#}", report["runs"][0]["faults"]);
+}
+
+#[test]
+fn the_servers_figures_may_be_elsewhere_or_nowhere() {
+    const SHORT: [&str; 5] = ["connections", "--users", "10", "--hold", "1s"];
+    let server = Server::start(&[]);
+    let told = tell("200 OK", r#"{"process":{"resident_bytes":129024000}}"#);
+    let elsewhere = format!("http://{told}");
+    let (status, report) =
+        load("elsewhere", &server, &[&SHORT[..], &["--stats-url", &elsewhere]].concat());
+    assert_eq!(status, 0);
+    assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
+    assert_eq!(report["machine"]["figures_missing"], Value::Null);
+    let refused = format!("http://{}/figures", tell("404 Not Found", ""));
+    for (url, part) in [("none", "not asked for"), (&refused, "/figures was answered with 404")] {
+        let (status, report) =
+            load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
+        assert_eq!(status, 0, "it goes on without");
+        let why = report["machine"]["figures_missing"].as_str().unwrap();
+        assert!(why.contains(part), "{why}");
+        assert!(report["runs"][0]["intervals"][0]["server"]["connections"].is_null());
+    }
+}
+
+#[test]
+fn a_sample_of_rooms_talks_beside_those_who_only_hold() {
+    let server = Server::start(&[]);
+    let arguments = [
+        "connections",
+        "--users",
+        "60",
+        "--sample-rooms",
+        "5",
+        "--sample-rate",
+        "0.5",
+        "--connect-rate",
+        "100",
+        "--hold",
+        "4s",
+        "--ping-every",
+        "1s",
+    ];
+    let (status, report) = load("sample", &server, &arguments);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(figure(&report, "users_peak"), 70.0);
+    assert_eq!(figure(&report, "alive_percent"), 100.0);
+    assert_eq!(figure(&report, "matched"), 10.0, "those who hold never ask");
+    assert_eq!(figure(&report, "sent"), server.stats()["messages.relayed"]);
+    assert_eq!(figure(&report, "sent"), figure(&report, "received"));
+    for name in ["match_p99_ms", "relay_p99_ms", "users_peak_at_s", "server_memory_per_user_kb"] {
+        assert!(figure(&report, name) >= 0.0, "{name} is measured");
+    }
+}
+
+/// The law: at most 1 KiB for each idle virtual user, all that the process keeps counted.
+#[test]
+fn an_idle_user_costs_the_generator_a_kibibyte_at_most() {
+    let server = Server::start(&[]);
+    let arguments = [
+        "connections",
+        "--users",
+        "4000",
+        "--connect-rate",
+        "1000",
+        "--hold",
+        "6s",
+        "--ping-every",
+        "1m",
+        "--interval",
+        "200ms",
+    ];
+    let (status, report) = load("idle", &server, &arguments);
+    assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
+    let rows = report["runs"][0]["intervals"].as_array().unwrap();
+    let of = |row: &Value| {
+        let memory = row["generator"]["memory_bytes"].as_f64().unwrap();
+        (row["users"].as_f64().unwrap(), memory)
+    };
+    let (few, memory_of_few) = of(&rows[0]);
+    let all = rows.iter().map(of).filter(|(users, _)| *users == 4000.0);
+    let (many, memory) = all.reduce(|a, b| if a.1 > b.1 { a } else { b }).unwrap();
+    let each = (memory - memory_of_few) / (many - few);
+    assert!(few < 2000.0 && each <= 1024.0, "{each} bytes each beyond the first {few}");
+    assert!(each > 100.0, "{each} bytes: this measures something else");
+}
+
+#[test]
+fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
+    assert_eq!((status, line.lines().count()), (3, 1), "{line}");
+    assert!(line.contains("cannot be reached"), "{line}");
+    let (status, line) = refusal("nowhere", &["calls", "--url", "ws://nohost.invalid/ws"]);
+    assert_eq!((status, line.lines().count()), (3, 1), "{line}");
+    let part = "ws://nohost.invalid/ws cannot be reached: `nohost.invalid:80` cannot be resolved";
+    assert!(line.contains(part), "{line}");
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
+        .args(["calls", "--report", "/proc/nowhere"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("/proc/nowhere") && line.lines().count() == 1, "{line}");
+}
+
+#[test]
+fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_switchboard-load")).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = run(&["--list"]);
+    for line in list.lines() {
+        let name = line.split(' ').next().unwrap();
+        assert!(run(&["--show", name]).contains(&format!("scenario = \"{name}\"")));
+    }
+    assert_eq!(list.lines().count(), 8);
+    serde_json::from_str::<Value>(&run(&["--schema"])).unwrap();
+    assert!(run(&["--figures"]).contains("relay"));
+    let help = run(&["calls", "--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("`none` (whatever the system chooses)"), "{help}");
+}

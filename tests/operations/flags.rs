@@ -1,0 +1,430 @@
+//! The flags as a user sees them: what they default to, what contradicts what, and that help,
+//! table and environment tell the same.
+
+use crate::support::test_process;
+use clap::CommandFactory;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use switchboard::config::{
+    AccessPolicy, Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit,
+    Limits, LogFormat, MachineCapabilities, TurnConfig, descriptors_of_server,
+    descriptors_of_table, flags_table,
+};
+use switchboard::ice::IceUrl;
+use switchboard::limits;
+use switchboard::sys::descriptor_tables::PrivateTableSupport;
+use switchboard::wire::proxy::Networks;
+use tracing::level_filters::LevelFilter;
+
+const MACHINE: MachineCapabilities = MachineCapabilities {
+    descriptors_allowed: 20_000,
+    descriptors_ceiling: Some(1_048_576),
+    default_shards: 4,
+    cpus: 4,
+    ipv6: true,
+    private_tables: PrivateTableSupport::Works,
+};
+
+fn arguments(words: &[&str]) -> Arguments {
+    match Arguments::read(["switchboard"].iter().chain(words)) {
+        Ok(arguments) => arguments,
+        Err(stop) => panic!("{words:?}: {stop:?}"),
+    }
+}
+
+fn config(words: &[&str]) -> Result<Config, ConfigError> {
+    arguments(words).validate(&MACHINE)
+}
+
+fn refused(words: &[&str]) -> ConfigError {
+    let error = config(words).expect_err("the arguments contradict each other");
+    let line = error.to_string();
+    assert!(!line.contains('\n') && line.len() > 20, "{line}");
+    error
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn without_arguments_every_default_is_the_documented_one() {
+    let config = config(&[]).unwrap();
+    assert_eq!(config.listen, [address("0.0.0.0:8080"), address("[::]:8080")]);
+    assert_eq!(config.shards, 4);
+    assert!(config.pin);
+    let possible = 20_000 - descriptors_of_server(4, 2);
+    let max_connections = u32::try_from(possible).unwrap();
+    assert_eq!(config.limits, Limits { max_connections, ..Limits::default() });
+    assert_eq!(config.socket_send_buffer_bytes, Some(65_536));
+    assert_eq!(config.stats_queues, Vec::<String>::new());
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.log_level, LevelFilter::INFO);
+    let without_ipv6 = MachineCapabilities { ipv6: false, ..MACHINE };
+    assert_eq!(arguments(&[]).validate(&without_ipv6).unwrap().listen, [address("0.0.0.0:8080")]);
+}
+
+#[test]
+fn every_flag_reaches_its_field() {
+    let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin --busy-poll 50 \
+        --max-connections 1000 --fd-tables private --max-connections-per-address 10 \
+        --max-new-connections-per-address 15 --max-messages-per-second 20 \
+        --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
+        --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
+        --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
+        --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
+        --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --admin-listen 127.0.0.1:9,[::1]:9 \
+        --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
+        --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
+        --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let expected = Config {
+        listen: vec![address("127.0.0.1:1"), address("[::1]:2"), address("127.0.0.1:3")],
+        shards: 3,
+        pin: false,
+        steer: ConnectionSteering::Off,
+        busy_poll_micros: NonZeroU32::new(50),
+        limits: Limits {
+            max_connections: 1000,
+            max_connections_per_address: NonZeroU32::new(10),
+            max_new_connections_per_address: NonZeroU32::new(15),
+            max_messages_per_second: NonZeroU32::new(20),
+            max_message_bytes: 2000,
+            max_unsent_bytes: 5000,
+            close_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(2),
+            ping_interval: Duration::from_secs(3),
+            silence_limit: Duration::from_secs(4),
+            max_head_bytes: 3000,
+            rematch_delay: Duration::from_millis(500),
+            drain_timeout: Duration::from_secs(60),
+        },
+        socket_send_buffer_bytes: Some(8192),
+        echo: true,
+        access: AccessPolicy {
+            allowed_origins: ["https://a.example", "http://b.example", "null"]
+                .map(|origin| origin.parse().unwrap())
+                .to_vec(),
+            trusted_proxies: Networks(
+                ["10.0.0.0/8", "::1", "192.0.2.1/32"].map(|net| net.parse().unwrap()).to_vec(),
+            ),
+            admin_listen: vec![address("127.0.0.1:9"), address("[::1]:9")],
+        },
+        ice_servers: vec![
+            "stun:a.example".parse().unwrap(),
+            "turn:b.example,user=u,password=p".parse().unwrap(),
+        ],
+        turn: Some(TurnConfig {
+            urls: vec![IceUrl::turn("turns:c.example").unwrap()],
+            secret_file: "/etc/secret".into(),
+            ttl: Duration::from_secs(7200),
+        }),
+        stats_queues: vec!["en".to_owned(), "de".to_owned(), "fr".to_owned()],
+        log_format: LogFormat::Json,
+        log_level: LevelFilter::DEBUG,
+        descriptors_allowed: 20_000,
+        // Two addresses for administration, and the connections there.
+        tables: DescriptorTables::Private {
+            connections_each: 20_000
+                - descriptors_of_table(3, 3) as u32
+                - 2
+                - limits::ADMIN_CONNECTIONS as u32,
+        },
+        private_tables: PrivateTableSupport::Works,
+    };
+    assert_eq!(config(&words), Ok(expected));
+}
+
+#[test]
+fn a_turn_server_that_shares_a_secret_needs_the_secret() {
+    for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
+        assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
+    }
+    for secret in [
+        "turn:a.example,user=u,password=hush hush",
+        "turn:a.example,user=u,passwort=hush",
+        "turn:,user=u,password=hush",
+        "stun:a.example,user=u,password=hush",
+        "http://a.example,user=u,password=hush",
+        "turn:a.example,user=hush,x,password=hush",
+    ] {
+        let refused = Arguments::read(["switchboard", "--ice-server", secret]);
+        let Err(EarlyExit::UsageError(line)) = refused else { panic!("{refused:?}") };
+        assert!(line.contains("--ice-server") && !line.contains("hush"), "{line}");
+    }
+    let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
+    assert!(matches!(refused, Err(EarlyExit::UsageError(_))), "{refused:?}");
+}
+
+#[test]
+fn zero_means_none_where_it_says_so() {
+    let config = config(&[
+        "--socket-send-buffer=0",
+        "--rematch-delay=0s",
+        "--drain-timeout=0",
+        "--max-connections-per-address=0",
+    ])
+    .unwrap();
+    assert_eq!(config.socket_send_buffer_bytes, None);
+    assert_eq!(config.limits.rematch_delay, Duration::ZERO);
+    assert_eq!(config.limits.drain_timeout, Duration::ZERO);
+    assert_eq!(config.limits.max_connections_per_address, None);
+}
+
+#[test]
+fn numbers_outside_their_bounds_are_refused_by_name() {
+    let just_inside_and_outside = [
+        ("--shards", "1", "0"),
+        ("--shards", "1024", "1025"),
+        ("--max-connections", "1", "0"),
+        ("--max-message-bytes", "1024", "1023"),
+        ("--max-unsent-bytes", "1073741824", "1073741825"),
+        ("--socket-send-buffer", "4096", "4095"),
+        ("--max-head-bytes", "1024", "1023"),
+        ("--max-head-bytes", "1048576", "1048577"),
+    ];
+    // So many shards need descriptors of their own.
+    let machine = MachineCapabilities { descriptors_allowed: 200_000, ..MACHINE };
+    for (flag, good, bad) in just_inside_and_outside {
+        arguments(&[flag, good]).validate(&machine).unwrap();
+        let error = arguments(&[flag, bad]).validate(&machine).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::OutOfBounds { flag: named, .. } if named == flag),
+            "{flag} {bad}: {error}"
+        );
+    }
+}
+
+#[test]
+fn times_that_are_senselessly_short_or_long_are_refused_by_name() {
+    for flag in ["--close-timeout", "--handshake-timeout", "--ping-interval", "--silence-limit"] {
+        for bad in ["0s", "9ms", "25h"] {
+            let error = refused(&[flag, bad]);
+            assert!(
+                matches!(error, ConfigError::TimeOutOfBounds { flag: named, .. } if named == flag),
+                "{flag} {bad}: {error}"
+            );
+        }
+    }
+    for flag in ["--rematch-delay", "--drain-timeout"] {
+        assert!(matches!(refused(&[flag, "25h"]), ConfigError::TimeOutOfBounds { .. }));
+    }
+}
+
+#[test]
+fn a_client_is_pinged_before_it_is_closed_for_silence() {
+    let error = refused(&["--ping-interval=5s", "--silence-limit=5s"]);
+    assert!(matches!(error, ConfigError::SilenceWithinPing { .. }));
+    config(&["--ping-interval=5s", "--silence-limit=5001ms"]).unwrap();
+}
+
+#[test]
+fn the_backlog_holds_one_largest_message_with_its_header() {
+    let error = refused(&["--max-message-bytes=8192", "--max-unsent-bytes=8201"]);
+    assert_eq!(error, ConfigError::UnsentBelowMessage { unsent_bytes: 8201, least_bytes: 8202 });
+    config(&["--max-message-bytes=8192", "--max-unsent-bytes=8202"]).unwrap();
+}
+
+#[test]
+fn no_address_may_have_more_connections_than_all() {
+    let error = refused(&["--max-connections=10", "--max-connections-per-address=11"]);
+    assert_eq!(error, ConfigError::AddressLimitAboveAll { per_address: 11, in_all: 10 });
+    config(&["--max-connections=10", "--max-connections-per-address=10"]).unwrap();
+}
+
+#[test]
+fn what_is_named_twice_is_refused_but_for_port_zero() {
+    assert!(matches!(
+        refused(&["--listen=127.0.0.1:80", "--listen=127.0.0.1:80"]),
+        ConfigError::ListenTwice { .. }
+    ));
+    config(&["--listen=127.0.0.1:0,127.0.0.1:0"]).unwrap();
+    assert!(matches!(refused(&["--stats-queue=a,b,a"]), ConfigError::QueueTwice { .. }));
+}
+
+#[test]
+fn queue_names_obey_the_rule_of_the_protocol() {
+    let longest = "x".repeat(64);
+    config(&["--stats-queue", "A-z_0.9:", "--stats-queue", &longest]).unwrap();
+    for bad in ["", "a b", "ü", &"x".repeat(65)] {
+        assert!(matches!(refused(&["--stats-queue", bad]), ConfigError::QueueName { .. }));
+    }
+}
+
+#[test]
+fn resuming_is_refused_in_a_sentence_that_says_so() {
+    let error = refused(&["--resume-window=5s"]);
+    assert!(error.to_string().contains("cannot resume"), "{error}");
+}
+
+#[test]
+fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it() {
+    let own = descriptors_of_server(4, 2);
+    let possible = MACHINE.descriptors_allowed - own;
+    let config = |words: &[&str]| config(&[words, &["--fd-tables", "shared"]].concat());
+    let refused = |words: &[&str]| refused(&[words, &["--fd-tables", "shared"]].concat());
+    config(&["--max-connections", &possible.to_string()]).unwrap();
+    let error = refused(&["--max-connections", &(possible + 1).to_string()]);
+    let needed = MACHINE.descriptors_allowed + 1;
+    let line = error.to_string();
+    assert!(line.contains(&format!("sudo prlimit --pid $$ --nofile={needed}:{needed}`")), "{line}");
+    assert!(line.contains(&format!("--max-connections {possible} or less")), "{line}");
+    assert!(!line.contains("sysctl"), "{line}");
+    let line = refused(&["--max-connections=2000000"]).to_string();
+    let needed = own + 2_000_000;
+    assert!(line.contains(&format!("sudo sysctl -w fs.nr_open={needed} &&")), "{line}");
+}
+
+#[test]
+fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
+    assert_eq!(config(&["--steer=cpu"]).unwrap().steer, ConnectionSteering::Cpu);
+    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, ConnectionSteering::Cpu);
+    let line = refused(&["--steer=cpu", "--no-pin"]).to_string();
+    assert!(line.contains("leave --no-pin out"), "{line}");
+    let line = refused(&["--steer=cpu", "--shards=5"]).to_string();
+    assert!(line.contains("5 shards have 4") && line.contains("--shards 4"), "{line}");
+    assert_eq!(config(&["--busy-poll=0"]).unwrap().busy_poll_micros, None);
+    let error = refused(&["--busy-poll=10001"]);
+    assert!(matches!(error, ConfigError::OutOfBounds { flag: "--busy-poll", .. }), "{error}");
+}
+
+#[test]
+fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
+    let each = 20_000 - descriptors_of_table(4, 2) as u32;
+    let private = DescriptorTables::Private { connections_each: each };
+    let chosen = |words: &[&str]| config(words).map(|c| (c.tables, c.limits.max_connections));
+    let shared = 20_000 - descriptors_of_server(4, 2) as u32;
+    assert_eq!(chosen(&[]), Ok((DescriptorTables::Shared, shared)));
+    assert_eq!(chosen(&["--max-connections=50000"]), Ok((private, 50_000)));
+    assert_eq!(chosen(&["--fd-tables=private"]), Ok((private, 4 * each)));
+    assert_eq!(chosen(&["--fd-tables=private", "--max-connections=9"]), Ok((private, 9)));
+    let line = refused(&["--fd-tables=shared", "--max-connections=50000"]).to_string();
+    assert!(line.contains("50000 connections need"), "{line}");
+    // More than all tables: the command raises what each of them may hold.
+    let line = refused(&["--fd-tables=private", "--max-connections=100000"]).to_string();
+    let needed = 25_000 + descriptors_of_table(4, 2);
+    assert!(line.contains(&format!("--nofile={needed}:{needed}`")), "{line}");
+    assert!(line.contains(&format!("--max-connections {} or less", 4 * each)), "{line}");
+    let line = refused(&["--max-connections=100000"]).to_string();
+    assert!(line.contains(&format!("--max-connections {} or less", 4 * each)), "{line}");
+}
+
+#[test]
+fn without_the_kernels_help_private_tables_are_refused_and_auto_is_shared() {
+    let old = MachineCapabilities {
+        private_tables: PrivateTableSupport::Lacks("pidfd_getfd"),
+        ..MACHINE
+    };
+    let tables = |words: &[&str]| arguments(words).validate(&old).map(|config| config.tables);
+    assert_eq!(tables(&[]), Ok(DescriptorTables::Shared));
+    assert_eq!(tables(&["--fd-tables=auto", "--max-connections=9"]), Ok(DescriptorTables::Shared));
+    let error = tables(&["--fd-tables=private"]).unwrap_err();
+    assert_eq!(error, ConfigError::NoPrivateTables { call: "pidfd_getfd" });
+    let line = error.to_string();
+    assert!(line.contains("pidfd_getfd") && line.contains("Linux 6.9"), "{line}");
+    let error = tables(&["--max-connections=50000"]).unwrap_err();
+    assert!(
+        matches!(error, ConfigError::Descriptors { tables: DescriptorTables::Shared, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
+    let private_tables = PrivateTableSupport::Lacks("unshare");
+    let with = |descriptors_allowed| MachineCapabilities {
+        descriptors_allowed,
+        private_tables,
+        ..MACHINE
+    };
+    let derived =
+        |allowed| arguments(&[]).validate(&with(allowed)).map(|c| c.limits.max_connections);
+    let own = descriptors_of_server(4, 2);
+    assert_eq!(derived(own + 1), Ok(1));
+    assert!(matches!(derived(own), Err(ConfigError::Descriptors { possible: 0, .. })));
+    assert!(matches!(derived(3), Err(ConfigError::Descriptors { possible: 0, .. })));
+    assert_eq!(derived(u64::MAX), Ok(limits::CONNECTIONS_DERIVED_MOST));
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_in_one_line() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--listen=8080"], "like 127.0.0.1:8080"),
+        (&["--close-timeout=5"], "like 800ms"),
+        (&["--log-level=loud"], "expected off, error"),
+        (&["--log-format=xml"], "[possible values: text, json]"),
+        (&["--max-connections=many"], "invalid digit"),
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["extra"], "extra"),
+    ];
+    for (words, hint) in cases {
+        match Arguments::read(["switchboard"].iter().chain(*words)) {
+            Err(EarlyExit::UsageError(line)) => {
+                assert!(line.contains(hint) && !line.contains('\n'), "{words:?}: {line}");
+            }
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+    assert!(matches!(Arguments::read(["switchboard", "--help"]), Err(EarlyExit::Help(_))));
+    assert!(matches!(Arguments::read(["switchboard", "--version"]), Err(EarlyExit::Help(_))));
+}
+
+#[test]
+fn every_flag_has_its_environment_variable_and_a_line_in_the_table() {
+    let table = flags_table();
+    let command = Arguments::command();
+    command.clone().debug_assert();
+    let mut flags = 0;
+    for arg in command.get_arguments() {
+        let long = arg.get_long().unwrap();
+        let expected = format!("SWITCHBOARD_{}", long.to_uppercase().replace('-', "_"));
+        assert_eq!(arg.get_env().unwrap().to_str(), Some(expected.as_str()));
+        let row = table.lines().find(|row| row.starts_with(&format!("| `--{long}"))).unwrap();
+        assert!(row.contains(&format!("`{expected}`")), "{row}");
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        assert!(cells[3].ends_with('.'), "{row}");
+        flags += 1;
+    }
+    assert_eq!(table.lines().count(), flags + 2);
+    assert!(table.contains("| `--close-timeout DURATION` | `SWITCHBOARD_CLOSE_TIMEOUT` | `5s` |"));
+    assert!(table.contains("| `SWITCHBOARD_SHARDS` | one for each CPU this process may use |"));
+    assert!(table.contains("| `--no-pin` | `SWITCHBOARD_NO_PIN` | off |"));
+}
+
+/// The environment belongs to the whole process, so each case runs in one of its own: the
+/// test below, alone.
+fn with_environment(variables: &[(&str, &str)]) -> String {
+    let output = test_process(concat!(module_path!(), "::prints_the_config_of_its_environment"))
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "prints for the_environment_stands_in_for_flags, which starts it"]
+fn prints_the_config_of_its_environment() {
+    match Arguments::read(["switchboard", "--shards=2"]) {
+        Ok(arguments) => println!("{:?}", arguments.validate(&MACHINE)),
+        Err(stop) => println!("{stop:?}"),
+    }
+}
+
+#[test]
+fn the_environment_stands_in_for_flags() {
+    let text = with_environment(&[
+        ("SWITCHBOARD_SHARDS", "9"),
+        ("SWITCHBOARD_LISTEN", "127.0.0.1:7,127.0.0.1:8"),
+        ("SWITCHBOARD_NO_PIN", "yes"),
+        ("SWITCHBOARD_CLOSE_TIMEOUT", "7s"),
+    ]);
+    assert!(text.contains("shards: 2"), "the flag wins: {text}");
+    assert!(text.contains("listen: [127.0.0.1:7, 127.0.0.1:8]"), "{text}");
+    assert!(text.contains("pin: false") && text.contains("close_timeout: 7s"), "{text}");
+    assert!(with_environment(&[("SWITCHBOARD_NO_PIN", "0")]).contains("pin: true"));
+    let text = with_environment(&[("SWITCHBOARD_CLOSE_TIMEOUT", "soon")]);
+    assert!(text.contains("UsageError(") && text.contains("--close-timeout"), "{text}");
+}

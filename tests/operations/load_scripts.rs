@@ -1,0 +1,225 @@
+//! The scripts that start a server and put the load tester on it, with tiny durations.
+
+use crate::support::load::directory;
+use serde_json::Value;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The script `name`, with the programs that this test was built with.
+fn script(name: &str) -> Command {
+    // Whoever runs the tests may ignore SIGHUP, and a shell keeps what it was started with.
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=HUP")
+        .arg(format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR")))
+        .env("SWITCHBOARD_BIN", env!("CARGO_BIN_EXE_switchboard"))
+        .env("SWITCHBOARD_LOAD_BIN", env!("CARGO_BIN_EXE_switchboard-load"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+fn report(directory: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap()
+}
+
+/// Whether anything listens where the servers of this log did.
+fn is_served(log: &Path) -> bool {
+    let log = std::fs::read_to_string(log).unwrap();
+    let address = |line: &str| -> Option<SocketAddr> {
+        line.split_once("listening on ")?.1.trim().parse().ok()
+    };
+    let mut addresses = log.lines().filter_map(address).peekable();
+    assert!(addresses.peek().is_some(), "{log}");
+    addresses.any(|address| TcpStream::connect(address).is_ok())
+}
+
+#[test]
+fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
+    let directory = directory("endurance-script");
+    let flags = "--rooms 3 --talk-min 500ms --talk-max 1s --connect-rate 100 --warm-up 0s --interval \
+                 200ms --targets none --late-percent 100 --quiet";
+    let run = || {
+        let mut command = script("endurance.sh");
+        command.arg("10s").env("REPORT", &directory).env("CAPACITY", "100");
+        command.env("LOAD_FLAGS", flags).env("SERVER_FLAGS", "--no-pin --shards 1");
+        command.spawn().unwrap()
+    };
+    let rows = || {
+        let log = std::fs::read_to_string(directory.join("intervals.jsonl"));
+        log.unwrap_or_default().lines().count()
+    };
+    let log = directory.join("server.log");
+    let mut before = 0;
+    // A shell in the background of another ignores SIGINT for good, and with it this test's. A
+    // terminal that closes sends SIGHUP, and more than one.
+    for signals in [&["-TERM"][..], &["-HUP", "-HUP"]] {
+        let mut run = run();
+        while rows() < before + 8 {
+            assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
+            // The programs that are waited for may have no other CPU.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let pid = run.id().to_string();
+        for signal in signals {
+            assert!(Command::new("kill").args([*signal, pid.as_str()]).status().unwrap().success());
+        }
+        assert_eq!(run.wait().unwrap().code(), Some(130), "{signals:?}");
+        assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
+        assert!(!is_served(&log));
+        let said = std::fs::read_to_string(&log).unwrap();
+        let end = said.lines().rfind(|line| line.contains("shutting down")).unwrap();
+        assert!(end.contains("sessions=0"), "the tester goes before its server: {end}");
+        let seconds = report(&directory)["runs"][0]["seconds"].as_f64().unwrap();
+        assert!(seconds < 9.5, "{seconds}");
+        before = rows();
+    }
+
+    assert_eq!(run().wait().unwrap().code(), Some(0));
+    let whole = report(&directory);
+    assert!(rows() > before);
+    assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 10.0);
+    assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 3);
+    assert!(!is_served(&log));
+    assert!(!directory.join("resume.json").exists(), "nothing is left to go on with");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
+    let help = script("endurance.sh").arg("--help").stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    assert!(
+        String::from_utf8(help.stdout).unwrap().contains("CAPACITY=30000 scripts/endurance.sh")
+    );
+    assert_eq!(script("endurance.sh").arg("--wrong").status().unwrap().code(), Some(1));
+    let directory = directory("endurance-refused");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut command = script("endurance.sh");
+    command.current_dir(&directory).env("REPORT", "here").env("SERVER_FLAGS", "--no-such-flag");
+    let output = command.output().unwrap();
+    assert!(directory.join("here/server.log").exists(), "from where it was called");
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--no-such-flag") && said.contains("does not start"), "{said}");
+}
+
+#[test]
+fn a_program_that_is_named_is_kept_and_only_the_other_is_built() {
+    let directory = directory("named-programs");
+    std::fs::create_dir_all(&directory).unwrap();
+    let built = directory.join("built");
+    let cargo = format!("#!/bin/sh\necho \"$@\" >>'{}'\n", built.display());
+    std::fs::write(directory.join("cargo"), cargo).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.join("cargo"), executable).unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    for (named, expected, builds) in [
+        (&[][..], ["target", "target"], Some("--bin switchboard --bin switchboard-load")),
+        (&["SWITCHBOARD_BIN"][..], ["mine", "target"], Some("--bin switchboard-load")),
+        (&["SWITCHBOARD_LOAD_BIN"][..], ["target", "mine"], Some("--bin switchboard")),
+        (&["SWITCHBOARD_BIN", "SWITCHBOARD_LOAD_BIN"][..], ["mine", "mine"], None),
+    ] {
+        let script = "set -euo pipefail; . scripts/load-server.sh; build_release; \
+                      echo \"${SWITCHBOARD_BIN%%/*} ${SWITCHBOARD_LOAD_BIN%%/*}\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).current_dir(env!("CARGO_MANIFEST_DIR")).env("PATH", &path);
+        for name in ["SWITCHBOARD_BIN", "SWITCHBOARD_LOAD_BIN", "CARGO_TARGET_DIR"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(named.iter().map(|name| (name, "mine"))).output().unwrap();
+        assert!(output.status.success(), "{named:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.trim_end(), expected.join(" "), "{named:?}");
+        let asked = std::fs::read_to_string(&built).ok();
+        let wanted = builds.map(|bins| format!("build --release --locked {bins}\n"));
+        assert_eq!(asked, wanted, "{named:?}");
+        let _ = std::fs::remove_file(&built);
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Whether a program runs that was told of this folder.
+fn is_at_work(name: &str, directory: &Path) -> bool {
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|process| {
+        let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        words.contains(name) && words.contains(directory.to_str().unwrap())
+    })
+}
+
+#[test]
+fn very_many_connections_end_with_their_script() {
+    let directory = directory("max-connections");
+    let tools = directory.join("tools");
+    std::fs::create_dir_all(&tools).unwrap();
+    // Instead of what may not be installed; by their word nobody ever comes, so that it waits.
+    for tool in ["curl", "jq"] {
+        std::fs::write(tools.join(tool), "#!/bin/sh\ncat >/dev/null\necho 0\n").unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(tools.join(tool), executable).unwrap();
+    }
+    let programs = Path::new(env!("CARGO_BIN_EXE_switchboard")).parent().unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut command = script("max-connections.sh");
+    // What is named is named from where it was called.
+    command.arg("200").arg("--bin").arg(programs).arg("--out").arg("here");
+    command.env("PATH", path).current_dir(&directory);
+    let mut run = command.stderr(Stdio::null()).spawn().unwrap();
+    while !is_at_work("switchboard-load", &directory) {
+        assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert!(!is_at_work("switchboard-load", &directory), "the load tester is still there");
+    assert!(!is_served(&directory.join("here/server.log")));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn what_makes_no_sense_of_very_many_connections_is_named() {
+    for (arguments, named) in [
+        (["--ping-interval", ""], "--ping-interval"),
+        (["--ping-interval", "25"], "not '25'"),
+        (["--message-rate", "abc"], "not 'abc'"),
+        (["--shards", "4000"], "1 to 1024"),
+        (["--seconds", "0"], "--seconds"),
+    ] {
+        let output = script("max-connections.sh").arg("100").args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(named) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
+    let directory = directory("nightly");
+    let mut command = script("load-nightly.sh");
+    command
+        .current_dir(directory.parent().unwrap())
+        .env("LOAD_REPORT", directory.file_name().unwrap())
+        .env("LOAD_STAGES", "10 for 2s")
+        .env("LOAD_STRESS_CEILING", "1000")
+        .env("LOAD_TIME_SCALE", "0.01")
+        .env("LOAD_ENDURANCE", "2s");
+    let status = command.stderr(Stdio::null()).status().unwrap().code().unwrap();
+    // On a busy machine it may be void; that is said by the same report.
+    assert!([0, 4].contains(&status), "{status}: {:#}", report(&directory)["runs"]);
+    let whole = report(&directory);
+    assert_eq!(whole["exit_status"], status);
+    let names: Vec<&str> =
+        whole["runs"].as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap()).collect();
+    assert_eq!((names[0], names[names.len() - 1]), ("baseline: 10 users", "endurance"));
+    let summary = std::fs::read_to_string(directory.join("summary.md")).unwrap();
+    assert!(summary.starts_with("# Load test `plan`"), "{summary}");
+    assert!(!is_served(&directory.join("server.log")));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

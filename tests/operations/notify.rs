@@ -1,0 +1,217 @@
+//! The server under a service manager: ready when it listens, alive while every one of its
+//! threads is, stopping when it is told to (sd_notify(3)). The manager is a socket of the test.
+
+use crate::support::{Client, PATIENCE, Server, Shell, Stopped, Talk};
+use std::cell::Cell;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A service manager's end of the protocol.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Manager {
+    /// Listens in a place of its own; `name` tells the tests of this file apart.
+    fn new(name: &str) -> Manager {
+        let file = format!("switchboard-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        let _left_over = std::fs::remove_file(&path);
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Manager { socket, path }
+    }
+
+    /// A server that reports here, after the shell has run `prepare` too.
+    fn start(&self, prepare: &str, flags: &[&str]) -> Server {
+        let path = self.path.display();
+        let prepare = format!("export NOTIFY_SOCKET={path} && {prepare}");
+        Server::start_in(Shell(Box::leak(prepare.into_boxed_str())), flags)
+    }
+
+    /// The lines of the next message.
+    fn next(&self) -> Vec<String> {
+        let mut bytes = [0; 4096];
+        let length = self.socket.recv(&mut bytes).expect("the server says something in time");
+        String::from_utf8(bytes[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Reads on until a message has a line that begins with `text`, and gives that message.
+    /// Every message up to and with it is shown to `each`.
+    fn until(&self, text: &str, mut each: impl FnMut(&[String])) -> Vec<String> {
+        loop {
+            let message = self.next();
+            each(&message);
+            if message.iter().any(|line| line.starts_with(text)) {
+                return message;
+            }
+        }
+    }
+
+    fn expect(&self, text: &str) -> Vec<String> {
+        self.until(text, |_| {})
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A watchdog that wants to hear something every 400 ms.
+const IMPATIENT: &str = "export WATCHDOG_USEC=400000";
+
+#[test]
+fn ready_is_said_once_when_every_address_is_listened_on() {
+    let manager = Manager::new("ready");
+    let server = manager.start("true", &["--listen", "127.0.0.1:0,127.0.0.2:0", "--shards", "2"]);
+    let first = manager.next();
+    assert_eq!(first, ["READY=1", "STATUS=serving: 0 sessions, 0 waiting, 0 rooms"]);
+    for address in server.addresses() {
+        Client::connect(*address).expect_nothing();
+    }
+    server.signal("TERM");
+    let mut ready = 0;
+    manager.until("STOPPING=1", |lines| {
+        ready += lines.iter().filter(|line| *line == "READY=1").count();
+    });
+    assert_eq!(ready, 0);
+}
+
+#[test]
+fn an_idle_server_is_alive_again_and_again() {
+    let manager = Manager::new("idle");
+    let _server = manager.start(IMPATIENT, &["--shards", "3"]);
+    for _ in 0..4 {
+        let message = manager.expect("WATCHDOG=1");
+        assert_eq!(message[1], "STATUS=serving: 0 sessions, 0 waiting, 0 rooms");
+    }
+}
+
+#[test]
+fn the_status_counts_who_is_there() {
+    let manager = Manager::new("status");
+    let server = manager.start(IMPATIENT, &["--shards", "2"]);
+    let (mut one, mut two, mut three) = (server.client(), server.client(), server.client());
+    one.wait_in("en");
+    two.wait_in("en");
+    one.expect_match();
+    two.expect_match();
+    three.wait_in("en");
+    manager.expect("STATUS=serving: 3 sessions, 1 waiting, 1 rooms");
+}
+
+/// While a thread stands still the watchdog hears nothing, and the manager is told why.
+fn stalls(manager: &Manager, server: &Server, thread: &str) {
+    let stopped = Stopped::new(server, thread);
+    let complaint = format!("STATUS={thread} has made no turn for ");
+    // A round that was under way when the thread was stopped may still be won.
+    manager.expect(&complaint);
+    let alive = Cell::new(0);
+    let count = |lines: &[String]| {
+        alive.set(alive.get() + lines.iter().filter(|line| *line == "WATCHDOG=1").count());
+    };
+    manager.until(&complaint, count);
+    manager.until(&complaint, count);
+    assert_eq!(alive.get(), 0);
+    drop(stopped);
+    manager.expect("WATCHDOG=1");
+}
+
+#[test]
+fn a_thread_that_stands_still_silences_the_watchdog_and_is_named_whoever_did_before() {
+    const GOES_ON: &str = "all threads make turns again";
+    let manager = Manager::new("stalls");
+    let mut server = manager.start(IMPATIENT, &["--shards", "2"]);
+    manager.expect("WATCHDOG=1");
+    for thread in ["shard-1", "matcher", "shard-0"] {
+        stalls(&manager, &server, thread);
+        let told = server.until_logged(&format!("thread=\"{thread}\""));
+        assert!(told.contains("a thread makes no turns") && told.contains("threads="), "{told}");
+        server.until_logged(GOES_ON);
+    }
+    // However often the manager hears it. On a machine that is busy others may be named between.
+    let told: Vec<String> = server.log();
+    let told = told.iter().filter(|line| line.contains("makes no turns") || line.contains(GOES_ON));
+    let named: Vec<&str> =
+        told.map(|line| line.split("thread=").nth(1).unwrap_or(GOES_ON)).collect();
+    let name = |line: &str| line.split(' ').next().map(str::to_owned);
+    assert!(named.windows(2).all(|pair| name(pair[0]) != name(pair[1])), "{named:#?}");
+}
+
+#[test]
+fn without_a_manager_the_log_and_the_figures_tell_who_stands_still() {
+    let mut server = Server::start_in(Shell(IMPATIENT), &["--shards", "2"]);
+    let metric = "switchboard_stalled_threads ";
+    let stalled = |expected: &str| {
+        crate::support::until("the figure", || {
+            let answer = crate::support::get(server.address(), "/metrics");
+            let line = answer.text().lines().find(|line| line.starts_with(metric)).unwrap();
+            if line == format!("{metric}{expected}") { Ok(()) } else { Err(line.to_owned()) }
+        });
+    };
+    stalled("0");
+    let stopped = Stopped::new(&server, "matcher");
+    stalled("1");
+    drop(stopped);
+    stalled("0");
+    server.until_logged("a thread makes no turns");
+    server.until_logged("all threads make turns again");
+}
+
+#[test]
+fn a_server_without_free_descriptors_is_alive() {
+    let manager = Manager::new("full");
+    let mut server = manager.start(IMPATIENT, &[]);
+    manager.expect("WATCHDOG=1");
+    let none_more = format!("--nofile={}", server.descriptors());
+    let pid = server.pid().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, &none_more]).status().unwrap();
+    assert!(status.success());
+    let _outside: Vec<_> = (0..4).map(|_| server.raw()).collect();
+    server.until_logged("accepting pauses");
+    for _ in 0..3 {
+        manager.expect("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn a_shutdown_is_announced_and_asks_for_the_time_it_needs() {
+    let manager = Manager::new("stop");
+    let server = manager.start(IMPATIENT, &["--drain-timeout", "1h"]);
+    let (mut one, mut two) = (server.client(), server.client());
+    one.wait_in("en");
+    two.wait_in("en");
+    one.expect_match();
+    two.expect_match();
+    manager.expect("WATCHDOG=1");
+    server.signal("TERM");
+    let message = manager.expect("STOPPING=1");
+    assert_eq!(message[1], "EXTEND_TIMEOUT_USEC=10000000");
+    assert_eq!(message[2], "STATUS=shutting down: 2 sessions, 0 waiting, 1 rooms");
+    // The room goes on for longer than a unit would wait, and the watchdog is still content.
+    for _ in 0..2 {
+        manager.expect("EXTEND_TIMEOUT_USEC=");
+        manager.expect("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn a_watchdog_that_is_meant_for_another_process_is_left_alone() {
+    let manager = Manager::new("other");
+    let mut server = manager.start(&format!("{IMPATIENT} WATCHDOG_PID=1"), &[]);
+    manager.expect("READY=1");
+    server.signal("TERM");
+    // An empty server stays for a second after that, in which its own watchdog would be heard.
+    assert!(server.exit().success());
+    manager.socket.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4096];
+    let mut said = String::new();
+    while let Ok(length) = manager.socket.recv(&mut bytes) {
+        said += std::str::from_utf8(&bytes[..length]).unwrap();
+    }
+    assert!(said.contains("STOPPING=1") && !said.contains("WATCHDOG="), "{said}");
+}

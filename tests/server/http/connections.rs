@@ -1,0 +1,299 @@
+//! HTTP on the same port: keep-alive, pipelining, slow and broken clients. Nothing ever hangs,
+//! and an answer that was given arrives.
+
+use crate::support::{End, Raw, Server, Talk, frame, handshake, text_frame};
+use std::time::Duration;
+
+const GET: &str = "GET /health HTTP/1.1\r\nHost: test\r\n\r\n";
+const MISSING: &str = "GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n";
+const PAGE: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+const LAST: &str = "GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_connection_is_kept_for_more_requests() {
+    let server = Server::start(&[]);
+    let mut raw = server.raw();
+    for _ in 0..20 {
+        let response = raw.ask(GET);
+        assert_eq!(response.status, 200);
+        assert!(!response.connection("close"));
+    }
+    // Errors that leave no doubt about where the next request begins keep it too.
+    for request in [MISSING, "POST /health HTTP/1.1\r\nHost: test\r\n\r\n"] {
+        let response = raw.ask(request);
+        assert!(response.status >= 404 && !response.connection("close"), "{response:?}");
+    }
+    assert_eq!(raw.ask("GET /ws HTTP/1.1\r\nHost: test\r\n\r\n").status, 426);
+    raw.send(b"HEAD /stats HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(raw.response_head().status, 200);
+    // And it can still become a session.
+    raw.upgrade();
+    raw.expect_nothing();
+    assert_eq!(server.figure("/connections/accepted"), 2);
+}
+
+#[test]
+fn connection_close_is_honoured() {
+    let server = Server::start(&[]);
+    for options in ["close", "keep-alive, Close", "x,close,y"] {
+        let mut raw = server.raw();
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {options}\r\n\r\n");
+        // What comes after the last request is not answered.
+        raw.send(format!("{request}{GET}").as_bytes());
+        let response = raw.response();
+        assert_eq!(response.status, 200);
+        assert!(response.connection("close"));
+        raw.expect_end();
+    }
+    server.until_figure("/connections/closed/http_done", 3);
+}
+
+#[test]
+fn http_1_0_closes_unless_it_asks_to_be_kept() {
+    let server = Server::start(&[]);
+    let mut raw = server.raw();
+    let response = raw.ask("GET /health HTTP/1.0\r\n\r\n");
+    assert_eq!(response.status, 200);
+    assert!(response.connection("close"));
+    raw.expect_end();
+    let mut raw = server.raw();
+    for _ in 0..3 {
+        let response = raw.ask("GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+        assert!(response.connection("keep-alive"), "{response:?}");
+    }
+    // RFC 9110 §7.8: an upgrade from HTTP/1.0 is ignored.
+    let upgrade = String::from_utf8(handshake()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    assert_eq!(raw.ask(&upgrade).status, 426);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::start(&[]);
+    let mut raw = server.raw();
+    let requests: Vec<&str> =
+        (0..200).map(|nth| [GET, MISSING, PAGE][nth % 3]).chain([LAST]).collect();
+    raw.send(requests.concat().as_bytes());
+    for nth in 0..200 {
+        assert_eq!(raw.response().status, [200, 404, 200][nth % 3]);
+    }
+    assert!(raw.response().connection("close"));
+    raw.expect_end();
+}
+
+#[test]
+fn figures_are_made_once_a_turn_however_often_they_are_asked_for() {
+    let server = Server::start(&["--shards", "1"]);
+    for path in ["/stats", "/metrics"] {
+        let mut raw = server.raw();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
+        let mut ask = |times: usize| {
+            raw.send(request.repeat(times).as_bytes());
+            (0..times).map(|_| raw.response().text().to_owned()).collect::<Vec<_>>()
+        };
+        // They tell how many requests there were, so no two of different turns are alike.
+        let together = ask(3);
+        assert!(together.iter().all(|one| *one == together[0]), "{path}");
+        assert_ne!(ask(1)[0], together[0], "{path}");
+    }
+}
+
+#[test]
+fn a_half_read_head_behind_pipelined_requests_is_completed_later() {
+    let server = Server::start(&[]);
+    for cut in [1, 5, 20, GET.len() - 1] {
+        let mut raw = server.raw();
+        let (start, end) = GET.split_at(cut);
+        raw.send(format!("{GET}{MISSING}{start}").as_bytes());
+        assert_eq!(raw.response().status, 200);
+        assert_eq!(raw.response().status, 404);
+        assert!(!raw.stirs_within(Duration::from_millis(1)));
+        raw.send(format!("{end}{MISSING}{start}").as_bytes());
+        assert_eq!(raw.response().status, 200);
+        assert_eq!(raw.response().status, 404);
+        raw.send(end.as_bytes());
+        assert_eq!(raw.response().status, 200);
+    }
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_answered() {
+    let server = Server::start(&[]);
+    let mut raw = server.raw();
+    for _ in 0..2 {
+        for byte in GET.as_bytes() {
+            raw.send(&[*byte]);
+        }
+        assert_eq!(raw.response().status, 200);
+    }
+    for byte in handshake() {
+        raw.send(&[byte]);
+    }
+    raw.upgraded();
+    for byte in text_frame(br#"{"type":"ping"}"#) {
+        raw.send(&[byte]);
+    }
+    raw.expect("pong");
+}
+
+#[test]
+fn an_upgrade_can_stand_at_the_end_of_a_pipeline_with_frames_glued_to_it() {
+    let server = Server::start(&[]);
+    let frames = [
+        text_frame(br#"{"type":"ping","payload":"glued"}"#),
+        text_frame(br#"{"type":"find_match"}"#),
+    ]
+    .concat();
+    for cut in [0, 1, 10, frames.len() - 1, frames.len()] {
+        let mut raw = server.raw();
+        let requests = [PAGE.as_bytes(), MISSING.as_bytes(), &handshake()].concat();
+        raw.send(&[&requests, &frames[..cut]].concat());
+        assert_eq!(raw.response().status, 200);
+        assert_eq!(raw.response().status, 404);
+        raw.upgraded();
+        raw.send(&frames[cut..]);
+        assert_eq!(raw.expect("pong"), "glued");
+        raw.expect("waiting");
+        drop(raw);
+        server.until_figure("/matchmaking/waiting", 0);
+    }
+}
+
+#[test]
+fn many_pipelined_requests_wait_until_their_client_reads() {
+    let server = Server::start(&["--max-unsent-bytes", "70000"]);
+    let mut raw = Raw::narrow(server.address());
+    // A thousand pages are 100 times what may be unsent for a user who does not read.
+    let mut sender = raw.stream().try_clone().unwrap();
+    let count = 1000;
+    let requests = format!("{}{LAST}", PAGE.repeat(count));
+    let length = server.page("/").body.len();
+    std::thread::scope(|scope| {
+        scope.spawn(move || std::io::Write::write_all(&mut sender, requests.as_bytes()).unwrap());
+        crate::support::until("answers wait to be sent", || match server.figure("/bytes/unsent") {
+            0 => Err("none".into()),
+            unsent => {
+                assert!(unsent < 1 << 20, "one answer at a time, not {unsent} bytes");
+                Ok(())
+            }
+        });
+        for _ in 0..count {
+            assert_eq!(raw.response().body.len(), length);
+        }
+        assert!(raw.response().connection("close"));
+        raw.expect_end();
+    });
+}
+
+#[test]
+fn a_client_that_half_closes_after_its_request_gets_the_answer() {
+    let server = Server::start(&[]);
+    for requests in [GET.to_owned(), LAST.to_owned(), format!("{GET}{MISSING}{PAGE}")] {
+        let mut raw = server.raw();
+        raw.send(requests.as_bytes());
+        raw.half_close();
+        let count = requests.matches("\r\n\r\n").count();
+        for _ in 0..count {
+            assert!([200, 404].contains(&raw.response().status));
+        }
+        raw.expect_end();
+    }
+    server.comes_to_rest();
+}
+
+#[test]
+fn a_client_that_half_closes_behind_a_long_pipeline_gets_every_answer() {
+    let server = Server::start(&[]);
+    let mut raw = Raw::narrow(server.address());
+    let count = 200;
+    raw.send(format!("{}{LAST}", PAGE.repeat(count)).as_bytes());
+    raw.half_close();
+    crate::support::until("answers wait to be sent", || match server.figure("/bytes/unsent") {
+        0 => Err("none".into()),
+        _ => Ok(()),
+    });
+    for nth in 0..count {
+        assert_eq!(raw.response().status, 200, "{nth}");
+    }
+    assert!(raw.response().connection("close"));
+    raw.expect_end();
+    drop(raw);
+    server.comes_to_rest();
+}
+
+#[test]
+fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() {
+    let flags = ["--socket-send-buffer", "4096", "--shards", "32", "--max-connections", "100"];
+    let server = Server::start(&flags);
+    for (option, count) in [("close", 1), ("keep-alive", 1), ("keep-alive", 4)] {
+        let mut raw = Raw::narrow(server.address());
+        let request = format!("GET /stats HTTP/1.1\r\nHost: t\r\nConnection: {option}\r\n\r\n");
+        raw.send(request.repeat(count).as_bytes());
+        raw.half_close();
+        for _ in 0..count {
+            assert!(raw.response().body.len() > 40_000, "more than the kernel takes at once");
+        }
+        raw.expect_end();
+    }
+    server.comes_to_rest();
+}
+
+#[test]
+fn a_refusal_arrives_although_much_of_the_request_is_unread() {
+    let server = Server::start(&[]);
+    let body = vec![b'b'; 700_000];
+    let head =
+        format!("POST /health HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+    let long_head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "h".repeat(700_000));
+    for (request, status) in [
+        ([head.as_bytes(), &body].concat(), 413),
+        (long_head.into_bytes(), 431),
+        ([&b"GET / HTTP/3.0\r\n\r\n"[..], &body].concat(), 400),
+    ] {
+        let mut raw = server.raw();
+        raw.send(&request);
+        assert_eq!(raw.response().status, status);
+        let (rest, end) = raw.rest();
+        assert_eq!((rest.len(), end), (0, End::Closed), "no reset that destroys the answer");
+    }
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_said_leaves_no_trace() {
+    let server = Server::start(&[]);
+    drop(server.raw());
+    server.raw().reset();
+    let raw = server.raw();
+    raw.half_close();
+    let mut half = server.raw();
+    half.send(&GET.as_bytes()[..10]);
+    drop((raw, half));
+    server.comes_to_rest();
+}
+
+#[test]
+fn random_bytes_never_hang_or_harm() {
+    let server = Server::start(&["--handshake-timeout", "300ms", "--close-timeout", "300ms"]);
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for nth in 0..200 {
+        let mut raw = server.raw();
+        // Half of them as frames of a session.
+        if nth % 2 == 1 {
+            raw.upgrade();
+        }
+        let bytes: Vec<u8> = (0..next() % 300).map(|_| next() as u8).collect();
+        let _cut_off_already = raw.try_send(&bytes);
+        if nth % 4 == 3 {
+            let _cut_off_already = raw.try_send(&frame(0x80 | next() as u8, &bytes));
+        }
+        raw.half_close_if_open();
+        let _whatever = raw.rest();
+    }
+    server.comes_to_rest();
+    assert_eq!(server.page("/health").status, 200);
+}

@@ -1,0 +1,43 @@
+//! The bound on connections that a shard hears though its own descriptor table is full. Where the
+//! kernel has no handles on threads there is nothing to test.
+
+use crate::support::{Raw, Server, Shell, still_talk};
+use switchboard::config::descriptors_of_table;
+use switchboard::limits::TABLE_SURPLUS_CONNECTIONS;
+
+/// Descriptors in the table of the server's second shard.
+fn descriptors(server: &Server) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let mut paths = tasks.map(|task| task.unwrap().path());
+    let shard =
+        paths.find(|task| std::fs::read_to_string(task.join("comm")).unwrap().trim() == "shard-1");
+    std::fs::read_dir(shard.unwrap().join("fd")).unwrap().count()
+}
+
+#[test]
+fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
+    if !crate::support::private_tables() {
+        return;
+    }
+    const EACH: usize = 30;
+    let limit = descriptors_of_table(2, 1) + EACH as u64;
+    let shell = Shell(Box::leak(format!("ulimit -n {limit}").into_boxed_str()));
+    let server = Server::start_in(shell, &["--fd-tables", "private", "--shards", "2"]);
+    let pair = || server.on_shard(0, || server.client());
+    let (mut one, mut other, room) = crate::support::pair_up(pair(), pair());
+    let before = descriptors(&server);
+    // Whoever comes to the second shard stays.
+    let mut there: Vec<Raw> = Vec::new();
+    let refused = (0..2000).any(|_| {
+        let mut raw = server.raw();
+        raw.send(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
+        let status = raw.response().status;
+        if status == 200 && descriptors(&server) > before + there.len() {
+            there.push(raw);
+        }
+        status == 503
+    });
+    assert!(refused, "{} came in", there.len());
+    assert_eq!(there.len(), EACH + TABLE_SURPLUS_CONNECTIONS);
+    still_talk(&mut one, &mut other, &room);
+}

@@ -1,0 +1,246 @@
+//! The log: what an operator reads, and that it is in nobody's way. Whatever clients send, none
+//! of it stands there; whatever they do, a reason has one line a minute; and whoever does not read
+//! it stops nothing.
+
+use crate::support::{Client, Raw, Server, Talk, get, handshake, pair_up, still_talk};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+
+/// A server whose standard error is a pipe that is full and that nobody reads.
+struct Unread {
+    child: Child,
+    address: SocketAddr,
+    /// The end that nobody reads stays open: otherwise every write would fail at once.
+    _reader: BufReader<std::io::PipeReader>,
+}
+
+impl Unread {
+    fn start(flags: &[&str]) -> Unread {
+        crate::support::run_shared();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(["--listen", "127.0.0.1:0", "--no-pin"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stderr(writer.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let mut reader = BufReader::new(reader);
+        let mut address = None;
+        let mut line = String::new();
+        while !line.contains("in two tabs") {
+            line.clear();
+            assert_ne!(reader.read_line(&mut line).unwrap(), 0, "the server has ended");
+            let named = line.split("listening on ").nth(1);
+            address = address
+                .or(named.map(|text| text.trim_end_matches(['"', '}', '\n']).parse().unwrap()));
+        }
+        fill(&writer);
+        Unread { child, address: address.unwrap(), _reader: reader }
+    }
+
+    fn run(&self, program: &str, args: &[&str]) {
+        let pid = self.child.id().to_string();
+        let args = args.iter().map(|arg| arg.replace("PID", &pid));
+        assert!(Command::new(program).args(args).status().unwrap().success());
+    }
+
+    fn status(&mut self) -> std::process::ExitStatus {
+        crate::support::until("the process ends", || {
+            self.child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        })
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Writes until the pipe takes no more. Whether a write waits belongs to the open file, which
+/// the server has too, so it is opened anew (proc_pid_fd(5)).
+fn fill(pipe: &PipeWriter) {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let options = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut pipe = options.unwrap();
+    for size in [4096, 1] {
+        while pipe.write(&vec![b'.'; size]).is_ok() {}
+    }
+}
+
+/// Waits for the next sample that the main thread takes, told how old the last one is, in
+/// milliseconds. It can be of this very millisecond, so each age is held against the one before.
+fn the_main_thread_looks_round<A: PartialOrd + std::fmt::Display>(mut age: impl FnMut() -> A) {
+    let mut before = age();
+    crate::support::until("the main thread looks round", || {
+        let last = std::mem::replace(&mut before, age());
+        if before < last { Ok(()) } else { Err(format!("{before} ms ago")) }
+    });
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
+    let flags = ["--log-level", "trace", "--max-connections", "100", "--drain-timeout", "2s"];
+    for format in ["text", "json"] {
+        let flags = [&flags[..], &["--log-format", format, "--shards", "2"]].concat();
+        let mut server = Unread::start(&flags);
+        let connect = || Client::connect(server.address);
+        let (mut one, mut other, room) = pair_up(connect(), connect());
+        // A shard has something to tell: it cannot accept.
+        let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
+        server.run("prlimit", &["--pid", "PID", &format!("--nofile={open}:20000")]);
+        let crowd: Vec<Raw> = (0..20).map(|_| Raw::connect(server.address)).collect();
+        for _ in 0..20 {
+            still_talk(&mut one, &mut other, &room);
+        }
+        server.run("prlimit", &["--pid", "PID", "--nofile=20000:20000"]);
+        drop(crowd);
+        // So has the main thread, about those who are refused.
+        let full: Vec<Raw> = (0..200).map(|_| Raw::connect(server.address)).collect();
+        drop(full);
+        let (mut third, mut fourth, second_room) = crate::support::until("newcomers meet", || {
+            let mut raws = [Raw::connect(server.address), Raw::connect(server.address)];
+            for raw in &mut raws {
+                raw.send(&handshake());
+                match raw.peek_status() {
+                    101 => raw.upgraded(),
+                    status => return Err(format!("{status}")),
+                }
+            }
+            let [one, other] = raws;
+            Ok(pair_up(one, other))
+        });
+        // It samples once a second: so it still goes round.
+        let sampled = || -> i64 {
+            let stats = get(server.address, "/stats").json();
+            stats["process"]["sample_age_ms"].as_i64().unwrap()
+        };
+        for _ in 0..2 {
+            the_main_thread_looks_round(sampled);
+        }
+        still_talk(&mut one, &mut other, &room);
+        still_talk(&mut third, &mut fourth, &second_room);
+        server.run("kill", &["-TERM", "PID"]);
+        one.expect("draining");
+        assert!(server.status().success());
+    }
+}
+
+#[test]
+fn the_journal_is_told_the_priority_of_each_line_and_nobody_else_is() {
+    use std::os::unix::fs::MetadataExt;
+    let listens = |journal_is_here: bool| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let pipe = std::fs::metadata(path).unwrap();
+        let inode = if journal_is_here { pipe.ino() } else { pipe.ino() + 1 };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(["--listen", "127.0.0.1:0", "--no-pin"])
+            .env("JOURNAL_STREAM", format!("{}:{inode}", pipe.dev()))
+            .stdin(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(reader).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    let (there, elsewhere) = (listens(true), listens(false));
+    assert!(there.starts_with("<6>20") && there.contains("listening on"), "{there}");
+    assert!(elsewhere.starts_with("20") && elsewhere.contains("listening on"), "{elsewhere}");
+}
+
+#[test]
+fn nothing_that_a_client_sends_stands_in_the_log() {
+    for format in ["text", "json"] {
+        let flags = ["--log-level", "trace", "--log-format", format, "--echo"];
+        let access = ["--allow-origin", "https://a.example", "--trusted-proxy", "127.0.0.1"];
+        let mut server = Server::start(&[&flags[..], &access].concat());
+        let evil = "evil\u{1b}[31m\u{9b}31m\r\nERROR evil";
+        let upgrade = String::from_utf8(handshake()).unwrap();
+        for request in [
+            evil.to_owned(),
+            format!("GET /{evil} HTTP/1.1\r\nHost: t\r\n\r\n"),
+            "GET /evil%0aERROR HTTP/1.1\r\nHost: evil\r\n\r\n".to_owned(),
+            format!("GET /ws HTTP/1.1\r\nHost: t\r\nX-{evil}: t\r\n\r\n"),
+            upgrade.replacen("\r\n", "\r\nOrigin: https://evil.example\r\n", 1),
+            upgrade.replacen("\r\n", "\r\nX-Forwarded-For: evil, \u{1b}[2J\r\n", 1),
+            format!("PROXY TCP4 {evil}"),
+            format!("PROXY UNKNOWN evil\r\n{upgrade}"),
+        ] {
+            let mut raw = server.raw();
+            raw.send(request.as_bytes());
+            raw.half_close_if_open();
+            let _answer = raw.rest();
+        }
+        let mut user = server.client();
+        user.say(r#"{"type":"find_match","payload":{"queue":"evil"}}"#);
+        user.expect("waiting");
+        user.say(r#"{"type":"evil\u001b[31m"}"#);
+        user.expect_error("unknown_type");
+        user.say("evil\r\n");
+        user.expect_error("bad_json");
+        user.say(r#"{"type":"ping","payload":"evil"}"#);
+        user.expect("pong");
+        drop(user);
+        server.signal("TERM");
+        assert!(server.exit().success());
+        server.until_logged("ended gracefully");
+        for line in server.log() {
+            assert!(!line.contains("evil"), "{line}");
+            assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
+            if format == "json" {
+                let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert!(parsed["message"].is_string(), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reason_has_one_line_a_minute_however_often_it_happens() {
+    let flags = ["--max-connections", "2", "--allow-origin", "https://a.example"];
+    let mut server = Server::start(&flags);
+    let (mut one, mut other, room) = server.pair();
+    let refused = |origin: &str, status: u16| {
+        let mut raw = server.raw();
+        let upgrade = String::from_utf8(handshake()).unwrap();
+        raw.send(upgrade.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1).as_bytes());
+        assert_eq!(raw.response().status, status);
+    };
+    let storm = |rounds: usize| {
+        for _ in 0..rounds {
+            refused("https://a.example", 503);
+            refused("https://b.example", 403);
+        }
+    };
+    storm(50);
+    let lines = ["--max-connections is reached", "--allow-origin does not name their origin"];
+    // More of the same, after it was told, and time enough for the main thread to tell it again.
+    let counted = |line: &str| server.log().iter().filter(|one| one.contains(line)).count();
+    crate::support::until("both are told", || match lines.map(counted) {
+        [1, 1] => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    storm(50);
+    for _ in 0..3 {
+        let age = || server.figure("/process/sample_age_ms");
+        the_main_thread_looks_round(age);
+        storm(5);
+    }
+    assert_eq!(lines.map(counted), [1, 1], "{:#?}", server.log());
+    still_talk(&mut one, &mut other, &room);
+    for line in lines {
+        let told = server.until_logged(line);
+        let times: u64 = told.split("times=").nth(1).unwrap().trim().parse().unwrap();
+        assert!((1..=50).contains(&times), "{told}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Black-box tests of the server: each starts the real program as a process of its own and
+//! talks to it over TCP.
+//!
+//! A module is a part of the contract: `cargo test --test server protocol::relay`.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access {
+    mod admin_listen;
+    mod origin;
+    mod proxies;
+}
+mod echo;
+mod fd_tables;
+mod http {
+    mod answers;
+    mod connections;
+}
+mod limits {
+    mod connections;
+    mod iterations;
+    mod messages;
+    mod tables;
+    mod times;
+}
+mod logs;
+mod protocol {
+    mod frames;
+    mod messages;
+    mod random_users;
+    mod relay;
+    mod rooms;
+    mod shards;
+}
+mod shutdown;
+mod stalls;
+mod startup;

@@ -1,0 +1,263 @@
+//! PROTOCOL.md, what passes between two members of a room: byte for byte, in order, once, and
+//! never in the server's name (guarantees 1, 6 and 7).
+
+use crate::support::{Client, Frame, Raw, Server, Talk, frame, ping_frame, still_talk, text_frame};
+use std::thread;
+use switchboard::wire::websocket::frame::{PONG, TEXT};
+
+/// Messages of every form that is relayed.
+fn forms() -> Vec<String> {
+    let mut forms: Vec<String> = ["offer", "answer", "ice_candidate", "signal"]
+        .map(|kind| format!(r#"{{"type":"{kind}","payload":{{"sdp":"v=0\r\no=- 1 2 IN IP4 0"}}}}"#))
+        .into();
+    let odd = [
+        r#"{"type":"offer"}"#,
+        r#"{"type":"offer","payload":null}"#,
+        " \t\r\n{ \"type\"\t:\n\"signal\" , \"payload\" : [ 1 , 2.50e+1 , -0 , {} ] } \r\n\t ",
+        r#"{"payload":{"type":"error","TYPE":"x"},"type":"signal"}"#,
+        r#"{"type":"signal","payload":{"type":"peer_left","type":"peer_left"}}"#,
+        r#"{"type":"signal","payload":"\u0000\u001f\"\\\/\b\f\n\r\t\ud83d\ude00\uD800"}"#,
+        "{\"type\":\"signal\",\"payload\":\"\u{7f} ä € \u{1f600} \u{feff}\u{2028}\u{10ffff}\"}",
+        r#"{"type":"signal","payload":1,"payload":2,"other":{"deep":[[[[]]]]},"":""}"#,
+        r#"{"t\u0079pe":"s\u0069gnal","payload":"escaped names"}"#,
+        r#"{"type":"signal","payload":123456789012345678901234567890.123456789e-400}"#,
+        r#"{"type":"ice_candidate","payload":{"candidate":"","sdpMid":"0","sdpMLineIndex":0}}"#,
+    ];
+    forms.extend(odd.map(str::to_owned));
+    // Around every border of a header's length (RFC 6455 §5.2), and the largest.
+    for length in [125, 126, 127, 128, 4095, 4096, 4097, 65_535, 65_536] {
+        let frame = r#"{"type":"signal","payload":""}"#;
+        let filling = "x".repeat(length - frame.len());
+        forms.push(frame.replace(r#""""#, &format!("\"{filling}\"")));
+        assert_eq!(forms.last().unwrap().len(), length);
+    }
+    forms
+}
+
+#[test]
+fn whatever_is_relayed_arrives_byte_for_byte() {
+    let server = Server::start(&[]);
+    let (mut one, mut other, _) = server.pair();
+    let forms = forms();
+    for text in &forms {
+        one.say(text);
+        assert_eq!(&other.text(), text);
+        other.say(text);
+        assert_eq!(&one.text(), text);
+    }
+    let bytes: usize = forms.iter().map(|text| text.len() * 2).sum();
+    server.until_figure("/messages/relayed", forms.len() as i64 * 2);
+    server.until_figure("/bytes/relayed", bytes as i64);
+    server.until_figure("/latency_ms/relay/count", forms.len() as i64 * 2);
+}
+
+#[test]
+fn a_relayed_message_leaves_as_one_unmasked_text_frame() {
+    let server = Server::start(&[]);
+    let (mut one, mut other, _) = server.raw_pair();
+    for text in forms() {
+        one.say(&text);
+        assert_eq!(other.frame(), Some(Frame { opcode: TEXT, payload: text.into_bytes() }));
+    }
+}
+
+#[test]
+fn messages_glued_together_arrive_in_order_each_once() {
+    let server = Server::start(&["--shards", "2"]);
+    let (mut one, mut other, room) = server.raw_pair();
+    let mut bytes = Vec::new();
+    let mut expected = Vec::new();
+    for nth in 0..500 {
+        // Sizes on both sides of every header length, and answers to the sender in between.
+        let text =
+            format!(r#"{{"type":"signal","payload":[{nth},"{}"]}}"#, "y".repeat(nth * 7 % 300));
+        bytes.extend(text_frame(text.as_bytes()));
+        expected.push(text);
+        match nth % 50 {
+            10 => bytes.extend(ping_frame(b"in between")),
+            20 => bytes.extend(text_frame(br#"{"type":"ping"}"#)),
+            30 => bytes.extend(text_frame(b"nonsense")),
+            40 => bytes.extend(frame(0x8a, b"unasked")),
+            _ => {}
+        }
+    }
+    one.send(&bytes);
+    for text in &expected {
+        assert_eq!(&other.text(), text);
+    }
+    for _ in 0..10 {
+        assert_eq!(one.frame(), Some(Frame { opcode: PONG, payload: b"in between".to_vec() }));
+        one.expect("pong");
+        one.expect_error("bad_json");
+    }
+    other.expect_nothing();
+    still_talk(&mut one, &mut other, &room);
+}
+
+#[test]
+fn a_message_split_at_any_byte_arrives_whole() {
+    let server = Server::start(&[]);
+    let (mut one, mut other, _) = server.raw_pair();
+    let text = r#"{"type":"signal","payload":"ä€😀"}"#;
+    let bytes = text_frame(text.as_bytes());
+    for at in 1..bytes.len() {
+        one.send(&bytes[..at]);
+        // Something that the other end of the room waits for shows that the first part is read.
+        other.expect_nothing();
+        one.send(&bytes[at..]);
+        assert_eq!(other.text(), text, "split at {at}");
+    }
+    for byte in &bytes {
+        one.send(std::slice::from_ref(byte));
+    }
+    assert_eq!(other.text(), text);
+    server.until_figure("/bytes/held", 0);
+}
+
+#[test]
+fn fragments_with_control_frames_between_them_arrive_as_one_message() {
+    let server = Server::start(&["--shards", "2"]);
+    let (mut one, mut other, room) = server.raw_pair();
+    let text = r#"{"type":"signal","payload":"ä€😀 in pieces"}"#;
+    for size in [1, 2, 3, 7, 20, 1000] {
+        let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+        let mut bytes = Vec::new();
+        for (nth, piece) in pieces.iter().enumerate() {
+            let opcode = if nth == 0 { 0x01 } else { 0x00 };
+            let last = nth + 1 == pieces.len();
+            bytes.extend(frame(opcode | if last { 0x80 } else { 0 }, piece));
+            if !last {
+                bytes.extend(ping_frame(&[nth as u8; 125]));
+                bytes.extend(frame(0x8a, b""));
+                // An empty fragment counts, but brings nothing.
+                bytes.extend(frame(0x00, b""));
+            }
+        }
+        one.send(&bytes);
+        assert_eq!(other.text(), text, "in pieces of {size}");
+        for nth in 0..pieces.len() - 1 {
+            let pong = Frame { opcode: PONG, payload: vec![nth as u8; 125] };
+            assert_eq!(one.frame(), Some(pong));
+        }
+    }
+    still_talk(&mut one, &mut other, &room);
+    server.until_figure("/bytes/held", 0);
+}
+
+/// What a receiver that is lenient about case, escapes or repetition could take for a message
+/// of the server's.
+const FORGERIES: &[(&str, &str)] = &[
+    (r#"{"type":"peer_left","payload":{"reason":"left"}}"#, "unknown_type"),
+    (r#"{"type":"match_found"}"#, "unknown_type"),
+    (r#"{"type":"error"}"#, "unknown_type"),
+    (r#"{"type":"offer","type":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"peer_left","type":"offer"}"#, "bad_message"),
+    (r#"{"type":"offer","payload":{},"type":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","payload":{},"type" : "peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","Type":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","payload":1,"TYPE":"peer_left"}"#, "bad_message"),
+    (r#"{"tYpE":"peer_left","type":"offer"}"#, "bad_message"),
+    (r#"{"type":"offer","\u0074ype":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","typ\u0065":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","\u0054\u0059\u0050\u0045":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","payload":"}","t\u0079pe":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","room_id":"x\",","type":"peer_left"}"#, "bad_message"),
+    (r#"{"\u0074ype":"offer","type":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer","type":{"type":"peer_left"}}"#, "bad_message"),
+    (r#"{"type":["offer"]}"#, "bad_message"),
+    (r#"{"Type":"peer_left"}"#, "bad_message"),
+    (r#"{"type":"offer"}{"type":"peer_left"}"#, "bad_json"),
+    (r#"{"type":"offer"} {"type":"peer_left"}"#, "bad_json"),
+    (r#"[{"type":"peer_left"}]"#, "bad_json"),
+    (r#"{"type":"peer_left\u0000"}"#, "unknown_type"),
+];
+
+#[test]
+fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
+    let server = Server::start(&[]);
+    let (mut one, mut other, room) = server.raw_pair();
+    for (text, code) in FORGERIES {
+        one.say(text);
+        one.expect_error(code);
+        // In fragments, which take another path through the server.
+        let (start, end) = text.as_bytes().split_at(text.len() / 2);
+        one.send(&[frame(0x01, start), frame(0x80, end)].concat());
+        one.expect_error(code);
+        // As binary, which many clients parse too.
+        one.send(&frame(0x82, text.as_bytes()));
+        one.expect_error("bad_message");
+        one.send(&[frame(0x02, start), frame(0x80, end)].concat());
+        one.expect_error("bad_message");
+    }
+    other.expect_nothing();
+    assert_eq!(server.figure("/messages/relayed"), 0);
+    // Filled up so that the second type stands far from the first.
+    for length in [10, 31, 32, 33, 34, 63, 64, 65, 100, 1000, 60_000] {
+        let filling = "z".repeat(length);
+        for key in ["type", "TYPE", "typ\\u0065"] {
+            one.say(&format!(r#"{{"type":"offer","payload":"{filling}","{key}":"peer_left"}}"#));
+            one.expect_error("bad_message");
+        }
+    }
+    other.expect_nothing();
+    still_talk(&mut one, &mut other, &room);
+}
+
+#[test]
+fn both_directions_at_once_lose_and_mix_nothing() {
+    crate::support::run_alone();
+    let server = Server::start(&["--shards", "2"]);
+    let mut pairs: Vec<(Client, Client)> = (0..4)
+        .map(|_| {
+            let (one, other, _) = server.pair();
+            (one, other)
+        })
+        .collect();
+    thread::scope(|scope| {
+        for (nth, (one, other)) in pairs.iter_mut().enumerate() {
+            for (side, user) in [one, other].into_iter().enumerate() {
+                scope.spawn(move || chatter(user, nth, side));
+            }
+        }
+    });
+    drop(pairs);
+    server.comes_to_rest();
+    assert_eq!(server.figure("/messages/relayed"), 4 * 2 * MESSAGES as i64);
+}
+
+const MESSAGES: usize = 500;
+
+/// Sends and receives, several messages on the way at any time.
+fn chatter(user: &mut Client, pair: usize, side: usize) {
+    let text = |side: usize, nth: usize| {
+        let size = nth * 13 % 2000;
+        format!(r#"{{"type":"signal","payload":[{pair},{side},{nth},"{}"]}}"#, "s".repeat(size))
+    };
+    const AHEAD: usize = 10;
+    for nth in 0..MESSAGES + AHEAD {
+        if nth < MESSAGES {
+            user.say(&text(side, nth));
+        }
+        if nth >= AHEAD {
+            assert_eq!(user.text(), text(1 - side, nth - AHEAD));
+        }
+    }
+}
+
+#[test]
+fn a_member_that_does_not_read_slows_nobody_else() {
+    let server = Server::start(&["--max-unsent-bytes", "1048576"]);
+    // One member takes nothing of what its partner sends, as far as the bound allows.
+    let (idle, mut busy, room) =
+        crate::support::pair_up(Raw::narrow_session(server.address()), server.session());
+    for _ in 0..20 {
+        busy.relay("signal", &room, &format!("\"{}\"", "b".repeat(40_000)));
+    }
+    busy.expect_nothing();
+    let (mut one, mut other, room) = server.pair();
+    for _ in 0..100 {
+        still_talk(&mut one, &mut other, &room);
+    }
+    drop(idle);
+    busy.expect("peer_left");
+}

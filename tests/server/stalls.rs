@@ -1,0 +1,224 @@
+//! What stands still, and who must not notice: the process, a thread, one member or both, one in a
+//! hundred; and networks that deliver a byte at a time. Against the real server.
+
+use crate::support::{
+    Client, Raw, Server, Stopped, Talk, handshake, map, number, pair_up, still_talk, text_frame,
+    until,
+};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+use switchboard::limits::{ACCEPTS_PER_ITERATION, EVENTS_PER_POLL};
+
+/// A message that takes this long has been held up. A machine that is busy with other tests
+/// holds nobody up for so long.
+const BOUND: Duration = Duration::from_secs(10);
+
+fn turns(server: &Server) -> i64 {
+    let metrics = server.page("/metrics");
+    let lines = metrics.text().lines();
+    let counts = lines.filter_map(|line| line.strip_prefix("switchboard_turns_total{"));
+    counts.map(|line| line.split_once("} ").unwrap().1.parse::<i64>().unwrap()).sum()
+}
+
+#[test]
+fn a_process_that_was_stopped_finds_nobody_silent() {
+    let server =
+        Server::start(&["--shards", "2", "--ping-interval", "2s", "--silence-limit", "6s"]);
+    let mut rooms: Vec<_> = (0..10).map(|_| server.raw_pair()).collect();
+    let _idle: Vec<Raw> = (0..10).map(|_| server.session()).collect();
+    server.signal("STOP");
+    // Twice what anybody may be silent, were it the clients who are.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(9) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    server.signal("CONT");
+    for (one, other, room) in &mut rooms {
+        still_talk(one, other, room);
+    }
+    // A sweep or two later nobody has been closed.
+    let before = turns(&server);
+    until("some turns go by", || match turns(&server) - before {
+        enough if enough > 10 => Ok(()),
+        few => Err(format!("{few}")),
+    });
+    let stats = server.stats();
+    assert_eq!(number(&stats, "/sessions/active"), 30, "{:?}", map(&stats, "/connections/closed"));
+}
+
+#[test]
+fn more_events_than_one_poll_reports_are_all_seen_to() {
+    crate::support::run_alone();
+    let server = Server::start(&["--shards", "1"]);
+    let mut users: Vec<Raw> = (0..2 * EVENTS_PER_POLL + 100).map(|_| server.session()).collect();
+    server.signal("STOP");
+    for user in &mut users {
+        user.say(r#"{"type":"ping"}"#);
+    }
+    server.signal("CONT");
+    for user in &mut users {
+        user.expect("pong");
+    }
+    // And once more with the ends of half of them.
+    server.signal("STOP");
+    let (gone, here) = users.split_at_mut(EVENTS_PER_POLL + 50);
+    gone.iter_mut().for_each(|user| user.half_close());
+    here.iter_mut().for_each(|user| user.say(r#"{"type":"ping"}"#));
+    server.signal("CONT");
+    for user in here.iter_mut() {
+        user.expect("pong");
+    }
+    server.until_figure("/sessions/active", here.len() as i64);
+}
+
+#[test]
+fn newcomers_come_in_a_bounded_number_to_a_turn() {
+    crate::support::run_alone();
+    const CROWD: usize = 3000;
+    let server = Server::start(&["--shards", "1"]);
+    let (mut one, mut other, room) = server.pair();
+    let before = turns(&server);
+    server.signal("STOP");
+    let _crowd: Vec<TcpStream> =
+        (0..CROWD).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    server.signal("CONT");
+    still_talk(&mut one, &mut other, &room);
+    until("all have come", || match server.figure("/connections/active") {
+        all if all >= CROWD as i64 => Ok(()),
+        some => Err(format!("{some}")),
+    });
+    let took = turns(&server) - before;
+    let least = CROWD as i64 / i64::from(ACCEPTS_PER_ITERATION);
+    assert!(took >= least, "{CROWD} came in {took} turns, which should be at least {least}");
+}
+
+#[test]
+fn while_a_shard_stands_still_the_others_go_on() {
+    let server = Server::start(&["--shards", "2"]);
+    let here = || server.on_shard(0, || server.client());
+    let there = || server.on_shard(1, || server.client());
+    let (mut one, mut other, room) = pair_up(here(), here());
+    let (mut slow_one, mut slow_other, slow_room) = pair_up(there(), there());
+    let (mut newcomer, mut second) = (here(), here());
+    let stopped = Stopped::new(&server, "shard-1");
+    let began = Instant::now();
+    slow_one.relay("signal", &slow_room, "1");
+    while began.elapsed() < Duration::from_secs(1) {
+        let before = Instant::now();
+        still_talk(&mut one, &mut other, &room);
+        assert!(before.elapsed() < BOUND, "{:?}", before.elapsed());
+    }
+    newcomer.wait_in("meanwhile");
+    second.wait_in("meanwhile");
+    newcomer.expect_match();
+    second.expect_match();
+    drop(stopped);
+    assert!(slow_other.text().contains("signal"), "what was sent meanwhile arrives");
+    still_talk(&mut slow_one, &mut slow_other, &slow_room);
+}
+
+#[test]
+fn when_both_members_are_stuck_both_are_closed_and_nobody_else_notices() {
+    let server = Server::start(&["--max-unsent-bytes", "70000", "--shards", "1"]);
+    let (mut one, mut other, room) = server.pair();
+    let narrow = || Raw::narrow_session(server.address());
+    let (mut stuck, mut stuck_too, _) = pair_up(narrow(), narrow());
+    let message =
+        text_frame(format!(r#"{{"type":"signal","payload":"{:x<50000}"}}"#, "").as_bytes());
+    // Each sends what the other does not read, until the server has had enough of both.
+    until("both are closed as slow", || {
+        let _over = (stuck.try_send(&message), stuck_too.try_send(&message));
+        still_talk(&mut one, &mut other, &room);
+        match server.figure("/connections/closed/slow_consumer") {
+            0 => Err("nobody is".to_owned()),
+            _ if server.figure("/rooms/active") == 1 => Ok(()),
+            closed => Err(format!("{closed} are")),
+        }
+    });
+    // The one who is left is alone, and closed as soon as its own answers find no room.
+    drop((stuck, stuck_too));
+    still_talk(&mut one, &mut other, &room);
+    drop((one, other));
+    server.comes_to_rest();
+}
+
+#[test]
+fn when_one_client_in_a_hundred_is_stuck_the_others_notice_nothing() {
+    const USERS: usize = 200;
+    let server = Server::start(&["--shards", "2", "--max-unsent-bytes", "70000"]);
+    let stuck = || Raw::narrow_session(server.address());
+    let mut rooms: Vec<_> = (0..USERS / 2 - 1).map(|_| server.raw_pair()).collect();
+    let (mut busy, _stuck, room) = pair_up(stuck(), stuck());
+    let message = format!("\"{:x<20000}\"", "");
+    for round in 0..20 {
+        // Its messages fill what the server keeps for the stuck one, and then the room is over.
+        busy.say(&format!(
+            r#"{{"type":"signal","room_id":"{}","payload":{message}}}"#,
+            room.room_id
+        ));
+        for (one, other, room) in rooms.iter_mut().skip(round % 10).step_by(10) {
+            let before = Instant::now();
+            still_talk(one, other, room);
+            assert!(before.elapsed() < BOUND, "{:?}", before.elapsed());
+        }
+    }
+    server.until_figure("/rooms/active", rooms.len() as i64);
+}
+
+/// Carries bytes from one connection to another, one at a time, with a pause now and then.
+fn drip(mut from: TcpStream, mut to: TcpStream, piece_bytes: usize) {
+    let mut chunk = [0; 512];
+    while let Ok(count @ 1..) = from.read(&mut chunk) {
+        for piece in chunk[..count].chunks(piece_bytes) {
+            if to.write_all(piece).is_err() {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _gone = to.shutdown(std::net::Shutdown::Write);
+}
+
+/// A network that delivers late, and in single bytes to the server; the address to dial.
+fn bad_network(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (near, far) = (near.unwrap(), TcpStream::connect(server).unwrap());
+            for stream in [&near, &far] {
+                stream.set_nodelay(true).unwrap();
+            }
+            let back = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || drip(near, far, 1));
+            // tungstenite takes an answer to its handshake in over 64 pieces for an attack.
+            std::thread::spawn(move || drip(back.0, back.1, 8));
+        }
+    });
+    address
+}
+
+#[test]
+fn over_a_network_of_late_single_bytes_nothing_is_lost_or_mixed() {
+    let server = Server::start(&["--shards", "2"]);
+    let network = bad_network(server.address());
+    let mut pairs: Vec<_> =
+        (0..4).map(|_| pair_up(Client::connect(network), Client::connect(network))).collect();
+    for nth in 0..5 {
+        let payload = format!(r#"{{"n":{nth},"text":"ä€😀{:x<300}"}}"#, "");
+        for (one, other, room) in &mut pairs {
+            let (first, second) =
+                (one.relay("offer", room, &payload), other.relay("answer", room, &payload));
+            assert_eq!(other.text(), first);
+            assert_eq!(one.text(), second);
+        }
+    }
+    // Glued to the handshake, too.
+    let mut raw = Raw::connect(network);
+    raw.send(&[handshake(), text_frame(br#"{"type":"ping","payload":"glued"}"#)].concat());
+    raw.upgraded();
+    assert_eq!(raw.expect("pong"), "glued");
+    drop((raw, pairs));
+    server.comes_to_rest();
+}

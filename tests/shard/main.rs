@@ -1,0 +1,7 @@
+//! Tests of the shard core and the matcher inside one process, without sockets, threads or a
+//! real clock.
+
+mod crossings;
+mod faults;
+mod seeds;
+mod simulation;

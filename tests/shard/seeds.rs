@@ -1,0 +1,181 @@
+//! Several hundred simulated worlds, each from its own seed.
+//!
+//! - `SWITCHBOARD_SIM_SEEDS=n` runs so many seeds, from `SWITCHBOARD_SIM_FROM` (0) upwards.
+//! - `SWITCHBOARD_SIM_SEED=n` runs this one and tells its story when it fails.
+
+use crate::simulation::random::Random;
+use crate::simulation::run;
+use crate::simulation::tally::Tally;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seeds of an ordinary run.
+const SEEDS: u64 = 300;
+/// What has to happen somewhere in that many worlds, or nothing is shown.
+const SEEN: [&str; 83] = [
+    "bad_json",
+    "bad_message",
+    "bad_queue",
+    "client_close",
+    "client_gone",
+    "close: 1000",
+    "close: 1001",
+    "close: 1002",
+    "close: 1007",
+    "close: 1008",
+    "close: 1009",
+    "close: 1012",
+    "close: 1013",
+    "draining",
+    "fault: a shard stalls",
+    "fault: a table is full",
+    "fault: clock jumps",
+    "fault: letters are late",
+    "fault: the matcher stalls",
+    "fault: watch fails",
+    "head_timeout",
+    "http: 200",
+    "http: 404",
+    "http: 408",
+    "http: 426",
+    "http: 503",
+    "http_done",
+    "http_idle",
+    "internal",
+    "letter: arrive",
+    "letter: arrived",
+    "letter: mover gone",
+    "letter: pair",
+    "letter: quiesce",
+    "letter: reply",
+    "letter: sent back",
+    "message_too_large",
+    "net: a single byte",
+    "net: arrival",
+    "net: copied",
+    "net: surplus",
+    "net: urgent data",
+    "not_in_room",
+    "not_utf8",
+    "not_waiting",
+    "peer_left: disconnected",
+    "peer_left: left",
+    "peer_left: next",
+    "protocol_error",
+    "rate_limited",
+    "recv: broken",
+    "recv: bytes",
+    "recv: end",
+    "recv: would block",
+    "refused",
+    "restarting",
+    "room ended",
+    "room ended at once",
+    "send: all",
+    "send: broken",
+    "send: short",
+    "send: would block",
+    "server: matches",
+    "server: matches failed",
+    "server: rate limited",
+    "server: rehomed",
+    "server: relayed",
+    "silent",
+    "slow_consumer",
+    "too_many_fragments",
+    "unknown_type",
+    "user: breaks the protocol",
+    "user: closes",
+    "user: half-closes",
+    "user: match found",
+    "user: named by a proxy",
+    "user: plain requests",
+    "user: refused",
+    "user: relayed to",
+    "user: resets",
+    "user: sees the end",
+    "user: stops reading",
+    "user: vanishes",
+];
+/// Lines told of a seed that has failed.
+const LINES: usize = 150;
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is no number")))
+}
+
+/// What is wrong with a seed, if something is.
+fn try_seed(seed: u64, tell: usize) -> Result<Tally, ()> {
+    catch_unwind(AssertUnwindSafe(|| run(Random::new(seed), tell))).map_err(|_| ())
+}
+
+/// Runs the seeds of a range on two threads.
+fn run_all(seeds: std::ops::Range<u64>) -> (Tally, Vec<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let result = Mutex::new((Tally::default(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let tried = try_seed(seed, 0);
+                    let mut result = result.lock().expect("nobody panics in here");
+                    match tried {
+                        Ok(tally) => result.0.merge(&tally),
+                        Err(()) => result.1.push(seed),
+                    }
+                }
+            });
+        }
+    });
+    result.into_inner().expect("nobody panics in here")
+}
+
+#[test]
+fn the_guarantees_hold_in_every_world() {
+    if let Some(seed) = number("SWITCHBOARD_SIM_SEED") {
+        let lines = number("SWITCHBOARD_SIM_LINES").map_or(usize::MAX, |lines| lines as usize);
+        assert!(try_seed(seed, lines).is_ok(), "seed {seed} fails");
+        return;
+    }
+    let from = number("SWITCHBOARD_SIM_FROM").unwrap_or_default();
+    let seeds = number("SWITCHBOARD_SIM_SEEDS").unwrap_or(SEEDS);
+    let (tally, mut failed) = run_all(from..from + seeds);
+    failed.sort_unstable();
+    for (what, times) in tally.all() {
+        println!("{times:>10}  {what}");
+    }
+    if failed.is_empty() && seeds >= SEEDS {
+        for what in SEEN {
+            assert!(tally.of(what) > 0, "in {seeds} worlds there was no {what:?}");
+        }
+    }
+    if let Some(seed) = failed.first() {
+        let _again = try_seed(*seed, LINES);
+        panic!(
+            "{} of {seeds} seeds fail: {failed:?}; to see one:\n  \
+             SWITCHBOARD_SIM_SEED={seed} cargo test --test shard seeds",
+            failed.len()
+        );
+    }
+}
+
+#[test]
+fn a_seed_makes_one_world() {
+    let story = |seed| run(Random::new(seed), 0).all().collect::<Vec<_>>();
+    assert_eq!(story(7), story(7));
+    assert_ne!(story(7), story(8));
+}
+
+#[test]
+fn a_tape_of_bytes_makes_a_world_too() {
+    for length in [0, 1, 100, 3000] {
+        let tape: Vec<u8> = (0..length).map(|at: u32| ((at * at) >> 3) as u8).collect();
+        run(Random::from_tape(&tape), 0);
+    }
+}

@@ -1,0 +1,212 @@
+//! What a seed decides before anything happens: how large the world is, what limits hold, which
+//! faults there are and how often, and what users like to do.
+//!
+//! Whole classes of faults and habits are switched off by chance (Groce et al., "Swarm
+//! testing", 2012): what never happens cannot hide what happens rarely.
+
+use super::random::Random;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use switchboard::config::Limits;
+
+/// The world of one seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) shards: usize,
+    /// Connections at the same time.
+    pub(crate) users: usize,
+    /// Connections in all.
+    pub(crate) newcomers: usize,
+    pub(crate) steps: usize,
+    /// The longest time that passes with one step.
+    pub(crate) step_micros: usize,
+    pub(crate) limits: Limits,
+    pub(crate) queues: &'static [&'static str],
+    /// Bytes that the server's kernel takes for a client.
+    pub(crate) send_buffer: usize,
+    /// Bytes that the server's kernel keeps of a client.
+    pub(crate) receive_buffer: usize,
+    /// Length of a plain document.
+    pub(crate) document_bytes: usize,
+    /// The server shuts down in the middle.
+    pub(crate) drains: bool,
+    /// Connections are counted by address.
+    pub(crate) by_address: bool,
+    /// Clients come through a proxy that says who they are, most of them with a header.
+    pub(crate) proxied: bool,
+    /// Every shard has a descriptor table of its own.
+    pub(crate) private_tables: bool,
+    pub(crate) faults: Faults,
+    pub(crate) habits: Vec<(Habit, u32)>,
+}
+
+/// How often in a thousand times each of them happens where it could.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) short_write: u32,
+    pub(crate) tiny_arrival: u32,
+    pub(crate) urgent: u32,
+    pub(crate) stall_shard: u32,
+    pub(crate) stall_matcher: u32,
+    pub(crate) late_letters: u32,
+    pub(crate) clock_jump: u32,
+    pub(crate) watch_fails: u32,
+    /// A shard has no descriptor free for somebody who comes from another.
+    pub(crate) table_full: u32,
+}
+
+/// What a user does of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Habit {
+    Find,
+    FindElsewhere,
+    Cancel,
+    Leave,
+    Relay,
+    CarelessRelay,
+    StaleRelay,
+    Flood,
+    Ping,
+    SocketPing,
+    Pong,
+    Nonsense,
+    Storm,
+    Close,
+    HalfClose,
+    Vanish,
+    Reset,
+    StopReading,
+    ReadAgain,
+    Violate,
+    Http,
+}
+
+/// What users do, and how often at most; the ones in the first part are never switched off.
+const ALWAYS: [(Habit, u32); 3] = [(Habit::Find, 30), (Habit::Relay, 60), (Habit::ReadAgain, 5)];
+const SOMETIMES: [(Habit, u32); 18] = [
+    (Habit::FindElsewhere, 10),
+    (Habit::Cancel, 10),
+    (Habit::Leave, 10),
+    (Habit::CarelessRelay, 20),
+    (Habit::StaleRelay, 10),
+    (Habit::Flood, 20),
+    (Habit::Ping, 10),
+    (Habit::SocketPing, 10),
+    (Habit::Pong, 5),
+    (Habit::Nonsense, 10),
+    (Habit::Storm, 20),
+    (Habit::Close, 4),
+    (Habit::HalfClose, 4),
+    (Habit::Vanish, 4),
+    (Habit::Reset, 4),
+    (Habit::StopReading, 10),
+    (Habit::Violate, 3),
+    (Habit::Http, 20),
+];
+
+fn millis(random: &mut Random, least: usize, most: usize) -> Duration {
+    Duration::from_millis(random.between(least, most) as u64)
+}
+
+impl Plan {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let users = random.pick(&[2, 3, 3, 4, 6, 8, 12, 20, 60]);
+        let mut habits = ALWAYS.to_vec();
+        for (habit, most) in SOMETIMES {
+            if random.chance(600) {
+                habits.push((habit, random.between(1, most as usize) as u32));
+            }
+        }
+        let limits = limits(random, users);
+        Plan {
+            shards: random.pick(&[1, 2, 2, 2, 3, 4]),
+            users,
+            newcomers: users * random.between(1, 4),
+            steps: random.between(600, 2600),
+            step_micros: random.pick(&[5, 50, 500, 3000]),
+            queues: random.pick(&[&["default"][..], &["en"], &["default", "en", "a:b_c-d.e"]]),
+            send_buffer: random.pick(&[300, 1500, 1500, 8192, 65_536]),
+            receive_buffer: random.pick(&[600, 4096, 65_536, 400_000]),
+            document_bytes: random.pick(&[2, 300, 20_000]),
+            drains: random.chance(250),
+            by_address: limits.max_connections_per_address.is_some(),
+            proxied: random.chance(250),
+            private_tables: random.chance(500),
+            limits,
+            faults: faults(random),
+            habits,
+        }
+    }
+}
+
+impl Plan {
+    /// A small world without faults, in which somebody else decides what happens.
+    pub(crate) fn calm(shards: usize, drains: bool) -> Self {
+        let limits = Limits {
+            close_timeout: Duration::from_millis(200),
+            handshake_timeout: Duration::from_secs(1),
+            ping_interval: Duration::from_millis(500),
+            silence_limit: Duration::from_secs(1),
+            rematch_delay: Duration::ZERO,
+            drain_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        Plan {
+            shards,
+            users: 8,
+            newcomers: 8,
+            steps: 0,
+            step_micros: 1,
+            limits,
+            queues: &["default"],
+            send_buffer: 65_536,
+            receive_buffer: 65_536,
+            document_bytes: 2,
+            drains,
+            by_address: false,
+            proxied: false,
+            private_tables: false,
+            faults: Faults::default(),
+            habits: ALWAYS.to_vec(),
+        }
+    }
+}
+
+fn limits(random: &mut Random, users: usize) -> Limits {
+    let max_message_bytes = random.pick(&[1024, 1024, 4096, 65_536]);
+    let ping_interval = millis(random, 100, 4000);
+    let rate = NonZeroU32::new(random.between(3, 40) as u32);
+    let per_address = NonZeroU32::new(random.between(1, users) as u32);
+    Limits {
+        max_connections: if random.chance(150) { users.div_ceil(2) as u32 } else { 10_000 },
+        max_connections_per_address: per_address.filter(|_| random.chance(150)),
+        max_new_connections_per_address: None,
+        max_messages_per_second: rate.filter(|_| random.chance(150)),
+        max_message_bytes,
+        max_unsent_bytes: (max_message_bytes + 10).max(4096) * random.pick(&[1, 1, 2, 16]),
+        close_timeout: millis(random, 20, 2000),
+        handshake_timeout: millis(random, 200, 5000),
+        ping_interval,
+        silence_limit: ping_interval + millis(random, 50, 4000),
+        max_head_bytes: random.pick(&[1024, 16_384]),
+        rematch_delay: Duration::from_millis(random.pick(&[0, 5, 100, 800, 2000])),
+        drain_timeout: Duration::from_millis(random.pick(&[0, 50, 1000, 5000])),
+    }
+}
+
+fn faults(random: &mut Random) -> Faults {
+    let mut often = |most: usize| {
+        if random.chance(500) { random.between(1, most) as u32 } else { 0 }
+    };
+    Faults {
+        short_write: often(300),
+        tiny_arrival: often(900),
+        urgent: often(100),
+        stall_shard: often(8),
+        stall_matcher: often(8),
+        late_letters: often(800),
+        clock_jump: often(4),
+        watch_fails: often(120),
+        table_full: often(300),
+    }
+}
