@@ -50,7 +50,7 @@ fn every_dependency_is_named_with_its_reason() {
 fn every_log_line_that_is_explained_is_one() {
     let readme = read("README.md");
     let (_, table) = readme.split_once("| line | level | it means |\n").expect("a table of lines");
-    let files = ["src/telemetry/notices.rs", "src/shard/accept.rs", "src/supervision.rs"];
+    let files = ["src/telemetry/notices.rs", "src/shard/accept.rs", "src/server/supervision.rs"];
     let source = files.map(read).concat();
     let mut found = 0;
     for row in table.lines().skip(1).take_while(|row| row.starts_with("| `")) {
