@@ -63,7 +63,7 @@ static FILES: [(&str, &str, &[u8]); 19] = files! {
     "/client.js", JS, "client.js";
     "/controls.js", JS, "controls.js";
     "/conversation.js", JS, "conversation.js";
-    "/crowd.js", JS, "crowd.js";
+    "/users.js", JS, "users.js";
     "/meter.js", JS, "meter.js";
     "/microphone.js", JS, "microphone.js";
     "/phase.js", JS, "phase.js";

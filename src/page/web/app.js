@@ -1,12 +1,12 @@
 /**
- * The page: a phase, what is done when it changes, and who is told. All parts meet here and
- * nowhere else; phase.js decides, view.js shows.
+ * The page: holds the phase, carries out the effects of phase changes, and connects the parts
+ * with each other. phase.js decides, view.js shows.
  */
 
 import { SwitchboardClient } from './client.js';
 import { bindSettings, bindShortcuts, listDevices } from './controls.js';
 import { Conversation } from './conversation.js';
-import { peopleOnline } from './crowd.js';
+import { usersOnline } from './users.js';
 import { Meter } from './meter.js';
 import { Microphone, trouble } from './microphone.js';
 import { advance, inCall } from './phase.js';
@@ -16,18 +16,18 @@ import { View, byId } from './view.js';
 import { grade } from './vitals.js';
 import { quality, refusal } from './words.js';
 
-/** How often a page that is being looked at asks how many people there are. */
-const CROWD_MS = 30_000;
+/** How often a visible page requests the number of users. */
+const USERS_MS = 30_000;
 const NOTICE_MS = 8_000;
 
-/** Partings that say nothing against the next partner. */
-const ONWARD = new Set(['left', 'next', 'disconnected', 'timeout', 'lost', 'unreachable']);
+/** Ends of a call after which the next partner can be searched for without asking. */
+const CONTINUABLE = new Set(['left', 'next', 'disconnected', 'timeout', 'lost', 'unreachable']);
 
 class Page {
   /** @type {import('./phase.js').Phase} */
   #phase = { name: 'welcome' };
-  /** @type {import('./words.js').Line} */
-  #line = { status: 'closed', draining: false, offline: !navigator.onLine };
+  /** @type {import('./words.js').Connection} */
+  #connection = { status: 'closed', draining: false, offline: !navigator.onLine };
   /** @type {Conversation | null} */
   #conversation = null;
   /** @type {string | null} */
@@ -50,13 +50,13 @@ class Page {
     else if (!('RTCPeerConnection' in window) || navigator.mediaDevices === undefined) {
       this.#phase = { name: 'blocked', why: 'no_webrtc' };
     }
-    this.#bindKeys();
+    this.#bindButtons();
     this.#bindParts();
     this.#bindClient();
     this.#bindWindow();
     this.#render();
-    this.#countPeople();
-    setInterval(() => this.#countPeople(), CROWD_MS);
+    this.#countUsers();
+    setInterval(() => this.#countUsers(), USERS_MS);
     setInterval(() => this.#view.levels(this.#levels()), 500);
     const frame = (/** @type {number} */ now) => {
       this.#view.frame(now, this.#levels());
@@ -67,18 +67,18 @@ class Page {
   }
 
   /** @param {import('./phase.js').Event} event */
-  #happen(event) {
+  #dispatch(event) {
     const before = this.#phase;
     this.#phase = advance(before, event);
     if (this.#phase === before) return;
     if (inCall(before) && !inCall(this.#phase)) this.#hangUp(event.type === 'search' ? 'next' : 'left');
     this.#enter(before);
     this.#render();
-    this.#countPeople();
+    this.#countUsers();
   }
 
   /**
-   * What a phase brings with it. The call itself has been seen to already.
+   * Carries out the effects of entering a phase. #dispatch has already ended the call.
    * @param {import('./phase.js').Phase} before
    */
   #enter(before) {
@@ -96,10 +96,10 @@ class Page {
       case 'searching':
         this.#client.findMatch(queue());
         break;
-      case 'parted':
+      case 'ended':
         this.#client.leaveRoom();
-        if (this.#settings.onward && ONWARD.has(phase.why)) {
-          this.#happen({ type: 'search', at: Date.now(), after: phase.why });
+        if (this.#settings.onward && CONTINUABLE.has(phase.why)) {
+          this.#dispatch({ type: 'search', at: Date.now(), after: phase.why });
         }
         break;
     }
@@ -109,9 +109,9 @@ class Page {
     try {
       await this.#microphone.open(this.#settings.microphone);
       this.#client.connect();
-      this.#happen({ type: 'mic_opened' });
+      this.#dispatch({ type: 'mic_opened' });
     } catch (error) {
-      this.#happen({ type: 'mic_failed', why: trouble(error) });
+      this.#dispatch({ type: 'mic_failed', why: trouble(error) });
     }
     this.#listDevices();
   }
@@ -124,8 +124,8 @@ class Page {
   }
 
   /** @param {import('./client.js').Room} room */
-  #dial({ initiator, roomId }) {
-    this.#happen({ type: 'matched', at: Date.now() });
+  #startCall({ initiator, roomId }) {
+    this.#dispatch({ type: 'matched', at: Date.now() });
     const { track } = this.#microphone;
     if (this.#phase.name !== 'connecting' || track === null) {
       this.#client.leaveRoom();
@@ -167,11 +167,11 @@ class Page {
       this.#speaker.attach(stream);
       this.#meters.partner.attach(stream);
     });
-    on('flowing', () => this.#happen({ type: 'audio', at: Date.now() }));
-    on('silence', (silent) => this.#happen({ type: 'silence', silent }));
+    on('flowing', () => this.#dispatch({ type: 'audio', at: Date.now() }));
+    on('silence', (silent) => this.#dispatch({ type: 'silence', silent }));
     on('reading', (reading) => (this.#quality = quality(grade(reading), reading)));
     on('muted', (muted) => (this.#partnerMuted = muted));
-    on('over', (why) => this.#happen({ type: 'parted', why }));
+    on('over', (why) => this.#dispatch({ type: 'ended', why }));
   }
 
   #bindClient() {
@@ -181,45 +181,45 @@ class Page {
         this.#render();
       });
     };
-    on('status', ({ status, code = this.#line.code }) => {
-      this.#line.status = status;
-      this.#line.code = status === 'open' ? undefined : code;
-      this.#line.draining = this.#client.draining;
+    on('status', ({ status, code = this.#connection.code }) => {
+      this.#connection.status = status;
+      this.#connection.code = status === 'open' ? undefined : code;
+      this.#connection.draining = this.#client.draining;
     });
     on('session', ({ resumed }) => {
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
     });
-    on('match', (room) => this.#dial(room));
+    on('match', (room) => this.#startCall(room));
     on('relay', ({ type, payload }) => {
       if (type !== 'signal') this.#conversation?.receive(type, payload);
     });
-    on('peer_away', () => this.#happen({ type: 'tie', tie: 'away' }));
+    on('peer_away', () => this.#dispatch({ type: 'signalling', signalling: 'partner_away' }));
     on('peer_back', () => {
-      this.#happen({ type: 'tie', tie: 'whole' });
+      this.#dispatch({ type: 'signalling', signalling: 'up' });
       this.#conversation?.resync();
     });
     on('peer_left', ({ reason }) => this.#peerLeft(reason));
     on('room_lost', () => this.#roomLost());
     on('refused', ({ code, message }) => this.#notify(refusal(code, message)));
-    on('draining', () => (this.#line.draining = true));
+    on('draining', () => (this.#connection.draining = true));
   }
 
   /** @param {'left' | 'next' | 'disconnected' | 'timeout'} reason */
   #peerLeft(reason) {
     const deliberate = reason === 'left' || reason === 'next';
-    // Losing the switchboard is not losing one another.
+    // The audio is peer to peer: it continues without signalling.
     if (!deliberate && this.#conversation?.flowing) {
-      // A server that shuts down drops one partner first; the other is dropped next.
-      this.#happen({ type: 'tie', tie: this.#line.draining ? 'own_gone' : 'partner_gone' });
+      // A server that shuts down closes one member's connection before the other's.
+      this.#dispatch({ type: 'signalling', signalling: this.#connection.draining ? 'own_gone' : 'partner_gone' });
     } else {
-      this.#happen({ type: 'parted', why: reason });
+      this.#dispatch({ type: 'ended', why: reason });
     }
   }
 
   #roomLost() {
-    if (this.#conversation?.flowing) this.#happen({ type: 'tie', tie: 'own_gone' });
-    else if (this.#phase.name === 'connecting') this.#happen({ type: 'search', at: Date.now() });
-    else this.#happen({ type: 'parted', why: 'lost' });
+    if (this.#conversation?.flowing) this.#dispatch({ type: 'signalling', signalling: 'own_gone' });
+    else if (this.#phase.name === 'connecting') this.#dispatch({ type: 'search', at: Date.now() });
+    else this.#dispatch({ type: 'ended', why: 'lost' });
   }
 
   #bindParts() {
@@ -232,7 +232,7 @@ class Page {
     this.#microphone.addEventListener('devices', () => {
       this.#listDevices();
       const { name } = this.#phase;
-      if (name === 'mic_failed' && this.#phase.why === 'none') this.#happen({ type: 'ask' });
+      if (name === 'mic_failed' && this.#phase.why === 'none') this.#dispatch({ type: 'ask' });
     });
     this.#speaker.addEventListener('blocked', (event) => {
       this.#playBlocked = /** @type {CustomEvent} */ (event).detail;
@@ -250,7 +250,7 @@ class Page {
     if (name === 'microphone') this.#switchMicrophone(this.#settings.microphone);
     else if (name === 'speaker') {
       this.#speaker.select(this.#settings.speaker).catch(() => {
-        this.#notify('This speaker cannot be used. The one before stays on.');
+        this.#notify('This speaker cannot be used. The previous one stays on.');
       });
     }
   }
@@ -263,24 +263,24 @@ class Page {
     } catch (error) {
       this.#microphone.close();
       this.#meters.you.attach(null);
-      this.#happen({ type: 'mic_failed', why: trouble(error) });
+      this.#dispatch({ type: 'mic_failed', why: trouble(error) });
     }
     this.#listDevices();
     this.#render();
   }
 
-  #bindKeys() {
+  #bindButtons() {
     const on = (/** @type {string} */ id, /** @type {() => void} */ then) => {
       byId(id).addEventListener('click', then);
     };
-    on('ask', () => this.#happen({ type: 'ask' }));
-    on('start', () => this.#happen({ type: 'search', at: Date.now() }));
-    on('next', () => this.#happen({ type: 'search', at: Date.now() }));
-    on('stop', () => this.#happen({ type: 'stop' }));
+    on('ask', () => this.#dispatch({ type: 'ask' }));
+    on('start', () => this.#dispatch({ type: 'search', at: Date.now() }));
+    on('next', () => this.#dispatch({ type: 'search', at: Date.now() }));
+    on('stop', () => this.#dispatch({ type: 'stop' }));
     on('play', () => this.#speaker.play());
     on('mute', () => {
       this.#microphone.muted = !this.#microphone.muted;
-      this.#conversation?.tellMuted(this.#microphone.muted);
+      this.#conversation?.sendMuted(this.#microphone.muted);
       this.#render();
     });
   }
@@ -288,11 +288,11 @@ class Page {
   #bindWindow() {
     for (const type of ['online', 'offline']) {
       window.addEventListener(type, () => {
-        this.#line.offline = !navigator.onLine;
+        this.#connection.offline = !navigator.onLine;
         this.#render();
       });
     }
-    // A page that goes away says so, and its partner is free at once.
+    // A page that is closed ends its session, so the partner is told at once.
     window.addEventListener('pagehide', () => {
       this.#conversation?.close('left');
       this.#client.close();
@@ -313,13 +313,13 @@ class Page {
     }, NOTICE_MS);
   }
 
-  async #countPeople() {
-    // Many visitors ask one server, so nobody asks who does not care: not in a call.
+  async #countUsers() {
+    // Every visitor requests this from one server, so hidden pages and calls do not.
     if (document.hidden || this.#phase.name === 'talking') return;
-    const people = await peopleOnline();
-    // Whoever has not turned the microphone on is not on the switchboard, and not counted.
+    const users = await usersOnline();
+    // A visitor has a session only after the microphone was turned on.
     const own = this.#client.status === 'open' ? 1 : 0;
-    this.#others = people === null ? null : people - own;
+    this.#others = users === null ? null : users - own;
     this.#render();
   }
 
@@ -330,7 +330,7 @@ class Page {
   #render() {
     this.#view.render({
       phase: this.#phase,
-      line: this.#line,
+      connection: this.#connection,
       others: this.#others,
       open: this.#microphone.track !== null,
       muted: this.#microphone.muted,
@@ -343,7 +343,7 @@ class Page {
   }
 }
 
-/** A queue of its own can be shared as a link: whatever stands after `#` in the address. */
+/** The queue is the fragment of the address, so a queue can be shared as a link. */
 function queue() {
   return decodeURIComponent(location.hash.slice(1)) || undefined;
 }

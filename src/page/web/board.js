@@ -1,10 +1,10 @@
 /**
- * The picture: two jacks, a field of others between them, and a cord that goes where the call
- * goes. It repeats what the words say and adds nothing to it, so it is hidden from readers.
+ * The drawing: two jacks, a field of pins between them, and a cord whose free end shows the phase.
+ * It repeats the text and adds no information, so it is hidden from screen readers.
  *
- * The cord's free end is a mass on a spring; each phase only gives it another place to be. In
- * a call the voices run along the cord, yours to the right and your partner's to the left.
- * Who asked for less motion gets the same picture, standing still.
+ * The free end of the cord is a mass on a spring; each phase sets its target position. During a
+ * call, waves along the cord show the audio levels: the visitor's to the right, the partner's to
+ * the left. With prefers-reduced-motion the drawing is static.
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -12,10 +12,10 @@ const YOU = { x: 130, y: 112 };
 const PARTNER = { x: 510, y: 112 };
 const TICKS = 31;
 const CORD_POINTS = 36;
-const STILL = matchMedia('(prefers-reduced-motion: reduce)');
+const REDUCED_MOTION = matchMedia('(prefers-reduced-motion: reduce)');
 
 /**
- * Where the free end wants to be, and how far the cord sags.
+ * Target position of the free end, and how far the cord sags.
  * @typedef {{ x: number, y: number, sag: number, plugged?: boolean, roams?: boolean }} Pose
  * @type {Record<import('./phase.js').Phase['name'], Pose>}
  */
@@ -28,7 +28,7 @@ const POSES = {
   searching: { x: 320, y: 104, sag: 74, roams: true },
   connecting: { x: 428, y: 150, sag: 86 },
   talking: { ...PARTNER, sag: 104, plugged: true },
-  parted: { x: 430, y: 218, sag: 34 },
+  ended: { x: 430, y: 218, sag: 34 },
 };
 
 /**
@@ -59,7 +59,7 @@ class Jack {
     this.#group = draw('g', { class: 'jack', transform: `translate(${x} ${y})` }, parent);
     this.#halo = draw('circle', { class: 'halo', r: 88 }, this.#group);
     for (let i = 0; i < TICKS; i += 1) {
-      // From lower left over the top to lower right, as on any gauge.
+      // From the lower left over the top to the lower right, like a gauge.
       const angle = (135 + (270 * i) / (TICKS - 1)) * (Math.PI / 180);
       const [dx, dy] = [Math.cos(angle), Math.sin(angle)];
       const ends = { x1: 66 * dx, y1: 66 * dy, x2: 74 * dx, y2: 74 * dy };
@@ -70,7 +70,7 @@ class Jack {
     draw('circle', { class: 'bore', r: 15 }, this.#group);
   }
 
-  /** The slash lies above the cord, so it is drawn apart. */
+  /** Draws the slash. It lies above the cord, so it is drawn after it. */
   drawSlash() {
     draw('line', { class: 'slash', x1: -36, y1: 36, x2: 36, y2: -36 }, this.#group);
   }
@@ -156,7 +156,7 @@ export class Board {
   #move(stepS, nowS) {
     const { sag, roams } = this.#pose;
     let { x, y } = this.#pose;
-    if (STILL.matches) {
+    if (REDUCED_MOTION.matches) {
       this.#end = { x, y, sag };
       return;
     }
@@ -180,7 +180,7 @@ export class Board {
    */
   #drawCord(nowS, levels) {
     const { plugged } = this.#pose;
-    const swing = plugged && !STILL.matches ? 9 : 0;
+    const swing = plugged && !REDUCED_MOTION.matches ? 9 : 0;
     const points = [];
     for (let i = 0; i <= CORD_POINTS; i += 1) {
       const t = i / CORD_POINTS;
@@ -201,7 +201,7 @@ export class Board {
 
   #lightPins() {
     const { x, y } = this.#end;
-    const roams = this.#pose.roams && !STILL.matches;
+    const roams = this.#pose.roams && !REDUCED_MOTION.matches;
     for (const pin of this.#pins) {
       pin.element.classList.toggle('lit', !!roams && Math.hypot(pin.x - x, pin.y - y - 4) < 24);
     }
@@ -220,8 +220,8 @@ function plug(parent) {
 /**
  * @param {Element} element
  * @param {{ x: number, y: number }} at
- * @param {{ x: number, y: number }} from the cord comes.
- * @param {boolean} plugged the tip is in the jack then, and not to be seen.
+ * @param {{ x: number, y: number }} from a point of the cord before the plug.
+ * @param {boolean} plugged whether the tip is inside the jack, and so hidden.
  */
 function place(element, at, from, plugged) {
   const angle = (Math.atan2(at.y - from.y, at.x - from.x) * 180) / Math.PI + 90;

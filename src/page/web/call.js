@@ -1,27 +1,27 @@
 /**
- * One voice call: an RTCPeerConnection that negotiates by the W3C's perfect negotiation pattern
- * (WebRTC 1.0 §10.7). Whoever is told to start is impolite; the other yields when offers collide.
+ * One voice call: an RTCPeerConnection that uses the W3C's perfect negotiation pattern
+ * (WebRTC 1.0 §10.7). The initiator is the impolite peer; the other yields when offers collide.
  *
- * It does not decide when a call is over or in need of repair; watch.js does. What comes in
- * through `receive` is a stranger's words: whatever the browser refuses is dropped.
+ * watch.js decides when a call has ended or needs an ICE restart, not this class. Input of
+ * `receive` is untrusted: descriptions and candidates that the browser rejects are dropped.
  *
  * Relayed payloads: `offer` and `answer` carry an RTCSessionDescriptionInit, `ice_candidate` an
  * RTCIceCandidateInit, or null at the end of the candidates.
  *
- * Beside the audio runs one data channel, `control`, agreed beforehand under id 0. It says
- * `{ muted }` and `{ bye }`, and so reaches the partner even where signalling is away.
+ * Beside the audio there is one data channel, `control`, pre-negotiated with id 0. It carries
+ * `{ muted }` and `{ bye }`, so these reach the partner even while signalling is down.
  *
  * Events, and what their `detail` holds:
  * - `state`   the connection state, as RTCPeerConnection names it.
  * - `audio`   the partner's MediaStream.
- * - `muted`   whether the partner is.
+ * - `muted`   whether the partner is muted.
  * - `bye`     the partner hangs up: `left` or `next`.
- * - `trouble` `{ url, code, text }`: a STUN or TURN server that fails.
- * - `gathered` how many ways to reach this side were found, when all have been looked for.
+ * - `ice_error` `{ url, code, text }`: a STUN or TURN server failed.
+ * - `gathered` the number of local candidates, when gathering is complete.
  */
 
-/** How long a connection outlives the call, for its last words. */
-const FAREWELL_MS = 300;
+/** How long the connection stays open after the call, so that `bye` can be sent. */
+const CLOSE_DELAY_MS = 300;
 
 export class Call extends EventTarget {
   #pc;
@@ -31,16 +31,16 @@ export class Call extends EventTarget {
   #candidates = 0;
   #makingOffer = false;
   #ignoreOffer = false;
-  /** @type {RTCIceCandidateInit[]} Arrived before the description they belong to. */
-  #early = [];
+  /** @type {RTCIceCandidateInit[]} Candidates that arrived before their description. */
+  #earlyCandidates = [];
   /** @type {RTCDataChannel | null} */
   #control = null;
   /** @type {RTCRtpSender | null} */
   #sender = null;
   #muted = false;
   #closed = false;
-  /** What was received is handled one after the other, or candidates overtake descriptions. */
-  #inbox = Promise.resolve();
+  /** Received messages are handled one at a time, so that no candidate overtakes a description. */
+  #receiveQueue = Promise.resolve();
 
   /**
    * @param {object} options
@@ -60,8 +60,8 @@ export class Call extends EventTarget {
     const iceTransportPolicy = relayOnly ? 'relay' : 'all';
     this.#pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
     this.#listen();
-    // The other side adds its audio when the first offer has come, so that the first offers
-    // never collide.
+    // The other side adds its audio after it has received the first offer, so that the first
+    // offers never collide.
     if (initiator) this.#addMedia();
   }
 
@@ -82,17 +82,17 @@ export class Call extends EventTarget {
   receive(type, payload) {
     const handle = () =>
       type === 'ice_candidate' ? this.#candidate(payload) : this.#description(type, payload);
-    this.#inbox = this.#inbox.then(handle).catch((error) => {
+    this.#receiveQueue = this.#receiveQueue.then(handle).catch((error) => {
       if (!this.#closed) console.warn('dropped from the partner:', type, error);
     });
   }
 
-  /** Looks for a new way through the network. The audio goes on by the old one meanwhile. */
+  /** Restarts ICE. The audio continues over the old path in the meantime. */
   restart() {
     this.#pc.restartIce();
   }
 
-  /** After signalling was away: what was under way may be lost, so it is said again. */
+  /** After signalling was down: a message in flight may be lost, so the offer is sent again. */
   resync() {
     this.restart();
     if (this.#pc.signalingState === 'have-local-offer') {
@@ -106,40 +106,40 @@ export class Call extends EventTarget {
     await this.#sender?.replaceTrack(track);
   }
 
-  /** @param {boolean} muted told to the partner; the track itself is the microphone's. */
-  tellMuted(muted) {
+  /** @param {boolean} muted sent to the partner; the microphone mutes the track itself. */
+  sendMuted(muted) {
     this.#muted = muted;
-    this.#say({ muted });
+    this.#sendControl({ muted });
   }
 
   /**
    * Hangs up.
-   * @param {'left' | 'next'} bye told to the partner.
+   * @param {'left' | 'next'} bye sent to the partner.
    */
   close(bye) {
     this.#closed = true;
-    this.#say({ bye });
-    // Silent at once; the connection stays a moment longer, or the farewell dies with it.
+    this.#sendControl({ bye });
+    // The audio stops now. The connection stays open for a short time, so that `bye` is sent.
     this.#sender?.replaceTrack(null).catch(() => {});
-    setTimeout(() => this.#pc.close(), FAREWELL_MS);
+    setTimeout(() => this.#pc.close(), CLOSE_DELAY_MS);
   }
 
   #addMedia() {
     this.#sender = this.#pc.addTrack(this.#track, new MediaStream([this.#track]));
     this.#control = this.#pc.createDataChannel('control', { negotiated: true, id: 0 });
-    this.#control.addEventListener('open', () => this.#say({ muted: this.#muted }));
-    this.#control.addEventListener('message', ({ data }) => this.#heard(data));
-    // DTLS tells of its end at once, ICE only when its checks have timed out.
+    this.#control.addEventListener('open', () => this.#sendControl({ muted: this.#muted }));
+    this.#control.addEventListener('message', ({ data }) => this.#receiveControl(data));
+    // DTLS reports its end immediately; ICE does so only after its checks have timed out.
     this.#control.addEventListener('close', () => this.#emit('bye', 'left'));
   }
 
   #listen() {
     const pc = this.#pc;
     pc.addEventListener('negotiationneeded', () => this.#offer());
-    pc.addEventListener('icecandidate', ({ candidate }) => this.#found(candidate));
+    pc.addEventListener('icecandidate', ({ candidate }) => this.#localCandidate(candidate));
     pc.addEventListener('connectionstatechange', () => this.#emit('state', pc.connectionState));
     pc.addEventListener('icecandidateerror', ({ url, errorCode, errorText }) => {
-      this.#emit('trouble', { url, code: errorCode, text: errorText });
+      this.#emit('ice_error', { url, code: errorCode, text: errorText });
     });
     pc.addEventListener('track', ({ track }) => {
       if (track.kind !== 'audio') return;
@@ -148,7 +148,7 @@ export class Call extends EventTarget {
   }
 
   /** @param {RTCIceCandidate | null} candidate */
-  #found(candidate) {
+  #localCandidate(candidate) {
     if (this.#closed) return;
     this.#send('ice_candidate', candidate);
     // An empty candidate ends a generation, null ends them all (WebRTC 1.0 §4.8.1.3).
@@ -177,9 +177,9 @@ export class Call extends EventTarget {
     const collides = type === 'offer' && (this.#makingOffer || pc.signalingState !== 'stable');
     this.#ignoreOffer = collides && !this.#polite;
     if (this.#ignoreOffer) return;
-    // Rolls an own offer back where they collide.
+    // In a collision this rolls back the local offer.
     await pc.setRemoteDescription({ type, sdp: payload.sdp });
-    for (const candidate of this.#early.splice(0)) await pc.addIceCandidate(candidate);
+    for (const candidate of this.#earlyCandidates.splice(0)) await pc.addIceCandidate(candidate);
     if (type === 'answer') return;
     if (this.#sender === null) this.#addMedia();
     await pc.setLocalDescription();
@@ -189,30 +189,30 @@ export class Call extends EventTarget {
   /** @param {RTCIceCandidateInit | null} candidate */
   async #candidate(candidate) {
     if (this.#pc.remoteDescription === null) {
-      if (candidate !== null) this.#early.push(candidate);
+      if (candidate !== null) this.#earlyCandidates.push(candidate);
       return;
     }
     try {
       await this.#pc.addIceCandidate(candidate ?? undefined);
     } catch (error) {
-      // Those that belong to an offer that was not taken are no loss.
+      // Candidates of an ignored offer are not needed.
       if (!this.#ignoreOffer) throw error;
     }
   }
 
   /** @param {object} message */
-  #say(message) {
+  #sendControl(message) {
     if (this.#control?.readyState === 'open') this.#control.send(JSON.stringify(message));
   }
 
   /** @param {string} data */
-  #heard(data) {
+  #receiveControl(data) {
     try {
       const { muted, bye } = JSON.parse(data);
       if (typeof muted === 'boolean') this.#emit('muted', muted);
       if (bye === 'left' || bye === 'next') this.#emit('bye', bye);
     } catch {
-      // Not of this page's making, and nothing that a call needs.
+      // Not sent by this page; the call does not need it.
     }
   }
 

@@ -1,21 +1,22 @@
 /**
- * The protocol client: signalling with a Switchboard server, version 1 of its protocol.
+ * The protocol client: signalling with a Switchboard server (src/wire/PROTOCOL.md).
  *
- * It knows nothing of WebRTC and nothing of the page, so it can be used by itself:
+ * It depends on neither WebRTC nor the page, so it can be used on its own:
  *
- *     const line = new SwitchboardClient('wss://talk.example/ws');
- *     line.addEventListener('match', ({ detail }) => detail.initiator && line.signal('offer', sdp));
- *     line.addEventListener('relay', ({ detail }) => handle(detail.type, detail.payload));
- *     line.connect();
- *     line.findMatch('en');
+ *     const client = new SwitchboardClient('wss://talk.example/ws');
+ *     client.addEventListener('match', ({ detail }) => detail.initiator && client.signal('offer', sdp));
+ *     client.addEventListener('relay', ({ detail }) => handle(detail.type, detail.payload));
+ *     client.connect();
+ *     client.findMatch('en');
  *
- * What it does beyond sending and parsing:
- * - It reconnects with full-jitter backoff, at once when the browser comes online, and resumes
- *   the session where the server lets it.
- * - It holds what its user wants (nobody, a match, the present room) and tells the server again
- *   after every reconnect, so a wish outlives a connection.
- * - Every relayed message carries `room_id`, and nothing of an old room is ever delivered.
- * - It notices a dead connection by itself: silence is answered by a ping, no pong by a new socket.
+ * Beyond sending and parsing it does the following:
+ * - It reconnects with full-jitter backoff, immediately when the browser comes online, and
+ *   resumes the session where the server supports it.
+ * - It stores the goal of its user (no partner, a match, the present room) and requests it again
+ *   after every reconnect, so a match request survives a lost connection.
+ * - Every relayed message carries `room_id`. Messages of an earlier room are never delivered.
+ * - It detects dead connections: after a silence it sends a ping, and without a pong it opens a
+ *   new socket.
  *
  * @typedef {'closed' | 'connecting' | 'open' | 'retrying'} Status
  * @typedef {{ roomId: string, peerId: string, initiator: boolean }} Room
@@ -26,27 +27,30 @@
  * - `session`   `{ sessionId, iceServers, resumed }`: first on every connection.
  * - `waiting`   `{ queue }`
  * - `match`     a {@link Room}
- * - `relay`     `{ type, payload }` from the partner: a stranger's words, to be checked.
+ * - `relay`     `{ type, payload }` from the partner: untrusted input, to be validated.
  * - `peer_left` `{ roomId, reason }`: `left`, `next`, `disconnected` or `timeout`.
  * - `peer_away`, `peer_back` `{ roomId }`
- * - `room_lost` `{ roomId }`: this client was away for too long, or the server restarted.
+ * - `room_lost` `{ roomId }`: the room ended while this client was disconnected, or the server restarted.
  * - `refused`   `{ code, message }`: the server's `error`.
- * - `draining`  `{ deadlineMs }`: the server is about to stop.
+ * - `draining`  `{ deadlineMs }`: the server is shutting down.
  */
 
 const RELAYED = new Set(['offer', 'answer', 'ice_candidate', 'signal']);
 
-/** Errors that only say that two messages crossed on their way. */
-const CROSSINGS = new Set(['not_in_room', 'not_waiting']);
+/** Errors that are expected when a message of the client and one of the server cross. */
+const CROSSING_ERRORS = new Set(['not_in_room', 'not_waiting']);
 
-/** @typedef {{ want: 'nobody' } | { want: 'match', queue?: string } | { want: 'room' }} Wish */
+/**
+ * What the user of the client wants.
+ * @typedef {{ name: 'idle' } | { name: 'match', queue?: string } | { name: 'room' }} Goal
+ */
 
 export class SwitchboardClient extends EventTarget {
   /** @type {Room | null} The present room. */
   room = null;
-  /** @type {RTCIceServer[]} As the last `session` gave them. */
+  /** @type {RTCIceServer[]} From the last `session` message. */
   iceServers = [];
-  /** Whether the server has said that it is about to stop. */
+  /** Whether the server has announced that it is shutting down. */
   draining = false;
 
   #url;
@@ -55,12 +59,12 @@ export class SwitchboardClient extends EventTarget {
   #status = 'closed';
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {WebSocket | null} Presumed dead; kept open until its session is resumed or gone. */
+  /** @type {WebSocket | null} Presumed dead; kept open until its session is resumed or ended. */
   #abandoned = null;
   /** @type {string | null} */
   #resumeToken = null;
-  /** @type {Wish} */
-  #wish = { want: 'nobody' };
+  /** @type {Goal} */
+  #goal = { name: 'idle' };
   #failures = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
@@ -70,14 +74,14 @@ export class SwitchboardClient extends EventTarget {
   #steadyTimer;
 
   /**
-   * @param {string | URL} url of the WebSocket endpoint.
+   * @param {string | URL} url URL of the WebSocket endpoint.
    * @param {object} [options]
-   * @param {typeof WebSocket} [options.WebSocket] for runtimes that have none of their own.
+   * @param {typeof WebSocket} [options.WebSocket] for runtimes without a global one.
    * @param {() => number} [options.random] in [0, 1).
-   * @param {number} [options.backoffFirstMs] longest wait before the first new attempt.
-   * @param {number} [options.backoffMostMs] longest wait before any new attempt.
-   * @param {number} [options.silenceMs] silence after which a ping asks whether anyone is there.
-   * @param {number} [options.pongMs] silence after that ping that means nobody is.
+   * @param {number} [options.backoffFirstMs] upper bound of the delay before the first reconnect.
+   * @param {number} [options.backoffMostMs] upper bound of the delay before any reconnect.
+   * @param {number} [options.silenceMs] silence after which a ping is sent.
+   * @param {number} [options.pongMs] silence after that ping after which the connection counts as dead.
    */
   constructor(url, options = {}) {
     super();
@@ -104,30 +108,30 @@ export class SwitchboardClient extends EventTarget {
     if (this.#status === 'closed' || this.#status === 'retrying') this.#open();
   }
 
-  /** Ends the session at once: the partner, if there is one, is told. */
+  /** Ends the session immediately. The partner, if there is one, gets `peer_left`. */
   close() {
-    this.#wish = { want: 'nobody' };
+    this.#goal = { name: 'idle' };
     this.room = null;
     this.#resumeToken = null;
-    const socket = this.#drop();
+    const socket = this.#detach();
     socket?.close(1000);
     this.#setStatus('closed');
   }
 
   /**
-   * Asks for a partner; in a room, for the next one. Repeated after a reconnect until `match`.
+   * Requests a partner; in a room, the next one. Repeated after each reconnect until `match`.
    * @param {string} [queue] 1 to 64 of `A–Z a–z 0–9 _ . : -`; absent, the default queue.
    */
   findMatch(queue) {
     this.room = null;
-    this.#wish = { want: 'match', queue };
+    this.#goal = { name: 'match', queue };
     this.#send('find_match', queue === undefined ? undefined : { queue });
   }
 
-  /** Takes {@link findMatch} back. */
+  /** Cancels {@link findMatch}. */
   cancelMatch() {
-    if (this.#wish.want !== 'match') return;
-    this.#wish = { want: 'nobody' };
+    if (this.#goal.name !== 'match') return;
+    this.#goal = { name: 'idle' };
     this.#send('cancel_match');
   }
 
@@ -136,12 +140,12 @@ export class SwitchboardClient extends EventTarget {
     if (this.room === null) return;
     const { roomId } = this.room;
     this.room = null;
-    this.#wish = { want: 'nobody' };
+    this.#goal = { name: 'idle' };
     this.#send('leave_room', undefined, roomId);
   }
 
   /**
-   * Sends to the partner.
+   * Sends a message to the partner.
    * @param {RelayType} type
    * @param {unknown} payload
    * @returns {boolean} whether it was sent: false without a room or a connection.
@@ -161,17 +165,17 @@ export class SwitchboardClient extends EventTarget {
       if (this.#socket === socket) this.#receive(data);
     });
     socket.addEventListener('close', ({ code }) => {
-      if (this.#socket === socket) this.#lost(code);
+      if (this.#socket === socket) this.#connectionLost(code);
     });
-    // `close` follows and tells more; but where this runs outside of a browser, an error that
-    // nobody listens for may end the program.
+    // `close` follows and has the details. Outside a browser, an `error` event without a listener
+    // may end the program.
     socket.addEventListener('error', () => {});
-    // A connection attempt that the network swallows would otherwise hang for minutes.
+    // Otherwise an attempt whose packets are dropped would hang for minutes.
     this.#watchSilence(this.#options.pongMs, () => this.#abandon());
   }
 
-  /** Forgets the present socket, and hands it back. */
-  #drop() {
+  /** Detaches the present socket and returns it. */
+  #detach() {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#retryTimer);
@@ -181,28 +185,31 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /**
-   * The socket is gone; another will be tried.
+   * The connection was lost; schedules a reconnect.
    * @param {number} code of the Close frame, or 1006.
    */
-  #lost(code) {
-    this.#drop();
-    // After a Close frame there is nothing left to resume (4001: someone else resumed it).
+  #connectionLost(code) {
+    this.#detach();
+    // After a Close frame the session cannot be resumed (4001: another connection resumed it).
     if (code !== 1006) this.#resumeToken = null;
     const { backoffFirstMs, backoffMostMs, random } = this.#options;
     const ceilingMs = Math.min(backoffMostMs, backoffFirstMs * 2 ** this.#failures);
     this.#failures += 1;
-    // Full jitter: a server that comes back is met by a drizzle, not by everyone at once.
+    // Full jitter: clients of a restarted server must not all reconnect at the same time.
     const delayMs = random() * ceilingMs;
     this.#retryTimer = setTimeout(() => this.#open(), delayMs);
     this.#setStatus('retrying', { retryAt: Date.now() + delayMs, code });
   }
 
-  /** Gives up on a socket that says nothing. Its Close frame would end what is to be resumed. */
+  /**
+   * Abandons a silent socket without a Close frame, which would end the session that is to be
+   * resumed.
+   */
   #abandon() {
-    const socket = this.#drop();
+    const socket = this.#detach();
     this.#abandoned?.close();
     this.#abandoned = socket;
-    this.#lost(1006);
+    this.#connectionLost(1006);
   }
 
   #cameOnline() {
@@ -210,7 +217,7 @@ export class SwitchboardClient extends EventTarget {
       this.#failures = 0;
       this.#open();
     } else if (this.#status === 'open') {
-      this.#askForLife();
+      this.#probe();
     }
   }
 
@@ -223,7 +230,7 @@ export class SwitchboardClient extends EventTarget {
     this.#silenceTimer = setTimeout(then, afterMs);
   }
 
-  #askForLife() {
+  #probe() {
     this.#send('ping');
     this.#watchSilence(this.#options.pongMs, () => this.#abandon());
   }
@@ -241,34 +248,34 @@ export class SwitchboardClient extends EventTarget {
 
   /** @param {string} data */
   #receive(data) {
-    this.#watchSilence(this.#options.silenceMs, () => this.#askForLife());
+    this.#watchSilence(this.#options.silenceMs, () => this.#probe());
     const message = parse(data);
     if (message === null) return;
     const { type, payload } = message;
     if (RELAYED.has(type)) this.#relayed(message);
-    else if (type === 'session') this.#began(payload);
+    else if (type === 'session') this.#sessionStarted(payload);
     else if (type === 'waiting') this.#emit('waiting', payload);
     else if (type === 'match_found') this.#matched(roomOf(payload));
     else if (type === 'peer_left') this.#peerLeft(payload.room_id, payload.reason);
-    else if (type === 'peer_away' || type === 'peer_back') this.#peerMoved(type, payload.room_id);
+    else if (type === 'peer_away' || type === 'peer_back') this.#peerConnectionChanged(type, payload.room_id);
     else if (type === 'error') this.#refused(payload);
     else if (type === 'draining') {
       this.draining = true;
       this.#emit('draining', { deadlineMs: payload.deadline_ms });
     }
-    // `match_cancelled`, `room_left` and `pong` confirm what is known here already, and what a
-    // later version may add is ignored.
+    // `match_cancelled`, `room_left` and `pong` confirm a state that the client already has.
+    // Unknown types are ignored: a later protocol version may add some.
   }
 
   /** @param {Record<string, any>} session */
-  #began(session) {
+  #sessionStarted(session) {
     this.draining = false;
     this.#resumeToken = session.resume_token ?? null;
     this.iceServers = session.ice_servers ?? [];
     this.#abandoned?.close();
     this.#abandoned = null;
-    // Only a connection that lasts proves the server well: one that takes and drops everybody
-    // must not be asked without pause.
+    // The backoff is reset only after the connection has lasted: a server that accepts and then
+    // drops connections must not be retried without delay.
     this.#steadyTimer = setTimeout(() => (this.#failures = 0), 5_000);
     const resumed = session.resumed === true;
     this.#setStatus('open');
@@ -281,8 +288,8 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /**
-   * Brings the server's idea of this session and the user's wish together. Whatever was sent
-   * shortly before the connection was lost may or may not have arrived.
+   * Reconciles the state of the session on the server with the goal of the user. Messages that
+   * were sent shortly before the connection was lost may not have arrived.
    * @param {'idle' | 'waiting' | 'in_room'} state
    * @param {Record<string, any>} session
    * @param {boolean} resumed
@@ -292,27 +299,27 @@ export class SwitchboardClient extends EventTarget {
     const { room } = this;
     if (room !== null && room.roomId !== serverRoom?.roomId) {
       this.room = null;
-      this.#wish = { want: 'nobody' };
+      this.#goal = { name: 'idle' };
       const { roomId } = room;
       if (resumed) this.#emit('peer_left', { roomId, reason: 'disconnected' });
       else this.#emit('room_lost', { roomId });
     }
     if (serverRoom !== null) this.#matched(serverRoom);
-    else if (this.#wish.want === 'match' && state === 'idle') this.findMatch(this.#wish.queue);
-    else if (this.#wish.want === 'nobody' && state === 'waiting') this.#send('cancel_match');
+    else if (this.#goal.name === 'match' && state === 'idle') this.findMatch(this.#goal.queue);
+    else if (this.#goal.name === 'idle' && state === 'waiting') this.#send('cancel_match');
   }
 
   /** @param {Room} room */
   #matched(room) {
-    // Known already: it was resumed, and its `match_found` was among what had been kept.
+    // Already known: the session was resumed, and `match_found` was among the kept messages.
     if (room.roomId === this.room?.roomId) return;
-    if (this.#wish.want === 'nobody') {
-      // It crossed a `cancel_match` or a lost `leave_room`.
+    if (this.#goal.name === 'idle') {
+      // `match_found` crossed a `cancel_match` or a `leave_room` that was lost.
       this.#send('leave_room', undefined, room.roomId);
       return;
     }
     this.room = room;
-    this.#wish = { want: 'room' };
+    this.#goal = { name: 'room' };
     this.#emit('match', room);
   }
 
@@ -330,7 +337,7 @@ export class SwitchboardClient extends EventTarget {
   #peerLeft(roomId, reason) {
     if (roomId !== this.room?.roomId) return;
     this.room = null;
-    this.#wish = { want: 'nobody' };
+    this.#goal = { name: 'idle' };
     this.#emit('peer_left', { roomId, reason });
   }
 
@@ -338,13 +345,13 @@ export class SwitchboardClient extends EventTarget {
    * @param {'peer_away' | 'peer_back'} type
    * @param {string} roomId
    */
-  #peerMoved(type, roomId) {
+  #peerConnectionChanged(type, roomId) {
     if (roomId === this.room?.roomId) this.#emit(type, { roomId });
   }
 
   /** @param {Record<string, any>} error */
   #refused({ code, message }) {
-    if (!CROSSINGS.has(code)) this.#emit('refused', { code, message });
+    if (!CROSSING_ERRORS.has(code)) this.#emit('refused', { code, message });
   }
 
   /**
@@ -367,8 +374,8 @@ export class SwitchboardClient extends EventTarget {
 
 /**
  * @param {unknown} data
- * @returns {Record<string, any> | null} an object whose `type` is text, its payload an object
- *   unless it is relayed.
+ * @returns {Record<string, any> | null} an object with a string `type`; its payload is an object
+ *   unless the message is relayed.
  */
 function parse(data) {
   if (typeof data !== 'string') return null;

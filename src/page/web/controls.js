@@ -1,14 +1,16 @@
 /**
- * The drawer with devices and settings, and the keyboard. Everything that a visitor can operate
- * besides the large keys.
+ * The devices and settings panel, and keyboard shortcuts: every control except the large buttons.
  */
 
 import { devices } from './microphone.js';
 import { Speaker } from './speaker.js';
 import { byId } from './view.js';
 
-/** @type {Record<string, string[]>} A letter, and the keys it stands for, the first that is there. */
-const LETTERS = { m: ['mute'], n: ['start', 'next'], s: ['stop'] };
+/**
+ * Shortcut keys and the buttons that each presses: the first one that is visible.
+ * @type {Record<string, string[]>}
+ */
+const SHORTCUTS = { m: ['mute'], n: ['start', 'next'], s: ['stop'] };
 
 /**
  * @param {'microphone' | 'speaker'} id
@@ -26,8 +28,8 @@ function fill(id, found, chosen) {
 }
 
 /**
- * @param {() => { microphone: string, speaker: string }} chosen asked only when the devices are
- *   known: what was chosen meanwhile counts.
+ * @param {() => { microphone: string, speaker: string }} chosen called after the devices are
+ *   known, so that a choice made in the meantime counts.
  */
 export async function listDevices(chosen) {
   byId('speaker-field').hidden = !Speaker.selectable;
@@ -38,7 +40,7 @@ export async function listDevices(chosen) {
 }
 
 /**
- * @param {import('./settings.js').Settings} settings kept up to date.
+ * @param {import('./settings.js').Settings} settings updated in place.
  * @param {(name: keyof import('./settings.js').Settings) => void} changed
  */
 export function bindSettings(settings, changed) {
@@ -68,9 +70,9 @@ export function bindShortcuts(settings) {
   document.addEventListener('keydown', (event) => {
     const { key, repeat, ctrlKey, altKey, metaKey, target } = event;
     if (!settings.shortcuts || repeat || ctrlKey || altKey || metaKey) return;
-    // In a list of devices a letter chooses an entry.
+    // In a device list, a letter key selects an entry.
     if (target instanceof HTMLSelectElement || target instanceof HTMLInputElement) return;
-    const there = LETTERS[key.toLowerCase()]?.map((id) => byId(id)).find(({ hidden }) => !hidden);
+    const there = SHORTCUTS[key.toLowerCase()]?.map((id) => byId(id)).find(({ hidden }) => !hidden);
     there?.click();
   });
 }

@@ -1,26 +1,27 @@
 /**
- * A call together with the eye that is kept on it: it measures whether audio flows, has the way
- * through the network repaired, and says when there is nothing left to repair.
+ * A call and its supervision: measures whether audio is received, restarts ICE when the
+ * connection fails, and ends the call when it cannot be repaired.
  *
  * Events, and what their `detail` holds:
  * - `stream`  the partner's MediaStream.
- * - `flowing` audio comes in for the first time.
- * - `silence` whether audio has stopped coming, at each change.
+ * - `flowing` audio is received for the first time.
+ * - `silence` whether audio has stopped, at each change.
  * - `reading` a Reading of vitals.js, once a second.
- * - `muted`   whether the partner is.
- * - `over`    a Parting of phase.js. Nothing follows it.
+ * - `muted`   whether the partner is muted.
+ * - `over`    an EndReason of phase.js. It is the last event.
  */
 
 import { Call } from './call.js';
 import { Vitals } from './vitals.js';
 import { FLOWING_MS, advise } from './watch.js';
 
-/** Until audio flows it is looked for often: this delay is part of what a visitor waits. */
-const EAGER_MS = 100;
-const CALM_MS = 1_000;
+/** Poll interval before the first audio: this delay is part of the time a visitor waits. */
+const POLL_BEFORE_AUDIO_MS = 100;
+/** Poll interval afterwards. */
+const POLL_MS = 1_000;
 
-/** TURN's answers to credentials that are not right (RFC 8489 §14.8, RFC 8656 §19). */
-const REFUSALS = new Set([401, 403, 441]);
+/** TURN error codes for wrong credentials (RFC 8489 §14.8, RFC 8656 §19). */
+const CREDENTIAL_ERRORS = new Set([401, 403, 441]);
 
 export class Conversation extends EventTarget {
   #call;
@@ -46,7 +47,7 @@ export class Conversation extends EventTarget {
    * @param {MediaStreamTrack} options.track
    * @param {boolean} options.muted
    * @param {(type: 'offer' | 'answer' | 'ice_candidate', payload: unknown) => void} options.send
-   * @param {() => boolean} options.signalled whether what is sent can reach the partner.
+   * @param {() => boolean} options.signalled whether signalling messages can reach the partner.
    */
   constructor({ signalled, ...options }) {
     super();
@@ -54,10 +55,10 @@ export class Conversation extends EventTarget {
     this.#signalled = signalled;
     this.#call = new Call(options);
     this.#listen();
-    this.#look();
+    this.#poll();
   }
 
-  /** Whether audio came in a moment ago. */
+  /** Whether audio was received recently. */
   get flowing() {
     return this.#audioAt !== null && performance.now() - this.#audioAt < FLOWING_MS;
   }
@@ -70,7 +71,7 @@ export class Conversation extends EventTarget {
     this.#call.receive(type, payload);
   }
 
-  /** Signalling was away and is back. */
+  /** Signalling works again after an interruption. */
   resync() {
     this.#restartedAt = performance.now();
     this.#call.resync();
@@ -82,8 +83,8 @@ export class Conversation extends EventTarget {
   }
 
   /** @param {boolean} muted */
-  tellMuted(muted) {
-    this.#call.tellMuted(muted);
+  sendMuted(muted) {
+    this.#call.sendMuted(muted);
   }
 
   /** @param {'left' | 'next'} bye */
@@ -98,18 +99,18 @@ export class Conversation extends EventTarget {
     call.addEventListener('audio', (event) => this.#emit('stream', detail(event)));
     call.addEventListener('muted', (event) => this.#emit('muted', detail(event)));
     call.addEventListener('bye', (event) => this.#end(detail(event)));
-    call.addEventListener('trouble', (event) => {
-      if (REFUSALS.has(detail(event).code)) this.#relayRefused = true;
+    call.addEventListener('ice_error', (event) => {
+      if (CREDENTIAL_ERRORS.has(detail(event).code)) this.#relayRefused = true;
     });
     call.addEventListener('gathered', (event) => {
-      // With relays alone allowed and none to be had, waiting would change nothing.
+      // Only relays are allowed and none can be reached, so waiting does not help.
       if (this.#relayOnly && detail(event) === 0 && this.#audioAt === null) {
         this.#end(this.#relayRefused ? 'relay_refused' : 'relay_missing');
       }
     });
   }
 
-  async #look() {
+  async #poll() {
     const report = await this.#call.getStats();
     if (this.#over) return;
     const reading = this.#vitals.read(report);
@@ -123,15 +124,15 @@ export class Conversation extends EventTarget {
     if (silent !== this.#silent) this.#emit('silence', silent);
     this.#silent = silent;
     if (this.#audioAt !== null) this.#emit('reading', reading);
-    this.#act(now);
-    // Emitting may have ended it.
+    this.#followAdvice(now);
+    // A listener may have ended the conversation.
     if (!this.#over) {
-      this.#timer = setTimeout(() => this.#look(), this.#audioAt === null ? EAGER_MS : CALM_MS);
+      this.#timer = setTimeout(() => this.#poll(), this.#audioAt === null ? POLL_BEFORE_AUDIO_MS : POLL_MS);
     }
   }
 
   /** @param {number} now */
-  #act(now) {
+  #followAdvice(now) {
     const advice = advise({
       state: this.#call.state,
       ageMs: now - this.#startedAt,
@@ -148,7 +149,7 @@ export class Conversation extends EventTarget {
     }
   }
 
-  /** @param {import('./phase.js').Parting} why */
+  /** @param {import('./phase.js').EndReason} why */
   #end(why) {
     this.#emit('over', why);
     this.#over = true;

@@ -1,12 +1,12 @@
 /**
- * How loud a stream is, from 0 to 1. One AudioContext serves all meters of the page.
+ * The level of an audio stream, from 0 to 1. All meters of the page share one AudioContext.
  */
 
-/** What counts as silence, and what as full: speech lies between. */
+/** Levels shown as 0 and as 1. Speech lies between them. */
 const FLOOR_DB = -55;
 const CEILING_DB = -12;
-/** A level falls by this part of itself in a frame at 60 Hz; it rises at once. */
-const FALL = 0.12;
+/** Fraction by which the level falls in each frame at 60 Hz. It rises immediately. */
+const DECAY = 0.12;
 
 /** @type {AudioContext | null} */
 let context = null;
@@ -27,7 +27,7 @@ export class Meter {
     this.#level = 0;
     if (stream === null) return;
     context ??= new AudioContext();
-    // Made outside of a click it may be asleep; every attach has a click not far behind it.
+    // A context created outside a click handler may be suspended. Each attach follows a click.
     if (context.state === 'suspended') context.resume().catch(() => {});
     this.#analyser ??= new AnalyserNode(context, { fftSize: 1024 });
     this.#samples = new Float32Array(this.#analyser.fftSize);
@@ -35,7 +35,7 @@ export class Meter {
     this.#source.connect(this.#analyser);
   }
 
-  /** To be asked once a frame. */
+  /** Returns the level. To be called once in each frame. */
   read() {
     if (this.#source === null || this.#analyser === null) return 0;
     this.#analyser.getFloatTimeDomainData(this.#samples);
@@ -43,7 +43,7 @@ export class Meter {
     for (const sample of this.#samples) sum += sample * sample;
     const db = 10 * Math.log10(sum / this.#samples.length + 1e-12);
     const loud = Math.min(1, Math.max(0, (db - FLOOR_DB) / (CEILING_DB - FLOOR_DB)));
-    this.#level = Math.max(loud, this.#level * (1 - FALL));
+    this.#level = Math.max(loud, this.#level * (1 - DECAY));
     return this.#level;
   }
 }

@@ -1,15 +1,15 @@
 /**
- * The microphone: asking for it, switching between several, muting, and telling in one word why
- * it cannot be had.
+ * The microphone: requesting it, switching between devices, muting, and the reason when it is not
+ * available.
  *
- * Events: `track` (another track is to be sent; `detail` is it), `lost` (it was unplugged),
- * `devices` (the list of devices has changed).
+ * Events: `track` (the track to be sent has changed; `detail` is the new one), `lost` (the device
+ * was unplugged), `devices` (the list of devices has changed).
  *
  * @typedef {import('./phase.js').MicrophoneTrouble} MicrophoneTrouble
  */
 
-/** Errors that mean that there is no such device. */
-const GONE = new Set(['OverconstrainedError', 'NotFoundError']);
+/** Errors that mean that the requested device does not exist. */
+const NO_SUCH_DEVICE = new Set(['OverconstrainedError', 'NotFoundError']);
 
 export class Microphone extends EventTarget {
   /** @type {MediaStream | null} */
@@ -44,13 +44,13 @@ export class Microphone extends EventTarget {
   }
 
   /**
-   * Opens it, or another one instead.
-   * @param {string} [deviceId] one that is gone is no error: the browser takes another.
+   * Opens the microphone, in place of the one that is open.
+   * @param {string} [deviceId] if it does not exist, the browser chooses another device.
    */
   async open(deviceId) {
     const stream = await request(deviceId).catch((error) => {
-      // Browsers take `ideal` lightly, so one asks for exactly this one, and if need be again.
-      if (deviceId && GONE.has(error.name)) return request();
+      // Browsers may ignore `ideal`, so the first request is for exactly this device.
+      if (deviceId && NO_SUCH_DEVICE.has(error.name)) return request();
       throw error;
     });
     this.close();
@@ -63,7 +63,7 @@ export class Microphone extends EventTarget {
     this.dispatchEvent(new CustomEvent('track', { detail: track }));
   }
 
-  /** Turns it off, and with it the browser's recording sign. */
+  /** Stops the microphone, which also removes the browser's recording indicator. */
   close() {
     const { stream } = this;
     this.stream = null;
@@ -87,8 +87,8 @@ function request(deviceId) {
 
 /**
  * @param {'audioinput' | 'audiooutput'} kind
- * @returns {Promise<MediaDeviceInfo[]>} those that have a name: before the first permission the
- *   browser tells nobody's.
+ * @returns {Promise<MediaDeviceInfo[]>} the devices that have a label. Browsers hide labels before
+ *   the first permission.
  */
 export async function devices(kind) {
   const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];

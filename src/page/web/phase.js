@@ -1,43 +1,43 @@
 /**
- * Where a visitor is on the way from the door to a conversation and on to the next one: one
- * value, and one pure function from it and an event to the next. What has to be done when it
- * changes is app.js's; how it looks is view.js's.
+ * The state machine of the page: the phase of a visitor between opening the page and a call, and
+ * one pure function from a phase and an event to the next phase. app.js carries out the effects
+ * of a change; view.js shows it.
  *
  * @typedef {'denied' | 'dismissed' | 'none' | 'busy' | 'other'} MicrophoneTrouble
  * @typedef {'left' | 'next' | 'disconnected' | 'timeout' | 'lost' | 'unreachable'
- *   | 'relay_refused' | 'relay_missing'} Parting
+ *   | 'relay_refused' | 'relay_missing'} EndReason
  *
- * How the two talking are tied together beside their audio:
- * - `whole`      signalling works on both sides
- * - `away`       the partner's signalling was lost and may come back
- * - `partner_gone` the partner's signalling is gone for good
- * - `own_gone`   this side came back as a new session: the two talk without signalling
- * @typedef {'whole' | 'away' | 'partner_gone' | 'own_gone'} Tie
+ * The state of signalling during a call:
+ * - `up`           signalling works on both sides
+ * - `partner_away` the partner's signalling was lost and may come back
+ * - `partner_gone` the partner's signalling has ended
+ * - `own_gone`     this side has a new session, so the call continues without signalling
+ * @typedef {'up' | 'partner_away' | 'partner_gone' | 'own_gone'} Signalling
  *
  * @typedef {{ name: 'blocked', why: 'insecure' | 'no_webrtc' }
  *   | { name: 'welcome' }
  *   | { name: 'asking' }
  *   | { name: 'mic_failed', why: MicrophoneTrouble }
  *   | { name: 'ready' }
- *   | { name: 'searching', since: number, after?: Parting }
+ *   | { name: 'searching', since: number, after?: EndReason }
  *   | { name: 'connecting', since: number }
- *   | { name: 'talking', since: number, tie: Tie, silent: boolean }
- *   | { name: 'parted', why: Parting }} Phase
+ *   | { name: 'talking', since: number, signalling: Signalling, silent: boolean }
+ *   | { name: 'ended', why: EndReason }} Phase
  *
  * @typedef {{ type: 'ask' } | { type: 'mic_opened' }
  *   | { type: 'mic_failed', why: MicrophoneTrouble }
- *   | { type: 'search', at: number, after?: Parting } | { type: 'stop' }
+ *   | { type: 'search', at: number, after?: EndReason } | { type: 'stop' }
  *   | { type: 'matched', at: number } | { type: 'audio', at: number }
- *   | { type: 'silence', silent: boolean } | { type: 'tie', tie: Tie }
- *   | { type: 'parted', why: Parting }} Event
+ *   | { type: 'silence', silent: boolean } | { type: 'signalling', signalling: Signalling }
+ *   | { type: 'ended', why: EndReason }} Event
  */
 
 /** @type {Phase['name'][]} */
 const IN_CALL = ['connecting', 'talking'];
 /** @type {Phase['name'][]} */
-const MAY_SEARCH = ['ready', 'connecting', 'talking', 'parted'];
+const MAY_SEARCH = ['ready', 'connecting', 'talking', 'ended'];
 /** @type {Phase['name'][]} */
-const MAY_STOP = ['searching', 'connecting', 'talking', 'parted'];
+const MAY_STOP = ['searching', 'connecting', 'talking', 'ended'];
 /** @type {Phase['name'][]} */
 const MAY_ASK = ['welcome', 'mic_failed'];
 
@@ -50,7 +50,7 @@ export const inCall = (phase) => IN_CALL.includes(phase.name);
 /**
  * @param {Phase} phase
  * @param {Event} event
- * @returns {Phase} `phase` itself where the event means nothing in it.
+ * @returns {Phase} `phase` itself if the event has no effect in it.
  */
 export function advance(phase, event) {
   switch (event.type) {
@@ -59,7 +59,7 @@ export function advance(phase, event) {
     case 'mic_opened':
       return phase.name === 'asking' ? { name: 'ready' } : phase;
     case 'mic_failed':
-      // Also in mid-call: someone without a microphone cannot go on.
+      // During a call too: without a microphone it cannot continue.
       return phase.name === 'blocked' ? phase : { name: 'mic_failed', why: event.why };
     case 'search':
       return MAY_SEARCH.includes(phase.name)
@@ -71,17 +71,17 @@ export function advance(phase, event) {
       return phase.name === 'searching' ? { name: 'connecting', since: event.at } : phase;
     case 'audio':
       return phase.name === 'connecting'
-        ? { name: 'talking', since: event.at, tie: 'whole', silent: false }
+        ? { name: 'talking', since: event.at, signalling: 'up', silent: false }
         : phase;
     case 'silence':
       return phase.name === 'talking' && phase.silent !== event.silent
         ? { ...phase, silent: event.silent }
         : phase;
-    case 'tie':
-      return phase.name === 'talking' && phase.tie !== event.tie
-        ? { ...phase, tie: event.tie }
+    case 'signalling':
+      return phase.name === 'talking' && phase.signalling !== event.signalling
+        ? { ...phase, signalling: event.signalling }
         : phase;
-    case 'parted':
-      return inCall(phase) ? { name: 'parted', why: event.why } : phase;
+    case 'ended':
+      return inCall(phase) ? { name: 'ended', why: event.why } : phase;
   }
 }

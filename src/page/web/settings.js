@@ -1,8 +1,8 @@
 /**
- * What a visitor chose, kept in this browser and nowhere else.
+ * The visitor's settings, stored in this browser only.
  *
  * @typedef {object} Settings
- * @property {boolean} onward look for the next partner without being told.
+ * @property {boolean} onward search for the next partner automatically.
  * @property {boolean} relayOnly hide this machine's addresses from partners.
  * @property {boolean} shortcuts whether single letters are shortcuts (WCAG 2.1.4).
  * @property {string} microphone a device id, or ''.
@@ -19,7 +19,7 @@ export function load() {
   try {
     return { ...DEFAULTS, ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
   } catch {
-    // Storage may be forbidden, or hold something else; then the defaults do.
+    // Storage may be forbidden or hold invalid data: use the defaults.
     return { ...DEFAULTS };
   }
 }
@@ -29,6 +29,6 @@ export function save(settings) {
   try {
     localStorage.setItem(KEY, JSON.stringify(settings));
   } catch {
-    // They last as long as the page then.
+    // Storage is forbidden: the settings last as long as the page.
   }
 }

@@ -1,8 +1,7 @@
 /**
- * The partner's voice: one audio element, and which device it sounds from.
+ * Plays the partner's audio: one audio element and its output device.
  *
- * Event: `blocked`, when the browser wants a click before it plays anything; `detail` says
- * whether it still does.
+ * Event: `blocked`: `detail` is whether the browser requires a click before it plays audio.
  */
 export class Speaker extends EventTarget {
   #element;
@@ -13,7 +12,7 @@ export class Speaker extends EventTarget {
     this.#element = element;
   }
 
-  /** Whether this browser lets a page choose where it sounds. */
+  /** Whether this browser lets a page choose the output device. */
   static get selectable() {
     return 'setSinkId' in HTMLMediaElement.prototype;
   }
@@ -24,13 +23,13 @@ export class Speaker extends EventTarget {
     if (stream !== null) await this.play();
   }
 
-  /** To be called from a click where `blocked` was said. */
+  /** Plays. After `blocked`, to be called from a click handler. */
   async play() {
     let blocked = false;
     try {
       await this.#element.play();
     } catch (error) {
-      // An AbortError only says that another stream came in between.
+      // An AbortError means that another stream was attached in the meantime.
       blocked = /** @type {DOMException} */ (error).name === 'NotAllowedError';
     }
     this.dispatchEvent(new CustomEvent('blocked', { detail: blocked }));

@@ -1,11 +1,10 @@
 /**
- * Puts what is the case onto the page. It holds no state but what is on the page already, and
- * decides nothing.
+ * Shows the model on the page. It holds no state of its own beyond the page's and decides nothing.
  *
  * @typedef {object} Model
  * @property {import('./phase.js').Phase} phase
- * @property {import('./words.js').Line} line
- * @property {number | null} others people on the switchboard besides the visitor
+ * @property {import('./words.js').Connection} connection
+ * @property {number | null} others connected users besides the visitor; null if unknown
  * @property {boolean} open whether the microphone is on.
  * @property {boolean} muted
  * @property {boolean} partnerMuted
@@ -16,13 +15,15 @@
  */
 
 import { Board } from './board.js';
-import { banner, clock, crowd, words } from './words.js';
+import { banner, clock, userCount, words } from './words.js';
 
-/** @typedef {'ask' | 'start' | 'mute' | 'next' | 'stop' | 'play'} Key */
+/** @typedef {'ask' | 'start' | 'mute' | 'next' | 'stop' | 'play'} Button */
 
-/** Which keys there are in a phase; the first is the one that leads on. */
-/** @type {Record<import('./phase.js').Phase['name'], Key[]>} */
-const KEYS = {
+/**
+ * The buttons of each phase; the first is the main one.
+ * @type {Record<import('./phase.js').Phase['name'], Button[]>}
+ */
+const BUTTONS = {
   blocked: [],
   welcome: ['ask'],
   asking: [],
@@ -31,7 +32,7 @@ const KEYS = {
   searching: ['stop', 'mute'],
   connecting: ['next', 'stop', 'mute'],
   talking: ['next', 'stop', 'mute'],
-  parted: ['next', 'stop'],
+  ended: ['next', 'stop'],
 };
 
 /**
@@ -45,7 +46,7 @@ export function byId(id) {
 
 export class View {
   #board = new Board(byId('board'));
-  #said = '';
+  #announced = '';
 
   /** @param {Model} model */
   render(model) {
@@ -54,25 +55,25 @@ export class View {
     const { headline, detail } = words(phase);
     setText('headline', headline);
     setText('detail', detail);
-    setText('crowd', crowd(model.others));
+    setText('users', userCount(model.others));
     setText('quality', phase.name === 'talking' ? model.quality : '');
     byId('clock').hidden = !('since' in phase);
-    this.#say(`${headline}. ${detail}`);
-    show('banner', banner(model.line, phase.name === 'talking'));
+    this.#announce(`${headline}. ${detail}`);
+    show('banner', banner(model.connection, phase.name === 'talking'));
     show('notice', model.notice);
     document.title = phase.name === 'welcome' ? 'Switchboard' : `${headline} · Switchboard`;
     this.#renderEnds(model);
-    this.#renderKeys(model);
+    this.#renderButtons(model);
     setText(
       'relay-hint',
       model.relayAvailable
         ? 'Calls then take a detour through this site’s relay.'
-        : 'Needs a relay; this site has told of none yet.',
+        : 'Needs a relay; this site has announced none yet.',
     );
   }
 
   /**
-   * The clock of the phase; it is not announced.
+   * The clock of the phase. Screen readers do not announce it.
    * @param {import('./phase.js').Phase} phase
    * @param {number} now
    */
@@ -88,7 +89,7 @@ export class View {
     this.#board.frame(nowMs, levels);
   }
 
-  /** @param {{ you: number, partner: number }} levels for those who hear the page. */
+  /** @param {{ you: number, partner: number }} levels for screen readers. */
   levels({ you, partner }) {
     byId('you-level').setAttribute('aria-valuenow', String(Math.round(you * 100)));
     byId('partner-level').setAttribute('aria-valuenow', String(Math.round(partner * 100)));
@@ -103,31 +104,31 @@ export class View {
   }
 
   /** @param {Model} model */
-  #renderKeys({ phase, muted, playBlocked }) {
-    const keys = KEYS[phase.name];
+  #renderButtons({ phase, muted, playBlocked }) {
+    const buttons = BUTTONS[phase.name];
     const focused = document.activeElement;
-    for (const key of /** @type {Key[]} */ (['ask', 'start', 'mute', 'next', 'stop'])) {
-      byId(key).hidden = !keys.includes(key);
+    for (const button of /** @type {Button[]} */ (['ask', 'start', 'mute', 'next', 'stop'])) {
+      byId(button).hidden = !buttons.includes(button);
     }
     byId('play').hidden = !(playBlocked && phase.name === 'talking');
     setText('ask', phase.name === 'mic_failed' ? 'Try again' : 'Turn on the microphone');
     setText('mute', muted ? 'Unmute' : 'Mute');
     byId('mute').classList.toggle('on', muted);
-    setText('next', phase.name === 'parted' ? 'Find somebody else' : 'Next');
-    // Focus must not fall off the page together with the key that had it. A key that ends
-    // something does not inherit it, or a second press of Enter would undo the first.
+    setText('next', phase.name === 'ended' ? 'Find someone else' : 'Next');
+    // When the focused button disappears, the focus moves to another one. It never moves to a
+    // button that ends something, or a second press of Enter would undo the first.
     if (focused instanceof HTMLElement && focused.classList.contains('key') && focused.hidden) {
-      const heir = keys.find((key) => key === 'ask' || key === 'start');
-      byId(heir ?? 'headline').focus({ preventScroll: true });
+      const next = buttons.find((button) => button === 'ask' || button === 'start');
+      byId(next ?? 'headline').focus({ preventScroll: true });
     } else if (phase.name === 'ready' && focused === byId('headline')) {
       byId('start').focus({ preventScroll: true });
     }
   }
 
-  /** @param {string} text announced once, and not again until it changes. */
-  #say(text) {
-    if (text === this.#said) return;
-    this.#said = text;
+  /** @param {string} text announced to screen readers when it changes. */
+  #announce(text) {
+    if (text === this.#announced) return;
+    this.#announced = text;
     setText('announcer', text);
   }
 }
@@ -145,10 +146,10 @@ function partnerState(phase, muted) {
     case 'talking':
       if (phase.silent) return 'no sound';
       return muted ? 'muted' : 'on the line';
-    case 'parted':
+    case 'ended':
       return 'gone';
     default:
-      return 'nobody yet';
+      return 'not connected';
   }
 }
 

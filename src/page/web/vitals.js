@@ -1,6 +1,6 @@
 /**
- * Reads from a call's statistics (W3C webrtc-stats) how it goes: whether audio comes in, how
- * good the connection is and which way it takes.
+ * Reads the quality of a call from its statistics (W3C webrtc-stats): whether audio is received,
+ * how good the connection is, and whether it is relayed.
  *
  * @typedef {object} Reading
  * @property {number} bytesReceived of audio, since the call began.
@@ -9,12 +9,12 @@
  * @property {number | null} rttMs round trip to the partner.
  * @property {number} lossRatio of the packets since the last reading, 0 to 1.
  * @property {number} jitterMs
- * @property {boolean | null} relayed whether a TURN server is in between; null, not known yet.
+ * @property {boolean | null} relayed whether a TURN server relays the audio; null, not known yet.
  *
  * @typedef {'good' | 'fair' | 'poor'} Grade
  */
 
-/** Keeps what a difference between two readings needs. */
+/** Reads statistics and keeps the previous totals, to compute differences. */
 export class Vitals {
   #received = 0;
   #lost = 0;
@@ -74,8 +74,8 @@ function path(report, pairId, reading) {
 }
 
 /**
- * The limits are those of ITU-T G.114 (150 ms one way is comfortable, 400 ms is the most) and
- * of Opus, which hides a few percent of loss and not ten.
+ * The limits are those of ITU-T G.114 (one-way delay: 150 ms is good, 400 ms the maximum) and of
+ * Opus, which conceals a few percent of loss but not ten.
  * @param {Reading} reading
  * @returns {Grade}
  */

@@ -1,32 +1,32 @@
 /**
- * When a call needs repair and when it is over. Pure: it is told what is, and says what to do.
+ * Decides when a call needs an ICE restart and when it has ended. Pure.
  *
- * `disconnected` alone never ends a call: it is a guess of the browser's that a moment without
- * answers means something, and mostly it heals. Audio that flows outweighs every state.
+ * `disconnected` alone never ends a call: the browser reports it after a short time without
+ * responses, and most calls recover. Received audio outweighs every connection state.
  *
- * @typedef {object} Vitals
+ * @typedef {object} CallState
  * @property {RTCPeerConnectionState} state
  * @property {number} ageMs since the two were matched.
- * @property {number | null} audioMs since audio last came in; null, it never did.
+ * @property {number | null} audioMs since audio was last received; null, none was received.
  * @property {number} restartMs since the last ICE restart, or since the call began.
- * @property {boolean} signalled whether a restart could reach the partner at all.
+ * @property {boolean} signalled whether signalling can carry an ICE restart to the partner.
  *
  * @typedef {'wait' | 'restart' | 'give_up'} Advice
  */
 
-/** Audio that came within this time is flowing. */
+/** Audio received within this time counts as flowing. */
 export const FLOWING_MS = 3_000;
-/** A call that has not begun after this time will not. */
+/** A call without audio after this time is given up. */
 export const BEGIN_MS = 25_000;
-/** An ICE restart gets this long before the next. */
+/** Time between two ICE restarts. */
 const RESTART_MS = 6_000;
-/** Silence on a broken connection that ends the call while it can be repaired... */
+/** Silence on a broken connection after which a call ends, while signalling works. */
 const REPAIR_MS = 30_000;
-/** ... and while nobody could be told of a repair. */
+/** The same, while signalling does not work, so that no restart is possible. */
 const ALONE_MS = 8_000;
 
 /**
- * @param {Vitals} vitals
+ * @param {CallState} call
  * @returns {Advice}
  */
 export function advise({ state, ageMs, audioMs, restartMs, signalled }) {

@@ -1,5 +1,5 @@
 /**
- * Every sentence that the page says about where one is and what went wrong. Pure.
+ * Every text that the page shows about its state and about errors. Pure.
  *
  * @typedef {import('./phase.js').Phase} Phase
  * @typedef {{ headline: string, detail: string }} Words
@@ -30,10 +30,10 @@ const MICROPHONE = {
   },
 };
 
-/** @type {Record<import('./phase.js').Parting, Words>} */
-const PARTING = {
-  left: { headline: 'Your partner hung up', detail: 'Somebody else may be waiting right now.' },
-  next: { headline: 'Your partner moved on', detail: 'Somebody else may be waiting right now.' },
+/** @type {Record<import('./phase.js').EndReason, Words>} */
+const ENDED = {
+  left: { headline: 'Your partner hung up', detail: 'Someone else may be waiting right now.' },
+  next: { headline: 'Your partner moved on', detail: 'Someone else may be waiting right now.' },
   disconnected: {
     headline: 'Your partner is gone',
     detail: 'Their connection ended without a goodbye.',
@@ -48,12 +48,12 @@ const PARTING = {
   },
   unreachable: {
     headline: 'No way to this partner',
-    detail: 'Your two networks could not reach each other. It often works with somebody else.',
+    detail: 'Your two networks could not reach each other. It often works with someone else.',
   },
   relay_refused: {
     headline: 'The relay turned us away',
     detail:
-      'This site’s TURN server refused the password it was given (401), so no call can be relayed. Whoever runs this site has to set the same secret on both servers.',
+      'This site’s TURN server refused the password it was given (401), so no call can be relayed. The operator of this site has to set the same secret on both servers.',
   },
   relay_missing: {
     headline: 'No relay to be reached',
@@ -82,7 +82,7 @@ export function words(phase) {
     case 'welcome':
       return {
         headline: 'Talk with a stranger',
-        detail: 'First a look at your microphone. Nobody hears you until you press Start.',
+        detail: 'First a look at your microphone. No one hears you until you press Start.',
       };
     case 'asking':
       return {
@@ -98,28 +98,28 @@ export function words(phase) {
       };
     case 'searching':
       return {
-        headline: 'Looking for somebody',
+        headline: 'Looking for someone',
         detail:
           phase.after === undefined
             ? 'You are in line. This page rings you through by itself.'
-            : `${PARTING[phase.after].headline}. The next one is being looked for.`,
+            : `${ENDED[phase.after].headline}. The next one is being looked for.`,
       };
     case 'connecting':
-      return { headline: 'Putting you through', detail: 'Somebody is there. One moment.' };
+      return { headline: 'Putting you through', detail: 'Someone is there. One moment.' };
     case 'talking':
       return { headline: 'You are talking', detail: talking(phase) };
-    case 'parted':
-      return PARTING[phase.why];
+    case 'ended':
+      return ENDED[phase.why];
   }
 }
 
 /** @param {Extract<Phase, { name: 'talking' }>} phase */
-function talking({ tie, silent }) {
+function talking({ signalling, silent }) {
   if (silent) return 'The sound has stopped. A new way to your partner is being looked for.';
-  switch (tie) {
-    case 'whole':
+  switch (signalling) {
+    case 'up':
       return 'The line is yours for as long as you both like.';
-    case 'away':
+    case 'partner_away':
       return 'Your partner lost touch with the switchboard, but you still hear each other.';
     case 'partner_gone':
       return 'Your partner is no longer on the switchboard. You can go on talking, or take the next call.';
@@ -129,16 +129,16 @@ function talking({ tie, silent }) {
 }
 
 /**
- * @typedef {object} Line how the signalling stands.
+ * @typedef {object} Connection the state of the connection to the server.
  * @property {import('./client.js').Status} status
- * @property {number} [code] the Close code of the connection that was lost last.
+ * @property {number} [code] close code of the connection that was lost last.
  * @property {boolean} draining
- * @property {boolean} offline what the browser says of its own network.
+ * @property {boolean} offline whether the browser reports that it is offline.
  */
 
 /**
  * A banner about the signalling, or nothing.
- * @param {Line} line
+ * @param {Connection} connection
  * @param {boolean} talking
  * @returns {string | null}
  */
@@ -185,7 +185,7 @@ const REFUSALS = {
   bad_queue:
     'The name after # in the address cannot be used: it may have up to 64 letters, digits and _ . : -',
   rate_limited: 'That was too much at once; some of it was dropped. Wait a moment.',
-  draining: 'The switchboard is about to restart and makes no new calls. You keep your wish, not your place.',
+  draining: 'The switchboard is about to restart and makes no new calls. Your request is kept, your place in line is not.',
   bad_json: 'The switchboard did not understand this page. Reloading it may help.',
   bad_message: 'The switchboard did not understand this page. Reloading it may help.',
   unknown_type: 'The switchboard does not know what this page asked for. Reloading it may help.',
@@ -208,10 +208,10 @@ export function clock(ms) {
   return hours > 0 ? `${hours}:${rest}` : rest;
 }
 
-/** @param {number | null} others people besides the visitor; null, it cannot be told. */
-export function crowd(others) {
+/** @param {number | null} others users besides the visitor; null if unknown. */
+export function userCount(others) {
   if (others === null) return '';
-  if (others <= 0) return 'Nobody else is here';
+  if (others <= 0) return 'No one else is here';
   return others === 1 ? 'One other is here' : `${others} others are here`;
 }
 
