@@ -49,7 +49,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await ann.reads('you-state', /microphone on/);
     await keyboard.press('s');
     await ann.reaches('ready');
-    await ben.reaches('parted');
+    await ben.reaches('ended');
     await keyboard.press('n');
     await ann.reaches('searching');
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
@@ -71,7 +71,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await ann.checkMicrophone();
     await ann.reads('announcer', /say something/);
     await ann.press('start');
-    await ann.reads('announcer', /looking for somebody/);
+    await ann.reads('announcer', /looking for someone/);
     await ann.leave();
   });
 
@@ -104,8 +104,8 @@ describe('everyone', { timeout: 180_000 }, () => {
         await look('settings');
         await ann.page.click('summary');
         await ben.press('stop');
-        await ann.reaches('parted');
-        await look('parted');
+        await ann.reaches('ended');
+        await look('ended');
         assert.deepEqual(found, []);
         assert.deepEqual(ann.complaints, []);
         await Promise.all([ann, ben].map((visitor) => visitor.leave()));

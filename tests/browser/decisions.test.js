@@ -5,15 +5,15 @@ import { describe, test } from 'node:test';
 import { advance, inCall } from '../../src/page/web/phase.js';
 import { advise } from '../../src/page/web/watch.js';
 import { Vitals, grade } from '../../src/page/web/vitals.js';
-import { peopleOnline } from '../../src/page/web/crowd.js';
-import { banner, clock, crowd, quality, refusal, words } from '../../src/page/web/words.js';
+import { usersOnline } from '../../src/page/web/users.js';
+import { banner, clock, userCount, quality, refusal, words } from '../../src/page/web/words.js';
 
 const PARTINGS = [
   ['left', 'next', 'disconnected', 'timeout'],
   ['lost', 'unreachable', 'relay_refused', 'relay_missing'],
 ].flat();
 const MIC = ['denied', 'dismissed', 'none', 'busy', 'other'];
-const TIES = ['whole', 'away', 'partner_gone', 'own_gone'];
+const SIGNALLING = ['up', 'partner_away', 'partner_gone', 'own_gone'];
 
 const PHASES = [
   { name: 'blocked', why: 'insecure' },
@@ -25,10 +25,10 @@ const PHASES = [
   { name: 'searching', since: 0 },
   ...PARTINGS.map((after) => ({ name: 'searching', since: 0, after })),
   { name: 'connecting', since: 0 },
-  ...TIES.flatMap((tie) =>
-    [true, false].map((silent) => ({ name: 'talking', since: 0, tie, silent })),
+  ...SIGNALLING.flatMap((signalling) =>
+    [true, false].map((silent) => ({ name: 'talking', since: 0, signalling, silent })),
   ),
-  ...PARTINGS.map((why) => ({ name: 'parted', why })),
+  ...PARTINGS.map((why) => ({ name: 'ended', why })),
 ];
 
 const EVENTS = [
@@ -40,8 +40,8 @@ const EVENTS = [
   { type: 'matched', at: 1 },
   { type: 'audio', at: 1 },
   { type: 'silence', silent: true },
-  { type: 'tie', tie: 'away' },
-  ...PARTINGS.map((why) => ({ type: 'parted', why })),
+  { type: 'signalling', signalling: 'partner_away' },
+  ...PARTINGS.map((why) => ({ type: 'ended', why })),
 ];
 
 /** @param {object} [more] */
@@ -62,7 +62,7 @@ describe('phases', () => {
       [{ type: 'search', at: 1 }, 'searching'],
       [{ type: 'matched', at: 2 }, 'connecting'],
       [{ type: 'audio', at: 3 }, 'talking'],
-      [{ type: 'parted', why: 'left' }, 'parted'],
+      [{ type: 'ended', why: 'left' }, 'ended'],
       [{ type: 'search', at: 4 }, 'searching'],
       [{ type: 'stop' }, 'ready'],
     ];
@@ -185,7 +185,7 @@ describe('the crowd', () => {
     ];
     const fetched = t.mock.method(globalThis, 'fetch', async () => answers[fetched.mock.callCount()]());
     const heard = [];
-    for (let nth = 0; nth < 8; nth += 1) heard.push(await peopleOnline());
+    for (let nth = 0; nth < 8; nth += 1) heard.push(await usersOnline());
     assert.deepEqual(heard, [3, null, null, null, 4, null, null, null]);
     assert.equal(fetched.mock.callCount(), answers.length);
   });
@@ -221,8 +221,8 @@ describe('words', () => {
   test('clock, crowd and quality read as people write them', () => {
     assert.deepEqual([0, 61_000, 3_600_000, -5].map(clock), ['00:00', '01:01', '1:00:00', '00:00']);
     assert.deepEqual(
-      [null, -1, 0, 1, 2].map(crowd),
-      ['', 'Nobody else is here', 'Nobody else is here', 'One other is here', '2 others are here'],
+      [null, -1, 0, 1, 2].map(userCount),
+      ['', 'No one else is here', 'No one else is here', 'One other is here', '2 others are here'],
     );
     assert.equal(quality('good', { rttMs: 23.4, relayed: false }), 'Clear line · direct · 23 ms');
     assert.equal(quality('poor', { rttMs: null, relayed: true }), 'Poor line · through a relay');

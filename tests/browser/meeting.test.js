@@ -85,7 +85,7 @@ describe('a call', { timeout: 180_000 }, () => {
   test('after Next, whoever is left behind is told and finds the third', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('next');
-    await ben.reaches('parted');
+    await ben.reaches('ended');
     await ben.reads('headline', /moved on/);
     const cat = await Visitor.arrive(chromium.browser, server.url);
     await cat.start();
@@ -94,7 +94,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await ben.press('next');
     await ben.reaches('searching');
     await ann.press('stop');
-    await cat.reaches('parted');
+    await cat.reaches('ended');
     await cat.press('next');
     await Promise.all([ben, cat].map((visitor) => visitor.reaches('talking')));
     await Promise.all([ben, cat].map((visitor) => visitor.hears()));
@@ -105,7 +105,7 @@ describe('a call', { timeout: 180_000 }, () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('stop');
     await ann.reaches('ready');
-    await ben.reaches('parted');
+    await ben.reaches('ended');
     await ben.reads('headline', /hung up/);
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
@@ -113,7 +113,7 @@ describe('a call', { timeout: 180_000 }, () => {
   test('a closed tab is told at once', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.page.close({ runBeforeUnload: true });
-    await ben.reaches('parted');
+    await ben.reaches('ended');
     await ben.reads('headline', /hung up|gone/);
     await ben.leave();
   });
@@ -158,7 +158,7 @@ describe('a call', { timeout: 180_000 }, () => {
         await Promise.all([ann, ben].map((visitor) => visitor.start()));
         await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
         other[act]();
-        await ann.reaches('parted', 60_000);
+        await ann.reaches('ended', 60_000);
         await ann.reads('headline', /gone|lost/);
         await ann.press('next');
         await ann.reaches('searching');

@@ -51,7 +51,7 @@ describe('a relay', { timeout: 120_000 }, () => {
     );
     await Promise.all(pair.map((visitor) => visitor.start()));
     await Promise.any(pair.map((visitor) => visitor.reads('detail', /refused the password.*401/)));
-    await Promise.all(pair.map((visitor) => visitor.reaches('parted')));
+    await Promise.all(pair.map((visitor) => visitor.reaches('ended')));
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 

@@ -28,7 +28,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     assert.equal(await pair[0].page.isHidden('#banner'), true);
     // Without signalling too, who goes on tells so.
     await pair[0].press('next');
-    await pair[1].reaches('parted');
+    await pair[1].reaches('ended');
     await pair[1].press('next');
     await Promise.all(pair.map((visitor) => visitor.reaches('talking')));
     await Promise.all(pair.map((visitor) => visitor.leave()));

@@ -41,7 +41,7 @@ describe('the page over TLS', { timeout: 180_000 }, () => {
       await pair[0].press('mute');
       await pair[1].reads('partner-state', /muted/);
       await pair[1].press('stop');
-      await pair[0].reaches('parted');
+      await pair[0].reaches('ended');
       await Promise.all(pair.map((visitor) => visitor.leave()));
     });
   }
