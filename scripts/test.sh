@@ -47,6 +47,7 @@ ordinary() {
     component fmt rustfmt
     component clippy clippy
     section 'format' cargo fmt --check
+    section 'guards of the mutation test' scripts/mutants.sh --check
     section 'lints' cargo clippy --all-targets -- -D warnings
     section 'documentation' env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps
     section 'tests' cargo test --no-fail-fast

@@ -133,7 +133,7 @@ impl LogQueue {
     }
 
     fn queue(&self, line: Vec<u8>) {
-        // guard: logging does not wait for its reader [condition, call send]
+        // guard: logging does not wait for its reader [call send]
         if self.sender.try_send(LogItem::Line(line)).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }

@@ -368,7 +368,7 @@ impl Server {
             }
             Ok(()) | Err(_) => {}
         }
-        // guard: a thread that ended is noticed [condition, argument 1 value |_| false]
+        // guard: a thread that ended is noticed [argument 1 value |_| false]
         if let Some(ended) = self.threads.iter().find(|thread| thread.is_finished()) {
             let thread = ended.thread().name().unwrap_or("?").to_owned();
             return Err(ServerError::ThreadEnded { thread });

@@ -1,0 +1,259 @@
+"""The program behind scripts/mutants.sh, which says how it is used."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from guards import all_markers, tokenize, words_of_value
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = "tests/guards.txt"
+# A test that a mutant sends into an endless loop has failed.
+TEST_TIMEOUT_S = 300
+
+
+def read_table():
+    """The tests of each guard, as arguments of `cargo test`, and what is wrong with the table."""
+    tests, errors, name = {}, [], None
+    for number, line in enumerate((ROOT / TABLE).read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if line[0] != " ":
+            name = line.strip()
+        elif name is None or name in tests:
+            errors.append(f"{TABLE}:{number}: a guard has one line with its test below its name")
+        else:
+            tests[name] = line.split()
+    return tests, errors
+
+
+def read_guards():
+    """The markers of each guard by name, its test, and what is wrong with either."""
+    markers, errors = all_markers(ROOT)
+    tests, wrong = read_table()
+    errors += wrong
+    guards = {}
+    for marker in markers:
+        guards.setdefault(marker.name, []).append(marker)
+    for name, places in guards.items():
+        if name not in tests:
+            place = f"{places[0].path}:{places[0].line}"
+            errors.append(f"{place}: the guard `{name}` has no test; add one to {TABLE}")
+    for name in tests.keys() - guards.keys():
+        errors.append(f"{TABLE}: no marker in src is called `{name}`")
+    return guards, tests, errors
+
+
+def check_words(guards):
+    """A mutation that names an identifier which nothing in src has is one that a rename missed."""
+    known = set()
+    for path in (ROOT / "src").rglob("*.rs"):
+        known.update(t.text for t in tokenize(path.read_text()) if t.kind == "word")
+    for places in guards.values():
+        for marker in places:
+            for word in sorted(words_of_value(marker.mutation) - known):
+                yield f"{marker.path}:{marker.line}: nothing in src is called `{word}` any more"
+
+
+def test_names():
+    """The full name of every test, as `cargo test` filters it, by binary; None is the library."""
+    names = {}
+    for folder in ("src", "tests"):
+        for path in (ROOT / folder).rglob("*.rs"):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            binary = None if folder == "src" else parts[0]
+            module = [p for p in parts[folder == "tests" :] if p not in ("mod", "lib", "main")]
+            names.setdefault(binary, set()).update(
+                "::".join(module + inner) for inner in tests_in(path.read_text())
+            )
+    return names
+
+
+def tests_in(source):
+    """The names of the tests in a file, below the module of the file. It is formatted."""
+    inner, is_test = [], False
+    for line in source.splitlines():
+        if match := re.match(r"(?:pub )?mod (\w+) \{", line):
+            inner = [match[1]]
+        elif line.startswith("}"):
+            inner = []
+        is_test |= line.strip() == "#[test]"
+        if is_test and (match := re.match(r"\s*fn (\w+)\(", line)):
+            yield [*inner, match[1]]
+            is_test = False
+
+
+def check_tests(tests):
+    """Entries of the table that name a test which does not exist."""
+    names = test_names()
+    for guard, test in tests.items():
+        where, filters = (None, test[1:]) if test[0] == "--lib" else (test[1], test[2:])
+        if where not in names:
+            yield f"{TABLE}: `{guard}`: there is no tests/{where}.rs or tests/{where}/main.rs"
+        for wanted in filters:
+            if not any(wanted in name for name in names.get(where, ())):
+                yield f"{TABLE}: `{guard}`: no test of `{' '.join(test[:-1])}` is called `{wanted}`"
+
+
+class Copy:
+    """A copy of the sources that may be broken."""
+
+    def __init__(self, folder):
+        self.root = Path(folder)
+        target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+        # A mutant leaves things unused, which is no fault of it.
+        self.env = os.environ | {
+            "CARGO_TARGET_DIR": str(Path(target).resolve() / "mutants"),
+            "RUSTFLAGS": os.environ.get("RUSTFLAGS", "") + " --cap-lints=warn",
+        }
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        ).stdout
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, self.root / name)
+                shutil.copymode(ROOT / name, self.root / name)
+
+    def cargo(self, *arguments, timeout=None):
+        """Runs cargo here; whether it succeeded, and what it wrote."""
+        try:
+            run = subprocess.run(
+                ["cargo", *arguments], cwd=self.root, env=self.env, timeout=timeout,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", start_new_session=True,
+            )
+            return run.returncode == 0, run.stdout
+        except subprocess.TimeoutExpired as timed_out:
+            return False, (timed_out.stdout or b"").decode(errors="replace")
+
+    def mutate(self, markers):
+        """Applies the mutation of each of these markers."""
+        # From the end of a file to its beginning, so that no place moves before it is used.
+        for marker in sorted(markers, key=lambda marker: -marker.start):
+            path = self.root / marker.path
+            path.write_text(marker.applied_to(path.read_text()))
+
+    def restore(self, markers):
+        """Puts the files of these markers back."""
+        for path in {marker.path for marker in markers}:
+            (self.root / path).write_text((ROOT / path).read_text())
+
+
+def last_lines(log):
+    """The end of a log, indented."""
+    return "".join(f"    {line}\n" for line in log.splitlines()[-20:])
+
+
+def run_test(copy, test):
+    """Builds and runs a test: 'passes', 'fails', 'does not compile' or 'runs no test'; the log."""
+    built, log = copy.cargo("test", "--no-run", *test)
+    if not built:
+        return "does not compile", log
+    passed, log = copy.cargo("test", *test, timeout=TEST_TIMEOUT_S)
+    if passed and not re.search(r"^test result: .* [1-9]\d* passed", log, re.MULTILINE):
+        return "runs no test", log
+    return ("passes" if passed else "fails"), log
+
+
+def try_guards(copy, guards, tests):
+    """Takes out each guard; the names of those whose test does not show it."""
+    failed = []
+    whole = {}
+    for name, markers in guards.items():
+        test = tests[name]
+        # A test that fails with its guard shows nothing when it fails without.
+        if tuple(test) not in whole:
+            whole[tuple(test)] = run_test(copy, test)
+        outcome, log = whole[tuple(test)]
+        verdict = "red"
+        if outcome != "passes":
+            verdict = f"INVALID: the test {outcome} with the guard in place"
+        else:
+            copy.mutate(markers)
+            outcome, log = run_test(copy, test)
+            copy.restore(markers)
+            if outcome == "passes":
+                verdict = "SURVIVES: the test passes without the guard"
+            elif outcome != "fails":
+                verdict = f"INVALID: the mutant {outcome}"
+        print(f"{name:<62} {' '.join(test):<60} {verdict}", flush=True)
+        if verdict != "red":
+            failed.append(name)
+            if verdict.startswith("INVALID"):
+                print(last_lines(log), end="", flush=True)
+    return failed
+
+
+def compile_guards(copy, guards):
+    """Compiles each mutant; the names of those that do not."""
+    failed = []
+    for name, markers in guards.items():
+        copy.mutate(markers)
+        compiled, log = copy.cargo("check", "--lib")
+        copy.restore(markers)
+        print(f"{name:<62} {'compiles' if compiled else 'DOES NOT COMPILE'}", flush=True)
+        if not compiled:
+            failed.append(name)
+            print(last_lines(log), end="", flush=True)
+    return failed
+
+
+def show(guards, tests):
+    """Prints each guard with its place, its mutation and its test."""
+    for name, markers in guards.items():
+        print(f"{name}\n    test      cargo test {' '.join(tests[name])}")
+        for marker in markers:
+            print(f"    mutation  [{marker.mutation}] at {marker.path}:{marker.line}")
+
+
+def usage():
+    """What cannot be understood ends with status 2."""
+    print("usage: scripts/mutants.sh [--check | --list | --compile] [PATTERN]", file=sys.stderr)
+    return 2
+
+
+def main(arguments):
+    """Does what the arguments say; the status."""
+    options = [argument for argument in arguments if argument.startswith("-")]
+    patterns = [argument for argument in arguments if not argument.startswith("-")]
+    mode = options[0] if options else ""
+    if mode not in ("", "--check", "--list", "--compile") or len(options) > 1 or len(patterns) > 1:
+        return usage()
+    guards, tests, errors = read_guards()
+    if mode == "--check":
+        errors += [*check_words(guards), *check_tests(tests)]
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
+        return 1
+    guards = {name: found for name, found in guards.items() if "".join(patterns) in name}
+    if not guards:
+        print(f"no guard has `{patterns[0]}` in its name", file=sys.stderr)
+        return 1
+    if mode == "--check":
+        print(f"{len(guards)} guards are marked, and each has a test")
+        return 0
+    if mode == "--list":
+        show(guards, tests)
+        return 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Copy(folder)
+        if mode == "--compile":
+            failed = compile_guards(copy, guards)
+        else:
+            failed = try_guards(copy, guards, tests)
+    wrong = "do not compile" if mode == "--compile" else "are not red"
+    seconds = time.monotonic() - began
+    print(f"{len(guards)} guards in {seconds:.0f} s, of which {len(failed)} {wrong}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
