@@ -53,7 +53,7 @@ impl MatcherCore {
 
     /// A letter came. True if it was the last.
     pub fn letter(&mut self, letter: MatcherCommand, now: Timestamp, post: &mut impl Post) -> bool {
-        self.counters.letters.increment();
+        self.counters.commands.increment();
         match letter {
             MatcherCommand::Enter { ticket, replaces } => {
                 let (holder, number) = (ticket.holder, ticket.number);
@@ -147,8 +147,8 @@ impl Balance {
     fn projected(&self, shard: ShardId) -> i64 {
         let counters = &self.shards[shard.index()];
         let decided = self.decided[shard.index()];
-        let coming = decided.to.wrapping_sub(counters.moves_here_settled.get());
-        let going = decided.from.wrapping_sub(counters.moves_away_settled.get());
+        let coming = decided.to.wrapping_sub(counters.migrations_in_settled.get());
+        let going = decided.from.wrapping_sub(counters.migrations_out_settled.get());
         counters.connections.get() + coming as i64 - going as i64
     }
 }

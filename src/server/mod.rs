@@ -379,7 +379,7 @@ impl Server {
     /// Connections on all shards, those on the way from one to another included.
     fn alive(&self) -> i64 {
         let shards = self.telemetry.shards.iter();
-        shards.map(|shard| shard.connections.get() + shard.moves_under_way.get()).sum()
+        shards.map(|shard| shard.connections.get() + shard.migrations_in_flight.get()).sum()
     }
 
     /// Ends the shards, then the matcher.

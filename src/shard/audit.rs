@@ -136,7 +136,7 @@ impl<H: Host> Core<H> {
             ("rooms", counters.rooms.get() * 2, recount.seats),
             ("unsent_bytes", counters.unsent_bytes.get(), recount.unsent_bytes),
             ("held_bytes", counters.held_bytes.get(), recount.held_bytes),
-            ("moves_under_way", counters.moves_under_way.get(), moves),
+            ("migrations_in_flight", counters.migrations_in_flight.get(), moves),
             ("addresses", self.addresses.len() as i64, recount.addresses as i64),
         ];
         for (name, shown, counted) in pairs {

@@ -166,7 +166,7 @@ impl<H: Host> Core<H> {
         self.now = now;
         self.share = limits::RECEIVE_BUFFER_BYTES;
         self.requests_left = limits::REQUESTS_OF_ALL_PER_ITERATION;
-        self.counters.turns.increment();
+        self.counters.iterations.increment();
     }
 
     /// The poll reported that so many connections are to be read: what the turn may read of them

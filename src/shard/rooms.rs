@@ -89,7 +89,7 @@ impl<H: Host> Core<H> {
             if home.holder.shard == self.id {
                 self.hand_in_again(&home);
             } else {
-                self.counters.moves_away_settled.increment();
+                self.counters.migrations_out_settled.increment();
                 // guard: the survivor of a failed pairing is queued again [skip]
                 self.host.to_shard(home.holder.shard, ShardCommand::MoverGone(home));
             }
@@ -103,7 +103,7 @@ impl<H: Host> Core<H> {
 
     /// Nothing came of the pairing of this ticket.
     pub(super) fn mover_gone(&mut self, ticket: &Ticket) {
-        self.counters.moves_here_settled.increment();
+        self.counters.migrations_in_settled.increment();
         self.hand_in_again(ticket);
     }
 
@@ -134,8 +134,8 @@ impl<H: Host> Core<H> {
             connection,
         };
         self.moves_under_way += 1;
-        self.counters.moves_under_way.increment();
-        self.counters.rehomed_out.increment();
+        self.counters.migrations_in_flight.increment();
+        self.counters.migrated_out.increment();
         self.count_travelling(&migrating_session.connection, -1);
         let letter = ShardCommand::Arrive { from: self.id, migrating_session, pairing };
         self.host.to_shard(pairing.home.holder.shard, letter);
@@ -161,12 +161,12 @@ impl<H: Host> Core<H> {
         migrating_session: MigratingSession<H::Socket>,
         pairing: Pairing,
     ) {
-        self.counters.moves_here_settled.increment();
+        self.counters.migrations_in_settled.increment();
         let Settled { key, left } = match self.adopt(from, migrating_session) {
             Ok(settled) => settled,
             Err(migrating_session) => {
                 self.counters.matches_failed.increment();
-                self.counters.moves_refused.increment();
+                self.counters.migrations_rejected.increment();
                 let mover = pairing.mover;
                 // guard: a rejected migration has a pause [value self.hand_in_again(&pairing.home)]
                 self.resting.push(pairing);
@@ -175,7 +175,7 @@ impl<H: Host> Core<H> {
                     .to_shard(from, ShardCommand::MigrationRejected { migrating_session, mover });
             }
         };
-        self.counters.rehomed_in.increment();
+        self.counters.migrated_in.increment();
         self.count_waiting_session(pairing.mover.queue, 1);
         self.host.to_shard(from, ShardCommand::Arrived { queue: pairing.mover.queue, left });
         let holder = SessionAddress { shard: self.id, key };
@@ -268,9 +268,9 @@ impl<H: Host> Core<H> {
         if let Some(left) = left {
             self.host.release(left);
         }
-        self.counters.moves_away_settled.increment();
+        self.counters.migrations_out_settled.increment();
         self.moves_under_way -= 1;
-        self.counters.moves_under_way.decrement();
+        self.counters.migrations_in_flight.decrement();
         self.counters.connections.decrement();
         self.count_waiting_session(queue, -1);
     }

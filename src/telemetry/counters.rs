@@ -130,7 +130,7 @@ shard_counters! {
         /// 1 while accepting pauses because descriptors have run out, else 0.
         accept_paused,
         /// Sessions sent to another shard that has not acknowledged them yet.
-        moves_under_way,
+        migrations_in_flight,
     }
     counters {
         /// Connections accepted.
@@ -152,15 +152,15 @@ shard_counters! {
         /// Pairings that came to nothing because one of the two was gone.
         matches_failed,
         /// Sessions moved to another shard.
-        rehomed_out,
+        migrated_out,
         /// Sessions taken over from another shard.
-        rehomed_in,
+        migrated_in,
         /// Moves decided by the matcher that have brought a session here, or failed.
-        moves_here_settled,
+        migrations_in_settled,
         /// Moves decided by the matcher that have taken a session from here, or failed.
-        moves_away_settled,
+        migrations_out_settled,
         /// Sessions that came from another shard and could not be taken in here.
-        moves_refused,
+        migrations_rejected,
         /// HTTP requests answered, upgrades and refusals included.
         http_requests,
         /// Messages dropped because they were over the message rate.
@@ -171,7 +171,7 @@ shard_counters! {
         /// timeout was over. Each counts under the reason for which it was closed, too.
         close_timeouts,
         /// Turns of the loop.
-        turns,
+        iterations,
         /// CPU time this shard's thread has used, in nanoseconds. Its driver raises it about
         /// ten times a second while it has connections (see [`crate::sys::clock::thread_cpu`]).
         cpu_nanos,
@@ -200,7 +200,7 @@ shard_counters! {
 #[repr(align(128))]
 pub struct MatcherCounters {
     /// Letters received.
-    pub letters: Counter,
+    pub commands: Counter,
     /// Tickets in all queues.
     pub tickets_waiting: Gauge,
     /// Queues with at least one ticket.

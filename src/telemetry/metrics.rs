@@ -41,7 +41,7 @@ struct MetricsSnapshot<'a> {
     telemetry: &'a Telemetry,
     shards: Vec<ShardFigures>,
     totals: ShardFigures,
-    matcher_turn: HistogramFigures,
+    matcher_iteration: HistogramFigures,
 }
 
 /// Bounds for waits that people notice: 1 ms to 10 minutes.
@@ -203,29 +203,29 @@ const FAMILIES: &[MetricFamily] = &[
         MetricSource::Counter(|view| view.totals.matches_failed as f64),
     ),
     family(
-        "switchboard_matcher_letters_total",
+        "switchboard_matcher_commands_total",
         "Letters that the matcher received.",
-        MetricSource::Counter(|view| view.telemetry.matcher.letters.get() as f64),
+        MetricSource::Counter(|view| view.telemetry.matcher.commands.get() as f64),
     ),
     family(
-        "switchboard_rehomed_out_total",
+        "switchboard_migrations_out_total",
         "Sessions that a shard sent to another.",
-        MetricSource::CounterByShard(|shard| shard.rehomed_out as f64),
+        MetricSource::CounterByShard(|shard| shard.migrated_out as f64),
     ),
     family(
-        "switchboard_rehomed_in_total",
+        "switchboard_migrations_in_total",
         "Sessions that a shard took over from another.",
-        MetricSource::CounterByShard(|shard| shard.rehomed_in as f64),
+        MetricSource::CounterByShard(|shard| shard.migrated_in as f64),
     ),
     family(
-        "switchboard_moves_under_way",
+        "switchboard_migrations_in_flight",
         "Sessions sent to another shard that has not acknowledged them yet.",
-        MetricSource::Gauge(|view| view.totals.moves_under_way as f64),
+        MetricSource::Gauge(|view| view.totals.migrations_in_flight as f64),
     ),
     family(
-        "switchboard_rehomes_refused_total",
+        "switchboard_migrations_rejected_total",
         "Sessions that a shard could not take over, for want of descriptors or memory.",
-        MetricSource::CounterByShard(|shard| shard.moves_refused as f64),
+        MetricSource::CounterByShard(|shard| shard.migrations_rejected as f64),
     ),
     family(
         "switchboard_messages_received_total",
@@ -278,19 +278,19 @@ const FAMILIES: &[MetricFamily] = &[
         MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.relay_time),
     ),
     family(
-        "switchboard_turn_duration_seconds",
+        "switchboard_loop_iteration_duration_seconds",
         "Time that a shard's loop takes between two polls.",
         MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.iteration_time),
     ),
     family(
-        "switchboard_matcher_turn_duration_seconds",
+        "switchboard_matcher_iteration_duration_seconds",
         "Time that the matcher's loop takes between two polls.",
-        MetricSource::Histogram(WORK_BOUNDS, |view| &view.matcher_turn),
+        MetricSource::Histogram(WORK_BOUNDS, |view| &view.matcher_iteration),
     ),
     family(
-        "switchboard_turns_total",
+        "switchboard_loop_iterations_total",
         "Turns of a shard's loop.",
-        MetricSource::CounterByShard(|shard| shard.turns as f64),
+        MetricSource::CounterByShard(|shard| shard.iterations as f64),
     ),
     family(
         "switchboard_shard_cpu_seconds_total",
@@ -377,8 +377,8 @@ impl MetricSource {
 /// The body of `GET /metrics`.
 pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
-    let matcher_turn = telemetry.matcher.iteration_time.read();
-    let view = MetricsSnapshot { telemetry, shards, totals, matcher_turn };
+    let matcher_iteration = telemetry.matcher.iteration_time.read();
+    let view = MetricsSnapshot { telemetry, shards, totals, matcher_iteration };
     let mut text = String::with_capacity(16 * 1024);
     for family in FAMILIES {
         write_family(&mut text, family, &view).expect("because writing to a string cannot fail");

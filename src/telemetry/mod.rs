@@ -148,7 +148,7 @@ fn example() -> Telemetry {
     let telemetry = Telemetry::new(about, 2);
     telemetry.shards[0].fill(100);
     telemetry.shards[1].fill(1000);
-    telemetry.matcher.letters.add(77);
+    telemetry.matcher.commands.add(77);
     telemetry.matcher.queues.set(2);
     telemetry.matcher.iteration_time.record(Duration::from_micros(9));
     telemetry

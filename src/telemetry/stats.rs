@@ -46,18 +46,18 @@ pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
         messages: MessageStats::of(&totals),
         bytes: ByteStats::of(&totals),
         http: HttpStats { requests: totals.http_requests, rejected: &totals.rejected },
-        rehomes: MigrationStats {
-            out: totals.rehomed_out,
-            r#in: totals.rehomed_in,
-            under_way: totals.moves_under_way,
-            refused: totals.moves_refused,
+        migrations: MigrationStats {
+            out: totals.migrated_out,
+            r#in: totals.migrated_in,
+            in_flight: totals.migrations_in_flight,
+            rejected: totals.migrations_rejected,
         },
         per_second: OrderedMap(telemetry.sample.per_second.named().collect()),
         latency_ms: LatencyStats {
             match_wait: PercentilesMs::of(&totals.match_wait),
             relay: PercentilesMs::of(&totals.relay_time),
-            turn: PercentilesMs::of(&totals.iteration_time),
-            matcher_turn: PercentilesMs::of(&telemetry.matcher.iteration_time.read()),
+            loop_iteration: PercentilesMs::of(&totals.iteration_time),
+            matcher_iteration: PercentilesMs::of(&telemetry.matcher.iteration_time.read()),
         },
         process: ProcessStats::of(telemetry, now),
         shards: Vec::with_capacity(shards.len()),
@@ -72,7 +72,7 @@ pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
             waiting_by_queue: by_queue(queue_names, &figures.waiting_by_queue),
             match_wait_ms: PercentilesMs::of(&figures.match_wait),
             relay_ms: PercentilesMs::of(&figures.relay_time),
-            turn_ms: PercentilesMs::of(&figures.iteration_time),
+            iteration_ms: PercentilesMs::of(&figures.iteration_time),
         });
     }
     json(&stats)
@@ -101,7 +101,7 @@ struct StatsDocument<'a> {
     messages: MessageStats<'a>,
     bytes: ByteStats,
     http: HttpStats<'a>,
-    rehomes: MigrationStats,
+    migrations: MigrationStats,
     per_second: OrderedMap<&'static str, f64>,
     latency_ms: LatencyStats,
     process: ProcessStats,
@@ -149,7 +149,7 @@ struct MatchmakingStats<'a> {
     queues: i64,
     /// Tickets the matcher holds: `waiting`, but for letters under way.
     tickets: i64,
-    letters: u64,
+    commands: u64,
     matches: u64,
     matches_failed: u64,
 }
@@ -161,7 +161,7 @@ impl<'a> MatchmakingStats<'a> {
             waiting_by_queue: by_queue(&telemetry.about.stats_queues, &totals.waiting_by_queue),
             queues: telemetry.matcher.queues.get(),
             tickets: telemetry.matcher.tickets_waiting.get(),
-            letters: telemetry.matcher.letters.get(),
+            commands: telemetry.matcher.commands.get(),
             matches: totals.matches,
             matches_failed: totals.matches_failed,
         }
@@ -223,16 +223,16 @@ struct HttpStats<'a> {
 struct MigrationStats {
     out: u64,
     r#in: u64,
-    under_way: i64,
-    refused: u64,
+    in_flight: i64,
+    rejected: u64,
 }
 
 #[derive(Serialize)]
 struct LatencyStats {
     match_wait: PercentilesMs,
     relay: PercentilesMs,
-    turn: PercentilesMs,
-    matcher_turn: PercentilesMs,
+    loop_iteration: PercentilesMs,
+    matcher_iteration: PercentilesMs,
 }
 
 #[derive(Serialize)]
@@ -311,7 +311,7 @@ struct ShardStats<'a> {
     waiting_by_queue: OrderedMap<&'a str, i64>,
     match_wait_ms: PercentilesMs,
     relay_ms: PercentilesMs,
-    turn_ms: PercentilesMs,
+    iteration_ms: PercentilesMs,
 }
 
 /// Pairs as a JSON object, in their order.
@@ -368,9 +368,9 @@ mod tests {
         ("/bytes/held", "/held_bytes"),
         ("/http/requests", "/http_requests"),
         ("/http/rejected/not_found", "/rejected/not_found"),
-        ("/rehomes/out", "/rehomed_out"),
-        ("/rehomes/in", "/rehomed_in"),
-        ("/rehomes/under_way", "/moves_under_way"),
+        ("/migrations/out", "/migrated_out"),
+        ("/migrations/in", "/migrated_in"),
+        ("/migrations/in_flight", "/migrations_in_flight"),
         ("/latency_ms/relay/count", "/relay_ms/count"),
         ("/latency_ms/match_wait/count", "/match_wait_ms/count"),
     ];

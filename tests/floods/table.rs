@@ -30,7 +30,7 @@ fn turns(server: &Server) -> Vec<(f64, u64)> {
     let metrics = server.page("/metrics");
     let lines = metrics.text().lines().map(str::to_owned);
     let buckets = lines.filter_map(|line| {
-        let rest = line.strip_prefix("switchboard_turn_duration_seconds_bucket{le=\"")?;
+        let rest = line.strip_prefix("switchboard_loop_iteration_duration_seconds_bucket{le=\"")?;
         let (bound, count) = rest.split_once("\"} ")?;
         let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
         Some((bound, count.parse::<f64>().ok()? as u64))

@@ -74,7 +74,7 @@ fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor()
         server.comes_to_rest();
         until_tables(&server, &before);
     }
-    assert!(server.figure("/rehomes/in") > 10, "nobody has moved");
+    assert!(server.figure("/migrations/in") > 10, "nobody has moved");
     let stats = server.stats();
     assert_eq!(number(&stats, "/process/descriptor_tables"), 3);
     assert_eq!(number(&stats, "/process/descriptors_allowed"), 3 * LIMIT as i64);
@@ -146,7 +146,7 @@ fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
         let stats = asks.ask("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
         number(&stats, pointer)
     };
-    assert_eq!(figure("/rehomes/refused"), 0);
+    assert_eq!(figure("/migrations/rejected"), 0);
     let mut one = server.on_shard(0, || server.session());
     let mut other = server.on_shard(1, || server.session());
     crate::support::until("whoever came to the wrong shard has gone", || {
@@ -166,14 +166,16 @@ fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
     other.find("en");
     one.expect("waiting");
     other.expect("waiting");
-    crate::support::until("a move has been refused again", || match figure("/rehomes/refused") {
-        0 | 1 => Err("none, or only one".to_owned()),
-        many => Ok(many),
+    crate::support::until("a move has been refused again", || {
+        match figure("/migrations/rejected") {
+            0 | 1 => Err("none, or only one".to_owned()),
+            many => Ok(many),
+        }
     });
     // Refusals do not chase each other: two who were refused are tried again at the next tick.
     let tick_ms = SWEEP_PERIOD_MS as i64 / SWEEP_PARTS as i64;
     let most = 2 + began.elapsed().as_millis() as i64 / tick_ms;
-    let many = figure("/rehomes/refused");
+    let many = figure("/migrations/rejected");
     assert!(many <= most, "{many} refusals where {most} are possible");
     // Both are still there, and one thinks better of it and asks again.
     one.send(&text_frame(br#"{"type":"cancel_match"}"#));

@@ -17,7 +17,7 @@ const BOUND: Duration = Duration::from_secs(10);
 fn turns(server: &Server) -> i64 {
     let metrics = server.page("/metrics");
     let lines = metrics.text().lines();
-    let counts = lines.filter_map(|line| line.strip_prefix("switchboard_turns_total{"));
+    let counts = lines.filter_map(|line| line.strip_prefix("switchboard_loop_iterations_total{"));
     counts.map(|line| line.split_once("} ").unwrap().1.parse::<i64>().unwrap()).sum()
 }
 

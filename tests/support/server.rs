@@ -297,7 +297,7 @@ const GAUGES: &[&str] = &[
     "/rooms/active",
     "/bytes/unsent",
     "/bytes/held",
-    "/rehomes/under_way",
+    "/migrations/in_flight",
 ];
 
 /// A number of a `/stats` that was read before.

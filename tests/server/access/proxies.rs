@@ -114,7 +114,7 @@ fn a_match_takes_the_count_along_to_another_shard() {
         }
         drop(pair);
     }
-    assert!(server.figure("/rehomes/out") > 0, "twenty pairs over two shards");
+    assert!(server.figure("/migrations/out") > 0, "twenty pairs over two shards");
     server.comes_to_rest();
     is_one_client(&server, || forwarded(&[&client(0)]));
 }

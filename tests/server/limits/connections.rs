@@ -107,7 +107,7 @@ fn past_the_limit_of_its_address_a_newcomer_gets_503_and_other_addresses_do_not(
         }
         drop(pair);
     }
-    assert!(server.figure("/rehomes/out") > 0, "twenty pairs over two shards");
+    assert!(server.figure("/migrations/out") > 0, "twenty pairs over two shards");
     assert_eq!(server.figure("/http/rejected/address_limit"), 41);
     // The places are free again once somebody has left and the refused ones have gone.
     drop(first);

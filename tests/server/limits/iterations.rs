@@ -9,7 +9,8 @@ const TURNS: usize = 8;
 fn turns(asks: &mut Raw) -> usize {
     let metrics = asks.ask("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut lines = metrics.text().lines();
-    let count = lines.find_map(|line| line.strip_prefix("switchboard_turns_total{")).unwrap();
+    let count =
+        lines.find_map(|line| line.strip_prefix("switchboard_loop_iterations_total{")).unwrap();
     count.split_once("} ").unwrap().1.parse().unwrap()
 }
 

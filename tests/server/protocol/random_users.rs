@@ -233,7 +233,7 @@ fn a_crowd(shards: &str, seed: u64, steps: u64) {
     crate::support::until("whoever can be matched is", || {
         let stats = server.stats();
         let waiting = crate::support::number(&stats, "/matchmaking/waiting");
-        let under_way = crate::support::number(&stats, "/rehomes/under_way");
+        let under_way = crate::support::number(&stats, "/migrations/in_flight");
         let rooms = crate::support::number(&stats, "/rooms/active");
         crowd.iter_mut().for_each(User::catch_up);
         let seated = crowd.iter().filter(|user| user.room.is_some()).count() as i64;

@@ -20,8 +20,8 @@ fn two_users_on_different_shards_meet_on_one() {
         let (mut one, mut other, room) = crate::support::pair_up(one, other);
         still_talk(&mut one, &mut other, &room);
         let stats = server.stats();
-        assert_eq!(number(&stats, "/rehomes/out"), nth);
-        assert_eq!(number(&stats, "/rehomes/in"), nth);
+        assert_eq!(number(&stats, "/migrations/out"), nth);
+        assert_eq!(number(&stats, "/migrations/in"), nth);
         drop((one, other));
         server.until_figure("/rooms/active", 0);
     }
@@ -35,7 +35,7 @@ fn two_users_on_one_shard_stay_there() {
     let other = server.on_shard(1, || server.session());
     let (mut one, mut other, room) = crate::support::pair_up(one, other);
     still_talk(&mut one, &mut other, &room);
-    assert_eq!(server.figure("/rehomes/out"), 0);
+    assert_eq!(server.figure("/migrations/out"), 0);
     assert_eq!(server.figure("/shards/1/rooms"), 1);
 }
 
@@ -67,7 +67,7 @@ fn moves_with_halves(server: &Server) {
         drop((one, other));
         server.until_figure("/rooms/active", 0);
     }
-    assert!(server.figure("/rehomes/out") >= 6);
+    assert!(server.figure("/migrations/out") >= 6);
     server.comes_to_rest();
 }
 
@@ -92,7 +92,7 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
     for (user, _) in &mut both {
         user.find("en");
     }
-    server.until_figure("/rehomes/in", 1);
+    server.until_figure("/migrations/in", 1);
     assert!(server.figure("/bytes/unsent") > 50_000, "they moved with their user");
     let rooms = both.map(|(mut user, pings)| {
         for nth in 0..pings {
@@ -142,7 +142,7 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
         }
     });
     drop(users);
-    assert_eq!(server.figure("/rehomes/in"), 1);
+    assert_eq!(server.figure("/migrations/in"), 1);
     server.comes_to_rest();
 }
 
@@ -248,7 +248,7 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
         ("/matchmaking/matches", ROOMS as i64),
         ("/matchmaking/waiting", 0),
         ("/matchmaking/tickets", 0),
-        ("/rehomes/under_way", 0),
+        ("/migrations/in_flight", 0),
         ("/latency_ms/match_wait/count", 2 * ROOMS as i64),
     ] {
         assert_eq!(number(&stats, pointer), expected, "{pointer}");

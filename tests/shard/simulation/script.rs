@@ -156,7 +156,7 @@ impl Script {
 
     /// How often a shard could not take in who came from another.
     pub(crate) fn refused_moves(&self) -> u64 {
-        self.0.shards.iter().map(|shard| shard.counters.moves_refused.get()).sum()
+        self.0.shards.iter().map(|shard| shard.counters.migrations_rejected.get()).sum()
     }
 
     /// Whether a user knows itself to be in a room.

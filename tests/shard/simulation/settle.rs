@@ -214,7 +214,7 @@ impl World {
                 ("rooms", figures.rooms),
                 ("unsent_bytes", figures.unsent_bytes),
                 ("held_bytes", figures.held_bytes),
-                ("moves_under_way", figures.moves_under_way),
+                ("migrations_in_flight", figures.migrations_in_flight),
             ] {
                 assert_eq!(figure, 0, "{name} of shard {at}");
             }
@@ -227,8 +227,8 @@ impl World {
         assert!(shared.post.is_empty(), "letters are left: {:?}", shared.post);
         assert_eq!(shared.post.unanswered(), 0, "letters without a reply");
         let settled = |count: fn(&super::world::Shard) -> u64| self.shards.iter().map(count).sum();
-        let here: u64 = settled(|shard| shard.counters.moves_here_settled.get());
-        let away: u64 = settled(|shard| shard.counters.moves_away_settled.get());
+        let here: u64 = settled(|shard| shard.counters.migrations_in_settled.get());
+        let away: u64 = settled(|shard| shard.counters.migrations_out_settled.get());
         assert_eq!(here, away, "moves that are settled");
         assert_eq!(self.matcher_counters.tickets_waiting.get(), 0, "tickets");
         assert_eq!(self.matcher_counters.queues.get(), 0, "queues");
@@ -245,7 +245,7 @@ impl World {
         for (what, times) in [
             ("server: matches", all.matches),
             ("server: matches failed", all.matches_failed),
-            ("server: rehomed", all.rehomed_in),
+            ("server: rehomed", all.migrated_in),
             ("server: relayed", all.messages_relayed),
             ("server: rate limited", all.messages_dropped),
         ] {
