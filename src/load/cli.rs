@@ -9,9 +9,9 @@ use super::interval_log::IntervalLog;
 use super::report;
 use super::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
 use super::scenario::{BUILT_IN, PartialScenario, Scenario, built_in};
-use super::target_address::reach;
+use super::target_address::check_reachable;
 use super::test_environment::TestEnvironment;
-use super::{figures, preflight, probe, progress::ProgressDisplay, runner};
+use super::{figures, preflight, progress::ProgressDisplay, runner, server_monitor};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -250,7 +250,7 @@ fn act((cli, resume): (LoadArguments, bool)) -> Result<LoadExitStatus, CliError>
     };
     let ready = validate(&scenario).map_err(|unready| match unready {
         ValidationError::InvalidValue(wrong) => {
-            usage(file.map_or(wrong.to_string(), |file| file.locate(&wrong)))
+            usage(file.map_or(wrong.to_string(), |file| file.parse_server_url(&wrong)))
         }
         ValidationError::NoSuchHost(line) => CliError::Line(LoadExitStatus::Unreachable, line),
     })?;
@@ -329,10 +329,10 @@ fn perform(
     {
         return Err((LoadExitStatus::Void, obstacle.to_string()).into());
     }
-    reach(&place).map_err(|error| {
+    check_reachable(&place).map_err(|error| {
         (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
-    let figures_missing = probe::missing_figures(stats.as_ref());
+    let figures_missing = server_monitor::explain_missing_stats(stats.as_ref());
     let journal = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
     if !resume {
         // Its rows were in the log that begins anew.
@@ -356,7 +356,7 @@ fn perform(
         stand.progress.note(&format!("without the server's own figures: {why}"));
     }
     let (started, clock) = (std::time::SystemTime::now(), Instant::now());
-    let (results, done) = runner::carry_out(scenario, order, &machine, &mut stand, resume);
+    let (results, done) = runner::execute_run(scenario, order, &machine, &mut stand, resume);
     stand.progress.end();
     if let Err(error) = done {
         let line = format!("the run could not be carried out: {error}");

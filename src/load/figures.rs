@@ -1,6 +1,6 @@
 //! The figures of a run: every number that a target or a comparison can name. Pure.
 
-use super::measure::{Count, Fault, Metric, Quantiles, Recorder};
+use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
 use std::collections::BTreeMap;
 
 /// What was seen of a run beside what the users recorded; of constant size.
@@ -82,22 +82,21 @@ const PARTS: [&str; 6] = ["mean", "p50", "p90", "p99", "p999", "max"];
 /// `<time>_<part>_ms` like `relay_p99_ms`.
 pub fn is_known(name: &str) -> bool {
     PLAIN.iter().any(|(known, _)| *known == name)
-        || Fault::named(name).is_some()
-        || Count::named(name).is_some()
-        || name
-            .strip_suffix("_ms")
-            .and_then(|time| time.rsplit_once('_'))
-            .is_some_and(|(metric, part)| Metric::named(metric).is_some() && PARTS.contains(&part))
+        || LoadFault::named(name).is_some()
+        || CountMetric::named(name).is_some()
+        || name.strip_suffix("_ms").and_then(|time| time.rsplit_once('_')).is_some_and(
+            |(metric, part)| TimeMetric::named(metric).is_some() && PARTS.contains(&part),
+        )
 }
 
 /// The names of all figures, with their meaning.
 pub fn catalogue() -> Vec<(String, String)> {
     let plain = PLAIN.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
-    let times = Metric::ALL.iter().map(|metric| {
+    let times = TimeMetric::ALL.iter().map(|metric| {
         (format!("{}_<{}>_ms", metric.name(), PARTS.join("|")), "a time in milliseconds".to_owned())
     });
-    let counts = Count::ALL.iter().map(|c| (c.name().to_owned(), "a count".to_owned()));
-    let faults = Fault::ALL.iter().map(|f| (f.name().to_owned(), f.meaning().to_owned()));
+    let counts = CountMetric::ALL.iter().map(|c| (c.name().to_owned(), "a count".to_owned()));
+    let faults = LoadFault::ALL.iter().map(|f| (f.name().to_owned(), f.meaning().to_owned()));
     plain.chain(times).chain(counts).chain(faults).collect()
 }
 
@@ -105,13 +104,13 @@ pub fn catalogue() -> Vec<(String, String)> {
 /// should have come, and is not lost as well.
 pub fn lost(recorder: &Recorder) -> u64 {
     let seen = |fault| recorder.seen(fault).count;
-    seen(Fault::Lost).saturating_sub(seen(Fault::Misrouted))
+    seen(LoadFault::Lost).saturating_sub(seen(LoadFault::Misrouted))
 }
 
 /// How often a fault occurred, in the sense of the report.
-pub fn occurrences(recorder: &Recorder, fault: Fault) -> u64 {
+pub fn occurrences(recorder: &Recorder, fault: LoadFault) -> u64 {
     match fault {
-        Fault::Lost => lost(recorder),
+        LoadFault::Lost => lost(recorder),
         _ => recorder.seen(fault).count,
     }
 }
@@ -126,14 +125,14 @@ pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String
         }
     };
     let count = |what| recorder.get(what) as f64;
-    for what in Count::ALL {
+    for what in CountMetric::ALL {
         put(what.name(), count(*what));
     }
-    for fault in Fault::ALL {
+    for fault in LoadFault::ALL {
         put(fault.name(), occurrences(recorder, *fault) as f64);
     }
-    for metric in Metric::ALL {
-        if let Some(q) = Quantiles::of(recorder.histogram(*metric)) {
+    for metric in TimeMetric::ALL {
+        if let Some(q) = LatencySummary::of(recorder.histogram(*metric)) {
             let values = [q.mean_ms, q.p50_ms, q.p90_ms, q.p99_ms, q.p999_ms, q.max_ms];
             for (part, value) in PARTS.iter().zip(values) {
                 put(&format!("{}_{part}_ms", metric.name()), value);
@@ -142,59 +141,71 @@ pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String
     }
     // Without a single case there is no share.
     let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
-    let connects = count(Count::Connected) + count(Count::ConnectFailed);
-    share("connected_percent", count(Count::Connected), connects);
-    if count(Count::Pings) > 0.0 {
-        share("alive_percent", count(Count::Alive), count(Count::Connected));
+    let connects = count(CountMetric::Connected) + count(CountMetric::ConnectFailed);
+    share("connected_percent", count(CountMetric::Connected), connects);
+    if count(CountMetric::Pings) > 0.0 {
+        share("alive_percent", count(CountMetric::Alive), count(CountMetric::Connected));
     }
-    let dropped = [Fault::ClosedByServer, Fault::ConnectionLost];
+    let dropped = [LoadFault::ClosedByServer, LoadFault::ConnectionLost];
     let dropped: u64 = dropped.iter().map(|fault| recorder.seen(*fault).count).sum();
-    let kept = count(Count::EndedWell);
+    let kept = count(CountMetric::ClosedAsPlanned);
     share("kept_percent", kept, kept + dropped as f64);
-    let wishes = count(Count::Matched) + count(Count::Unmatched);
-    share("matched_percent", count(Count::Matched), wishes);
-    let received = count(Count::Received);
+    let wishes = count(CountMetric::Matched) + count(CountMetric::Unmatched);
+    share("matched_percent", count(CountMetric::Matched), wishes);
+    let received = count(CountMetric::Received);
     share("delivered_percent", received, received + bad_messages(recorder));
     put("undelivered", undelivered(recorder) as f64);
     let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
-    let requests = count(Count::HttpOk) + count(Count::HttpFailed);
-    share("http_ok_percent", count(Count::HttpOk), requests);
+    let requests = count(CountMetric::HttpOk) + count(CountMetric::HttpFailed);
+    share("http_ok_percent", count(CountMetric::HttpOk), requests);
     share("success_percent", successes(recorder), successes(recorder) + failures(recorder));
-    share("late_percent", count(Count::LateStarts), count(Count::Starts));
+    share("late_percent", count(CountMetric::LateStarts), count(CountMetric::Starts));
     put_extent(&mut put, recorder, extent);
     figures
 }
 
 /// Messages sent that did not come to their receiver, whatever the reason.
 pub fn undelivered(recorder: &Recorder) -> u64 {
-    let came = recorder.get(Count::Received)
-        + recorder.get(Count::Tail)
-        + recorder.seen(Fault::BeforeMatch).count;
-    recorder.get(Count::Sent).saturating_sub(came)
+    let came = recorder.get(CountMetric::Received)
+        + recorder.get(CountMetric::ReceivedWhileLeaving)
+        + recorder.seen(LoadFault::BeforeMatch).count;
+    recorder.get(CountMetric::Sent).saturating_sub(came)
 }
 
 fn successes(recorder: &Recorder) -> f64 {
-    [Count::Connected, Count::Matched, Count::Received, Count::HttpOk, Count::Pongs]
-        .iter()
-        .map(|what| recorder.get(*what) as f64)
-        .sum()
+    [
+        CountMetric::Connected,
+        CountMetric::Matched,
+        CountMetric::Received,
+        CountMetric::HttpOk,
+        CountMetric::Pongs,
+    ]
+    .iter()
+    .map(|what| recorder.get(*what) as f64)
+    .sum()
 }
 
 fn bad_messages(recorder: &Recorder) -> f64 {
-    (lost(recorder) + recorder.seen(Fault::Corrupted).count + recorder.seen(Fault::Misrouted).count)
-        as f64
+    (lost(recorder)
+        + recorder.seen(LoadFault::Corrupted).count
+        + recorder.seen(LoadFault::Misrouted).count) as f64
 }
 
 fn failures(recorder: &Recorder) -> f64 {
-    let counted: u64 = [Count::ConnectFailed, Count::Unmatched, Count::HttpFailed]
-        .iter()
-        .map(|what| recorder.get(*what))
-        .sum();
-    let broken: u64 =
-        [Fault::ClosedByServer, Fault::ConnectionLost, Fault::PingTimeout, Fault::AnswerTimeout]
+    let counted: u64 =
+        [CountMetric::ConnectFailed, CountMetric::Unmatched, CountMetric::HttpFailed]
             .iter()
-            .map(|fault| recorder.seen(*fault).count)
+            .map(|what| recorder.get(*what))
             .sum();
+    let broken: u64 = [
+        LoadFault::ClosedByServer,
+        LoadFault::ConnectionLost,
+        LoadFault::PingTimeout,
+        LoadFault::AnswerTimeout,
+    ]
+    .iter()
+    .map(|fault| recorder.seen(*fault).count)
+    .sum();
     (counted + broken) as f64 + bad_messages(recorder)
 }
 
@@ -208,11 +219,12 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Run
     put("loop_lag_ms", extent.longest_turn_ms);
     let messages = extent.measured_received as f64;
     let seconds = extent.measured_s;
-    if extent.messages_planned || recorder.get(Count::Sent) > 0 {
+    if extent.messages_planned || recorder.get(CountMetric::Sent) > 0 {
         put("messages_per_s", messages / seconds);
     }
     // Where most users only hold, it is not the messages that cost.
-    let (talks, holds) = (recorder.get(Count::Sent) > 0, recorder.get(Count::Pings) > 0);
+    let (talks, holds) =
+        (recorder.get(CountMetric::Sent) > 0, recorder.get(CountMetric::Pings) > 0);
     if talks && !holds {
         put("generator_cpu_us_per_message", extent.generator_cpu_s * 1e6 / messages);
     }
@@ -226,7 +238,7 @@ fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &Run
             put("server_cpu_us_per_message", cpu * 1e6 / messages);
             put("generator_cpu_ratio", extent.generator_cpu_s / cpu);
         } else if holds {
-            put("server_connect_cpu_us", cpu * 1e6 / recorder.get(Count::Connected) as f64);
+            put("server_connect_cpu_us", cpu * 1e6 / recorder.get(CountMetric::Connected) as f64);
         }
     }
     if let Some(percent) = extent.server_cpu_peak_percent {
@@ -256,12 +268,12 @@ mod tests {
     #[test]
     fn shares_and_times_come_out_of_what_was_recorded() {
         let mut recorder = Recorder::default();
-        recorder.add(Count::Connected, 999);
-        recorder.add(Count::ConnectFailed, 1);
-        recorder.add(Count::Sent, 2000);
-        recorder.add(Count::Received, 1990);
-        recorder.add(Count::Tail, 3);
-        recorder.time(Metric::Relay, Duration::from_millis(3));
+        recorder.add(CountMetric::Connected, 999);
+        recorder.add(CountMetric::ConnectFailed, 1);
+        recorder.add(CountMetric::Sent, 2000);
+        recorder.add(CountMetric::Received, 1990);
+        recorder.add(CountMetric::ReceivedWhileLeaving, 3);
+        recorder.time(TimeMetric::Relay, Duration::from_millis(3));
         let extent = RunMeasurements {
             measured_s: 10.0,
             measured_received: 2000,
@@ -298,8 +310,8 @@ mod tests {
     #[test]
     fn a_misrouted_message_is_not_lost_as_well() {
         let mut recorder = Recorder::default();
-        recorder.faults_at(Fault::Lost, 5, Timestamp::ZERO);
-        recorder.faults_at(Fault::Misrouted, 3, Timestamp::ZERO);
+        recorder.faults_at(LoadFault::Lost, 5, Timestamp::ZERO);
+        recorder.faults_at(LoadFault::Misrouted, 3, Timestamp::ZERO);
         assert_eq!(lost(&recorder), 2);
         assert_eq!(compute(&recorder, &RunMeasurements::default())["lost"], 2.0);
     }

@@ -1,8 +1,8 @@
 //! The interval log: one JSON line for each interval, on disk, so that the tester's memory
 //! does not grow and an interrupted run can go on.
 
-use super::engine::Gauges;
-use super::measure::{Count, Fault, Metric, Quantiles, Recorder, Seen};
+use super::engine::LoadGauges;
+use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
 use crate::sys::lock::try_lock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,9 +97,9 @@ pub struct IntervalRow {
     /// What was counted in it; zeros are left out.
     pub counts: BTreeMap<String, u64>,
     /// What went wrong in it.
-    pub faults: BTreeMap<String, Seen>,
+    pub faults: BTreeMap<String, FaultStats>,
     /// Times measured in it.
-    pub times: BTreeMap<String, Quantiles>,
+    pub times: BTreeMap<String, LatencySummary>,
     /// The server at its end.
     pub server: ServerSample,
     /// The generator in it.
@@ -112,17 +112,17 @@ pub struct IntervalRow {
 
 impl IntervalRow {
     /// Fills in what a recorder holds.
-    pub fn record(&mut self, recorder: &Recorder, gauges: &Gauges, with_buckets: bool) {
+    pub fn record(&mut self, recorder: &Recorder, gauges: &LoadGauges, with_buckets: bool) {
         (self.connecting, self.users) = (gauges.connecting, gauges.users);
         (self.waiting, self.in_rooms) = (gauges.waiting, gauges.in_rooms);
         self.waiting_peak = gauges.waiting_peak;
-        let name = |what: &Count| (what.name().to_owned(), recorder.get(*what));
-        self.counts = Count::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
-        let name = |fault: &Fault| (fault.name().to_owned(), recorder.seen(*fault));
-        self.faults = Fault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0).collect();
-        for metric in Metric::ALL {
+        let name = |what: &CountMetric| (what.name().to_owned(), recorder.get(*what));
+        self.counts = CountMetric::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
+        let name = |fault: &LoadFault| (fault.name().to_owned(), recorder.seen(*fault));
+        self.faults = LoadFault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0).collect();
+        for metric in TimeMetric::ALL {
             let histogram = recorder.histogram(*metric);
-            if let Some(quantiles) = Quantiles::of(histogram) {
+            if let Some(quantiles) = LatencySummary::of(histogram) {
                 self.times.insert(metric.name().to_owned(), quantiles);
                 if with_buckets {
                     let values = histogram.iter_recorded();
@@ -137,17 +137,17 @@ impl IntervalRow {
     /// Puts what this row recorded back into a recorder. Without buckets the times are lost.
     pub fn restore(&self, into: &mut Recorder) {
         for (name, count) in &self.counts {
-            if let Some(what) = Count::named(name) {
+            if let Some(what) = CountMetric::named(name) {
                 into.add(what, *count);
             }
         }
         for (name, seen) in &self.faults {
-            if let Some(fault) = Fault::named(name) {
-                into.restore_fault(fault, *seen);
+            if let Some(fault) = LoadFault::named(name) {
+                into.merge_fault(fault, *seen);
             }
         }
         for (name, buckets) in &self.buckets {
-            if let Some(metric) = Metric::named(name) {
+            if let Some(metric) = TimeMetric::named(name) {
                 for (value, count) in buckets {
                     into.histogram_mut(metric).saturating_record_n(*value, *count);
                 }
@@ -156,7 +156,7 @@ impl IntervalRow {
     }
 
     /// A count of this interval, a second.
-    pub fn rate(&self, what: Count) -> f64 {
+    pub fn rate(&self, what: CountMetric) -> f64 {
         let count = self.counts.get(what.name()).copied().unwrap_or_default();
         if self.length_s > 0.0 { count as f64 / self.length_s } else { 0.0 }
     }
@@ -277,15 +277,15 @@ mod tests {
 
     fn row(at_s: f64) -> IntervalRow {
         let mut recorder = Recorder::default();
-        recorder.add(Count::Sent, 10);
-        recorder.fault(Fault::Lost, Timestamp::from_nanos(77));
-        recorder.fault(Fault::UpgradeRefused, Timestamp::from_nanos(78));
-        recorder.note_status(Fault::UpgradeRefused, 404);
+        recorder.add(CountMetric::Sent, 10);
+        recorder.fault(LoadFault::Lost, Timestamp::from_nanos(77));
+        recorder.fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(78));
+        recorder.note_status(LoadFault::UpgradeRefused, 404);
         for ms in 1..50 {
-            recorder.time(Metric::Relay, Duration::from_millis(ms));
+            recorder.time(TimeMetric::Relay, Duration::from_millis(ms));
         }
         let mut row = IntervalRow { at_s, length_s: 2.0, measured: true, ..IntervalRow::default() };
-        row.record(&recorder, &Gauges { users: 3, ..Gauges::default() }, true);
+        row.record(&recorder, &LoadGauges { users: 3, ..LoadGauges::default() }, true);
         row
     }
 
@@ -306,14 +306,14 @@ mod tests {
         rows.iter().for_each(|row| row.restore(&mut whole));
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
-        assert_eq!(whole.get(Count::Sent), 20);
-        let lost = Seen { count: 2, first_ns: 77, last_ns: 77, status: None };
-        assert_eq!(whole.seen(Fault::Lost), lost);
-        assert_eq!(whole.seen(Fault::UpgradeRefused).status, Some(404));
-        let relay = Quantiles::of(whole.histogram(Metric::Relay)).unwrap();
+        assert_eq!(whole.get(CountMetric::Sent), 20);
+        let lost = FaultStats { count: 2, first_ns: 77, last_ns: 77, status: None };
+        assert_eq!(whole.seen(LoadFault::Lost), lost);
+        assert_eq!(whole.seen(LoadFault::UpgradeRefused).status, Some(404));
+        let relay = LatencySummary::of(whole.histogram(TimeMetric::Relay)).unwrap();
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");
-        assert_eq!(rows[0].rate(Count::Sent), 5.0);
+        assert_eq!(rows[0].rate(CountMetric::Sent), 5.0);
     }
 
     #[test]

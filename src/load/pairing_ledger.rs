@@ -5,7 +5,7 @@
 //! Memory is bounded by the users and the rooms that are open or whose second account is
 //! still awaited.
 
-use super::measure::Fault;
+use super::measure::LoadFault;
 use crate::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -16,9 +16,9 @@ const JUMPED_BY: Duration = Duration::from_secs(1);
 /// other, because they have just met, can pass over one or the other.
 const JUMPERS: usize = 8;
 
-/// One side's account of a match. Identifiers are hashes, see [`super::stamp::name_hash`].
+/// One side's account of a match. Identifiers are hashes, see [`super::message_header::id_hash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct MatchNotice {
     /// The room.
     pub room: u64,
     /// The session that was told.
@@ -30,8 +30,8 @@ pub struct Account {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Room {
-    first: Account,
+struct LedgerRoom {
+    first: MatchNotice,
     since: Timestamp,
     second: Option<u64>,
     /// Members that have left, and when the last of them did.
@@ -43,7 +43,7 @@ struct Room {
 
 /// What is known of a live session.
 #[derive(Clone, Copy, Debug, Default)]
-struct Member {
+struct LedgerSession {
     /// The room it is in.
     room: Option<u64>,
     /// The last room in which somebody was told to meet it, while it had not been told of it.
@@ -52,29 +52,29 @@ struct Member {
 
 /// All matches that are not over.
 #[derive(Debug, Default)]
-pub struct MatchBook {
-    rooms: HashMap<u64, Room>,
+pub struct PairingLedger {
+    rooms: HashMap<u64, LedgerRoom>,
     /// The live sessions.
-    sessions: HashMap<u64, Member>,
+    sessions: HashMap<u64, LedgerSession>,
     /// A user who has waited too long while nobody else did.
     overdue: Option<u64>,
     /// Users who wait too long at the same time, each of them counted.
-    in_vain: HashSet<u64>,
+    no_session_opened_abort: HashSet<u64>,
     /// Users whose waiting shows nothing, or nothing more.
     excused: HashSet<u64>,
     /// When those asked who were matched last.
     served: VecDeque<Timestamp>,
 }
 
-impl MatchBook {
+impl PairingLedger {
     /// A session began.
     pub fn opened(&mut self, session: u64) {
-        self.sessions.insert(session, Member::default());
+        self.sessions.insert(session, LedgerSession::default());
     }
 
     /// A session ended.
     pub fn closed(&mut self, session: u64, now: Timestamp) {
-        if let Some(Member { room: Some(room), .. }) = self.sessions.remove(&session) {
+        if let Some(LedgerSession { room: Some(room), .. }) = self.sessions.remove(&session) {
             self.leave(room, now);
         }
         self.settled(session);
@@ -87,26 +87,26 @@ impl MatchBook {
     }
 
     /// One side was told of a match. Gives the faults that this account shows.
-    pub fn matched(&mut self, account: Account, now: Timestamp) -> Vec<Fault> {
+    pub fn matched(&mut self, account: MatchNotice, now: Timestamp) -> Vec<LoadFault> {
         let mut faults = Vec::new();
         self.settled(account.me);
         if account.me == account.peer {
-            faults.push(Fault::SelfMatched);
+            faults.push(LoadFault::SelfMatched);
         }
         if let Some(old) = self.room_of(account.me) {
             // A second account of the same match tells nothing new; any other room is one
             // room too many. The one that it is torn out of is a victim.
-            faults.push(Fault::DoubleMatched);
+            faults.push(LoadFault::DoubleMatched);
             self.taint(old);
             self.leave(old, now);
         }
         if let Some(other) = self.other_name_of(&account) {
-            faults.push(Fault::RoomMismatch);
+            faults.push(LoadFault::RoomMismatch);
             self.taint(other);
         }
         match self.rooms.get_mut(&account.room) {
             None => {
-                let fresh = Room {
+                let fresh = LedgerRoom {
                     first: account,
                     since: now,
                     second: None,
@@ -119,14 +119,14 @@ impl MatchBook {
                     peer.promised = Some(account.room);
                 }
             }
-            Some(room) if room.second.is_some() => faults.push(Fault::DoubleMatched),
+            Some(room) if room.second.is_some() => faults.push(LoadFault::DoubleMatched),
             Some(room) => {
                 room.second = Some(account.me);
                 if room.first.me != account.peer || room.first.peer != account.me {
-                    faults.push(Fault::DoubleMatched);
+                    faults.push(LoadFault::DoubleMatched);
                 }
                 if room.first.initiator == account.initiator {
-                    faults.push(Fault::BadInitiator);
+                    faults.push(LoadFault::BadInitiator);
                 }
             }
         }
@@ -139,7 +139,7 @@ impl MatchBook {
     }
 
     /// The room that the partner was told of, if it is not the one that this account names.
-    fn other_name_of(&self, account: &Account) -> Option<u64> {
+    fn other_name_of(&self, account: &MatchNotice) -> Option<u64> {
         let theirs = self.room_of(account.peer)?;
         let room = self.rooms.get(&theirs).filter(|_| theirs != account.room)?;
         let awaited = room.second.is_none() && !room.tainted;
@@ -180,7 +180,7 @@ impl MatchBook {
     /// and if others were who asked later, its match_request was forgotten (guarantee 9). Gives how many
     /// users to count, each of them once.
     pub fn overdue(&mut self, session: u64, asked: Timestamp) -> u64 {
-        if self.in_vain.contains(&session) || self.excused.contains(&session) {
+        if self.no_session_opened_abort.contains(&session) || self.excused.contains(&session) {
             return 0;
         }
         // If somebody was told of a match with it, that is another fault.
@@ -192,12 +192,12 @@ impl MatchBook {
             return u64::from(!is_promised);
         }
         let first = self.overdue.take_if(|first| *first != session);
-        if first.is_none() && self.in_vain.is_empty() {
+        if first.is_none() && self.no_session_opened_abort.is_empty() {
             self.overdue = Some(session);
             return 0;
         }
-        self.in_vain.extend(first);
-        self.in_vain.insert(session);
+        self.no_session_opened_abort.extend(first);
+        self.no_session_opened_abort.insert(session);
         1 + u64::from(first.is_some())
     }
 
@@ -215,7 +215,7 @@ impl MatchBook {
 
     /// A user who was overdue was matched after all, or is gone.
     fn settled(&mut self, session: u64) {
-        self.in_vain.remove(&session);
+        self.no_session_opened_abort.remove(&session);
         self.excused.remove(&session);
         self.overdue.take_if(|overdue| *overdue == session);
     }
@@ -285,12 +285,12 @@ mod tests {
 
     const T: Timestamp = Timestamp::ZERO;
 
-    fn account(room: u64, me: u64, peer: u64) -> Account {
-        Account { room, me, peer, initiator: me < peer }
+    fn account(room: u64, me: u64, peer: u64) -> MatchNotice {
+        MatchNotice { room, me, peer, initiator: me < peer }
     }
 
-    fn book() -> MatchBook {
-        let mut book = MatchBook::default();
+    fn book() -> PairingLedger {
+        let mut book = PairingLedger::default();
         (1..=4).for_each(|session| book.opened(session));
         book
     }
@@ -313,7 +313,7 @@ mod tests {
         let mut book = book();
         book.matched(account(10, 1, 2), T);
         book.matched(account(10, 2, 1), T);
-        assert_eq!(book.matched(account(11, 1, 3), T), [Fault::DoubleMatched]);
+        assert_eq!(book.matched(account(11, 1, 3), T), [LoadFault::DoubleMatched]);
         assert_eq!(book.matched(account(11, 3, 1), T), []);
         assert!(book.is_tainted(10) && book.is_tainted(11));
         assert!(book.left(2, 10, T), "what went wrong in the first room is a consequence");
@@ -323,17 +323,17 @@ mod tests {
     fn a_third_member_and_a_wrong_partner_are_found() {
         let mut book = book();
         book.matched(account(10, 1, 2), T);
-        assert_eq!(book.matched(account(10, 3, 1), T), [Fault::DoubleMatched]);
-        assert_eq!(book.matched(account(10, 4, 1), T), [Fault::DoubleMatched]);
+        assert_eq!(book.matched(account(10, 3, 1), T), [LoadFault::DoubleMatched]);
+        assert_eq!(book.matched(account(10, 4, 1), T), [LoadFault::DoubleMatched]);
     }
 
     #[test]
     fn self_matches_and_wrong_initiators_are_found() {
         let mut book = book();
-        assert_eq!(book.matched(account(10, 1, 1), T), [Fault::SelfMatched]);
+        assert_eq!(book.matched(account(10, 1, 1), T), [LoadFault::SelfMatched]);
         book.matched(account(11, 2, 3), T);
-        let both = Account { initiator: true, ..account(11, 3, 2) };
-        assert_eq!(book.matched(both, T), [Fault::BadInitiator]);
+        let both = MatchNotice { initiator: true, ..account(11, 3, 2) };
+        assert_eq!(book.matched(both, T), [LoadFault::BadInitiator]);
     }
 
     #[test]
@@ -430,7 +430,7 @@ mod tests {
     fn two_names_for_one_room_are_one_fault() {
         let mut book = book();
         assert_eq!(book.matched(account(10, 1, 2), T), []);
-        assert_eq!(book.matched(account(11, 2, 1), T), [Fault::RoomMismatch]);
+        assert_eq!(book.matched(account(11, 2, 1), T), [LoadFault::RoomMismatch]);
         assert!(book.is_tainted(10) && book.is_tainted(11));
         assert_eq!(book.one_sided(T + Duration::from_secs(9), Duration::from_secs(5)), 0);
     }

@@ -1,7 +1,7 @@
 //! Looks, before a run, whether this machine can generate it, and names the exact command
 //! where a limit stands in the way.
 
-use super::engine::{CONNECTIONS_PER_SOURCE, Sources};
+use super::engine::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 use super::scenario::MOST_THREADS;
 use crate::sys::{descriptor_tables, descriptors};
 
@@ -34,7 +34,7 @@ pub fn check(
     connections: u64,
     threads: u16,
     limit: u64,
-    sources: &Sources,
+    sources: &SourceAddresses,
     of_ipv6: bool,
 ) -> Vec<InsufficientLimit> {
     let tables = if threads > 1 && descriptor_tables::empty_works() { threads.into() } else { 1 };
@@ -86,7 +86,7 @@ fn descriptor_obstacle(
 
 fn port_obstacle(
     connections: u64,
-    sources: &Sources,
+    sources: &SourceAddresses,
     ports: u64,
     of_ipv6: bool,
 ) -> Option<InsufficientLimit> {
@@ -96,7 +96,7 @@ fn port_obstacle(
     }
     let what = format!(
         "{connections} connections need more than the {capacity} ports that are used of {}",
-        if *sources == Sources::System { "one address" } else { "these addresses" }
+        if *sources == SourceAddresses::System { "one address" } else { "these addresses" }
     );
     let addresses = connections.div_ceil(CONNECTIONS_PER_SOURCE);
     let sysctl = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" and --source none";
@@ -117,10 +117,10 @@ mod tests {
     #[test]
     fn what_fits_is_no_obstacle() {
         assert_eq!(descriptor_obstacle(900, 1, 1024, Some(4096)), None);
-        assert_eq!(port_obstacle(25_000, &Sources::System, 25_408, false), None);
+        assert_eq!(port_obstacle(25_000, &SourceAddresses::System, 25_408, false), None);
         // What the command asks for is enough for what it promises.
         let wide = usable_ports("1024\t65535\n").unwrap();
-        assert_eq!(port_obstacle(58_000, &Sources::System, wide, false), None);
+        assert_eq!(port_obstacle(58_000, &SourceAddresses::System, wide, false), None);
         assert_eq!(usable_ports("32768\t60999\n"), Some(25_408));
     }
 
@@ -146,7 +146,8 @@ mod tests {
         assert!(soft.command.contains("ulimit -Hn 5064 && ulimit -Sn 5064"), "{soft}");
         let hard = descriptor_obstacle(5000, 1, 1024, Some(4096)).unwrap();
         assert!(hard.command.starts_with("sysctl -w fs.nr_open=5064"), "{hard}");
-        let ports = |of_ipv6| port_obstacle(60_000, &Sources::System, 25_408, of_ipv6).unwrap();
+        let ports =
+            |of_ipv6| port_obstacle(60_000, &SourceAddresses::System, 25_408, of_ipv6).unwrap();
         assert!(ports(false).command.contains("--source with 3 addresses"), "{}", ports(false));
         assert!(!ports(true).command.contains("127.0.0.0"), "{}", ports(true));
     }

@@ -1,7 +1,7 @@
 //! What people see while it runs: a live line on a terminal, a plain one now and then elsewhere.
 
 use super::interval_log::IntervalRow;
-use super::measure::Count;
+use super::measure::CountMetric;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ impl ProgressDisplay {
                 format!(" · {name} p50 {:.2} p99 {:.2} max {:.1} ms", q.p50_ms, q.p99_ms, q.max_ms)
             })
             .unwrap_or_default();
-        let requests = row.rate(Count::HttpOk) + row.rate(Count::HttpFailed);
+        let requests = row.rate(CountMetric::HttpOk) + row.rate(CountMetric::HttpFailed);
         let http = if requests > 0.0 { format!(" · {requests:.0} req/s") } else { String::new() };
         format!(
             "{} errors · {} users, {} waiting, {} in rooms · {:.0} msg/s{http}{latency}",
@@ -97,7 +97,7 @@ impl ProgressDisplay {
             row.users,
             row.waiting,
             row.in_rooms,
-            row.rate(Count::Received)
+            row.rate(CountMetric::Received)
         )
     }
 
@@ -122,7 +122,7 @@ impl ProgressDisplay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::measure::Quantiles;
+    use crate::load::measure::LatencySummary;
 
     #[test]
     fn a_line_says_what_people_want_to_know() {
@@ -136,7 +136,8 @@ mod tests {
             ..IntervalRow::default()
         };
         row.counts.insert("received".to_owned(), 250);
-        let q = Quantiles { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..Quantiles::default() };
+        let q =
+            LatencySummary { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..LatencySummary::default() };
         row.times.insert("relay".to_owned(), q);
         let line = format!("{}, {}", progress.time_left(&row), progress.happenings(&row));
         for part in ["48 s left, 0 errors", "40 users, 2 waiting", "250 msg/s", "p99 1.25"] {

@@ -5,10 +5,10 @@ use super::scenario::{
     CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
     MatchmakingScenario, PlanScenario, STEP_FLOOR, SignalingScenario, StressScenario,
 };
-use super::target::{Comparison, Target};
+use super::target::{Comparison, PerformanceTarget};
 use super::test_environment::RunSpec;
-use super::units::{Phase, Span, Stage};
-use super::user::{CallPlan, Conduct, NEVER, Rules};
+use super::units::{HumanDuration, LoadStage, RatePhase};
+use super::user::{CallPlan, NEVER, UserRules, UserScript};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) 
         resumable: false,
         trial: false,
         goals: Vec::new(),
-        watch_growth: None,
+        growth_limits: None,
     }
 }
 
-fn workload(common: &CommonSettings, conduct: Conduct, ends: Duration) -> Workload {
+fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Workload {
     Workload {
-        rules: Rules {
-            conduct,
+        rules: UserRules {
+            script,
             sample: None,
             queue: common.queue.clone(),
             match_timeout: common.match_timeout.0,
@@ -62,10 +62,10 @@ fn workload(common: &CommonSettings, conduct: Conduct, ends: Duration) -> Worklo
 }
 
 /// `users` arrivals at a rate, and how long they take.
-fn ramp(users: u32, per_second: f64) -> (Vec<Phase>, Duration) {
+fn ramp(users: u32, per_second: f64) -> (Vec<RatePhase>, Duration) {
     let per_second = per_second.max(0.1);
     let lasting = Duration::from_secs_f64(f64::from(users) / per_second);
-    (vec![Phase { per_second, lasting }], lasting)
+    (vec![RatePhase { per_second, lasting }], lasting)
 }
 
 /// A user's time between messages at a rate; no messages at rate 0.
@@ -79,13 +79,13 @@ fn gap(per_second: f64) -> Option<Duration> {
 pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let users = s.users + s.sample_rooms * 2;
     let (arrivals, ramp) = ramp(users, s.connect_rate);
-    let conduct = Conduct::Hold { ping_every: s.ping_every.0 };
+    let script = UserScript::Hold { ping_every: s.ping_every.0 };
     let mut about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
-    let mut load = Workload { arrivals, ..workload(&s.common, conduct, ramp + s.hold.0) };
+    let mut load = Workload { arrivals, ..workload(&s.common, script, ramp + s.hold.0) };
     if s.sample_rooms > 0 {
         about += &format!(", while {} rooms beside them talk", s.sample_rooms);
         load.sample_from = s.users.into();
-        load.rules.sample = Some(Conduct::Calls(CallPlan {
+        load.rules.sample = Some(UserScript::Calls(CallPlan {
             candidates: 8,
             gap: gap(s.sample_rate),
             steady_from: Timestamp::ZERO,
@@ -101,7 +101,7 @@ pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
 pub fn matchmaking(s: &MatchmakingScenario) -> PlannedRun {
     let (arrivals, ramp) = ramp(s.users, s.connect_rate);
     let first = ramp + SETTLE;
-    let conduct = Conduct::Rounds {
+    let script = UserScript::Rounds {
         first: Timestamp::ZERO + first,
         every: s.round_every.0,
         rounds: s.rounds,
@@ -109,7 +109,7 @@ pub fn matchmaking(s: &MatchmakingScenario) -> PlannedRun {
     let about =
         format!("{} users ask for a match in the same instant, {} times", s.users, s.rounds);
     let ends = first + s.round_every.0 * s.rounds;
-    let load = Workload { arrivals, ..workload(&s.common, conduct, ends) };
+    let load = Workload { arrivals, ..workload(&s.common, script, ends) };
     (spec(&s.common, "matchmaking", about, s.users.into()), load)
 }
 
@@ -127,7 +127,7 @@ pub fn signaling(s: &SignalingScenario) -> PlannedRun {
     let steady = ramp + plan.setup_time() + SETTLE;
     plan.steady_from = Timestamp::ZERO + steady;
     let measure_from = steady + s.warm_up.0;
-    let mut load = workload(&s.common, Conduct::Calls(plan), measure_from + s.duration.0);
+    let mut load = workload(&s.common, UserScript::Calls(plan), measure_from + s.duration.0);
     load.arrivals = arrivals;
     load.rules.measure_from = Timestamp::ZERO + measure_from;
     load.message_bytes = s.message_bytes as usize;
@@ -148,7 +148,7 @@ pub fn calls(s: &CallsScenario) -> PlannedRun {
         next_share,
     };
     let ends: Duration = s.phases.0.iter().map(|phase| phase.lasting).sum();
-    let mut load = workload(&s.common, Conduct::Calls(plan), ends);
+    let mut load = workload(&s.common, UserScript::Calls(plan), ends);
     load.arrivals.clone_from(&s.phases.0);
     load.message_bytes = s.message_bytes as usize;
     let about = format!("users arrive at {}, talk, go on or leave", s.phases);
@@ -156,14 +156,14 @@ pub fn calls(s: &CallsScenario) -> PlannedRun {
     // more than come at all.
     let stay = (s.talk_min.0 + s.talk_max.0).as_secs_f64() / 2.0 / (1.0 - next_share).max(0.01);
     let rate = s.phases.0.iter().map(|phase| phase.per_second).fold(0.0, f64::max);
-    let arrivals: u64 = s.phases.0.iter().map(Phase::count).sum();
+    let arrivals: u64 = s.phases.0.iter().map(RatePhase::count).sum();
     (spec(&s.common, "calls", about, arrivals.min((rate * stay) as u64)), load)
 }
 
 /// Open-loop GETs.
 pub fn http(s: &HttpScenario) -> PlannedRun {
     let ends: Duration = s.requests.0.iter().map(|request| request.phase.lasting).sum();
-    let mut load = workload(&s.common, Conduct::Hold { ping_every: ends }, ends);
+    let mut load = workload(&s.common, UserScript::Hold { ping_every: ends }, ends);
     load.requests.clone_from(&s.requests.0);
     load.max_connections = s.max_connections;
     (spec(&s.common, "http", format!("GET {}", s.requests), 0), load)
@@ -186,14 +186,14 @@ pub fn stress_messages(
         message_rate: level / f64::from(s.rooms.max(1)) / 2.0,
         message_bytes: s.message_bytes,
         candidates: 2,
-        warm_up: Span(step.mul_f64(0.2).min(Duration::from_secs(3))),
-        duration: Span(step),
+        warm_up: HumanDuration(step.mul_f64(0.2).min(Duration::from_secs(3))),
+        duration: HumanDuration(step),
         common: s.common.clone(),
     };
     let (mut spec, load) = signaling(&trial);
     spec.name = format!("stress {number}: {level:.0} messages/s");
     spec.trial = true;
-    spec.goals.push(Target {
+    spec.goals.push(PerformanceTarget {
         figure: "messages_per_s".to_owned(),
         comparison: Comparison::AtLeast,
         bound: (level * KEEPS_UP).floor(),
@@ -211,8 +211,8 @@ pub fn stress_connections(
     let trial = ConnectionsScenario {
         users: level as u32,
         connect_rate: s.connect_rate,
-        hold: Span(step),
-        ping_every: Span(step / 2),
+        hold: HumanDuration(step),
+        ping_every: HumanDuration(step / 2),
         sample_rooms: 0,
         sample_rate: 0.0,
         common: s.common.clone(),
@@ -222,7 +222,7 @@ pub fn stress_connections(
     spec.trial = true;
     // Who was refused is nobody who could be dropped: without these a level would hold by what
     // came in, however little that is.
-    let all = |figure: &str| Target {
+    let all = |figure: &str| PerformanceTarget {
         figure: figure.to_owned(),
         comparison: Comparison::AtLeast,
         bound: 100.0,
@@ -261,7 +261,7 @@ fn population(common: &CommonSettings, p: &CallPopulation) -> Workload {
         talk_max: p.talk.1,
         next_share: 1.0,
     };
-    let mut load = workload(common, Conduct::Calls(plan), ramp + p.lasting);
+    let mut load = workload(common, UserScript::Calls(plan), ramp + p.lasting);
     load.arrivals = arrivals;
     load.rules.measure_from = Timestamp::ZERO + ramp + p.warm_up;
     load.message_bytes = p.message_bytes as usize;
@@ -269,7 +269,7 @@ fn population(common: &CommonSettings, p: &CallPopulation) -> Workload {
 }
 
 /// One stage of the programme.
-pub fn stage(s: &PlanScenario, stage: Stage, number: usize) -> PlannedRun {
+pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
     let load = population(
         &s.common,
         &CallPopulation {
@@ -285,7 +285,7 @@ pub fn stage(s: &PlanScenario, stage: Stage, number: usize) -> PlannedRun {
     );
     let what = if number == 0 { "baseline" } else { "load" };
     let name = format!("{what}: {} users", stage.users);
-    let about = format!("{} users in calls for {}", stage.users, Span(stage.lasting));
+    let about = format!("{} users in calls for {}", stage.users, HumanDuration(stage.lasting));
     let mut spec = spec(&s.common, &name, about, stage.users.into());
     spec.goals.push(users_stay());
     (spec, load)
@@ -293,8 +293,12 @@ pub fn stage(s: &PlanScenario, stage: Stage, number: usize) -> PlannedRun {
 
 /// Whoever is dropped does not come back, and the load sinks: among many messages a few hundred
 /// lost sessions would not be noticed, and the rest of the run would be a lighter one.
-fn users_stay() -> Target {
-    Target { figure: "kept_percent".to_owned(), comparison: Comparison::AtLeast, bound: 99.9 }
+fn users_stay() -> PerformanceTarget {
+    PerformanceTarget {
+        figure: "kept_percent".to_owned(),
+        comparison: Comparison::AtLeast,
+        bound: 99.9,
+    }
 }
 
 /// The stress run of the programme.
@@ -321,7 +325,7 @@ pub fn plan_endurance(
         capacity,
         percent: s.endurance_percent,
         duration: s.endurance,
-        warm_up: Span(s.endurance.0.mul_f64(0.1).min(built_in.warm_up.0)),
+        warm_up: HumanDuration(s.endurance.0.mul_f64(0.1).min(built_in.warm_up.0)),
         rooms: s.rooms,
         talk_min: s.talk_min,
         talk_max: s.talk_max,
@@ -338,7 +342,7 @@ pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> Stres
         rooms: s.rooms,
         message_bytes: s.message_bytes,
         connect_rate: s.connect_rate,
-        step: Span(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
+        step: HumanDuration(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
         common: s.common.clone(),
         ..built_in
     }
@@ -367,7 +371,7 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
     let mut spec = spec(&s.common, ENDURANCE, about, users.into());
     spec.resumable = true;
     spec.goals.push(users_stay());
-    spec.watch_growth = Some((s.leak_percent, s.confidence_percent));
+    spec.growth_limits = Some((s.leak_percent, s.confidence_percent));
     (spec, load)
 }
 
@@ -421,7 +425,7 @@ mod tests {
     fn a_stress_trial_has_the_rate_of_its_level() {
         let Scenario::Stress(s) = built_in("stress") else { panic!() };
         let (spec, load) = stress_messages(&s, 5000.0, Duration::from_secs(4), 3);
-        let Conduct::Calls(plan) = &load.rules.conduct else { panic!() };
+        let UserScript::Calls(plan) = &load.rules.script else { panic!() };
         let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
         assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
         assert!(spec.trial && spec.name.contains("5000"));
@@ -444,8 +448,8 @@ mod tests {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         let Scenario::Stress(search) = built_in("stress") else { panic!() };
         for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
-            let s = EnduranceScenario { warm_up: Span::seconds(warm_up), ..s.clone() };
-            assert_eq!(capacity_search(&s, search.clone()).step, Span::seconds(step));
+            let s = EnduranceScenario { warm_up: HumanDuration::seconds(warm_up), ..s.clone() };
+            assert_eq!(capacity_search(&s, search.clone()).step, HumanDuration::seconds(step));
         }
     }
 
@@ -453,7 +457,7 @@ mod tests {
     fn a_short_endurance_run_is_measured_as_well() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
-            let s = EnduranceScenario { duration: Span::seconds(seconds), ..s.clone() };
+            let s = EnduranceScenario { duration: HumanDuration::seconds(seconds), ..s.clone() };
             let load = endurance(&s, 100.0, Duration::ZERO).1;
             assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
         }

@@ -2,16 +2,16 @@
 
 use super::checkpoint::{Checkpoint, RequestedRun};
 use super::interval_log;
-use super::measure::Fault;
+use super::measure::LoadFault;
 use super::report::cause;
 use super::report::model::{BreakingPoint, GeneratorHost, RunReport, TestOutcome};
 use super::run_plans::{self, PlannedRun};
 use super::scenario::{
     EnduranceFlags, EnduranceScenario, PlanScenario, Scenario, StressFlags, StressScenario,
 };
-use super::search::{Search, SearchPlan, Trial};
-use super::test_environment::{Tally, TestEnvironment};
-use super::units::Lever;
+use super::search::{CapacitySearch, SearchPlan, TrialOutcome};
+use super::test_environment::{RunTotals, TestEnvironment};
+use super::units::StressDimension;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ const CONFIRM_STEPS: u32 = 2;
 /// Carries out `scenario`, which is what `order` has asked for, on `machine`. `resume` goes on with an
 /// interrupted endurance run. Gives what was found out, and with it why there is no more if the
 /// generator could not start, or files could not be written or read.
-pub fn carry_out(
+pub fn execute_run(
     scenario: &Scenario,
     order: &RequestedRun,
     machine: &GeneratorHost,
@@ -42,7 +42,7 @@ pub fn carry_out(
 ) -> (ScenarioResults, io::Result<()>) {
     let mut programme =
         ScenarioRunner { order, machine, stand, results: ScenarioResults::default() };
-    let done = programme.carry_out(scenario, resume);
+    let done = programme.execute_run(scenario, resume);
     (programme.results, done)
 }
 
@@ -72,7 +72,7 @@ struct ScenarioRunner<'a> {
 }
 
 impl ScenarioRunner<'_> {
-    fn carry_out(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
+    fn execute_run(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
         match scenario {
             Scenario::Connections(s) => self.one(run_plans::connections(s)),
             Scenario::Matchmaking(s) => self.one(run_plans::matchmaking(s)),
@@ -86,11 +86,11 @@ impl ScenarioRunner<'_> {
     }
 
     fn one(&mut self, run: PlannedRun) -> io::Result<()> {
-        self.run(run, Tally::default()).map(drop)
+        self.run(run, RunTotals::default()).map(drop)
     }
 
-    fn run(&mut self, (spec, load): PlannedRun, tally: Tally) -> io::Result<TestOutcome> {
-        let report = self.stand.carry_out(&spec, load, tally)?;
+    fn run(&mut self, (spec, load): PlannedRun, totals: RunTotals) -> io::Result<TestOutcome> {
+        let report = self.stand.execute_run(&spec, load, totals)?;
         let outcome = report.outcome;
         if !report.reason.is_empty() {
             self.stand.progress.note(&format!("{}: {}", report.name, report.reason));
@@ -106,7 +106,7 @@ impl ScenarioRunner<'_> {
     }
 
     fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
-        let mut search = Search::new(SearchPlan {
+        let mut search = CapacitySearch::new(SearchPlan {
             start: s.start,
             factor: s.factor.max(1.01),
             ceiling: s.ceiling,
@@ -125,20 +125,22 @@ impl ScenarioRunner<'_> {
             let number = trials.len() + 1;
             let step = if search.is_confirming() { s.step.0 * CONFIRM_STEPS } else { s.step.0 };
             let run = match s.raise {
-                Lever::Messages => run_plans::stress_messages(s, level, step, number),
-                Lever::Connections => run_plans::stress_connections(s, level, step, number),
+                StressDimension::Messages => run_plans::stress_messages(s, level, step, number),
+                StressDimension::Connections => {
+                    run_plans::stress_connections(s, level, step, number)
+                }
             };
-            let outcome = self.run(run, Tally::default())?;
+            let outcome = self.run(run, RunTotals::default())?;
             let trial = match outcome {
-                TestOutcome::Passed => Trial::Held,
-                TestOutcome::Failed => Trial::Broke,
-                TestOutcome::Void => Trial::Void,
+                TestOutcome::Passed => TrialOutcome::Held,
+                TestOutcome::Failed => TrialOutcome::Broke,
+                TestOutcome::Void => TrialOutcome::Void,
                 TestOutcome::Stopped => break None,
             };
             let showed = match trial {
-                Trial::Held => "held",
-                Trial::Broke => "broke",
-                Trial::Void => "void",
+                TrialOutcome::Held => "held",
+                TrialOutcome::Broke => "broke",
+                TrialOutcome::Void => "void",
             };
             trials.push((search.doing().to_owned(), level, showed.to_owned()));
             match has_crashed(&self.results.runs) {
@@ -147,14 +149,14 @@ impl ScenarioRunner<'_> {
             }
         };
         let broken = found.and_then(|found| {
-            let at = found.gave_out_at()?;
+            let at = found.failed_at()?;
             let failed = |trial: &(String, f64, String)| trial.1 == at && trial.2 != "held";
             let index = trials.iter().rposition(failed)?;
             self.results.runs.get(first + index)
         });
         let raised = match s.raise {
-            Lever::Messages => "messages a second",
-            Lever::Connections => "connections",
+            StressDimension::Messages => "messages a second",
+            StressDimension::Connections => "connections",
         };
         let point = cause::breaking_point(raised, found, broken, trials, self.machine);
         self.stand.progress.note(&cause::headline(&point));
@@ -180,13 +182,13 @@ impl ScenarioRunner<'_> {
         let order = self.order.clone();
         Checkpoint { order, messages_per_s, run, results }.write(&directory)?;
         let run = run_plans::endurance(s, messages_per_s, Duration::ZERO);
-        self.endure(run, Tally::default(), &directory)
+        self.endure(run, RunTotals::default(), &directory)
     }
 
     /// The endurance run itself. Only one that was cut short can be gone on with, and not one
     /// whose server vanished: that is how it came out.
-    fn endure(&mut self, run: PlannedRun, tally: Tally, directory: &Path) -> io::Result<()> {
-        match self.run(run, tally)? {
+    fn endure(&mut self, run: PlannedRun, totals: RunTotals, directory: &Path) -> io::Result<()> {
+        match self.run(run, totals)? {
             _ if self.stand.ends_early() => Ok(()),
             TestOutcome::Stopped => Ok(()),
             TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Void => {
@@ -203,17 +205,17 @@ impl ScenarioRunner<'_> {
     fn resume_endurance(&mut self, s: &EnduranceScenario, directory: &Path) -> io::Result<()> {
         let checkpoint = Checkpoint::read(directory)?;
         self.results = checkpoint.results;
-        let mut tally = Tally::default();
+        let mut totals = RunTotals::default();
         for row in interval_log::read(&directory.join(interval_log::FILE_NAME))? {
             if row.run == checkpoint.run {
-                tally.restore(&row);
+                totals.restore(&row);
             }
         }
-        let done = Duration::from_secs_f64(tally.offset_s.max(0.0));
+        let done = Duration::from_secs_f64(totals.offset_s.max(0.0));
         self.stand.runs = checkpoint.run;
         let note = format!("going on after {}", humantime::format_duration(done));
         self.stand.progress.note(&note);
-        self.endure(run_plans::endurance(s, checkpoint.messages_per_s, done), tally, directory)
+        self.endure(run_plans::endurance(s, checkpoint.messages_per_s, done), totals, directory)
     }
 
     fn plan(&mut self, s: &PlanScenario, resume: bool) -> io::Result<()> {
@@ -253,7 +255,7 @@ impl ScenarioRunner<'_> {
 /// Whether the server vanished in the last of these runs, be it a trial.
 fn has_crashed(runs: &[RunReport]) -> bool {
     let faults = runs.last().map_or(&[][..], |run| &run.faults);
-    faults.iter().any(|fault| fault.kind == Fault::Crashed.name())
+    faults.iter().any(|fault| fault.kind == LoadFault::Crashed.name())
 }
 
 impl StressScenario {

@@ -21,7 +21,7 @@ pub struct SearchPlan {
 
 /// What a trial at one level showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
+pub enum TrialOutcome {
     /// All targets were met.
     Held,
     /// A target was missed, or the server was convicted of a fault.
@@ -32,7 +32,7 @@ pub enum Trial {
 
 /// The end of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Found {
+pub enum SearchResult {
     /// It holds at `holds`, confirmed, and breaks at `breaks`.
     Point {
         /// The highest level that held, as often as was asked.
@@ -41,7 +41,7 @@ pub enum Found {
         breaks: f64,
     },
     /// It held at the ceiling; the breaking point is higher.
-    BeyondCeiling {
+    AboveCeiling {
         /// The ceiling.
         holds: f64,
     },
@@ -66,21 +66,21 @@ pub enum Found {
     },
 }
 
-impl Found {
+impl SearchResult {
     /// The level at which something gave out, if anything did.
-    pub fn gave_out_at(&self) -> Option<f64> {
+    pub fn failed_at(&self) -> Option<f64> {
         match self {
-            Found::Point { breaks: at, .. }
-            | Found::BelowStart { breaks: at }
-            | Found::GeneratorLimited { at, .. }
-            | Found::Crashed { at, .. } => Some(*at),
-            Found::BeyondCeiling { .. } => None,
+            SearchResult::Point { breaks: at, .. }
+            | SearchResult::BelowStart { breaks: at }
+            | SearchResult::GeneratorLimited { at, .. }
+            | SearchResult::Crashed { at, .. } => Some(*at),
+            SearchResult::AboveCeiling { .. } => None,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stage {
+enum SearchStage {
     /// Steps up; a level that broke once is tried again.
     Climbing {
         level: f64,
@@ -97,88 +97,91 @@ enum Stage {
         left: u32,
         again: bool,
     },
-    Done(Found),
+    Done(SearchResult),
 }
 
 /// A search under way.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct CapacitySearch {
     plan: SearchPlan,
     holds: Option<f64>,
     breaks: Option<f64>,
     /// Whether it was the generator that gave out at `breaks`, so that the server may hold more.
     void: bool,
-    stage: Stage,
+    stage: SearchStage,
 }
 
-impl Search {
+impl CapacitySearch {
     /// A search that has tried nothing yet.
     pub fn new(plan: SearchPlan) -> Self {
         let level = plan.start.min(plan.ceiling);
-        let stage = Stage::Climbing { level, again: false };
-        Search { plan, holds: None, breaks: None, void: false, stage }
+        let stage = SearchStage::Climbing { level, again: false };
+        CapacitySearch { plan, holds: None, breaks: None, void: false, stage }
     }
 
     /// The level to try next, or what was found.
-    pub fn next(&self) -> Result<f64, Found> {
+    pub fn next(&self) -> Result<f64, SearchResult> {
         match self.stage {
-            Stage::Climbing { level, .. }
-            | Stage::Narrowing { level, .. }
-            | Stage::Confirming { level, .. } => Ok(level),
-            Stage::Done(found) => Err(found),
+            SearchStage::Climbing { level, .. }
+            | SearchStage::Narrowing { level, .. }
+            | SearchStage::Confirming { level, .. } => Ok(level),
+            SearchStage::Done(found) => Err(found),
         }
     }
 
     /// What the search is doing, for people to read.
     pub fn doing(&self) -> &'static str {
         match self.stage {
-            Stage::Climbing { again: false, .. } => "step up",
-            Stage::Narrowing { again: false, .. } => "bisection",
-            Stage::Climbing { again: true, .. }
-            | Stage::Narrowing { again: true, .. }
-            | Stage::Confirming { again: true, .. } => "second look",
-            Stage::Confirming { again: false, .. } => "confirmation",
-            Stage::Done(_) => "done",
+            SearchStage::Climbing { again: false, .. } => "step up",
+            SearchStage::Narrowing { again: false, .. } => "bisection",
+            SearchStage::Climbing { again: true, .. }
+            | SearchStage::Narrowing { again: true, .. }
+            | SearchStage::Confirming { again: true, .. } => "second look",
+            SearchStage::Confirming { again: false, .. } => "confirmation",
+            SearchStage::Done(_) => "done",
         }
     }
 
-    /// Takes in what the trial at the level named by [`Search::next`] showed.
-    pub fn record(&mut self, trial: Trial) {
+    /// Takes in what the trial at the level named by [`CapacitySearch::next`] showed.
+    pub fn record(&mut self, trial: TrialOutcome) {
         self.stage = match (self.stage, trial) {
-            (Stage::Done(found), _) => Stage::Done(found),
-            (Stage::Climbing { level, again: false }, Trial::Broke | Trial::Void) => {
-                Stage::Climbing { level, again: true }
-            }
-            (Stage::Narrowing { level, again: false }, Trial::Broke | Trial::Void) => {
-                Stage::Narrowing { level, again: true }
-            }
-            (Stage::Confirming { level, left, again: false }, Trial::Void) => {
-                Stage::Confirming { level, left, again: true }
+            (SearchStage::Done(found), _) => SearchStage::Done(found),
+            (
+                SearchStage::Climbing { level, again: false },
+                TrialOutcome::Broke | TrialOutcome::Void,
+            ) => SearchStage::Climbing { level, again: true },
+            (
+                SearchStage::Narrowing { level, again: false },
+                TrialOutcome::Broke | TrialOutcome::Void,
+            ) => SearchStage::Narrowing { level, again: true },
+            (SearchStage::Confirming { level, left, again: false }, TrialOutcome::Void) => {
+                SearchStage::Confirming { level, left, again: true }
             }
             // Where the generator gives out, the search goes on below: the server may do so too.
             (
-                Stage::Climbing { level, again: true } | Stage::Narrowing { level, again: true },
-                Trial::Broke | Trial::Void,
+                SearchStage::Climbing { level, again: true }
+                | SearchStage::Narrowing { level, again: true },
+                TrialOutcome::Broke | TrialOutcome::Void,
             ) => self.lower_to(level, trial),
-            (Stage::Climbing { level, .. }, Trial::Held) => {
+            (SearchStage::Climbing { level, .. }, TrialOutcome::Held) => {
                 self.holds = Some(level);
                 if level >= self.plan.ceiling {
-                    Stage::Done(Found::BeyondCeiling { holds: level })
+                    SearchStage::Done(SearchResult::AboveCeiling { holds: level })
                 } else {
                     let level = (level * self.plan.factor).min(self.plan.ceiling);
-                    Stage::Climbing { level, again: false }
+                    SearchStage::Climbing { level, again: false }
                 }
             }
-            (Stage::Narrowing { level, .. }, Trial::Held) => {
+            (SearchStage::Narrowing { level, .. }, TrialOutcome::Held) => {
                 self.holds = Some(level);
                 self.narrow()
             }
-            (Stage::Confirming { level, left, .. }, Trial::Held) => match left {
+            (SearchStage::Confirming { level, left, .. }, TrialOutcome::Held) => match left {
                 0 | 1 => self.settle(),
-                _ => Stage::Confirming { level, left: left - 1, again: false },
+                _ => SearchStage::Confirming { level, left: left - 1, again: false },
             },
             // What held once and then did not is the new upper end; search below it.
-            (Stage::Confirming { level, .. }, Trial::Broke | Trial::Void) => {
+            (SearchStage::Confirming { level, .. }, TrialOutcome::Broke | TrialOutcome::Void) => {
                 self.holds = None;
                 self.lower_to(level, trial)
             }
@@ -188,52 +191,52 @@ impl Search {
     /// The server vanished in the present trial: there is nothing left to search.
     pub fn record_crash(&mut self) {
         if let Ok(at) = self.next() {
-            self.stage = Stage::Done(Found::Crashed { holds: self.holds, at });
+            self.stage = SearchStage::Done(SearchResult::Crashed { holds: self.holds, at });
         }
     }
 
     /// Whether the present trial is to confirm what was found.
     pub fn is_confirming(&self) -> bool {
-        matches!(self.stage, Stage::Confirming { .. })
+        matches!(self.stage, SearchStage::Confirming { .. })
     }
 
     /// A level did not hold: it is the upper end from now on.
-    fn lower_to(&mut self, level: f64, trial: Trial) -> Stage {
+    fn lower_to(&mut self, level: f64, trial: TrialOutcome) -> SearchStage {
         self.breaks = Some(level);
-        self.void = trial == Trial::Void;
+        self.void = trial == TrialOutcome::Void;
         self.narrow()
     }
 
-    fn narrow(&self) -> Stage {
+    fn narrow(&self) -> SearchStage {
         match (self.holds, self.breaks) {
             (Some(holds), Some(breaks)) if breaks - holds > self.plan.tolerance * holds => {
-                Stage::Narrowing { level: (holds + breaks) / 2.0, again: false }
+                SearchStage::Narrowing { level: (holds + breaks) / 2.0, again: false }
             }
             (Some(level), Some(_)) => match self.plan.confirmations {
                 0 => self.settle(),
-                left => Stage::Confirming { level, left, again: false },
+                left => SearchStage::Confirming { level, left, again: false },
             },
             (None, Some(at)) if at <= self.plan.start && self.void => {
-                Stage::Done(Found::GeneratorLimited { holds: None, at })
+                SearchStage::Done(SearchResult::GeneratorLimited { holds: None, at })
             }
             (None, Some(breaks)) if breaks <= self.plan.start => {
-                Stage::Done(Found::BelowStart { breaks })
+                SearchStage::Done(SearchResult::BelowStart { breaks })
             }
             // It held here once and no longer does: begin again a little lower.
             (None, Some(breaks)) => {
                 let lower = breaks * (1.0 - 2.0 * self.plan.tolerance.max(0.01));
-                Stage::Narrowing { level: lower.max(self.plan.start), again: false }
+                SearchStage::Narrowing { level: lower.max(self.plan.start), again: false }
             }
             (_, None) => unreachable!("because only a break begins to narrow"),
         }
     }
 
-    fn settle(&self) -> Stage {
+    fn settle(&self) -> SearchStage {
         let holds = self.holds.expect("because only a level that held is confirmed");
         let breaks = self.breaks.expect("because a break ended the climb");
-        Stage::Done(match self.void {
-            true => Found::GeneratorLimited { holds: Some(holds), at: breaks },
-            false => Found::Point { holds, breaks },
+        SearchStage::Done(match self.void {
+            true => SearchResult::GeneratorLimited { holds: Some(holds), at: breaks },
+            false => SearchResult::Point { holds, breaks },
         })
     }
 }
@@ -251,8 +254,11 @@ mod tests {
     };
 
     /// Runs a search against `server`; gives what it found and how many trials it took.
-    fn run(plan: SearchPlan, mut server: impl FnMut(f64, u32) -> Trial) -> (Found, u32) {
-        let mut search = Search::new(plan);
+    fn run(
+        plan: SearchPlan,
+        mut server: impl FnMut(f64, u32) -> TrialOutcome,
+    ) -> (SearchResult, u32) {
+        let mut search = CapacitySearch::new(plan);
         for trial in 0..200 {
             match search.next() {
                 Ok(level) => search.record(server(level, trial)),
@@ -262,15 +268,15 @@ mod tests {
         panic!("the search does not end");
     }
 
-    fn breaks_above(limit: f64) -> impl FnMut(f64, u32) -> Trial {
-        move |level, _| if level > limit { Trial::Broke } else { Trial::Held }
+    fn breaks_above(limit: f64) -> impl FnMut(f64, u32) -> TrialOutcome {
+        move |level, _| if level > limit { TrialOutcome::Broke } else { TrialOutcome::Held }
     }
 
     #[test]
     fn the_point_is_found_within_the_tolerance() {
         for limit in [130.0, 777.0, 12_345.0, 99_000.0] {
             let (found, trials) = run(PLAN, breaks_above(limit));
-            let Found::Point { holds, breaks } = found else { panic!("{found:?}") };
+            let SearchResult::Point { holds, breaks } = found else { panic!("{found:?}") };
             assert!(holds <= limit && limit < breaks, "{found:?}");
             assert!(breaks - holds <= holds * 0.05 + 1e-9, "{found:?}");
             assert!(trials < 40, "{trials}");
@@ -279,14 +285,10 @@ mod tests {
 
     #[test]
     fn one_bad_trial_is_not_believed() {
-        let (found, _) =
-            run(
-                PLAN,
-                |level, trial| {
-                    if trial == 3 || level > 5000.0 { Trial::Broke } else { Trial::Held }
-                },
-            );
-        let Found::Point { holds, .. } = found else { panic!("{found:?}") };
+        let (found, _) = run(PLAN, |level, trial| {
+            if trial == 3 || level > 5000.0 { TrialOutcome::Broke } else { TrialOutcome::Held }
+        });
+        let SearchResult::Point { holds, .. } = found else { panic!("{found:?}") };
         assert!(holds > 4700.0, "{found:?}");
     }
 
@@ -295,48 +297,53 @@ mod tests {
         // A server that tires: what it holds sinks with every trial, down to 3000.
         let (found, _) = run(PLAN, |level, trial| {
             if level > (5000.0 - 150.0 * f64::from(trial)).max(3000.0) {
-                Trial::Broke
+                TrialOutcome::Broke
             } else {
-                Trial::Held
+                TrialOutcome::Held
             }
         });
-        let Found::Point { holds, breaks } = found else { panic!("{found:?}") };
+        let SearchResult::Point { holds, breaks } = found else { panic!("{found:?}") };
         assert!(holds < breaks && holds <= 3000.0, "{found:?}");
     }
 
     #[test]
     fn the_ends_of_the_range_are_named() {
-        assert_eq!(run(PLAN, breaks_above(1.0)).0, Found::BelowStart { breaks: 100.0 });
+        assert_eq!(run(PLAN, breaks_above(1.0)).0, SearchResult::BelowStart { breaks: 100.0 });
         let beyond = run(PLAN, breaks_above(1e9)).0;
-        assert_eq!(beyond, Found::BeyondCeiling { holds: 100_000.0 });
+        assert_eq!(beyond, SearchResult::AboveCeiling { holds: 100_000.0 });
     }
 
     #[test]
     fn a_generator_at_its_limit_makes_the_search_void_and_the_limit_is_found() {
         let (found, _) =
-            run(PLAN, |level, _| if level > 1000.0 { Trial::Void } else { Trial::Held });
-        let Found::GeneratorLimited { holds: Some(holds), at } = found else { panic!("{found:?}") };
+            run(
+                PLAN,
+                |level, _| if level > 1000.0 { TrialOutcome::Void } else { TrialOutcome::Held },
+            );
+        let SearchResult::GeneratorLimited { holds: Some(holds), at } = found else {
+            panic!("{found:?}")
+        };
         assert!(holds <= 1000.0 && 1000.0 < at && at - holds <= holds * 0.05, "{found:?}");
-        let at_once = run(PLAN, |_, _| Trial::Void).0;
-        assert_eq!(at_once, Found::GeneratorLimited { holds: None, at: 100.0 });
+        let at_once = run(PLAN, |_, _| TrialOutcome::Void).0;
+        assert_eq!(at_once, SearchResult::GeneratorLimited { holds: None, at: 100.0 });
     }
 
     #[test]
     fn a_server_that_breaks_below_the_generators_limit_is_found_out() {
         let (found, _) = run(PLAN, |level, _| match level {
-            level if level > 1500.0 => Trial::Void,
-            level if level > 1000.0 => Trial::Broke,
-            _ => Trial::Held,
+            level if level > 1500.0 => TrialOutcome::Void,
+            level if level > 1000.0 => TrialOutcome::Broke,
+            _ => TrialOutcome::Held,
         });
-        let Found::Point { holds, breaks } = found else { panic!("{found:?}") };
+        let SearchResult::Point { holds, breaks } = found else { panic!("{found:?}") };
         assert!(holds <= 1000.0 && 1000.0 < breaks && breaks < 1500.0, "{found:?}");
     }
 
     #[test]
     fn a_crash_ends_the_search_where_it_was() {
-        let mut search = Search::new(PLAN);
-        search.record(Trial::Held);
+        let mut search = CapacitySearch::new(PLAN);
+        search.record(TrialOutcome::Held);
         search.record_crash();
-        assert_eq!(search.next(), Err(Found::Crashed { holds: Some(100.0), at: 200.0 }));
+        assert_eq!(search.next(), Err(SearchResult::Crashed { holds: Some(100.0), at: 200.0 }));
     }
 }

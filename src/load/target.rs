@@ -1,7 +1,7 @@
 //! Targets: what a run must reach, and whether it did. Pure.
 
 use super::figures;
-use super::measure::Count;
+use super::measure::CountMetric;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,7 +64,7 @@ impl Comparison {
 
 /// One target, like `relay_p99_ms<50`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct PerformanceTarget {
     /// The figure's name.
     pub figure: String,
     /// How it is compared.
@@ -73,13 +73,13 @@ pub struct Target {
     pub bound: f64,
 }
 
-impl Target {
+impl PerformanceTarget {
     /// Whether more time could still have reached it from `value`: a crowd grows as people come,
     /// a count as things happen, and a rate that is measured from the middle of a run begins at
     /// nothing.
     fn was_under_way(&self, value: f64) -> bool {
         let grows = ["users_peak", "waiting_peak", "messages_per_s"].contains(&&*self.figure)
-            || Count::named(&self.figure).is_some();
+            || CountMetric::named(&self.figure).is_some();
         let upwards = match self.comparison {
             Comparison::AtLeast | Comparison::Above => true,
             Comparison::Exactly => value < self.bound,
@@ -89,7 +89,7 @@ impl Target {
     }
 }
 
-impl FromStr for Target {
+impl FromStr for PerformanceTarget {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a target like `relay_p99_ms<50`");
@@ -104,11 +104,11 @@ impl FromStr for Target {
         if !figures::is_known(figure) {
             return Err(format!("`{text}`: unknown figure `{figure}`; see --figures"));
         }
-        Ok(Target { figure: figure.to_owned(), comparison, bound })
+        Ok(PerformanceTarget { figure: figure.to_owned(), comparison, bound })
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for PerformanceTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.figure, self.comparison.sign(), self.bound)
     }
@@ -137,7 +137,7 @@ const SETS: [(&str, &[&str]); 3] = [
 ///
 /// # Errors
 /// One line naming what is unknown or malformed.
-pub fn targets(name: &str, more: &[String]) -> Result<Vec<Target>, String> {
+pub fn targets(name: &str, more: &[String]) -> Result<Vec<PerformanceTarget>, String> {
     let (_, set) = SETS.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
         format!("unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`")
     })?;
@@ -146,14 +146,17 @@ pub fn targets(name: &str, more: &[String]) -> Result<Vec<Target>, String> {
 
 /// Whether the target `new` says otherwise what `old` has said; what is no target replaces none.
 pub fn replaces(new: &str, old: &str) -> bool {
-    let (Ok(new), Ok(old)) = (new.parse::<Target>(), old.parse::<Target>()) else { return false };
+    let (Ok(new), Ok(old)) = (new.parse::<PerformanceTarget>(), old.parse::<PerformanceTarget>())
+    else {
+        return false;
+    };
     new.figure == old.figure && new.comparison.is_like(old.comparison)
 }
 
 /// Whether a target was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reached {
+pub enum TargetOutcome {
     /// It was.
     Yes,
     /// It was not.
@@ -164,7 +167,7 @@ pub enum Reached {
 
 /// A target with what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct TargetVerdict {
     /// The target as people read it.
     pub target: String,
     /// The figure's name.
@@ -174,7 +177,7 @@ pub struct Judgement {
     /// What was measured, if it was.
     pub value: Option<f64>,
     /// Whether it was reached.
-    pub reached: Reached,
+    pub reached: TargetOutcome,
     /// Why it was not judged, if so.
     pub note: String,
 }
@@ -183,28 +186,28 @@ pub struct Judgement {
 /// a run that was to have fewer than a target asks for is not judged by that target. Nor is one
 /// that people have `stopped` by what it could not reach any more.
 pub fn judge(
-    targets: &[Target],
+    targets: &[PerformanceTarget],
     figures: &BTreeMap<String, f64>,
     users_planned: u64,
     stopped: bool,
-) -> Vec<Judgement> {
-    let judge_one = |target: &Target| {
+) -> Vec<TargetVerdict> {
+    let judge_one = |target: &PerformanceTarget| {
         let value = figures.get(&target.figure).copied();
         let smaller = target.figure == "users_peak" && (users_planned as f64) < target.bound;
         let (reached, note) = match value {
             _ if smaller => {
-                (Reached::NotJudged, format!("this run was to have {users_planned} users"))
+                (TargetOutcome::NotJudged, format!("this run was to have {users_planned} users"))
             }
-            None => (Reached::NotJudged, "not measured in this run".to_owned()),
+            None => (TargetOutcome::NotJudged, "not measured in this run".to_owned()),
             Some(value) if target.comparison.holds(value, target.bound) => {
-                (Reached::Yes, String::new())
+                (TargetOutcome::Yes, String::new())
             }
             Some(value) if stopped && target.was_under_way(value) => {
-                (Reached::NotJudged, "the run was stopped before its time".to_owned())
+                (TargetOutcome::NotJudged, "the run was stopped before its time".to_owned())
             }
-            Some(_) => (Reached::No, String::new()),
+            Some(_) => (TargetOutcome::No, String::new()),
         };
-        Judgement {
+        TargetVerdict {
             target: target.to_string(),
             figure: target.figure.clone(),
             bound: target.bound,
@@ -222,14 +225,14 @@ mod tests {
 
     #[test]
     fn targets_read_as_people_write_them() {
-        let target: Target = "relay_p99_ms < 50".parse().unwrap();
+        let target: PerformanceTarget = "relay_p99_ms < 50".parse().unwrap();
         assert_eq!((target.comparison, target.bound), (Comparison::Below, 50.0));
-        assert_eq!("lost==0".parse::<Target>().unwrap().comparison, Comparison::Exactly);
-        assert_eq!("success_percent>=99.9".parse::<Target>().unwrap().bound, 99.9);
-        assert!("speed<9".parse::<Target>().unwrap_err().contains("`speed`"));
-        assert!("relay_p99_ms".parse::<Target>().is_err());
+        assert_eq!("lost==0".parse::<PerformanceTarget>().unwrap().comparison, Comparison::Exactly);
+        assert_eq!("success_percent>=99.9".parse::<PerformanceTarget>().unwrap().bound, 99.9);
+        assert!("speed<9".parse::<PerformanceTarget>().unwrap_err().contains("`speed`"));
+        assert!("relay_p99_ms".parse::<PerformanceTarget>().is_err());
         for nonsense in ["relay_p99_ms<fast", "relay_p99_ms<nan", "relay_p99_ms<inf", "<", ""] {
-            assert!(nonsense.parse::<Target>().is_err(), "{nonsense}");
+            assert!(nonsense.parse::<PerformanceTarget>().is_err(), "{nonsense}");
         }
     }
 
@@ -246,10 +249,10 @@ mod tests {
         let targets = targets("baseline", &["lost==0".to_owned()]).unwrap();
         let figures = [("users_peak", 100.0), ("match_p99_ms", 2500.0), ("lost", 0.0)];
         let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
-        let reached = |users_planned| -> Vec<Reached> {
+        let reached = |users_planned| -> Vec<TargetOutcome> {
             judge(&targets, &figures, users_planned, false).iter().map(|j| j.reached).collect()
         };
-        use Reached::{No, NotJudged, Yes};
+        use TargetOutcome::{No, NotJudged, Yes};
         assert_eq!(reached(100), [NotJudged, No, NotJudged, NotJudged, NotJudged, Yes]);
         assert_eq!(reached(5000)[0], No);
     }
@@ -262,12 +265,12 @@ mod tests {
             judge(&[target.parse().unwrap()], &figures, 5000, stopped)[0].reached
         };
         for target in ["users_peak>=5000", "calls_done>3", "calls_done==4"] {
-            assert_eq!(reached(target, false), Reached::No, "{target}");
-            assert_eq!(reached(target, true), Reached::NotJudged, "{target}");
+            assert_eq!(reached(target, false), TargetOutcome::No, "{target}");
+            assert_eq!(reached(target, true), TargetOutcome::NotJudged, "{target}");
         }
         for target in ["relay_p99_ms<50", "calls_done<=2", "calls_done==2"] {
-            assert_eq!(reached(target, true), Reached::No, "{target}: time does not mend it");
+            assert_eq!(reached(target, true), TargetOutcome::No, "{target}: time does not mend it");
         }
-        assert_eq!(reached("users_peak>=100", true), Reached::Yes);
+        assert_eq!(reached("users_peak>=100", true), TargetOutcome::Yes);
     }
 }

@@ -17,7 +17,7 @@ const CONTENT_BYTES: usize = 1024 * 1024;
 
 /// A server's address, from its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TargetAddress {
     /// The address that is connected to.
     pub address: SocketAddr,
     /// `host:port`.
@@ -28,18 +28,18 @@ pub struct Place {
 
 /// Why a URL leads to no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Nowhere {
+pub enum AddressError {
     /// It is none; one line about what is wrong with it.
     Malformed(String),
     /// It names a host, `host:port`, that has no address.
     NoSuchHost(String),
 }
 
-impl fmt::Display for Nowhere {
+impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Nowhere::Malformed(line) => f.write_str(line),
-            Nowhere::NoSuchHost(host) => write!(f, "`{host}` cannot be resolved"),
+            AddressError::Malformed(line) => f.write_str(line),
+            AddressError::NoSuchHost(host) => write!(f, "`{host}` cannot be resolved"),
         }
     }
 }
@@ -48,9 +48,9 @@ impl fmt::Display for Nowhere {
 ///
 /// # Errors
 /// Where it leads nowhere.
-pub fn locate(url: &str) -> Result<Place, Nowhere> {
+pub fn parse_server_url(url: &str) -> Result<TargetAddress, AddressError> {
     let rest = url.strip_prefix("ws://").ok_or_else(|| {
-        Nowhere::Malformed(format!(
+        AddressError::Malformed(format!(
             "`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)"
         ))
     })?;
@@ -61,10 +61,13 @@ pub fn locate(url: &str) -> Result<Place, Nowhere> {
 ///
 /// # Errors
 /// One line about what is wrong with it.
-pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String> {
+pub fn parse_stats_url(
+    text: &str,
+    server: &TargetAddress,
+) -> Result<Option<TargetAddress>, String> {
     match text {
         "none" => Ok(None),
-        "auto" => Ok(Some(Place { path: STATS.to_owned(), ..server.clone() })),
+        "auto" => Ok(Some(TargetAddress { path: STATS.to_owned(), ..server.clone() })),
         _ => {
             let rest = text.strip_prefix("http://").ok_or_else(|| {
                 format!(
@@ -81,20 +84,20 @@ pub fn locate_stats(text: &str, server: &Place) -> Result<Option<Place>, String>
 }
 
 /// Takes apart what follows the scheme of `url`.
-fn place(url: &str, rest: &str) -> Result<Place, Nowhere> {
+fn place(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
     let (host, path) = match rest.find('/') {
         Some(at) => (&rest[..at], &rest[at..]),
         None => (rest, "/"),
     };
     if url.bytes().any(|byte| !byte.is_ascii_graphic()) || host.is_empty() {
-        return Err(Nowhere::Malformed(format!("`{url}` is not a URL")));
+        return Err(AddressError::Malformed(format!("`{url}` is not a URL")));
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     // What stands behind the last colon and is no port: an IPv6 address ends in a bracket.
     let bad_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     if !has_port && bad_port {
         let what = format!("`{url}` is not a URL: its port is no number up to 65535");
-        return Err(Nowhere::Malformed(what));
+        return Err(AddressError::Malformed(what));
     }
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let addresses: Vec<SocketAddr> =
@@ -103,11 +106,11 @@ fn place(url: &str, rest: &str) -> Result<Place, Nowhere> {
         // What has other letters than names have is a slip of the pen and no host that is gone.
         let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         return Err(match host.bytes().all(of_names) {
-            true => Nowhere::NoSuchHost(host),
-            false => Nowhere::Malformed(format!("`{url}` is not a URL: `{host}` is no host")),
+            true => AddressError::NoSuchHost(host),
+            false => AddressError::Malformed(format!("`{url}` is not a URL: `{host}` is no host")),
         });
     };
-    Ok(Place { address, host, path: path.to_owned() })
+    Ok(TargetAddress { address, host, path: path.to_owned() })
 }
 
 /// The address of a name at which somebody listens; if nobody does, the first. `localhost` is an
@@ -126,7 +129,7 @@ fn listening(addresses: &[SocketAddr]) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// When nobody listens, or nothing comes back in time.
-pub fn reach(place: &Place) -> io::Result<()> {
+pub fn check_reachable(place: &TargetAddress) -> io::Result<()> {
     TcpStream::connect_timeout(&place.address, REQUEST_TIMEOUT)?;
     match get(place, "/health") {
         Err(error)
@@ -145,7 +148,7 @@ pub fn reach(place: &Place) -> io::Result<()> {
 ///
 /// # Errors
 /// When the server cannot be reached or does not answer in time, or not in HTTP.
-pub fn get(place: &Place, path: &str) -> io::Result<(u16, Vec<u8>)> {
+pub fn get(place: &TargetAddress, path: &str) -> io::Result<(u16, Vec<u8>)> {
     let mut socket = TcpStream::connect_timeout(&place.address, REQUEST_TIMEOUT)?;
     socket.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     socket.set_write_timeout(Some(REQUEST_TIMEOUT))?;
@@ -192,12 +195,12 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let place = locate("ws://127.0.0.1:9000/ws?x=1").unwrap();
+        let place = parse_server_url("ws://127.0.0.1:9000/ws?x=1").unwrap();
         assert_eq!(place.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
         assert_eq!((place.host.as_str(), place.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
-        assert_eq!(locate("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
-        assert_eq!(locate("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
-        let at = |text| locate_stats(text, &place).map(|found| found.map(|p| (p.host, p.path)));
+        assert_eq!(parse_server_url("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
+        assert_eq!(parse_server_url("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
+        let at = |text| parse_stats_url(text, &place).map(|found| found.map(|p| (p.host, p.path)));
         assert_eq!(at("none"), Ok(None));
         assert_eq!(at("auto"), Ok(Some(("127.0.0.1:9000".to_owned(), "/stats".to_owned()))));
         let elsewhere = Some(("127.0.0.1:9100".to_owned(), "/stats".to_owned()));
@@ -214,11 +217,11 @@ mod tests {
             "ws://user@host/",
             "x",
         ] {
-            assert!(matches!(locate(bad), Err(Nowhere::Malformed(_))), "{bad}");
+            assert!(matches!(parse_server_url(bad), Err(AddressError::Malformed(_))), "{bad}");
         }
         // RFC 6761 §6.4: no such name is ever given to a host.
-        let nowhere = Nowhere::NoSuchHost("nohost.invalid:80".to_owned());
-        assert_eq!(locate("ws://nohost.invalid/ws"), Err(nowhere));
+        let nowhere = AddressError::NoSuchHost("nohost.invalid:80".to_owned());
+        assert_eq!(parse_server_url("ws://nohost.invalid/ws"), Err(nowhere));
     }
 
     #[test]
@@ -234,7 +237,7 @@ mod tests {
     #[test]
     fn a_server_that_is_not_there_is_an_error() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = locate(&format!("ws://{port}/ws")).unwrap();
+        let place = parse_server_url(&format!("ws://{port}/ws")).unwrap();
         assert!(get(&place, "/stats").is_err());
     }
 }

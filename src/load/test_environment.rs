@@ -4,21 +4,22 @@
 //! figures beside it, writes the interval log, shows progress, and notices a crash of the
 //! server or a Ctrl-C.
 
-mod growth;
-mod tally;
+mod resource_growth;
+mod totals;
 
-pub use tally::{RunSpec, Tally};
+pub use totals::{RunSpec, RunTotals};
 
-use super::engine::{Engine, Gauges, Slice, Sources, Target, Workload};
+use super::engine::{Destination, LoadEngine, LoadGauges, SampleWindow, SourceAddresses, Workload};
 use super::interval_log::{GeneratorSample, IntervalLog, IntervalRow, ServerSample};
-use super::measure::{Count, Fault, Recorder};
-use super::probe::{
-    Probe, Room, accept_queue_drops, descriptor_limit, find_process, is_alive, room,
-};
+use super::measure::{CountMetric, LoadFault, Recorder};
 use super::progress::ProgressDisplay;
 use super::report::model::{RunReport, TestOutcome};
-use super::target::Target as Goal;
-use super::target_address::{Place, reach};
+use super::server_monitor::{
+    ServerCapacity, ServerMonitor, accept_queue_drops, descriptor_limit, find_process,
+    process_is_alive, server_capacity,
+};
+use super::target::PerformanceTarget;
+use super::target_address::{TargetAddress, check_reachable};
 use crate::sys::process::ProcessProbe;
 use crate::timestamp::Timestamp;
 use std::io;
@@ -42,11 +43,11 @@ const VAIN_CONNECTS: u64 = 16;
 /// What all runs of one invocation share.
 pub struct TestEnvironment {
     /// Where the server is.
-    pub place: Place,
+    pub place: TargetAddress,
     /// Where its figures are, if anywhere.
-    pub stats: Option<Place>,
+    pub stats: Option<TargetAddress>,
     /// From where connections come.
-    pub sources: Sources,
+    pub sources: SourceAddresses,
     /// The interval log.
     pub journal: IntervalLog,
     /// What people see.
@@ -56,7 +57,7 @@ pub struct TestEnvironment {
     /// Process id of the server; 0: find it.
     pub server_pid: u32,
     /// What every run must reach.
-    pub goals: Vec<Goal>,
+    pub goals: Vec<PerformanceTarget>,
     /// How many runs there were.
     pub runs: u32,
     /// What of this machine's failed, so that the rest is not carried out.
@@ -64,18 +65,18 @@ pub struct TestEnvironment {
 }
 
 /// What is being measured of one run.
-struct Watch {
-    probe: Probe,
+struct RunMonitor {
+    probe: ServerMonitor,
     own: ProcessProbe,
     own_cpu: Duration,
     last_at: Instant,
     drops_before: Option<u64>,
     /// Many sessions were lost a short while ago.
-    doubt: Option<Doubt>,
+    doubt: Option<SuspectedCrash>,
 }
 
 /// What is remembered of a moment at which the server may have gone.
-struct Doubt {
+struct SuspectedCrash {
     /// The server before it.
     before: ServerSample,
     since: Timestamp,
@@ -94,29 +95,29 @@ impl TestEnvironment {
         self.is_interrupted() || self.failure.is_some()
     }
 
-    /// Carries out one run. `tally` holds what is known of it already: nothing, or what an
+    /// Carries out one run. `totals` holds what is known of it already: nothing, or what an
     /// interrupted run had recorded.
     ///
     /// # Errors
     /// When the generator cannot start. If the log cannot be written, the run ends early.
-    pub fn carry_out(
+    pub fn execute_run(
         &mut self,
         spec: &RunSpec,
         mut workload: Workload,
-        mut tally: Tally,
+        mut totals: RunTotals,
     ) -> io::Result<RunReport> {
         let measured = workload.ends.since(workload.rules.measure_from);
         workload.interval = workload.interval.min(measured / LEAST_ROWS).max(SHORTEST_INTERVAL);
-        let target = Target {
+        let target = Destination {
             address: self.place.address,
             host: self.place.host.clone(),
             path: self.place.path.clone(),
             sources: self.sources,
         };
-        let probe = Probe::start(self.stats.clone(), self.find_server(), workload.interval);
+        let probe = ServerMonitor::start(self.stats.clone(), self.find_server(), workload.interval);
         let own = ProcessProbe::open();
         let figures = own.read();
-        let mut watch = Watch {
+        let mut watch = RunMonitor {
             own_cpu: figures.cpu_user + figures.cpu_system,
             own,
             probe,
@@ -124,25 +125,25 @@ impl TestEnvironment {
             drops_before: accept_queue_drops(),
             doubt: None,
         };
-        tally.begin(&watch.probe.latest());
+        totals.begin(&watch.probe.latest());
         if workload.rules.talk() {
-            tally.plan_messages();
+            totals.plan_messages();
         }
         let length = workload.ends.since(crate::timestamp::Timestamp::ZERO);
         self.progress.begin(&spec.name, length);
         let threads = usize::from(workload.threads.max(1));
-        let engine = Engine::start(workload.clone(), target)?;
-        self.collect(&engine, threads, &workload, spec, &mut watch, &mut tally);
+        let engine = LoadEngine::start(workload.clone(), target)?;
+        self.collect(&engine, threads, &workload, spec, &mut watch, &mut totals);
         engine.join();
         if let (Some(before), Some(after)) = (watch.drops_before, accept_queue_drops()) {
-            tally.accept_queue_drops = after.saturating_sub(before);
+            totals.accept_queue_drops = after.saturating_sub(before);
         }
-        let told = self.stats.as_ref().map(room).unwrap_or_default();
+        let told = self.stats.as_ref().map(server_capacity).unwrap_or_default();
         let descriptors = told.descriptors.or_else(|| watch.probe.pid.and_then(descriptor_limit));
-        tally.server_room = Room { descriptors, ..told };
+        totals.server_room = ServerCapacity { descriptors, ..told };
         self.runs += 1;
         let goals = [&self.goals[..], &spec.goals[..]].concat();
-        let mut report = tally.report(spec, &goals);
+        let mut report = totals.report(spec, &goals);
         if let (TestOutcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
             report.reason = format!("{}: {why}", report.reason);
         }
@@ -162,31 +163,32 @@ impl TestEnvironment {
     /// Merges slices into rows until every thread has handed in its last.
     fn collect(
         &mut self,
-        engine: &Engine,
+        engine: &LoadEngine,
         threads: usize,
         workload: &Workload,
         spec: &RunSpec,
-        watch: &mut Watch,
-        tally: &mut Tally,
+        watch: &mut RunMonitor,
+        totals: &mut RunTotals,
     ) {
         let mut merged = Recorder::default();
-        let (mut gauges, mut longest_turn) = (Gauges::default(), Duration::ZERO);
+        let (mut gauges, mut longest_turn) = (LoadGauges::default(), Duration::ZERO);
         let (mut working, mut here) = (threads, 0);
         while working > 0 {
-            if self.is_interrupted() && !tally.stopped {
-                tally.stopped = true;
+            if self.is_interrupted() && !totals.stopped {
+                totals.stopped = true;
                 self.progress.note("stopping early; what was measured is reported");
                 engine.stop();
             }
             let Ok(slice) = engine.slices().recv_timeout(LOOK_AROUND) else {
                 if engine.slices().is_empty() && engine.all_ended() {
                     // A thread died without a last slice, and has printed why.
-                    tally.maimed = true;
+                    totals.worker_died = true;
                     break;
                 }
                 continue;
             };
-            let Slice { thread, recorder, gauges: theirs, longest_turn: turn, last, .. } = slice;
+            let SampleWindow { thread, recorder, gauges: theirs, longest_turn: turn, last, .. } =
+                slice;
             merged.merge(&recorder);
             engine.give_back(thread, recorder);
             gauges.add(&theirs);
@@ -198,43 +200,43 @@ impl TestEnvironment {
             }
             here = 0;
             let at = engine.now();
-            merged.delay_faults((tally.offset_s * 1e9) as u64);
+            merged.shift_faults((totals.offset_s * 1e9) as u64);
             let mut row = self.row(&merged, &gauges, longest_turn, watch, spec);
-            row.at_s = tally.offset_s + at.as_nanos() as f64 / 1e9;
+            row.at_s = totals.offset_s + at.as_nanos() as f64 / 1e9;
             // Rows that lie in it, but for a turn of the loop at either end.
             let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
             row.measured = begins <= at && at <= workload.ends + workload.interval / 2;
-            let before = tally.last_sample();
-            if !tally.crashed
-                && self.looks_crashed(&merged, &row, (tally.last_users, before), watch)
+            let before = totals.last_sample();
+            if !totals.crashed
+                && self.detect_crash(&merged, &row, (totals.last_users, before), watch)
             {
-                tally.crashed = true;
+                totals.crashed = true;
                 // It was when many were lost, and not when that was understood.
                 let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
                 let when = watch.doubt.as_ref().map_or(now, |doubt| doubt.since);
-                merged.fault(Fault::Crashed, when);
+                merged.fault(LoadFault::Crashed, when);
                 row.record(&merged, &gauges, spec.resumable);
-                let when = merged.seen(Fault::Crashed).first_ns as f64 / 1e9;
+                let when = merged.seen(LoadFault::Crashed).first_ns as f64 / 1e9;
                 self.progress.note(&format!("the server is gone, {when:.1} s into the run"));
                 engine.stop();
             }
-            self.log(&row, engine, tally);
+            self.log(&row, engine, totals);
             self.progress.update(&row);
-            tally.take(&row, &merged);
-            let vain = tally.total.get(Count::ConnectFailed) >= VAIN_CONNECTS;
-            if vain && tally.nobody_comes_in() && !tally.in_vain {
-                tally.in_vain = true;
+            totals.take(&row, &merged);
+            let vain = totals.total.get(CountMetric::ConnectFailed) >= VAIN_CONNECTS;
+            if vain && totals.no_session_opened() && !totals.no_session_opened_abort {
+                totals.no_session_opened_abort = true;
                 self.progress.note("not one session can be opened; stopping");
                 engine.stop();
             }
             merged.clear();
-            (gauges, longest_turn) = (Gauges::default(), Duration::ZERO);
+            (gauges, longest_turn) = (LoadGauges::default(), Duration::ZERO);
         }
     }
 
     /// Writes a row to the log. Without a log a run cannot go on for long and be resumed; what it
     /// has measured is worth a report all the same.
-    fn log(&mut self, row: &IntervalRow, engine: &Engine, tally: &mut Tally) {
+    fn log(&mut self, row: &IntervalRow, engine: &LoadEngine, totals: &mut RunTotals) {
         if self.failure.is_some() {
             return;
         }
@@ -242,7 +244,7 @@ impl TestEnvironment {
             let path = self.journal.path().display();
             self.failure = Some(format!("{path} cannot be written: {error}"));
             self.progress.note("stopping early: the interval log cannot be written");
-            tally.stopped = true;
+            totals.stopped = true;
             engine.stop();
         }
     }
@@ -250,9 +252,9 @@ impl TestEnvironment {
     fn row(
         &self,
         merged: &Recorder,
-        gauges: &Gauges,
+        gauges: &LoadGauges,
         longest_turn: Duration,
-        watch: &mut Watch,
+        watch: &mut RunMonitor,
         spec: &RunSpec,
     ) -> IntervalRow {
         let figures = watch.own.read();
@@ -278,34 +280,36 @@ impl TestEnvironment {
     /// Many sessions lost at once, or all connects refused, and nobody answers the door: on this
     /// machine that is a refusal at once; who only lets wait is slow, and so may we be. Or
     /// somebody does, who is not the one who was there before.
-    fn looks_crashed(
+    fn detect_crash(
         &self,
         merged: &Recorder,
         row: &IntervalRow,
         (users_before, before): (u64, ServerSample),
-        watch: &mut Watch,
+        watch: &mut RunMonitor,
     ) -> bool {
-        let lost = merged.seen(Fault::ConnectionLost).count;
-        let turned_away =
-            merged.seen(Fault::ConnectRefused).count + merged.seen(Fault::ConnectReset).count;
+        let lost = merged.seen(LoadFault::ConnectionLost).count;
+        let turned_away = merged.seen(LoadFault::ConnectRefused).count
+            + merged.seen(LoadFault::ConnectReset).count;
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
-        let none_connect = turned_away > 0 && merged.get(Count::Connected) == 0;
+        let none_connect = turned_away > 0 && merged.get(CountMetric::Connected) == 0;
         if many {
-            let since = Timestamp::from_nanos(merged.seen(Fault::ConnectionLost).first_ns);
-            let doubt = watch.doubt.get_or_insert(Doubt { before, since, rows: 0 });
+            let since = Timestamp::from_nanos(merged.seen(LoadFault::ConnectionLost).first_ns);
+            let doubt = watch.doubt.get_or_insert(SuspectedCrash { before, since, rows: 0 });
             doubt.rows = ROWS_OF_DOUBT;
         }
         watch.doubt.take_if(|doubt| doubt.rows == 0);
-        if let Some(Doubt { before, rows, .. }) = &mut watch.doubt {
+        if let Some(SuspectedCrash { before, rows, .. }) = &mut watch.doubt {
             *rows -= 1;
-            if watch.probe.pid.is_some_and(|pid| !is_alive(pid)) || row.server.is_younger(before) {
+            if watch.probe.pid.is_some_and(|pid| !process_is_alive(pid))
+                || row.server.is_younger(before)
+            {
                 return true;
             }
         }
         if !many && !none_connect {
             return false;
         }
-        match reach(&self.place) {
+        match check_reachable(&self.place) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => self.find_server().is_none(),
             Err(_) => true,
             Ok(()) => false,

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 /// A length of time, written like `90s`, `1m 30s`, `250ms` or `24h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl Span {
+impl HumanDuration {
     /// So many whole seconds.
     pub const fn seconds(seconds: u64) -> Self {
-        Span(Duration::from_secs(seconds))
+        HumanDuration(Duration::from_secs(seconds))
     }
 
     /// So many milliseconds.
     pub const fn millis(millis: u64) -> Self {
-        Span(Duration::from_millis(millis))
+        HumanDuration(Duration::from_millis(millis))
     }
 
     /// This span times `factor`, but at least `floor` (or this span, if that is shorter
@@ -29,20 +29,20 @@ impl Span {
         let floor = floor.min(self.0);
         let wanted = Duration::try_from_secs_f64(self.0.as_secs_f64() * factor).unwrap_or(self.0);
         // Whole milliseconds: a schedule computed from it then has no surprising digits.
-        Span(Duration::from_millis(wanted.max(floor).as_millis() as u64))
+        HumanDuration(Duration::from_millis(wanted.max(floor).as_millis() as u64))
     }
 }
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text.trim()).map(Span).map_err(|why| {
+        humantime::parse_duration(text.trim()).map(HumanDuration).map_err(|why| {
             format!("`{text}` is not a length of time like `90s` or `1h 30m`: {why}")
         })
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
@@ -50,14 +50,14 @@ impl fmt::Display for Span {
 
 /// Load that comes at a rate for a time: `50/s for 2m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Phase {
+pub struct RatePhase {
     /// How many a second.
     pub per_second: f64,
     /// For how long.
     pub lasting: Duration,
 }
 
-impl Phase {
+impl RatePhase {
     /// How many fall into the phase, rounded down.
     pub fn count(&self) -> u64 {
         // A time is rounded to whole nanoseconds, and must not lose its last one by that.
@@ -65,7 +65,7 @@ impl Phase {
     }
 }
 
-impl FromStr for Phase {
+impl FromStr for RatePhase {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a phase like `50/s for 2m`");
@@ -75,13 +75,13 @@ impl FromStr for Phase {
         if !(per_second > 0.0 && per_second <= 1e7) {
             return Err(format!("`{text}`: a rate is above 0 and at most 10000000 a second"));
         }
-        Ok(Phase { per_second, lasting: lasting.parse::<Span>()?.0 })
+        Ok(RatePhase { per_second, lasting: lasting.parse::<HumanDuration>()?.0 })
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for RatePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s for {}", self.per_second, Span(self.lasting))
+        write!(f, "{}/s for {}", self.per_second, HumanDuration(self.lasting))
     }
 }
 
@@ -91,7 +91,7 @@ pub struct HttpPhase {
     /// Path and query, starting with `/`.
     pub path: String,
     /// When and how often.
-    pub phase: Phase,
+    pub phase: RatePhase,
 }
 
 impl FromStr for HttpPhase {
@@ -114,14 +114,14 @@ impl fmt::Display for HttpPhase {
 
 /// So many users kept busy for a time: `500 for 10m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stage {
+pub struct LoadStage {
     /// How many users are there at once.
     pub users: u32,
     /// For how long.
     pub lasting: Duration,
 }
 
-impl FromStr for Stage {
+impl FromStr for LoadStage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a stage like `500 for 10m`");
@@ -130,28 +130,31 @@ impl FromStr for Stage {
         if users < 2 {
             return Err(format!("`{text}`: a stage needs two users at least"));
         }
-        Ok(Stage { users, lasting: lasting.parse::<Span>()?.0 })
+        Ok(LoadStage { users, lasting: lasting.parse::<HumanDuration>()?.0 })
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for LoadStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}", self.users, Span(self.lasting))
+        write!(f, "{} for {}", self.users, HumanDuration(self.lasting))
     }
 }
 
 /// One or more of something, separated by commas.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listed<T>(pub Vec<T>);
+pub struct CommaSeparated<T>(pub Vec<T>);
 
-impl<T: FromStr<Err = String>> FromStr for Listed<T> {
+impl<T: FromStr<Err = String>> FromStr for CommaSeparated<T> {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Listed)
+        text.split(',')
+            .map(|part| part.trim().parse())
+            .collect::<Result<_, _>>()
+            .map(CommaSeparated)
     }
 }
 
-impl<T: fmt::Display> fmt::Display for Listed<T> {
+impl<T: fmt::Display> fmt::Display for CommaSeparated<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, item) in self.0.iter().enumerate() {
             if i > 0 {
@@ -165,29 +168,29 @@ impl<T: fmt::Display> fmt::Display for Listed<T> {
 
 /// What a stress run turns up until something gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lever {
+pub enum StressDimension {
     /// Sessions open at once.
     Connections,
     /// Relayed messages a second, over a fixed number of rooms.
     Messages,
 }
 
-impl FromStr for Lever {
+impl FromStr for StressDimension {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "connections" => Ok(Lever::Connections),
-            "messages" => Ok(Lever::Messages),
+            "connections" => Ok(StressDimension::Connections),
+            "messages" => Ok(StressDimension::Messages),
             _ => Err(format!("`{text}` is neither `connections` nor `messages`")),
         }
     }
 }
 
-impl fmt::Display for Lever {
+impl fmt::Display for StressDimension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Lever::Connections => "connections",
-            Lever::Messages => "messages",
+            StressDimension::Connections => "connections",
+            StressDimension::Messages => "messages",
         })
     }
 }
@@ -207,7 +210,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Span, Lever, Listed<T>);
+as_text!(HumanDuration, StressDimension, CommaSeparated<T>);
 
 #[cfg(test)]
 mod tests {
@@ -216,29 +219,30 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         for text in ["10/s for 1m, 50/s for 2m", "0.5/s for 10s"] {
-            let phases: Listed<Phase> = text.parse().unwrap();
+            let phases: CommaSeparated<RatePhase> = text.parse().unwrap();
             assert_eq!(phases.to_string(), text);
         }
-        let http: Listed<HttpPhase> = "/health 100/s for 30s,/stats 50/s for 30s".parse().unwrap();
+        let http: CommaSeparated<HttpPhase> =
+            "/health 100/s for 30s,/stats 50/s for 30s".parse().unwrap();
         assert_eq!(http.0[1].path, "/stats");
         assert_eq!(http.0[1].phase.count(), 1500);
-        assert_eq!("500 users for 10m".parse::<Stage>().unwrap().to_string(), "500 for 10m");
+        assert_eq!("500 users for 10m".parse::<LoadStage>().unwrap().to_string(), "500 for 10m");
     }
 
     #[test]
     fn nonsense_is_refused_with_what_was_expected() {
-        assert!("0/s for 1s".parse::<Phase>().is_err());
-        assert!("5 for".parse::<Phase>().unwrap_err().contains("50/s for 2m"));
+        assert!("0/s for 1s".parse::<RatePhase>().is_err());
+        assert!("5 for".parse::<RatePhase>().unwrap_err().contains("50/s for 2m"));
         assert!("health 1/s for 1s".parse::<HttpPhase>().is_err());
-        assert!("1 for 1s".parse::<Stage>().is_err());
-        assert!("soon".parse::<Span>().unwrap_err().contains("`soon`"));
+        assert!("1 for 1s".parse::<LoadStage>().is_err());
+        assert!("soon".parse::<HumanDuration>().unwrap_err().contains("`soon`"));
     }
 
     #[test]
     fn scaling_keeps_something_to_measure() {
         let floor = Duration::from_secs(2);
-        assert_eq!(Span::seconds(600).scaled(0.005, floor), Span::seconds(3));
-        assert_eq!(Span::seconds(60).scaled(0.005, floor), Span::seconds(2));
-        assert_eq!(Span::seconds(1).scaled(0.005, floor), Span::seconds(1));
+        assert_eq!(HumanDuration::seconds(600).scaled(0.005, floor), HumanDuration::seconds(3));
+        assert_eq!(HumanDuration::seconds(60).scaled(0.005, floor), HumanDuration::seconds(2));
+        assert_eq!(HumanDuration::seconds(1).scaled(0.005, floor), HumanDuration::seconds(1));
     }
 }

@@ -296,7 +296,7 @@ fn the_load_tester_drives_more_users_than_one_table_holds() {
     let _removed = std::fs::remove_dir_all(&report);
     let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
     // It finds the server's process, whose main thread has no listener, and its real limit.
-    let found = switchboard::load::probe::find_process(server.address());
+    let found = switchboard::load::server_monitor::find_process(server.address());
     assert_eq!(found, Some(server.pid()));
     let limit = number(&server.stats(), "/process/descriptors_allowed") as f64;
     let found = told.to_string();

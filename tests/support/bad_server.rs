@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use switchboard::load::stamp::{Reading, StampReader};
+use switchboard::load::message_header::{MessageDecoder, Reading};
 use switchboard::wire::message::client::{ClientMessage, classify};
 use switchboard::wire::websocket::assembly::{Item, Reader, Rules};
 use switchboard::wire::websocket::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
@@ -318,7 +318,7 @@ impl Server {
         let Some((_, peer)) = world.users.get(&me).and_then(|user| user.room.clone()) else {
             return world.tell(me, r#"{"type":"error","payload":{"code":"not_in_room"}}"#);
         };
-        let last = match StampReader::default().read(text) {
+        let last = match MessageDecoder::default().read(text) {
             Some(Reading::Good(stamp)) => stamp.last,
             _ => panic!("the tester sends stamped messages"),
         };

@@ -3,7 +3,7 @@
 use super::LoadExitStatus;
 use crate::load::report::cause;
 use crate::load::report::model::{LoadReport, RunReport, TestOutcome};
-use crate::load::target::{Reached, Target};
+use crate::load::target::{PerformanceTarget, TargetOutcome};
 
 /// The outcome of the whole, by that of its parts.
 fn judge(report: &LoadReport) -> TestOutcome {
@@ -30,12 +30,12 @@ fn judge(report: &LoadReport) -> TestOutcome {
 
 /// The targets among `asked` by which no run could be judged, each in a sentence. It may be one
 /// run of many that has the figure: a plan has its messages a second where it looks for the most.
-fn asked_in_vain(report: &LoadReport, asked: &[Target]) -> Vec<String> {
+fn asked_in_vain(report: &LoadReport, asked: &[PerformanceTarget]) -> Vec<String> {
     let judged = || report.runs.iter().flat_map(|run| &run.targets);
-    let sentence = |target: &Target| {
+    let sentence = |target: &PerformanceTarget| {
         let target = target.to_string();
         let like = || judged().filter(|judgement| judgement.target == target);
-        if like().any(|judgement| judgement.reached != Reached::NotJudged) {
+        if like().any(|judgement| judgement.reached != TargetOutcome::NotJudged) {
             return None;
         }
         let why = like().find(|judgement| judgement.value.is_some());
@@ -53,7 +53,7 @@ fn asked_in_vain(report: &LoadReport, asked: &[Target]) -> Vec<String> {
 /// have asked for: what would pass without one of them having judged anything has not passed.
 pub(super) fn conclude(
     report: &mut LoadReport,
-    asked: &[Target],
+    asked: &[PerformanceTarget],
     ends_early: bool,
 ) -> LoadExitStatus {
     let mut outcome = judge(report);
@@ -120,7 +120,7 @@ mod tests {
     /// The law: what is asked for is judged, in one run at least, or is missed.
     #[test]
     fn a_target_that_was_asked_for_and_judged_nothing_is_missed() {
-        let goals = |texts: &[&str]| -> Vec<Target> {
+        let goals = |texts: &[&str]| -> Vec<PerformanceTarget> {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         let conclude = |asked: &[&str], ends_early| {

@@ -7,19 +7,19 @@
 //! only. Every interval each thread hands over what it has recorded and goes on with an empty
 //! recorder that comes back to it, so nothing grows with time.
 
-mod dial;
-mod link;
-mod pace;
+mod connection;
+mod http_client;
+mod schedule;
+mod source_addresses;
 mod timers;
-mod web;
 mod worker;
 
-pub use dial::{CONNECTIONS_PER_SOURCE, Sources};
+pub use source_addresses::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 
 use super::measure::Recorder;
-use super::pairing_ledger::MatchBook;
-use super::units::{HttpPhase, Phase};
-use super::user::{Rules, Standing};
+use super::pairing_ledger::PairingLedger;
+use super::units::{HttpPhase, RatePhase};
+use super::user::{UserActivity, UserRules};
 use crate::sys::clock::monotonic;
 use crate::sys::descriptor_tables::unshare_empty;
 use crate::timestamp::Timestamp;
@@ -34,16 +34,16 @@ use worker::Worker;
 
 /// Bytes of a queued user, as a rule: the acceptance limit of one kibibyte, held at compile
 /// time with room for what a slab and a timer add.
-const _: () = assert!(size_of::<link::Link>() <= 640);
+const _: () = assert!(size_of::<connection::UserConnection>() <= 640);
 
 /// One run of the engine.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// What users do.
-    pub rules: Rules,
+    pub rules: UserRules,
     /// When users arrive.
-    pub arrivals: Vec<Phase>,
-    /// Arrivals from this number on, counted from 0, are the sample of [`Rules::sample`].
+    pub arrivals: Vec<RatePhase>,
+    /// Arrivals from this number on, counted from 0, are the sample of [`UserRules::sample`].
     pub sample_from: u64,
     /// HTTP requests, one phase after the other.
     pub requests: Vec<HttpPhase>,
@@ -67,7 +67,7 @@ pub struct Workload {
 
 /// Where the server is.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct Destination {
     /// Its address.
     pub address: SocketAddr,
     /// What goes into `Host`.
@@ -75,12 +75,12 @@ pub struct Target {
     /// Path and query of the upgrade.
     pub path: String,
     /// From where to connect.
-    pub sources: Sources,
+    pub sources: SourceAddresses,
 }
 
 /// What is there at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
+pub struct LoadGauges {
     /// Connections that are not sessions yet.
     pub connecting: u64,
     /// Sessions.
@@ -96,9 +96,9 @@ pub struct Gauges {
     pub http_connections: u64,
 }
 
-impl Gauges {
+impl LoadGauges {
     /// Adds another thread's.
-    pub fn add(&mut self, other: &Gauges) {
+    pub fn add(&mut self, other: &LoadGauges) {
         self.connecting += other.connecting;
         self.users += other.users;
         self.waiting += other.waiting;
@@ -108,18 +108,18 @@ impl Gauges {
     }
 
     /// One more user, who does this; or, with `u64::MAX`, one less.
-    fn change(&mut self, standing: Option<Standing>, sign: u64) {
+    fn change(&mut self, standing: Option<UserActivity>, sign: u64) {
         let change = |gauge: &mut u64| *gauge = gauge.wrapping_add(sign);
         match standing {
-            None | Some(Standing::Greeting) => change(&mut self.connecting),
-            Some(Standing::Idle | Standing::Closing) => change(&mut self.users),
-            Some(Standing::Waiting) => {
+            None | Some(UserActivity::Greeting) => change(&mut self.connecting),
+            Some(UserActivity::Idle | UserActivity::Closing) => change(&mut self.users),
+            Some(UserActivity::Waiting) => {
                 change(&mut self.users);
                 change(&mut self.waiting);
                 // Most wait for less than an interval: at its end there is nobody to be seen.
                 self.waiting_peak = self.waiting_peak.max(self.waiting);
             }
-            Some(Standing::InRoom) => {
+            Some(UserActivity::InRoom) => {
                 change(&mut self.users);
                 change(&mut self.in_rooms);
             }
@@ -127,7 +127,7 @@ impl Gauges {
     }
 
     /// What the interval that is over has seen; the next one begins with those who are there.
-    fn hand_over(&mut self) -> Gauges {
+    fn hand_over(&mut self) -> LoadGauges {
         let seen = *self;
         self.waiting_peak = self.waiting;
         seen
@@ -136,7 +136,7 @@ impl Gauges {
 
 /// What one thread recorded in one interval.
 #[derive(Debug)]
-pub struct Slice {
+pub struct SampleWindow {
     /// Which thread.
     pub thread: u16,
     /// Which interval, counted from 0.
@@ -144,7 +144,7 @@ pub struct Slice {
     /// What happened in it.
     pub recorder: Box<Recorder>,
     /// What was there at its end.
-    pub gauges: Gauges,
+    pub gauges: LoadGauges,
     /// The longest turn of the loop.
     pub longest_turn: Duration,
     /// CPU time the thread used.
@@ -154,9 +154,9 @@ pub struct Slice {
 }
 
 /// What the threads share.
-pub(crate) struct Shared {
+pub(crate) struct EngineShared {
     /// Who was matched with whom.
-    book: Mutex<MatchBook>,
+    book: Mutex<PairingLedger>,
     /// Come to an end now.
     stop: AtomicBool,
     /// Users of all threads who wait for a match.
@@ -164,22 +164,22 @@ pub(crate) struct Shared {
 }
 
 /// The threads of one run.
-pub struct Engine {
-    shared: Arc<Shared>,
+pub struct LoadEngine {
+    shared: Arc<EngineShared>,
     threads: Vec<JoinHandle<()>>,
-    slices: Receiver<Slice>,
+    slices: Receiver<SampleWindow>,
     back: Vec<Sender<Box<Recorder>>>,
     started: Timestamp,
 }
 
-impl Engine {
+impl LoadEngine {
     /// Starts the threads; the run's time begins now.
     ///
     /// # Errors
     /// When the system has no descriptor for a poll, or no thread.
-    pub fn start(workload: Workload, target: Target) -> io::Result<Engine> {
-        let shared = Arc::new(Shared {
-            book: Mutex::new(MatchBook::default()),
+    pub fn start(workload: Workload, target: Destination) -> io::Result<LoadEngine> {
+        let shared = Arc::new(EngineShared {
+            book: Mutex::new(PairingLedger::default()),
             stop: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
         });
@@ -188,7 +188,7 @@ impl Engine {
         let (mut threads, mut back) = (Vec::new(), Vec::new());
         for number in 0..workload.threads.max(1) {
             let (give_back, empty) = crossbeam_channel::unbounded();
-            let post = Post { thread: number, slices: to_us.clone(), empty };
+            let post = WorkerChannel { thread: number, slices: to_us.clone(), empty };
             let (load, target, shared) = (workload.clone(), target.clone(), Arc::clone(&shared));
             let (tell, ready) = crossbeam_channel::bounded(1);
             let name = format!("load-{number}");
@@ -212,11 +212,11 @@ impl Engine {
             ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread has ended")))?;
             back.push(give_back);
         }
-        Ok(Engine { shared, threads, slices, back, started })
+        Ok(LoadEngine { shared, threads, slices, back, started })
     }
 
     /// What the threads hand over.
-    pub fn slices(&self) -> &Receiver<Slice> {
+    pub fn slices(&self) -> &Receiver<SampleWindow> {
         &self.slices
     }
 
@@ -252,9 +252,9 @@ impl Engine {
 }
 
 /// How a thread and the conductor exchange recorders.
-pub(crate) struct Post {
+pub(crate) struct WorkerChannel {
     thread: u16,
-    slices: Sender<Slice>,
+    slices: Sender<SampleWindow>,
     empty: Receiver<Box<Recorder>>,
 }
 
@@ -264,8 +264,8 @@ mod tests {
 
     #[test]
     fn those_who_waited_within_an_interval_are_seen_at_its_end() {
-        let mut gauges = Gauges::default();
-        let waiting = Some(Standing::Waiting);
+        let mut gauges = LoadGauges::default();
+        let waiting = Some(UserActivity::Waiting);
         (0..3).for_each(|_| gauges.change(waiting, 1));
         (0..2).for_each(|_| gauges.change(waiting, u64::MAX));
         let first = gauges.hand_over();

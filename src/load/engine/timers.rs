@@ -15,7 +15,7 @@ const WORD_BITS: usize = u64::BITS as usize;
 const WORDS: usize = TICKS as usize / WORD_BITS;
 
 #[derive(Clone, Copy, Debug)]
-struct Call {
+struct WakeUp {
     at: Timestamp,
     slot: u32,
     serial: u32,
@@ -23,22 +23,22 @@ struct Call {
 
 /// Wake-up calls. An entry is not taken back: who is woken too early goes to sleep again.
 #[derive(Debug)]
-pub(super) struct Timers {
+pub(super) struct UserTimers {
     /// What is due in ticks before `tick`, the latest first.
-    ready: Vec<Call>,
+    ready: Vec<WakeUp>,
     /// The first tick that is still in the wheel.
     tick: u64,
     /// The ticks of the round that `tick` is in.
-    wheel: Vec<Vec<Call>>,
+    wheel: Vec<Vec<WakeUp>>,
     /// Bit *i*: whether slot *i* of the wheel holds anything.
     filled: [u64; WORDS],
     /// Later rounds.
-    far: BTreeMap<u64, Vec<Call>>,
+    far: BTreeMap<u64, Vec<WakeUp>>,
 }
 
-impl Default for Timers {
+impl Default for UserTimers {
     fn default() -> Self {
-        Timers {
+        UserTimers {
             ready: Vec::new(),
             tick: 0,
             wheel: (0..TICKS).map(|_| Vec::new()).collect(),
@@ -52,10 +52,10 @@ fn tick_of(at: Timestamp) -> u64 {
     at.as_nanos() / TICK_NANOS
 }
 
-impl Timers {
+impl UserTimers {
     /// Wakes `slot`, if it still has this `serial`, at `at`.
     pub(super) fn push(&mut self, at: Timestamp, slot: u32, serial: u32) {
-        let (call, tick) = (Call { at, slot, serial }, tick_of(at));
+        let (call, tick) = (WakeUp { at, slot, serial }, tick_of(at));
         if tick < self.tick {
             let place = self.ready.partition_point(|other| other.at > at);
             self.ready.insert(place, call);
@@ -66,7 +66,7 @@ impl Timers {
         }
     }
 
-    fn put(&mut self, tick: u64, call: Call) {
+    fn put(&mut self, tick: u64, call: WakeUp) {
         let index = (tick % TICKS) as usize;
         self.wheel[index].push(call);
         self.filled[index / WORD_BITS] |= 1 << (index % WORD_BITS);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn timers_ring_in_order_and_not_before_their_time() {
         let at = Timestamp::from_nanos;
-        let mut timers = Timers::default();
+        let mut timers = UserTimers::default();
         for (time, slot) in [(30, 3), (10, 1), (20, 2)] {
             timers.push(at(time), slot, 0);
         }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_day_ahead_is_not_forgotten_and_wakes_nobody_before() {
-        let mut timers = Timers::default();
+        let mut timers = UserTimers::default();
         let day = Timestamp::ZERO + Duration::from_secs(86_400) + Duration::from_micros(1);
         timers.push(day, 1, 2);
         let mut now = Timestamp::ZERO;
@@ -168,7 +168,7 @@ mod tests {
         fn they_ring_as_a_plain_list_would(
             steps in prop::collection::vec((0u64..6_000_000_000, 0u64..3_000_000_000), 1..60),
         ) {
-            let (mut timers, mut list, mut now) = (Timers::default(), Vec::new(), 0u64);
+            let (mut timers, mut list, mut now) = (UserTimers::default(), Vec::new(), 0u64);
             for (number, (ahead, pass)) in (0u32..).zip(steps) {
                 timers.push(Timestamp::from_nanos(now + ahead), number, 7);
                 list.push((now + ahead, number));

@@ -1,18 +1,19 @@
 //! One thread's loop: arrivals, timers, events, and what is handed over each interval.
 
-mod ending;
-mod intake;
+mod finish;
+mod receive;
 
-use super::link::{Handshake, Link, Stage, connect_fault};
-use super::pace::{BlindWatch, Schedule, StallWatch};
-use super::timers::Timers;
-use super::web::Web;
-use super::{Gauges, Post, Shared, Slice, Target, Workload};
+use super::connection::{ConnectionStage, PendingUpgrade, UserConnection, connect_fault};
+use super::http_client::HttpLoadClient;
+use super::schedule::{PauseDetector, RateSchedule, StallDetector};
+use super::timers::UserTimers;
+use super::{Destination, EngineShared, LoadGauges, SampleWindow, WorkerChannel, Workload};
 use crate::limits::{EVENTS_PER_POLL, RECEIVE_BUFFER_BYTES};
-use crate::load::measure::{Count, Fault, Metric, Recorder};
+use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::message_header::{MessageDecoder, MessageEncoder};
 use crate::load::rng::Rng;
-use crate::load::stamp::{MessageEncoder, StampReader};
-use crate::load::user::{NEVER, News, Standing, Turn, User};
+use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent};
+
 use crate::sys::clock::{monotonic, thread_cpu};
 use crate::sys::timerfd::TimerFd;
 use crate::timestamp::Timestamp;
@@ -37,31 +38,31 @@ const ALARM: Token = Token(usize::MAX);
 /// One thread's world.
 pub(super) struct Worker {
     pub(super) load: Workload,
-    pub(super) target: Target,
+    pub(super) target: Destination,
     pub(super) poll: Poll,
     pub(super) recorder: Box<Recorder>,
-    pub(super) watch: StallWatch,
-    blind: BlindWatch,
-    shared: Arc<Shared>,
-    post: Post,
+    pub(super) watch: StallDetector,
+    blind: PauseDetector,
+    shared: Arc<EngineShared>,
+    post: WorkerChannel,
     started: Timestamp,
     alarm: TimerFd,
     alarm_at: Timestamp,
-    links: Slab<Link>,
+    connections: Slab<UserConnection>,
     /// Slots to be freed at the end of the turn, so that no event meets a stranger.
     gone: Vec<usize>,
     /// Connections with bytes left to read when their budget was used up.
     unread: Vec<(usize, u32)>,
-    timers: Timers,
-    arrivals: Schedule,
-    web: Option<Web>,
-    gauges: Gauges,
+    timers: UserTimers,
+    arrivals: RateSchedule,
+    http: Option<HttpLoadClient>,
+    gauges: LoadGauges,
     encoder: MessageEncoder,
-    reader: StampReader,
+    reader: MessageDecoder,
     rng: Rng,
     buffer: Vec<u8>,
     out: Vec<u8>,
-    news: Vec<News>,
+    news: Vec<UserEvent>,
     serial: u32,
     interval: u64,
     longest_turn: Duration,
@@ -76,9 +77,9 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         load: Workload,
-        target: Target,
-        shared: Arc<Shared>,
-        post: Post,
+        target: Destination,
+        shared: Arc<EngineShared>,
+        post: WorkerChannel,
         started: Timestamp,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -89,18 +90,18 @@ impl Worker {
         let stream = u64::MAX - share;
         Ok(Worker {
             recorder: Box::default(),
-            watch: StallWatch::new(load.stall_after),
-            blind: BlindWatch::new(),
+            watch: StallDetector::new(load.stall_after),
+            blind: PauseDetector::new(),
             alarm_at: NEVER,
-            links: Slab::new(),
+            connections: Slab::new(),
             gone: Vec::new(),
             unread: Vec::new(),
-            timers: Timers::default(),
-            arrivals: Schedule::new(load.arrivals.clone(), share, shares),
-            web: (!load.requests.is_empty()).then(|| Web::new(&load, share, shares)),
-            gauges: Gauges::default(),
+            timers: UserTimers::default(),
+            arrivals: RateSchedule::new(load.arrivals.clone(), share, shares),
+            http: (!load.requests.is_empty()).then(|| HttpLoadClient::new(&load, share, shares)),
+            gauges: LoadGauges::default(),
             encoder: MessageEncoder::new(load.message_bytes, Rng::new(load.seed, stream).roll()),
-            reader: StampReader::default(),
+            reader: MessageDecoder::default(),
             rng: Rng::new(load.seed, stream - shares),
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             out: Vec::new(),
@@ -138,7 +139,7 @@ impl Worker {
                 self.start_arrivals(now);
                 self.ring_timers(now);
                 self.settle(now);
-                self.drive_web(now);
+                self.drive_http(now);
                 if self.finishing && self.is_over(now) {
                     break;
                 }
@@ -157,7 +158,7 @@ impl Worker {
             self.blind.looked(now);
             // When all come to an end, silence is what is to be expected.
             if let Some(since) = self.watch.look(now).filter(|_| !self.finishing) {
-                self.recorder.fault(Fault::Stalled, since);
+                self.recorder.fault(LoadFault::Stalled, since);
             }
             self.reap();
             self.longest_turn = self.longest_turn.max(now.since(woke));
@@ -180,7 +181,7 @@ impl Worker {
     /// One more user arrives.
     fn arrive(&mut self, intended: Timestamp) {
         let now = self.now();
-        self.recorder.count(Count::Arrivals);
+        self.recorder.count(CountMetric::Arrivals);
         self.count_start(intended, now);
         let number = u64::from(self.serial) * u64::from(self.load.threads.max(1))
             + u64::from(self.post.thread);
@@ -188,7 +189,7 @@ impl Worker {
         let socket = match self.target.sources.dial(self.target.address, number) {
             Ok(socket) => socket,
             Err(error) => {
-                self.recorder.count(Count::ConnectFailed);
+                self.recorder.count(CountMetric::ConnectFailed);
                 return self.recorder.fault(connect_fault(&error), now);
             }
         };
@@ -197,11 +198,11 @@ impl Worker {
             nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
         );
         let handshake =
-            Handshake { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
-        let slot = self.links.insert(Link {
+            PendingUpgrade { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
+        let slot = self.connections.insert(UserConnection {
             socket,
             user: User::new(self.load.seed, number, number >= self.load.sample_from),
-            stage: Stage::Upgrading(Box::new(handshake)),
+            stage: ConnectionStage::Upgrading(Box::new(handshake)),
             held: None,
             egress: Default::default(),
             intended,
@@ -212,10 +213,10 @@ impl Worker {
             counted_as: None,
         });
         self.gauges.connecting += 1;
-        let link = &mut self.links[slot];
+        let connection = &mut self.connections[slot];
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut link.socket, Token(slot), interest).is_err() {
-            return self.fail_connect(slot, Fault::NoDescriptors, now);
+        if self.poll.registry().register(&mut connection.socket, Token(slot), interest).is_err() {
+            return self.fail_connect(slot, LoadFault::NoDescriptors, now);
         }
         self.out.clear();
         let (host, path) = (&self.target.host, &self.target.path);
@@ -227,10 +228,10 @@ impl Worker {
 
     pub(super) fn count_start(&mut self, intended: Timestamp, now: Timestamp) {
         let late = now.since(intended);
-        self.recorder.count(Count::Starts);
-        self.recorder.time(Metric::Late, late);
+        self.recorder.count(CountMetric::Starts);
+        self.recorder.time(TimeMetric::Late, late);
         if late > self.load.rules.late_after {
-            self.recorder.count(Count::LateStarts);
+            self.recorder.count(CountMetric::LateStarts);
         }
     }
 
@@ -240,18 +241,18 @@ impl Worker {
             return;
         }
         self.watch.asked(now);
-        match self.links[slot].send(&self.out) {
-            Ok(taken) => self.recorder.add(Count::BytesOut, taken),
+        match self.connections[slot].send(&self.out) {
+            Ok(taken) => self.recorder.add(CountMetric::BytesOut, taken),
             Err(fault) => self.lose(slot, fault, now),
         }
         self.out.clear();
     }
 
     fn wake_at(&mut self, slot: usize, at: Timestamp) {
-        let link = &mut self.links[slot];
-        if at < link.alarm {
-            link.alarm = at;
-            self.timers.push(at, slot as u32, link.serial);
+        let connection = &mut self.connections[slot];
+        if at < connection.alarm {
+            connection.alarm = at;
+            self.timers.push(at, slot as u32, connection.serial);
         }
     }
 
@@ -265,26 +266,33 @@ impl Worker {
             let Some((slot, serial)) = self.timers.pop(now) else { break };
             let slot = slot as usize;
             // One that is over may have more than one call left; it is over once.
-            let is_meant = |link: &&mut Link| link.serial == serial && !link.gone;
-            let Some(link) = self.links.get_mut(slot).filter(is_meant) else { continue };
-            link.alarm = NEVER;
-            match link.stage {
-                Stage::Upgrading(_) => match now >= link.intended + self.load.connect_timeout {
-                    true => self.fail_connect(slot, Fault::ConnectTimeout, now),
-                    false => {
-                        let at = link.intended + self.load.connect_timeout;
-                        self.wake_at(slot, at);
+            let is_meant =
+                |connection: &&mut UserConnection| connection.serial == serial && !connection.gone;
+            let Some(connection) = self.connections.get_mut(slot).filter(is_meant) else {
+                continue;
+            };
+            connection.alarm = NEVER;
+            match connection.stage {
+                ConnectionStage::Upgrading(_) => {
+                    match now >= connection.intended + self.load.connect_timeout {
+                        true => self.fail_connect(slot, LoadFault::ConnectTimeout, now),
+                        false => {
+                            let at = connection.intended + self.load.connect_timeout;
+                            self.wake_at(slot, at);
+                        }
                     }
-                },
-                Stage::Open if link.user.standing() == Standing::Greeting => {
-                    self.fail_connect(slot, Fault::ConnectTimeout, now);
+                }
+                ConnectionStage::Open if connection.user.standing() == UserActivity::Greeting => {
+                    self.fail_connect(slot, LoadFault::ConnectTimeout, now);
                 }
                 // The server has not answered the Close frame.
-                Stage::Open if link.user.is_done_for(now) => {
-                    self.recorder.fault(Fault::ConnectionLost, now);
+                ConnectionStage::Open if connection.user.is_done_for(now) => {
+                    self.recorder.fault(LoadFault::ConnectionLost, now);
                     self.let_go(slot);
                 }
-                Stage::Open => self.with_user_at(slot, clock, |user, turn| user.wake(turn)),
+                ConnectionStage::Open => {
+                    self.with_user_at(slot, clock, |user, turn| user.wake(turn))
+                }
             }
         }
         self.reap();
@@ -295,7 +303,7 @@ impl Worker {
         &mut self,
         slot: usize,
         now: Timestamp,
-        step: impl FnOnce(&mut User, &mut Turn<'_>),
+        step: impl FnOnce(&mut User, &mut UserContext<'_>),
     ) {
         self.with_user_at(slot, now.max(self.now()), step);
     }
@@ -305,10 +313,10 @@ impl Worker {
         &mut self,
         slot: usize,
         now: Timestamp,
-        step: impl FnOnce(&mut User, &mut Turn<'_>),
+        step: impl FnOnce(&mut User, &mut UserContext<'_>),
     ) {
-        let link = &mut self.links[slot];
-        let mut turn = Turn {
+        let connection = &mut self.connections[slot];
+        let mut turn = UserContext {
             now,
             catching_up: self.blind.is_catching_up(now),
             rules: &self.load.rules,
@@ -318,12 +326,12 @@ impl Worker {
             reader: &self.reader,
             news: &mut self.news,
         };
-        step(&mut link.user, &mut turn);
+        step(&mut connection.user, &mut turn);
         self.after_step(slot, now);
     }
 
     fn after_step(&mut self, slot: usize, now: Timestamp) {
-        let due = self.links[slot].user.due(&self.load.rules);
+        let due = self.connections[slot].user.due(&self.load.rules);
         self.recount(slot);
         if !self.news.is_empty() {
             self.tell_news(slot, now);
@@ -336,23 +344,23 @@ impl Worker {
 
     /// Keeps the gauges in step with what a user is doing.
     fn recount(&mut self, slot: usize) {
-        let link = &mut self.links[slot];
-        let standing = Some(link.user.standing());
-        if link.counted_as == standing {
+        let connection = &mut self.connections[slot];
+        let standing = Some(connection.user.standing());
+        if connection.counted_as == standing {
             return;
         }
-        let before = std::mem::replace(&mut link.counted_as, standing);
+        let before = std::mem::replace(&mut connection.counted_as, standing);
         self.uncount(before);
         self.gauges.change(standing, 1);
-        if standing == Some(Standing::Waiting) {
+        if standing == Some(UserActivity::Waiting) {
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Nobody does this any more who did.
-    fn uncount(&mut self, standing: Option<Standing>) {
+    fn uncount(&mut self, standing: Option<UserActivity>) {
         self.gauges.change(standing, u64::MAX);
-        if standing == Some(Standing::Waiting) {
+        if standing == Some(UserActivity::Waiting) {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -362,50 +370,51 @@ impl Worker {
         let Ok(mut book) = self.shared.book.lock() else { return };
         for news in self.news.drain(..) {
             match news {
-                News::Opened(session) => {
+                UserEvent::Opened(session) => {
                     book.opened(session);
-                    self.recorder.time(Metric::Connect, now.since(self.links[slot].intended));
+                    self.recorder
+                        .time(TimeMetric::Connect, now.since(self.connections[slot].intended));
                 }
-                News::Matched(account) => {
+                UserEvent::Matched(account) => {
                     for fault in book.matched(account, now) {
                         self.recorder.fault(fault, now);
                     }
                 }
-                News::RecentPartner { session, room, missing } => {
+                UserEvent::RecentPartner { session, room, missing } => {
                     if !book.left(session, room, now) && missing > 0 {
-                        self.recorder.faults_at(Fault::Lost, u64::from(missing), now);
+                        self.recorder.faults_at(LoadFault::Lost, u64::from(missing), now);
                     }
                 }
-                News::Stray { room, fault } => {
+                UserEvent::Stray { room, fault } => {
                     if !book.is_tainted(room) {
                         self.recorder.fault(fault, now);
                     }
                 }
-                News::Excused { session, room } => book.excuse(session, room),
-                News::Served(asked) => book.served(asked),
-                News::Overdue { session, asked } => {
+                UserEvent::Excused { session, room } => book.excuse(session, room),
+                UserEvent::Served(asked) => book.served(asked),
+                UserEvent::Overdue { session, asked } => {
                     let many = book.overdue(session, asked);
                     if many > 0 {
-                        self.recorder.faults_at(Fault::NeverMatched, many, now);
-                        self.recorder.add(Count::Unmatched, many);
+                        self.recorder.faults_at(LoadFault::NeverMatched, many, now);
+                        self.recorder.add(CountMetric::Unmatched, many);
                     }
                 }
             }
         }
     }
 
-    fn drive_web(&mut self, now: Timestamp) {
-        if let Some(mut web) = self.web.take() {
-            web.drive(self, now);
-            self.gauges.http_connections = web.open_connections();
-            self.web = Some(web);
+    fn drive_http(&mut self, now: Timestamp) {
+        if let Some(mut http) = self.http.take() {
+            http.drive(self, now);
+            self.gauges.http_connections = http.open_connections();
+            self.http = Some(http);
         }
     }
 
-    fn on_web_event(&mut self, token: usize, event: &mio::event::Event, now: Timestamp) {
-        if let Some(mut web) = self.web.take() {
-            web.on_event(self, token, event, now);
-            self.web = Some(web);
+    fn on_http_event(&mut self, token: usize, event: &mio::event::Event, now: Timestamp) {
+        if let Some(mut http) = self.http.take() {
+            http.on_event(self, token, event, now);
+            self.http = Some(http);
         }
     }
 
@@ -422,7 +431,7 @@ impl Worker {
             return LOOK_AGAIN;
         }
         let arrival = if self.finishing { None } else { self.arrivals.peek() };
-        let request = self.web.as_mut().and_then(Web::next_due);
+        let request = self.http.as_mut().and_then(HttpLoadClient::next_due);
         let handover = Timestamp::ZERO + self.load.interval * (self.interval as u32 + 1);
         let ends = match (self.finishing, self.untold.is_empty()) {
             (false, _) => self.load.ends,
@@ -460,8 +469,8 @@ impl Worker {
         {
             let rules = &self.load.rules;
             let found = [
-                (Fault::OneSided, book.one_sided(now, rules.match_timeout)),
-                (Fault::EndUntold, book.untold(now, rules.message_timeout / 2)),
+                (LoadFault::OneSidedMatch, book.one_sided(now, rules.match_timeout)),
+                (LoadFault::MissingPeerLeft, book.untold(now, rules.message_timeout / 2)),
             ];
             for (fault, many) in found.into_iter().filter(|(_, many)| *many > 0) {
                 self.recorder.faults_at(fault, many, now);
@@ -469,7 +478,7 @@ impl Worker {
         }
         let fresh = self.post.empty.try_recv().unwrap_or_default();
         let cpu = thread_cpu().unwrap_or_default();
-        let slice = Slice {
+        let slice = SampleWindow {
             thread: self.post.thread,
             interval: self.interval,
             recorder: std::mem::replace(&mut self.recorder, fresh),

@@ -27,7 +27,7 @@ macro_rules! indexed {
 
 indexed! {
     /// Times that are measured, in microseconds.
-    Metric {
+    TimeMetric {
         /// From the moment a user should arrive to its `session` message.
         Connect = "connect",
         /// From the moment a match should be asked for to `match_found`.
@@ -49,7 +49,7 @@ indexed! {
 
 indexed! {
     /// Things that are counted.
-    Count {
+    CountMetric {
         /// Users that should have arrived by now.
         Arrivals = "arrivals",
         /// Users whose `session` message came.
@@ -57,7 +57,7 @@ indexed! {
         /// Connections that never became a session.
         ConnectFailed = "connect_failed",
         /// Sessions that ended as the tester wanted.
-        EndedWell = "ended_well",
+        ClosedAsPlanned = "ended_well",
         /// Sessions that had answered every ping when the run ended.
         Alive = "alive",
         /// `find_match` messages.
@@ -67,15 +67,15 @@ indexed! {
         /// Users who waited too long though somebody else did too, or was matched before them.
         Unmatched = "unmatched",
         /// Calls that went to their planned end.
-        CallsDone = "calls_done",
+        CallsCompleted = "calls_done",
         /// Calls that ended because the partner's connection did.
-        CallsCut = "calls_cut",
+        CallsInterrupted = "calls_cut",
         /// Relayed messages sent.
         Sent = "sent",
         /// Relayed messages that came to the right partner, each counted once.
         Received = "received",
         /// Messages that came out of a room between leaving it and the server's answer.
-        Tail = "tail",
+        ReceivedWhileLeaving = "tail",
         /// Pings sent.
         Pings = "pings",
         /// Pongs received.
@@ -99,7 +99,7 @@ indexed! {
 
 indexed! {
     /// What can go wrong.
-    Fault {
+    LoadFault {
         /// A message that never came, though its sender and receiver stayed.
         Lost = "lost",
         /// A message that came twice.
@@ -117,7 +117,7 @@ indexed! {
         /// A user matched with itself.
         SelfMatched = "self_matched",
         /// A match that only one of the two was told of.
-        OneSided = "one_sided_match",
+        OneSidedMatch = "one_sided_match",
         /// A room with no initiator, or two.
         BadInitiator = "bad_initiator",
         /// A room that its two members know by different names.
@@ -125,9 +125,9 @@ indexed! {
         /// A message that came before the match.
         BeforeMatch = "before_match",
         /// A member of a room who was not told that the other had left it.
-        EndUntold = "end_untold",
+        MissingPeerLeft = "end_untold",
         /// A match that nobody had asked for.
-        Unasked = "unasked_match",
+        UnrequestedMatch = "unasked_match",
         /// A user waited too long for a match while another one did too, or while those who had
         /// asked later were matched.
         NeverMatched = "never_matched",
@@ -180,11 +180,11 @@ indexed! {
     }
 }
 
-impl Fault {
+impl LoadFault {
     /// Whether one occurrence convicts the server: it broke a guarantee of the protocol, and
     /// nothing else could have caused it.
     pub const fn convicts(self) -> bool {
-        (self as usize) <= (Fault::BadFrame as usize)
+        (self as usize) <= (LoadFault::BadFrame as usize)
     }
 
     /// Whether only a clock tells it: what came too late for a generator that did not get its
@@ -192,62 +192,70 @@ impl Fault {
     pub const fn needs_time(self) -> bool {
         matches!(
             self,
-            Fault::Lost | Fault::OneSided | Fault::EndUntold | Fault::NeverMatched | Fault::Stalled
+            LoadFault::Lost
+                | LoadFault::OneSidedMatch
+                | LoadFault::MissingPeerLeft
+                | LoadFault::NeverMatched
+                | LoadFault::Stalled
         )
     }
 
     /// Whether it is a connection that never became a session.
     pub const fn is_of_connecting(self) -> bool {
-        (self as usize) >= (Fault::ConnectRefused as usize)
-            && (self as usize) <= (Fault::UpgradeRefused as usize)
+        (self as usize) >= (LoadFault::ConnectRefused as usize)
+            && (self as usize) <= (LoadFault::UpgradeRefused as usize)
     }
 
     /// Whether the generator is to blame, not the server.
     pub const fn is_own(self) -> bool {
-        matches!(self, Fault::NoDescriptors | Fault::NoPorts)
+        matches!(self, LoadFault::NoDescriptors | LoadFault::NoPorts)
     }
 
     /// One sentence for the report.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Fault::Lost => "messages never came, though sender and receiver stayed in the room",
-            Fault::Duplicated => "messages came more than once",
-            Fault::Reordered => "messages came after later ones of the same sender",
-            Fault::Corrupted => "messages came changed: their checksum is wrong",
-            Fault::Misrouted => "messages came to somebody they were not for",
-            Fault::AfterEnd => "messages came out of a room that had ended",
-            Fault::DoubleMatched => "a user was in two rooms, or a room had more than two members",
-            Fault::SelfMatched => "a user was matched with itself",
-            Fault::OneSided => "a match was announced to only one of its two members",
-            Fault::BadInitiator => "a room had no initiator, or two",
-            Fault::RoomMismatch => "the two members of a match were told different rooms",
-            Fault::BeforeMatch => "messages came before the match that they belong to",
-            Fault::EndUntold => "a member of a room was not told that the other one had left",
-            Fault::Unasked => "a match came to somebody who had not asked for one",
-            Fault::NeverMatched => "users waited in the same queue and were not matched",
-            Fault::Stalled => "the server answered nothing at all for a while",
-            Fault::Crashed => "the server vanished in the middle of the run",
-            Fault::Leaked => "the server's memory or descriptors grow without end",
-            Fault::BadMessage => "the server sent messages that break the protocol",
-            Fault::BadFrame => "the server sent frames that break RFC 6455",
-            Fault::ConnectRefused => "connections were refused",
-            Fault::ConnectReset => "connections were reset before the session began",
-            Fault::ConnectTimeout => "connections did not become sessions in time",
-            Fault::ConnectOther => "connections failed for another reason",
-            Fault::UpgradeBusy => "the upgrade was refused with 503: full, or shutting down",
-            Fault::UpgradeRefused => "the upgrade was refused",
-            Fault::ClosedByServer => "the server closed sessions that should have stayed open",
-            Fault::ConnectionLost => "connections of open sessions broke",
-            Fault::PingTimeout => "pongs did not come in time",
-            Fault::AnswerTimeout => "other answers did not come in time",
-            Fault::RateLimited => "the server's rate limit dropped messages",
-            Fault::Draining => "the server is shutting down",
-            Fault::Refused => "the server refused messages",
-            Fault::HttpStatus => "HTTP answers had another status than 200",
-            Fault::HttpBroken => "HTTP connections broke or answers were malformed",
-            Fault::HttpTimeout => "HTTP answers did not come in time",
-            Fault::NoDescriptors => "the generator ran out of file descriptors",
-            Fault::NoPorts => "the generator ran out of ports",
+            LoadFault::Lost => "messages never came, though sender and receiver stayed in the room",
+            LoadFault::Duplicated => "messages came more than once",
+            LoadFault::Reordered => "messages came after later ones of the same sender",
+            LoadFault::Corrupted => "messages came changed: their checksum is wrong",
+            LoadFault::Misrouted => "messages came to somebody they were not for",
+            LoadFault::AfterEnd => "messages came out of a room that had ended",
+            LoadFault::DoubleMatched => {
+                "a user was in two rooms, or a room had more than two members"
+            }
+            LoadFault::SelfMatched => "a user was matched with itself",
+            LoadFault::OneSidedMatch => "a match was announced to only one of its two members",
+            LoadFault::BadInitiator => "a room had no initiator, or two",
+            LoadFault::RoomMismatch => "the two members of a match were told different rooms",
+            LoadFault::BeforeMatch => "messages came before the match that they belong to",
+            LoadFault::MissingPeerLeft => {
+                "a member of a room was not told that the other one had left"
+            }
+            LoadFault::UnrequestedMatch => "a match came to somebody who had not asked for one",
+            LoadFault::NeverMatched => "users waited in the same queue and were not matched",
+            LoadFault::Stalled => "the server answered nothing at all for a while",
+            LoadFault::Crashed => "the server vanished in the middle of the run",
+            LoadFault::Leaked => "the server's memory or descriptors grow without end",
+            LoadFault::BadMessage => "the server sent messages that break the protocol",
+            LoadFault::BadFrame => "the server sent frames that break RFC 6455",
+            LoadFault::ConnectRefused => "connections were refused",
+            LoadFault::ConnectReset => "connections were reset before the session began",
+            LoadFault::ConnectTimeout => "connections did not become sessions in time",
+            LoadFault::ConnectOther => "connections failed for another reason",
+            LoadFault::UpgradeBusy => "the upgrade was refused with 503: full, or shutting down",
+            LoadFault::UpgradeRefused => "the upgrade was refused",
+            LoadFault::ClosedByServer => "the server closed sessions that should have stayed open",
+            LoadFault::ConnectionLost => "connections of open sessions broke",
+            LoadFault::PingTimeout => "pongs did not come in time",
+            LoadFault::AnswerTimeout => "other answers did not come in time",
+            LoadFault::RateLimited => "the server's rate limit dropped messages",
+            LoadFault::Draining => "the server is shutting down",
+            LoadFault::Refused => "the server refused messages",
+            LoadFault::HttpStatus => "HTTP answers had another status than 200",
+            LoadFault::HttpBroken => "HTTP connections broke or answers were malformed",
+            LoadFault::HttpTimeout => "HTTP answers did not come in time",
+            LoadFault::NoDescriptors => "the generator ran out of file descriptors",
+            LoadFault::NoPorts => "the generator ran out of ports",
         }
     }
 }
@@ -258,14 +266,14 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_lead_back() {
-        for metric in Metric::ALL {
-            assert_eq!(Metric::named(metric.name()), Some(*metric));
+        for metric in TimeMetric::ALL {
+            assert_eq!(TimeMetric::named(metric.name()), Some(*metric));
         }
-        for count in Count::ALL {
-            assert_eq!(Count::named(count.name()), Some(*count));
+        for count in CountMetric::ALL {
+            assert_eq!(CountMetric::named(count.name()), Some(*count));
         }
-        for fault in Fault::ALL {
-            assert_eq!(Fault::named(fault.name()), Some(*fault));
+        for fault in LoadFault::ALL {
+            assert_eq!(LoadFault::named(fault.name()), Some(*fault));
         }
     }
 }

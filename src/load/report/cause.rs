@@ -4,8 +4,8 @@ use super::model::{
     BreakingPoint, FaultReport, GeneratorHost, LoadReport, Recommendation, RunReport, TestOutcome,
 };
 use super::text::number;
-use crate::load::search::Found;
-use crate::load::target::Reached;
+use crate::load::search::SearchResult;
+use crate::load::target::TargetOutcome;
 
 /// With fewer messages for each session that is opened, it is opening them that costs.
 const MESSAGES_PER_SESSION: f64 = 50.0;
@@ -104,7 +104,7 @@ fn give_out(run: &RunReport, machine: &GeneratorHost) -> (String, String) {
     let missed_memory = run
         .targets
         .iter()
-        .any(|target| target.figure == "server_memory_mb" && target.reached == Reached::No);
+        .any(|target| target.figure == "server_memory_mb" && target.reached == TargetOutcome::No);
     if missed_memory {
         let evidence = format!("{:.0} MiB resident", figure(run, "server_memory_mb"));
         return answer("the server's memory", evidence);
@@ -134,7 +134,7 @@ fn give_out(run: &RunReport, machine: &GeneratorHost) -> (String, String) {
 /// last trial that did not hold, `machine` where the generator runs.
 pub fn breaking_point(
     raised: &str,
-    found: Option<Found>,
+    found: Option<SearchResult>,
     broken: Option<&RunReport>,
     trials: Vec<(String, f64, String)>,
     machine: &GeneratorHost,
@@ -150,18 +150,18 @@ pub fn breaking_point(
         trials,
     };
     match found {
-        Some(Found::Point { holds, breaks }) => {
+        Some(SearchResult::Point { holds, breaks }) => {
             (point.holds, point.breaks) = (Some(holds), Some(breaks));
         }
-        Some(Found::BeyondCeiling { holds }) => {
+        Some(SearchResult::AboveCeiling { holds }) => {
             point.holds = Some(holds);
             point.cause = "nothing: it held at the highest level that was tried".to_owned();
         }
-        Some(Found::BelowStart { breaks }) => point.breaks = Some(breaks),
-        Some(Found::GeneratorLimited { holds, at }) => {
+        Some(SearchResult::BelowStart { breaks }) => point.breaks = Some(breaks),
+        Some(SearchResult::GeneratorLimited { holds, at }) => {
             (point.holds, point.breaks, point.void) = (holds, Some(at), true);
         }
-        Some(Found::Crashed { holds, at }) => {
+        Some(SearchResult::Crashed { holds, at }) => {
             (point.holds, point.breaks) = (holds, Some(at));
             point.cause = "the server crashed".to_owned();
             point.evidence = broken.map(|run| run.reason.clone()).unwrap_or_default();
@@ -334,7 +334,7 @@ fn advise_on_missed(run: &RunReport, machine: &GeneratorHost, say: &mut impl FnM
     }
     let (cause, evidence) = give_out(run, machine);
     let used_up = !(cause.starts_with("latency") || cause.starts_with("none"));
-    for target in run.targets.iter().filter(|target| target.reached == Reached::No) {
+    for target in run.targets.iter().filter(|target| target.reached == TargetOutcome::No) {
         let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
         let (text, seen) = match used_up {
             false => (

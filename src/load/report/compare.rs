@@ -2,7 +2,7 @@
 
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
-use crate::load::measure::Fault;
+use crate::load::measure::LoadFault;
 
 /// What is said where two reports share nothing that could differ.
 pub(super) const NOTHING: &str = "nothing that was measured in both";
@@ -60,7 +60,7 @@ pub(super) fn differences(earlier: &LoadReport, report: &LoadReport) -> Vec<Figu
                 all.push(change(&run.name, figure, (before, after), noise, *less_is_better));
             }
         }
-        for fault in Fault::ALL.iter().map(|fault| fault.name()) {
+        for fault in LoadFault::ALL.iter().map(|fault| fault.name()) {
             let seen = both(old, run, fault).filter(|(before, after)| before != after);
             all.extend(seen.map(|seen| change(&run.name, fault, seen, 0.0, true)));
         }

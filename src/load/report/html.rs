@@ -80,8 +80,8 @@ fn reasons(report: &LoadReport) -> String {
         1 => escape(&run.reason),
         _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
     };
-    let in_vain = report.asked_in_vain.iter().map(|line| escape(line));
-    runs.iter().map(line).chain(in_vain).collect::<Vec<_>>().join("<br>")
+    let no_session_opened_abort = report.asked_in_vain.iter().map(|line| escape(line));
+    runs.iter().map(line).chain(no_session_opened_abort).collect::<Vec<_>>().join("<br>")
 }
 
 fn machine(report: &LoadReport) -> String {

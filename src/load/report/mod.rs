@@ -58,8 +58,8 @@ mod tests {
     use super::model::{self, BreakingPoint, FaultReport, Recommendation};
     use super::*;
     use crate::load::interval_log::{IntervalRow, ServerSample};
-    use crate::load::measure::{Quantiles, Seen};
-    use crate::load::target::{Judgement, Reached};
+    use crate::load::measure::{FaultStats, LatencySummary};
+    use crate::load::target::{TargetOutcome, TargetVerdict};
     use crate::load::trend;
     use serde_json::Value;
 
@@ -67,15 +67,15 @@ mod tests {
     fn full() -> LoadReport {
         let mut run = model::example_run();
         run.figures.insert("sent".to_owned(), 1.0);
-        run.times.insert("relay".to_owned(), Quantiles::default());
+        run.times.insert("relay".to_owned(), LatencySummary::default());
         let point = model::DistributionPoint { percent: 50.0, at_most_ms: 1.0 };
         run.distributions.insert("relay".to_owned(), vec![point]);
-        run.targets.push(Judgement {
+        run.targets.push(TargetVerdict {
             target: "x".to_owned(),
             figure: "x".to_owned(),
             bound: 1.0,
             value: Some(1.0),
-            reached: Reached::Yes,
+            reached: TargetOutcome::Yes,
             note: String::new(),
         });
         run.faults.push(FaultReport {
@@ -110,7 +110,7 @@ mod tests {
             },
             ..IntervalRow::default()
         };
-        row.faults.insert("lost".to_owned(), Seen::default());
+        row.faults.insert("lost".to_owned(), FaultStats::default());
         row.buckets.insert("relay".to_owned(), vec![(1, 2)]);
         run.intervals.push(row);
         let breaking_point = BreakingPoint {

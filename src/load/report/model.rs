@@ -5,8 +5,8 @@
 //! figures there are. The schema is `report.schema.json` beside this file.
 
 use crate::load::interval_log::IntervalRow;
-use crate::load::measure::Quantiles;
-use crate::load::target::Judgement;
+use crate::load::measure::LatencySummary;
+use crate::load::target::TargetVerdict;
 use crate::load::trend::Trend;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -110,11 +110,11 @@ pub struct RunReport {
     /// Every figure, by name.
     pub figures: BTreeMap<String, f64>,
     /// Times, by name.
-    pub times: BTreeMap<String, Quantiles>,
+    pub times: BTreeMap<String, LatencySummary>,
     /// Distributions of times, by name.
     pub distributions: BTreeMap<String, Vec<DistributionPoint>>,
     /// The targets and whether they were reached.
-    pub targets: Vec<Judgement>,
+    pub targets: Vec<TargetVerdict>,
     /// What went wrong.
     pub faults: Vec<FaultReport>,
     /// Slope tests.

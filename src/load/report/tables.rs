@@ -3,7 +3,7 @@
 use super::html::{badge, escape};
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
-use crate::load::target::Reached;
+use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
 
 /// Each target of each run, and whether it was reached: a list for one run, and for several a
@@ -33,17 +33,17 @@ pub(super) fn verdicts(report: &LoadReport) -> String {
 }
 
 /// What a judgement is called, and its colour.
-fn word(reached: Reached) -> (&'static str, &'static str) {
+fn word(reached: TargetOutcome) -> (&'static str, &'static str) {
     match reached {
-        Reached::Yes => ("good", "reached"),
-        Reached::No => ("bad", "missed"),
-        Reached::NotJudged => ("", "not judged"),
+        TargetOutcome::Yes => ("good", "reached"),
+        TargetOutcome::No => ("bad", "missed"),
+        TargetOutcome::NotJudged => ("", "not judged"),
     }
 }
 
 /// A judgement as far as it can be believed: a void run says nothing about the server.
-fn believed(run: &RunReport, reached: Reached) -> Reached {
-    if run.outcome == TestOutcome::Void { Reached::NotJudged } else { reached }
+fn believed(run: &RunReport, reached: TargetOutcome) -> TargetOutcome {
+    if run.outcome == TestOutcome::Void { TargetOutcome::NotJudged } else { reached }
 }
 
 fn list(run: &RunReport) -> String {
@@ -63,7 +63,7 @@ fn list(run: &RunReport) -> String {
         row(&escape(&fault.meaning), &number(fault.count as f64), ("bad", "convicted"), &when);
     }
     if run.faults.iter().all(|fault| !fault.convicts) {
-        row("no guarantee of the protocol is broken", "", word(Reached::Yes), "");
+        row("no guarantee of the protocol is broken", "", word(TargetOutcome::Yes), "");
     }
     for target in &run.targets {
         let name = format!("<code>{}</code>", escape(&target.target));
@@ -102,9 +102,9 @@ fn matrix(runs: &[&RunReport]) -> String {
             let value = target.value.map_or("–".to_owned(), number);
             let reached = believed(run, target.reached);
             let mark = match reached {
-                Reached::Yes => "✓",
-                Reached::No => "✗",
-                Reached::NotJudged => "",
+                TargetOutcome::Yes => "✓",
+                TargetOutcome::No => "✗",
+                TargetOutcome::NotJudged => "",
             };
             let (class, word) = word(reached);
             let title = if target.note.is_empty() { word } else { &target.note };

@@ -3,7 +3,7 @@
 use super::cause::headline;
 use super::compare::{FigureDifference, NOTHING, differences};
 use super::model::{LoadReport, RunReport, TestOutcome};
-use crate::load::target::{Judgement, Reached};
+use crate::load::target::{TargetOutcome, TargetVerdict};
 use std::fmt::Write as _;
 
 /// A number with as many digits as are worth reading.
@@ -30,11 +30,11 @@ fn group(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
-fn mark(reached: Reached) -> &'static str {
+fn mark(reached: TargetOutcome) -> &'static str {
     match reached {
-        Reached::Yes => "reached",
-        Reached::No => "MISSED",
-        Reached::NotJudged => "not judged",
+        TargetOutcome::Yes => "reached",
+        TargetOutcome::No => "MISSED",
+        TargetOutcome::NotJudged => "not judged",
     }
 }
 
@@ -181,14 +181,14 @@ const NO_SLOPES: &str = "too few intervals for a slope test: nothing is known of
 /// The trials of a search count as one run, which a target has judged if it has judged any.
 fn not_judged(report: &LoadReport) -> String {
     let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
-    let mut add = |judgement: &Judgement, run| {
+    let mut add = |judgement: &TargetVerdict, run| {
         let what = format!("`{}`: {}", judgement.target, judgement.note);
         match lines.iter_mut().find(|(known, _)| *known == what) {
             Some((_, runs)) => runs.push(run),
             None => lines.push((what, vec![run])),
         }
     };
-    let open = |judgement: &&Judgement| judgement.reached == Reached::NotJudged;
+    let open = |judgement: &&TargetVerdict| judgement.reached == TargetOutcome::NotJudged;
     for run in report.runs.iter().filter(|run| !run.trial) {
         run.targets.iter().filter(open).for_each(|judgement| add(judgement, run.name.as_str()));
     }
@@ -264,12 +264,12 @@ pub(super) fn junit(report: &LoadReport) -> String {
     for run in report.runs.iter().filter(|run| !run.trial) {
         for target in &run.targets {
             let verdict = match target.reached {
-                Reached::Yes => None,
-                Reached::No => {
+                TargetOutcome::Yes => None,
+                TargetOutcome::No => {
                     let value = target.value.map(number).unwrap_or_default();
                     Some(("failure", format!("{}: it is {value}", target.target)))
                 }
-                Reached::NotJudged => Some(("skipped", target.note.clone())),
+                TargetOutcome::NotJudged => Some(("skipped", target.note.clone())),
             };
             case(&run.name, &target.target, 0.0, verdict);
         }
@@ -324,7 +324,7 @@ mod tests {
         run.name = "calls <&>".to_owned();
         run.outcome = TestOutcome::Failed;
         run.reason = "missed: relay_p99_ms < 50".to_owned();
-        let judgement = |reached, note: &str| Judgement {
+        let judgement = |reached, note: &str| TargetVerdict {
             target: "relay_p99_ms < 50".to_owned(),
             figure: "relay_p99_ms".to_owned(),
             bound: 50.0,
@@ -333,9 +333,9 @@ mod tests {
             note: note.to_owned(),
         };
         run.targets = vec![
-            judgement(Reached::No, ""),
-            judgement(Reached::Yes, ""),
-            judgement(Reached::NotJudged, "too small"),
+            judgement(TargetOutcome::No, ""),
+            judgement(TargetOutcome::Yes, ""),
+            judgement(TargetOutcome::NotJudged, "too small"),
         ];
         LoadReport { runs: vec![run], outcome: TestOutcome::Failed, ..example_report() }
     }
@@ -371,7 +371,7 @@ mod tests {
         let listed = "## Not judged\n\n- `relay_p99_ms < 50`: too small (calls <&>)\n";
         assert!(told.contains(listed), "{told}");
         assert!(!summary(&example_report(), None).contains("Not judged"));
-        let judgement = |target: &str, reached| Judgement {
+        let judgement = |target: &str, reached| TargetVerdict {
             target: target.to_owned(),
             note: "not measured in this run".to_owned(),
             reached,
@@ -380,8 +380,14 @@ mod tests {
         let trial = |targets| RunReport { trial: true, targets, ..example_run() };
         // Of a search one trial may have what another has not.
         let runs = vec![
-            trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::NotJudged)]),
-            trial(vec![judgement("x", Reached::NotJudged), judgement("y", Reached::Yes)]),
+            trial(vec![
+                judgement("x", TargetOutcome::NotJudged),
+                judgement("y", TargetOutcome::NotJudged),
+            ]),
+            trial(vec![
+                judgement("x", TargetOutcome::NotJudged),
+                judgement("y", TargetOutcome::Yes),
+            ]),
         ];
         let report = LoadReport { runs, ..example_report() };
         let told = summary(&report, None);

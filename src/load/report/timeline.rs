@@ -3,14 +3,14 @@
 use super::charts::{Chart, ChartSeries, HorizontalAxis};
 use super::model::{LoadReport, RunReport};
 use crate::load::interval_log::IntervalRow;
-use crate::load::measure::{Count, Fault, Quantiles};
+use crate::load::measure::{CountMetric, LatencySummary, LoadFault};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// All charts over time, of all runs one after the other on one axis.
 pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
     let timeline = Timeline::new(&report.runs);
-    let rate = |what: Count| move |row: &IntervalRow| Some(row.rate(what));
+    let rate = |what: CountMetric| move |row: &IntervalRow| Some(row.rate(what));
     let mut charts = vec![
         timeline.chart(
             "Users",
@@ -26,22 +26,25 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
             "Messages",
             "relayed a second",
             false,
-            &[("sent", &rate(Count::Sent)), ("received", &rate(Count::Received))],
+            &[("sent", &rate(CountMetric::Sent)), ("received", &rate(CountMetric::Received))],
         ),
         timeline.chart(
             "Matches and connects",
             "a second",
             false,
             &[
-                ("matched users", &rate(Count::Matched)),
-                ("connected users", &rate(Count::Connected)),
+                ("matched users", &rate(CountMetric::Matched)),
+                ("connected users", &rate(CountMetric::Connected)),
             ],
         ),
         timeline.chart(
             "HTTP requests",
             "a second",
             false,
-            &[("answered with 200", &rate(Count::HttpOk)), ("failed", &rate(Count::HttpFailed))],
+            &[
+                ("answered with 200", &rate(CountMetric::HttpOk)),
+                ("failed", &rate(CountMetric::HttpFailed)),
+            ],
         ),
     ];
     for (name, title) in [
@@ -52,8 +55,9 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
         ("connect", "Time to connect"),
         ("ping", "Ping time"),
     ] {
-        let quantile =
-            |read: fn(&Quantiles) -> f64| move |row: &IntervalRow| row.times.get(name).map(read);
+        let quantile = |read: fn(&LatencySummary) -> f64| {
+            move |row: &IntervalRow| row.times.get(name).map(read)
+        };
         charts.push(timeline.chart(
             title,
             "ms, logarithmic",
@@ -71,9 +75,9 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
 }
 
 fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
-    let faults = |wanted: fn(Fault) -> bool| {
+    let faults = |wanted: fn(LoadFault) -> bool| {
         move |row: &IntervalRow| {
-            let of_kind = |name: &String| Fault::named(name).is_some_and(wanted);
+            let of_kind = |name: &String| LoadFault::named(name).is_some_and(wanted);
             let seen = row.faults.iter().filter(|(name, _)| of_kind(name));
             Some(seen.map(|(_, seen)| seen.count as f64).sum::<f64>() / row.length_s.max(1e-3))
         }
@@ -84,7 +88,7 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             "a second",
             false,
             &[
-                ("convicting the server", &faults(Fault::convicts)),
+                ("convicting the server", &faults(LoadFault::convicts)),
                 ("other", &faults(|fault| !fault.convicts())),
             ],
         ),
@@ -120,8 +124,8 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             "MiB a second, as the generator sees it",
             false,
             &[
-                ("to the server", &|row| Some(row.rate(Count::BytesOut) / MIB)),
-                ("from the server", &|row| Some(row.rate(Count::BytesIn) / MIB)),
+                ("to the server", &|row| Some(row.rate(CountMetric::BytesOut) / MIB)),
+                ("from the server", &|row| Some(row.rate(CountMetric::BytesIn) / MIB)),
             ],
         ),
         timeline.chart(

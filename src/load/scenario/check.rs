@@ -1,7 +1,7 @@
 //! Numbers that no run can be made of. Pure.
 
 use super::{CommonSettings, Scenario};
-use crate::load::units::Span;
+use crate::load::units::HumanDuration;
 use std::fmt;
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub const MOST_THREADS: u16 = 256;
 const MOST_CANDIDATES: u32 = 10_000;
 /// In rooms or not: their sum is a number, too.
 const MOST_USERS: u32 = 1 << 30;
-const LONGEST: Span = Span(Duration::from_secs(366 * 24 * 3600));
+const LONGEST: HumanDuration = HumanDuration(Duration::from_secs(366 * 24 * 3600));
 /// Of one user's messages, if it sends any.
 const LEAST_PER_SECOND: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
-const SHORTEST: Span = Span(Duration::from_millis(1));
+const SHORTEST: HumanDuration = HumanDuration(Duration::from_millis(1));
 
 /// `least <= value <= most`; what is not a number is neither.
 fn within(key: &'static str, value: f64, least: f64, most: f64) -> CheckResult {
@@ -62,7 +62,7 @@ fn at_least_one(key: &'static str, value: u32) -> CheckResult {
     if value > 0 { Ok(()) } else { Err(InvalidValue::new(key, "at least 1 is needed")) }
 }
 
-fn lasting(key: &'static str, value: Span) -> CheckResult {
+fn lasting(key: &'static str, value: HumanDuration) -> CheckResult {
     match value >= SHORTEST && value <= LONGEST {
         true => Ok(()),
         false => {
@@ -72,7 +72,7 @@ fn lasting(key: &'static str, value: Span) -> CheckResult {
 }
 
 /// As [`lasting`], or nothing at all.
-fn lasting_or_none(key: &'static str, value: Span) -> CheckResult {
+fn lasting_or_none(key: &'static str, value: HumanDuration) -> CheckResult {
     if value.0.is_zero() { Ok(()) } else { lasting(key, value) }
 }
 
@@ -96,7 +96,7 @@ fn candidates(many: u32) -> CheckResult {
     within("candidates", many.into(), 0.0, MOST_CANDIDATES.into())
 }
 
-fn talk(least: Span, most: Span) -> CheckResult {
+fn talk(least: HumanDuration, most: HumanDuration) -> CheckResult {
     lasting("talk_min", least)?;
     lasting("talk_max", most)?;
     match least <= most {
@@ -173,7 +173,7 @@ impl Scenario {
                         format!("in `{}` nobody arrives", s.phases),
                     ));
                 }
-                s.phases.0.iter().try_for_each(|p| lasting("phases", Span(p.lasting)))?;
+                s.phases.0.iter().try_for_each(|p| lasting("phases", HumanDuration(p.lasting)))?;
                 talk(s.talk_min, s.talk_max)?;
                 within("next_percent", s.next_percent, 0.0, 100.0)?;
                 rate("message_rate", s.message_rate)?;
@@ -186,7 +186,10 @@ impl Scenario {
                     let what = format!("in `{}` there is no request", s.requests);
                     return Err(InvalidValue::new("requests", what));
                 }
-                s.requests.0.iter().try_for_each(|r| lasting("requests", Span(r.phase.lasting)))?;
+                s.requests
+                    .0
+                    .iter()
+                    .try_for_each(|r| lasting("requests", HumanDuration(r.phase.lasting)))?;
                 at_least_one("max_connections", s.max_connections)
             }
             Scenario::Stress(s) => {
@@ -218,7 +221,7 @@ impl Scenario {
             }
             Scenario::Plan(s) => {
                 rooms(s.rooms)?;
-                s.stages.0.iter().try_for_each(|t| lasting("stages", Span(t.lasting)))?;
+                s.stages.0.iter().try_for_each(|t| lasting("stages", HumanDuration(t.lasting)))?;
                 talk(s.talk_min, s.talk_max)?;
                 rate("message_rate", s.message_rate)?;
                 messages(s.message_bytes)?;

@@ -15,7 +15,9 @@ pub use file::{BUILT_IN, ScenarioFileError, built_in, parse_file, place_of};
 pub use time_scale::STEP_FLOOR;
 
 use super::target;
-use super::units::{HttpPhase, Lever, Listed, Phase, Span, Stage};
+use super::units::{
+    CommaSeparated, HttpPhase, HumanDuration, LoadStage, RatePhase, StressDimension,
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -182,21 +184,21 @@ scenarios! {
         /// Seed of everything random.
         seed: u64 = 1,
         /// A start later than this after its intended moment counts as late.
-        late_after: Span = Span::millis(10),
+        late_after: HumanDuration = HumanDuration::millis(10),
         /// Share of late starts above which the run is void, in percent.
         late_percent: f64 = 1.0,
         /// A connection that is not a session by then has failed.
-        connect_timeout: Span = Span::seconds(10),
+        connect_timeout: HumanDuration = HumanDuration::seconds(10),
         /// Two users who have both waited this long should have been matched, and one of whom
         /// others have come first who asked later. Longer than the server's `--rematch-delay`.
-        match_timeout: Span = Span::seconds(15),
+        match_timeout: HumanDuration = HumanDuration::seconds(15),
         /// A relayed message or another answer that has not come by then is lost; half of it, and
         /// the partner should have been told of the end of a room.
-        message_timeout: Span = Span::seconds(10),
+        message_timeout: HumanDuration = HumanDuration::seconds(10),
         /// Nothing at all arriving for this long, though things were asked, is a stall.
-        stall_after: Span = Span::seconds(1),
+        stall_after: HumanDuration = HumanDuration::seconds(1),
         /// Time between two rows of the interval log.
-        interval: Span = Span::seconds(1),
+        interval: HumanDuration = HumanDuration::seconds(1),
         /// Where the server tells its figures: `auto` is /stats beside the WebSocket, `none` is
         /// nowhere, anything else a URL like `http://127.0.0.1:9100/stats`.
         stats_url: String = "auto".to_owned(),
@@ -212,9 +214,9 @@ scenarios! {
         /// Sessions opened a second.
         connect_rate: f64,
         /// How long all are held.
-        hold: Span,
+        hold: HumanDuration,
         /// How often each session shows that it is alive, by a ping.
-        ping_every: Span,
+        ping_every: HumanDuration,
         /// Rooms in which two more users each find a match and talk, when all others are there:
         /// a sample of what service is like beside so many.
         sample_rooms: u32,
@@ -231,7 +233,7 @@ scenarios! {
         /// How often all ask.
         rounds: u32,
         /// From one round's instant to the next.
-        round_every: Span,
+        round_every: HumanDuration,
     }
 
     /// Rooms with the signalling of a call, then a steady rate of messages.
@@ -247,19 +249,19 @@ scenarios! {
         /// ICE candidates each user sends while setting up.
         candidates: u32,
         /// After all rooms should be set up: time until measuring begins.
-        warm_up: Span,
+        warm_up: HumanDuration,
         /// How long it is measured.
-        duration: Span,
+        duration: HumanDuration,
     }
 
     /// Users arrive, find a match, talk, go on to the next or leave: the everyday mix.
     Calls(CallsScenario / CallsFlags) = "calls" {
         /// Arrivals, like `10/s for 60s, 50/s for 2m`.
-        phases: Listed<Phase>,
+        phases: CommaSeparated<RatePhase>,
         /// Shortest call.
-        talk_min: Span,
+        talk_min: HumanDuration,
         /// Longest call.
-        talk_max: Span,
+        talk_max: HumanDuration,
         /// Share of users who go on to the next after a call, in percent.
         next_percent: f64,
         /// Messages each user sends a second during the call.
@@ -273,7 +275,7 @@ scenarios! {
     /// GET requests at a fixed rate, whatever the answers take.
     Http(HttpScenario / HttpFlags) = "http" {
         /// Paths and rates, one after the other, like `/health 100/s for 30s`.
-        requests: Listed<HttpPhase>,
+        requests: CommaSeparated<HttpPhase>,
         /// Most connections open at once.
         max_connections: u32,
     }
@@ -281,7 +283,7 @@ scenarios! {
     /// Raises the load until the targets break, narrows the point down and confirms it.
     Stress(StressScenario / StressFlags) = "stress" {
         /// What is raised: `connections` or `messages` (a second).
-        raise: Lever,
+        raise: StressDimension,
         /// The first level.
         start: f64,
         /// Each step is the last one times this.
@@ -289,7 +291,7 @@ scenarios! {
         /// Nothing above this is tried.
         ceiling: f64,
         /// How long each level is held and measured.
-        step: Span,
+        step: HumanDuration,
         /// How closely the point is narrowed down, in percent.
         tolerance_percent: f64,
         /// How often the found level must hold again.
@@ -309,15 +311,15 @@ scenarios! {
         /// Share of the capacity that is held, in percent.
         percent: f64,
         /// How long.
-        duration: Span,
+        duration: HumanDuration,
         /// Time until the watch for leaks begins; a tenth of what is to be run at most.
-        warm_up: Span,
+        warm_up: HumanDuration,
         /// Rooms that the messages are spread over.
         rooms: u32,
         /// Shortest call; then both go on to the next.
-        talk_min: Span,
+        talk_min: HumanDuration,
         /// Longest call.
-        talk_max: Span,
+        talk_max: HumanDuration,
         /// Size of a message in bytes.
         message_bytes: u32,
         /// Sessions opened a second.
@@ -332,11 +334,11 @@ scenarios! {
     /// The whole programme: users in stages, then stress, then endurance.
     Plan(PlanScenario / PlanFlags) = "plan" {
         /// Users and times, like `100 for 2m, 500 for 10m`.
-        stages: Listed<Stage>,
+        stages: CommaSeparated<LoadStage>,
         /// Shortest call.
-        talk_min: Span,
+        talk_min: HumanDuration,
         /// Longest call.
-        talk_max: Span,
+        talk_max: HumanDuration,
         /// Messages each user sends a second during the call.
         message_rate: f64,
         /// Size of such a message in bytes.
@@ -346,7 +348,7 @@ scenarios! {
         /// Sessions opened a second.
         connect_rate: f64,
         /// How long each stress level is held.
-        stress_step: Span,
+        stress_step: HumanDuration,
         /// First stress level, in messages a second.
         stress_start: f64,
         /// Nothing above this is tried; 0: no stress run.
@@ -354,7 +356,7 @@ scenarios! {
         /// Rooms of the stress and the endurance run.
         rooms: u32,
         /// How long the endurance run takes; 0s: none.
-        endurance: Span,
+        endurance: HumanDuration,
         /// Share of the capacity found by stress that endurance holds, in percent.
         endurance_percent: f64,
     }
@@ -403,8 +405,8 @@ mod tests {
         let flags =
             PartialScenario::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
         let Scenario::Connections(all) = flags.over(file).unwrap().resolve() else { panic!() };
-        assert_eq!((all.users, all.hold), (9, Span::seconds(60)));
-        assert_eq!(all.ping_every, Span::seconds(10), "from the built-in scenario");
+        assert_eq!((all.users, all.hold), (9, HumanDuration::seconds(60)));
+        assert_eq!(all.ping_every, HumanDuration::seconds(10), "from the built-in scenario");
         assert_eq!(all.common.targets, "baseline");
     }
 

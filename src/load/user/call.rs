@@ -1,9 +1,9 @@
 //! One user's side of one call: what to send when, and what has come. Pure.
 
-use super::conduct::{CallPlan, NEVER};
-use crate::load::receipts::Receipts;
+use super::script::{CallPlan, NEVER};
+use crate::load::message_header::id_hash;
 use crate::load::rng::Rng;
-use crate::load::stamp::name_hash;
+use crate::load::sequence_tracker::SequenceTracker;
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const GRID: Duration = Duration::from_millis(1);
 
 /// What is sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum CallStep {
     /// The other side's offer is awaited; if it never comes, the call goes on without.
     AwaitOffer,
     Description(RelayKind),
@@ -25,7 +25,7 @@ enum Step {
 
 /// One user's side of one call.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct ActiveCall {
     pub(super) room_id: Box<str>,
     /// Hash of the room.
     pub(super) room: u64,
@@ -34,8 +34,8 @@ pub(super) struct Call {
     pub(super) initiator: bool,
     /// The number of the next message.
     pub(super) sequence: u32,
-    pub(super) receipts: Receipts,
-    step: Step,
+    pub(super) receipts: SequenceTracker,
+    step: CallStep,
     /// When the next message should be sent.
     pub(super) next_send: Timestamp,
     /// First moment of this user's own beat.
@@ -56,16 +56,16 @@ pub(super) struct Call {
     pub(super) limited: bool,
 }
 
-impl Call {
+impl ActiveCall {
     pub(super) fn new(room_id: &str, peer_id: &str, initiator: bool, ends_at: Timestamp) -> Self {
-        Call {
+        ActiveCall {
             room_id: room_id.into(),
-            room: name_hash(room_id),
-            peer: name_hash(peer_id),
+            room: id_hash(room_id),
+            peer: id_hash(peer_id),
             initiator,
             sequence: 0,
-            receipts: Receipts::default(),
-            step: Step::Steady,
+            receipts: SequenceTracker::default(),
+            step: CallStep::Steady,
             next_send: NEVER,
             beat: NEVER,
             ideal: NEVER,
@@ -86,10 +86,10 @@ impl Call {
             self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.share());
         }
         if self.initiator {
-            self.step = Step::Description(RelayKind::Offer);
+            self.step = CallStep::Description(RelayKind::Offer);
             self.next_send = now;
         } else {
-            self.step = Step::AwaitOffer;
+            self.step = CallStep::AwaitOffer;
             self.ideal = self.beat;
             self.next_send = on_grid(self.beat, plan.gap.unwrap_or_default());
         }
@@ -97,8 +97,8 @@ impl Call {
 
     /// The offer has come: answer it.
     pub(super) fn offered(&mut self, now: Timestamp) {
-        if self.step == Step::AwaitOffer {
-            self.step = Step::Description(RelayKind::Answer);
+        if self.step == CallStep::AwaitOffer {
+            self.step = CallStep::Description(RelayKind::Answer);
             self.next_send = now;
         }
     }
@@ -114,24 +114,24 @@ impl Call {
             return None;
         }
         let kind = match self.step {
-            Step::Description(kind) => {
-                self.step = Step::Candidate { left: plan.candidates };
+            CallStep::Description(kind) => {
+                self.step = CallStep::Candidate { left: plan.candidates };
                 self.next_send = intended + CallPlan::CANDIDATE_GAP;
                 kind
             }
-            Step::Candidate { left } if left > 0 => {
-                self.step = Step::Candidate { left: left - 1 };
+            CallStep::Candidate { left } if left > 0 => {
+                self.step = CallStep::Candidate { left: left - 1 };
                 self.next_send = intended + CallPlan::CANDIDATE_GAP;
                 RelayKind::IceCandidate
             }
-            Step::Candidate { .. } => {
-                self.step = Step::Steady;
+            CallStep::Candidate { .. } => {
+                self.step = CallStep::Steady;
                 self.ideal = self.next_beat(plan, intended);
                 self.next_send = on_grid(self.ideal, plan.gap.unwrap_or_default());
                 return self.due(plan, now);
             }
-            Step::AwaitOffer | Step::Steady => {
-                self.step = Step::Steady;
+            CallStep::AwaitOffer | CallStep::Steady => {
+                self.step = CallStep::Steady;
                 if let Some(gap) = plan.gap {
                     // Each beat is counted from the first, so that rounding never adds up.
                     self.ideal = self.ideal + gap;

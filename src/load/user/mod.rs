@@ -2,27 +2,27 @@
 //!
 //! It is owned by the thread that drives its connection. It has no socket and no clock; the
 //! driver (or a simulator) tells it what came and what time it is, and finds what to send in
-//! [`Turn::out`], already framed and masked.
+//! [`UserContext::out`], already framed and masked.
 //!
 //! A call ends so that nothing can be under way when it does: the initiator marks its last
 //! message, the other side answers with its own last message, and only then does the
 //! initiator leave. So a message that is missing by then is lost, and not merely late.
 
 mod call;
-mod conduct;
-mod hearing;
+mod incoming;
+mod script;
 
-pub use conduct::{CallPlan, Conduct, NEVER, Rules};
+pub use script::{CallPlan, NEVER, UserRules, UserScript};
 
-use super::measure::{Count, Fault, Metric, Recorder};
-use super::pairing_ledger::Account;
+use super::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use super::message_header::{MessageDecoder, MessageEncoder, MessageHeader};
+use super::pairing_ledger::MatchNotice;
 use super::rng::Rng;
-use super::stamp::{MessageEncoder, Stamp, StampReader};
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use crate::wire::message::client::{write_find_match, write_leave_room};
 use crate::wire::websocket::frame::{CLOSE, push_client_frame};
-use call::Call;
+use call::ActiveCall;
 use std::time::Duration;
 
 /// After the partner's last word, how long messages that are missing may still come.
@@ -33,13 +33,13 @@ const SENDS_PER_WAKE: u32 = 64;
 const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 
 /// What a user needs from outside for one step.
-pub struct Turn<'a> {
+pub struct UserContext<'a> {
     /// The time, counted from the start of the run.
     pub now: Timestamp,
     /// The tester has not looked for a while: what comes late may only have been read late.
     pub catching_up: bool,
     /// What all users do.
-    pub rules: &'a Rules,
+    pub rules: &'a UserRules,
     /// What is to be sent: whole, masked frames.
     pub out: &'a mut Vec<u8>,
     /// Where figures go.
@@ -47,18 +47,18 @@ pub struct Turn<'a> {
     /// Makes messages.
     pub encoder: &'a mut MessageEncoder,
     /// Reads stamped messages.
-    pub reader: &'a StampReader,
+    pub reader: &'a MessageDecoder,
     /// What concerns more than this user.
-    pub news: &'a mut Vec<News>,
+    pub news: &'a mut Vec<UserEvent>,
 }
 
 /// What one user knows and others must be asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum UserEvent {
     /// The session began.
     Opened(u64),
     /// It was told of a match.
-    Matched(Account),
+    Matched(MatchNotice),
     /// It is no longer in a room, where so many messages are missing.
     RecentPartner {
         /// Hash of its session.
@@ -73,7 +73,7 @@ pub enum News {
         /// Hash of that room.
         room: u64,
         /// What it means, unless something was wrong with that room anyway.
-        fault: Fault,
+        fault: LoadFault,
     },
     /// The server may not do what this user asks of it: what does not come of its leaving a
     /// room, or of its next match_request, shows nothing.
@@ -96,7 +96,7 @@ pub enum News {
 
 /// What a user is doing, for the gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum UserActivity {
     /// No session yet.
     Greeting,
     /// Connected.
@@ -110,7 +110,7 @@ pub enum Standing {
 }
 
 #[derive(Debug)]
-enum State {
+enum UserState {
     Greeting,
     Idle,
     /// `acknowledged`: the server has said `waiting`, so nothing of an earlier room can come.
@@ -119,7 +119,7 @@ enum State {
         overdue_at: Timestamp,
         acknowledged: bool,
     },
-    InRoom(Box<Call>),
+    InRoom(Box<ActiveCall>),
     /// `leave_room` is sent and not yet answered.
     Leaving {
         give_up_at: Timestamp,
@@ -132,7 +132,7 @@ enum State {
 /// One virtual user.
 #[derive(Debug)]
 pub struct User {
-    state: State,
+    state: UserState,
     rng: Rng,
     /// Hash of the session, 0 before it began.
     session: u64,
@@ -148,14 +148,14 @@ pub struct User {
     limited: bool,
     /// The server has said that it shuts down.
     draining: bool,
-    /// The next round, for [`Conduct::Rounds`].
+    /// The next round, for [`UserScript::Rounds`].
     round: u32,
     /// When the next ping should be sent, or by when the pong must come.
     ping_at: Timestamp,
     /// When the ping that is not yet answered was sent.
     pinged: Option<Timestamp>,
     finishing: bool,
-    /// Whether it does what [`Rules::sample`] says.
+    /// Whether it does what [`UserRules::sample`] says.
     sampled: bool,
 }
 
@@ -163,7 +163,7 @@ impl User {
     /// User number `number`, of the sample or not: it is connecting.
     pub fn new(seed: u64, number: u64, sampled: bool) -> Self {
         User {
-            state: State::Greeting,
+            state: UserState::Greeting,
             rng: Rng::new(seed, number),
             session: 0,
             last_room: 0,
@@ -180,13 +180,13 @@ impl User {
     }
 
     /// What it is doing.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> UserActivity {
         match self.state {
-            State::Greeting => Standing::Greeting,
-            State::Idle | State::Leaving { .. } => Standing::Idle,
-            State::Waiting { .. } => Standing::Waiting,
-            State::InRoom(_) => Standing::InRoom,
-            State::Closing { .. } => Standing::Closing,
+            UserState::Greeting => UserActivity::Greeting,
+            UserState::Idle | UserState::Leaving { .. } => UserActivity::Idle,
+            UserState::Waiting { .. } => UserActivity::Waiting,
+            UserState::InRoom(_) => UserActivity::InRoom,
+            UserState::Closing { .. } => UserActivity::Closing,
         }
     }
 
@@ -196,84 +196,84 @@ impl User {
     }
 
     /// When [`User::wake`] is to be called, whatever comes before.
-    pub fn due(&self, rules: &Rules) -> Timestamp {
+    pub fn due(&self, rules: &UserRules) -> Timestamp {
         match &self.state {
-            State::Greeting => NEVER,
-            State::Idle => match rules.conduct_of(self.sampled) {
-                Conduct::Hold { .. } => self.ping_at,
-                Conduct::Rounds { .. } => rules.conduct_of(self.sampled).round_at(self.round),
-                Conduct::Calls(_) => NEVER,
+            UserState::Greeting => NEVER,
+            UserState::Idle => match rules.script_for(self.sampled) {
+                UserScript::Hold { .. } => self.ping_at,
+                UserScript::Rounds { .. } => rules.script_for(self.sampled).round_at(self.round),
+                UserScript::Calls(_) => NEVER,
             },
-            State::Waiting { overdue_at, .. } => *overdue_at,
-            State::InRoom(call) => match call.bye_sent {
+            UserState::Waiting { overdue_at, .. } => *overdue_at,
+            UserState::InRoom(call) => match call.bye_sent {
                 Some(_) => call.leave_at,
                 None => call.next_send.min(call.ends_at).min(call.leave_at),
             },
-            State::Leaving { give_up_at } | State::Closing { give_up_at } => *give_up_at,
+            UserState::Leaving { give_up_at } | UserState::Closing { give_up_at } => *give_up_at,
         }
     }
 
     /// Whether the connection is to be dropped: the server has not answered the Close frame.
     pub fn is_done_for(&self, now: Timestamp) -> bool {
-        matches!(self.state, State::Closing { give_up_at } if give_up_at <= now)
+        matches!(self.state, UserState::Closing { give_up_at } if give_up_at <= now)
     }
 
     /// Its moment has come.
-    pub fn wake(&mut self, turn: &mut Turn<'_>) {
+    pub fn wake(&mut self, turn: &mut UserContext<'_>) {
         if turn.now < self.due(turn.rules) {
             return;
         }
         match &mut self.state {
-            State::Greeting | State::Closing { .. } => {}
-            State::Idle => match turn.rules.conduct_of(self.sampled) {
-                Conduct::Hold { .. } => self.wake_holding(turn),
-                Conduct::Rounds { .. } => {
-                    let intended = turn.rules.conduct_of(self.sampled).round_at(self.round);
+            UserState::Greeting | UserState::Closing { .. } => {}
+            UserState::Idle => match turn.rules.script_for(self.sampled) {
+                UserScript::Hold { .. } => self.wake_holding(turn),
+                UserScript::Rounds { .. } => {
+                    let intended = turn.rules.script_for(self.sampled).round_at(self.round);
                     self.round += 1;
                     started(intended, turn);
                     self.ask(intended, turn);
                 }
-                Conduct::Calls(_) => {}
+                UserScript::Calls(_) => {}
             },
-            State::Waiting { overdue_at, since, .. } => {
+            UserState::Waiting { overdue_at, since, .. } => {
                 *overdue_at = turn.now + turn.rules.match_timeout;
                 let (session, asked) = (self.session, *since);
-                turn.news.push(News::Overdue { session, asked });
+                turn.news.push(UserEvent::Overdue { session, asked });
             }
-            State::InRoom(_) => self.wake_in_room(turn),
-            State::Leaving { .. } => {
-                turn.recorder.fault(Fault::AnswerTimeout, turn.now);
+            UserState::InRoom(_) => self.wake_in_room(turn),
+            UserState::Leaving { .. } => {
+                turn.recorder.fault(LoadFault::AnswerTimeout, turn.now);
                 self.close(turn);
             }
         }
     }
 
-    fn wake_holding(&mut self, turn: &mut Turn<'_>) {
+    fn wake_holding(&mut self, turn: &mut UserContext<'_>) {
         if self.pinged.take().is_some() {
-            turn.recorder.fault(Fault::PingTimeout, turn.now);
+            turn.recorder.fault(LoadFault::PingTimeout, turn.now);
             if self.finishing {
                 return self.close(turn);
             }
         }
         started(self.ping_at, turn);
-        turn.recorder.count(Count::Pings);
+        turn.recorder.count(CountMetric::Pings);
         turn.encoder.push_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
         self.pinged = Some(self.ping_at);
         self.ping_at = turn.now + turn.rules.message_timeout;
     }
 
-    fn wake_in_room(&mut self, turn: &mut Turn<'_>) {
-        if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
+    fn wake_in_room(&mut self, turn: &mut UserContext<'_>) {
+        if let UserScript::Calls(plan) = turn.rules.script_for(self.sampled) {
             for _ in 0..SENDS_PER_WAKE {
-                let State::InRoom(call) = &mut self.state else { return };
+                let UserState::InRoom(call) = &mut self.state else { return };
                 let Some((kind, intended)) = call.due(plan, turn.now) else { break };
                 started(intended, turn);
                 send(call, self.session, kind, intended, false, turn);
             }
         }
-        let State::InRoom(call) = &mut self.state else { return };
+        let UserState::InRoom(call) = &mut self.state else { return };
         if turn.now >= call.ends_at && call.bye_sent.is_none() {
-            if let Conduct::Calls(_) = turn.rules.conduct_of(self.sampled) {
+            if let UserScript::Calls(_) = turn.rules.script_for(self.sampled) {
                 let intended = call.ends_at.max(call.next_send.min(turn.now));
                 send(call, self.session, RelayKind::Signal, intended, true, turn);
                 call.leave_at = turn.now + turn.rules.message_timeout;
@@ -286,11 +286,11 @@ impl User {
         }
     }
 
-    fn ask(&mut self, intended: Timestamp, turn: &mut Turn<'_>) {
-        turn.recorder.count(Count::Asked);
+    fn ask(&mut self, intended: Timestamp, turn: &mut UserContext<'_>) {
+        turn.recorder.count(CountMetric::Asked);
         let queue = &turn.rules.queue;
         turn.encoder.push_text(turn.out, |text| write_find_match(text, Some(queue)));
-        self.state = State::Waiting {
+        self.state = UserState::Waiting {
             since: intended,
             overdue_at: turn.now + turn.rules.match_timeout,
             acknowledged: false,
@@ -298,111 +298,120 @@ impl User {
     }
 
     /// Leaves the room, for the next one if it is to be.
-    fn leave(&mut self, turn: &mut Turn<'_>) {
-        let State::InRoom(call) = &self.state else { return };
+    fn leave(&mut self, turn: &mut UserContext<'_>) {
+        let UserState::InRoom(call) = &self.state else { return };
         // Its own missing last word is for the partner to judge, who knows whether it came.
         let missing = call.receipts.missing();
-        turn.recorder.count(Count::CallsDone);
+        turn.recorder.count(CountMetric::CallsCompleted);
         self.part(missing, turn);
         if self.finishing {
             return self.close(turn);
         }
-        match turn.rules.conduct_of(self.sampled) {
-            Conduct::Calls(plan) if self.rng.share() < plan.next_share => self.ask(turn.now, turn),
-            Conduct::Calls(_) | Conduct::Hold { .. } | Conduct::Rounds { .. } => {
+        match turn.rules.script_for(self.sampled) {
+            UserScript::Calls(plan) if self.rng.share() < plan.next_share => {
+                self.ask(turn.now, turn)
+            }
+            UserScript::Calls(_) | UserScript::Hold { .. } | UserScript::Rounds { .. } => {
                 turn.encoder.push_text(turn.out, write_leave_room);
-                self.state = State::Leaving { give_up_at: turn.now + turn.rules.message_timeout };
+                self.state =
+                    UserState::Leaving { give_up_at: turn.now + turn.rules.message_timeout };
             }
         }
     }
 
     /// The room is over; the state is `Idle` until somebody sets it.
-    fn part(&mut self, missing: u32, turn: &mut Turn<'_>) {
-        let State::InRoom(call) = std::mem::replace(&mut self.state, State::Idle) else { return };
+    fn part(&mut self, missing: u32, turn: &mut UserContext<'_>) {
+        let UserState::InRoom(call) = std::mem::replace(&mut self.state, UserState::Idle) else {
+            return;
+        };
         (self.last_room, self.last_room_over) = (call.room, false);
         let missing = if call.gaps_explained { 0 } else { missing };
-        turn.news.push(News::RecentPartner { session: self.session, room: call.room, missing });
+        turn.news.push(UserEvent::RecentPartner {
+            session: self.session,
+            room: call.room,
+            missing,
+        });
         if self.limited || self.draining {
             self.excuse(turn);
         }
     }
 
     /// What comes of its leaving the last room, and of its present match_request, shows nothing.
-    fn excuse(&self, turn: &mut Turn<'_>) {
+    fn excuse(&self, turn: &mut UserContext<'_>) {
         let room = (!self.last_room_over).then_some(self.last_room);
-        turn.news.push(News::Excused { session: self.session, room });
+        turn.news.push(UserEvent::Excused { session: self.session, room });
     }
 
     /// Out of a room and back to nothing: go on to the next, stay for the next round, or go.
-    fn between_calls(&mut self, turn: &mut Turn<'_>) {
-        let leaving = matches!(self.state, State::Leaving { .. });
-        self.state = State::Idle;
-        match turn.rules.conduct_of(self.sampled) {
+    fn between_calls(&mut self, turn: &mut UserContext<'_>) {
+        let leaving = matches!(self.state, UserState::Leaving { .. });
+        self.state = UserState::Idle;
+        match turn.rules.script_for(self.sampled) {
             _ if self.finishing => self.close(turn),
-            Conduct::Calls(plan) if !leaving && self.rng.share() < plan.next_share => {
+            UserScript::Calls(plan) if !leaving && self.rng.share() < plan.next_share => {
                 self.ask(turn.now, turn);
             }
-            Conduct::Calls(_) => self.close(turn),
-            Conduct::Hold { .. } | Conduct::Rounds { .. } => self.wake(turn),
+            UserScript::Calls(_) => self.close(turn),
+            UserScript::Hold { .. } | UserScript::Rounds { .. } => self.wake(turn),
         }
     }
 
     /// Whether it does nothing but hold its session.
-    pub fn is_holding(&self, rules: &Rules) -> bool {
-        matches!(self.state, State::Idle)
-            && matches!(rules.conduct_of(self.sampled), Conduct::Hold { .. })
+    pub fn is_holding(&self, rules: &UserRules) -> bool {
+        matches!(self.state, UserState::Idle)
+            && matches!(rules.script_for(self.sampled), UserScript::Hold { .. })
     }
 
     /// The run is over: come to an end in good order.
-    pub fn finish(&mut self, turn: &mut Turn<'_>) {
+    pub fn finish(&mut self, turn: &mut UserContext<'_>) {
         self.finishing = true;
         let holds = self.is_holding(turn.rules);
         match &mut self.state {
-            State::Idle if holds => {
+            UserState::Idle if holds => {
                 // One more ping shows that the session is alive to the end.
                 if self.pinged.is_none() {
                     self.ping_at = turn.now;
                     self.wake(turn);
                 }
             }
-            State::InRoom(call) => {
+            UserState::InRoom(call) => {
                 let patience = turn.rules.message_timeout;
                 call.ends_at = if call.initiator { turn.now } else { NEVER };
                 call.leave_at = call.leave_at.min(turn.now + patience * 2);
                 self.wake(turn);
             }
-            State::Idle => self.close(turn),
+            UserState::Idle => self.close(turn),
             // What it has asked for may still come.
-            State::Greeting | State::Waiting { .. } => {}
-            State::Leaving { .. } | State::Closing { .. } => {}
+            UserState::Greeting | UserState::Waiting { .. } => {}
+            UserState::Leaving { .. } | UserState::Closing { .. } => {}
         }
     }
 
     /// The run is over, and there is no use in waiting for a match any longer.
-    pub fn stop_waiting(&mut self, turn: &mut Turn<'_>) {
-        if let State::Waiting { .. } = self.state {
+    pub fn stop_waiting(&mut self, turn: &mut UserContext<'_>) {
+        if let UserState::Waiting { .. } = self.state {
             self.close(turn);
         }
     }
 
-    fn close(&mut self, turn: &mut Turn<'_>) {
+    fn close(&mut self, turn: &mut UserContext<'_>) {
         self.disown_early(turn);
         if self.sampled && self.finishing && self.session != 0 {
             // Who holds shows it by a last ping; who talks, by the end of the call.
-            turn.recorder.count(Count::Alive);
+            turn.recorder.count(CountMetric::Alive);
         }
         let mask = turn.encoder.mask();
         push_client_frame(turn.out, CLOSE, &CLOSE_NORMAL, mask);
-        self.state = State::Closing { give_up_at: turn.now + turn.rules.message_timeout };
+        self.state = UserState::Closing { give_up_at: turn.now + turn.rules.message_timeout };
     }
 
     /// The connection is gone; `closed` by the server, with a Close frame, or broken. Tells whether
     /// that was wanted.
-    pub fn lost(&mut self, closed: bool, turn: &mut Turn<'_>) -> bool {
+    pub fn lost(&mut self, closed: bool, turn: &mut UserContext<'_>) -> bool {
         self.disown_early(turn);
-        let wanted = matches!(self.state, State::Closing { .. });
-        if let State::InRoom(_) = self.state {
-            turn.recorder.count(Count::CallsCut);
+        let wanted = matches!(self.state, UserState::Closing { .. });
+        if let UserState::InRoom(_) = self.state {
+            turn.recorder.count(CountMetric::CallsInterrupted);
             self.part(0, turn);
         }
         if !wanted && !closed {
@@ -410,31 +419,31 @@ impl User {
             self.excuse(turn);
         }
         if wanted {
-            turn.recorder.count(Count::EndedWell);
+            turn.recorder.count(CountMetric::ClosedAsPlanned);
         }
-        self.state = State::Closing { give_up_at: turn.now };
+        self.state = UserState::Closing { give_up_at: turn.now };
         wanted
     }
 }
 
 /// Counts a start that the schedule asked for, and how late it was.
-fn started(intended: Timestamp, turn: &mut Turn<'_>) {
-    turn.recorder.count(Count::Starts);
-    turn.recorder.between(Metric::Late, intended, turn.now);
+fn started(intended: Timestamp, turn: &mut UserContext<'_>) {
+    turn.recorder.count(CountMetric::Starts);
+    turn.recorder.between(TimeMetric::Late, intended, turn.now);
     if turn.now.since(intended) > turn.rules.late_after {
-        turn.recorder.count(Count::LateStarts);
+        turn.recorder.count(CountMetric::LateStarts);
     }
 }
 
 fn send(
-    call: &mut Call,
+    call: &mut ActiveCall,
     session: u64,
     kind: RelayKind,
     intended: Timestamp,
     last: bool,
-    turn: &mut Turn<'_>,
+    turn: &mut UserContext<'_>,
 ) {
-    let stamp = Stamp {
+    let stamp = MessageHeader {
         room: call.room,
         sender: session,
         intended,
@@ -447,7 +456,7 @@ fn send(
     if last {
         call.bye_sent = Some(turn.now);
     }
-    turn.recorder.count(Count::Sent);
+    turn.recorder.count(CountMetric::Sent);
     turn.encoder.push_relay(turn.out, kind, &call.room_id, &stamp);
 }
 

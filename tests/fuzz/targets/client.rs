@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::Duration;
 use switchboard::load::measure::Recorder;
-use switchboard::load::stamp::{MessageEncoder, Stamp, StampReader, name_hash};
-use switchboard::load::user::{CallPlan, Conduct, Rules, Turn, User};
+use switchboard::load::message_header::{MessageEncoder, MessageHeader, MessageDecoder, id_hash};
+use switchboard::load::user::{CallPlan, UserScript, UserRules, UserContext, User};
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
 use switchboard::wire::message::RelayKind;
@@ -74,22 +74,22 @@ fn frames(choices: &mut Bytes<'_>) {
 struct TicketHandle {
     recorder: Recorder,
     encoder: MessageEncoder,
-    reader: StampReader,
+    reader: MessageDecoder,
 }
 
 thread_local! {
     static DESK: RefCell<TicketHandle> = RefCell::new(TicketHandle {
         recorder: Recorder::default(),
         encoder: MessageEncoder::new(40, 1),
-        reader: StampReader::default(),
+        reader: MessageDecoder::default(),
     });
 }
 
-fn conduct(choices: &mut Bytes<'_>) -> Conduct {
+fn script(choices: &mut Bytes<'_>) -> UserScript {
     let span = |byte: u8| Duration::from_millis(u64::from(byte) * 10);
     match choices.byte() % 3 {
-        0 => Conduct::Hold { ping_every: span(choices.byte() | 1) },
-        1 => Conduct::Rounds {
+        0 => UserScript::Hold { ping_every: span(choices.byte() | 1) },
+        1 => UserScript::Rounds {
             first: Timestamp::ZERO + span(choices.byte()),
             every: span(choices.byte() | 1),
             rounds: u32::from(choices.byte() % 8),
@@ -97,7 +97,7 @@ fn conduct(choices: &mut Bytes<'_>) -> Conduct {
         _ => {
             let talk = span(choices.byte());
             let gap = choices.byte();
-            Conduct::Calls(CallPlan {
+            UserScript::Calls(CallPlan {
                 candidates: u32::from(choices.byte() % 5),
                 gap: (gap > 50).then_some(span(gap)),
                 steady_from: Timestamp::ZERO + span(choices.byte()),
@@ -115,9 +115,9 @@ fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     let kind = RelayKind::ALL[usize::from(choices.byte() % 4)];
     let flags = choices.byte();
     let room = choices.pick(&NAMES);
-    let stamp = Stamp {
-        room: name_hash(room),
-        sender: name_hash(choices.pick(&NAMES)),
+    let stamp = MessageHeader {
+        room: id_hash(room),
+        sender: id_hash(choices.pick(&NAMES)),
         intended: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
         sent: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
         sequence: choices.pick(&[0, 1, 2, 3, 4, 5, 63, 64, 65, 200, 70_000, u32::MAX]),
@@ -162,9 +162,9 @@ fn told(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
 }
 
 fn user(choices: &mut Bytes<'_>) {
-    let rules = Rules {
-        conduct: conduct(choices),
-        sample: (choices.byte() % 2 == 0).then(|| conduct(choices)),
+    let rules = UserRules {
+        script: script(choices),
+        sample: (choices.byte() % 2 == 0).then(|| script(choices)),
         queue: "q".to_owned(),
         match_timeout: Duration::from_millis(500),
         message_timeout: Duration::from_millis(200),
@@ -177,7 +177,7 @@ fn user(choices: &mut Bytes<'_>) {
         while !choices.is_empty() {
             let what = choices.byte();
             let text = (what % 8 < 5).then(|| told(choices, encoder));
-            let turn = &mut Turn {
+            let turn = &mut UserContext {
                 now,
                 catching_up: what & 64 != 0,
                 rules: &rules,

@@ -74,12 +74,12 @@ fn a_server_elsewhere_is_not_judged_by_the_generators_cpus() {
 
 #[test]
 fn whatever_did_not_pass_comes_with_advice() {
-    let missed = crate::load::target::Judgement {
+    let missed = crate::load::target::TargetVerdict {
         target: "relay_p99_ms < 100".to_owned(),
         figure: "relay_p99_ms".to_owned(),
         bound: 100.0,
         value: Some(336.9),
-        reached: Reached::No,
+        reached: TargetOutcome::No,
         note: String::new(),
     };
     let advised = |run: RunReport| {
@@ -165,7 +165,7 @@ fn a_server_that_lacks_descriptors_is_not_told_to_raise_its_limit_of_connections
 
 #[test]
 fn a_void_search_says_so() {
-    let found = Found::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
+    let found = SearchResult::GeneratorLimited { holds: Some(800.0), at: 1600.0 };
     let broken = RunReport { reason: "late".to_owned(), ..run(&[], TestOutcome::Void) };
     let point = breaking_point(
         "messages",

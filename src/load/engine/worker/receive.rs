@@ -2,10 +2,10 @@
 
 use super::{ALARM, Worker};
 use crate::limits::MESSAGE_FRAGMENTS;
-use crate::load::engine::link::{Inflow, Stage, connect_fault};
-use crate::load::engine::web::Web;
-use crate::load::measure::{Count, Fault};
-use crate::load::user::{NEVER, Standing, Turn};
+use crate::load::engine::connection::{ConnectionStage, SocketRead, connect_fault};
+use crate::load::engine::http_client::HttpLoadClient;
+use crate::load::measure::{CountMetric, LoadFault};
+use crate::load::user::{NEVER, UserActivity, UserContext};
 use crate::timestamp::Timestamp;
 use crate::wire::http::{UpgradeFault, parse_response};
 use crate::wire::websocket::assembly::{Item, Reader, Rules as FrameRules};
@@ -32,13 +32,13 @@ impl Worker {
             self.alarm_at = NEVER;
             return;
         }
-        if slot >= Web::FIRST_TOKEN {
-            return self.on_web_event(slot, event, now);
+        if slot >= HttpLoadClient::FIRST_TOKEN {
+            return self.on_http_event(slot, event, now);
         }
-        let Some(link) = self.links.get_mut(slot) else { return };
-        if event.is_writable() && !link.writable || !link.egress.is_empty() {
-            match link.flush() {
-                Ok(taken) => self.recorder.add(Count::BytesOut, taken),
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if event.is_writable() && !connection.writable || !connection.egress.is_empty() {
+            match connection.flush() {
+                Ok(taken) => self.recorder.add(CountMetric::BytesOut, taken),
                 Err(fault) => return self.lose(slot, fault, now),
             }
         }
@@ -52,31 +52,35 @@ impl Worker {
     /// the end of the stream was announced as well: that is read only behind the last byte.
     fn read(&mut self, slot: usize, ends: bool, now: Timestamp) {
         for _ in 0..READS_PER_ITERATION {
-            let Some(link) = self.links.get_mut(slot).filter(|link| !link.gone) else { return };
-            match link.read(&mut self.buffer) {
-                Inflow::Bytes(len) => {
+            let Some(connection) =
+                self.connections.get_mut(slot).filter(|connection| !connection.gone)
+            else {
+                return;
+            };
+            match connection.read(&mut self.buffer) {
+                SocketRead::Bytes(len) => {
                     let now = self.now();
                     self.watch.heard();
-                    self.recorder.add(Count::BytesIn, len as u64);
+                    self.recorder.add(CountMetric::BytesIn, len as u64);
                     self.digest(slot, len, now);
                     if len < self.buffer.len() && !ends {
                         return;
                     }
                 }
-                Inflow::Drained => return,
-                Inflow::End | Inflow::Broken => {
+                SocketRead::Drained => return,
+                SocketRead::End | SocketRead::Broken => {
                     // That is an answer too: whoever hangs up does not stand still.
                     self.watch.heard();
-                    return self.lose(slot, Fault::ConnectionLost, now);
+                    return self.lose(slot, LoadFault::ConnectionLost, now);
                 }
             }
         }
-        self.unread.push((slot, self.links[slot].serial));
+        self.unread.push((slot, self.connections[slot].serial));
     }
 
     pub(super) fn read_on(&mut self, now: Timestamp) {
         for (slot, serial) in std::mem::take(&mut self.unread) {
-            if self.links.get(slot).is_some_and(|link| link.serial == serial) {
+            if self.connections.get(slot).is_some_and(|connection| connection.serial == serial) {
                 // Whether the end was announced is forgotten by now; looking costs one read.
                 self.read(slot, true, now);
             }
@@ -85,9 +89,9 @@ impl Worker {
 
     /// Takes in the first `len` bytes of the buffer.
     fn digest(&mut self, slot: usize, len: usize, now: Timestamp) {
-        match &mut self.links[slot].stage {
-            Stage::Open => self.read_frames(slot, 0, len, now),
-            Stage::Upgrading(handshake) => {
+        match &mut self.connections[slot].stage {
+            ConnectionStage::Open => self.read_frames(slot, 0, len, now),
+            ConnectionStage::Upgrading(handshake) => {
                 let from_start = handshake.head.is_empty();
                 if !from_start {
                     handshake.head.extend_from_slice(&self.buffer[..len]);
@@ -99,7 +103,7 @@ impl Worker {
                             handshake.head = self.buffer[..len].to_vec();
                         }
                     }
-                    Err(_) => self.fail_connect(slot, Fault::UpgradeRefused, now),
+                    Err(_) => self.fail_connect(slot, LoadFault::UpgradeRefused, now),
                     Ok(Some((response, end))) => {
                         let verdict = response.check_upgrade(handshake.expected);
                         // The bytes behind the head are the last of those just read.
@@ -121,14 +125,14 @@ impl Worker {
     ) {
         match verdict {
             Ok(()) => {
-                self.links[slot].stage = Stage::Open;
+                self.connections[slot].stage = ConnectionStage::Open;
                 self.read_frames(slot, begin, len, now);
             }
-            Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, Fault::UpgradeBusy, now),
+            Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, LoadFault::UpgradeBusy, now),
             Err(fault) => {
-                self.fail_connect(slot, Fault::UpgradeRefused, now);
+                self.fail_connect(slot, LoadFault::UpgradeRefused, now);
                 if let UpgradeFault::Refused(status) = fault {
-                    self.recorder.note_status(Fault::UpgradeRefused, status);
+                    self.recorder.note_status(LoadFault::UpgradeRefused, status);
                 }
             }
         }
@@ -137,16 +141,16 @@ impl Worker {
     /// Reads frames from the buffer.
     fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Timestamp) {
         let catching_up = self.blind.is_catching_up(now);
-        let link = &mut self.links[slot];
-        let mut reader = Reader::new(&mut self.buffer[begin..len], link.held.take(), &FRAMES);
+        let connection = &mut self.connections[slot];
+        let mut reader = Reader::new(&mut self.buffer[begin..len], connection.held.take(), &FRAMES);
         let mut closed = None;
         loop {
             let item = match reader.next() {
                 Ok(Some(item)) => item,
                 Ok(None) => break,
-                Err(_) => return self.lose(slot, Fault::BadFrame, now),
+                Err(_) => return self.lose(slot, LoadFault::BadFrame, now),
             };
-            let mut turn = Turn {
+            let mut turn = UserContext {
                 now,
                 catching_up,
                 rules: &self.load.rules,
@@ -157,8 +161,8 @@ impl Worker {
                 news: &mut self.news,
             };
             match item {
-                Item::Text(place) => link.user.text(reader.bytes(&place), &mut turn),
-                Item::Binary(_) => turn.recorder.fault(Fault::BadMessage, now),
+                Item::Text(place) => connection.user.text(reader.bytes(&place), &mut turn),
+                Item::Binary(_) => turn.recorder.fault(LoadFault::BadMessage, now),
                 Item::Ping(place) => {
                     let mask = turn.encoder.mask();
                     push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
@@ -171,7 +175,7 @@ impl Worker {
             }
         }
         if closed.is_none() {
-            link.held = reader.finish();
+            connection.held = reader.finish();
         }
         self.after_step(slot, now);
         if let Some(code) = closed {
@@ -181,8 +185,8 @@ impl Worker {
 
     /// The server has said its last word; it closes the connection now (RFC 6455 §7.1.1).
     fn close_heard(&mut self, slot: usize, code: Option<u16>, now: Timestamp) {
-        let link = &self.links[slot];
-        if link.gone || link.user.standing() == Standing::Closing {
+        let connection = &self.connections[slot];
+        if connection.gone || connection.user.standing() == UserActivity::Closing {
             return;
         }
         // RFC 6455 §5.5.1: answer with the same code.
@@ -191,24 +195,26 @@ impl Worker {
         let payload = if code.is_some() { &bytes[..] } else { &[] };
         push_client_frame(&mut self.out, CLOSE, payload, mask);
         self.send_out(slot, now);
-        self.lose(slot, Fault::ClosedByServer, now);
+        self.lose(slot, LoadFault::ClosedByServer, now);
     }
 
     /// The connection is over; `fault` names why if nobody wanted it.
-    pub(super) fn lose(&mut self, slot: usize, fault: Fault, now: Timestamp) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        if link.gone {
+    pub(super) fn lose(&mut self, slot: usize, fault: LoadFault, now: Timestamp) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.gone {
             return;
         }
-        if matches!(link.stage, Stage::Upgrading(_)) || link.user.standing() == Standing::Greeting {
-            let error = link.socket.take_error().ok().flatten();
-            let fault = error.map_or(Fault::ConnectReset, |error| connect_fault(&error));
+        if matches!(connection.stage, ConnectionStage::Upgrading(_))
+            || connection.user.standing() == UserActivity::Greeting
+        {
+            let error = connection.socket.take_error().ok().flatten();
+            let fault = error.map_or(LoadFault::ConnectReset, |error| connect_fault(&error));
             return self.fail_connect(slot, fault, now);
         }
-        let session = link.user.session();
+        let session = connection.user.session();
         self.out.clear();
-        let link = &mut self.links[slot];
-        let mut turn = Turn {
+        let connection = &mut self.connections[slot];
+        let mut turn = UserContext {
             now,
             catching_up: self.blind.is_catching_up(now),
             rules: &self.load.rules,
@@ -218,7 +224,7 @@ impl Worker {
             reader: &self.reader,
             news: &mut self.news,
         };
-        if !link.user.lost(fault == Fault::ClosedByServer, &mut turn) {
+        if !connection.user.lost(fault == LoadFault::ClosedByServer, &mut turn) {
             self.recorder.fault(fault, now);
         }
         self.tell_news(slot, now);
@@ -230,14 +236,14 @@ impl Worker {
 
     /// A connection is over; its slot is freed at the end of the turn.
     pub(super) fn let_go(&mut self, slot: usize) {
-        if !std::mem::replace(&mut self.links[slot].gone, true) {
+        if !std::mem::replace(&mut self.connections[slot].gone, true) {
             self.gone.push(slot);
         }
     }
 
-    pub(super) fn fail_connect(&mut self, slot: usize, fault: Fault, now: Timestamp) {
-        if !self.links[slot].gone {
-            self.recorder.count(Count::ConnectFailed);
+    pub(super) fn fail_connect(&mut self, slot: usize, fault: LoadFault, now: Timestamp) {
+        if !self.connections[slot].gone {
+            self.recorder.count(CountMetric::ConnectFailed);
             self.recorder.fault(fault, now);
             self.let_go(slot);
         }
@@ -250,11 +256,11 @@ impl Worker {
         }
         let now = self.now();
         for slot in std::mem::take(&mut self.gone) {
-            let Some(mut link) = self.links.try_remove(slot) else { continue };
+            let Some(mut connection) = self.connections.try_remove(slot) else { continue };
             // Closing the descriptor would do as well; this also tells mio.
-            let _ = self.poll.registry().deregister(&mut link.socket);
-            self.uncount(link.counted_as);
-            let session = link.user.session();
+            let _ = self.poll.registry().deregister(&mut connection.socket);
+            self.uncount(connection.counted_as);
+            let session = connection.user.session();
             if session != 0
                 && let Ok(mut book) = self.shared.book.lock()
             {
@@ -267,7 +273,7 @@ impl Worker {
     pub(super) fn drop_everybody(&mut self) {
         let now = self.now();
         for slot in self.slots() {
-            self.lose(slot, Fault::ConnectionLost, now);
+            self.lose(slot, LoadFault::ConnectionLost, now);
         }
         self.reap();
     }

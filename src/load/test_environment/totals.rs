@@ -1,12 +1,12 @@
 //! What one run adds up to, in constant memory. Pure.
 
-use super::growth::Growth;
+use super::resource_growth::ResourceGrowth;
 use crate::load::figures::{self, RunMeasurements};
 use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
-use crate::load::measure::{Count, Fault, Metric, Quantiles, Recorder};
-use crate::load::probe::Room;
+use crate::load::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
 use crate::load::report::model::{DistributionPoint, FaultReport, RunReport, TestOutcome};
-use crate::load::target::{Judgement, Reached, Target, judge};
+use crate::load::server_monitor::ServerCapacity;
+use crate::load::target::{PerformanceTarget, TargetOutcome, TargetVerdict, judge};
 
 /// Rows that a report keeps of each run, for its charts.
 const CHART_ROWS: usize = 600;
@@ -27,21 +27,21 @@ pub struct RunSpec {
     /// Whether it is a trial of a search.
     pub trial: bool,
     /// What it must reach beside what every run must.
-    pub goals: Vec<Target>,
+    pub goals: Vec<PerformanceTarget>,
     /// Slope tests, if they are asked for: growth in percent that is a leak, and how sure the
     /// test must be, in percent.
-    pub watch_growth: Option<(f64, f64)>,
+    pub growth_limits: Option<(f64, f64)>,
 }
 
 /// Everything known of a run so far.
 #[derive(Debug)]
-pub struct Tally {
+pub struct RunTotals {
     /// Counts, faults and times.
     pub total: Recorder,
     extent: RunMeasurements,
     rows: ThinnedRows,
     /// `(seconds, bytes)` of the server's memory and so on, while measuring.
-    growth: [Growth; 3],
+    resource_growth: [ResourceGrowth; 3],
     server_before: ServerSample,
     last_sample: ServerSample,
     seconds: f64,
@@ -52,28 +52,28 @@ pub struct Tally {
     /// People stopped it.
     pub stopped: bool,
     /// It was stopped because nobody came in.
-    pub in_vain: bool,
+    pub no_session_opened_abort: bool,
     /// A thread of the generator ended before its time.
-    pub maimed: bool,
+    pub worker_died: bool,
     /// The server vanished.
     pub crashed: bool,
     /// Connections that the kernel dropped because an accept queue was full.
     pub accept_queue_drops: u64,
     /// What the server may use, as far as that can be told.
-    pub server_room: Room,
+    pub server_room: ServerCapacity,
 }
 
-impl Default for Tally {
+impl Default for RunTotals {
     fn default() -> Self {
-        Tally {
+        RunTotals {
             total: Recorder::default(),
             extent: RunMeasurements::default(),
             rows: ThinnedRows::new(CHART_ROWS),
-            growth: [
+            resource_growth: [
                 // A page table here and a histogram there: a small server's first minutes.
-                Growth::new("server memory", "bytes", 1024.0 * 1024.0),
-                Growth::new("server descriptors", "descriptors", 8.0),
-                Growth::new("relay p99", "ms", 1.0),
+                ResourceGrowth::new("server memory", "bytes", 1024.0 * 1024.0),
+                ResourceGrowth::new("server descriptors", "descriptors", 8.0),
+                ResourceGrowth::new("relay p99", "ms", 1.0),
             ],
             server_before: ServerSample::default(),
             last_sample: ServerSample::default(),
@@ -81,16 +81,16 @@ impl Default for Tally {
             last_users: 0,
             offset_s: 0.0,
             stopped: false,
-            in_vain: false,
-            maimed: false,
+            no_session_opened_abort: false,
+            worker_died: false,
             crashed: false,
             accept_queue_drops: 0,
-            server_room: Room::default(),
+            server_room: ServerCapacity::default(),
         }
     }
 }
 
-impl Tally {
+impl RunTotals {
     /// The run begins; the server looks like this.
     pub fn begin(&mut self, server: &ServerSample) {
         self.server_before = *server;
@@ -98,7 +98,7 @@ impl Tally {
             && now < before
         {
             // A run that was interrupted goes on, and the server is another process.
-            self.growth.iter_mut().for_each(Growth::begin_again);
+            self.resource_growth.iter_mut().for_each(ResourceGrowth::begin_again);
         }
         self.last_sample = *server;
         self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
@@ -148,7 +148,7 @@ impl Tally {
                 extent.server_busiest_shard = Some((cpu + more, told + row.length_s));
             }
             extent.measured_s += row.length_s;
-            extent.measured_received += recorder.get(Count::Received);
+            extent.measured_received += recorder.get(CountMetric::Received);
             extent.generator_cpu_s += row.generator.cpu_percent / 100.0 * row.length_s;
             if let (Some(now), Some(before)) = (server.cpu_s, self.last_sample.cpu_s) {
                 let used = (now - before).max(0.0);
@@ -157,10 +157,10 @@ impl Tally {
             let values = [
                 server.memory_bytes.map(|bytes| bytes as f64),
                 server.descriptors.map(|descriptors| descriptors as f64),
-                row.times.get(Metric::Relay.name()).map(|times| times.p99_ms),
+                row.times.get(TimeMetric::Relay.name()).map(|times| times.p99_ms),
             ];
-            for (growth, value) in self.growth.iter_mut().zip(values) {
-                growth.push(row.at_s, value);
+            for (resource_growth, value) in self.resource_growth.iter_mut().zip(values) {
+                resource_growth.push(row.at_s, value);
             }
         }
         // What a look has missed is still known of the look before: totals only grow.
@@ -172,19 +172,21 @@ impl Tally {
     }
 
     /// Judges the run.
-    pub fn report(mut self, spec: &RunSpec, goals: &[Target]) -> RunReport {
+    pub fn report(mut self, spec: &RunSpec, goals: &[PerformanceTarget]) -> RunReport {
         let mut trends = Vec::new();
-        if let Some((leak_percent, confidence_percent)) = spec.watch_growth {
+        if let Some((leak_percent, confidence_percent)) = spec.growth_limits {
             trends = self
-                .growth
+                .resource_growth
                 .iter()
-                .filter_map(|growth| growth.judge(leak_percent, confidence_percent))
+                .filter_map(|resource_growth| {
+                    resource_growth.judge(leak_percent, confidence_percent)
+                })
                 .collect();
             let at = crate::timestamp::Timestamp::from_nanos((self.seconds * 1e9) as u64);
             // Decay of the relay time is a target's business; what grows without end is a leak.
             let leaks = trends.iter().filter(|t| t.convicted && t.unit != "ms").count();
             if leaks > 0 {
-                self.total.faults_at(Fault::Leaked, leaks as u64, at);
+                self.total.faults_at(LoadFault::Leaked, leaks as u64, at);
             }
         }
         let mut figures = figures::compute(&self.total, &self.extent);
@@ -200,7 +202,7 @@ impl Tally {
         let void = self.void(spec, &figures);
         let faults = self.faults(void.is_some());
         let (outcome, reason) = self.outcome(&targets, &faults, void);
-        let names = Metric::ALL.iter().map(|m| (m.name().to_owned(), self.total.histogram(*m)));
+        let names = TimeMetric::ALL.iter().map(|m| (m.name().to_owned(), self.total.histogram(*m)));
         let (mut times, mut distributions) = (Default::default(), Default::default());
         for (name, histogram) in names {
             collect_times(name, histogram, &mut times, &mut distributions);
@@ -224,15 +226,15 @@ impl Tally {
 
     /// Whether so far not one session could be opened, though some were tried and the server
     /// does not say that it is full.
-    pub fn nobody_comes_in(&self) -> bool {
+    pub fn no_session_opened(&self) -> bool {
         let total = &self.total;
-        let full = total.seen(Fault::UpgradeBusy).count > 0;
-        total.get(Count::Connected) == 0 && total.get(Count::ConnectFailed) > 0 && !full
+        let full = total.seen(LoadFault::UpgradeBusy).count > 0;
+        total.get(CountMetric::Connected) == 0 && total.get(CountMetric::ConnectFailed) > 0 && !full
     }
 
     /// What went wrong. A generator that did not get its turn cannot tell late from lost.
     fn faults(&self, void: bool) -> Vec<FaultReport> {
-        let report = |fault: &Fault| {
+        let report = |fault: &LoadFault| {
             let seen = self.total.seen(*fault);
             FaultReport {
                 kind: fault.name().to_owned(),
@@ -243,15 +245,15 @@ impl Tally {
                 convicts: fault.convicts() && !(void && fault.needs_time()),
             }
         };
-        Fault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
+        LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
     }
 
     /// What the server is convicted of, in words.
     fn conviction(&self, fault: &FaultReport) -> String {
-        if fault.kind != Fault::Crashed.name() {
+        if fault.kind != LoadFault::Crashed.name() {
             return format!("{} ({})", fault.meaning, fault.count);
         }
-        let sessions = self.total.seen(Fault::ConnectionLost).count;
+        let sessions = self.total.seen(LoadFault::ConnectionLost).count;
         let under_way = figures::undelivered(&self.total);
         format!(
             "the server vanished {:.1} s into the run; lost were {sessions} sessions and {under_way} \
@@ -267,7 +269,7 @@ impl Tally {
         spec: &RunSpec,
         figures: &std::collections::BTreeMap<String, f64>,
     ) -> Option<String> {
-        let own: Vec<&str> = Fault::ALL
+        let own: Vec<&str> = LoadFault::ALL
             .iter()
             .filter(|fault| fault.is_own() && self.total.seen(**fault).count > 0)
             .map(|fault| fault.meaning())
@@ -275,7 +277,7 @@ impl Tally {
         if !own.is_empty() {
             return Some(own.join("; "));
         }
-        if self.maimed {
+        if self.worker_died {
             return Some("a thread of the generator ended before its time".to_owned());
         }
         let late = figures.get("late_percent").copied().unwrap_or(0.0);
@@ -285,7 +287,7 @@ impl Tally {
 
     fn outcome(
         &self,
-        targets: &[Judgement],
+        targets: &[TargetVerdict],
         faults: &[FaultReport],
         void: Option<String>,
     ) -> (TestOutcome, String) {
@@ -303,8 +305,8 @@ impl Tally {
         if let Some(reason) = void {
             return (TestOutcome::Void, reason);
         }
-        if self.nobody_comes_in() {
-            let why = Fault::ALL.iter().filter(|fault| fault.is_of_connecting());
+        if self.no_session_opened() {
+            let why = LoadFault::ALL.iter().filter(|fault| fault.is_of_connecting());
             let why = why.filter(|fault| self.total.seen(**fault).count > 0);
             let why: Vec<_> = why.map(|fault| self.total.meaning(*fault)).collect();
             let reason = format!("not one session could be opened: {}", why.join("; "));
@@ -312,7 +314,7 @@ impl Tally {
         }
         let missed: Vec<&str> = targets
             .iter()
-            .filter(|judgement| judgement.reached == Reached::No)
+            .filter(|judgement| judgement.reached == TargetOutcome::No)
             .map(|judgement| judgement.target.as_str())
             .collect();
         if !missed.is_empty() {
@@ -328,7 +330,7 @@ impl Tally {
 fn collect_times(
     name: String,
     histogram: &hdrhistogram::Histogram<u64>,
-    times: &mut std::collections::BTreeMap<String, Quantiles>,
+    times: &mut std::collections::BTreeMap<String, LatencySummary>,
     distributions: &mut std::collections::BTreeMap<String, Vec<DistributionPoint>>,
 ) {
     /// Where a distribution is read: evenly in the logarithm of what lies above.
@@ -336,7 +338,7 @@ fn collect_times(
         0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 92.5, 95.0, 97.5, 99.0, 99.25,
         99.5, 99.75, 99.9, 99.95, 99.99, 99.999, 100.0,
     ];
-    let Some(quantiles) = Quantiles::of(histogram) else { return };
+    let Some(quantiles) = LatencySummary::of(histogram) else { return };
     let point = |percent: f64| DistributionPoint {
         percent,
         at_most_ms: histogram.value_at_quantile(percent / 100.0) as f64 / 1000.0,
@@ -358,12 +360,12 @@ mod tests {
             resumable: true,
             trial: false,
             goals: Vec::new(),
-            watch_growth: Some((2.0, 99.9)),
+            growth_limits: Some((2.0, 99.9)),
         }
     }
 
     /// Seconds `from` to `to` of a server whose memory is `memory` and grows by `grows` each.
-    fn watch(tally: &mut Tally, from: u32, to: u32, memory: u64, grows: u64) {
+    fn watch(totals: &mut RunTotals, from: u32, to: u32, memory: u64, grows: u64) {
         for second in from..to {
             let passed = u64::from(second - from);
             let server = ServerSample {
@@ -379,13 +381,13 @@ mod tests {
                 server,
                 ..IntervalRow::default()
             };
-            tally.take(&row, &Recorder::default());
+            totals.take(&row, &Recorder::default());
         }
     }
 
     #[test]
     fn a_look_that_was_missed_costs_the_server_none_of_its_cpu_time() {
-        let mut tally = Tally::default();
+        let mut totals = RunTotals::default();
         for (second, cpu_s) in [(1, Some(1.0)), (2, None), (3, Some(3.0)), (4, Some(4.0))] {
             let server = ServerSample { cpu_s, ..ServerSample::default() };
             let at_s = f64::from(second);
@@ -396,16 +398,16 @@ mod tests {
                 server,
                 ..IntervalRow::default()
             };
-            tally.take(&row, &Recorder::default());
+            totals.take(&row, &Recorder::default());
         }
-        let report = tally.report(&spec(), &[]);
+        let report = totals.report(&spec(), &[]);
         assert_eq!(report.figures["server_cpu_percent"], 100.0);
     }
 
     /// Of what each look told: what one has missed is no idle shard.
     #[test]
     fn a_shard_is_as_busy_as_the_looks_that_told_of_it() {
-        let mut tally = Tally::default();
+        let mut totals = RunTotals::default();
         for (second, percent) in [(1, Some(5.0)), (2, Some(90.0)), (3, None), (4, Some(100.0))] {
             let server = ServerSample { busiest_shard_percent: percent, ..ServerSample::default() };
             let at_s = f64::from(second);
@@ -416,15 +418,15 @@ mod tests {
                 server,
                 ..IntervalRow::default()
             };
-            tally.take(&row, &Recorder::default());
+            totals.take(&row, &Recorder::default());
         }
-        tally.server_room.cpus = Some(2);
-        let figures = tally.report(&spec(), &[]).figures;
+        totals.server_room.cpus = Some(2);
+        let figures = totals.report(&spec(), &[]).figures;
         assert_eq!((figures["server_busiest_shard_percent"], figures["server_cpus"]), (95.0, 2.0));
     }
 
-    fn leaks(tally: Tally) -> bool {
-        let report = tally.report(&spec(), &[]);
+    fn leaks(totals: RunTotals) -> bool {
+        let report = totals.report(&spec(), &[]);
         assert_eq!(report.trends[0].figure, "server memory");
         report.faults.iter().any(|fault| fault.kind == "leaked")
     }
@@ -432,19 +434,19 @@ mod tests {
     #[test]
     fn a_generator_without_its_turn_convicts_nobody_by_the_clock() {
         let outcome = |late, fault| {
-            let mut tally = Tally::default();
-            tally.total.add(Count::Starts, 100);
-            tally.total.add(Count::LateStarts, late);
-            tally.total.fault(fault, crate::timestamp::Timestamp::ZERO);
-            let report = tally.report(&spec(), &[]);
+            let mut totals = RunTotals::default();
+            totals.total.add(CountMetric::Starts, 100);
+            totals.total.add(CountMetric::LateStarts, late);
+            totals.total.fault(fault, crate::timestamp::Timestamp::ZERO);
+            let report = totals.report(&spec(), &[]);
             (report.outcome, report.faults[0].convicts)
         };
-        for fault in Fault::ALL.iter().filter(|fault| fault.needs_time()) {
+        for fault in LoadFault::ALL.iter().filter(|fault| fault.needs_time()) {
             assert_eq!(outcome(0, *fault), (TestOutcome::Failed, true));
             assert_eq!(outcome(50, *fault), (TestOutcome::Void, false));
         }
         for late in [0, 50] {
-            assert_eq!(outcome(late, Fault::Duplicated), (TestOutcome::Failed, true));
+            assert_eq!(outcome(late, LoadFault::Duplicated), (TestOutcome::Failed, true));
         }
     }
 
@@ -452,23 +454,23 @@ mod tests {
     #[test]
     fn a_run_that_people_stop_is_stopped_and_not_failed() {
         let goals = ["users_peak>=5000".parse().unwrap()];
-        let outcome = |fault: Option<Fault>| {
-            let mut tally = Tally { stopped: true, ..Tally::default() };
+        let outcome = |fault: Option<LoadFault>| {
+            let mut totals = RunTotals { stopped: true, ..RunTotals::default() };
             if let Some(fault) = fault {
-                tally.total.fault(fault, crate::timestamp::Timestamp::ZERO);
+                totals.total.fault(fault, crate::timestamp::Timestamp::ZERO);
             }
-            tally.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
+            totals.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
         };
         assert_eq!(outcome(None), TestOutcome::Stopped);
-        assert_eq!(outcome(Some(Fault::Lost)), TestOutcome::Failed);
+        assert_eq!(outcome(Some(LoadFault::Lost)), TestOutcome::Failed);
     }
 
     #[test]
     fn growth_is_a_leak_but_not_that_of_a_small_servers_first_minutes() {
         let watched = |memory, grows| {
-            let mut tally = Tally::default();
-            watch(&mut tally, 0, 300, memory, grows);
-            leaks(tally)
+            let mut totals = RunTotals::default();
+            watch(&mut totals, 0, 300, memory, grows);
+            leaks(totals)
         };
         assert!(watched(100 << 20, 20 << 10));
         assert!(!watched(100 << 20, 5 << 10), "1.5 % are within the bound");
@@ -478,13 +480,13 @@ mod tests {
     #[test]
     fn a_fresh_server_after_an_interruption_is_no_leak_and_its_leak_is_found() {
         for (grows, leaking) in [(0, false), (50 << 10, true)] {
-            let mut tally = Tally::default();
+            let mut totals = RunTotals::default();
             for (interruption, memory) in [(1, 20 << 20), (2, 30 << 20), (3, 40 << 20)] {
-                watch(&mut tally, (interruption - 1) * 100, interruption * 100, memory, 0);
-                tally.begin(&ServerSample { cpu_s: Some(0.0), ..ServerSample::default() });
+                watch(&mut totals, (interruption - 1) * 100, interruption * 100, memory, 0);
+                totals.begin(&ServerSample { cpu_s: Some(0.0), ..ServerSample::default() });
             }
-            watch(&mut tally, 300, 400, 50 << 20, grows);
-            assert_eq!(leaks(tally), leaking);
+            watch(&mut totals, 300, 400, 50 << 20, grows);
+            assert_eq!(leaks(totals), leaking);
         }
     }
 }

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 
 /// What a stamp says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct MessageHeader {
     /// Hash of the room it was sent in.
     pub room: u64,
     /// Hash of the sender's session.
@@ -44,14 +44,14 @@ const MARK_WITHIN: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// A stamp, and the checksum is right.
-    Good(Stamp),
+    Good(MessageHeader),
     /// Something that was, or should have been, a stamped message.
     Corrupted,
 }
 
 /// A short name for an identifier of any length. FNV-1a; collisions among some ten thousand
 /// identifiers are one in 10¹⁰.
-pub fn name_hash(name: &str) -> u64 {
+pub fn id_hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -180,7 +180,13 @@ impl MessageEncoder {
     }
 
     /// Appends a masked frame with a stamped message.
-    pub fn push_relay(&mut self, out: &mut Vec<u8>, kind: RelayKind, room_id: &str, stamp: &Stamp) {
+    pub fn push_relay(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: RelayKind,
+        room_id: &str,
+        stamp: &MessageHeader,
+    ) {
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         text.extend_from_slice(b"{\"type\":\"");
@@ -219,17 +225,17 @@ impl MessageEncoder {
 }
 
 /// Finds and checks stamps. One for each thread.
-pub struct StampReader {
+pub struct MessageDecoder {
     finder: Finder<'static>,
 }
 
-impl Default for StampReader {
+impl Default for MessageDecoder {
     fn default() -> Self {
-        StampReader { finder: Finder::new(MARK) }
+        MessageDecoder { finder: Finder::new(MARK) }
     }
 }
 
-impl StampReader {
+impl MessageDecoder {
     /// Reads a message of one of the relayed types; `None` if it is of another type.
     #[inline]
     pub fn read(&self, text: &[u8]) -> Option<Reading> {
@@ -245,7 +251,7 @@ impl StampReader {
         self.finder.find(text).is_some()
     }
 
-    fn stamp(&self, text: &[u8]) -> Option<Stamp> {
+    fn stamp(&self, text: &[u8]) -> Option<MessageHeader> {
         let at = self.finder.find(&text[..text.len().min(MARK_WITHIN)])? + MARK.len();
         let digits = text.get(at..at + STAMP_BYTES)?;
         let check_at = at + BODY_DIGITS;
@@ -260,7 +266,7 @@ impl StampReader {
         if sequence == u32::MAX {
             return None;
         }
-        Some(Stamp {
+        Some(MessageHeader {
             room: read_hex(&digits[0..16])?,
             sender: read_hex(&digits[16..32])?,
             intended: Timestamp::from_nanos(read_hex(&digits[32..48])?),
@@ -317,10 +323,10 @@ mod tests {
 
     const ROOM: &str = "abcdefghijklmnopqrstuv";
 
-    fn stamp() -> Stamp {
-        Stamp {
-            room: name_hash(ROOM),
-            sender: name_hash("sender"),
+    fn stamp() -> MessageHeader {
+        MessageHeader {
+            room: id_hash(ROOM),
+            sender: id_hash("sender"),
             intended: Timestamp::from_nanos(123_456_789),
             sent: Timestamp::from_nanos(123_999_999),
             sequence: 4_000_000_000,
@@ -343,7 +349,7 @@ mod tests {
     fn what_is_stamped_reads_back_and_is_what_a_server_relays() {
         for kind in RelayKind::ALL {
             let text = message(kind, 200);
-            assert_eq!(StampReader::default().read(&text), Some(Reading::Good(stamp())));
+            assert_eq!(MessageDecoder::default().read(&text), Some(Reading::Good(stamp())));
             let claim = RoomClaim::Named(ROOM.as_bytes().into());
             assert_eq!(classify(&text), Ok(ClientMessage::Relay(kind, claim)));
             serde_json::from_slice::<serde_json::Value>(&text).unwrap();
@@ -353,12 +359,12 @@ mod tests {
     #[test]
     fn a_number_that_has_none_after_it_is_no_number() {
         let mut out = Vec::new();
-        let last = Stamp { sequence: u32::MAX, ..stamp() };
+        let last = MessageHeader { sequence: u32::MAX, ..stamp() };
         MessageEncoder::new(200, 7).push_relay(&mut out, RelayKind::Signal, ROOM, &last);
         let header = parse_header(&out, Side::Client).unwrap().unwrap();
         let mut text = out.split_off(header.header_len);
         unmask(&mut text, header.mask.unwrap(), 0);
-        assert_eq!(StampReader::default().read(&text), Some(Reading::Corrupted));
+        assert_eq!(MessageDecoder::default().read(&text), Some(Reading::Corrupted));
     }
 
     #[test]
@@ -376,7 +382,7 @@ mod tests {
     #[test]
     fn every_changed_byte_is_noticed() {
         let text = message(RelayKind::Signal, 200);
-        let reader = StampReader::default();
+        let reader = MessageDecoder::default();
         for at in b"{\"type\":\"signal\"".len()..text.len() {
             let mut changed = text.clone();
             changed[at] ^= 1;
@@ -396,14 +402,14 @@ mod tests {
             changed[one..one + 8].copy_from_slice(&text[other..other + 8]);
             changed[other..other + 8].copy_from_slice(&text[one..one + 8]);
             assert_ne!(changed, text);
-            let reading = StampReader::default().read(&changed);
+            let reading = MessageDecoder::default().read(&changed);
             assert_eq!(reading, Some(Reading::Corrupted), "{one} and {other}");
         }
     }
 
     #[test]
     fn other_messages_are_left_to_the_parser() {
-        let reader = StampReader::default();
+        let reader = MessageDecoder::default();
         for text in ["{\"type\":\"match_found\"}", "{\"type\":\"offers\"}", "", "{}"] {
             assert_eq!(reader.read(text.as_bytes()), None);
         }
@@ -422,7 +428,7 @@ mod tests {
 
     #[test]
     fn two_identifiers_have_two_hashes() {
-        assert_ne!(name_hash("a"), name_hash("b"));
-        assert_ne!(name_hash(""), name_hash("\0"));
+        assert_ne!(id_hash("a"), id_hash("b"));
+        assert_ne!(id_hash(""), id_hash("\0"));
     }
 }

@@ -1,18 +1,18 @@
 //! What a user does about what it is told. Pure.
 
-use super::call::Call;
-use super::{Conduct, News, STRAGGLERS_WAIT, State, Turn, User, send};
-use crate::load::measure::{Count, Fault, Metric};
-use crate::load::pairing_ledger::Account;
-use crate::load::receipts::Arrival;
-use crate::load::stamp::{Reading, name_hash};
+use super::call::ActiveCall;
+use super::{STRAGGLERS_WAIT, User, UserContext, UserEvent, UserScript, UserState, send};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
+use crate::load::message_header::{Reading, id_hash};
+use crate::load::pairing_ledger::MatchNotice;
+use crate::load::sequence_tracker::SequenceStatus;
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use crate::wire::message::server::{Received, parse};
 
 impl User {
     /// A text message came.
-    pub fn text(&mut self, text: &[u8], turn: &mut Turn<'_>) {
+    pub fn text(&mut self, text: &[u8], turn: &mut UserContext<'_>) {
         if let Some(reading) = turn.reader.read(text) {
             return self.relayed(reading, turn);
         }
@@ -23,40 +23,42 @@ impl User {
                 self.relayed(Reading::Corrupted, turn);
             }
             Ok(message) => self.message(message, turn),
-            Err(_) => turn.recorder.fault(Fault::BadMessage, turn.now),
+            Err(_) => turn.recorder.fault(LoadFault::BadMessage, turn.now),
         }
     }
 
     /// A message of the partner's came, or what should have been one.
-    fn relayed(&mut self, reading: Reading, turn: &mut Turn<'_>) {
-        let State::InRoom(call) = &mut self.state else {
+    fn relayed(&mut self, reading: Reading, turn: &mut UserContext<'_>) {
+        let UserState::InRoom(call) = &mut self.state else {
             return self.relayed_outside(reading, turn);
         };
         let stamp = match reading {
             Reading::Good(stamp) => stamp,
             Reading::Corrupted => {
                 call.receipts.take_unreadable();
-                return turn.recorder.fault(Fault::Corrupted, turn.now);
+                return turn.recorder.fault(LoadFault::Corrupted, turn.now);
             }
         };
         if stamp.room != call.room {
             return self.stray(stamp.room, turn);
         }
         if stamp.sender != call.peer {
-            return turn.recorder.fault(Fault::Misrouted, turn.now);
+            return turn.recorder.fault(LoadFault::Misrouted, turn.now);
         }
         match call.receipts.take(stamp.sequence) {
-            Arrival::Duplicated => return turn.recorder.fault(Fault::Duplicated, turn.now),
-            Arrival::Reordered => turn.recorder.fault(Fault::Reordered, turn.now),
-            Arrival::New => {}
+            SequenceStatus::Duplicated => {
+                return turn.recorder.fault(LoadFault::Duplicated, turn.now);
+            }
+            SequenceStatus::Reordered => turn.recorder.fault(LoadFault::Reordered, turn.now),
+            SequenceStatus::New => {}
         }
-        turn.recorder.count(Count::Received);
+        turn.recorder.count(CountMetric::Received);
         // At the end all users at once say their last words: that is the tester's doing, and no
         // load it was asked for. What was sent before counts, however late it comes.
         let is_of_the_end = stamp.last && self.finishing;
         if stamp.intended >= turn.rules.measure_from && !is_of_the_end {
-            turn.recorder.between(Metric::Relay, stamp.intended, turn.now);
-            turn.recorder.between(Metric::RelayService, stamp.sent, turn.now);
+            turn.recorder.between(TimeMetric::Relay, stamp.intended, turn.now);
+            turn.recorder.between(TimeMetric::RelayService, stamp.sent, turn.now);
         }
         call.gaps_explained |= stamp.gaps_explained;
         if stamp.last {
@@ -68,8 +70,8 @@ impl User {
     }
 
     /// The partner sends nothing more: answer with the own last word, or leave.
-    fn heard_last_word(&mut self, turn: &mut Turn<'_>) {
-        let State::InRoom(call) = &mut self.state else { return };
+    fn heard_last_word(&mut self, turn: &mut UserContext<'_>) {
+        let UserState::InRoom(call) = &mut self.state else { return };
         let missing = call.receipts.missing() > 0 && !call.gaps_explained;
         if call.bye_sent.is_none() {
             send(call, self.session, RelayKind::Signal, turn.now, true, turn);
@@ -84,19 +86,19 @@ impl User {
         }
     }
 
-    fn relayed_outside(&mut self, reading: Reading, turn: &mut Turn<'_>) {
+    fn relayed_outside(&mut self, reading: Reading, turn: &mut UserContext<'_>) {
         let Reading::Good(stamp) = reading else {
-            return turn.recorder.fault(Fault::Corrupted, turn.now);
+            return turn.recorder.fault(LoadFault::Corrupted, turn.now);
         };
         let own_tail = matches!(
             self.state,
-            State::Waiting { acknowledged: false, .. }
-                | State::Leaving { .. }
-                | State::Closing { .. }
+            UserState::Waiting { acknowledged: false, .. }
+                | UserState::Leaving { .. }
+                | UserState::Closing { .. }
         );
         if stamp.room == self.last_room && own_tail && !self.last_room_over {
-            turn.recorder.count(Count::Tail);
-        } else if stamp.room != self.last_room && matches!(self.state, State::Waiting { .. }) {
+            turn.recorder.count(CountMetric::ReceivedWhileLeaving);
+        } else if stamp.room != self.last_room && matches!(self.state, UserState::Waiting { .. }) {
             if self.early.0 != stamp.room {
                 self.disown_early(turn);
                 self.early.0 = stamp.room;
@@ -108,23 +110,23 @@ impl User {
     }
 
     /// What came while waiting was not out of the room that came of it.
-    pub(super) fn disown_early(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn disown_early(&mut self, turn: &mut UserContext<'_>) {
         let (room, many) = std::mem::take(&mut self.early);
         (0..many).for_each(|_| self.stray(room, turn));
     }
 
     /// A message came out of a room that the user is not in, or not any more.
-    fn stray(&self, room: u64, turn: &mut Turn<'_>) {
+    fn stray(&self, room: u64, turn: &mut UserContext<'_>) {
         let after_end = room == self.last_room;
-        let fault = if after_end { Fault::AfterEnd } else { Fault::Misrouted };
-        turn.news.push(News::Stray { room, fault });
+        let fault = if after_end { LoadFault::AfterEnd } else { LoadFault::Misrouted };
+        turn.news.push(UserEvent::Stray { room, fault });
     }
 
-    fn message(&mut self, message: Received<'_>, turn: &mut Turn<'_>) {
+    fn message(&mut self, message: Received<'_>, turn: &mut UserContext<'_>) {
         match message {
             Received::Session { session_id } => self.greeted(&session_id, turn),
             Received::Waiting => {
-                if let State::Waiting { acknowledged, .. } = &mut self.state {
+                if let UserState::Waiting { acknowledged, .. } = &mut self.state {
                     *acknowledged = true;
                     self.last_room_over = true;
                 }
@@ -133,7 +135,7 @@ impl User {
                 self.matched(&room_id, &peer_id, initiator, turn);
             }
             Received::RoomLeft | Received::MatchCancelled => {
-                if let State::Leaving { .. } = self.state {
+                if let UserState::Leaving { .. } = self.state {
                     self.last_room_over = true;
                     self.between_calls(turn);
                 }
@@ -144,109 +146,115 @@ impl User {
             Received::Draining => {
                 self.draining = true;
                 self.declined(turn);
-                turn.recorder.fault(Fault::Draining, turn.now);
+                turn.recorder.fault(LoadFault::Draining, turn.now);
             }
             // Of what is relayed, the caller has taken care.
             Received::Relayed { .. } | Received::Unknown => {}
         }
     }
 
-    fn greeted(&mut self, session_id: &str, turn: &mut Turn<'_>) {
-        let State::Greeting = self.state else {
-            return turn.recorder.fault(Fault::BadMessage, turn.now);
+    fn greeted(&mut self, session_id: &str, turn: &mut UserContext<'_>) {
+        let UserState::Greeting = self.state else {
+            return turn.recorder.fault(LoadFault::BadMessage, turn.now);
         };
-        self.session = name_hash(session_id);
-        self.state = State::Idle;
-        turn.recorder.count(Count::Connected);
-        turn.news.push(News::Opened(self.session));
+        self.session = id_hash(session_id);
+        self.state = UserState::Idle;
+        turn.recorder.count(CountMetric::Connected);
+        turn.news.push(UserEvent::Opened(self.session));
         if self.finishing {
             return self.finish(turn);
         }
-        match turn.rules.conduct_of(self.sampled) {
-            Conduct::Hold { ping_every } => {
+        match turn.rules.script_for(self.sampled) {
+            UserScript::Hold { ping_every } => {
                 self.ping_at = turn.now + ping_every.mul_f64(self.rng.share());
             }
-            Conduct::Rounds { .. } => {}
-            Conduct::Calls(_) => self.ask(turn.now, turn),
+            UserScript::Rounds { .. } => {}
+            UserScript::Calls(_) => self.ask(turn.now, turn),
         }
     }
 
-    fn matched(&mut self, room_id: &str, peer_id: &str, initiator: bool, turn: &mut Turn<'_>) {
-        let account = Account {
-            room: name_hash(room_id),
+    fn matched(
+        &mut self,
+        room_id: &str,
+        peer_id: &str,
+        initiator: bool,
+        turn: &mut UserContext<'_>,
+    ) {
+        let account = MatchNotice {
+            room: id_hash(room_id),
             me: self.session,
-            peer: name_hash(peer_id),
+            peer: id_hash(peer_id),
             initiator,
         };
-        turn.news.push(News::Matched(account));
-        let stay = match turn.rules.conduct_of(self.sampled) {
-            Conduct::Calls(plan) => self.rng.between(plan.talk_min, plan.talk_max),
-            Conduct::Hold { .. } | Conduct::Rounds { .. } => {
-                turn.rules.conduct_of(self.sampled).round_stay()
+        turn.news.push(UserEvent::Matched(account));
+        let stay = match turn.rules.script_for(self.sampled) {
+            UserScript::Calls(plan) => self.rng.between(plan.talk_min, plan.talk_max),
+            UserScript::Hold { .. } | UserScript::Rounds { .. } => {
+                turn.rules.script_for(self.sampled).round_stay()
             }
         };
         let mut begins = turn.now;
         match &self.state {
-            State::Waiting { since, acknowledged, .. } => {
+            UserState::Waiting { since, acknowledged, .. } => {
                 if !acknowledged {
                     // The match_request is answered by `waiting` first.
-                    turn.recorder.fault(Fault::BadMessage, turn.now);
+                    turn.recorder.fault(LoadFault::BadMessage, turn.now);
                 }
-                turn.news.push(News::Served(*since));
-                turn.recorder.count(Count::Matched);
-                turn.recorder.time(Metric::Match, turn.now.since(*since));
-                if let Conduct::Rounds { .. } = turn.rules.conduct_of(self.sampled) {
+                turn.news.push(UserEvent::Served(*since));
+                turn.recorder.count(CountMetric::Matched);
+                turn.recorder.time(TimeMetric::Match, turn.now.since(*since));
+                if let UserScript::Rounds { .. } = turn.rules.script_for(self.sampled) {
                     begins = *since;
                 }
             }
             // The match book knows that this user is in two rooms now.
-            State::InRoom(call) => (self.last_room, self.last_room_over) = (call.room, false),
+            UserState::InRoom(call) => (self.last_room, self.last_room_over) = (call.room, false),
             // It crossed our Close frame; the partner will be told.
-            State::Closing { .. } => {
+            UserState::Closing { .. } => {
                 let (session, room) = (self.session, account.room);
                 (self.last_room, self.last_room_over) = (room, false);
-                return turn.news.push(News::RecentPartner { session, room, missing: 0 });
+                return turn.news.push(UserEvent::RecentPartner { session, room, missing: 0 });
             }
-            State::Greeting | State::Idle | State::Leaving { .. } => {
-                turn.recorder.fault(Fault::Unasked, turn.now);
+            UserState::Greeting | UserState::Idle | UserState::Leaving { .. } => {
+                turn.recorder.fault(LoadFault::UnrequestedMatch, turn.now);
             }
         }
         let ends_at = if self.finishing { turn.now } else { begins + stay };
-        let mut call = Call::new(room_id, peer_id, initiator, ends_at);
+        let mut call = ActiveCall::new(room_id, peer_id, initiator, ends_at);
         call.limited = self.limited;
         if self.finishing {
             call.leave_at = turn.now + turn.rules.message_timeout * 2;
         }
-        if let Conduct::Calls(plan) = turn.rules.conduct_of(self.sampled) {
+        if let UserScript::Calls(plan) = turn.rules.script_for(self.sampled) {
             call.plan(plan, &mut self.rng, turn.now);
         }
         if self.early.0 == account.room {
             let (_, many) = std::mem::take(&mut self.early);
-            turn.recorder.faults_at(Fault::BeforeMatch, many.into(), turn.now);
+            turn.recorder.faults_at(LoadFault::BeforeMatch, many.into(), turn.now);
             // They did come, so they are not lost as well.
             (0..many).for_each(|_| call.receipts.take_unreadable());
         }
         self.disown_early(turn);
-        self.state = State::InRoom(Box::new(call));
+        self.state = UserState::InRoom(Box::new(call));
         self.wake(turn);
     }
 
-    fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut Turn<'_>) {
-        let room = name_hash(room_id);
+    fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut UserContext<'_>) {
+        let room = id_hash(room_id);
         let call = match &self.state {
-            State::InRoom(call) if call.room == room => call,
+            UserState::InRoom(call) if call.room == room => call,
             _ => {
                 // It crossed our own leaving, unless that has been answered; of a room that is
                 // over already, or any other, it means nothing.
                 if room != self.last_room || self.last_room_over {
-                    turn.recorder.fault(Fault::BadMessage, turn.now);
+                    turn.recorder.fault(LoadFault::BadMessage, turn.now);
                 }
                 self.last_room_over |= room == self.last_room;
                 return;
             }
         };
         let on_purpose = reason == "left" || reason == "next";
-        let talks = matches!(turn.rules.conduct_of(self.sampled), Conduct::Calls(_));
+        let talks = matches!(turn.rules.script_for(self.sampled), UserScript::Calls(_));
         let mut missing = call.receipts.missing();
         if talks && on_purpose && !call.bye_heard {
             // Nobody leaves without a last word, so that was lost, if nothing else.
@@ -259,56 +267,60 @@ impl User {
             missing = missing.saturating_add(1);
         }
         let whole = !talks || call.bye_heard || on_purpose;
-        turn.recorder.count(if whole { Count::CallsDone } else { Count::CallsCut });
+        turn.recorder.count(if whole {
+            CountMetric::CallsCompleted
+        } else {
+            CountMetric::CallsInterrupted
+        });
         self.part(missing, turn);
         self.last_room_over = true;
         self.between_calls(turn);
     }
 
-    fn ponged(&mut self, turn: &mut Turn<'_>) {
+    fn ponged(&mut self, turn: &mut UserContext<'_>) {
         let Some(pinged) = self.pinged.take() else { return };
-        turn.recorder.count(Count::Pongs);
-        turn.recorder.time(Metric::Ping, turn.now.since(pinged));
+        turn.recorder.count(CountMetric::Pongs);
+        turn.recorder.time(TimeMetric::Ping, turn.now.since(pinged));
         if self.finishing {
-            turn.recorder.count(Count::Alive);
+            turn.recorder.count(CountMetric::Alive);
             return self.close(turn);
         }
-        if let Conduct::Hold { ping_every } = turn.rules.conduct_of(self.sampled) {
+        if let UserScript::Hold { ping_every } = turn.rules.script_for(self.sampled) {
             self.ping_at = (pinged + *ping_every).max(turn.now);
         }
     }
 
     /// The server does not do all it is asked.
-    fn declined(&self, turn: &mut Turn<'_>) {
-        if matches!(self.state, State::Waiting { .. } | State::Leaving { .. }) {
+    fn declined(&self, turn: &mut UserContext<'_>) {
+        if matches!(self.state, UserState::Waiting { .. } | UserState::Leaving { .. }) {
             self.excuse(turn);
         }
     }
 
-    fn refused(&mut self, code: &str, turn: &mut Turn<'_>) {
+    fn refused(&mut self, code: &str, turn: &mut UserContext<'_>) {
         let fault = match code {
             "rate_limited" => {
-                if let State::InRoom(call) = &mut self.state {
+                if let UserState::InRoom(call) = &mut self.state {
                     call.limited = true;
                 }
                 self.limited = true;
                 self.declined(turn);
-                Fault::RateLimited
+                LoadFault::RateLimited
             }
             "draining" => {
                 self.draining = true;
                 self.declined(turn);
                 // There are no more matches, and it is still in the room that it wanted to leave.
-                if matches!(self.state, State::Waiting { .. }) {
+                if matches!(self.state, UserState::Waiting { .. }) {
                     self.close(turn);
                 }
-                Fault::Draining
+                LoadFault::Draining
             }
             // Both left at once; the other one was first.
-            "not_in_room" if matches!(self.state, State::Leaving { .. }) => {
+            "not_in_room" if matches!(self.state, UserState::Leaving { .. }) => {
                 return self.between_calls(turn);
             }
-            _ => Fault::Refused,
+            _ => LoadFault::Refused,
         };
         turn.recorder.fault(fault, turn.now);
     }

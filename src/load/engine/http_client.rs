@@ -2,10 +2,10 @@
 //! by one worker.
 
 use super::Workload;
-use super::link::connect_fault;
-use super::pace::Schedule;
+use super::connection::connect_fault;
+use super::schedule::RateSchedule;
 use super::worker::Worker;
-use crate::load::measure::{Count, Fault, Metric};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::units::HttpPhase;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
@@ -22,11 +22,11 @@ const WAITING_REQUESTS: usize = 100_000;
 const READ_BYTES: usize = 16 * 1024;
 
 /// All HTTP of one thread.
-pub(super) struct Web {
+pub(super) struct HttpLoadClient {
     phases: Vec<HttpPhase>,
-    schedule: Schedule,
+    schedule: RateSchedule,
     started: u64,
-    clients: Slab<Client>,
+    clients: Slab<HttpLoadConnection>,
     idle: Vec<usize>,
     /// Planned moments and phases of requests that no connection was free for.
     waiting: VecDeque<(Timestamp, usize)>,
@@ -36,9 +36,9 @@ pub(super) struct Web {
     share: u64,
 }
 
-struct Client {
+struct HttpLoadConnection {
     socket: TcpStream,
-    task: Option<Task>,
+    task: Option<HttpExchange>,
     /// Request bytes that the kernel has not taken.
     unsent: Vec<u8>,
     /// The response's head as far as it has come.
@@ -46,14 +46,14 @@ struct Client {
     scan: HeadScan,
 }
 
-struct Task {
+struct HttpExchange {
     intended: Timestamp,
     sent: Timestamp,
     /// Once the head is there.
-    answer: Option<Answer>,
+    answer: Option<ResponseProgress>,
 }
 
-struct Answer {
+struct ResponseProgress {
     status: u16,
     /// What is to come of the body.
     body: Body,
@@ -61,21 +61,21 @@ struct Answer {
     closes: bool,
 }
 
-enum Step {
+enum ExchangeStep {
     Wait,
     Done { reusable: bool },
-    Failed(Fault),
+    Failed(LoadFault),
 }
 
-impl Web {
+impl HttpLoadClient {
     /// Poll tokens from here on are HTTP connections.
     pub(super) const FIRST_TOKEN: usize = 1 << 40;
 
     pub(super) fn new(load: &Workload, share: u64, shares: u64) -> Self {
         let phases: Vec<_> = load.requests.iter().map(|request| request.phase).collect();
-        Web {
+        HttpLoadClient {
             phases: load.requests.clone(),
-            schedule: Schedule::new(phases, share, shares),
+            schedule: RateSchedule::new(phases, share, shares),
             started: share,
             clients: Slab::new(),
             idle: Vec::new(),
@@ -119,17 +119,17 @@ impl Web {
             self.schedule.advance();
             let phase = self.phase_of(self.started);
             self.started += self.shares;
-            worker.recorder.count(Count::HttpDue);
+            worker.recorder.count(CountMetric::HttpDue);
             if self.waiting.len() < WAITING_REQUESTS {
                 self.waiting.push_back((intended, phase));
             } else {
-                fail(worker, Fault::HttpTimeout, now);
+                fail(worker, LoadFault::HttpTimeout, now);
             }
         }
         let timeout = worker.load.connect_timeout;
         while self.waiting.front().is_some_and(|(at, _)| now.since(*at) > timeout) {
             self.waiting.pop_front();
-            fail(worker, Fault::HttpTimeout, now);
+            fail(worker, LoadFault::HttpTimeout, now);
         }
         while let Some(&(intended, phase)) = self.waiting.front() {
             let Some(slot) = self.free_client(worker, now) else { break };
@@ -145,7 +145,7 @@ impl Web {
             .map(|(slot, _)| slot)
             .collect();
         for slot in overdue {
-            fail(worker, Fault::HttpTimeout, now);
+            fail(worker, LoadFault::HttpTimeout, now);
             self.clients.remove(slot);
         }
     }
@@ -169,14 +169,14 @@ impl Web {
             }
         };
         let entry = self.clients.vacant_entry();
-        let token = Token(Web::FIRST_TOKEN + entry.key());
+        let token = Token(HttpLoadClient::FIRST_TOKEN + entry.key());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if worker.poll.registry().register(&mut socket, token, interest).is_err() {
-            fail(worker, Fault::NoDescriptors, now);
+            fail(worker, LoadFault::NoDescriptors, now);
             return Some(None);
         }
         let slot = entry.key();
-        entry.insert(Client {
+        entry.insert(HttpLoadConnection {
             socket,
             task: None,
             unsent: Vec::new(),
@@ -191,7 +191,7 @@ impl Web {
         worker.count_start(intended, now);
         worker.watch.asked(now);
         let client = &mut self.clients[slot];
-        client.task = Some(Task { intended, sent: now, answer: None });
+        client.task = Some(HttpExchange { intended, sent: now, answer: None });
         client.unsent.clear();
         write_get_request(&mut client.unsent, &worker.target.host, &self.phases[phase].path, &[]);
         let step = client.write();
@@ -205,13 +205,13 @@ impl Web {
         event: &mio::event::Event,
         now: Timestamp,
     ) {
-        let slot = token - Web::FIRST_TOKEN;
+        let slot = token - HttpLoadClient::FIRST_TOKEN;
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let mut step = Step::Wait;
+        let mut step = ExchangeStep::Wait;
         if event.is_writable() && client.task.is_some() {
             step = client.write();
         }
-        if matches!(step, Step::Wait)
+        if matches!(step, ExchangeStep::Wait)
             && (event.is_readable() || event.is_read_closed() || event.is_error())
         {
             worker.watch.heard();
@@ -220,20 +220,20 @@ impl Web {
         self.conclude(worker, slot, step, now);
     }
 
-    fn conclude(&mut self, worker: &mut Worker, slot: usize, step: Step, now: Timestamp) {
+    fn conclude(&mut self, worker: &mut Worker, slot: usize, step: ExchangeStep, now: Timestamp) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match (step, client.task.take()) {
-            (Step::Wait, task) => client.task = task,
-            (Step::Done { reusable }, Some(task)) => {
+            (ExchangeStep::Wait, task) => client.task = task,
+            (ExchangeStep::Done { reusable }, Some(task)) => {
                 match task.answer.map_or(0, |answer| answer.status) {
                     200 => {
-                        worker.recorder.count(Count::HttpOk);
-                        worker.recorder.time(Metric::Http, now.since(task.intended));
-                        worker.recorder.time(Metric::HttpService, now.since(task.sent));
+                        worker.recorder.count(CountMetric::HttpOk);
+                        worker.recorder.time(TimeMetric::Http, now.since(task.intended));
+                        worker.recorder.time(TimeMetric::HttpService, now.since(task.sent));
                     }
                     status => {
-                        fail(worker, Fault::HttpStatus, now);
-                        worker.recorder.note_status(Fault::HttpStatus, status);
+                        fail(worker, LoadFault::HttpStatus, now);
+                        worker.recorder.note_status(LoadFault::HttpStatus, status);
                     }
                 }
                 if reusable {
@@ -242,12 +242,12 @@ impl Web {
                     self.clients.remove(slot);
                 }
             }
-            (Step::Failed(fault), Some(_)) => {
+            (ExchangeStep::Failed(fault), Some(_)) => {
                 fail(worker, fault, now);
                 self.clients.remove(slot);
             }
             // An idle connection that the server has closed: no harm done.
-            (Step::Done { .. } | Step::Failed(_), None) => {
+            (ExchangeStep::Done { .. } | ExchangeStep::Failed(_), None) => {
                 self.idle.retain(|idle| *idle != slot);
                 self.clients.remove(slot);
             }
@@ -255,76 +255,83 @@ impl Web {
     }
 }
 
-fn fail(worker: &mut Worker, fault: Fault, now: Timestamp) {
-    worker.recorder.count(Count::HttpFailed);
+fn fail(worker: &mut Worker, fault: LoadFault, now: Timestamp) {
+    worker.recorder.count(CountMetric::HttpFailed);
     worker.recorder.fault(fault, now);
 }
 
-impl Client {
-    fn write(&mut self) -> Step {
+impl HttpLoadConnection {
+    fn write(&mut self) -> ExchangeStep {
         while !self.unsent.is_empty() {
             match self.socket.write(&self.unsent) {
                 Ok(taken) => drop(self.unsent.drain(..taken)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => break,
                     io::ErrorKind::Interrupted => {}
-                    _ => return Step::Failed(connect_fault(&error)),
+                    _ => return ExchangeStep::Failed(connect_fault(&error)),
                 },
             }
         }
-        Step::Wait
+        ExchangeStep::Wait
     }
 
-    fn read(&mut self) -> Step {
+    fn read(&mut self) -> ExchangeStep {
         let mut buffer = [0; READ_BYTES];
         loop {
             match self.socket.read(&mut buffer) {
                 Ok(0) => return self.ended(),
                 Ok(len) => match self.digest(&buffer[..len]) {
-                    Step::Wait => {}
+                    ExchangeStep::Wait => {}
                     step => return step,
                 },
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => return Step::Wait,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => {
+                        return ExchangeStep::Wait;
+                    }
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::ConnectionRefused => return Step::Failed(Fault::ConnectRefused),
-                    _ => return Step::Failed(Fault::HttpBroken),
+                    io::ErrorKind::ConnectionRefused => {
+                        return ExchangeStep::Failed(LoadFault::ConnectRefused);
+                    }
+                    _ => return ExchangeStep::Failed(LoadFault::HttpBroken),
                 },
             }
         }
     }
 
     /// The server closed. That is the end of the answer if nothing else marks it.
-    fn ended(&self) -> Step {
+    fn ended(&self) -> ExchangeStep {
         match self.task.as_ref().and_then(|task| task.answer.as_ref()) {
-            Some(Answer { body: Body::UntilClose, .. }) => Step::Done { reusable: false },
-            Some(_) | None => Step::Failed(Fault::HttpBroken),
+            Some(ResponseProgress { body: Body::UntilClose, .. }) => {
+                ExchangeStep::Done { reusable: false }
+            }
+            Some(_) | None => ExchangeStep::Failed(LoadFault::HttpBroken),
         }
     }
 
-    fn digest(&mut self, bytes: &[u8]) -> Step {
-        let Some(task) = &mut self.task else { return Step::Failed(Fault::HttpBroken) };
+    fn digest(&mut self, bytes: &[u8]) -> ExchangeStep {
+        let Some(task) = &mut self.task else { return ExchangeStep::Failed(LoadFault::HttpBroken) };
         let mut came = bytes;
         if task.answer.is_none() {
             self.head.extend_from_slice(bytes);
             match parse_response(&self.head, &mut self.scan, HEAD_BYTES) {
-                Err(_) => return Step::Failed(Fault::HttpBroken),
-                Ok(None) => return Step::Wait,
+                Err(_) => return ExchangeStep::Failed(LoadFault::HttpBroken),
+                Ok(None) => return ExchangeStep::Wait,
                 Ok(Some((head, end))) => {
                     // The bytes behind the head are the last of those just read.
                     came = &bytes[bytes.len() - (self.head.len() - end)..];
                     let (status, closes) = (head.status, head.closes);
-                    task.answer = Some(Answer { status, body: Body::new(head.body), closes });
+                    task.answer =
+                        Some(ResponseProgress { status, body: Body::new(head.body), closes });
                 }
             }
             self.head.clear();
             self.scan = HeadScan::default();
         }
-        let Some(answer) = &mut task.answer else { return Step::Wait };
+        let Some(answer) = &mut task.answer else { return ExchangeStep::Wait };
         match answer.body.read(came, |_| {}) {
-            Ok(false) => Step::Wait,
-            Ok(true) => Step::Done { reusable: !answer.closes },
-            Err(_) => Step::Failed(Fault::HttpBroken),
+            Ok(false) => ExchangeStep::Wait,
+            Ok(true) => ExchangeStep::Done { reusable: !answer.closes },
+            Err(_) => ExchangeStep::Failed(LoadFault::HttpBroken),
         }
     }
 }

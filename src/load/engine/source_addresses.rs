@@ -15,7 +15,7 @@ const COMFORTABLE_PER_SOURCE: u64 = 10_000;
 
 /// The addresses that connections come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sources {
+pub enum SourceAddresses {
     /// The system chooses.
     System,
     /// So many from this one on, by turns.
@@ -27,7 +27,7 @@ pub enum Sources {
     },
 }
 
-impl Sources {
+impl SourceAddresses {
     /// Reads `auto`, `none`, an address or a range like `127.0.0.0/8`, for so many connections
     /// to `server`.
     ///
@@ -38,10 +38,10 @@ impl Sources {
             .map_err(|_| "too many connections".to_owned())?;
         let wrong = || format!("`{text}` is not a source like `auto`, `10.0.0.7` or `127.0.0.0/8`");
         let (first, count) = match text {
-            "none" => return Ok(Sources::System),
+            "none" => return Ok(SourceAddresses::System),
             "auto" => match server.ip() {
                 IpAddr::V4(ip) if ip.is_loopback() && wanted > 1 => (Ipv4Addr::LOCALHOST, u32::MAX),
-                _ => return Ok(Sources::System),
+                _ => return Ok(SourceAddresses::System),
             },
             _ => match text.split_once('/') {
                 None => (text.parse().map_err(|_| wrong())?, 1),
@@ -63,21 +63,23 @@ impl Sources {
         if server.is_ipv6() {
             return Err(format!("source `{text}` cannot reach {server}, which is IPv6"));
         }
-        Ok(Sources::Range { first, count: count.min(wanted) })
+        Ok(SourceAddresses::Range { first, count: count.min(wanted) })
     }
 
     /// How many connections to one destination they can carry at once, where the system has so
     /// many `ports`.
     pub fn capacity(&self, ports: u64) -> u64 {
         match self {
-            Sources::System => ports,
-            Sources::Range { count, .. } => CONNECTIONS_PER_SOURCE.min(ports) * u64::from(*count),
+            SourceAddresses::System => ports,
+            SourceAddresses::Range { count, .. } => {
+                CONNECTIONS_PER_SOURCE.min(ports) * u64::from(*count)
+            }
         }
     }
 
     /// The first or last of the addresses that are to be used, if it cannot be bound here.
-    pub fn not_of_this_machine(&self) -> Option<IpAddr> {
-        let Sources::Range { first, count } = self else { return None };
+    pub fn first_unbindable(&self) -> Option<IpAddr> {
+        let SourceAddresses::Range { first, count } = self else { return None };
         let last = Ipv4Addr::from_bits(first.to_bits().saturating_add(count - 1));
         let is_foreign = |address: &Ipv4Addr| UdpSocket::bind((*address, 0)).is_err();
         [*first, last].into_iter().find(is_foreign).map(IpAddr::V4)
@@ -86,8 +88,8 @@ impl Sources {
     /// The address for connection number `number`.
     fn address(&self, number: u64) -> Option<IpAddr> {
         match self {
-            Sources::System => None,
-            Sources::Range { first, count } => {
+            SourceAddresses::System => None,
+            SourceAddresses::Range { first, count } => {
                 let step = (number % u64::from(*count)) as u32;
                 Some(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step)).into())
             }
@@ -115,18 +117,18 @@ impl Sources {
 mod tests {
     use super::*;
 
-    fn parse(text: &str, connections: u64) -> Result<Sources, String> {
-        Sources::parse(text, SocketAddr::from(([127, 0, 0, 1], 80)), connections)
+    fn parse(text: &str, connections: u64) -> Result<SourceAddresses, String> {
+        SourceAddresses::parse(text, SocketAddr::from(([127, 0, 0, 1], 80)), connections)
     }
 
     #[test]
     fn many_connections_on_loopback_get_many_addresses() {
-        assert_eq!(parse("auto", 10_000), Ok(Sources::System));
+        assert_eq!(parse("auto", 10_000), Ok(SourceAddresses::System));
         let first = Ipv4Addr::LOCALHOST;
-        assert_eq!(parse("auto", 20_001), Ok(Sources::Range { first, count: 3 }));
-        assert_eq!(parse("127.0.0.0/8", 20_001), Ok(Sources::Range { first, count: 3 }));
+        assert_eq!(parse("auto", 20_001), Ok(SourceAddresses::Range { first, count: 3 }));
+        assert_eq!(parse("127.0.0.0/8", 20_001), Ok(SourceAddresses::Range { first, count: 3 }));
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
-        assert_eq!(Sources::parse("auto", elsewhere, 50_001), Ok(Sources::System));
+        assert_eq!(SourceAddresses::parse("auto", elsewhere, 50_001), Ok(SourceAddresses::System));
     }
 
     #[test]
@@ -138,9 +140,9 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_noticed_before_it_is_used() {
-        assert_eq!(parse("127.0.0.0/8", 100_000).unwrap().not_of_this_machine(), None);
+        assert_eq!(parse("127.0.0.0/8", 100_000).unwrap().first_unbindable(), None);
         // RFC 5737: an address of nobody's.
-        let foreign = parse("192.0.2.7", 1).unwrap().not_of_this_machine();
+        let foreign = parse("192.0.2.7", 1).unwrap().first_unbindable();
         assert_eq!(foreign, Some(IpAddr::from([192, 0, 2, 7])));
     }
 
@@ -150,6 +152,6 @@ mod tests {
             assert!(parse(text, 1).unwrap_err().contains(text), "{text}");
         }
         let six: SocketAddr = "[::1]:80".parse().unwrap();
-        assert!(Sources::parse("127.0.0.1", six, 1).is_err());
+        assert!(SourceAddresses::parse("127.0.0.1", six, 1).is_err());
     }
 }

@@ -8,11 +8,11 @@ pub const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 
 /// The rules of a run, the same for every user.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct UserRules {
     /// What a user does once it has a session.
-    pub conduct: Conduct,
+    pub script: UserScript,
     /// What users of the sample do instead, where there is one.
-    pub sample: Option<Conduct>,
+    pub sample: Option<UserScript>,
     /// The queue it asks for.
     pub queue: String,
     /// How long a user may wait before it is overdue.
@@ -25,23 +25,23 @@ pub struct Rules {
     pub measure_from: Timestamp,
 }
 
-impl Rules {
+impl UserRules {
     /// What a user does, who is of the sample or not.
-    pub fn conduct_of(&self, sampled: bool) -> &Conduct {
-        self.sample.as_ref().filter(|_| sampled).unwrap_or(&self.conduct)
+    pub fn script_for(&self, sampled: bool) -> &UserScript {
+        self.sample.as_ref().filter(|_| sampled).unwrap_or(&self.script)
     }
 
     /// Whether any of the users are to send messages.
     pub fn talk(&self) -> bool {
         [false, true]
             .into_iter()
-            .any(|sampled| matches!(self.conduct_of(sampled), Conduct::Calls(_)))
+            .any(|sampled| matches!(self.script_for(sampled), UserScript::Calls(_)))
     }
 }
 
 /// What a user does once it has a session.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Conduct {
+pub enum UserScript {
     /// Stays, and shows that it is alive.
     Hold {
         /// Time between pings.
@@ -87,14 +87,14 @@ impl CallPlan {
     }
 }
 
-impl Conduct {
+impl UserScript {
     /// Of the time between two rounds, the share that matched users stay together.
     const STAY: f64 = 0.6;
 
     /// The instant of round number `round`.
     pub fn round_at(&self, round: u32) -> Timestamp {
         match self {
-            Conduct::Rounds { first, every, rounds } if round < *rounds => {
+            UserScript::Rounds { first, every, rounds } if round < *rounds => {
                 *first + every.saturating_mul(round)
             }
             _ => NEVER,
@@ -104,8 +104,8 @@ impl Conduct {
     /// How long a room of a round lasts.
     pub fn round_stay(&self) -> Duration {
         match self {
-            Conduct::Rounds { every, .. } => every.mul_f64(Self::STAY),
-            Conduct::Hold { .. } | Conduct::Calls(_) => Duration::ZERO,
+            UserScript::Rounds { every, .. } => every.mul_f64(Self::STAY),
+            UserScript::Hold { .. } | UserScript::Calls(_) => Duration::ZERO,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One connection of a virtual user: socket, opening handshake, frames. Owned by its worker.
 
-use crate::load::measure::Fault;
-use crate::load::user::{Standing, User};
+use crate::load::measure::LoadFault;
+use crate::load::user::{User, UserActivity};
 use crate::timestamp::Timestamp;
 use crate::wire::egress::{Egress, Framing};
 use crate::wire::http::{AcceptKey, HeadScan};
@@ -14,15 +14,15 @@ const UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// How far the opening handshake is.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// The request is sent, or waits to be.
-    Upgrading(Box<Handshake>),
+    Upgrading(Box<PendingUpgrade>),
     /// It is a WebSocket now.
     Open,
 }
 
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub(super) struct PendingUpgrade {
     pub(super) expected: AcceptKey,
     pub(super) scan: HeadScan,
     /// The head as far as it has come, if it did not come in one piece.
@@ -31,10 +31,10 @@ pub(super) struct Handshake {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct UserConnection {
     pub(super) socket: TcpStream,
     pub(super) user: User,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     pub(super) held: Option<Box<Assembly>>,
     pub(super) egress: Egress,
     /// When the user should have arrived.
@@ -48,27 +48,27 @@ pub(super) struct Link {
     /// It is over, and its slot is about to be freed.
     pub(super) gone: bool,
     /// What its user was doing when the gauges last looked.
-    pub(super) counted_as: Option<Standing>,
+    pub(super) counted_as: Option<UserActivity>,
 }
 
 /// What one read brought.
-pub(super) enum Inflow {
+pub(super) enum SocketRead {
     Bytes(usize),
     Drained,
     End,
     Broken,
 }
 
-impl Link {
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Inflow {
+impl UserConnection {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> SocketRead {
         loop {
             match self.socket.read(buffer) {
-                Ok(0) => return Inflow::End,
-                Ok(len) => return Inflow::Bytes(len),
+                Ok(0) => return SocketRead::End,
+                Ok(len) => return SocketRead::Bytes(len),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Inflow::Drained,
+                    io::ErrorKind::WouldBlock => return SocketRead::Drained,
                     io::ErrorKind::Interrupted => {}
-                    _ => return Inflow::Broken,
+                    _ => return SocketRead::Broken,
                 },
             }
         }
@@ -76,7 +76,7 @@ impl Link {
 
     /// Sends `bytes` behind what is still unsent. Gives how many the kernel took; an error
     /// means that the connection is broken.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<u64, Fault> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<u64, LoadFault> {
         let mut taken = 0;
         if self.egress.is_empty() && self.writable {
             taken = self.write(bytes)?;
@@ -84,13 +84,13 @@ impl Link {
         if taken < bytes.len() {
             self.egress
                 .push(bytes, taken, Framing::Opaque, UNSENT_BYTES)
-                .map_err(|_| Fault::ConnectionLost)?;
+                .map_err(|_| LoadFault::ConnectionLost)?;
         }
         Ok(taken as u64)
     }
 
     /// Sends what is unsent, now that the kernel takes bytes again.
-    pub(super) fn flush(&mut self) -> Result<u64, Fault> {
+    pub(super) fn flush(&mut self) -> Result<u64, LoadFault> {
         self.writable = true;
         if self.egress.is_empty() {
             return Ok(0);
@@ -107,7 +107,7 @@ impl Link {
         Ok(taken as u64)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, LoadFault> {
         loop {
             match self.socket.write(bytes) {
                 Ok(taken) => {
@@ -120,7 +120,7 @@ impl Link {
                         return Ok(0);
                     }
                     io::ErrorKind::Interrupted => {}
-                    _ => return Err(Fault::ConnectionLost),
+                    _ => return Err(LoadFault::ConnectionLost),
                 },
             }
         }
@@ -128,15 +128,15 @@ impl Link {
 }
 
 /// What a failure to connect is called.
-pub(super) fn connect_fault(error: &io::Error) -> Fault {
+pub(super) fn connect_fault(error: &io::Error) -> LoadFault {
     match (error.raw_os_error(), error.kind()) {
         (Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM), _) => {
-            Fault::NoDescriptors
+            LoadFault::NoDescriptors
         }
-        (Some(libc::EADDRNOTAVAIL), _) => Fault::NoPorts,
-        (_, io::ErrorKind::ConnectionRefused) => Fault::ConnectRefused,
-        (_, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Fault::ConnectReset,
-        (_, io::ErrorKind::TimedOut) => Fault::ConnectTimeout,
-        _ => Fault::ConnectOther,
+        (Some(libc::EADDRNOTAVAIL), _) => LoadFault::NoPorts,
+        (_, io::ErrorKind::ConnectionRefused) => LoadFault::ConnectRefused,
+        (_, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => LoadFault::ConnectReset,
+        (_, io::ErrorKind::TimedOut) => LoadFault::ConnectTimeout,
+        _ => LoadFault::ConnectOther,
     }
 }

@@ -9,7 +9,7 @@ const TREND_POINTS: usize = 4000;
 
 /// A series for a slope test, thinned out as it grows.
 #[derive(Debug)]
-pub(super) struct Growth {
+pub(super) struct ResourceGrowth {
     figure: &'static str,
     unit: &'static str,
     /// Growth below this is none, however small the beginning was.
@@ -19,9 +19,9 @@ pub(super) struct Growth {
     seen: u64,
 }
 
-impl Growth {
+impl ResourceGrowth {
     pub(super) fn new(figure: &'static str, unit: &'static str, least: f64) -> Self {
-        Growth { figure, unit, least, points: Vec::new(), every: 1, seen: 0 }
+        ResourceGrowth { figure, unit, least, points: Vec::new(), every: 1, seen: 0 }
     }
 
     pub(super) fn begin_again(&mut self) {

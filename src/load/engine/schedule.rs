@@ -1,23 +1,23 @@
 //! When things should start, fixed before the run begins; and whether the server is silent. Pure.
 
-use crate::load::units::Phase;
+use crate::load::units::RatePhase;
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// The intended moments of everything that comes at a rate, one after the other. With several
 /// threads each takes its own share, and all together are the whole.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
-    phases: Vec<Phase>,
+pub(super) struct RateSchedule {
+    phases: Vec<RatePhase>,
     begins: Timestamp,
     next: u64,
     step: u64,
 }
 
-impl Schedule {
+impl RateSchedule {
     /// The share number `share` of `shares` of `phases`, one after the other from the start.
-    pub(super) fn new(phases: Vec<Phase>, share: u64, shares: u64) -> Self {
-        Schedule { phases, begins: Timestamp::ZERO, next: share, step: shares }
+    pub(super) fn new(phases: Vec<RatePhase>, share: u64, shares: u64) -> Self {
+        RateSchedule { phases, begins: Timestamp::ZERO, next: share, step: shares }
     }
 
     /// When the next one should start; `None` after the last.
@@ -43,7 +43,7 @@ impl Schedule {
 /// Notices when the server answers nothing at all though it was asked things. Of a time in
 /// which its own thread was not looking little counts: then the whole machine may have slept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StallWatch {
+pub(super) struct StallDetector {
     patience: Duration,
     unanswered: u32,
     since: Timestamp,
@@ -52,7 +52,7 @@ pub(super) struct StallWatch {
     told: bool,
 }
 
-impl StallWatch {
+impl StallDetector {
     /// So many requests must be unanswered: a single lost message is no stall.
     const ENOUGH: u32 = 8;
     /// Of the time between two looks at most this share of the patience counts.
@@ -62,7 +62,7 @@ impl StallWatch {
     pub(super) fn new(patience: Duration) -> Self {
         let zero = Timestamp::ZERO;
         let silent = Duration::ZERO;
-        StallWatch { patience, unanswered: 0, since: zero, silent, looked: zero, told: false }
+        StallDetector { patience, unanswered: 0, since: zero, silent, looked: zero, told: false }
     }
 
     /// Something was sent that the server has to react to.
@@ -95,12 +95,12 @@ impl StallWatch {
 /// afterwards everything is read and answered as it comes, and nothing that the clock decides is
 /// done.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlindWatch {
+pub(super) struct PauseDetector {
     looked: Timestamp,
     catching_up_until: Timestamp,
 }
 
-impl BlindWatch {
+impl PauseDetector {
     /// No turn is this long, unless something is wrong.
     const LONGEST_TURN: Duration = Duration::from_millis(500);
     /// Catching up takes this share of the time in which nothing was read,
@@ -110,7 +110,7 @@ impl BlindWatch {
 
     /// It looks for the first time when the run begins.
     pub(super) fn new() -> Self {
-        BlindWatch { looked: Timestamp::ZERO, catching_up_until: Timestamp::ZERO }
+        PauseDetector { looked: Timestamp::ZERO, catching_up_until: Timestamp::ZERO }
     }
 
     /// Everything that was there has been read, or as much of it as fits into a turn.
@@ -134,8 +134,8 @@ impl BlindWatch {
 mod tests {
     use super::*;
 
-    fn all(phases: &[Phase], share: u64, shares: u64) -> Vec<u64> {
-        let mut schedule = Schedule::new(phases.to_vec(), share, shares);
+    fn all(phases: &[RatePhase], share: u64, shares: u64) -> Vec<u64> {
+        let mut schedule = RateSchedule::new(phases.to_vec(), share, shares);
         let mut moments = Vec::new();
         while let Some(at) = schedule.peek() {
             moments.push(at.as_nanos() / 1_000_000);
@@ -144,9 +144,9 @@ mod tests {
         moments
     }
 
-    const PHASES: [Phase; 2] = [
-        Phase { per_second: 10.0, lasting: Duration::from_millis(300) },
-        Phase { per_second: 100.0, lasting: Duration::from_millis(40) },
+    const PHASES: [RatePhase; 2] = [
+        RatePhase { per_second: 10.0, lasting: Duration::from_millis(300) },
+        RatePhase { per_second: 100.0, lasting: Duration::from_millis(40) },
     ];
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_noticed_once_and_a_sleepy_watch_is_not_fooled() {
         let ms = |ms: u64| Timestamp::from_nanos(ms * 1_000_000);
-        let watch = || StallWatch::new(Duration::from_secs(1));
+        let watch = || StallDetector::new(Duration::from_secs(1));
         let mut busy = watch();
         let mut stalls = Vec::new();
         for now in 0..3000 {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn after_a_pause_of_its_own_a_thread_first_reads_what_has_come() {
         let ms = |ms: u64| Timestamp::from_nanos(ms * 1_000_000);
-        let mut watch = BlindWatch::new();
+        let mut watch = PauseDetector::new();
         for now in (0..2000).step_by(100) {
             assert!(!watch.is_catching_up(ms(now)), "no turn was long");
             watch.looked(ms(now));

@@ -4,9 +4,9 @@
 //! server that never does it would else look like one that was not asked.
 
 use super::Worker;
-use crate::load::engine::link::{Link, Stage};
-use crate::load::engine::web::Web;
-use crate::load::user::Standing;
+use crate::load::engine::connection::{ConnectionStage, UserConnection};
+use crate::load::engine::http_client::HttpLoadClient;
+use crate::load::user::UserActivity;
 use crate::timestamp::Timestamp;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,13 +34,15 @@ impl Worker {
         if now >= self.load.ends {
             self.finishing = true;
             for slot in self.slots() {
-                match self.links[slot].stage {
+                match self.connections[slot].stage {
                     // Holding users show that they are alive, in an order and at a pace that does
                     // not measure how fast the server answers all of them at once.
-                    Stage::Open if self.links[slot].user.is_holding(&self.load.rules) => {
+                    ConnectionStage::Open
+                        if self.connections[slot].user.is_holding(&self.load.rules) =>
+                    {
                         self.untold.push(slot);
                     }
-                    Stage::Open | Stage::Upgrading(_) => {
+                    ConnectionStage::Open | ConnectionStage::Upgrading(_) => {
                         self.with_user(slot, now, |user, turn| user.finish(turn));
                     }
                 }
@@ -63,7 +65,7 @@ impl Worker {
         {
             self.told_at = self.told_at + pace;
             // Nobody arrives any more, so whoever is in the slot was there before.
-            if self.links.contains(slot) {
+            if self.connections.contains(slot) {
                 self.with_user(slot, now, |user, turn| user.finish(turn));
             }
         }
@@ -84,7 +86,7 @@ impl Worker {
             self.end_waiting(all, now);
         }
         if stopped {
-            for slot in self.slots_of(Standing::Greeting) {
+            for slot in self.slots_of(UserActivity::Greeting) {
                 self.let_go(slot);
             }
         }
@@ -97,8 +99,8 @@ impl Worker {
 
     /// Those who wait go, but for one whom another one has been told to meet, unless it is `all`.
     fn end_waiting(&mut self, all: bool, now: Timestamp) {
-        for slot in self.slots_of(Standing::Waiting) {
-            let session = self.links[slot].user.session();
+        for slot in self.slots_of(UserActivity::Waiting) {
+            let session = self.connections[slot].user.session();
             let is_promised = self.shared.book.lock().is_ok_and(|book| book.is_promised(session));
             if all || !is_promised {
                 self.with_user(slot, now, |user, turn| user.stop_waiting(turn));
@@ -106,9 +108,10 @@ impl Worker {
         }
     }
 
-    fn slots_of(&self, standing: Standing) -> Vec<usize> {
-        let of = |(_, link): &(usize, &Link)| link.user.standing() == standing;
-        self.links.iter().filter(of).map(|(slot, _)| slot).collect()
+    fn slots_of(&self, standing: UserActivity) -> Vec<usize> {
+        let of =
+            |(_, connection): &(usize, &UserConnection)| connection.user.standing() == standing;
+        self.connections.iter().filter(of).map(|(slot, _)| slot).collect()
     }
 
     fn is_stopped(&self) -> bool {
@@ -116,14 +119,14 @@ impl Worker {
     }
 
     pub(super) fn slots(&self) -> Vec<usize> {
-        self.links.iter().map(|(slot, _)| slot).collect()
+        self.connections.iter().map(|(slot, _)| slot).collect()
     }
 
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         let patience = self.load.rules.message_timeout * TIMEOUTS_TO_FINISH;
         let is_late = self.untold.is_empty() && now >= self.told_at + patience;
         // A request ends with its answer or its own timeout, unless people have stopped the run.
-        let web_is_over = self.web.as_ref().is_none_or(Web::is_idle);
-        (self.links.is_empty() || is_late) && (web_is_over || is_late && self.is_stopped())
+        let web_is_over = self.http.as_ref().is_none_or(HttpLoadClient::is_idle);
+        (self.connections.is_empty() || is_late) && (web_is_over || is_late && self.is_stopped())
     }
 }

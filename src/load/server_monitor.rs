@@ -5,7 +5,7 @@
 //! end of its path, and what is not there is not there.
 
 use super::interval_log::ServerSample;
-use super::target_address::{Place, get};
+use super::target_address::{TargetAddress, get};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -102,7 +102,7 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
 }
 
 /// Why the server's own figures will be missing from the report; `None` if they are there.
-pub fn missing_figures(stats: Option<&Place>) -> Option<String> {
+pub fn explain_missing_stats(stats: Option<&TargetAddress>) -> Option<String> {
     let Some(place) = stats else { return Some("they were not asked for".to_owned()) };
     let url = format!("http://{}{}", place.host, place.path);
     match get(place, &place.path) {
@@ -146,7 +146,7 @@ fn holds(thread: &Path, sockets: &[String]) -> bool {
 
 /// What a server says that it may use. What it does not tell is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct ServerCapacity {
     /// Descriptors, in all its tables.
     pub descriptors: Option<u64>,
     /// CPUs that its shards are pinned to, if all are.
@@ -154,19 +154,19 @@ pub struct Room {
 }
 
 /// Asks a server what it may use.
-pub fn room(stats: &Place) -> Room {
+pub fn server_capacity(stats: &TargetAddress) -> ServerCapacity {
     match get(stats, &stats.path) {
         Ok((200, body)) => read_room(&body),
-        Ok(_) | Err(_) => Room::default(),
+        Ok(_) | Err(_) => ServerCapacity::default(),
     }
 }
 
-fn read_room(json: &[u8]) -> Room {
+fn read_room(json: &[u8]) -> ServerCapacity {
     let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let told = find(&numbers_in(&stats), &["descriptors_allowed", "max_fds"]);
     let pinned: Option<BTreeSet<u64>> =
         of_shards(&stats, "cpu").map(|cpu| cpu.map(|number| number as u64)).collect();
-    Room {
+    ServerCapacity {
         descriptors: told.filter(|told| *told > 0.0).map(|told| told as u64),
         cpus: pinned.map(|cpus| cpus.len() as u64).filter(|cpus| *cpus > 0),
     }
@@ -213,7 +213,7 @@ pub fn read_process(pid: u32) -> Option<ServerSample> {
 }
 
 /// Whether a process still runs: one that has ended and is waited for by nobody does not.
-pub fn is_alive(pid: u32) -> bool {
+pub fn process_is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rfind(')').and_then(|end| stat.get(end + 2..end + 3));
     state.is_some_and(|state| state != "Z" && state != "X")
@@ -236,7 +236,7 @@ pub fn accept_queue_drops() -> Option<u64> {
 }
 
 /// Looks at the server again and again, in a thread of its own.
-pub struct Probe {
+pub struct ServerMonitor {
     latest: Arc<Mutex<ServerSample>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -244,10 +244,14 @@ pub struct Probe {
     pub pid: Option<u32>,
 }
 
-impl Probe {
+impl ServerMonitor {
     /// Begins to look every `interval`, at `stats` and at the process `pid`, as far as there
     /// are any.
-    pub fn start(stats: Option<Place>, pid: Option<u32>, interval: Duration) -> Probe {
+    pub fn start(
+        stats: Option<TargetAddress>,
+        pid: Option<u32>,
+        interval: Duration,
+    ) -> ServerMonitor {
         let latest = Arc::new(Mutex::new(look(stats.as_ref(), pid, None)));
         let stop = Arc::new(AtomicBool::new(false));
         let (to, stopped) = (Arc::clone(&latest), Arc::clone(&stop));
@@ -262,7 +266,7 @@ impl Probe {
                 }
             }
         });
-        Probe { latest, stop, thread: thread.ok(), pid }
+        ServerMonitor { latest, stop, thread: thread.ok(), pid }
     }
 
     /// The latest figures.
@@ -271,7 +275,7 @@ impl Probe {
     }
 }
 
-impl Drop for Probe {
+impl Drop for ServerMonitor {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -293,7 +297,11 @@ fn seen(
 
 /// One look: `/stats` first; what the kernel says of the process is better where both tell,
 /// but for memory, which a server under test may know to be another process's.
-fn look(stats: Option<&Place>, pid: Option<u32>, before: Option<(Instant, f64)>) -> ServerSample {
+fn look(
+    stats: Option<&TargetAddress>,
+    pid: Option<u32>,
+    before: Option<(Instant, f64)>,
+) -> ServerSample {
     let answer = stats.and_then(|place| get(place, &place.path).ok());
     let answer = answer.filter(|(status, _)| *status == 200);
     let told = answer.map(|(_, body)| read_stats(&body)).unwrap_or_default();
@@ -350,12 +358,12 @@ mod tests {
         };
         let pinned = told(["3", "12", "3"]);
         assert_eq!(read_stats(pinned.as_bytes()).busiest_shard_percent, Some(2.0));
-        let room = Room { descriptors: Some(900), cpus: Some(2) };
-        assert_eq!(read_room(pinned.as_bytes()), room);
+        let server_capacity = ServerCapacity { descriptors: Some(900), cpus: Some(2) };
+        assert_eq!(read_room(pinned.as_bytes()), server_capacity);
         let free = told(["3", "null", "1"]);
-        assert_eq!(read_room(free.as_bytes()), Room { cpus: None, ..room });
-        assert_eq!(read_room(br#"{"process":{}}"#), Room::default());
-        assert_eq!(read_room(b"not json"), Room::default());
+        assert_eq!(read_room(free.as_bytes()), ServerCapacity { cpus: None, ..server_capacity });
+        assert_eq!(read_room(br#"{"process":{}}"#), ServerCapacity::default());
+        assert_eq!(read_room(b"not json"), ServerCapacity::default());
     }
 
     #[test]
