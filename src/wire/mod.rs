@@ -1,4 +1,6 @@
 //! Bytes ⇄ values. Pure: the server, the load tester and the simulator all speak through it.
+//!
+#![doc = include_str!("PROTOCOL.md")]
 
 pub mod egress;
 
