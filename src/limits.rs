@@ -36,27 +36,30 @@ pub const READS_PER_ITERATION: u32 = 4;
 /// run-list.
 pub const EVENT_BYTES_PER_ITERATION: usize = 512 * 1024;
 /// The least of these shares: a read for every event must be worth its system call.
-pub const EVENT_BYTES_LEAST: usize = 4 * 1024;
+pub const MIN_EVENT_BYTES: usize = 4 * 1024;
 /// Bytes read from the run-list in one turn before the others come first: a message of one who
 /// sends little waits for no more of those who send without end.
-pub const RUN_BYTES_PER_ITERATION: usize = 4 * RECEIVE_BUFFER_BYTES;
+pub const RUN_LIST_BYTES_PER_ITERATION: usize = 4 * RECEIVE_BUFFER_BYTES;
 /// Connections of the run-list that are read in one turn, if each brings little.
-pub const RUNS_PER_ITERATION: usize = 64;
+pub const RUN_LIST_CONNECTIONS_PER_ITERATION: usize = 64;
 /// A byte of a session's counts for so many of them: its messages are parsed, and answered or passed
 /// on one by one.
-pub const SESSION_BYTE_WORTH_BYTES: usize = 4;
+pub const SESSION_BYTE_COST_BYTES: usize = 4;
 /// A request that is answered from the run-list counts for so many bytes: its answer costs more
 /// than it does.
-pub const REQUEST_WORTH_BYTES: usize = 4 * 1024;
+pub const REQUEST_COST_BYTES: usize = 4 * 1024;
 /// Requests of one connection answered in one turn before the others come first.
 pub const REQUESTS_PER_ITERATION: u32 = 16;
 /// Requests of all connections answered in one turn, upgrades apart. Beyond them each connection
 /// is answered one.
-pub const REQUESTS_OF_ALL_PER_ITERATION: u32 = 64;
+pub const TOTAL_REQUESTS_PER_ITERATION: u32 = 64;
 /// Connections one listener accepts in one turn before the others come first.
 pub const ACCEPTS_PER_ITERATION: u32 = 64;
 /// Letters one thread takes from its mailbox in one turn.
 pub const COMMANDS_PER_ITERATION: usize = 1024;
+/// Commands a batch sender adds to a mailbox before it wakes the receiver although the batch goes
+/// on: the receiver may have a CPU of its own.
+pub const COMMANDS_PER_WAKE_UP: u32 = 64;
 /// Events one poll reports at most.
 pub const EVENTS_PER_POLL: usize = 1024;
 /// Pending connections the kernel keeps for a listener; it takes the lesser of this and
@@ -67,24 +70,24 @@ pub const ADMIN_BACKLOG: i32 = 128;
 /// Connections that a shard which ends still takes from each of its listeners to tell them that the
 /// server shuts down: a full queue, and as many again who come meanwhile. Whoever comes without
 /// end is reset with the listener; he must not keep the process from ending.
-pub const LAST_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
+pub const SHUTDOWN_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
 /// After a Close frame or a refusal, bytes that are read and dropped before the end.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 /// Most bytes of a slab entry: what an idle user costs.
-pub const CONNECTION_BYTES: usize = 64;
+pub const CONNECTION_ENTRY_BYTES: usize = 64;
 /// Blocks of memory of so many bytes have pages of their own: parts of messages above it cost what
 /// they hold, however many grow at once.
-pub const OWN_PAGES_BYTES: u32 = 8 * 1024;
+pub const MAPPED_ALLOCATION_BYTES: u32 = 8 * 1024;
 /// A part of a message that grows beyond so many bytes moves to pages of its own.
-pub const SHARED_PAGES_BYTES: usize = 1024;
+pub const HEAP_ALLOCATION_BYTES: usize = 1024;
 /// Room identifiers that a shard remembers.
-pub const ROOM_TOKENS_KEPT: usize = 1024;
+pub const CACHED_ROOM_TOKENS: usize = 1024;
 /// What each of them takes, in bytes: the room's number is kept with it.
-pub const ROOM_TOKEN_BYTES: usize = 32;
+pub const CACHED_ROOM_TOKEN_BYTES: usize = 32;
 /// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.
 pub const SWEEP_PERIOD_MS: u64 = 1000;
 /// Shortest time between two sweeps of the same connection.
-pub const SWEEP_PERIOD_LEAST_MS: u64 = 50;
+pub const MIN_SWEEP_PERIOD_MS: u64 = 50;
 /// Connections above `--max-connections`, or above a limit of one address, that are still heard,
 /// so that a full server answers health checks and refuses politely. Beyond them a connection is refused unheard.
 pub const SURPLUS_CONNECTIONS: usize = 64;
@@ -95,7 +98,7 @@ pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
 /// is refused unheard.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// Addresses whose new connections are counted within a second, of those that come: 2 MiB.
-pub const ADDRESSES_WATCHED: usize = 64 * 1024;
+pub const TRACKED_ADDRESSES: usize = 64 * 1024;
 /// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
 // guard: a sweep looks at a part of the connections [value 1]
 pub const SWEEP_PARTS: usize = 10;
@@ -105,20 +108,20 @@ pub const SWEEP_BLOCK: usize = 16;
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// Two of whom one could not be brought to the other's shard meet others first for so long, when
 /// they are tried again.
-pub const REFUSED_PAUSE_MS: u64 = 50;
+pub const REJECTED_MIGRATION_DELAY_MS: u64 = 50;
 /// Shortest time between two log lines for the same reason.
-pub const NOTICE_PERIOD_S: u64 = 60;
+pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
 /// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
 pub const RETRY_AFTER_S: u32 = 5;
 /// Shards one process may have.
-pub const SHARDS_MOST: usize = 1024;
+pub const MAX_SHARDS: usize = 1024;
 /// Queues whose figures `/stats` and `/metrics` may name.
-pub const STATS_QUEUES_MOST: usize = 64;
+pub const MAX_STATS_QUEUES: usize = 64;
 /// Origins that `--allow-origin` may name, and networks that `--trusted-proxy` may: each is
 /// compared with at every upgrade.
-pub const DOOR_NAMES_MOST: usize = 256;
+pub const MAX_ACCESS_LIST_ENTRIES: usize = 256;
 /// Addresses one process may listen on.
-pub const LISTEN_ADDRESSES_MOST: usize = 64;
+pub const MAX_LISTEN_ADDRESSES: usize = 64;
 
 /// Descriptors that one shard needs beside its listeners and connections: poll, waker and
 /// reserve are three; the rest lets refused newcomers linger until their answer has arrived.
@@ -128,12 +131,12 @@ pub const DESCRIPTORS_PER_SHARD: u64 = 16;
 pub const DESCRIPTORS_PER_PEER: u64 = 3;
 /// Descriptors that the process needs beside its shards: standard streams, signals, the
 /// matcher, handles on `/proc`, and whoever attaches a tool.
-pub const DESCRIPTORS_OF_PROCESS: u64 = 64;
+pub const DESCRIPTORS_PER_PROCESS: u64 = 64;
 /// Most connections the limit is derived to when nobody names one, however many descriptors
 /// there are: each shard reserves address space for all of them.
-pub const CONNECTIONS_DERIVED_MOST: u32 = 1 << 20;
+pub const MAX_DERIVED_CONNECTIONS: u32 = 1 << 20;
 /// Most connections anybody may ask for.
-pub const CONNECTIONS_MOST: u32 = 1 << 26;
+pub const MAX_CONNECTIONS: u32 = 1 << 26;
 
 /// Bounds of `--max-message-bytes`.
 pub const MESSAGE_BYTES_BOUNDS: (usize, usize) = (1024, 16 * 1024 * 1024);
@@ -142,7 +145,7 @@ pub const UNSENT_BYTES_BOUNDS: (usize, usize) = (4 * 1024, 1024 * 1024 * 1024);
 /// Bounds of `--socket-send-buffer`; below the first the kernel would round up in silence.
 pub const SOCKET_SEND_BUFFER_BOUNDS: (usize, usize) = (4 * 1024, 512 * 1024 * 1024);
 /// Longest `--busy-poll`: beyond it a shard that has nothing to do never sleeps.
-pub const BUSY_POLL_MICROS_MOST: usize = 10_000;
+pub const MAX_BUSY_POLL_MICROS: usize = 10_000;
 /// Bounds of `--max-head-bytes`.
 pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
 /// Bounds of every time limit that may not be zero.
@@ -179,9 +182,9 @@ const _: () = {
     assert!(MESSAGE_BYTES_BOUNDS.1 + SERVER_HEADER_BYTES <= UNSENT_BYTES_BOUNDS.1);
     assert!(CONTROL_PAYLOAD_BYTES <= MESSAGE_BYTES_BOUNDS.0);
     assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
-    assert!(CONNECTIONS_DERIVED_MOST <= CONNECTIONS_MOST);
-    assert!(SHARDS_MOST <= u16::MAX as usize + 1);
-    assert!(EVENT_BYTES_LEAST <= RECEIVE_BUFFER_BYTES);
-    assert!(SHARED_PAGES_BYTES < OWN_PAGES_BYTES as usize);
+    assert!(MAX_DERIVED_CONNECTIONS <= MAX_CONNECTIONS);
+    assert!(MAX_SHARDS <= u16::MAX as usize + 1);
+    assert!(MIN_EVENT_BYTES <= RECEIVE_BUFFER_BYTES);
+    assert!(HEAP_ALLOCATION_BYTES < MAPPED_ALLOCATION_BYTES as usize);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
 };

@@ -74,7 +74,7 @@ impl CapacityDemand {
             (DescriptorTables::Private { .. }, Ok(DescriptorTables::Shared)) => room.shared(),
             _ => u64::MAX,
         };
-        let unasked = unasked.min(limits::CONNECTIONS_DERIVED_MOST.into());
+        let unasked = unasked.min(limits::MAX_DERIVED_CONNECTIONS.into());
         let taken = max_connections.map_or(unasked, u64::from);
         let connections = u64::from(connections);
         let in_one_table = room.needed(tables, connections);
@@ -247,7 +247,7 @@ fn network(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<LimitChec
 }
 
 fn machine(readings: &MachineReadings, wanted: &CapacityDemand) -> Vec<LimitCheck> {
-    let each = KERNEL_BYTES_PER_CONNECTION + limits::CONNECTION_BYTES as u64;
+    let each = KERNEL_BYTES_PER_CONNECTION + limits::CONNECTION_ENTRY_BYTES as u64;
     let need = wanted.connections * each + PROCESS_BYTES;
     let cpus = readings.cpus as u64;
     let all = readings.cpus_online.unwrap_or(readings.cpus) as u64;
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn what_the_server_itself_does_not_take_is_short() {
         let many = MachineReadings { cpus: 5, nofile: Some((1024, 20_000)), ..ample() };
-        let most = limits::CONNECTIONS_DERIVED_MOST;
+        let most = limits::MAX_DERIVED_CONNECTIONS;
         for (connections, max_connections, readings, expected) in [
             (1000, Some(1000), ample(), [].as_slice()),
             (1001, Some(1000), ample(), ["max-connections"].as_slice()),

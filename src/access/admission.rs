@@ -1,10 +1,10 @@
 //! How many newcomers there may be: in all, from one address, and from one address within a
 //! second. [`Admission`] is shared by all shards and touched when a connection begins, when its
 //! address is learned, and when it ends. What it keeps is bounded: addresses with an open
-//! connection, and [`ADDRESSES_WATCHED`] of those that came within the last second.
+//! connection, and [`TRACKED_ADDRESSES`] of those that came within the last second.
 
 use crate::config::Limits;
-use crate::limits::{ADDRESSES_WATCHED, SURPLUS_CONNECTIONS};
+use crate::limits::{SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
 use std::collections::HashMap;
@@ -178,7 +178,7 @@ impl Part {
         // Nobody counts all addresses that there are. Where more come within a second than are
         // watched, they begin anew; a limit on each address does not hold off such a crowd.
         // guard: the number of watched addresses is bounded [false]
-        if self.new.len() >= ADDRESSES_WATCHED / PARTS && !self.new.contains_key(&address) {
+        if self.new.len() >= TRACKED_ADDRESSES / PARTS && !self.new.contains_key(&address) {
             self.new.clear();
         }
         let count = self.new.entry(address).or_default();
@@ -341,15 +341,15 @@ mod tests {
             let parts = &admission.by_address.as_ref().unwrap().parts;
             parts.iter().map(|part| what(&part.lock().unwrap())).sum()
         };
-        for number in 0..4 * ADDRESSES_WATCHED as u128 {
+        for number in 0..4 * TRACKED_ADDRESSES as u128 {
             let address = IpAddr::from(Ipv6Addr::from(number << 64 | 1));
             let Verdict::Welcome(None, counted) = admission.enter(address, NOW) else {
                 panic!("{number} is a newcomer like any other")
             };
             admission.leave(counted);
         }
-        assert!(kept(|part| part.new.len()) <= ADDRESSES_WATCHED);
-        assert!(kept(|part| part.new.capacity()) <= 4 * ADDRESSES_WATCHED);
+        assert!(kept(|part| part.new.len()) <= TRACKED_ADDRESSES);
+        assert!(kept(|part| part.new.capacity()) <= 4 * TRACKED_ADDRESSES);
         assert_eq!(kept(|part| part.open.len()), 0);
     }
 

@@ -294,7 +294,7 @@ pub struct Arguments {
     /// changed; the status is 1 if anything is short. Takes --shards, --listen, --admin-listen,
     /// --fd-tables and --max-connections into account.
     #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS", help_heading = REPORTING)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::CONNECTIONS_MOST)))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_CONNECTIONS)))]
     pub check: Option<u32>,
 }
 

@@ -52,13 +52,13 @@ impl DescriptorTables {
 /// listeners.
 pub fn descriptors_of_server(shards: usize, addresses: usize) -> u64 {
     let per_shard = limits::DESCRIPTORS_PER_SHARD + addresses as u64;
-    limits::DESCRIPTORS_OF_PROCESS + shards as u64 * per_shard
+    limits::DESCRIPTORS_PER_PROCESS + shards as u64 * per_shard
 }
 
 /// The same in the table that a shard has for itself: copies of what the process had when the
 /// table was made, handles on all other shards' tables, and its own listeners.
 pub fn descriptors_of_table(shards: usize, addresses: usize) -> u64 {
-    limits::DESCRIPTORS_OF_PROCESS
+    limits::DESCRIPTORS_PER_PROCESS
         + limits::DESCRIPTORS_PER_SHARD
         + shards as u64 * limits::DESCRIPTORS_PER_PEER
         + addresses as u64
@@ -230,7 +230,7 @@ mod tests {
     fn a_table_has_to_spare_for_the_surplus_and_for_those_who_move() {
         // What a shard's table really holds beside its connections: what the process had when
         // it was made, two for each shard then and one handle for each, and its own few.
-        let spare = limits::DESCRIPTORS_OF_PROCESS + limits::DESCRIPTORS_PER_SHARD - 24;
+        let spare = limits::DESCRIPTORS_PER_PROCESS + limits::DESCRIPTORS_PER_SHARD - 24;
         assert!(spare >= limits::TABLE_SURPLUS_CONNECTIONS as u64 + 16);
     }
 }

@@ -33,7 +33,7 @@ use tracing::level_filters::LevelFilter;
 pub struct Config {
     /// Addresses to listen on, without duplicates; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Threads that carry connections, 1 to [`limits::SHARDS_MOST`].
+    /// Threads that carry connections, 1 to [`limits::MAX_SHARDS`].
     pub shards: usize,
     /// Whether each of them stays on one CPU.
     pub pin: bool,
@@ -141,7 +141,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            max_connections: limits::CONNECTIONS_DERIVED_MOST,
+            max_connections: limits::MAX_DERIVED_CONNECTIONS,
             max_connections_per_address: None,
             max_new_connections_per_address: None,
             max_messages_per_second: None,

@@ -19,8 +19,8 @@ impl Arguments {
     /// The first contradiction found.
     pub fn validate(&self, machine: &MachineCapabilities) -> Result<Config, ConfigError> {
         let listen = self.listen_addresses(machine)?;
-        let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::SHARDS_MOST));
-        within("--shards", shards, (1, limits::SHARDS_MOST))?;
+        let shards = self.shards.unwrap_or(machine.default_shards.clamp(1, limits::MAX_SHARDS));
+        within("--shards", shards, (1, limits::MAX_SHARDS))?;
         let access = self.access(&listen)?;
         let room = DescriptorBudget {
             allowed: machine.descriptors_allowed,
@@ -74,7 +74,7 @@ impl Arguments {
     }
 
     fn busy_poll(&self) -> Result<Option<NonZeroU32>, ConfigError> {
-        within("--busy-poll", self.busy_poll as usize, (0, limits::BUSY_POLL_MICROS_MOST))?;
+        within("--busy-poll", self.busy_poll as usize, (0, limits::MAX_BUSY_POLL_MICROS))?;
         Ok(NonZeroU32::new(self.busy_poll))
     }
 
@@ -83,13 +83,13 @@ impl Arguments {
         within(
             "the number of --allow-origin",
             allowed_origins.len(),
-            (0, limits::DOOR_NAMES_MOST),
+            (0, limits::MAX_ACCESS_LIST_ENTRIES),
         )?;
         let trusted_proxies = Networks(self.trusted_proxy.clone());
         within(
             "the number of --trusted-proxy",
             trusted_proxies.0.len(),
-            (0, limits::DOOR_NAMES_MOST),
+            (0, limits::MAX_ACCESS_LIST_ENTRIES),
         )?;
         Ok(AccessPolicy {
             allowed_origins,
@@ -100,7 +100,7 @@ impl Arguments {
 
     fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {
         let admin = &self.admin_listen;
-        within("the number of --admin-listen", admin.len(), (0, limits::LISTEN_ADDRESSES_MOST))?;
+        within("the number of --admin-listen", admin.len(), (0, limits::MAX_LISTEN_ADDRESSES))?;
         if let Some(&address) = first_repeated(admin, |address| address.port() != 0) {
             return Err(ConfigError::AdminListenTwice { address });
         }
@@ -133,7 +133,7 @@ impl Arguments {
             }
             return Ok(everywhere);
         }
-        within("the number of --listen", self.listen.len(), (1, limits::LISTEN_ADDRESSES_MOST))?;
+        within("the number of --listen", self.listen.len(), (1, limits::MAX_LISTEN_ADDRESSES))?;
         // Port 0 is another port each time, so it may be named more than once.
         match first_repeated(&self.listen, |address| address.port() != 0) {
             Some(&address) => Err(ConfigError::ListenTwice { address }),
@@ -154,10 +154,10 @@ impl Arguments {
             DescriptorTables::Private { .. } => room.private(),
         };
         let asked = self.max_connections.unwrap_or_else(|| {
-            let most = limits::CONNECTIONS_DERIVED_MOST;
+            let most = limits::MAX_DERIVED_CONNECTIONS;
             u32::try_from(fits).unwrap_or(most).clamp(1, most)
         });
-        within("--max-connections", asked as usize, (1, limits::CONNECTIONS_MOST as usize))?;
+        within("--max-connections", asked as usize, (1, limits::MAX_CONNECTIONS as usize))?;
         if u64::from(asked) > fits {
             return Err(ConfigError::Descriptors {
                 connections: asked,
@@ -213,7 +213,7 @@ impl Arguments {
 
     fn stats_queues(&self) -> Result<Vec<String>, ConfigError> {
         let names = &self.stats_queue;
-        within("the number of --stats-queue", names.len(), (0, limits::STATS_QUEUES_MOST))?;
+        within("the number of --stats-queue", names.len(), (0, limits::MAX_STATS_QUEUES))?;
         if let Some(name) = names.iter().find(|name| !is_queue_name(name.as_bytes())) {
             return Err(ConfigError::QueueName { name: name.clone() });
         }

@@ -1,26 +1,26 @@
-//! What becomes of a letter whose reader may not hear of it: it is told in the log, once a minute
-//! at most of all threads together. Every thread that writes letters ends here.
+//! Logs commands whose receiver may not learn of them. Every thread that sends commands reports
+//! failures here; all threads together write at most one line a minute.
 
-use super::SendError;
+use super::MailboxError;
 use crate::sys::clock;
 use crate::telemetry::notices::LogThrottle;
 use std::io;
 
-static UNWOKEN: LogThrottle = LogThrottle::new();
+static WAKE_FAILURES: LogThrottle = LogThrottle::new();
 
-/// A letter was sent. Its reader may have ended, as at the end of the process all do, and needs
-/// none; or it cannot be woken.
-pub(crate) fn sent<T>(result: Result<(), SendError<T>>) {
+/// Logs a failed wake-up. A disconnected mailbox is no failure: its thread has ended, as all
+/// threads do when the process shuts down, and needs no more commands.
+pub(crate) fn log_send_failure<T>(result: Result<(), MailboxError<T>>) {
     match result {
-        Ok(()) | Err(SendError::Gone(_)) => {}
-        Err(SendError::Unwoken(error)) => announced(Err(error)),
+        Ok(()) | Err(MailboxError::Disconnected(_)) => {}
+        Err(MailboxError::WakeFailed(error)) => log_wake_failure(Err(error)),
     }
 }
 
-/// A reader was woken, or was not.
-pub(crate) fn announced(woken: io::Result<()>) {
-    if let Err(error) = woken
-        && let Some(held_back) = UNWOKEN.pass(clock::monotonic())
+/// Logs a failed wake-up.
+pub(crate) fn log_wake_failure(result: io::Result<()>) {
+    if let Err(error) = result
+        && let Some(held_back) = WAKE_FAILURES.pass(clock::monotonic())
     {
         tracing::error!(%error, held_back, "a thread cannot be woken");
     }

@@ -4,8 +4,8 @@
 use super::queue::MatchQueue;
 use crate::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
 use crate::ids::{SessionAddress, ShardId};
-use crate::mailbox::failures::{announced, sent};
-use crate::mailbox::{Bundle, Inbox, Outbox, Pause};
+use crate::mailbox::failures::{log_send_failure, log_wake_failure};
+use crate::mailbox::{BatchSender, BlockDecision, MailboxReceiver, MailboxSender};
 use crate::sys;
 use crate::telemetry::counters::{MatcherCounters, ShardCounters};
 use crate::timestamp::Timestamp;
@@ -158,7 +158,7 @@ impl Balance {
 pub struct Matcher<T, S> {
     poll: Poll,
     events: Events,
-    inbox: Inbox<MatcherCommand>,
+    inbox: MailboxReceiver<MatcherCommand>,
     desks: MatcherCore,
     shards: Shards<T, S>,
     counters: Arc<MatcherCounters>,
@@ -168,16 +168,16 @@ pub struct Matcher<T, S> {
 
 /// The shards' mailboxes.
 #[derive(Debug)]
-struct Shards<T, S>(Vec<Bundle<ShardCommand<T, S>>>);
+struct Shards<T, S>(Vec<BatchSender<ShardCommand<T, S>>>);
 
 impl<T, S> Shards<T, S> {
     fn send(&mut self, to: SessionAddress, letter: ShardCommand<T, S>) {
-        sent(self.0[to.shard.index()].send(letter));
+        log_send_failure(self.0[to.shard.index()].send(letter));
     }
 
     /// Wakes those that were written to.
     fn announce(&mut self) {
-        self.0.iter_mut().for_each(|shard| announced(shard.announce()));
+        self.0.iter_mut().for_each(|shard| log_wake_failure(shard.flush_wakeups()));
     }
 }
 
@@ -201,14 +201,14 @@ impl<T, S> Matcher<T, S> {
     /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
     pub fn new(
         poll: Poll,
-        inbox: Inbox<MatcherCommand>,
-        shards: Vec<Outbox<ShardCommand<T, S>>>,
+        inbox: MailboxReceiver<MatcherCommand>,
+        shards: Vec<MailboxSender<ShardCommand<T, S>>>,
         desks: MatcherCore,
         counters: Arc<MatcherCounters>,
     ) -> Self {
         let events = Events::with_capacity(8);
         let letters = Vec::with_capacity(LETTERS_AT_ONCE);
-        let shards = Shards(shards.into_iter().map(Bundle::new).collect());
+        let shards = Shards(shards.into_iter().map(BatchSender::new).collect());
         Matcher { poll, events, inbox, desks, shards, counters, letters }
     }
 
@@ -224,7 +224,7 @@ impl<T, S> Matcher<T, S> {
             self.letters.extend(first);
             for _ in 0..COMMANDS_PER_ITERATION / LETTERS_AT_ONCE {
                 let more = LETTERS_AT_ONCE - self.letters.len();
-                self.letters.extend(std::iter::from_fn(|| self.inbox.take()).take(more));
+                self.letters.extend(std::iter::from_fn(|| self.inbox.try_receive()).take(more));
                 let were_all = self.letters.len() < LETTERS_AT_ONCE;
                 self.desks.warm(&self.letters);
                 for letter in self.letters.drain(..) {
@@ -252,16 +252,16 @@ impl<T, S> Matcher<T, S> {
 
     /// Blocks until a letter has come or a deadline has; gives back the letter.
     fn wait(&mut self) -> io::Result<Option<MatcherCommand>> {
-        let asleep = match self.inbox.before_blocking() {
-            Pause::Letter(letter) => return Ok(Some(letter)),
-            Pause::Block(asleep) => asleep,
+        let asleep = match self.inbox.prepare_to_block() {
+            BlockDecision::Received(letter) => return Ok(Some(letter)),
+            BlockDecision::MayBlock(asleep) => asleep,
         };
         let timeout = self.desks.next_deadline().map(|due| due.since(sys::clock::monotonic()));
         let polled = self.poll.poll(&mut self.events, timeout);
         drop(asleep);
         match polled {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
-            Ok(()) | Err(_) => Ok(self.inbox.take()),
+            Ok(()) | Err(_) => Ok(self.inbox.try_receive()),
         }
     }
 }

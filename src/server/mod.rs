@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
 use crate::ids::TokenMint;
 use crate::logging;
-use crate::mailbox::{Inbox, Outbox, mailbox};
+use crate::mailbox::{MailboxReceiver, MailboxSender, mailbox};
 use crate::matchmaking::matcher::{Matcher, MatcherCore};
 use crate::server::supervision::Supervision;
 use crate::shard::accept::Admission;
@@ -120,8 +120,8 @@ pub struct Server {
     signals: Signals,
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
-    shards: Vec<Outbox<Letter>>,
-    matcher: Outbox<MatcherCommand>,
+    shards: Vec<MailboxSender<Letter>>,
+    matcher: MailboxSender<MatcherCommand>,
     threads: Vec<JoinHandle<()>>,
     telemetry: Arc<Telemetry>,
     drain_timeout: Duration,
@@ -154,8 +154,8 @@ impl PeriodicTasks {
 /// The parts of a thread that exist before it does.
 struct ThreadParts<T> {
     poll: Poll,
-    outbox: Outbox<T>,
-    inbox: Inbox<T>,
+    outbox: MailboxSender<T>,
+    inbox: MailboxReceiver<T>,
 }
 
 impl<T> ThreadParts<T> {
@@ -353,9 +353,9 @@ impl Server {
         }
         rounds.supervision.look(now, &self.telemetry, || {
             // One that cannot be woken makes no turn, and that is then told.
-            let _matcher = self.matcher.nudge();
+            let _matcher = self.matcher.interrupt_poll();
             for shard in &self.shards {
-                let _shard = shard.nudge();
+                let _shard = shard.interrupt_poll();
             }
         });
     }

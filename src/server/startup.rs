@@ -12,7 +12,7 @@ use crate::config::{Config, ConnectionSteering, DescriptorTables};
 use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
-use crate::mailbox::Outbox;
+use crate::mailbox::MailboxSender;
 use crate::shard::accept::{Acceptor, Admission};
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
@@ -40,8 +40,8 @@ pub(super) struct ShardDependencies {
     /// How many of a shard's listeners are for the public; those behind them are for
     /// administration.
     pub(super) public_listeners: usize,
-    pub(super) matcher: Outbox<MatcherCommand>,
-    pub(super) shards: Vec<Outbox<Letter>>,
+    pub(super) matcher: MailboxSender<MatcherCommand>,
+    pub(super) shards: Vec<MailboxSender<Letter>>,
     pub(super) admission: Arc<Admission>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) ice_servers: Arc<IceServers>,

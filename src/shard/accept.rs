@@ -6,7 +6,7 @@ use super::driver::Sockets;
 use super::socket::ShardSocket;
 pub use crate::access::admission::{Admission, Verdict};
 use crate::limits::{
-    ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, LAST_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
+    ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, SHUTDOWN_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
 };
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
@@ -222,7 +222,7 @@ impl Acceptor {
     /// Empties the listeners, telling everybody that the server shuts down; up to a bound, for
     /// newcomers may come as fast as they are refused.
     pub fn close(self) {
-        self.close_after(LAST_ACCEPTS);
+        self.close_after(SHUTDOWN_ACCEPTS);
     }
 
     fn close_after(mut self, most: usize) {

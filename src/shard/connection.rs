@@ -3,7 +3,7 @@
 
 use crate::commands::ShardCommand;
 use crate::ids::Serial;
-use crate::limits::CONNECTION_BYTES;
+use crate::limits::CONNECTION_ENTRY_BYTES;
 use crate::session::Session;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Egress;
@@ -277,8 +277,8 @@ enum Entry {
 }
 
 #[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<Entry>() <= CONNECTION_BYTES);
-const _: () = assert!(size_of::<Connection<u32>>() <= CONNECTION_BYTES);
+const _: () = assert!(size_of::<Entry>() <= CONNECTION_ENTRY_BYTES);
+const _: () = assert!(size_of::<Connection<u32>>() <= CONNECTION_ENTRY_BYTES);
 
 #[cfg(test)]
 mod tests {

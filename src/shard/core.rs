@@ -142,7 +142,7 @@ impl<H: Host> Core<H> {
             now: Timestamp::ZERO,
             clock: PatientClock::default(),
             share: limits::RECEIVE_BUFFER_BYTES,
-            requests_left: limits::REQUESTS_OF_ALL_PER_ITERATION,
+            requests_left: limits::TOTAL_REQUESTS_PER_ITERATION,
             sweep: Sweep::new(&setup.limits),
             drain: None,
             moves_under_way: 0,
@@ -165,7 +165,7 @@ impl<H: Host> Core<H> {
         self.clock.advance(now);
         self.now = now;
         self.share = limits::RECEIVE_BUFFER_BYTES;
-        self.requests_left = limits::REQUESTS_OF_ALL_PER_ITERATION;
+        self.requests_left = limits::TOTAL_REQUESTS_PER_ITERATION;
         self.counters.iterations.increment();
     }
 
@@ -294,7 +294,7 @@ impl<H: Host> Core<H> {
         // comes to its turn soon.
         // guard: run list connections share the bytes of an iteration [argument 2 value 1]
         let share = share_of(limits::EVENT_BYTES_PER_ITERATION, self.run_list.len());
-        let mut bytes_left = limits::RUN_BYTES_PER_ITERATION;
+        let mut bytes_left = limits::RUN_LIST_BYTES_PER_ITERATION;
         for _ in 0..self.run_list.len() {
             if bytes_left == 0 {
                 break;
@@ -302,7 +302,8 @@ impl<H: Host> Core<H> {
             let Some(key) = self.run_list.pop() else { break };
             let read = self.read_on(key, share);
             self.reap();
-            let least = limits::RUN_BYTES_PER_ITERATION / limits::RUNS_PER_ITERATION;
+            let least =
+                limits::RUN_LIST_BYTES_PER_ITERATION / limits::RUN_LIST_CONNECTIONS_PER_ITERATION;
             // guard: an iteration reads a bounded number of run list bytes [skip]
             bytes_left = bytes_left.saturating_sub(read.max(least));
         }
@@ -403,5 +404,5 @@ impl<H: Host> Core<H> {
 
 /// What each of so many may read of `bytes`.
 fn share_of(bytes: usize, many: usize) -> usize {
-    (bytes / many.max(1)).clamp(limits::EVENT_BYTES_LEAST, limits::RECEIVE_BUFFER_BYTES)
+    (bytes / many.max(1)).clamp(limits::MIN_EVENT_BYTES, limits::RECEIVE_BUFFER_BYTES)
 }

@@ -10,8 +10,8 @@ use crate::commands::{MatcherCommand, ShardCommand};
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::limits::{COMMANDS_PER_ITERATION, EVENTS_PER_POLL};
-use crate::mailbox::failures::{announced, sent};
-use crate::mailbox::{Bundle, Inbox, Outbox, Pause};
+use crate::mailbox::failures::{log_send_failure, log_wake_failure};
+use crate::mailbox::{BatchSender, BlockDecision, MailboxReceiver, MailboxSender};
 use crate::page::{self, Asset};
 use crate::sys;
 use crate::sys::descriptor_tables::ThreadTable;
@@ -48,8 +48,8 @@ pub type Letter = connection::Letter<ShardSocket>;
 #[derive(Debug)]
 pub struct Sockets {
     registry: Registry,
-    matcher: Bundle<MatcherCommand>,
-    shards: Vec<Bundle<Letter>>,
+    matcher: BatchSender<MatcherCommand>,
+    shards: Vec<BatchSender<Letter>>,
     /// Whether anything was written to another shard in this turn.
     wrote_to_shards: bool,
     admission: Arc<Admission>,
@@ -73,16 +73,16 @@ impl Sockets {
     /// A host over `registry`, with a mailbox for every thread it may write to.
     pub fn new(
         registry: Registry,
-        matcher: Outbox<MatcherCommand>,
-        shards: Vec<Outbox<Letter>>,
+        matcher: MailboxSender<MatcherCommand>,
+        shards: Vec<MailboxSender<Letter>>,
         admission: Arc<Admission>,
         telemetry: Arc<Telemetry>,
         ice_servers: Arc<IceServers>,
     ) -> Self {
         Sockets {
             registry,
-            matcher: Bundle::new(matcher),
-            shards: shards.into_iter().map(Bundle::new).collect(),
+            matcher: BatchSender::new(matcher),
+            shards: shards.into_iter().map(BatchSender::new).collect(),
             wrote_to_shards: false,
             admission,
             telemetry,
@@ -100,9 +100,9 @@ impl Sockets {
 
     /// Wakes whoever was written to in this turn.
     fn announce(&mut self) {
-        announced(self.matcher.announce());
+        log_wake_failure(self.matcher.flush_wakeups());
         if std::mem::take(&mut self.wrote_to_shards) {
-            self.shards.iter_mut().for_each(|shard| announced(shard.announce()));
+            self.shards.iter_mut().for_each(|shard| log_wake_failure(shard.flush_wakeups()));
         }
     }
 
@@ -220,12 +220,12 @@ impl Host for Sockets {
     }
 
     fn to_matcher(&mut self, letter: MatcherCommand) {
-        sent(self.matcher.send(letter));
+        log_send_failure(self.matcher.send(letter));
     }
 
     fn to_shard(&mut self, shard: ShardId, letter: Letter) {
         self.wrote_to_shards = true;
-        sent(self.shards[shard.index()].send(letter));
+        log_send_failure(self.shards[shard.index()].send(letter));
     }
 
     #[inline]
@@ -297,7 +297,7 @@ fn page_content(asset: &'static Asset) -> Content {
 pub struct Driver {
     poll: Poll,
     events: Events,
-    inbox: Inbox<Letter>,
+    inbox: MailboxReceiver<Letter>,
     core: Core<Sockets>,
     acceptor: Acceptor,
     counters: Arc<ShardCounters>,
@@ -308,7 +308,7 @@ impl Driver {
     /// Everything in place, nothing running.
     pub fn new(
         poll: Poll,
-        inbox: Inbox<Letter>,
+        inbox: MailboxReceiver<Letter>,
         core: Core<Sockets>,
         acceptor: Acceptor,
         counters: Arc<ShardCounters>,
@@ -338,7 +338,8 @@ impl Driver {
                 self.core.letter(letter);
                 letters += 1;
                 // guard: an iteration takes a bounded number of commands [condition true]
-                next = if letters < COMMANDS_PER_ITERATION { self.inbox.take() } else { None };
+                next =
+                    if letters < COMMANDS_PER_ITERATION { self.inbox.try_receive() } else { None };
             }
             for event in &self.events {
                 match event.token() {
@@ -369,11 +370,11 @@ impl Driver {
     fn wait(&mut self, now: Timestamp) -> io::Result<Option<Letter>> {
         let busy = self.core.has_work() || self.acceptor.has_work();
         let (letter, _asleep) = if busy {
-            (self.inbox.take(), None)
+            (self.inbox.try_receive(), None)
         } else {
-            match self.inbox.before_blocking() {
-                Pause::Letter(letter) => (Some(letter), None),
-                Pause::Block(asleep) => (None, Some(asleep)),
+            match self.inbox.prepare_to_block() {
+                BlockDecision::Received(letter) => (Some(letter), None),
+                BlockDecision::MayBlock(asleep) => (None, Some(asleep)),
             }
         };
         let timeout = if busy || letter.is_some() {

@@ -47,7 +47,7 @@ impl<H: Host> Core<H> {
     /// was stored of an echo is as many as a buffer holds.
     pub(super) fn read_on(&mut self, key: ConnectionKey, share: usize) -> usize {
         let (stored, worth) = match self.connections.get(key.slot.index()) {
-            Some(Connection { role: Role::User(_), .. }) => (0, limits::SESSION_BYTE_WORTH_BYTES),
+            Some(Connection { role: Role::User(_), .. }) => (0, limits::SESSION_BYTE_COST_BYTES),
             Some(Connection { role: Role::Echo, extra: Some(extra), .. }) if extra.backlog => {
                 (limits::RECEIVE_BUFFER_BYTES, 1)
             }
@@ -56,7 +56,7 @@ impl<H: Host> Core<H> {
         let before = self.counters.http_requests.get();
         let read = self.read(key, share, true);
         let answered = (self.counters.http_requests.get() - before) as usize;
-        read * worth + stored + answered * limits::REQUEST_WORTH_BYTES
+        read * worth + stored + answered * limits::REQUEST_COST_BYTES
     }
 
     /// One read, and all that it brings. `None`: there is nothing more to read at present.

@@ -4,7 +4,7 @@
 //! of what a relayed message costs here altogether.
 
 use crate::ids::{RoomNo, Token, TokenMint};
-use crate::limits::{ROOM_TOKEN_BYTES, ROOM_TOKENS_KEPT};
+use crate::limits::{CACHED_ROOM_TOKEN_BYTES, CACHED_ROOM_TOKENS};
 
 /// Each room has one place, which it shares with others.
 #[derive(Debug, Default)]
@@ -15,14 +15,14 @@ pub(super) struct RoomTokens {
 
 type Known = (RoomNo, Token);
 
-const _: () = assert!(size_of::<Known>() == ROOM_TOKEN_BYTES);
+const _: () = assert!(size_of::<Known>() == CACHED_ROOM_TOKEN_BYTES);
 
 impl RoomTokens {
     /// The identifier of a room, derived by `mint` unless it is known.
     #[inline]
     pub(super) fn get(&mut self, room: RoomNo, mint: &TokenMint) -> Token {
         // Rooms of one shard are numbered one after the other.
-        let at = room.0 as usize % ROOM_TOKENS_KEPT;
+        let at = room.0 as usize % CACHED_ROOM_TOKENS;
         if self.places.get(at).is_none_or(|(known, _)| *known != room) {
             self.derive(at, room, mint);
         }
@@ -32,7 +32,7 @@ impl RoomTokens {
     #[cold]
     fn derive(&mut self, at: usize, room: RoomNo, mint: &TokenMint) {
         let token = mint.room(room);
-        self.places.resize(ROOM_TOKENS_KEPT, (room, token));
+        self.places.resize(CACHED_ROOM_TOKENS, (room, token));
         self.places[at] = (room, token);
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     fn rooms_that_share_a_place_keep_their_own_identifiers() {
         let mint = TokenMint::new([5; 16]);
         let mut tokens = RoomTokens::default();
-        let rooms = [1, 2, 1 + ROOM_TOKENS_KEPT as u64, 1, 2].map(RoomNo);
+        let rooms = [1, 2, 1 + CACHED_ROOM_TOKENS as u64, 1, 2].map(RoomNo);
         for room in rooms {
             assert_eq!(tokens.get(room, &mint), mint.room(room));
             assert_eq!(tokens.get(room, &mint), mint.room(room), "the second time");

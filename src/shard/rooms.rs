@@ -12,7 +12,7 @@ use crate::commands::{
     MatcherCommand, Outcome, Pairing, RecentPartner, Reply, ShardCommand, Ticket,
 };
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
-use crate::limits::REFUSED_PAUSE_MS;
+use crate::limits::REJECTED_MIGRATION_DELAY_MS;
 use crate::session::{MatchRequest, Membership, Session};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Framing;
@@ -214,7 +214,7 @@ impl<H: Host> Core<H> {
     /// Not at once: as long as there is no room, all three threads would do nothing else. And with
     /// others first: somebody of this shard needs no room.
     pub(super) fn wake_resting(&mut self) {
-        let until = self.now + Duration::from_millis(REFUSED_PAUSE_MS);
+        let until = self.now + Duration::from_millis(REJECTED_MIGRATION_DELAY_MS);
         for Pairing { home, mover } in std::mem::take(&mut self.resting) {
             if self.is_live(&home)
                 && let Some(session) = self.connections[home.holder.key.slot.index()].session_mut()

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::host::Host;
 use crate::config::Limits;
 use crate::ids::{ConnectionKey, Slot};
-use crate::limits::{SWEEP_BLOCK, SWEEP_PARTS, SWEEP_PERIOD_LEAST_MS, SWEEP_PERIOD_MS};
+use crate::limits::{MIN_SWEEP_PERIOD_MS, SWEEP_BLOCK, SWEEP_PARTS, SWEEP_PERIOD_MS};
 use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
 use crate::wire::message::server::ServerMessage;
@@ -72,7 +72,7 @@ impl Sweep {
         .unwrap_or(Duration::MAX);
         // A quarter of the shortest time limit is as late as anything may be noticed.
         let period = (shortest / 4).clamp(
-            Duration::from_millis(SWEEP_PERIOD_LEAST_MS),
+            Duration::from_millis(MIN_SWEEP_PERIOD_MS),
             Duration::from_millis(SWEEP_PERIOD_MS),
         );
         Sweep { part: 0, step: period / SWEEP_PARTS as u32, next: None, swept_ms: [0; SWEEP_PARTS] }

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn the_longest_program_is_one_that_the_kernel_takes() {
         // BPF_MAXINSNS of linux/bpf_common.h.
-        assert!(program(&vec![0; 1024], crate::limits::SHARDS_MOST).len() <= 4096);
+        assert!(program(&vec![0; 1024], crate::limits::MAX_SHARDS).len() <= 4096);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::labels::{EndReason, RejectReason};
 use super::{ShardCounters, Telemetry};
-use crate::limits::NOTICE_PERIOD_S;
+use crate::limits::LOG_THROTTLE_PERIOD_S;
 use crate::timestamp::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,7 +106,7 @@ pub struct Notice {
 impl Notices {
     /// What is to be told now.
     pub fn look(&mut self, telemetry: &Telemetry, now: Timestamp) -> Vec<Notice> {
-        let next = Some(now + Duration::from_secs(NOTICE_PERIOD_S));
+        let next = Some(now + Duration::from_secs(LOG_THROTTLE_PERIOD_S));
         // guard: a notice is repeated at most once a minute [argument 3 value |_| true]
         self.tell(telemetry, next, |told| told.next.is_none_or(|next| next <= now))
     }
@@ -166,7 +166,7 @@ impl LogThrottle {
     /// Whether it may be told now; if so, how often it was not since it last was.
     pub fn pass(&self, now: Timestamp) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
-        let after = (now + Duration::from_secs(NOTICE_PERIOD_S)).as_nanos();
+        let after = (now + Duration::from_secs(LOG_THROTTLE_PERIOD_S)).as_nanos();
         // Of those who come at once, one gets through.
         let passes = now.as_nanos() >= next
             && self

@@ -9,7 +9,9 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::thread;
 use std::io;
 use std::sync::atomic::Ordering;
-use switchboard::mailbox::{BundleOf, Flag, Pause, Pop, Push, Wake, mailbox_of};
+use switchboard::mailbox::{
+    BlockDecision, Flag, GenericBatchSender, Pop, Push, Wake, mailbox_from_parts,
+};
 
 const SENDERS: usize = 2;
 const LETTERS: usize = 2;
@@ -27,7 +29,7 @@ struct WayIn {
 }
 
 impl Push for WayIn {
-    type Letter = usize;
+    type Item = usize;
     fn push(&self, letter: usize) -> Result<(), usize> {
         let place = self.sent.replace(self.sent.get() + 1);
         self.slots.0[self.sender][place].store(letter, Ordering::Release);
@@ -49,7 +51,7 @@ struct WayOut {
 }
 
 impl Pop for WayOut {
-    type Letter = usize;
+    type Item = usize;
     fn pop(&self) -> Option<usize> {
         for (slots, taken) in self.slots.0.iter().zip(&self.taken) {
             let Some(slot) = slots.get(taken.get()) else { continue };
@@ -90,7 +92,7 @@ fn exchange(senders: usize, letters: usize) {
     let push = WayIn { slots: Arc::clone(&slots), sender: 0, sent: 0.into() };
     let pop = WayOut { slots, taken: Default::default() };
     let flag = LoomFlag(AtomicBool::new(true));
-    let (first, mut inbox) = mailbox_of(push, pop, fd, flag);
+    let (first, mut inbox) = mailbox_from_parts(push, pop, fd, flag);
 
     let outboxes = std::iter::successors(Some(first), |last| Some(last.clone())).take(senders);
     let threads: Vec<_> = outboxes
@@ -98,11 +100,11 @@ fn exchange(senders: usize, letters: usize) {
         .map(|(nth, outbox)| {
             thread::spawn(move || {
                 if nth + 1 == senders {
-                    let mut bundle = BundleOf::new(outbox);
+                    let mut bundle = GenericBatchSender::new(outbox);
                     for number in 1..=letters {
                         bundle.send(number).expect("because the stand-ins never fail");
                     }
-                    bundle.announce().expect("because the stand-ins never fail");
+                    bundle.flush_wakeups().expect("because the stand-ins never fail");
                 } else {
                     for number in 1..=letters {
                         outbox.send(number).expect("because the stand-ins never fail");
@@ -115,12 +117,12 @@ fn exchange(senders: usize, letters: usize) {
     let mut sum = 0;
     let mut count = 0;
     while count < senders * letters {
-        match inbox.before_blocking() {
-            Pause::Letter(letter) => {
+        match inbox.prepare_to_block() {
+            BlockDecision::Received(letter) => {
                 sum += letter;
                 count += 1;
             }
-            Pause::Block(_asleep) => thread::park(),
+            BlockDecision::MayBlock(_asleep) => thread::park(),
         }
     }
     assert_eq!(sum, senders * (1 + letters) * letters / 2);

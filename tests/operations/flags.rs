@@ -344,7 +344,7 @@ fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
     assert_eq!(derived(own + 1), Ok(1));
     assert!(matches!(derived(own), Err(ConfigError::Descriptors { possible: 0, .. })));
     assert!(matches!(derived(3), Err(ConfigError::Descriptors { possible: 0, .. })));
-    assert_eq!(derived(u64::MAX), Ok(limits::CONNECTIONS_DERIVED_MOST));
+    assert_eq!(derived(u64::MAX), Ok(limits::MAX_DERIVED_CONNECTIONS));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use harness::{Fake, KEY, READABLE, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;
 use switchboard::config::Limits;
 use switchboard::limits::{
-    EVENT_BYTES_LEAST, EVENT_BYTES_PER_ITERATION, READS_PER_ITERATION, RECEIVE_BUFFER_BYTES,
-    REQUESTS_OF_ALL_PER_ITERATION, REQUESTS_PER_ITERATION, RUN_BYTES_PER_ITERATION,
+    EVENT_BYTES_PER_ITERATION, MIN_EVENT_BYTES, READS_PER_ITERATION, RECEIVE_BUFFER_BYTES,
+    REQUESTS_PER_ITERATION, RUN_LIST_BYTES_PER_ITERATION, TOTAL_REQUESTS_PER_ITERATION,
 };
 use switchboard::shard::core::Readiness;
 use switchboard::telemetry::labels::EndReason;
@@ -203,12 +203,12 @@ fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
     for (_, key) in &clients {
         harness.core.ready(*key, READABLE);
     }
-    let most = REQUESTS_OF_ALL_PER_ITERATION as usize + CLIENTS;
+    let most = TOTAL_REQUESTS_PER_ITERATION as usize + CLIENTS;
     assert!((CLIENTS..=most).contains(&answered(&harness)), "{} at once", answered(&harness));
     while harness.core.has_work() {
         let before = answered(&harness);
         harness.wait(Duration::ZERO);
-        let most = REQUESTS_OF_ALL_PER_ITERATION as usize + 4;
+        let most = TOTAL_REQUESTS_PER_ITERATION as usize + 4;
         assert!((1..=most).contains(&(answered(&harness) - before)), "in one turn");
     }
     assert_eq!(answered(&harness), 16 * CLIENTS);
@@ -234,7 +234,7 @@ fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end()
     while !harness.fake(other.0).sent.ends_with(offer.as_bytes()) {
         harness.core.run();
         let waited = harness.core.host.bytes_read - before;
-        let most = FLOODERS * EVENT_BYTES_LEAST + RUN_BYTES_PER_ITERATION;
+        let most = FLOODERS * MIN_EVENT_BYTES + RUN_LIST_BYTES_PER_ITERATION;
         assert!(waited <= most, "behind {waited} bytes, above {most}");
     }
     harness.audit();
@@ -269,7 +269,7 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
     harness.arrive(one, &text(message));
     assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
     let waited = harness.core.host.bytes_read - before;
-    let most = EVENT_BYTES_PER_ITERATION.max((MANY + 1) * EVENT_BYTES_LEAST);
+    let most = EVENT_BYTES_PER_ITERATION.max((MANY + 1) * MIN_EVENT_BYTES);
     assert!(waited <= most, "behind {waited} bytes, above {most}");
     // What was cut off is read in its turn, and whoever sends little comes before it.
     while harness.core.has_work() {
@@ -281,7 +281,7 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
         harness.core.run();
         let turn = harness.core.host.bytes_read - before;
         assert!(
-            turn <= RUN_BYTES_PER_ITERATION + 2 * RECEIVE_BUFFER_BYTES,
+            turn <= RUN_LIST_BYTES_PER_ITERATION + 2 * RECEIVE_BUFFER_BYTES,
             "{turn} bytes in one turn"
         );
     }
@@ -335,7 +335,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
             harness.core.run();
             let turn = harness.core.host.bytes_read - before;
             let most =
-                RUN_BYTES_PER_ITERATION + READS_PER_ITERATION as usize * RECEIVE_BUFFER_BYTES;
+                RUN_LIST_BYTES_PER_ITERATION + READS_PER_ITERATION as usize * RECEIVE_BUFFER_BYTES;
             assert!(turn <= most, "{turn} bytes in one turn, above {most}");
             harness.audit();
         }

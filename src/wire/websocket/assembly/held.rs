@@ -5,8 +5,8 @@
 
 use super::{Fault, Item, Place, Rules};
 use crate::limits::{
-    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, OWN_PAGES_BYTES, SERVER_HEADER_BYTES,
-    SHARED_PAGES_BYTES,
+    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, HEAP_ALLOCATION_BYTES, MAPPED_ALLOCATION_BYTES,
+    SERVER_HEADER_BYTES,
 };
 use crate::wire::websocket::frame::{FrameFault, Header, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -213,9 +213,9 @@ impl Assembly {
         if self.message.capacity() - self.message.len() < bytes.len() {
             let needed = self.message.len() + bytes.len();
             // guard: a large message gets pages of its own [condition true]
-            let capacity = match needed <= SHARED_PAGES_BYTES {
+            let capacity = match needed <= HEAP_ALLOCATION_BYTES {
                 true => needed + self.message.len(),
-                false => (needed + needed / 8).max(OWN_PAGES_BYTES as usize),
+                false => (needed + needed / 8).max(MAPPED_ALLOCATION_BYTES as usize),
             };
             // guard: a held message does not grow by doubling [call reserve]
             self.message.reserve_exact(capacity - self.message.len());

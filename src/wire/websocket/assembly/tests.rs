@@ -3,7 +3,7 @@
 mod seen;
 
 use super::*;
-use crate::limits::OWN_PAGES_BYTES;
+use crate::limits::MAPPED_ALLOCATION_BYTES;
 use crate::wire::websocket::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
 use proptest::prelude::*;
 use seen::{Seen, seen_in};
@@ -145,7 +145,8 @@ fn held_memory_follows_the_bytes_received() {
         let mut reader = Reader::new(&mut buf, held, &rules);
         assert_eq!(reader.next(), Ok(None));
         held = reader.finish();
-        let (kept, least) = (held.as_ref().unwrap().memory_bytes(), OWN_PAGES_BYTES as usize);
+        let (kept, least) =
+            (held.as_ref().unwrap().memory_bytes(), MAPPED_ALLOCATION_BYTES as usize);
         assert!(kept as f64 <= 1.2 * f64::from(len) || kept <= least + 512, "{kept} for {len}");
     }
     // A large announcement alone costs next to nothing.
