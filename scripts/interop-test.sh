@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Clients that nobody here wrote, through a release build: Python's `websockets` meets Node's
-# `ws` and goes through a call's signalling, each brings a crowd, and curl asks for the rest.
+# `ws` and goes through a call's signalling, each connects many users at once, and curl makes plain requests.
 #
 # Installs what is missing, and says so: Python, Node.js and curl as Debian packages, the two
 # libraries into target/interop, at the versions below.
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 WEBSOCKETS=17.4
 WS=8.23.0
-CROWD=100
+MANY=100
 # Longer than all of it takes on a busy machine; whatever hangs fails then.
 PATIENCE_S=120
 
@@ -85,7 +85,7 @@ for nth in 1 2 3 4 5; do
     side_by_side "duo-$nth" "duo-$nth" pair
     met_each_other
 done
-side_by_side python-crowd node-crowd crowd "$CROWD"
+side_by_side python-many node-many many "$MANY"
 
 # curl speaks HTTP as other tools do. 000 would be no answer at all.
 status() { curl --silent --show-error --max-time 10 --output /dev/null --write-out '%{http_code}' "$@"; }
@@ -120,7 +120,7 @@ reused=$(curl --silent --max-time 10 --output /dev/null --output /dev/null --wri
 figures=$(curl --silent --max-time 10 "http://$address/stats")
 python_figures() { "$tools/venv/bin/python" -c "import json, sys; s = json.loads(sys.argv[1]); print($1)" "$figures"; }
 matches=$(python_figures 's["matchmaking"]["matches"]')
-[ "$matches" = $((5 + CROWD)) ] || fail "$matches matches instead of $((5 + CROWD))"
+[ "$matches" = $((5 + MANY)) ] || fail "$matches matches instead of $((5 + MANY))"
 errors=$(python_figures 'sum(s["messages"]["errors"].values())')
 [ "$errors" = 0 ] || fail "$errors messages were refused"
 

@@ -1,4 +1,4 @@
-/** For everyone: by keyboard alone, under axe-core, light and dark, on a phone and on a desk. */
+/** Accessibility: keyboard alone, axe-core, light and dark, phone and desktop. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ async function violations(visitor) {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }
 
-describe('everyone', { timeout: 180_000 }, () => {
+describe('accessibility', { timeout: 180_000 }, () => {
   let server;
   let chromium;
 
@@ -32,7 +32,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await server?.down();
   });
 
-  test('comes from load to talking and back by keyboard alone', async () => {
+  test('a call can be started and ended by keyboard alone', async () => {
     const ben = await Visitor.arrive(chromium.browser, server.url);
     await ben.start();
     const ann = await Visitor.arrive(chromium.browser, server.url);
@@ -40,7 +40,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await keyboard.press('Tab');
     await keyboard.press('Enter');
     await ann.reaches('ready');
-    // The focus is on Start by itself.
+    // The focus has moved to Start.
     await keyboard.press('Enter');
     await ann.reaches('talking');
     await keyboard.press('m');
@@ -55,7 +55,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('can switch the letters off', async () => {
+  test('single-letter shortcuts can be disabled', async () => {
     const ann = await Visitor.arrive(chromium.browser, server.url, { settings: { shortcuts: false } });
     await ann.checkMicrophone();
     await ann.page.keyboard.press('m');
@@ -65,7 +65,7 @@ describe('everyone', { timeout: 180_000 }, () => {
     await ann.leave();
   });
 
-  test('is told of every change of state', async () => {
+  test('every change of phase is announced', async () => {
     const ann = await Visitor.arrive(chromium.browser, server.url);
     await ann.reads('announcer', /talk with a stranger/);
     await ann.checkMicrophone();
@@ -77,37 +77,37 @@ describe('everyone', { timeout: 180_000 }, () => {
 
   for (const [device, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     for (const colorScheme of ['light', 'dark']) {
-      test(`finds nothing in the way on a ${device}, ${colorScheme}`, async () => {
+      test(`axe-core finds no violation on a ${device}, ${colorScheme}`, async () => {
         const options = { ...viewport, colorScheme, reducedMotion: device === 'phone' ? 'reduce' : 'no-preference' };
         const ann = await Visitor.arrive(chromium.browser, server.url, options);
         const ben = await Visitor.arrive(chromium.browser, server.url, options);
         const found = [];
-        const look = async (state) => {
-          // Springs and colours take their time; what is looked at is where they come to rest.
+        const inspect = async (state) => {
+          // Wait until animations and colour transitions have ended.
           await ann.page.waitForTimeout(900);
           await ann.shoot(`${device}-${colorScheme}-${state}`);
           found.push(...(await violations(ann)).map((violation) => `${state}: ${violation}`));
           const wide = await ann.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           if (wide > 0) found.push(`${state}: ${wide} px wider than the screen`);
         };
-        await look('welcome');
+        await inspect('welcome');
         await ann.checkMicrophone();
-        await look('ready');
+        await inspect('ready');
         await ann.press('start');
-        await look('searching');
+        await inspect('searching');
         await ben.start();
         await ann.reaches('talking');
         await ann.reads('quality', /ms/);
-        await look('talking');
+        await inspect('talking');
         await ann.press('mute');
         await ann.page.click('summary');
-        await look('settings');
+        await inspect('settings');
         await ann.page.click('summary');
         await ben.press('stop');
         await ann.reaches('ended');
-        await look('ended');
+        await inspect('ended');
         assert.deepEqual(found, []);
-        assert.deepEqual(ann.complaints, []);
+        assert.deepEqual(ann.errors, []);
         await Promise.all([ann, ben].map((visitor) => visitor.leave()));
       });
     }

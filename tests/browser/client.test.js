@@ -1,4 +1,4 @@
-/** The laws of the protocol client, against a server that does exactly what each test says. */
+/** The protocol client against a scripted server. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -8,8 +8,8 @@ import { SwitchboardClient } from '../../src/page/web/client.js';
 
 const ROOM = { room_id: 'room-1', peer_id: 'peer', initiator: true };
 
-/** One accepted connection: what came in, in order, each to be waited for. */
-class Line {
+/** One accepted connection, with a queue of the received messages. */
+class ServerConnection {
   #messages = [];
   #waiting = [];
 
@@ -24,44 +24,44 @@ class Line {
     });
   }
 
-  say(type, payload, more = {}) {
+  send(type, payload, more = {}) {
     this.socket.send(JSON.stringify({ type, payload, ...more }));
   }
 
   session(more = {}) {
-    this.say('session', { session_id: 'me', ice_servers: [], resumed: false, ...more });
+    this.send('session', { session_id: 'me', ice_servers: [], resumed: false, ...more });
   }
 
-  hear() {
+  receive() {
     if (this.#messages.length > 0) return Promise.resolve(this.#messages.shift());
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Whatever the client has sent by now is heard before the answer to this. */
-  async nothing(client) {
+  /** Asserts that the client has sent nothing: the marker is the next message. */
+  async receivesNothing(client) {
     client.findMatch('marker');
-    assert.deepEqual(await this.hear(), { type: 'find_match', payload: { queue: 'marker' } });
+    assert.deepEqual(await this.receive(), { type: 'find_match', payload: { queue: 'marker' } });
   }
 }
 
 describe('the protocol client', { timeout: 20_000 }, () => {
   let server;
   let client;
-  let lines;
-  let callers;
+  let connections;
+  let acceptWaiters;
 
   beforeEach(async () => {
-    lines = [];
-    callers = [];
+    connections = [];
+    acceptWaiters = [];
     server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     await once(server, 'listening');
     server.on('connection', (socket, request) => {
-      const line = new Line(socket, request);
-      const first = callers.shift();
-      if (first === undefined) lines.push(line);
-      else first(line);
+      const connection = new ServerConnection(socket, request);
+      const first = acceptWaiters.shift();
+      if (first === undefined) connections.push(connection);
+      else first(connection);
     });
-    client = dial();
+    client = newClient();
   });
 
   afterEach(() => {
@@ -70,14 +70,14 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     server.close();
   });
 
-  function dial(options = {}) {
+  function newClient(options = {}) {
     const url = `ws://127.0.0.1:${server.address().port}/ws`;
     return new SwitchboardClient(url, { WebSocket, backoffFirstMs: 5, backoffMostMs: 40, ...options });
   }
 
   function accept() {
-    if (lines.length > 0) return Promise.resolve(lines.shift());
-    return new Promise((resolve) => callers.push(resolve));
+    if (connections.length > 0) return Promise.resolve(connections.shift());
+    return new Promise((resolve) => acceptWaiters.push(resolve));
   }
 
   async function event(type) {
@@ -85,74 +85,74 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     return detail;
   }
 
-  /** A client in ROOM, and the server's end of its connection. */
+  /** Brings the client into ROOM; returns the server's end of its connection. */
   async function inRoom(session) {
     client.connect();
-    const line = await accept();
-    line.session(session);
+    const connection = await accept();
+    connection.session(session);
     await event('session');
     client.findMatch();
-    await line.hear();
-    line.say('match_found', ROOM);
+    await connection.receive();
+    connection.send('match_found', ROOM);
     assert.deepEqual(await event('match'), { roomId: 'room-1', peerId: 'peer', initiator: true });
-    return line;
+    return connection;
   }
 
-  test('puts the room into every relayed message', async () => {
-    const line = await inRoom();
+  test('puts the room_id into every relayed message', async () => {
+    const connection = await inRoom();
     for (const type of ['offer', 'answer', 'ice_candidate', 'signal']) {
       assert.equal(client.signal(type, { n: 1 }), true);
-      assert.deepEqual(await line.hear(), { type, room_id: 'room-1', payload: { n: 1 } });
+      assert.deepEqual(await connection.receive(), { type, room_id: 'room-1', payload: { n: 1 } });
     }
   });
 
-  test('sends nothing to a partner when there is none', async () => {
-    const line = await inRoom();
+  test('sends no relayed message outside a room', async () => {
+    const connection = await inRoom();
     client.leaveRoom();
-    assert.deepEqual(await line.hear(), { type: 'leave_room', room_id: 'room-1' });
+    assert.deepEqual(await connection.receive(), { type: 'leave_room', room_id: 'room-1' });
     assert.equal(client.signal('offer', {}), false);
-    await line.nothing(client);
+    await connection.receivesNothing(client);
   });
 
-  test('delivers nothing of a room that was left, however late it comes', async () => {
-    const line = await inRoom();
+  test('delivers no message of a room that was left', async () => {
+    const connection = await inRoom();
     const heard = [];
     client.addEventListener('relay', ({ detail }) => heard.push(detail.payload));
     client.addEventListener('peer_left', () => heard.push('peer_left'));
     client.findMatch();
-    line.say('offer', 'no room');
-    line.say('peer_left', { room_id: 'room-1', reason: 'left' });
-    line.say('match_found', { ...ROOM, room_id: 'room-2' });
-    line.say('offer', 'old room', { room_id: 'room-1' });
-    line.say('offer', 'new room', { room_id: 'room-2' });
+    connection.send('offer', 'no room');
+    connection.send('peer_left', { room_id: 'room-1', reason: 'left' });
+    connection.send('match_found', { ...ROOM, room_id: 'room-2' });
+    connection.send('offer', 'old room', { room_id: 'room-1' });
+    connection.send('offer', 'new room', { room_id: 'room-2' });
     await event('relay');
     assert.deepEqual(heard, ['new room']);
   });
 
-  test('asks for a match again when the connection was lost meanwhile', async () => {
+  test('repeats find_match after the connection was lost', async () => {
     client.connect();
-    const line = await accept();
-    line.session();
+    const connection = await accept();
+    connection.session();
     await event('session');
     client.findMatch('en');
-    await line.hear();
-    line.socket.terminate();
+    await connection.receive();
+    connection.socket.terminate();
     const next = await accept();
     next.session();
-    assert.deepEqual(await next.hear(), { type: 'find_match', payload: { queue: 'en' } });
+    assert.deepEqual(await next.receive(), { type: 'find_match', payload: { queue: 'en' } });
   });
 
-  test('asked before there is a connection, asks when there is one', async () => {
+  test('sends find_match after connecting when it was called before', async () => {
     client.findMatch();
     client.connect();
-    const line = await accept();
-    line.session();
-    assert.deepEqual(await line.hear(), { type: 'find_match' });
+    const connection = await accept();
+    connection.session();
+    assert.deepEqual(await connection.receive(), { type: 'find_match' });
   });
 
-  test('says that a room is lost when the session could not be resumed', async () => {
-    const line = await inRoom({ resume_token: 'token' });
-    line.socket.terminate();
+  test('emits room_lost when the session could not be resumed', async () => {
+    const connection = await inRoom({ resume_token: 'token' });
+    connection.socket.terminate();
     const next = await accept();
     assert.equal(next.resume, 'token');
     next.session({ resumed: false });
@@ -161,73 +161,73 @@ describe('the protocol client', { timeout: 20_000 }, () => {
   });
 
   test('keeps the room of a resumed session', async () => {
-    const line = await inRoom({ resume_token: 'token' });
-    line.socket.terminate();
+    const connection = await inRoom({ resume_token: 'token' });
+    connection.socket.terminate();
     const next = await accept();
     next.session({ resumed: true, resume_token: 'other', state: 'in_room', ...ROOM });
     assert.equal((await event('session')).resumed, true);
     assert.equal(client.room.roomId, 'room-1');
     assert.equal(client.signal('signal', 1), true);
-    assert.equal((await next.hear()).room_id, 'room-1');
+    assert.equal((await next.receive()).room_id, 'room-1');
   });
 
-  test('tells of a match and of a parting that were lost with the connection', async () => {
-    const line = await inRoom({ resume_token: 'token' });
-    line.socket.terminate();
+  test('emits match and peer_left that were lost with the connection, once each', async () => {
+    const connection = await inRoom({ resume_token: 'token' });
+    connection.socket.terminate();
     const next = await accept();
-    const told = [];
-    for (const type of ['peer_left', 'match']) client.addEventListener(type, () => told.push(type));
+    const emitted = [];
+    for (const type of ['peer_left', 'match']) client.addEventListener(type, () => emitted.push(type));
     next.session({ resumed: true, resume_token: 'other', state: 'idle' });
     assert.deepEqual(await event('peer_left'), { roomId: 'room-1', reason: 'disconnected' });
-    // The server may have kept it after all; once is enough.
-    next.say('peer_left', { room_id: 'room-1', reason: 'left' });
+    // The server may have kept the message too: it is emitted once.
+    next.send('peer_left', { room_id: 'room-1', reason: 'left' });
     client.findMatch();
-    await next.hear();
+    await next.receive();
     next.socket.terminate();
     const last = await accept();
     last.session({ resumed: true, state: 'in_room', ...ROOM, room_id: 'room-2' });
-    last.say('match_found', { ...ROOM, room_id: 'room-2' });
+    last.send('match_found', { ...ROOM, room_id: 'room-2' });
     assert.equal((await event('match')).roomId, 'room-2');
-    last.say('offer', 'hello', { room_id: 'room-2' });
+    last.send('offer', 'hello', { room_id: 'room-2' });
     await event('relay');
-    assert.deepEqual(told, ['peer_left', 'match']);
+    assert.deepEqual(emitted, ['peer_left', 'match']);
   });
 
-  test('leaves a room that it is matched into after it has cancelled', async () => {
+  test('leaves a room when match_found crosses cancel_match', async () => {
     client.connect();
-    const line = await accept();
-    line.session();
+    const connection = await accept();
+    connection.session();
     await event('session');
-    client.addEventListener('match', () => assert.fail('told of a match'));
+    client.addEventListener('match', () => assert.fail('emitted match'));
     client.findMatch();
     client.cancelMatch();
-    line.say('match_found', ROOM);
-    await line.hear();
-    assert.equal((await line.hear()).type, 'cancel_match');
-    assert.deepEqual(await line.hear(), { type: 'leave_room', room_id: 'room-1' });
+    connection.send('match_found', ROOM);
+    await connection.receive();
+    assert.equal((await connection.receive()).type, 'cancel_match');
+    assert.deepEqual(await connection.receive(), { type: 'leave_room', room_id: 'room-1' });
   });
 
-  test('passes errors on, but not those of messages that crossed', async () => {
-    const line = await inRoom();
-    line.say('error', { code: 'not_in_room', message: '' });
-    line.say('error', { code: 'not_waiting', message: '' });
-    line.say('error', { code: 'rate_limited', message: 'slow down' });
+  test('emits errors except those of crossing messages', async () => {
+    const connection = await inRoom();
+    connection.send('error', { code: 'not_in_room', message: '' });
+    connection.send('error', { code: 'not_waiting', message: '' });
+    connection.send('error', { code: 'rate_limited', message: 'slow down' });
     assert.deepEqual(await event('refused'), { code: 'rate_limited', message: 'slow down' });
   });
 
-  test('survives whatever is no message of the protocol', async () => {
-    const line = await inRoom();
+  test('ignores input that is not a protocol message', async () => {
+    const connection = await inRoom();
     for (const text of ['', 'null', '[]', '1', '{}', '{"type":1}', '{"type":"constructor"}', 'x']) {
-      line.socket.send(text);
+      connection.socket.send(text);
     }
-    line.socket.send(Buffer.from('{"type":"peer_left","payload":{"room_id":"room-1"}}'));
-    line.say('offer', null);
+    connection.socket.send(Buffer.from('{"type":"peer_left","payload":{"room_id":"room-1"}}'));
+    connection.send('offer', null);
     assert.deepEqual(await event('relay'), { type: 'offer', payload: null });
     assert.equal(client.room.roomId, 'room-1');
   });
 
-  test('waits a random part of a ceiling that doubles up to its most', async () => {
-    client = dial({ random: () => 1 });
+  test('reconnects with full-jitter backoff up to the maximum', async () => {
+    client = newClient({ random: () => 1 });
     const waits = [];
     const enough = new Promise((resolve) => {
       client.addEventListener('status', ({ detail }) => {
@@ -243,30 +243,30 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     }
   });
 
-  test('takes a connection that went silent for dead, without ending its session', async () => {
-    client = dial({ silenceMs: 30, pongMs: 30 });
-    const line = await inRoom({ resume_token: 'token' });
+  test('abandons a silent connection without ending its session', async () => {
+    client = newClient({ silenceMs: 30, pongMs: 30 });
+    const connection = await inRoom({ resume_token: 'token' });
     let closed = false;
-    line.socket.on('close', () => (closed = true));
-    assert.equal((await line.hear()).type, 'ping');
+    connection.socket.on('close', () => (closed = true));
+    assert.equal((await connection.receive()).type, 'ping');
     const next = await accept();
     assert.equal(next.resume, 'token');
     assert.equal(closed, false, 'a Close frame would have ended the session');
     next.session({ resumed: true, resume_token: 'other', state: 'in_room', ...ROOM });
-    await once(line.socket, 'close');
+    await once(connection.socket, 'close');
     assert.equal(client.room.roomId, 'room-1');
   });
 
-  test('does not take up again what was closed in order', async () => {
-    const line = await inRoom({ resume_token: 'token' });
-    line.socket.close(4001);
+  test('does not resume a session that was closed with a Close frame', async () => {
+    const connection = await inRoom({ resume_token: 'token' });
+    connection.socket.close(4001);
     assert.equal((await accept()).resume, null);
   });
 
-  test('closes for good when told to', async () => {
-    const line = await inRoom();
+  test('does not reconnect after close()', async () => {
+    const connection = await inRoom();
     client.close();
-    const [code] = await once(line.socket, 'close');
+    const [code] = await once(connection.socket, 'close');
     assert.equal(code, 1000);
     assert.equal(client.status, 'closed');
   });

@@ -1,4 +1,4 @@
-/** What the page decides, apart from any browser: phases, repair, and the words for them. */
+/** The pure parts of the page: phases, ICE restart decisions, call quality, and texts. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -8,7 +8,7 @@ import { Vitals, grade } from '../../src/page/web/vitals.js';
 import { usersOnline } from '../../src/page/web/users.js';
 import { banner, clock, userCount, quality, refusal, words } from '../../src/page/web/words.js';
 
-const PARTINGS = [
+const END_REASONS = [
   ['left', 'next', 'disconnected', 'timeout'],
   ['lost', 'unreachable', 'relay_refused', 'relay_missing'],
 ].flat();
@@ -23,12 +23,12 @@ const PHASES = [
   ...MIC.map((why) => ({ name: 'mic_failed', why })),
   { name: 'ready' },
   { name: 'searching', since: 0 },
-  ...PARTINGS.map((after) => ({ name: 'searching', since: 0, after })),
+  ...END_REASONS.map((after) => ({ name: 'searching', since: 0, after })),
   { name: 'connecting', since: 0 },
   ...SIGNALLING.flatMap((signalling) =>
     [true, false].map((silent) => ({ name: 'talking', since: 0, signalling, silent })),
   ),
-  ...PARTINGS.map((why) => ({ name: 'ended', why })),
+  ...END_REASONS.map((why) => ({ name: 'ended', why })),
 ];
 
 const EVENTS = [
@@ -41,11 +41,11 @@ const EVENTS = [
   { type: 'audio', at: 1 },
   { type: 'silence', silent: true },
   { type: 'signalling', signalling: 'partner_away' },
-  ...PARTINGS.map((why) => ({ type: 'ended', why })),
+  ...END_REASONS.map((why) => ({ type: 'ended', why })),
 ];
 
 /** @param {object} [more] */
-const vitals = (more) => ({
+const callState = (more) => ({
   state: 'connected',
   ageMs: 60_000,
   audioMs: 100,
@@ -55,7 +55,7 @@ const vitals = (more) => ({
 });
 
 describe('phases', () => {
-  test('the way through, from the door to the next partner', () => {
+  test('a visitor passes from welcome through a call to the next search', () => {
     const path = [
       [{ type: 'ask' }, 'asking'],
       [{ type: 'mic_opened' }, 'ready'],
@@ -73,7 +73,7 @@ describe('phases', () => {
     }
   });
 
-  test('every event means something or nothing in every phase, and never breaks one', () => {
+  test('every event in every phase leads to a known phase', () => {
     for (const phase of PHASES) {
       for (const event of EVENTS) {
         const next = advance(phase, event);
@@ -82,9 +82,9 @@ describe('phases', () => {
     }
   });
 
-  test('without a microphone nobody gets into a line or a call', () => {
-    const deaf = PHASES.filter(({ name }) => ['blocked', 'welcome', 'asking', 'mic_failed'].includes(name));
-    for (const phase of deaf) {
+  test('without a microphone no event leads to a search or a call', () => {
+    const withoutMicrophone = PHASES.filter(({ name }) => ['blocked', 'welcome', 'asking', 'mic_failed'].includes(name));
+    for (const phase of withoutMicrophone) {
       for (const event of EVENTS) {
         const { name } = advance(phase, event);
         assert.ok(!inCall({ name }) && name !== 'searching', `${phase.name} ${event.type}`);
@@ -92,45 +92,45 @@ describe('phases', () => {
     }
   });
 
-  test('a match that nobody waits for changes nothing', () => {
+  test('a match outside a search changes nothing', () => {
     for (const phase of PHASES.filter(({ name }) => name !== 'searching')) {
       assert.equal(advance(phase, { type: 'matched', at: 1 }), phase);
     }
   });
 });
 
-describe('repair', () => {
-  test('audio that flows outweighs every state', () => {
+describe('ICE restart', () => {
+  test('received audio outweighs every connection state', () => {
     for (const state of ['new', 'connecting', 'connected', 'disconnected', 'failed']) {
       for (const signalled of [true, false]) {
-        assert.equal(advise(vitals({ state, signalled })), 'wait', state);
+        assert.equal(advise(callState({ state, signalled })), 'wait', state);
       }
     }
   });
 
-  test('disconnected alone ends nothing; without audio it is repaired, and only then given up', () => {
-    const at = (audioMs) => advise(vitals({ state: 'disconnected', audioMs }));
+  test('a disconnected call without audio is restarted first and given up later', () => {
+    const at = (audioMs) => advise(callState({ state: 'disconnected', audioMs }));
     assert.deepEqual([2_900, 3_100, 29_000, 31_000].map(at), ['wait', 'restart', 'restart', 'give_up']);
   });
 
-  test('a repair under way is given its time', () => {
-    const at = (restartMs) => advise(vitals({ state: 'failed', audioMs: 5_000, restartMs }));
+  test('no second restart begins while one is in progress', () => {
+    const at = (restartMs) => advise(callState({ state: 'failed', audioMs: 5_000, restartMs }));
     assert.deepEqual([1_000, 10_000].map(at), ['wait', 'restart']);
   });
 
-  test('what cannot be signalled cannot be repaired', () => {
-    const at = (state, audioMs) => advise(vitals({ state, audioMs, signalled: false }));
+  test('without signalling a broken call is given up instead of restarted', () => {
+    const at = (state, audioMs) => advise(callState({ state, audioMs, signalled: false }));
     assert.equal(at('failed', 4_000), 'give_up');
     assert.equal(at('disconnected', 4_000), 'wait');
     assert.equal(at('disconnected', 9_000), 'give_up');
   });
 
-  test('silence on a sound connection is somebody who says nothing', () => {
-    assert.equal(advise(vitals({ audioMs: 300_000 })), 'wait');
+  test('silence on a connected call does not end it', () => {
+    assert.equal(advise(callState({ audioMs: 300_000 })), 'wait');
   });
 
-  test('a call that never begins is given up', () => {
-    const at = (ageMs) => advise(vitals({ state: 'connecting', audioMs: null, ageMs }));
+  test('a call without any audio is given up after 25 s', () => {
+    const at = (ageMs) => advise(callState({ state: 'connecting', audioMs: null, ageMs }));
     assert.deepEqual([20_000, 26_000].map(at), ['wait', 'give_up']);
   });
 });
@@ -139,17 +139,17 @@ describe('vitals', () => {
   const report = (...stats) => new Map(stats.map((stat, nth) => [stat.id ?? String(nth), stat]));
   const inbound = { type: 'inbound-rtp', kind: 'audio', bytesReceived: 500, jitter: 0.01 };
 
-  test('loss is counted from one reading to the next', () => {
-    const eye = new Vitals();
-    eye.read(report({ ...inbound, packetsReceived: 100, packetsLost: 50 }));
-    const reading = eye.read(report({ ...inbound, packetsReceived: 190, packetsLost: 60 }));
+  test('packet loss is computed between two readings', () => {
+    const meter = new Vitals();
+    meter.read(report({ ...inbound, packetsReceived: 100, packetsLost: 50 }));
+    const reading = meter.read(report({ ...inbound, packetsReceived: 190, packetsLost: 60 }));
     assert.equal(reading.lossRatio, 0.1);
     assert.equal(reading.bytesReceived, 500);
     assert.equal(reading.jitterMs, 10);
   });
 
-  test('the way is that of the chosen pair, relayed if either end is', () => {
-    const way = (local, remote) =>
+  test('a call is relayed if either candidate of the selected pair is', () => {
+    const read = (local, remote) =>
       new Vitals().read(
         report(
           { id: 't', type: 'transport', selectedCandidatePairId: 'p' },
@@ -158,9 +158,9 @@ describe('vitals', () => {
           { id: 'r', candidateType: remote },
         ),
       );
-    assert.equal(way('host', 'srflx').relayed, false);
-    assert.equal(way('host', 'relay').relayed, true);
-    assert.equal(way('host', 'host').rttMs, 50);
+    assert.equal(read('host', 'srflx').relayed, false);
+    assert.equal(read('host', 'relay').relayed, true);
+    assert.equal(read('host', 'host').rttMs, 50);
     assert.equal(new Vitals().read(report()).relayed, null);
   });
 
@@ -173,26 +173,26 @@ describe('vitals', () => {
   });
 });
 
-describe('the crowd', () => {
-  test('what cannot be told is null, and figures that are kept elsewhere are asked for once', async (t) => {
+describe('the number of users', () => {
+  test('is null when unknown, and is not requested again after a 404', async (t) => {
     const answers = [
       () => Response.json({ sessions: { active: 3 } }),
       () => Response.json({ status: 'ok' }),
       () => new Response('busy', { status: 503 }),
       () => Promise.reject(new TypeError('no network')),
       () => Response.json({ sessions: { active: 4 } }),
-      () => new Response('there is nothing here', { status: 404 }),
+      () => new Response('not found', { status: 404 }),
     ];
     const fetched = t.mock.method(globalThis, 'fetch', async () => answers[fetched.mock.callCount()]());
-    const heard = [];
-    for (let nth = 0; nth < 8; nth += 1) heard.push(await usersOnline());
-    assert.deepEqual(heard, [3, null, null, null, 4, null, null, null]);
+    const results = [];
+    for (let nth = 0; nth < 8; nth += 1) results.push(await usersOnline());
+    assert.deepEqual(results, [3, null, null, null, 4, null, null, null]);
     assert.equal(fetched.mock.callCount(), answers.length);
   });
 });
 
-describe('words', () => {
-  test('there are some for every phase', () => {
+describe('texts', () => {
+  test('exist for every phase', () => {
     for (const phase of PHASES) {
       const { headline, detail } = words(phase);
       assert.match(headline, /\w/, JSON.stringify(phase));
@@ -201,24 +201,24 @@ describe('words', () => {
     }
   });
 
-  test('every error and close code of the protocol has a sentence of its own kind', () => {
+  test('exist for every error code and close code of the protocol', () => {
     const codes = ['bad_json', 'bad_message', 'unknown_type', 'bad_queue', 'rate_limited', 'draining'];
     for (const code of codes) assert.doesNotMatch(refusal(code, 'raw'), /raw/);
     assert.match(refusal('newer', 'raw'), /raw/);
-    const line = { status: 'retrying', draining: false, offline: false };
+    const connection = { status: 'retrying', draining: false, offline: false };
     for (const code of [1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001]) {
-      assert.match(banner({ ...line, code }, true), /Your call goes on\. Trying again/);
+      assert.match(banner({ ...connection, code }, true), /Your call goes on\. Trying again/);
     }
-    assert.match(banner({ ...line, offline: true }, false), /offline/);
+    assert.match(banner({ ...connection, offline: true }, false), /offline/);
   });
 
-  test('all is quiet while the line is open, connects for the first time, or is not wanted', () => {
+  test('show no banner while the connection is open, connects first, or is closed', () => {
     for (const status of ['open', 'connecting', 'closed']) {
       assert.equal(banner({ status, draining: false, offline: false }, true), null);
     }
   });
 
-  test('clock, crowd and quality read as people write them', () => {
+  test('format the clock, the number of users and the quality', () => {
     assert.deepEqual([0, 61_000, 3_600_000, -5].map(clock), ['00:00', '01:01', '1:00:00', '00:00']);
     assert.deepEqual(
       [null, -1, 0, 1, 2].map(userCount),

@@ -1,4 +1,4 @@
-/** Strangers meet, talk, move on and lose each other. */
+/** Calls between visitors: meeting, muting, next, stop, lost partners. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -19,7 +19,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await server?.down();
   });
 
-  test('two strangers hear each other, two clicks each', async () => {
+  test('two visitors hear each other after two clicks each', async () => {
     const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
     await ann.start();
     await ann.reaches('searching');
@@ -30,11 +30,11 @@ describe('a call', { timeout: 180_000 }, () => {
     console.log(`from click to first audio: ${Math.round(waited)} ms`);
     await ann.reads('quality', /line · direct/);
     assert.match(await ann.text('clock'), /^\d\d:\d\d$/);
-    assert.deepEqual([...ann.complaints, ...ben.complaints], []);
+    assert.deepEqual([...ann.errors, ...ben.errors], []);
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('mute silences, is told to the partner, and can be taken back', async () => {
+  test('mute is shown to the partner and can be undone', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('mute');
     await ann.reads('you-state', /muted/);
@@ -58,13 +58,13 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('candidates that come before their description are kept for it', async () => {
-    const pair = await talking(chromium.browser, server.url, { hasty: true });
+  test('candidates that arrive before their description are kept', async () => {
+    const pair = await talking(chromium.browser, server.url, { candidatesFirst: true });
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
-  test('a browser that plays nothing without a click gets a key for it', async () => {
+  test('a browser that blocks autoplay gets a button to play', async () => {
     const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
     await ann.page.evaluate(() => {
       const { play } = HTMLMediaElement.prototype;
@@ -82,14 +82,14 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('after Next, whoever is left behind is told and finds the third', async () => {
+  test('after Next the partner is informed and finds a third visitor', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('next');
     await ben.reaches('ended');
     await ben.reads('headline', /moved on/);
     const cat = await Visitor.arrive(chromium.browser, server.url);
     await cat.start();
-    // Ann waits already, so the third is hers; Ben's turn comes when she has gone on again.
+    // Ann waits already, so she meets the third visitor; Ben is matched after Ann has left.
     await Promise.all([ann, cat].map((visitor) => visitor.reaches('talking')));
     await ben.press('next');
     await ben.reaches('searching');
@@ -101,7 +101,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben, cat].map((visitor) => visitor.leave()));
   });
 
-  test('Stop tells the partner and leads back to the microphone check', async () => {
+  test('Stop informs the partner and leads back to the microphone check', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.press('stop');
     await ann.reaches('ready');
@@ -110,7 +110,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('a closed tab is told at once', async () => {
+  test('a closed tab is reported to the partner at once', async () => {
     const [ann, ben] = await talking(chromium.browser, server.url);
     await ann.page.close({ runBeforeUnload: true });
     await ben.reaches('ended');
@@ -118,7 +118,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await ben.leave();
   });
 
-  test('who chose so goes on to the next one without being told', async () => {
+  test('the setting to continue searches for the next partner automatically', async () => {
     const ann = await Visitor.arrive(chromium.browser, server.url, { settings: { onward: true } });
     const ben = await Visitor.arrive(chromium.browser, server.url);
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
@@ -129,7 +129,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('a name after # is a queue of its own', async () => {
+  test('the fragment of the address selects the queue', async () => {
     const [ann, ben] = await Promise.all(
       ['#en', '#fr'].map((name) => Visitor.arrive(chromium.browser, server.url + name)),
     );

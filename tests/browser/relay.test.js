@@ -1,4 +1,4 @@
-/** Through a real TURN server, with credentials that the signalling server made for the session. */
+/** Calls through a real TURN server with credentials that the server made for the session. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -21,7 +21,7 @@ describe('a relay', { timeout: 120_000 }, () => {
     await coturn?.stop();
   });
 
-  test('carries the audio of those who hide their address', async (t) => {
+  test('carries the audio of visitors who hide their address', async (t) => {
     const server = await Server.start(...coturn.flags('north-wind'));
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });
@@ -31,7 +31,7 @@ describe('a relay', { timeout: 120_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
-  test('that breaks down and comes back is found again, and the call with it', async (t) => {
+  test('that restarts during a call is used again and the call recovers', async (t) => {
     const server = await Server.start(...coturn.flags('north-wind'));
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url, { settings: SETTINGS });

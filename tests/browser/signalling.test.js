@@ -1,11 +1,11 @@
-/** The call outlives its signalling. */
+/** Calls continue while signalling is down. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Proxy, Server } from './lib/server.js';
 import { Visitor, openBrowser, talking } from './lib/visitor.js';
 
-describe('signalling that goes away', { timeout: 180_000 }, () => {
+describe('signalling that is lost', { timeout: 180_000 }, () => {
   let chromium;
 
   before(async () => {
@@ -14,7 +14,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
 
   after(() => chromium?.close());
 
-  test('a server that crashes in mid-call and comes back does not end the call', async (t) => {
+  test('a server crash and restart during a call does not end the call', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
@@ -26,7 +26,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.reads('detail', /talking without it/)));
     await Promise.all(pair.map((visitor) => visitor.hears()));
     assert.equal(await pair[0].page.isHidden('#banner'), true);
-    // Without signalling too, who goes on tells so.
+    // Next reaches the partner without signalling too, over the data channel.
     await pair[0].press('next');
     await pair[1].reaches('ended');
     await pair[1].press('next');
@@ -34,7 +34,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
-  test('a server that shuts down in order says so before it goes', async (t) => {
+  test('a graceful shutdown is announced before the connection closes', async (t) => {
     const server = await Server.start('--drain-timeout', '2s');
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
@@ -47,7 +47,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
-  test('who waits while the server restarts waits on afterwards', async (t) => {
+  test('a waiting visitor still waits after a server restart', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
     const ann = await Visitor.arrive(chromium.browser, server.url);
@@ -65,7 +65,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
   test('one connection is cut: the call goes on, and both are told how they stand', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
-    const proxy = await Proxy.before(server);
+    const proxy = await Proxy.inFrontOf(server);
     t.after(() => proxy.close());
     const ann = await Visitor.arrive(chromium.browser, proxy.url);
     const ben = await Visitor.arrive(chromium.browser, server.url);
@@ -75,7 +75,7 @@ describe('signalling that goes away', { timeout: 180_000 }, () => {
     await ann.reads('banner', /cannot be reached.*call goes on/);
     await ben.reads('detail', /lost touch|no longer on the switchboard/);
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));
-    proxy.mend();
+    proxy.restore();
     // With a resume window all is as before; without one they talk on without the switchboard.
     await ann.reads('detail', /as long as you both like|talking without it/, 40_000);
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));

@@ -1,12 +1,13 @@
-"""Holds the system calls of a server at work against those that its unit allows.
+"""Compares the system calls of a running server with those that its systemd unit allows.
 
     python3 tests/deploy/allowed.py tuning/switchboard.service target/debug/switchboard
 
 The server runs under strace: it starts, pins its shards, reports to a service manager, serves
-documents, matches users of different shards, and shuts down; once with one descriptor table for
-all and, where the kernel can do that, once with one for each shard. Every system call has to
-be in the unit's SystemCallFilter=, every socket in its RestrictAddressFamilies=, and it may map
-no memory that is both writable and executable. Prints what is missing; status 1 if anything is.
+documents, matches users of different shards, and shuts down; once with a shared
+descriptor table and, where the kernel supports it, once with one table for each shard. Every
+system call must be in the unit's SystemCallFilter=, every socket family in its
+RestrictAddressFamilies=, and no memory may be both writable and executable. Prints each
+violation; exits with status 1 if there is any.
 """
 
 import base64
@@ -21,13 +22,13 @@ import time
 
 
 def settings(unit, name):
-    """The values of a setting that may stand on several lines."""
+    """The values of a setting, which may have several lines."""
     with open(unit, encoding="utf-8") as lines:
         return [line.strip().partition("=")[2] for line in lines if line.startswith(name + "=")]
 
 
 def groups():
-    """The sets that systemd calls @something, from systemd itself."""
+    """systemd's named sets of system calls (@name), as systemd lists them."""
     text = subprocess.run(
         ["systemd-analyze", "syscall-filter", "--no-pager"],
         check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -50,7 +51,7 @@ def expanded(words, known):
 
 def allowed(unit):
     """systemd.exec(5): the first line makes an allow list, later ones add to it or, behind a
-    tilde, take away. What starts any process at all (@default) is always in it."""
+    tilde, remove calls. The set @default, which every process needs, is always included."""
     known = groups()
     calls = expanded(["@default"], known)
     for line in settings(unit, "SystemCallFilter"):
@@ -71,7 +72,7 @@ def until(link, word):
     while word not in seen:
         more = link.recv(65536)
         if not more:
-            raise SystemExit(f"the server hung up before {word}: {seen}")
+            raise SystemExit(f"the server closed the connection before {word}: {seen}")
         seen += more
 
 
@@ -87,14 +88,14 @@ def user(port):
 
 
 def work(port, manager):
-    """Something of everything a server does."""
+    """Uses every function of the server once."""
     manager.recv(4096)
     for path in ("/", "/health", "/stats", "/metrics", "/nothing"):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
             link.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
             while link.recv(65536):
                 pass
-    # Of so many pairs some are bound to meet across the shards, and then one of them moves.
+    # With 24 pairs, some are matched across shards, and one session of such a pair migrates.
     for _ in range(24):
         one, two = user(port), user(port)
         for link in (one, two):
@@ -109,7 +110,7 @@ def work(port, manager):
 
 
 def calls_of(server, folder, tables):
-    """The lines strace writes of a whole life of the server; none if it cannot have such tables."""
+    """The lines of strace for a run of the server; empty if the kernel has no support for `tables`."""
     log, path = os.path.join(folder, "strace"), os.path.join(folder, "manager")
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(path)
@@ -135,7 +136,7 @@ def calls_of(server, folder, tables):
     work(port, manager)
     with open(log, encoding="utf-8") as lines:
         server_pid = int(lines.readline().split()[0])
-    time.sleep(1.2)  # A sample and a sign of life for the manager.
+    time.sleep(1.2)  # Time for a sample and a watchdog message to the manager.
     os.kill(server_pid, signal.SIGTERM)
     child.stderr.read()
     if child.wait(60) != 0:
@@ -144,8 +145,8 @@ def calls_of(server, folder, tables):
         return lines.read().splitlines()
 
 
-def look_at(lines, families, wrong):
-    """The system calls of these lines; what else is not allowed in them goes into `wrong`."""
+def analyse(lines, families, wrong):
+    """Returns the system calls of these lines; adds other violations to `wrong`."""
     used = set()
     for line in lines:
         call = re.match(r"\d+ +(?:<\.\.\. )?([a-z0-9_]+)", line)
@@ -170,9 +171,9 @@ def main():
     for tables, needed in wanted.items():
         with tempfile.TemporaryDirectory() as folder:
             lines = calls_of(server, folder, tables)
-        seen = look_at(lines, families, wrong)
+        seen = analyse(lines, families, wrong)
         if lines and needed - seen:
-            wrong.add(f"a server that makes no {needed - seen} is not the one to be tested")
+            wrong.add(f"the server did not call {needed - seen}, so this run does not test it")
         used |= seen
     wrong |= {f"system call {name}" for name in used - permitted}
     for what in sorted(wrong):

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# scripts/install.sh without --root, in a mount namespace whose /etc and /usr/local are copies:
-# what it writes is gone when this ends. systemctl and sysctl, which would reach the machine
-# itself, only note that they were called.
+# Tests scripts/install.sh without --root, in a mount namespace in which /etc and /usr/local are
+# overlays, so that the machine is not changed. Stubs of systemctl and sysctl record their calls.
 #
 #   sudo unshare --mount bash tests/deploy/machine.sh SERVER
 set -euo pipefail
@@ -9,7 +8,7 @@ cd "$(dirname "$0")/../.."
 server=$1
 
 if [ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ]; then
-    echo 'machine.sh: this is the machine itself; run it under unshare --mount' >&2
+    echo 'machine.sh: not in a mount namespace of its own; run it under unshare --mount' >&2
     exit 1
 fi
 copy=$(mktemp -d)
@@ -30,7 +29,7 @@ fail() {
 }
 state_of() { find /etc /usr/local -printf '%p %m %u %g\n' | sort && getent passwd && getent group; }
 
-# What is the operator's own has the last word, and stays.
+# The operator's own files take precedence and are kept.
 mkdir -p /etc/sysctl.d
 rm -f /etc/sysctl.d/*.conf
 echo 'net.core.somaxconn = 70000' >/etc/sysctl.d/99-zz-local.conf
@@ -48,50 +47,50 @@ esac
 runuser -u switchboard -- /usr/local/bin/switchboard --version
 
 state_of >"$copy/installed" && rm "$copy/called"
-scripts/install.sh --binary "$server" | grep 'nothing to do' || fail 'the second run did something'
+scripts/install.sh --binary "$server" | grep 'nothing to do' || fail 'the second run changed something'
 state_of | cmp - "$copy/installed" || fail 'the second run changed something'
 if grep -v '^sysctl -q -p ' "$copy/called"; then fail 'the second run called more than it should'; fi
 
-# A kernel that refuses is told of each time.
+# Limits that the kernel refuses are reported in each run.
 mv "$copy/stubs/sysctl" "$copy/sysctl"
 printf '#!/bin/sh\nexit 1\n' >"$copy/stubs/sysctl"
 chmod +x "$copy/stubs/sysctl"
 for touched in yes no; do
     [ "$touched" = no ] || rm /etc/sysctl.d/99-switchboard.conf
-    if scripts/install.sh --binary "$server" >"$copy/said" 2>&1; then fail 'refused limits are no failure'; fi
-    grep -q 'the kernel refused' "$copy/said" || fail "of refused limits it says $(cat "$copy/said")"
-    if grep 'as it should be' "$copy/said"; then fail 'refused limits are as they should be'; fi
+    if scripts/install.sh --binary "$server" >"$copy/said" 2>&1; then fail 'refused limits did not fail the installation'; fi
+    grep -q 'the kernel refused' "$copy/said" || fail "for refused limits it prints $(cat "$copy/said")"
+    if grep 'as it should be' "$copy/said"; then fail 'refused limits are reported as correct'; fi
 done
 mv "$copy/sysctl" "$copy/stubs/sysctl"
 
 scripts/install.sh --uninstall
-# The account tools keep copies of their files (passwd-, .pwd.lock); those are not ours.
+# The account tools leave copies of their files (passwd-, .pwd.lock), which are ignored.
 state_of | grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' >"$copy/after"
 grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-\|^/etc/\.pwd\.lock' "$copy/before" |
     diff - "$copy/after" || fail 'something was left behind'
 
-# As long as something of the user runs, the user stays, and that is said; then it goes.
+# While a process of the user runs, the user is kept and a message says so; afterwards the user is removed.
 scripts/install.sh --binary "$server" >/dev/null
 setpriv --reuid switchboard --regid switchboard --clear-groups sleep 600 &
 running=$!
 until [ "$(stat -c %U "/proc/$running")" = switchboard ]; do :; done
-if scripts/install.sh --uninstall >"$copy/away" 2>"$copy/said"; then fail 'a user whose process runs is gone'; fi
-tail -n 1 "$copy/away" | grep -q 'kernel keeps' || fail "it stops halfway: $(cat "$copy/away")"
-grep -q 'run this again' "$copy/said" || fail "it says no more than $(cat "$copy/said")"
+if scripts/install.sh --uninstall >"$copy/away" 2>"$copy/said"; then fail 'removed a user that has a running process'; fi
+tail -n 1 "$copy/away" | grep -q 'kernel keeps' || fail "it stopped halfway: $(cat "$copy/away")"
+grep -q 'run this again' "$copy/said" || fail "its message is $(cat "$copy/said")"
 kill "$running"
 wait "$running" || true
-scripts/install.sh --uninstall | grep '^remove *user' || fail 'the second time the user stays, too'
+scripts/install.sh --uninstall | grep '^remove *user' || fail 'the second run kept the user too'
 
-# A user or a group that is there already will do, and stays.
+# An existing user or group is used and kept.
 for made in 'useradd --create-home --home-dir /etc/a-home --shell /bin/sh switchboard' 'groupadd switchboard'; do
     $made
     there=$(getent passwd switchboard || true; getent group switchboard)
     scripts/install.sh --binary "$server" >/dev/null
-    [ "$(stat -c %G /etc/switchboard/switchboard.env)" = switchboard ] || fail "$made: the settings are of another group"
+    [ "$(stat -c %G /etc/switchboard/switchboard.env)" = switchboard ] || fail "$made: the settings belong to another group"
     runuser -u switchboard -- cat /etc/switchboard/switchboard.env >/dev/null || fail "$made: the user cannot read its settings"
     scripts/install.sh --binary "$server" | grep 'nothing to do' || fail "$made: the second run did something"
-    scripts/install.sh --uninstall | grep '^kept' || fail "$made: it does not say that it keeps it"
-    [ "$(getent passwd switchboard || true; getent group switchboard)" = "$there" ] || fail "$made: not as it was before"
+    scripts/install.sh --uninstall | grep '^kept' || fail "$made: it does not report that it is kept"
+    [ "$(getent passwd switchboard || true; getent group switchboard)" = "$there" ] || fail "$made: the account was changed"
     case $made in
         useradd*) userdel switchboard ;;
         *) groupdel switchboard ;;

@@ -1,10 +1,10 @@
 // One user of Switchboard, framed by Node's `ws`.
 //
-// usage: client.js ADDRESS pair QUEUE     meet a stranger, and go through a call's signalling
-//        client.js ADDRESS crowd QUEUE N  N users at once, who all meet each other in pairs
+// usage: client.js ADDRESS pair QUEUE     two clients meet and exchange the signalling of a call
+//        client.js ADDRESS many QUEUE N  N users at once, who meet in pairs
 //
-// What is done and checked is the same as in client.py beside this file, so that either can meet
-// the other. The last line on standard output says how it went; a failure exits with 1.
+// The steps and checks are those of client.py beside this file, so that either can meet
+// the other. The last line on standard output says the result; a failure exits with 1.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -13,9 +13,9 @@ import { createRequire } from 'node:module';
 const require = createRequire(`${process.env.INTEROP_MODULES}/`);
 const WebSocket = require('ws');
 
-const PATIENCE_MS = 20_000;
+const TIMEOUT_MS = 20_000;
 const CANDIDATES = 5;
-// What a client and a server could change on the way without meaning to.
+// Characters that a client or a server could change by mistake.
 const SDP =
   'v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=note:ä€😀 \\ "/\r\n';
 
@@ -53,7 +53,7 @@ class User {
   async expect(type) {
     if (this.#heard.length === 0) {
       await new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`no ${type} came`)), PATIENCE_MS);
+        const timer = setTimeout(() => reject(new Error(`no ${type} came`)), TIMEOUT_MS);
         this.#listener = () => {
           clearTimeout(timer);
           this.#listener = null;
@@ -75,8 +75,8 @@ class User {
 
   async protocolPing() {
     const pong = new Promise((resolve) => this.#socket.once('pong', resolve));
-    this.#socket.ping("a ping of the protocol's");
-    assert.equal((await pong).toString(), "a ping of the protocol's");
+    this.#socket.ping("a protocol-level ping");
+    assert.equal((await pong).toString(), "a protocol-level ping");
   }
 
   async leave() {
@@ -110,7 +110,7 @@ async function pair(address, queue) {
   await user.protocolPing();
   const found = await user.meet(queue);
   await call(user, found);
-  // The one who was asked leaves, the other is told; so both know that the other is done.
+  // The answerer leaves and the initiator gets peer_left, so both know that the other is done.
   const room = found.room_id;
   if (found.initiator) {
     assert.deepEqual(await user.expect('peer_left'), { room_id: room, reason: 'left' });
@@ -123,7 +123,7 @@ async function pair(address, queue) {
   return `node met ${found.peer_id} as ${role} ${user.id}`;
 }
 
-async function crowd(address, queue, count) {
+async function many(address, queue, count) {
   const users = await Promise.all(Array.from({ length: count }, () => User.enter(address)));
   const found = await Promise.all(users.map((user) => user.meet(queue)));
   const rooms = new Map();
@@ -145,5 +145,5 @@ async function crowd(address, queue, count) {
 
 const [address, what, queue, count] = process.argv.slice(2);
 console.log(
-  await (what === 'pair' ? pair(address, queue) : crowd(address, queue, Number(count))),
+  await (what === 'pair' ? pair(address, queue) : many(address, queue, Number(count))),
 );

@@ -1,10 +1,10 @@
 """One user of Switchboard, framed by Python's `websockets`.
 
-usage: client.py ADDRESS pair QUEUE     meet a stranger, and go through a call's signalling
-       client.py ADDRESS crowd QUEUE N  N users at once, who all meet each other in pairs
+usage: client.py ADDRESS pair QUEUE     two clients meet and exchange the signalling of a call
+       client.py ADDRESS many QUEUE N  N users at once, who meet in pairs
 
-What is done and checked is the same as in client.js beside this file, so that either can meet
-the other. The last line on standard output says how it went; a failure exits with 1.
+The steps and checks are those of client.js beside this file, so that either can meet
+the other. The last line on standard output says the result; a failure exits with 1.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ import sys
 import websockets
 from websockets.asyncio.client import connect
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 CANDIDATES = 5
-# What a client and a server could change on the way without meaning to.
+# Characters that a client or a server could change by mistake.
 SDP = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=note:ä€😀 \\ \"/\r\n"
 
 
@@ -37,7 +37,7 @@ class User:
 
     @classmethod
     async def enter(cls, address):
-        user = cls(await connect(f"ws://{address}/ws", open_timeout=PATIENCE_S))
+        user = cls(await connect(f"ws://{address}/ws", open_timeout=TIMEOUT_S))
         user.id = (await user.expect("session"))["session_id"]
         return user
 
@@ -50,7 +50,7 @@ class User:
         await self.socket.send(json.dumps(message, ensure_ascii=False))
 
     async def expect(self, kind):
-        text = await asyncio.wait_for(self.socket.recv(), PATIENCE_S)
+        text = await asyncio.wait_for(self.socket.recv(), TIMEOUT_S)
         assert isinstance(text, str), "the server sends text"
         message = json.loads(text)
         assert message["type"] == kind, f"expected {kind}, got {text}"
@@ -88,11 +88,11 @@ async def pair(address, queue):
     user = await User.enter(address)
     await user.say("ping", {"n": 1})
     assert await user.expect("pong") == {"n": 1}
-    pong = await user.socket.ping(b"a ping of the protocol's")
-    await asyncio.wait_for(pong, PATIENCE_S)
+    pong = await user.socket.ping(b"a protocol-level ping")
+    await asyncio.wait_for(pong, TIMEOUT_S)
     found = await user.meet(queue)
     await call(user, found)
-    # The one who was asked leaves, the other is told; so both know that the other is done.
+    # The answerer leaves and the initiator gets peer_left, so both know that the other is done.
     if found["initiator"]:
         left = await user.expect("peer_left")
         assert left == {"room_id": found["room_id"], "reason": "left"}, left
@@ -103,7 +103,7 @@ async def pair(address, queue):
     return user.id, found["peer_id"], found["initiator"]
 
 
-async def crowd(address, queue, count):
+async def many(address, queue, count):
     users = await asyncio.gather(*(User.enter(address) for _ in range(count)))
     found = await asyncio.gather(*(user.meet(queue) for user in users))
     rooms = {}
@@ -126,7 +126,7 @@ def main():
         role = "initiator" if initiator else "answerer"
         print(f"python met {other} as {role} {me}")
     else:
-        rooms = asyncio.run(crowd(address, queue, int(count[0])))
+        rooms = asyncio.run(many(address, queue, int(count[0])))
         print(f"python: {rooms} rooms of {count[0]} users, websockets {websockets.__version__}")
 
 

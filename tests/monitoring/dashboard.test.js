@@ -1,4 +1,4 @@
-/** The dashboard as a document: what Grafana would stumble over, found without Grafana. */
+/** Checks the dashboard file for mistakes that Grafana would reject or show. */
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -8,15 +8,15 @@ import { ROOT, dashboard, readRules } from './lib/files.js';
 const panels = dashboard.panels;
 const charts = panels.filter(({ type }) => type !== 'row');
 
-test('panels have ids and titles of their own', () => {
+test('panel ids and titles are unique', () => {
   for (const key of ['id', 'title']) {
     const all = panels.map((panel) => panel[key]);
-    assert.deepEqual(all.filter((one, at) => all.indexOf(one) !== at), [], `twice the same ${key}`);
+    assert.deepEqual(all.filter((one, at) => all.indexOf(one) !== at), [], `repeated ${key}`);
   }
   assert.ok(panels.every(({ id }) => Number.isInteger(id) && id > 0));
 });
 
-test('panels lie beside each other, within the 24 columns', () => {
+test('panels do not overlap and lie within the 24 columns', () => {
   const taken = new Map();
   for (const { title, gridPos: { x, y, w, h } } of panels) {
     assert.ok(x >= 0 && y >= 0 && w > 0 && h > 0 && x + w <= 24, `${title} is outside`);
@@ -28,12 +28,12 @@ test('panels lie beside each other, within the 24 columns', () => {
   }
 });
 
-test('every panel asks the data source that is chosen above, for servers that are chosen above', () => {
+test('every panel queries the selected data source for the selected instances', () => {
   const names = dashboard.templating.list.map(({ name, type }) => `${name} ${type}`);
   assert.deepEqual(names, ['datasource datasource', 'instance query']);
   assert.equal(dashboard.templating.list[0].query, 'prometheus');
   for (const panel of charts) {
-    assert.ok(panel.targets.length > 0, `${panel.title} asks nothing`);
+    assert.ok(panel.targets.length > 0, `${panel.title} has no query`);
     const refs = panel.targets.map(({ refId }) => refId);
     assert.equal(new Set(refs).size, refs.length, `${panel.title} has a refId twice`);
     for (const source of [panel, ...panel.targets]) {
@@ -42,13 +42,13 @@ test('every panel asks the data source that is chosen above, for servers that ar
     for (const { expr, legendFormat } of panel.targets) {
       assert.ok(expr.trim() !== '' && legendFormat.trim() !== '', panel.title);
       assert.ok(expr.includes('instance=~"$instance"') || expr.includes('ALERTS'), `${panel.title}: ${expr}`);
-      // A fixed window is empty where scrapes are rarer.
+      // A fixed window is empty when the scrape interval is longer.
       assert.doesNotMatch(expr, /rate\([^[]*\[\d/, panel.title);
     }
   }
 });
 
-test('every panel has a unit, and thresholds that rise', () => {
+test('every panel has a unit and ascending thresholds', () => {
   for (const { title, fieldConfig: { defaults: { unit, thresholds } } } of charts) {
     assert.match(unit, /^(short|s|ops|Bps|bytes|percentunit)$/, title);
     const steps = thresholds.steps.map(({ value }) => value);
@@ -57,7 +57,7 @@ test('every panel has a unit, and thresholds that rise', () => {
   }
 });
 
-test('whatever the README documents is on the dashboard', () => {
+test('every documented metric is on the dashboard', () => {
   const table = readFileSync(`${ROOT}/README.md`, 'utf8').split('<!-- metrics -->')[1].split('<!-- /metrics -->')[0];
   const metrics = [...table.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name);
   assert.ok(metrics.length > 40, 'the table was not found');
@@ -65,14 +65,14 @@ test('whatever the README documents is on the dashboard', () => {
   assert.deepEqual(metrics.filter((name) => !new RegExp(`\\b${name}(_bucket)?\\b`).test(shown)), []);
 });
 
-test('provisioning names the dashboard that is there', () => {
+test('provisioning names the existing dashboard', () => {
   const folder = `${ROOT}/tuning/grafana`;
   assert.deepEqual(readdirSync(`${folder}/dashboards`), ['switchboard.json']);
   assert.match(readFileSync(`${folder}/provisioning/dashboards/switchboard.yml`, 'utf8'), /^\s+path: \/var\/lib\/grafana\/dashboards\/switchboard$/m);
   assert.match(readFileSync(`${folder}/provisioning/datasources/switchboard.yml`, 'utf8'), /^\s+type: prometheus$/m);
 });
 
-test('every alert is written out, and is tested firing', () => {
+test('every alert has annotations, a runbook and a firing test', () => {
   const firing = readFileSync(`${ROOT}/tuning/prometheus/tests/firing.yml`, 'utf8');
   const alerts = readRules('alerts').split(/^ {6}- alert: /m).slice(1);
   assert.ok(alerts.length > 10);

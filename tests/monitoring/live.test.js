@@ -1,4 +1,4 @@
-/** A real Prometheus beside a server that has something to do: what it records, asks and alerts. */
+/** A real Prometheus scraping a server under load: recording rules, dashboard queries, alerts. */
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
   let prometheus;
   let url;
 
-  /** The file that operators get, but quicker, and with its target here. */
+  /** The shipped configuration with shorter intervals and the address of this server. */
   function settings() {
     const path = `${ROOT}/tuning/prometheus`;
     const text = replaced(readFileSync(`${path}/prometheus.yml`, 'utf8'), [
@@ -36,7 +36,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     return data;
   }
 
-  /** The values that a query has now. NaN, as from a rate of nothing, is no data. */
+  /** The present values of a query. NaN, as from a rate of nothing, counts as no data. */
   async function values(query) {
     const { result } = await api('query', { query });
     return result.map(({ value: [, value] }) => Number(value)).filter(Number.isFinite);
@@ -48,7 +48,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
   }
 
   before(async () => {
-    // A queue that is named is shown with nobody in it, too.
+    // A named queue is shown even while it is empty.
     server = await Server.start('--stats-queue', 'lonely,default');
     load = await Load.start(server);
     prometheus = await onFreePorts(1, (port) => {
@@ -66,7 +66,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test('the exposition is clean, to the last word of promtool', async () => {
+  test('promtool finds no fault in the exposition', async () => {
     const input = await (await fetch(`${server.url}metrics`)).text();
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input, encoding: 'utf8' });
     assert.deepEqual({ status, said: stdout + stderr }, { status: 0, said: '' });
@@ -90,7 +90,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     console.log(`${queries.length} queries of ${dashboard.panels.length} panels have data`);
   });
 
-  test('what variables and marks of the dashboard ask is understood', async () => {
+  test('the queries of dashboard variables and annotations are valid', async () => {
     const [, instance] = dashboard.templating.list;
     const [, series, label] = /^label_values\((.*), (\w+)\)$/.exec(instance.definition);
     const found = await api(`label/${label}/values`, { 'match[]': series });
@@ -107,19 +107,19 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     assert.deepEqual(recorded.filter(({ health }) => health !== 'ok').map(({ name, lastError }) => [name, lastError]), []);
   });
 
-  test('figures are those of the load', async () => {
+  test('metrics agree with the load', async () => {
     const users = dashboardQueries().find(({ who }) => who === 'Users (A)');
-    // Now and then one more comes to err.
+    // At times one more client connects to cause an error.
     await eventually(() => values(users.expr), ([now]) => now === Load.USERS, `${Load.USERS} users`);
-    await eventually(() => values('sum(switchboard_queue_waiting_users{queue="lonely"})'), ([now]) => now === 1, 'the loner');
+    await eventually(() => values('sum(switchboard_queue_waiting_users{queue="lonely"})'), ([now]) => now === 1, 'the user who waits alone');
     await eventually(() => values('sum by (code) (switchboard_message_errors_total{code=~"bad_json|not_waiting"}) > 0'), (now) => now.length === 2, 'both errors');
     const [relayed] = await values('sum(instance:switchboard_messages_relayed:rate5m)');
     const [received] = await values('sum(rate(switchboard_messages_received_total[5m]))');
     assert.ok(relayed > 0 && relayed < received, `${relayed} of ${received} a second`);
   });
 
-  // The tests of promtool make the series up: a reason that no server has would never fire here.
-  test('whatever an alert asks for, a server has', async () => {
+  // promtool's tests invent their series: a label value that no server has would never fire.
+  test('every series that an alert uses exists on a server', async () => {
     const selectors = new Set();
     for (const { query } of await rules('alert')) {
       for (const [, name, matchers = ''] of query.matchAll(/\b(up|(?:switchboard|process|instance)[a-z_]*[_:][a-z0-9_:]+)\b(\{[^}]*\})?/g)) {
@@ -146,7 +146,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
     console.log(`${alerts.length} alerts are inactive`);
   });
 
-  test('a server that is gone is an alert, and it reads well', async () => {
+  test('a stopped server raises an alert with its texts filled in', async () => {
     await load.stop();
     load = undefined;
     await server.down();
@@ -155,7 +155,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
       (alerts) => alerts.length === 1,
       'SwitchboardDown',
     );
-    // It fires after a minute; promtool has shown that.
+    // It fires after a minute, which the promtool tests check.
     assert.equal(alert.state, 'pending');
     assert.equal(alert.annotations.summary, `Switchboard 127.0.0.1:${server.port} does not answer`);
     assert.match(alert.annotations.runbook, /^1\. .*systemctl status switchboard/);

@@ -1,4 +1,4 @@
-/** Strangers meet through HAProxy and through nginx, and go on meeting while servers come and go. */
+/** Users meet through HAProxy and nginx, also while servers behind them drain and restart. */
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -7,24 +7,24 @@ import { after, before, describe, test } from 'node:test';
 import { Server } from '../browser/lib/server.js';
 import { Front, KINDS, get } from './lib/front.js';
 import { eventually } from './lib/program.js';
-import { Refused, Talker, signal } from './lib/talker.js';
+import { UpgradeRefused, TestClient, signal } from './lib/test-client.js';
 
 const PAIRS = 50;
 const LIMIT = { timeout: 120_000 };
 
-/** The name of the server that a user came to, which it gives as its STUN server. */
-const whose = (talker) => talker.session.ice_servers[0].urls[0];
+/** The name of the server that a user is connected to: each server announces it as its STUN server. */
+const serverOf = (client) => client.session.ice_servers[0].urls[0];
 
-/** Those who were matched, by twos. */
-function inPairs(talkers) {
+/** The matched users by room. */
+function byRoom(clients) {
   const rooms = new Map();
-  for (const talker of talkers) rooms.set(talker.room, [...(rooms.get(talker.room) ?? []), talker]);
+  for (const client of clients) rooms.set(client.room, [...(rooms.get(client.room) ?? []), client]);
   return [...rooms.values()];
 }
 
-async function couple(front) {
-  const two = await Promise.all([0, 1].map(() => Talker.connect(front.ws)));
-  await Promise.all(two.map((talker) => talker.findsMatch()));
+async function connectPair(front) {
+  const two = await Promise.all([0, 1].map(() => TestClient.connect(front.ws)));
+  await Promise.all(two.map((client) => client.findMatch()));
   assert.equal(two[0].room, two[1].room);
   return two;
 }
@@ -49,26 +49,26 @@ for (const kind of KINDS) {
 
     test(`${PAIRS} pairs meet and set up their calls`, LIMIT, async () => {
       const before = performance.now();
-      const talkers = await Promise.all(Array.from({ length: 2 * PAIRS }, () => Talker.connect(front.ws)));
-      // All in one place: strangers meet only those of their own server.
-      assert.deepEqual([...new Set(talkers.map(whose))], ['stun:one']);
-      await Promise.all(talkers.map((talker) => talker.findsMatch()));
-      const pairs = inPairs(talkers);
+      const clients = await Promise.all(Array.from({ length: 2 * PAIRS }, () => TestClient.connect(front.ws)));
+      // All on one server: users meet only users of the same server.
+      assert.deepEqual([...new Set(clients.map(serverOf))], ['stun:one']);
+      await Promise.all(clients.map((client) => client.findMatch()));
+      const pairs = byRoom(clients);
       assert.deepEqual(pairs.map(({ length }) => length), Array(PAIRS).fill(2));
       for (const [ann, ben] of pairs) {
         assert.deepEqual([ann.peer, ben.peer], [ben.session.session_id, ann.session.session_id]);
       }
       await Promise.all(pairs.map(([ann, ben]) => signal(ann, ben)));
       for (const [ann, ben] of pairs) {
-        await ann.leaves();
-        assert.equal((await ben.hears('peer_left')).reason, 'left');
+        await ann.leaveRoom();
+        assert.equal((await ben.expects('peer_left')).reason, 'left');
       }
-      assert.deepEqual(talkers.filter(({ unheard }) => unheard > 0), []);
-      await Promise.all(talkers.map((talker) => talker.ends()));
+      assert.deepEqual(clients.filter(({ unexpected }) => unexpected > 0), []);
+      await Promise.all(clients.map((client) => client.close()));
       console.log(`${kind.name}: ${PAIRS} pairs from the handshake to the end in ${Math.round(performance.now() - before)} ms`);
     });
 
-    test('the page and what it reads are for everybody, /metrics is not', async () => {
+    test('the page, /health and /stats are public, /metrics is not', async () => {
       const page = await get(front.url);
       assert.equal(page.status, 200);
       assert.match(page.headers['content-type'], /^text\/html/);
@@ -80,71 +80,71 @@ for (const kind of KINDS) {
       assert.doesNotMatch(body, /switchboard_/);
     });
 
-    test('who comes without TLS is sent to it', async () => {
+    test('plain HTTP is redirected to HTTPS', async () => {
       const { status, headers } = await fetch(`${front.plain}/x?y=z`, { redirect: 'manual' });
       assert.equal(status, 301);
       assert.match(headers.get('location'), /^https:\/\/127\.0\.0\.1(:\d+)?\/x\?y=z$/);
     });
 
-    test('a server that drains keeps its calls, newcomers go to the other, and back when it is back', LIMIT, async () => {
-      const old = await couple(front);
-      const idle = await Talker.connect(front.ws);
-      assert.deepEqual([...old, idle].map(whose), Array(3).fill('stun:one'));
+    test('a draining server keeps its calls while new users go to the other server', LIMIT, async () => {
+      const old = await connectPair(front);
+      const idle = await TestClient.connect(front.ws);
+      assert.deepEqual([...old, idle].map(serverOf), Array(3).fill('stun:one'));
 
       const down = one.down('SIGTERM');
-      for (const talker of [...old, idle]) assert.ok((await talker.hears('draining')).deadline_ms > 0);
+      for (const client of [...old, idle]) assert.ok((await client.expects('draining')).deadline_ms > 0);
       const health = await fetch(`${one.url}health`);
       assert.equal(health.status, 503);
 
       let refused = 0;
-      const newcomer = () => Talker.connect(front.ws).catch((error) => {
-        if (!(error instanceof Refused)) throw error;
+      const connectNew = () => TestClient.connect(front.ws).catch((error) => {
+        if (!(error instanceof UpgradeRefused)) throw error;
         assert.equal(error.status, 503);
-        assert.ok(error.headers['retry-after'] !== undefined, 'when to come again');
+        assert.ok(error.headers['retry-after'] !== undefined, 'a Retry-After field');
         refused += 1;
       });
-      const first = await eventually(newcomer, (talker) => talker !== undefined, 'an open door');
-      assert.equal(whose(first), 'stun:two');
-      // nginx asks the next server at once; HAProxy learns it from the next health check.
+      const first = await eventually(connectNew, (client) => client !== undefined, 'an accepted connection');
+      assert.equal(serverOf(first), 'stun:two');
+      // nginx tries the next server at once; HAProxy waits for the next health check.
       if (kind.name === 'nginx') assert.equal(refused, 0);
       assert.equal((await get(`${front.url}health`)).status, 200);
-      const young = await couple(front);
-      assert.deepEqual(young.map(whose), Array(2).fill('stun:two'));
+      const young = await connectPair(front);
+      assert.deepEqual(young.map(serverOf), Array(2).fill('stun:two'));
       await signal(...young);
 
-      // The old call is still where it was, and as good as it was.
+      // The call on the draining server still works.
       await signal(...old);
-      await idle.until(() => idle.closed !== null, 'the end of who is idle', 40_000);
+      await idle.until(() => idle.closed !== null, 'the close of the idle session', 40_000);
       assert.equal(idle.closed, 1012);
       await signal(...old);
-      await old[0].leaves();
-      assert.equal((await old[1].hears('peer_left')).reason, 'left');
-      await Promise.all(old.map((talker) => talker.ends()));
+      await old[0].leaveRoom();
+      assert.equal((await old[1].expects('peer_left')).reason, 'left');
+      await Promise.all(old.map((client) => client.close()));
       await down;
 
-      await signal(...(await couple(front)));
+      await signal(...(await connectPair(front)));
       await one.up();
-      const back = await eventually(newcomer, (talker) => talker !== undefined && whose(talker) === 'stun:one', 'the first server again');
+      const back = await eventually(connectNew, (client) => client !== undefined && serverOf(client) === 'stun:one', 'a connection to the first server');
       await signal(...young);
-      await Promise.all([first, back, ...young].map((talker) => talker.ends()));
+      await Promise.all([first, back, ...young].map((client) => client.close()));
     });
   });
 
-  describe(`${kind.name} and WebSockets that are idle`, LIMIT, () => {
-    test('pings of the server keep them, over many times the idle time', LIMIT, async (t) => {
+  describe(`${kind.name} and idle WebSockets`, LIMIT, () => {
+    test('pings of the server keep an idle connection open', LIMIT, async (t) => {
       const front = await behind(t, '4s', '--ping-interval', '1s', '--silence-limit', '60s');
-      const talker = await Talker.connect(front.ws);
-      await talker.until(() => talker.pings >= 9, 'nine pings', 60_000);
-      talker.says('ping', 'still here');
-      assert.equal(await talker.hears('pong'), 'still here');
-      await talker.ends();
+      const client = await TestClient.connect(front.ws);
+      await client.until(() => client.pings >= 9, 'nine pings', 60_000);
+      client.send('ping', 'still here');
+      assert.equal(await client.expects('pong'), 'still here');
+      await client.close();
     });
 
-    test('without any, the time is up: it is this time that counts', LIMIT, async (t) => {
+    test('without pings the idle timeout closes the connection', LIMIT, async (t) => {
       const front = await behind(t, '1s');
-      const talker = await Talker.connect(front.ws);
-      await talker.until(() => talker.closed !== null, 'the end');
-      assert.equal(talker.pings, 0);
+      const client = await TestClient.connect(front.ws);
+      await client.until(() => client.closed !== null, 'the end');
+      assert.equal(client.pings, 0);
     });
 
     async function behind(t, idle, ...args) {
@@ -154,55 +154,55 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind.name} passes on the user's address, and not what a user claims`, LIMIT, async (t) => {
+  test(`${kind.name} forwards the user's address and not a forged one`, LIMIT, async (t) => {
     const server = http.createServer((request, response) => {
       response.setHeader('connection', 'close');
       response.end(JSON.stringify(request.headers));
     });
     const front = await fronted(t, kind, await listening(t, server));
-    const claims = { 'X-Forwarded-For': '203.0.113.7', 'X-Forwarded-Proto': 'http' };
-    const heard = JSON.parse((await get(front.url, claims)).body);
-    assert.deepEqual([heard['x-forwarded-for'], heard['x-forwarded-proto']], ['127.0.0.1', 'https']);
+    const forged = { 'X-Forwarded-For': '203.0.113.7', 'X-Forwarded-Proto': 'http' };
+    const seen = JSON.parse((await get(front.url, forged)).body);
+    assert.deepEqual([seen['x-forwarded-for'], seen['x-forwarded-proto']], ['127.0.0.1', 'https']);
   });
 }
 
-/** A limit of the server that bites by address shows which address has arrived. */
-async function countsEachUser(t, kind, also = []) {
+/** Shows by a limit per address that the server sees the user's address. */
+async function limitsEachAddress(t, kind, also = []) {
   const server = await Server.start('--trusted-proxy', '127.0.0.1', '--max-connections-per-address', '2');
   t.after(() => server.down());
   const front = await fronted(t, kind, server.port, { also });
-  const from = (last) => Talker.connect(front.ws, {
+  const from = (last) => TestClient.connect(front.ws, {
     localAddress: `127.0.0.${last}`,
     headers: { 'X-Forwarded-For': '203.0.113.7' },
   });
   const users = [];
   for (const last of [2, 2, 3, 3, 4]) users.push(await from(last));
   for (const last of [2, 3]) {
-    await assert.rejects(from(last), (error) => error instanceof Refused && error.status === 503);
+    await assert.rejects(from(last), (error) => error instanceof UpgradeRefused && error.status === 503);
   }
-  // Nobody else is sent away because of them, and the proxy's own address has no limit.
+  // Other addresses are not affected, and the proxy's own address has no limit.
   users.push(await from(4), await from(5));
   const { http: { rejected } } = JSON.parse((await get(`${front.url}stats`)).body);
   assert.ok(rejected.address_limit >= 2);
   assert.equal(rejected.proxy_header + rejected.untrusted_proxy + rejected.bad_request, 0);
-  const two = await Promise.all(users.slice(1, 3).map((user) => user.findsMatch()));
+  const two = await Promise.all(users.slice(1, 3).map((user) => user.findMatch()));
   await signal(...two);
-  await users[0].ends();
-  const again = await eventually(() => from(2).catch(() => undefined), (talker) => talker !== undefined, 'a place again');
-  await Promise.all([again, ...users.slice(1)].map((user) => user.ends()));
+  await users[0].close();
+  const again = await eventually(() => from(2).catch(() => undefined), (client) => client !== undefined, 'a free place for the address');
+  await Promise.all([again, ...users.slice(1)].map((user) => user.close()));
 }
 
 for (const kind of KINDS) {
-  test(`${kind.name} tells whose a connection is, in X-Forwarded-For`, LIMIT, (t) => countsEachUser(t, kind));
+  test(`${kind.name} sends the user's address in X-Forwarded-For`, LIMIT, (t) => limitsEachAddress(t, kind));
 }
 
-test('HAProxy tells it in a PROXY protocol header, and so do its health checks', LIMIT, (t) => countsEachUser(t, KINDS[0], [
+test('HAProxy sends the address in a PROXY protocol header, health checks included', LIMIT, (t) => limitsEachAddress(t, KINDS[0], [
   ['default_backend switchboard\n', 'default_backend switchboard_proxy_protocol\n'],
-  // The header alone, so that nothing else can tell it.
+  // Only the PROXY header carries the address.
   ['    http-request set-header X-Forwarded-For %[src]\n', ''],
 ]));
 
-/** Before one server, for one test. */
+/** A proxy in front of one server, for one test. */
 async function fronted(t, kind, port, options) {
   const front = await Front.start(kind, [port, port], options);
   t.after(() => front.stop());
@@ -215,7 +215,7 @@ async function listening(t, server) {
   return server.address().port;
 }
 
-/** Takes a PROXY protocol header, version 2, and answers with what it says of the user. */
+/** Parses a PROXY protocol header, version 2, and answers with the user's address. */
 function proxyProtocolServer() {
   return net.createServer((socket) => {
     let bytes = Buffer.alloc(0);
@@ -233,7 +233,7 @@ function proxyProtocolServer() {
   });
 }
 
-test('HAProxy tells the address in a PROXY protocol header, in the backend for that', LIMIT, async (t) => {
+test('HAProxy sends a PROXY protocol header in the backend that is for it', LIMIT, async (t) => {
   const front = await fronted(t, KINDS[0], await listening(t, proxyProtocolServer()), {
     also: [['default_backend switchboard\n', 'default_backend switchboard_proxy_protocol\n']],
   });

@@ -1,4 +1,4 @@
-/** The page as people get it: from another machine's name, over TLS, in real Chromium. */
+/** The page by a host name over TLS, through the proxies, in real Chromium. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -12,7 +12,7 @@ describe('the page over TLS', { timeout: 180_000 }, () => {
 
   before(async () => {
     server = await Server.start();
-    // localhost is a secure context even without TLS, another name is not.
+    // localhost is a secure context even without TLS; other names are not.
     chromium = await openBrowser({ flags: ['--host-resolver-rules=MAP switchboard.test 127.0.0.1'] });
   });
 
@@ -21,7 +21,7 @@ describe('the page over TLS', { timeout: 180_000 }, () => {
     await server?.down();
   });
 
-  test('without TLS there is no microphone to ask for', async () => {
+  test('without TLS the context is not secure', async () => {
     const page = await chromium.browser.newPage();
     await page.goto(`http://switchboard.test:${server.port}/`);
     assert.equal(await page.evaluate(() => window.isSecureContext), false);
@@ -29,15 +29,15 @@ describe('the page over TLS', { timeout: 180_000 }, () => {
   });
 
   for (const kind of KINDS) {
-    test(`two strangers hear each other through ${kind.name}`, async (t) => {
+    test(`two visitors hear each other through ${kind.name}`, async (t) => {
       const front = await Front.start(kind, [server.port, server.port]);
       t.after(() => front.stop());
       const url = `https://switchboard.test:${front.port}/`;
       const pair = await talking(chromium.browser, url, { ignoreHTTPSErrors: true });
       await Promise.all(pair.map((visitor) => visitor.hears()));
       assert.equal(await pair[0].page.evaluate(() => window.isSecureContext), true);
-      assert.deepEqual(pair.flatMap(({ complaints }) => complaints), []);
-      // What is relayed goes on arriving once the call is up.
+      assert.deepEqual(pair.flatMap(({ errors }) => errors), []);
+      // Signalling still works during the call.
       await pair[0].press('mute');
       await pair[1].reads('partner-state', /muted/);
       await pair[1].press('stop');

@@ -1,4 +1,4 @@
-/** The programs that the tests run against: the server, a TCP proxy before it, and coturn. */
+/** The programs that the tests run against: the server, a TCP proxy in front of it, and coturn. */
 
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Builds of the server, the first that exists. SWITCHBOARD_BIN overrules them. */
+/** The server binary: SWITCHBOARD_BIN, or the first build that exists. */
 function binary() {
   const found = [process.env.SWITCHBOARD_BIN, 'target/debug/switchboard', 'target/release/switchboard']
     .filter((name) => name !== undefined && name !== '')
@@ -21,7 +21,7 @@ function binary() {
   return found;
 }
 
-/** A port that was free a moment ago. A server that is restarted has to get it again. */
+/** A free port. A fixed number is needed because a restarted server has to get the same port. */
 export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -36,15 +36,15 @@ async function run(command, args, ready) {
   let output = '';
   await new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`${command} ${args.join(' ')}: ${why}\n${output}`));
-    const timer = setTimeout(() => fail('said nothing of being ready'), 15_000);
-    const hear = (chunk) => {
+    const timer = setTimeout(() => fail('did not report that it is ready'), 15_000);
+    const onOutput = (chunk) => {
       output += chunk;
       if (!ready.test(output)) return;
       clearTimeout(timer);
       resolve();
     };
-    child.stdout.on('data', hear);
-    child.stderr.on('data', hear);
+    child.stdout.on('data', onOutput);
+    child.stderr.on('data', onOutput);
     child.once('error', fail);
     child.once('exit', (code) => fail(`ended with ${code}`));
   });
@@ -52,7 +52,7 @@ async function run(command, args, ready) {
   return child;
 }
 
-/** Ends a program that {@link run} started, and waits for its end. */
+/** Stops a program that {@link run} started, and waits until it has ended. */
 async function end(child, signal) {
   if (child === null || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -85,20 +85,20 @@ export class Server {
     this.#child = await run(binary(), args, new RegExp(`127\\.0\\.0\\.1:${this.port}`));
   }
 
-  /** SIGKILL is a crash, SIGTERM the orderly end. */
+  /** SIGKILL simulates a crash, SIGTERM is a graceful shutdown. */
   async down(signal = 'SIGKILL') {
     await end(this.#child, signal);
     this.#child = null;
   }
 }
 
-/** Stands between pages and the server, so that connections can be lost without a goodbye. */
+/** A TCP proxy between pages and the server, to cut connections without a Close frame. */
 export class Proxy {
   #sockets = new Set();
   #refuses = false;
   #server;
 
-  static async before(server) {
+  static async inFrontOf(server) {
     const proxy = new Proxy();
     proxy.#server = net.createServer((near) => proxy.#join(near, server.port));
     await new Promise((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
@@ -123,13 +123,13 @@ export class Proxy {
     }
   }
 
-  /** All connections are gone, and no new one is let through. */
+  /** Resets all connections and refuses new ones. */
   cut() {
     this.#refuses = true;
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
-  mend() {
+  restore() {
     this.#refuses = false;
   }
 
@@ -139,13 +139,13 @@ export class Proxy {
   }
 }
 
-/** Asks again until the answer to a STUN binding request comes (RFC 8489 §5). */
+/** Repeats a STUN binding request until it is answered (RFC 8489 §5). */
 async function answersStun(port) {
   const request = Buffer.alloc(20);
   request.writeUInt16BE(1, 0);
   request.writeUInt32BE(0x2112a442, 4);
   const socket = dgram.createSocket('udp4');
-  // A port that nobody listens at yet answers by ICMP, which is an error here.
+  // A closed port answers with ICMP, which the socket reports as an error.
   socket.on('error', () => {});
   socket.connect(port, '127.0.0.1');
   const ask = setInterval(() => socket.send(request, () => {}), 50);
@@ -192,7 +192,7 @@ export class Coturn {
     this.#child = null;
   }
 
-  /** The flags that tell a server of this relay, under a secret that need not be the right one. */
+  /** The server's flags for this relay. A wrong `secret` makes invalid credentials. */
   flags(secret) {
     const file = path.join(this.#folder, `secret-${secret}`);
     writeFileSync(file, `${secret}\n`, { mode: 0o600 });

@@ -1,12 +1,12 @@
-/** A person before the page, in real Chromium: what they do, what they see, what their call measures. */
+/** A visitor of the page in real Chromium: actions, visible texts, and call statistics. */
 
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 
-const PATIENCE_MS = 20_000;
+const TIMEOUT_MS = 20_000;
 
-/** Where screenshots go; never into the repository. */
+/** Folder of the screenshots, outside the repository. */
 export const SHOTS = process.env.SWITCHBOARD_SHOTS ?? '/tmp/switchboard-screenshots';
 
 const FLAGS = [
@@ -21,7 +21,7 @@ const FLAGS = [
 const FAKE_MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
 
 /**
- * A browser of its own: with a microphone that beeps and is allowed, unless told otherwise.
+ * Starts a browser, by default with a fake microphone that beeps and is allowed.
  * @param {{ flags?: string[], microphone?: boolean }} [options]
  */
 export async function openBrowser({ flags = [], microphone = true } = {}) {
@@ -30,7 +30,7 @@ export async function openBrowser({ flags = [], microphone = true } = {}) {
     args: [...FLAGS, ...(microphone ? FAKE_MICROPHONE : []), ...flags],
   });
   const browser = await chromium.connect(server.wsEndpoint());
-  // The launcher gives a browser a process group of its own, so this names it and its children.
+  // The launcher gives each browser its own process group; this addresses all its processes.
   const group = -server.process().pid;
   return {
     browser,
@@ -44,7 +44,7 @@ export async function openBrowser({ flags = [], microphone = true } = {}) {
   };
 }
 
-/** Runs in the page before its scripts: keeps hold of its calls, and times the first sound. */
+/** Runs in the page before its scripts: records its calls and times the first audio. */
 function observe() {
   const calls = [];
   let clickedAt = 0;
@@ -86,8 +86,8 @@ function observe() {
   };
 }
 
-/** Makes the page one of those whose candidates all come before the description they belong to. */
-function hasty() {
+/** Makes the page send all candidates before the description they belong to. */
+function sendCandidatesFirst() {
   const { send } = WebSocket.prototype;
   let held = null;
   WebSocket.prototype.send = function (text) {
@@ -102,8 +102,8 @@ function hasty() {
 }
 
 export class Visitor {
-  /** What the page wrote to its console as errors; nothing is expected there. */
-  complaints = [];
+  /** Errors on the page's console. Tests expect none. */
+  errors = [];
 
   constructor(page) {
     this.page = page;
@@ -112,19 +112,19 @@ export class Visitor {
   /**
    * @param {import('playwright-core').Browser} browser
    * @param {string} url
-   * @param {import('playwright-core').BrowserContextOptions & { settings?: object, hasty?: boolean }} [options]
+   * @param {import('playwright-core').BrowserContextOptions & { settings?: object, candidatesFirst?: boolean }} [options]
    */
-  static async arrive(browser, url, { settings, hasty: isHasty = false, ...options } = {}) {
+  static async arrive(browser, url, { settings, candidatesFirst = false, ...options } = {}) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
     const visitor = new Visitor(page);
-    page.setDefaultTimeout(PATIENCE_MS);
-    page.on('pageerror', (error) => visitor.complaints.push(String(error)));
+    page.setDefaultTimeout(TIMEOUT_MS);
+    page.on('pageerror', (error) => visitor.errors.push(String(error)));
     page.on('console', (message) => {
-      if (message.type() === 'error') visitor.complaints.push(message.text());
+      if (message.type() === 'error') visitor.errors.push(message.text());
     });
     await page.addInitScript(observe);
-    if (isHasty) await page.addInitScript(hasty);
+    if (candidatesFirst) await page.addInitScript(sendCandidatesFirst);
     if (settings !== undefined) {
       await page.addInitScript((kept) => localStorage.setItem('switchboard', kept), JSON.stringify(settings));
     }
@@ -132,22 +132,22 @@ export class Visitor {
     return visitor;
   }
 
-  press(key) {
-    return this.page.click(`#${key}`);
+  press(button) {
+    return this.page.click(`#${button}`);
   }
 
   /** Waits for a phase of phase.js. */
-  async reaches(phase, timeout = PATIENCE_MS) {
+  async reaches(phase, timeout = TIMEOUT_MS) {
     try {
       await this.page.waitForFunction((name) => document.body.dataset.phase === name, phase, { timeout });
     } catch {
       const present = await this.page.evaluate(() => document.body.innerText).catch(String);
-      throw new Error(`did not come to ${phase}; the page says:\n${present}`);
+      throw new Error(`did not reach the phase ${phase}; the page shows:\n${present}`);
     }
   }
 
-  /** Waits for words anywhere in an element. */
-  async reads(id, words, timeout = PATIENCE_MS) {
+  /** Waits until the text of an element matches. */
+  async reads(id, words, timeout = TIMEOUT_MS) {
     try {
       await this.page.waitForFunction(
         ({ id, source }) => new RegExp(source, 'i').test(document.getElementById(id).textContent),
@@ -163,7 +163,7 @@ export class Visitor {
     return this.page.textContent(`#${id}`);
   }
 
-  /** To the point where one may press Start. */
+  /** Opens the microphone, so that Start can be pressed. */
   async checkMicrophone() {
     await this.press('ask');
     await this.reaches('ready');
@@ -182,7 +182,7 @@ export class Visitor {
     return this.page.evaluate(() => window.observed.path());
   }
 
-  /** Waits until audio has come in, and not only comfort noise. */
+  /** Waits until audio was received that is more than comfort noise. */
   async hears() {
     const { bytes, energy } = await this.measure();
     await this.page.waitForFunction(
@@ -191,13 +191,13 @@ export class Visitor {
         return now.bytes > before.bytes + 1_000 && now.energy > before.energy;
       },
       { bytes, energy },
-      { timeout: PATIENCE_MS, polling: 200 },
+      { timeout: TIMEOUT_MS, polling: 200 },
     );
   }
 
   firstAudioMs() {
     return this.page
-      .waitForFunction(() => window.observed.firstAudioMs, null, { timeout: PATIENCE_MS })
+      .waitForFunction(() => window.observed.firstAudioMs, null, { timeout: TIMEOUT_MS })
       .then((handle) => handle.jsonValue());
   }
 
@@ -211,7 +211,7 @@ export class Visitor {
   }
 }
 
-/** Two visitors in one call, both hearing the other. */
+/** Two visitors in one call. */
 export async function talking(browser, url, options) {
   const pair = await Promise.all([0, 1].map(() => Visitor.arrive(browser, url, options)));
   await Promise.all(pair.map((visitor) => visitor.start()));

@@ -1,4 +1,4 @@
-/** What is tested: the dashboard and the rules, as they are in tuning/. */
+/** The dashboard and the rules of tuning/. */
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ export function readRules(name) {
   return readFileSync(`${ROOT}/tuning/prometheus/rules/${name}.yml`, 'utf8');
 }
 
-/** Every query of the dashboard, as Grafana would ask it: who asks, and what. */
+/** Every query of the dashboard with its variables replaced, and the panel it belongs to. */
 export function dashboardQueries() {
   const asked = (expr) => expr.replaceAll('$instance', '.+').replaceAll('$__rate_interval', '30s');
   return dashboard.panels.flatMap(({ title, targets = [] }) =>

@@ -1,4 +1,4 @@
-/** HAProxy and nginx before servers, with the files of tuning/proxy: changed only in where things are. */
+/** HAProxy and nginx with the files of tuning/proxy; only paths, ports and limits are changed. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,8 +9,8 @@ import { Program, onFreePorts, replaced } from './program.js';
 
 const FOLDER = fileURLToPath(new URL('../../../tuning/proxy', import.meta.url));
 
-/** A certificate that nobody but these tests trusts, and its key. */
-function certify(folder) {
+/** Makes a self-signed certificate and its key. */
+function makeCertificate(folder) {
   const files = { crt: `${folder}/switchboard.crt`, key: `${folder}/switchboard.key`, pem: `${folder}/switchboard.pem` };
   execFileSync('openssl', [
     ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'],
@@ -24,10 +24,10 @@ function certify(folder) {
 const haproxy = {
   name: 'HAProxy',
   file: 'haproxy.cfg',
-  /** Where a shorter time would show what idle WebSockets live by. */
+  /** Changes that shorten the idle timeout of WebSockets. */
   idle: (time) => [['timeout tunnel 5m', `timeout tunnel ${time}`], ['timeout client 30s', `timeout client ${time}`], ['timeout server 30s', `timeout server ${time}`]],
   changes: ({ folder, files, plain, tls, one, two }) => [
-    // Who tests need not be root, nor have a logger or many descriptors.
+    // Tests run without root, syslog and many descriptors.
     ['    user haproxy\n    group haproxy\n', ''],
     ['/dev/log local0', 'stdout format raw local0 notice'],
     ['/run/haproxy/admin.sock', `${folder}/admin.sock`],
@@ -79,7 +79,7 @@ export class Front {
     const front = new Front();
     const folder = front.#folder;
     try {
-      const files = certify(folder);
+      const files = makeCertificate(folder);
       front.#program = await onFreePorts(2, async (plain, tls) => {
         Object.assign(front, { plain: `http://127.0.0.1:${plain}`, port: tls });
         const changes = [...also, ...(idle ? kind.idle(idle) : []), ...kind.changes({ folder, files, plain, tls, one, two })];
@@ -110,7 +110,7 @@ export class Front {
   }
 }
 
-/** GET on a connection of its own, whoever signed the certificate. */
+/** GET on a new connection; accepts any certificate. */
 export function get(url, headers = {}) {
   return new Promise((resolve, reject) => {
     const request = https.get(url, { headers, rejectUnauthorized: false, agent: false }, async (response) => {

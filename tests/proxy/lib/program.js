@@ -1,11 +1,11 @@
-/** Programs that listen at a port: started there, waited for, and ended by their process id. */
+/** Programs that listen on a port: starting, waiting, and stopping by process id. */
 
 import { spawn } from 'node:child_process';
 import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '../../browser/lib/server.js';
 
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
 
 function answers(port) {
@@ -23,7 +23,7 @@ export class Program {
   #child;
   #output = '';
 
-  /** Starts it, and returns when its port answers. */
+  /** Starts the program; returns when its port accepts connections. */
   static async start(command, args, port) {
     const program = new Program();
     program.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -33,11 +33,11 @@ export class Program {
     for (const stream of [program.#child.stdout, program.#child.stderr]) {
       stream.on('data', (chunk) => (program.#output += chunk));
     }
-    // Nobody is left behind if the tests themselves are ended.
+    // Do not leave the process behind if the tests are ended.
     const kill = () => program.#child.kill('SIGKILL');
     process.once('exit', kill);
     program.#child.once('close', () => process.off('exit', kill));
-    const deadline = Date.now() + PATIENCE_MS;
+    const deadline = Date.now() + TIMEOUT_MS;
     for (;;) {
       const gone = failed ?? program.#child.exitCode ?? program.#child.signalCode;
       if (gone !== null) throw new Error(`${command} ended (${gone}):\n${program.#output}`);
@@ -50,22 +50,22 @@ export class Program {
     }
   }
 
-  /** What it has written so far. */
+  /** Its output so far. */
   get output() {
     return this.#output;
   }
 
-  /** Ends it and waits; returns its exit status, or the signal that ended it. */
+  /** Stops the program and waits; returns its exit status, or the signal that ended it. */
   async end(signal = 'SIGTERM') {
     this.#child.kill(signal);
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE_MS);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), TIMEOUT_MS);
     await this.ended;
     clearTimeout(timer);
     return this.#child.exitCode ?? this.#child.signalCode;
   }
 }
 
-/** Somebody else may take a free port before it is used: then with another one. */
+/** Retries with other ports when another process has taken a free port before it is used. */
 export async function onFreePorts(count, start) {
   for (let attempt = 1; ; attempt += 1) {
     const ports = await Promise.all(Array.from({ length: count }, freePort));
@@ -77,7 +77,7 @@ export async function onFreePorts(count, start) {
   }
 }
 
-/** The text with each of these in place of what it has, which has to be there just so often. */
+/** Applies replacements; each must occur exactly as often as it says (default: once). */
 export function replaced(text, changes) {
   return changes.reduce((changed, [from, to, times = 1]) => {
     const found = changed.split(from).length - 1;
@@ -86,12 +86,12 @@ export function replaced(text, changes) {
   }, text);
 }
 
-/** Asks until the answer is one to be content with; what it was is in the complaint. */
-export async function eventually(ask, content, what, patience = PATIENCE_MS) {
-  const deadline = Date.now() + patience;
+/** Calls `ask` until `accept` accepts its result; the error has the last result. */
+export async function eventually(ask, accept, what, timeoutMs = TIMEOUT_MS) {
+  const deadline = Date.now() + timeoutMs;
   for (;;) {
     const answer = await ask();
-    if (content(answer)) return answer;
+    if (accept(answer)) return answer;
     if (Date.now() > deadline) throw new Error(`${what} did not come; last: ${JSON.stringify(answer)}`);
     await pause(100);
   }

@@ -1,11 +1,11 @@
-/** No microphone, no permission, no secure address: an explanation, and a way on. */
+/** Without a microphone, permission or secure context the page explains what to do. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Server } from './lib/server.js';
 import { Visitor, openBrowser } from './lib/visitor.js';
 
-describe('a page that cannot hear its visitor', { timeout: 120_000 }, () => {
+describe('a page without a microphone', { timeout: 120_000 }, () => {
   let server;
 
   before(async () => {
@@ -14,7 +14,7 @@ describe('a page that cannot hear its visitor', { timeout: 120_000 }, () => {
 
   after(() => server?.down());
 
-  async function within(options, visit) {
+  async function withBrowser(options, visit) {
     const chromium = await openBrowser(options);
     try {
       await visit(chromium.browser);
@@ -23,8 +23,8 @@ describe('a page that cannot hear its visitor', { timeout: 120_000 }, () => {
     }
   }
 
-  test('microphone denied: why, and what to do; allowed later, it goes on', () =>
-    within({ microphone: false, flags: ['--use-fake-device-for-media-stream'] }, async (browser) => {
+  test('explains a denied microphone, and continues when it is allowed later', () =>
+    withBrowser({ microphone: false, flags: ['--use-fake-device-for-media-stream'] }, async (browser) => {
       const ann = await Visitor.arrive(browser, server.url, { permissions: [] });
       await ann.press('ask');
       await ann.reaches('mic_failed');
@@ -35,8 +35,8 @@ describe('a page that cannot hear its visitor', { timeout: 120_000 }, () => {
       await ann.reaches('ready');
     }));
 
-  test('no microphone: why, and one may try again', () =>
-    within({ microphone: false, flags: ['--use-fake-ui-for-media-stream'] }, async (browser) => {
+  test('explains a missing microphone and offers another attempt', () =>
+    withBrowser({ microphone: false, flags: ['--use-fake-ui-for-media-stream'] }, async (browser) => {
       const ann = await Visitor.arrive(browser, server.url, { permissions: ['microphone'] });
       await ann.press('ask');
       await ann.reaches('mic_failed');
@@ -44,8 +44,8 @@ describe('a page that cannot hear its visitor', { timeout: 120_000 }, () => {
       assert.equal(await ann.page.isVisible('#ask'), true);
     }));
 
-  test('an insecure address: why, and what address would do', () =>
-    within({ flags: ['--host-resolver-rules=MAP talk.example 127.0.0.1'] }, async (browser) => {
+  test('explains an insecure address and names a secure one', () =>
+    withBrowser({ flags: ['--host-resolver-rules=MAP talk.example 127.0.0.1'] }, async (browser) => {
       const ann = await Visitor.arrive(browser, `http://talk.example:${server.port}/`);
       await ann.reaches('blocked');
       await ann.reads('detail', /https:.*localhost/);
