@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# The page in real headless Chromium, against the real server and a real TURN server.
+# Tests the page in headless Chromium, with the server and a TURN server (coturn).
 #
-#   scripts/browser-test.sh              all of it
-#   scripts/browser-test.sh relay        only the files of tests/browser that begin so
+#   scripts/browser-test.sh              all test files of tests/browser
+#   scripts/browser-test.sh relay        only the files with this prefix
 #
-# SWITCHBOARD_BIN    the server to test; without it the debug build, which is made up to date
+# SWITCHBOARD_BIN    the server to test; default: the debug build, which is built first
 # CHROMIUM_BIN       the browser; default /usr/bin/chromium
-# SWITCHBOARD_SHOTS  where screenshots go; default /tmp/switchboard-screenshots
+# SWITCHBOARD_SHOTS  folder for screenshots; default /tmp/switchboard-screenshots
 #
-# Installs what is missing, and says so: Node.js, Chromium and coturn as Debian packages, the
-# rest from npm.
+# Installs missing tools: Node.js, Chromium and coturn as Debian packages, the rest from npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
@@ -24,8 +23,8 @@ export CHROMIUM_BIN
 cd tests/browser
 files=("${1:-}"*.test.js)
 if [ ! -e "${files[0]}" ]; then
-    echo "no test file of tests/browser begins with '$1'" >&2
+    echo "tests/browser has no test file with the prefix '$1'" >&2
     exit 1
 fi
-# One after the other: they share a machine's few cores, and audio is impatient.
+# One file at a time: audio glitches when several browsers share few cores.
 node --test --test-concurrency=1 --test-reporter=spec "${files[@]}"

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Counts the instructions of each body of `cargo bench --bench micro` under callgrind and
-# compares them with benches/micro/baseline.txt: no count may be more than 2 % away from it,
-# upwards or downwards, but for a single instruction. Time on a shared machine says little;
-# instructions hardly change.
+# Counts the instructions of each operation of `cargo bench --bench micro` under callgrind and
+# compares them with benches/micro/baseline.txt. Fails if a count differs by more than 2 % and
+# more than one instruction, upwards or downwards. Instruction counts are stable on a shared
+# machine, where times vary.
 #
 #   scripts/count-instructions.sh            compares
-#   scripts/count-instructions.sh --update   writes the baseline anew
+#   scripts/count-instructions.sh --update   rewrites the baseline
 #
-# Counts depend on the compiler, on what the CPU can do (some libraries choose their code by
-# that at run time), on the C library and on valgrind. Where one of these is another than the
-# baseline's, the counts are printed and nothing is compared.
+# Counts depend on the compiler, on the features of the CPU (some libraries select their code at
+# run time), on the C library and on valgrind. If one of these differs from the baseline, the
+# script prints the counts and compares nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
 
 readonly BASELINE=benches/micro/baseline.txt
 readonly TOLERANCE_PERCENT=2
-# A body runs FEW times and MANY times; the difference leaves out what happens only once.
+# An operation runs FEW times and MANY times; the difference excludes the cost of the start.
 readonly FEW=100 MANY=1100
-# What run-time detection in memchr, simdutf8 and the C library looks at.
+# The CPU features that memchr, simdutf8 and the C library detect at run time.
 readonly FEATURES='sse4_2|avx|avx2|bmi1|bmi2|lzcnt|abm|erms|fsrm|avx512f|avx512bw|avx512vl|asimd|sve'
 
 environment() {
@@ -29,24 +29,24 @@ environment() {
     echo "# $(getconf GNU_LIBC_VERSION), $(valgrind --version)"
 }
 
-collected() { # body runs
+collected() { # operation runs
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$micro" --once "$1" "$2" 2>&1 |
         sed -n 's/.*Collected : //p'
 }
 
 counts() {
-    local body few many
-    for body in $("$micro" --names); do
-        few=$(collected "$body" $FEW)
-        many=$(collected "$body" $MANY)
-        echo "$body $(((many - few) / (MANY - FEW)))"
+    local operation few many
+    for operation in $("$micro" --names); do
+        few=$(collected "$operation" $FEW)
+        many=$(collected "$operation" $MANY)
+        echo "$operation $(((many - few) / (MANY - FEW)))"
     done
 }
 
 need valgrind:valgrind
 micro=$(cargo bench --bench micro --no-run --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*micro-[^"]*\)".*/\1/p' | tail -1)
-[ -x "$micro" ] || { echo "benches/micro does not build: cargo bench --bench micro --no-run" >&2; exit 1; }
+[ -x "$micro" ] || { echo "benches/micro does not build; run: cargo bench --bench micro --no-run" >&2; exit 1; }
 
 found=$(environment; counts)
 case "${1:-}" in
@@ -64,7 +64,7 @@ esac
 
 if [ "$(grep '^#' "$BASELINE")" != "$(grep '^#' <<<"$found")" ]; then
     printf '%s\n' "$found"
-    echo 'not compared: compiler, CPU, C library or valgrind are not those of the baseline:'
+    echo 'not compared: the baseline was made with another compiler, CPU, C library or valgrind:'
     grep '^#' "$BASELINE"
     exit 0
 fi
@@ -74,19 +74,19 @@ awk -v tolerance=$TOLERANCE_PERCENT '
     NR == FNR { before[$1] = $2; next }
     {
         seen[$1] = 1; all++
-        if (!($1 in before)) { printf "%-20s %8d  new: --update the baseline\n", $1, $2; bad++; next }
+        if (!($1 in before)) { printf "%-20s %8d  new; add it to the baseline with --update\n", $1, $2; bad++; next }
         change = ($2 - before[$1]) * 100 / before[$1]
-        # One instruction more or less is the rounding of a small body.
+        # A difference of one instruction is a rounding error of a small operation.
         off = (change > tolerance || change < -tolerance) && ($2 - before[$1]) ^ 2 > 1
         printf "%-20s %8d %+6.1f %%%s\n", $1, $2, change, off ? "  differs" : ""
         bad += off
     }
     END {
-        for (body in before) if (!(body in seen)) { printf "%-20s is gone: --update the baseline\n", body; bad++; all++ }
+        for (name in before) if (!(name in seen)) { printf "%-20s is missing; remove it from the baseline with --update\n", name; bad++; all++ }
         printf "%d passed, %d failed\n", all - bad, bad
         exit bad > 0
     }
 ' "$BASELINE" <(grep -v '^#' <<<"$found") || {
-    echo 'instruction counts have changed; if that is meant: scripts/count-instructions.sh --update' >&2
+    echo 'instruction counts have changed; if this is intended, run: scripts/count-instructions.sh --update' >&2
     exit 1
 }

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Floods at full size: what one hostile process does to its neighbours, as a table, and what a
-# hostile client may cost. Wants a quiet machine, some minutes and 20,000 descriptors.
+# Runs the flood tests at full size: prints a table of what one hostile process costs the other
+# users of the server. Needs a quiet machine, some minutes and 20,000 descriptors.
 #
 #   scripts/floods.sh
 #
-# The flooder is one thread that stands still for three times the processor time it uses, so
-# that it has a quarter of a core at most and the scheduler is not what is measured. Beside it a
-# pair talks, and others meet. The table shows for each flood: how long their messages took
-# (goal: p99 up to 10 ms) and how long it took to meet (500 ms); the bound below which every turn
-# of the shards lay (100 ms); how soon after the flood two who come meet and talk (500 ms); the
-# memory that the server then has more than before (4 MiB); and its processor time while nobody is
-# there (20 % of a core). Behind it come crowds of 15,000 who are back at once: all of them are
-# matched within 5 s. The status is 1 if a goal is missed.
+# The flooder is one thread that sleeps three times as long as it uses the CPU. So it gets at most
+# a quarter of a core, and the table does not measure the scheduler. During each flood one pair of
+# users exchanges messages and other users are matched. The columns, with their goals:
+#   relay time of the pair (p99 at most 10 ms), time to a match (500 ms), the longest iteration of
+#   a shard (100 ms), time until two new users are matched and have exchanged messages after the
+#   flood (500 ms), memory that the server keeps after the flood (4 MiB), and CPU time of the
+#   server while it has no users (20 % of a core)
+# Then 15,000 users reconnect at once; all of them have to be matched within 5 s. The status is 1
+# if a goal is missed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ulimit -n "$(ulimit -Hn)"
-# One after the other: each is measured.
+# One test at a time, because each one measures.
 exec cargo test --release --test floods -- --ignored --nocapture --test-threads 1

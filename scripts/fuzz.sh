@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Fuzzing: the targets of tests/fuzz, one after the other.
+# Runs the fuzz targets of tests/fuzz, one after the other.
 #
-#   scripts/fuzz.sh SECONDS            every target for so many seconds
-#   scripts/fuzz.sh SECONDS TARGET     only this one
+#   scripts/fuzz.sh SECONDS            runs every target for SECONDS seconds
+#   scripts/fuzz.sh SECONDS TARGET     runs only this target
 #
-# FUZZ_CORPUS   a folder whose TARGET folders are read and added to, for long runs; without it
-#               they begin from what is in tests/fuzz/corpus, and what they find out is dropped
+# FUZZ_CORPUS   a folder with a corpus folder for each target, to which new inputs are added; for
+#               long runs. Default: the corpus is tests/fuzz/corpus, and new inputs are discarded
 #
-# Prints for each target how often it ran and what it found. What makes a target fail stays in
-# tests/fuzz/artifacts/TARGET, and then the status is 1; to see it again:
+# Prints the number of executions and the result of each target. An input that makes a target fail
+# is kept in tests/fuzz/artifacts/TARGET, and the status is 1. To replay it:
 #   cargo fuzz run -s none --fuzz-dir tests/fuzz TARGET FILE
 # Needs a C++ compiler. Installs cargo-fuzz if it is missing.
 set -euo pipefail
@@ -16,16 +16,16 @@ cd "$(dirname "$0")/.."
 . scripts/need.sh
 
 seconds=${1:?"usage: scripts/fuzz.sh SECONDS [TARGET]"}
-[[ $seconds =~ ^[0-9]+$ ]] || { echo "SECONDS is a number, not $seconds" >&2; exit 2; }
-# Without a sanitiser: the product's own code has no unsafe in what is fuzzed, and so it runs on
-# a stable toolchain.
+[[ $seconds =~ ^[0-9]+$ ]] || { echo "SECONDS has to be a whole number, not $seconds" >&2; exit 2; }
+# Without a sanitiser, which would need a nightly toolchain. The fuzzed code has no `unsafe` of its
+# own.
 fuzz=(-s none --fuzz-dir tests/fuzz)
 
 need c++:g++
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 targets=$(cargo fuzz list --fuzz-dir tests/fuzz)
 if [ $# -gt 1 ]; then
-    grep -qx -- "$2" <<<"$targets" || { echo "no such target; there are: ${targets//$'\n'/ }" >&2; exit 2; }
+    grep -qx -- "$2" <<<"$targets" || { echo "there is no target $2; the targets are: ${targets//$'\n'/ }" >&2; exit 2; }
     targets=$2
 fi
 cargo fuzz build "${fuzz[@]}"
@@ -38,7 +38,7 @@ for target in $targets; do
     mkdir -p "$grown"
     log=$scratch/$target.log
     verdict=nothing
-    # New inputs go into the first folder; 25 s for one input is a finding too.
+    # New inputs go into the first folder. An input that takes 25 s counts as a finding.
     cargo fuzz run "${fuzz[@]}" "$target" "$grown" "tests/fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=25 -rss_limit_mb=4096 -print_final_stats=1 \
         >"$log" 2>&1 || verdict=FINDING

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What tuning/ says about monitoring, tried: Prometheus's settings, rules and alerts, Grafana's
-# dashboard, and the server's exposition under load, read by a real Prometheus.
+# Tests the monitoring files of tuning/: the settings, rules and alerts of Prometheus, the
+# dashboard of Grafana, and the metrics of a server under load, scraped by Prometheus.
 #
 #   scripts/monitoring-test.sh
 #
-# SWITCHBOARD_BIN    the server to test; without it the debug build, which is made up to date
+# SWITCHBOARD_BIN    the server to test; default: the debug build, which is built first
 #
-# Installs what is missing, and says so: Prometheus (with promtool) and Node.js as Debian packages,
-# the rest from npm. Listens on loopback at free ports, and keeps its data in a temporary folder.
+# Installs missing tools: Prometheus (with promtool) and Node.js as Debian packages, the rest from
+# npm. Listens on free loopback ports and keeps its data in a temporary folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh

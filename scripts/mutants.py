@@ -17,10 +17,10 @@ TABLE = "tests/guards.txt"
 TEST_TIMEOUT_S = 300
 
 
-def read_table():
+def read_table(root):
     """The tests of each guard, as arguments of `cargo test`, and what is wrong with the table."""
     tests, errors, name = {}, [], None
-    for number, line in enumerate((ROOT / TABLE).read_text().splitlines(), 1):
+    for number, line in enumerate((root / TABLE).read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         if line[0] != " ":
@@ -32,10 +32,10 @@ def read_table():
     return tests, errors
 
 
-def read_guards():
+def read_guards(root, pattern=""):
     """The markers of each guard by name, its test, and what is wrong with either."""
-    markers, errors = all_markers(ROOT)
-    tests, wrong = read_table()
+    markers, errors = all_markers(root)
+    tests, wrong = read_table(root)
     errors += wrong
     guards = {}
     for marker in markers:
@@ -46,7 +46,7 @@ def read_guards():
             errors.append(f"{place}: the guard `{name}` has no test; add one to {TABLE}")
     for name in tests.keys() - guards.keys():
         errors.append(f"{TABLE}: no marker in src is called `{name}`")
-    return guards, tests, errors
+    return {name: found for name, found in guards.items() if pattern in name}, tests, errors
 
 
 def check_words(guards):
@@ -105,6 +105,7 @@ class Copy:
 
     def __init__(self, folder):
         self.root = Path(folder)
+        self.originals = {}
         target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
         # A mutant leaves things unused, which is no fault of it.
         self.env = os.environ | {
@@ -138,12 +139,16 @@ class Copy:
         # From the end of a file to its beginning, so that no place moves before it is used.
         for marker in sorted(markers, key=lambda marker: -marker.start):
             path = self.root / marker.path
-            path.write_text(marker.applied_to(path.read_text()))
+            source = path.read_text()
+            self.originals.setdefault(path, source)
+            path.write_text(marker.applied_to(source))
 
-    def restore(self, markers):
-        """Puts the files of these markers back."""
-        for path in {marker.path for marker in markers}:
-            (self.root / path).write_text((ROOT / path).read_text())
+    def restore(self):
+        """Puts the mutated files back."""
+        # Not from the working tree, which may be edited meanwhile.
+        for path, source in self.originals.items():
+            path.write_text(source)
+        self.originals.clear()
 
 
 def last_lines(log):
@@ -178,7 +183,7 @@ def try_guards(copy, guards, tests):
         else:
             copy.mutate(markers)
             outcome, log = run_test(copy, test)
-            copy.restore(markers)
+            copy.restore()
             if outcome == "passes":
                 verdict = "SURVIVES: the test passes without the guard"
             elif outcome != "fails":
@@ -197,7 +202,7 @@ def compile_guards(copy, guards):
     for name, markers in guards.items():
         copy.mutate(markers)
         compiled, log = copy.cargo("check", "--lib")
-        copy.restore(markers)
+        copy.restore()
         print(f"{name:<62} {'compiles' if compiled else 'DOES NOT COMPILE'}", flush=True)
         if not compiled:
             failed.append(name)
@@ -219,22 +224,37 @@ def usage():
     return 2
 
 
+def run(mode, pattern):
+    """Tries or compiles the mutants; the status."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Copy(folder)
+        # From the copy: the working tree may be edited while this runs.
+        guards, tests, _ = read_guards(copy.root, pattern)
+        if mode == "--compile":
+            failed = compile_guards(copy, guards)
+        else:
+            failed = try_guards(copy, guards, tests)
+    wrong = "do not compile" if mode == "--compile" else "are not red"
+    print(f"{len(guards)} guards in {time.monotonic() - began:.0f} s; {len(failed)} {wrong}")
+    print("".join(f"    {name}\n" for name in failed), end="")
+    return 1 if failed else 0
+
+
 def main(arguments):
     """Does what the arguments say; the status."""
     options = [argument for argument in arguments if argument.startswith("-")]
     patterns = [argument for argument in arguments if not argument.startswith("-")]
-    mode = options[0] if options else ""
-    if mode not in ("", "--check", "--list", "--compile") or len(options) > 1 or len(patterns) > 1:
+    mode, pattern = "".join(options), "".join(patterns)
+    if mode not in ("", "--check", "--list", "--compile") or len(patterns) > 1:
         return usage()
-    guards, tests, errors = read_guards()
+    guards, tests, errors = read_guards(ROOT, pattern)
     if mode == "--check":
         errors += [*check_words(guards), *check_tests(tests)]
+    if not guards:
+        errors.append(f"no guard has `{pattern}` in its name")
     if errors:
         print("\n".join(errors), file=sys.stderr)
-        return 1
-    guards = {name: found for name, found in guards.items() if "".join(patterns) in name}
-    if not guards:
-        print(f"no guard has `{patterns[0]}` in its name", file=sys.stderr)
         return 1
     if mode == "--check":
         print(f"{len(guards)} guards are marked, and each has a test")
@@ -242,17 +262,7 @@ def main(arguments):
     if mode == "--list":
         show(guards, tests)
         return 0
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copy = Copy(folder)
-        if mode == "--compile":
-            failed = compile_guards(copy, guards)
-        else:
-            failed = try_guards(copy, guards, tests)
-    wrong = "do not compile" if mode == "--compile" else "are not red"
-    seconds = time.monotonic() - began
-    print(f"{len(guards)} guards in {seconds:.0f} s, of which {len(failed)} {wrong}")
-    return 1 if failed else 0
+    return run(mode, pattern)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# To be sourced: what the longer scripts need. What is missing is installed, and said so.
+# Sourced by the longer scripts: installs the tools that they need. Prints what it installs.
 
-# need command:package ... : Debian packages, whose services are not started.
+# need command:package ... : installs the Debian packages of missing commands. Their services are
+# not started.
 need() {
     local pair missing=() root=() policy=/usr/sbin/policy-rc.d
     for pair in "$@"; do
-        # Some programs are where only root's PATH leads.
+        # Debian keeps some programs in folders that only the PATH of root contains.
         PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -14,7 +15,7 @@ need() {
     ${root[@]+"${root[@]}"} apt-get update -qq
     (
         if [ ! -e "$policy" ]; then
-            # Debian asks this before it starts the service of a package: 101 is no.
+            # invoke-rc.d(8) runs this before it starts a service; status 101 forbids the start.
             trap '${root[@]+"${root[@]}"} rm -f "$policy"' EXIT
             printf '#!/bin/sh\nexit 101\n' | ${root[@]+"${root[@]}"} tee "$policy" >/dev/null
             ${root[@]+"${root[@]}"} chmod 755 "$policy"
@@ -24,10 +25,10 @@ need() {
     )
 }
 
-# need_node: Node.js as the tests want it, and the packages of tests/browser, which all share.
+# need_node: Node.js, and the npm packages of tests/browser, which all Node.js tests share.
 need_node() {
     need node:nodejs npm:npm
-    # Older ones take the page's scripts for CommonJS.
+    # Older versions load the scripts of the page as CommonJS.
     if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number);
                   process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; then
         echo "Node.js 20.19 or newer is needed; this is $(node --version)" >&2
@@ -41,13 +42,13 @@ need_node() {
     fi
 }
 
-# cpus: those that this shell may use, one a line.
+# cpus: the CPUs that this shell may use, one per line.
 cpus() {
     taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' |
         awk -F- '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) print c }'
 }
 
-# need_server: SWITCHBOARD_BIN, without which the debug build is made up to date.
+# need_server: sets SWITCHBOARD_BIN. Builds the debug server if the caller has not named one.
 need_server() {
     if [ -z "${SWITCHBOARD_BIN:-}" ]; then
         cargo build --bin switchboard

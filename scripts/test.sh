@@ -1,44 +1,68 @@
 #!/usr/bin/env bash
-# The one command that passes everything.
+# Runs all tests.
 #
-#   scripts/test.sh         format, lints, documentation, all ordinary tests: under ten minutes
-#   scripts/test.sh --all   these and the heavy parts below: under an hour
-#   scripts/test.sh --list  names the heavy parts
+#   scripts/test.sh         format, lints, documentation and the ordinary tests: within ten minutes
+#   scripts/test.sh --all   the same and the heavy parts below: within an hour
+#   scripts/test.sh --list  prints the names of the heavy parts
 #
-# What is missing on the machine is installed, by each part for itself.
+# Each part installs the tools that it needs. The status is 1 as soon as a part fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The heavy parts, in their order: a title and the command that runs it, as in
-# 'browser|scripts/browser-test.sh'. A part installs the tools it needs itself, and a part that
-# cannot run fails, so that nothing is ever skipped in silence.
+# The heavy parts in the order in which they run, as 'TITLE|COMMAND'. A part that cannot run fails:
+# none is skipped silently.
 HEAVY=(
     'browser|scripts/browser-test.sh'
-    'clients that nobody here wrote|scripts/interop-test.sh'
+    'other clients|scripts/interop-test.sh'
     'monitoring|scripts/monitoring-test.sh'
     'proxies|scripts/proxy-test.sh'
-    'deploy|scripts/deploy-test.sh'
+    'deployment|scripts/deploy-test.sh'
     'instruction counts|scripts/count-instructions.sh'
-    'fuzz|scripts/fuzz.sh 10'
-    'a bad network|scripts/fault-net.sh'
-    'every crossing|cargo test --release --test shard crossings'
+    'fuzzing|scripts/fuzz.sh 10'
+    'faulty network|scripts/fault-net.sh'
+    'all crossings|cargo test --release --test shard crossings'
 )
 
 started=$SECONDS
-finished=()
+titles=() times=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
 section() { # title command...
-    local title=$1 before=$SECONDS
+    local title=$1 before=$SECONDS status=0
     shift
     printf '\n== %s (at %d s)\n' "$title" $((SECONDS - started))
-    if ! "$@"; then
-        printf '\n== FAILED: %s, after %d s: %s\n' "$title" $((SECONDS - before)) "$*" >&2
+    "$@" || status=$?
+    titles+=("$title") times+=($((SECONDS - before)))
+    if [ "$status" != 0 ]; then
+        print_times
+        printf '\n== FAILED: %s: %s\n' "$title" "$*" >&2
         exit 1
     fi
-    finished+=("$title $((SECONDS - before)) s")
 }
 
-# rustup leaves both out in its minimal profile.
+# The time of each part; below the ordinary tests, of each test program.
+print_times() {
+    local i
+    printf '\n%-28s %8s\n' part seconds
+    for i in ${titles[@]+"${!titles[@]}"}; do
+        printf '%-28s %8d\n' "${titles[i]}" "${times[i]}"
+        [ "${titles[i]}" != tests ] || program_times
+    done
+    printf '%-28s %8d\n' total $((SECONDS - started))
+}
+
+program_times() {
+    awk '/^ *Running / { program = $2 == "unittests" ? $3 : $2 }
+        /^ *Doc-tests / { program = "documentation" }
+        /^test result: / && match($0, /finished in [0-9.]+/) {
+            printf "  %-26s %8.1f\n", program, substr($0, RSTART + 12, RLENGTH - 12)
+        }' "$log"
+}
+
+run_tests() { cargo test --no-fail-fast 2>&1 | tee "$log"; }
+
+# The minimal profile of rustup has neither rustfmt nor clippy.
 component() { # cargo subcommand, rustup component
     cargo "$1" --version >/dev/null 2>&1 || rustup component add "$2"
 }
@@ -47,16 +71,18 @@ ordinary() {
     component fmt rustfmt
     component clippy clippy
     section 'format' cargo fmt --check
-    section 'guards of the mutation test' scripts/mutants.sh --check
+    section 'guards' scripts/mutants.sh --check
     section 'lints' cargo clippy --all-targets -- -D warnings
     section 'documentation' env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps
-    section 'tests' cargo test --no-fail-fast
+    # Building is a part of its own, so that the table shows the time of the tests themselves.
+    section 'build the tests' cargo test --no-run
+    section 'tests' run_tests
 }
 
 heavy() {
     local part
-    for part in ${HEAVY[@]+"${HEAVY[@]}"}; do
-        # shellcheck disable=SC2086  # the command is split into its words on purpose
+    for part in "${HEAVY[@]}"; do
+        # shellcheck disable=SC2086  # the command is split into words on purpose
         section "${part%%|*}" ${part#*|}
     done
 }
@@ -68,7 +94,7 @@ case "${1:-}" in
         heavy
         ;;
     --list)
-        printf '%s\n' ${HEAVY[@]+"${HEAVY[@]%%|*}"}
+        printf '%s\n' "${HEAVY[@]%%|*}"
         exit 0
         ;;
     *)
@@ -77,6 +103,5 @@ case "${1:-}" in
         ;;
 esac
 
-printf '\n== all passed in %d s' $((SECONDS - started))
-printf '; %s' "${finished[@]}"
-printf '\n'
+print_times
+printf '\n== all parts passed\n'
