@@ -44,10 +44,10 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(FAILURE, &format!("the log: {error}")),
     };
-    log.tell_of_panics();
+    log.install_panic_hook();
     log_by(&log, &config);
     let status = serve(&config, &log);
-    log.finish();
+    log.flush();
     status
 }
 
@@ -59,7 +59,7 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {
-            log.say(&error.to_string());
+            log.write_error(&error.to_string());
             return ExitCode::from(FAILURE);
         }
     };
@@ -76,7 +76,7 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
             ExitCode::from(AT_ONCE)
         }
         Err(error) => {
-            log.say(&error.to_string());
+            log.write_error(&error.to_string());
             ExitCode::from(FAILURE)
         }
     }

@@ -2,8 +2,8 @@
 //! failures here; all threads together write at most one line a minute.
 
 use super::MailboxError;
+use crate::logging::throttle::LogThrottle;
 use crate::sys::clock;
-use crate::telemetry::notices::LogThrottle;
 use std::io;
 
 static WAKE_FAILURES: LogThrottle = LogThrottle::new();
@@ -20,8 +20,8 @@ pub(crate) fn log_send_failure<T>(result: Result<(), MailboxError<T>>) {
 /// Logs a failed wake-up.
 pub(crate) fn log_wake_failure(result: io::Result<()>) {
     if let Err(error) = result
-        && let Some(held_back) = WAKE_FAILURES.pass(clock::monotonic())
+        && let Some(suppressed) = WAKE_FAILURES.permit(clock::monotonic())
     {
-        tracing::error!(%error, held_back, "a thread cannot be woken");
+        tracing::error!(%error, suppressed, "a thread cannot be woken");
     }
 }

@@ -20,7 +20,7 @@ use crate::shard::driver::{Letter, WAKER};
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::sockets::ListenError;
-use crate::telemetry::notices::{Notice, Notices};
+use crate::telemetry::notices::{Notice, NoticeReporter};
 use crate::telemetry::{ProcessInfo, Sampler, SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -132,7 +132,7 @@ pub struct Server {
 struct PeriodicTasks {
     sampler: Sampler,
     sampled: Timestamp,
-    notices: Notices,
+    notices: NoticeReporter,
     supervision: Supervision,
 }
 
@@ -141,7 +141,7 @@ impl PeriodicTasks {
     fn new(telemetry: &Telemetry) -> Self {
         let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
         sampler.take(telemetry, sampled);
-        let (notices, supervision) = (Notices::default(), Supervision::from_environment());
+        let (notices, supervision) = (NoticeReporter::default(), Supervision::from_environment());
         PeriodicTasks { sampler, sampled, notices, supervision }
     }
 
@@ -338,7 +338,7 @@ impl Server {
             self.look(&mut rounds);
         }
         self.join();
-        rounds.notices.rest(&self.telemetry).into_iter().for_each(Notice::log);
+        rounds.notices.remaining(&self.telemetry).into_iter().for_each(Notice::log);
         Ok(ServerExit::Graceful)
     }
 
@@ -349,7 +349,7 @@ impl Server {
             rounds.sampler.take(&self.telemetry, now);
             rounds.sampled = now;
             self.telemetry.log_lines_dropped.raise_to(logging::lines_dropped());
-            rounds.notices.look(&self.telemetry, now).into_iter().for_each(Notice::log);
+            rounds.notices.due(&self.telemetry, now).into_iter().for_each(Notice::log);
         }
         rounds.supervision.look(now, &self.telemetry, || {
             // One that cannot be woken makes no turn, and that is then told.

@@ -2,10 +2,10 @@
 //! it is ready, how it is doing, that its threads live, and when it stops. The main thread owns it.
 //! Without a manager a thread that stands still is told in the log and in the figures only.
 
+use crate::logging::throttle::LogThrottle;
 use crate::server::watchdog::{StallLog, Watchdog, WatchdogFinding};
 use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
-use crate::telemetry::notices::LogThrottle;
 use crate::telemetry::{SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
@@ -95,9 +95,15 @@ impl Supervision {
                     0 => "matcher".to_owned(),
                     shard => format!("shard-{}", shard - 1),
                 };
-                if let Some(held_back) = self.told.stalled(thread, now) {
+                if let Some(suppressed) = self.told.stalled(thread, now) {
                     let thread = &name;
-                    tracing::error!(thread, threads, ?silent, held_back, "a thread makes no turns");
+                    tracing::error!(
+                        thread,
+                        threads,
+                        ?silent,
+                        suppressed,
+                        "a thread makes no turns"
+                    );
                 }
                 self.tell(&[&format!("STATUS={name} has made no turn for {silent:.1?}")]);
             }
@@ -107,9 +113,9 @@ impl Supervision {
     fn tell(&self, lines: &[&str]) {
         if let Some(notifier) = &self.notifier
             && let Err(error) = notifier.send(lines)
-            && let Some(held_back) = UNTOLD.pass(clock::monotonic())
+            && let Some(suppressed) = UNTOLD.permit(clock::monotonic())
         {
-            tracing::warn!(%error, held_back, "the service manager cannot be told");
+            tracing::warn!(%error, suppressed, "the service manager cannot be told");
         }
     }
 }

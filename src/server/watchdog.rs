@@ -6,7 +6,7 @@
 //! when each of them has is the answer yes; a thread that is stuck within a turn, or that the
 //! system does not run, keeps it from coming.
 
-use crate::telemetry::notices::LogThrottle;
+use crate::logging::throttle::LogThrottle;
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl StallLog {
         if self.thread.replace(thread) != Some(thread) {
             self.repeats = LogThrottle::new();
         }
-        self.repeats.pass(now)
+        self.repeats.permit(now)
     }
 
     /// Every thread lives. Whether that is to be told: one did not.

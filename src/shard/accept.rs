@@ -8,9 +8,9 @@ pub use crate::access::admission::{Admission, Verdict};
 use crate::limits::{
     ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, SHUTDOWN_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
 };
+use crate::logging::throttle::LogThrottle;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
-use crate::telemetry::notices::LogThrottle;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{self, Framing, HttpError, RefusalCause};
 use mio::net::{TcpListener, TcpStream};
@@ -205,8 +205,8 @@ impl Acceptor {
     fn pause(&mut self, now: Timestamp, error: &io::Error) {
         self.counters.accept_errors.increment();
         // While descriptors are short it pauses and goes on many times a second.
-        if let Some(held_back) = PAUSES.pass(now) {
-            tracing::warn!(%error, held_back, "accepting pauses; connections that are open go on");
+        if let Some(suppressed) = PAUSES.permit(now) {
+            tracing::warn!(%error, suppressed, "accepting pauses; connections that are open go on");
         }
         self.counters.accept_paused.set(1);
         self.paused_until = Some(now + Duration::from_millis(ACCEPT_RETRY_MS));

@@ -10,6 +10,7 @@ use crate::commands::{MatcherCommand, ShardCommand};
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::limits::{COMMANDS_PER_ITERATION, EVENTS_PER_POLL};
+use crate::logging::throttle::LogThrottle;
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
 use crate::mailbox::{BatchSender, BlockDecision, MailboxReceiver, MailboxSender};
 use crate::page::{self, Asset};
@@ -17,7 +18,6 @@ use crate::sys;
 use crate::sys::descriptor_tables::ThreadTable;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
-use crate::telemetry::notices::LogThrottle;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, Status};
 use mio::event::Event;
@@ -156,8 +156,8 @@ impl Host for Sockets {
         match self.registry.register(&mut **socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
-                if let Some(held_back) = UNWATCHED.pass(sys::clock::monotonic()) {
-                    tracing::warn!(%error, held_back, "a connection cannot be watched");
+                if let Some(suppressed) = UNWATCHED.permit(sys::clock::monotonic()) {
+                    tracing::warn!(%error, suppressed, "a connection cannot be watched");
                 }
                 false
             }
@@ -166,9 +166,9 @@ impl Host for Sockets {
 
     fn unwatch(&mut self, socket: &mut ShardSocket) {
         if let Err(error) = self.registry.deregister(&mut **socket)
-            && let Some(held_back) = NOT_GIVEN_UP.pass(sys::clock::monotonic())
+            && let Some(suppressed) = NOT_GIVEN_UP.permit(sys::clock::monotonic())
         {
-            tracing::warn!(%error, held_back, "a connection cannot be given up");
+            tracing::warn!(%error, suppressed, "a connection cannot be given up");
         }
     }
 
@@ -184,10 +184,10 @@ impl Host for Sockets {
                 Adopted::Copied(std::mem::replace(socket, copy))
             }
             Err(error) => {
-                if let Some(held_back) = NOT_TAKEN_OVER.pass(sys::clock::monotonic()) {
+                if let Some(suppressed) = NOT_TAKEN_OVER.permit(sys::clock::monotonic()) {
                     tracing::warn!(
                         %error,
-                        held_back,
+                        suppressed,
                         "a session cannot move to its partner's shard; that is tried again"
                     );
                 }

@@ -1,38 +1,38 @@
-//! What an operator is told in the log of what happens often: one line a minute for each reason,
-//! with the number of times. Pure.
+//! Log lines about events that may happen often: one line a minute for each kind of event, with the
+//! number of events. Pure; the main thread owns it.
 //!
-//! Shards count and do not log; the main thread looks at the totals once a second. So a flood
-//! costs no shard a line, and the number in a line is exact.
+//! Shards count events and do not log them; the main thread compares the totals once a second. So a
+//! flood of events costs a shard no log line, and the number in the line is exact.
 
 use super::labels::{EndReason, RejectReason};
 use super::{ShardCounters, Telemetry};
 use crate::limits::LOG_THROTTLE_PERIOD_S;
 use crate::timestamp::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How bad it is.
+/// The level of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoticeLevel {
-    /// Good to know.
+    /// A limit works as configured.
     Info,
-    /// Something is to be set otherwise, or somebody means ill.
+    /// A setting may have to be changed.
     Warn,
-    /// A fault of the server's or its machine's.
+    /// A defect of the server, or a failure of its machine.
     Error,
 }
 
-/// Something that is told.
+/// A kind of event that is logged.
 struct NoticeTopic {
-    weight: NoticeLevel,
+    level: NoticeLevel,
     text: &'static str,
+    /// Reads the number of events since the start.
     total: fn(&Telemetry) -> u64,
 }
 
 macro_rules! topic {
-    ($weight:ident, $text:literal, $total:expr) => {
+    ($level:ident, $text:literal, $total:expr) => {
         NoticeTopic {
-            weight: NoticeLevel::$weight,
+            level: NoticeLevel::$level,
             text: $text,
             total: |telemetry| sum(telemetry, $total),
         }
@@ -44,91 +44,95 @@ fn sum(telemetry: &Telemetry, total: fn(&ShardCounters) -> u64) -> u64 {
 }
 
 const TOPICS: &[NoticeTopic] = &[
-    topic!(Warn, "newcomers refused: --max-connections is reached", |shard| {
+    topic!(Warn, "connections refused: --max-connections is reached", |shard| {
         shard.rejected.get(RejectReason::ConnectionLimit)
     }),
-    topic!(Info, "newcomers refused: --max-connections-per-address is reached", |shard| {
+    topic!(Info, "connections refused: --max-connections-per-address is reached", |shard| {
         shard.rejected.get(RejectReason::AddressLimit)
     }),
-    topic!(Info, "newcomers refused: --max-new-connections-per-address is reached", |shard| {
+    topic!(Info, "connections refused: --max-new-connections-per-address is exceeded", |shard| {
         shard.rejected.get(RejectReason::AddressRate)
     }),
-    topic!(Warn, "connections to --admin-listen refused: there are too many", |shard| {
+    topic!(Warn, "connections to --admin-listen refused: its limit of 64 is reached", |shard| {
         shard.rejected.get(RejectReason::AdminLimit)
     }),
-    topic!(Info, "upgrades refused: --allow-origin does not name their origin", |shard| {
+    topic!(Info, "upgrades refused: --allow-origin does not list their origin", |shard| {
         shard.rejected.get(RejectReason::Origin)
     }),
     topic!(Warn, "connections of a trusted proxy refused: malformed PROXY header", |shard| {
         shard.rejected.get(RejectReason::ProxyHeader)
     }),
-    topic!(Info, "connections refused: a PROXY header, but not of a --trusted-proxy", |shard| {
-        shard.rejected.get(RejectReason::UntrustedProxy)
-    }),
-    topic!(Info, "clients closed: they did not read what they were sent", |shard| {
+    topic!(
+        Info,
+        "connections refused: PROXY header from an address outside --trusted-proxy",
+        |shard| { shard.rejected.get(RejectReason::UntrustedProxy) }
+    ),
+    topic!(Info, "slow consumers closed: their unsent backlog was full", |shard| {
         shard.closed.get(EndReason::SlowConsumer)
     }),
-    topic!(Error, "connections closed: a fault of the server's own", |shard| {
+    topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),
-    topic!(Info, "messages dropped: --max-messages-per-second is reached", |shard| {
+    topic!(Info, "messages dropped: --max-messages-per-second is exceeded", |shard| {
         shard.messages_dropped.get()
     }),
     NoticeTopic {
-        weight: NoticeLevel::Warn,
-        text: "log lines lost: standard error took no more",
+        level: NoticeLevel::Warn,
+        text: "log lines lost: standard error did not take them in time",
         total: |telemetry| telemetry.log_lines_dropped.get(),
     },
 ];
 
-/// What has been told so far.
+/// Finds the notices that are due.
 #[derive(Debug, Default)]
-pub struct Notices {
-    told: [NoticeState; TOPICS.len()],
+pub struct NoticeReporter {
+    states: [NoticeState; TOPICS.len()],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct NoticeState {
+    /// The total at the last notice.
     total: u64,
-    /// Not again before then.
+    /// Earliest time of the next notice.
     next: Option<Timestamp>,
 }
 
-/// One line.
+/// One log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
-    weight: NoticeLevel,
+    level: NoticeLevel,
     text: &'static str,
-    /// How often it has happened since it was last told.
+    /// Events since the last notice of this kind.
     times: u64,
 }
 
-impl Notices {
-    /// What is to be told now.
-    pub fn look(&mut self, telemetry: &Telemetry, now: Timestamp) -> Vec<Notice> {
+impl NoticeReporter {
+    /// The notices that are due now.
+    pub fn due(&mut self, telemetry: &Telemetry, now: Timestamp) -> Vec<Notice> {
         let next = Some(now + Duration::from_secs(LOG_THROTTLE_PERIOD_S));
         // guard: a notice is repeated at most once a minute [argument 3 value |_| true]
-        self.tell(telemetry, next, |told| told.next.is_none_or(|next| next <= now))
+        self.collect(telemetry, next, |state| state.next.is_none_or(|next| next <= now))
     }
 
-    /// All that has not been told yet. For the end, after which no minute is to come.
-    pub fn rest(&mut self, telemetry: &Telemetry) -> Vec<Notice> {
-        self.tell(telemetry, None, |_| true)
+    /// A notice for every event that has not been logged yet. For the end of the process, when
+    /// waiting for the minute to pass would lose it.
+    pub fn remaining(&mut self, telemetry: &Telemetry) -> Vec<Notice> {
+        self.collect(telemetry, None, |_| true)
     }
 
-    fn tell(
+    fn collect(
         &mut self,
         telemetry: &Telemetry,
         next: Option<Timestamp>,
         is_due: impl Fn(&NoticeState) -> bool,
     ) -> Vec<Notice> {
         let mut due = Vec::new();
-        for (topic, told) in TOPICS.iter().zip(&mut self.told) {
+        for (topic, state) in TOPICS.iter().zip(&mut self.states) {
             let total = (topic.total)(telemetry);
-            if total > told.total && is_due(told) {
-                let times = total - told.total;
-                due.push(Notice { weight: topic.weight, text: topic.text, times });
-                *told = NoticeState { total, next };
+            if total > state.total && is_due(state) {
+                let times = total - state.total;
+                due.push(Notice { level: topic.level, text: topic.text, times });
+                *state = NoticeState { total, next };
             }
         }
         due
@@ -138,46 +142,11 @@ impl Notices {
 impl Notice {
     /// Writes it to the log.
     pub fn log(self) {
-        let Notice { weight, text, times } = self;
-        match weight {
+        let Notice { level, text, times } = self;
+        match level {
             NoticeLevel::Info => tracing::info!(times, "{text}"),
             NoticeLevel::Warn => tracing::warn!(times, "{text}"),
             NoticeLevel::Error => tracing::error!(times, "{text}"),
-        }
-    }
-}
-
-/// For what is told by the thread that meets it, since only that knows more than a number: lets one
-/// through a minute, of all threads together. A reason has one, as a `static`. It is touched when
-/// something has failed, and never else, so its locked instructions cost nothing.
-#[derive(Debug, Default)]
-pub struct LogThrottle {
-    /// In nanoseconds: not again before then.
-    next: AtomicU64,
-    held_back: AtomicU64,
-}
-
-impl LogThrottle {
-    /// Lets the first through.
-    pub const fn new() -> Self {
-        LogThrottle { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
-    }
-
-    /// Whether it may be told now; if so, how often it was not since it last was.
-    pub fn pass(&self, now: Timestamp) -> Option<u64> {
-        let next = self.next.load(Ordering::Relaxed);
-        let after = (now + Duration::from_secs(LOG_THROTTLE_PERIOD_S)).as_nanos();
-        // Of those who come at once, one gets through.
-        let passes = now.as_nanos() >= next
-            && self
-                .next
-                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if passes {
-            Some(self.held_back.swap(0, Ordering::Relaxed))
-        } else {
-            self.held_back.fetch_add(1, Ordering::Relaxed);
-            None
         }
     }
 }
@@ -188,59 +157,43 @@ mod tests {
 
     const NONE: [u64; 0] = [];
 
-    fn times(notices: &mut Notices, telemetry: &Telemetry, at_s: u64) -> Vec<u64> {
+    fn times(reporter: &mut NoticeReporter, telemetry: &Telemetry, at_s: u64) -> Vec<u64> {
         let now = Timestamp::ZERO + Duration::from_secs(at_s);
-        notices.look(telemetry, now).iter().map(|notice| notice.times).collect()
+        reporter.due(telemetry, now).iter().map(|notice| notice.times).collect()
     }
 
     #[test]
-    fn each_reason_is_told_at_once_then_once_a_minute_and_nothing_is_left_out() {
+    fn logs_each_kind_of_event_at_once_and_then_once_a_minute_with_the_exact_number() {
         let telemetry = Telemetry::new(super::super::example().about, 2);
-        let mut notices = Notices::default();
+        let mut reporter = NoticeReporter::default();
         let slow = |shard: usize| telemetry.shards[shard].closed.increment(EndReason::SlowConsumer);
         let full = || telemetry.shards[0].rejected.increment(RejectReason::ConnectionLimit);
-        assert_eq!(times(&mut notices, &telemetry, 1), NONE);
+        assert_eq!(times(&mut reporter, &telemetry, 1), NONE);
         slow(0);
         slow(1);
-        assert_eq!(times(&mut notices, &telemetry, 2), [2], "of both shards");
+        assert_eq!(times(&mut reporter, &telemetry, 2), [2], "the sum over both shards");
         slow(0);
-        assert_eq!(times(&mut notices, &telemetry, 3), NONE);
+        assert_eq!(times(&mut reporter, &telemetry, 3), NONE);
         full();
-        assert_eq!(times(&mut notices, &telemetry, 4), [1], "another reason is told at once");
+        assert_eq!(times(&mut reporter, &telemetry, 4), [1], "another kind is logged at once");
         slow(1);
-        assert_eq!(times(&mut notices, &telemetry, 61), NONE);
-        assert_eq!(times(&mut notices, &telemetry, 62), [2], "what was held back is counted");
-        assert_eq!(times(&mut notices, &telemetry, 3600), NONE, "what has ended is not told again");
+        assert_eq!(times(&mut reporter, &telemetry, 61), NONE);
+        assert_eq!(times(&mut reporter, &telemetry, 62), [2], "suppressed events are counted");
+        assert_eq!(times(&mut reporter, &telemetry, 3600), NONE, "no event, no notice");
         full();
-        assert_eq!(times(&mut notices, &telemetry, 3600), [1]);
+        assert_eq!(times(&mut reporter, &telemetry, 3600), [1]);
         full();
-        let rest = |notices: &mut Notices| notices.rest(&telemetry).len();
-        assert_eq!((rest(&mut notices), rest(&mut notices)), (1, 0), "the end waits for no minute");
+        let remaining = |reporter: &mut NoticeReporter| reporter.remaining(&telemetry).len();
+        assert_eq!((remaining(&mut reporter), remaining(&mut reporter)), (1, 0));
     }
 
     #[test]
-    fn every_topic_has_a_total_of_its_own_and_words_of_its_own() {
+    fn every_notice_reads_a_total_of_its_own() {
         let telemetry = super::super::example();
         telemetry.log_lines_dropped.add(7);
-        let all = Notices::default().look(&telemetry, Timestamp::ZERO);
+        let all = NoticeReporter::default().due(&telemetry, Timestamp::ZERO);
         assert_eq!(all.len(), TOPICS.len());
         let numbers: std::collections::HashSet<u64> = all.iter().map(|one| one.times).collect();
         assert_eq!(numbers.len(), TOPICS.len(), "{all:?}");
-    }
-
-    #[test]
-    fn what_threads_tell_themselves_passes_once_a_minute_of_all_of_them() {
-        let seldom = LogThrottle::new();
-        let at = |second: u64| Timestamp::ZERO + Duration::from_secs(second);
-        let passed: Vec<Option<u64>> =
-            [0, 1, 59, 60, 61, 200].map(|second| seldom.pass(at(second))).to_vec();
-        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
-        let crowd = |_| {
-            std::thread::scope(|scope| {
-                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| seldom.pass(at(300)))).collect();
-                all.into_iter().filter_map(|one| one.join().unwrap()).count()
-            })
-        };
-        assert_eq!([(); 3].map(crowd), [1, 0, 0]);
     }
 }

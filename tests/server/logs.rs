@@ -223,7 +223,7 @@ fn a_reason_has_one_line_a_minute_however_often_it_happens() {
         }
     };
     storm(50);
-    let lines = ["--max-connections is reached", "--allow-origin does not name their origin"];
+    let lines = ["--max-connections is reached", "--allow-origin does not list their origin"];
     // More of the same, after it was told, and time enough for the main thread to tell it again.
     let counted = |line: &str| server.log().iter().filter(|one| one.contains(line)).count();
     crate::support::until("both are told", || match lines.map(counted) {
