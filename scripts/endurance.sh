@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Endurance: a server of its own, held at 70 % of what it can carry for a day, and watched for
-# leaks and decay.
+# Endurance test: starts a server, keeps it at 70 % of its capacity, and looks for leaks and for
+# decreasing performance.
 #
-#   scripts/endurance.sh [DURATION]        24h if nothing is said; 90s, 1h, 7days …
-#   CAPACITY=30000 scripts/endurance.sh    messages a second; else a stress run finds it out first
+#   scripts/endurance.sh [DURATION]        such as 90s, 1h or 7days; default 24h
+#   CAPACITY=30000 scripts/endurance.sh    messages per second; default: measured by a stress run
 #
-# The report is left in target/endurance, or in the directory that REPORT names: report.html for
-# people, report.json, junit.xml, summary.md, and the server's log. What was interrupted (by
-# Ctrl-C, which still leaves a report of what was measured, by a crash, a reboot) goes on where
-# it was when the same command is given again, with a fresh server if need be; FRESH=1 begins anew.
+# The report is written to target/endurance or to the folder that REPORT names: report.html,
+# report.json, junit.xml, summary.md and the log of the server. After an interruption (by Ctrl-C,
+# which still writes a report of the finished part, by a crash or by a reboot) the same command
+# continues the run with a new server; FRESH=1 starts a new run.
 #
-# SERVER_FLAGS and LOAD_FLAGS are handed on, separated by spaces: SERVER_FLAGS='--shards 1',
-# LOAD_FLAGS='--targets stretch'. SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name programs to be used
-# instead of release builds, each alone or both.
+# SERVER_FLAGS and LOAD_FLAGS are passed to the server and to the load tester, separated by spaces:
+# SERVER_FLAGS='--shards 1', LOAD_FLAGS='--targets stretch'. SWITCHBOARD_BIN and
+# SWITCHBOARD_LOAD_BIN name programs to use instead of release builds.
 #
-# Exit status, the tester's: 0 nothing grows and every target was reached; 1 wrong usage; 2 a
-# leak, another fault, or a target missed (also if the server does not end well); 3 the server did
-# not start; 4 void, the generator was the bottleneck; 130 interrupted. A run of less than some
-# minutes is too short to show a leak: then summary.md has that under "Not judged".
+# The exit status is that of the load tester: 0 no leak, all targets met; 1 wrong usage; 2 a leak,
+# another fault or a missed target (also if the server exits with an error); 3 the server did not
+# start; 4 void, the load generator was the bottleneck; 130 interrupted. A run of a few minutes is
+# too short to show a leak; summary.md then lists the leak tests under "Not judged".
 set -euo pipefail
 report=${REPORT:-}
-# Whoever calls names it from where they are.
+# A relative path is relative to the folder of the caller.
 [[ -z $report || $report == /* ]] || report=$PWD/$report
 cd "$(dirname "$0")/.."
 case ${1:-} in
@@ -42,7 +42,7 @@ build_release
 
 go_on=()
 if [[ -z ${FRESH:-} && -f $report/resume.json ]]; then
-    echo "going on with the run in $report; FRESH=1 begins anew"
+    echo "continuing the run in $report; FRESH=1 starts a new one"
     go_on=(--resume)
 else
     rm -f "$report/server.log"
@@ -51,8 +51,8 @@ fi
 # shellcheck disable=SC2086  # flags are split into words on purpose
 start_server "$report/server.log" ${SERVER_FLAGS:-}
 
-# Server and generator share this machine's CPUs: a start may be late by a quarter of what a
-# message may take before it counts as late.
+# The server and the load generator share the CPUs of this machine. So a message that is sent up to
+# 25 ms after its due time, a quarter of the permitted relay time, does not count as sent late.
 status=0
 # shellcheck disable=SC2086
 run_tester endurance \

@@ -1,24 +1,23 @@
 #!/usr/bin/env bash
-# A bad network and a kernel that refuses: the server in a network namespace of its own whose
-# every twentieth packet is lost, and accept(2) that fails in each way it can.
+# Tests the server with a faulty network and a failing kernel: in a network namespace that loses
+# one packet in twenty, and with every error of accept(2) that means exhaustion.
 #
 #   scripts/fault-net.sh
 #
-# SWITCHBOARD_BIN    the server to test; without it the debug build, which is made up to date
+# SWITCHBOARD_BIN    the server to test; default: the debug build, which is built first
 #
-# Needs root, for the namespace. Installs what is missing, and says so: nftables, iproute2 and
-# strace as Debian packages. Nothing outside the namespace is changed.
+# Needs root for the namespace. Installs missing tools as Debian packages: nftables, iproute2,
+# strace, curl. Changes nothing outside the namespace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
 
 need nft:nftables ip:iproute2 strace:strace
 need_server
-# Beside the server lies the load tester.
 cargo build --bin switchboard-load
 load=${CARGO_TARGET_DIR:-target}/debug/switchboard-load
 
-[ "$(id -u)" = 0 ] || { echo "this needs root: a network namespace" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "fault-net.sh needs root to create a network namespace" >&2; exit 1; }
 net=switchboard-fault-$$
 scratch=$(mktemp -d)
 server='' tracer=''
@@ -35,7 +34,7 @@ within() { ip netns exec "$net" "$@"; }
 within ip link set lo up
 
 start() { # flags...
-    # Not by a function: ip becomes the server, whose process this is then.
+    # Not with `within`: here $! is the process of ip, which becomes the server.
     ip netns exec "$net" "$SWITCHBOARD_BIN" --listen 127.0.0.1:9000 --shards 2 --no-pin "$@" 2>"$scratch/log" &
     server=$!
     for _ in $(seq 100); do
@@ -48,7 +47,7 @@ start() { # flags...
 
 stop() {
     kill -TERM "$server"
-    wait "$server" || { echo "the server ended with $?" >&2; cat "$scratch/log" >&2; return 1; }
+    wait "$server" || { echo "the server exited with status $?" >&2; cat "$scratch/log" >&2; return 1; }
     server=''
     ! grep -i panicked "$scratch/log"
 }
@@ -56,7 +55,7 @@ stop() {
 stats() { within curl -sf http://127.0.0.1:9000/stats; }
 
 lossy() {
-    # netem is not in every kernel; numgen is in every nftables.
+    # Not every kernel has netem; every nftables has numgen.
     within nft -f - <<'RULES'
 table inet loss {
     chain input {
@@ -67,15 +66,15 @@ table inet loss {
 }
 RULES
     start --drain-timeout 1s
-    # Lost packets come late, a retransmission or several: how late is not the server's doing.
-    # Lost, mixed up or misdirected messages would be, however late some of them start.
+    # A lost packet arrives late, after one retransmission or more; the server cannot change that.
+    # So latency has no target here, but no message may be lost, reordered or misdirected.
     within "$load" signaling --url ws://127.0.0.1:9000/ws --rooms 50 --duration 20s \
         --warm-up 5s --quiet --late-percent 100 \
         --report "$scratch/report" --targets none --message-timeout 30s --match-timeout 30s \
         --require lost==0 --require misrouted==0 --require duplicated==0 \
         --require reordered==0 --require corrupted==0
     within nft list table inet loss | grep 'packets [1-9]' >/dev/null || {
-        echo 'no packet was lost' >&2
+        echo 'the rule dropped no packet' >&2
         return 1
     }
     within nft delete table inet loss
@@ -84,12 +83,12 @@ RULES
 
 refused() { # errno
     start --drain-timeout 1s
-    # Every other call fails, and so nobody is accepted at the first attempt.
+    # Every second call fails, so that no connection is accepted at the first attempt.
     strace -qq -f -e trace=accept4 -e inject="accept4:error=$1:when=1+2" -p "$server" \
         -o "$scratch/trace" &
     tracer=$!
     for _ in $(seq 100); do
-        # Until each of its threads is watched.
+        # Wait until strace has attached to every thread.
         grep -q 'TracerPid:[[:space:]]*0$' /proc/"$server"/task/*/status || break
         sleep 0.1
     done
@@ -100,7 +99,7 @@ refused() { # errno
     wait "$tracer" 2>/dev/null || true
     tracer=''
     grep -q "$1.*INJECTED" "$scratch/trace" || { echo "$1 was not injected" >&2; return 1; }
-    # Not grep -q, which hangs up at the first match: curl takes that for a failure.
+    # Not grep -q, which closes the pipe at the first match, so that curl fails.
     within curl -sf http://127.0.0.1:9000/metrics | grep '^switchboard_accept_errors_total [1-9]' >/dev/null
     stop
 }
@@ -108,7 +107,7 @@ refused() { # errno
 need curl:curl
 for error in EMFILE ENFILE ENOMEM ENOBUFS ECONNABORTED; do
     refused "$error"
-    echo "accept fails with $error: newcomers are served all the same"
+    echo "accept fails with $error: new connections are still served"
 done
 lossy
-echo 'a network that loses one packet in twenty: every message arrives once, in order'
+echo 'one packet in twenty is lost: every message still arrives once and in order'

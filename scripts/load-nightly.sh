@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The load test that runs every night: builds, starts a server, puts the whole programme on it,
-# scaled to the machine, and leaves the report. Works by hand as well.
+# The nightly load test: builds the programs, starts a server, runs the whole load test programme
+# at a size for a small machine and writes a report. It can also be run by hand.
 #
-#   scripts/load-nightly.sh                 report in target/load-report
+#   scripts/load-nightly.sh                 writes the report to target/load-report
 #   LOAD_REPORT=out scripts/load-nightly.sh
 #
-# The programme can be changed by LOAD_STAGES, LOAD_TIME_SCALE, LOAD_ENDURANCE,
-# LOAD_STRESS_CEILING and LOAD_COMPARE (an earlier report.json). The exit status is the tester's:
-# 0 passed, 2 a target missed, 4 void. The stress run gives a capacity; that the generator gave
-# out first, as on two CPUs it often does, is said in the report and makes nothing else void.
+# LOAD_STAGES, LOAD_TIME_SCALE, LOAD_ENDURANCE, LOAD_STRESS_CEILING and LOAD_COMPARE (an earlier
+# report.json) change the programme. The exit status is that of the load tester: 0 passed, 2 a
+# missed target, 4 void. The stress run measures a capacity. On two CPUs the load generator often
+# reaches its limit before the server; the report says so, and the other runs stay valid.
 set -euo pipefail
 report=${LOAD_REPORT:-} compare=${LOAD_COMPARE:-}
-# Whoever calls names them from where they are.
+# Relative paths are relative to the folder of the caller.
 [[ -z $report || $report == /* ]] || report=$PWD/$report
 [[ -z $compare || $compare == /* ]] || compare=$PWD/$compare
 cd "$(dirname "$0")/.."
@@ -24,7 +24,8 @@ rm -f "$report/server.log"
 build_release
 start_server "$report/server.log" --no-pin
 
-# Server and generator share the machine: a start may be 50 ms late before it counts as late.
+# The server and the load generator share the machine. So a message counts as sent late only if it
+# is sent more than 50 ms after its due time.
 arguments=(
     plan
     --url "ws://$address/ws"

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# To be sourced: a server of one's own for a load test on this machine, and the tester beside it.
+# Sourced by load test scripts: starts a server and the load tester on this machine.
 #
-# SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; of one that is not named a release
-# build is made. Both run in process groups of their own, so that Ctrl-C and a closed terminal are heard by
-# this script alone, which passes them on to the tester, once; the server lives until the report is
-# written, and the script until both have ended.
+# SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN name the programs; release builds are made of those that
+# are not named. Both programs run in process groups of their own, so that only this script gets
+# the signals of Ctrl-C and of a closed terminal. The script passes a signal to the load tester
+# once. The server runs until the report is written, and the script until both have exited.
 
-# The process of the tester while there is one.
+# The process ID of the load tester while it runs.
 tester=
 
-# build_release: SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN.
+# build_release: sets SWITCHBOARD_BIN and SWITCHBOARD_LOAD_BIN.
 build_release() {
     local folder=${CARGO_TARGET_DIR:-target}/release
     local -a missing=()
@@ -20,8 +20,9 @@ build_release() {
     SWITCHBOARD_LOAD_BIN=${SWITCHBOARD_LOAD_BIN:-$folder/switchboard-load}
 }
 
-# start_server log flags...: a server on a free port, whose address is then in `address`. It is
-# ended with the script; a server that does not start ends the script with 3, as the tester does.
+# start_server log flags...: starts a server on a free port and sets `address`. The server is
+# stopped when the script exits. If the server does not start, the script exits with status 3, like
+# the load tester.
 start_server() {
     local before=0
     log=$1
@@ -33,12 +34,12 @@ start_server() {
     server=$!
     set +m
     trap 'end_tester; end_server || true' EXIT
-    # Named each: a shell that a signal ends does not always get to what is trapped at its end.
+    # Every signal needs a trap: a shell that a signal terminates may not run its EXIT trap.
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    # The server names its port in its first line; the log may hold those of earlier ones, and is
-    # read before the server may have opened it.
+    # The first log line of the server has its address. The log may begin with lines of earlier
+    # servers, and it has to exist before it is read.
     : >>"$log"
     address=
     for _ in $(seq 100); do
@@ -52,52 +53,52 @@ start_server() {
     exit 3
 }
 
-# end_tester: the server is not taken from under it.
+# end_tester: interrupts the load tester and waits for it. Called before the server is stopped.
 end_tester() {
     [[ -z $tester ]] || kill -INT "$tester" 2>/dev/null || true
     [[ -z $tester ]] || wait "$tester" || true
     tester=
 }
 
-# end_server: asks it to end, and waits; its status.
+# end_server: stops the server and returns its exit status.
 end_server() {
-    # A terminal that closes may say so more than once.
+    # A terminal that closes may send SIGHUP more than once.
     trap '' HUP
     trap - EXIT
     kill "$server" 2>/dev/null || true
     wait "$server"
 }
 
-# conclude status: ends the server, then the script with this status, or with 2 if all was well
-# but for the server's end.
+# conclude status: stops the server and exits with this status, or with 2 if the status is 0 but the
+# server exited with an error.
 conclude() {
     local status=$1 of_server=0
     end_server || of_server=$?
     if [[ $of_server -ne 0 ]]; then
-        # There may be no terminal any more that takes it.
+        # Writing fails if the terminal has been closed.
         echo "the server ended with status $of_server; see $log" >&2 || true
         [[ $status -ne 0 ]] || status=2
     fi
     exit "$status"
 }
 
-# run_tester arguments...: the tester's status. An interrupt, SIGTERM or SIGHUP asks it to stop
-# early and to report what was measured; a second interrupt or SIGTERM ends it at once. Whoever
-# starts the script under nohup has SIGHUP ignored by all three.
+# run_tester arguments...: runs the load tester and returns its status. SIGINT, SIGTERM or SIGHUP
+# make it stop early and report the finished part; a second SIGINT or SIGTERM stops it at once.
+# Under nohup the script and both programs ignore SIGHUP.
 run_tester() {
     local status=0
-    told='' owed=''
+    passed_on='' pending_signal=''
     trap 'pass_on TERM' INT TERM
     trap 'pass_on HUP' HUP
     set -m
     "$SWITCHBOARD_LOAD_BIN" "$@" &
     tester=$!
     set +m
-    [[ -z $owed ]] || pass_on "$owed"
+    [[ -z $pending_signal ]] || pass_on "$pending_signal"
     while :; do
         status=0
         wait "$tester" || status=$?
-        # A wait that a signal has cut short says nothing of the tester.
+        # `wait` also returns when a trapped signal arrives. The load tester may still run then.
         kill -0 "$tester" 2>/dev/null || break
     done
     tester=
@@ -106,13 +107,13 @@ run_tester() {
     return "$status"
 }
 
-# pass_on signal: to the tester, a second time only if that is meant to end it at once. A terminal
-# that closes may send several SIGHUP: from the kernel, and from the shell that ran in it.
+# pass_on signal: interrupts the load tester. SIGHUP interrupts it only once, because a terminal that
+# closes may send several: one from the kernel and one from its shell.
 pass_on() {
     if [[ -z $tester ]]; then
-        owed=$1
-    elif [[ -z $told || $1 != HUP ]]; then
-        told=yes
+        pending_signal=$1
+    elif [[ -z $passed_on || $1 != HUP ]]; then
+        passed_on=yes
         kill -INT "$tester" 2>/dev/null || true
     fi
 }
