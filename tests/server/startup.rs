@@ -42,7 +42,8 @@ fn a_port_that_another_switchboard_listens_on_is_refused_and_that_one_serves_on(
 
 #[test]
 fn a_port_that_was_just_given_up_can_be_listened_on_again() {
-    let server = Server::start(&[]);
+    // No other test listens on this address, so none can take the port meanwhile.
+    let server = Server::start(&["--listen", "127.0.0.77:0"]);
     let address = server.address().to_string();
     // A connection that the server ends stays in TIME-WAIT on its side.
     for _ in 0..3 {
@@ -59,7 +60,7 @@ fn a_port_that_was_just_given_up_can_be_listened_on_again() {
 
 #[test]
 fn an_address_that_this_machine_does_not_have_is_refused() {
-    refuses(&["--listen", "192.0.2.1:8080"], 1, &["192.0.2.1:8080", "does not have that address"]);
+    refuses(&["--listen", "192.0.2.1:0"], 1, &["192.0.2.1:0", "does not have that address"]);
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn nothing_has_been_started_when_the_start_is_refused() {
     // The first address is free and the second is taken: neither is held afterwards.
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = TcpListener::bind("127.0.0.78:0").unwrap().local_addr().unwrap().to_string();
     refuses(&["--listen", &free, "--listen", &taken, "--shards", "2"], 1, &[&taken]);
     assert!(TcpListener::bind(&free).is_ok(), "nothing stays behind");
 }

@@ -94,10 +94,13 @@ impl Server {
         server
     }
 
-    /// Runs a server that is expected to end by itself.
+    /// Runs a server that is expected to end by itself. It gets a free port unless `flags` name
+    /// one, so that a server on the default port does not decide what happens.
     pub(crate) fn refused(flags: &[&str]) -> Refusal {
         run_shared();
-        let mut child = Server::command(flags).spawn().unwrap();
+        let free_port = ["--listen", "127.0.0.1:0"];
+        let before: &[&str] = if flags.contains(&"--listen") { &[] } else { &free_port };
+        let mut child = Server::command(&[before, flags].concat()).spawn().unwrap();
         let status = exit_of(&mut child);
         let output = child.wait_with_output().unwrap();
         Refusal {
