@@ -220,7 +220,7 @@ fn letters_alone() -> f64 {
 /// A session that recent_partner from its neighbour (the odd one from the even one before it) at `now`.
 fn enter_with_recent_partner(session: u64, name: u32, now: Timestamp) -> MatcherCommand {
     let recent_partner =
-        Some(RecentPartner { from: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
+        Some(RecentPartner { session: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
     let ticket = Ticket { recent_partner, ..ticket(session, queue(name), now) };
     MatcherCommand::Enter { ticket, replaces: None }
 }

@@ -1,137 +1,148 @@
-//! The letters between the shards and the matcher. Pure values.
+//! The commands that shards, the matcher and the main thread send each other. Pure values.
 //!
-//! A session has at most one [`MatcherCommand`] letter under way; every such letter is answered
-//! with exactly one [`Reply`], and only then does the session's shard write the next
-//! (which says what the session wants by then). So whatever clients do, the matcher's
-//! mailbox holds at most one letter for each session.
+//! A session has at most one [`MatcherCommand`] in flight. The matcher answers each one with
+//! exactly one [`MatcherReply`], and only then does the session's shard send the next, which
+//! states what the session wants by then. So the matcher's mailbox holds at most one command for
+//! each session, whatever clients do.
 //!
-//! Only a session's own shard knows whether a ticket is still live. A match that finds one
-//! of its two tickets dead is off, and the other one's shard hands its ticket in again with
-//! its first timestamp.
+//! Only the shard that owns a session knows whether a ticket of that session is still live. A
+//! pairing that contains a dead ticket is cancelled, and the shard of the other ticket queues
+//! that ticket again with its first timestamp.
 
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
 use crate::timestamp::Timestamp;
 
-/// An open `find_match`, with all that the matcher needs to know of the session behind it.
+/// An open `find_match`, with everything that the matcher has to know about its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Where the session is, for as long as this ticket lies in a queue.
+    /// The session that waits, valid for as long as this ticket is queued.
     pub holder: SessionAddress,
-    /// Which of the session's tickets this is.
+    /// Tells this ticket from earlier ones of the same session.
     pub number: TicketNo,
-    /// Whose it is.
+    /// The number of the session that waits.
     pub session: SessionNo,
-    /// What it waits for.
+    /// The queue in which it waits.
     pub queue: QueueKey,
-    /// When its wait began; decides its place in the queue.
+    /// When the wait began, which decides the position in the queue.
     pub since: Timestamp,
-    /// The session it last shared a room with, and until when others come first.
+    /// The partner that this session should not meet again yet.
     pub recent_partner: Option<RecentPartner>,
 }
 
-/// Two who just shared a room are not paired again until `until` if that can be avoided.
+/// A session that should not be paired with until a given time, if that can be avoided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentPartner {
-    /// The former partner.
-    pub from: SessionNo,
-    /// From this moment on they may meet again.
+    /// The session to avoid.
+    pub session: SessionNo,
+    /// From this time on the two may be paired again.
     pub until: Timestamp,
 }
 
-/// Where in the matcher's books a ticket lies. Only good together with the ticket's number
-/// and holder: places are used again.
+/// The index of a ticket in the matcher's tables. Indices are reused, so a handle is valid only
+/// together with the number and the holder of the ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TicketHandle(pub u32);
 
-/// From a shard to the matcher.
+/// A command to the matcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatcherCommand {
-    /// Put this ticket in its queue, and take out the session's earlier one, if any.
+    /// Queue this ticket, and remove the earlier ticket of the same session, if there is one.
     Enter {
         /// The ticket.
         ticket: Ticket,
-        /// Where the session's earlier ticket lies.
+        /// The session's earlier ticket.
         replaces: Option<(TicketHandle, TicketNo)>,
     },
-    /// Take this ticket out, if it is still there.
+    /// Remove this ticket, if it is still queued.
     Leave {
-        /// Whose ticket it is: the reply goes there.
+        /// The session that the ticket belongs to, and that gets the reply.
         holder: SessionAddress,
-        /// Where it lies.
+        /// Where the ticket is.
         handle: TicketHandle,
-        /// Which it is.
+        /// Which ticket it is.
         number: TicketNo,
     },
-    /// From the main thread, when the shards have ended.
+    /// From the main thread, when all shards have ended.
     Stop,
 }
 
-/// What the matcher answers to every [`MatcherCommand`].
+/// The matcher's answer to [`MatcherCommand::Enter`] and [`MatcherCommand::Leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The session that wrote.
+pub struct MatcherReply {
+    /// The session for which the command was sent.
     pub holder: SessionAddress,
-    /// What became of its letter.
-    pub outcome: Outcome,
+    /// The result of the command.
+    pub outcome: MatcherOutcome,
 }
 
-/// What became of a [`MatcherCommand`].
+/// The result of a [`MatcherCommand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The matcher keeps the ticket that was entered.
-    Kept(TicketHandle, TicketNo),
-    /// The ticket that was entered is in a [`Pairing`] already.
+pub enum MatcherOutcome {
+    /// The ticket is queued.
+    Queued(TicketHandle, TicketNo),
+    /// The ticket has already been taken out again for a [`Pairing`].
     Paired(TicketNo),
-    /// The matcher keeps nothing for the session, as it wished.
-    Left,
+    /// The session has no ticket in the matcher.
+    Removed,
 }
 
-/// Two tickets that the matcher took out of a queue to make a room of.
+/// Two tickets that the matcher took out of a queue to make a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pairing {
-    /// Its session moves to the other's shard. The letter goes to its shard.
+    /// The ticket of the session that migrates to the shard of the other one. The pairing is
+    /// sent to the shard that owns this session.
     pub mover: Ticket,
-    /// Its session stays where it is; the room will be there.
+    /// The ticket of the session that stays on its shard, where the room will be.
     pub home: Ticket,
 }
 
-/// To a shard. `T` is a session on its way from one shard to another, with its connection
-/// and all that belongs to it, as one value. `S` is its socket.
+/// What a migration to another shard is for. The destination fulfils the purpose when it has
+/// taken the session in. If it rejects the session, the purpose comes back with the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPurpose {
+    /// Share a room with a session of the destination. The session that migrates is the mover.
+    MeetPartner(Pairing),
+}
+
+/// A command to a shard. `M` is a session in migration with its connection, and `S` the socket
+/// of a connection.
 #[derive(Debug)]
-pub enum ShardCommand<T, S> {
-    /// The matcher's answer.
-    Reply(Reply),
-    /// To the mover's shard, from the matcher: these two get a room.
+pub enum ShardCommand<M, S> {
+    /// From the matcher: the answer to a command.
+    Reply(MatcherReply),
+    /// From the matcher to the mover's shard: make a room for these two.
     Pair(Pairing),
-    /// To the home shard, from the mover's: the mover is gone, so nothing comes of the pairing
-    /// of this ticket.
-    MoverGone(Ticket),
-    /// To the home shard: here is the mover.
-    Arrive {
-        /// Where it comes from; that shard counts it as its own until it hears [`ShardCommand::Arrived`].
+    /// From the mover's shard to the home shard: the pairing of this ticket was cancelled,
+    /// because the mover's ticket is dead.
+    PairingCancelled(Ticket),
+    /// To another shard: take this session in.
+    MigrateIn {
+        /// The shard that the session comes from. It goes on counting the session until it
+        /// receives [`ShardCommand::MigrationCompleted`] or [`ShardCommand::MigrationRejected`].
         from: ShardId,
         /// The session.
-        migrating_session: T,
-        /// What it comes for.
-        pairing: Pairing,
+        migrating: M,
+        /// What the session comes for.
+        purpose: MigrationPurpose,
     },
-    /// To the mover's old shard: it is not yours any more.
-    Arrived {
-        /// Where it waits or waited.
+    /// To the shard that the session came from: the destination owns the session now.
+    MigrationCompleted {
+        /// The queue in which the session waited when it left.
         queue: QueueKey,
-        /// Its socket as it was in the letter, if the new shard has a copy of its own: the old
-        /// shard may now let go of it.
-        left: Option<S>,
+        /// The socket as it was in [`ShardCommand::MigrateIn`], if the destination has duplicated
+        /// it into its own descriptor table. The receiver closes it.
+        left_behind: Option<S>,
     },
-    /// To the mover's old shard: its new one could not take it.
+    /// To the shard that the session came from: the destination could not take it in.
     MigrationRejected {
         /// The session.
-        migrating_session: T,
-        /// Its ticket.
-        mover: Ticket,
+        migrating: M,
+        /// What the session was to do at the destination.
+        purpose: MigrationPurpose,
     },
-    /// From the main thread: shut down gracefully.
-    Quiesce,
-    /// From the main thread, once no shard has connections or moves under way, or time is up.
+    /// From the main thread: begin the graceful shutdown.
+    StartDrain,
+    /// From the main thread: end the thread. Sent when no shard has connections or migrations in
+    /// flight, or when the time for the shutdown is up.
     Stop,
 }

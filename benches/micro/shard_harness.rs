@@ -7,8 +7,11 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
-use switchboard::config::{AccessPolicy, Limits};
+use switchboard::access::AccessPolicy;
+use switchboard::commands::{
+    MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
+};
+use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
 use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
@@ -121,8 +124,8 @@ impl ShardHarness {
             })
             .collect();
         for ticket in &tickets {
-            let outcome = Outcome::Paired(ticket.number);
-            core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
+            let outcome = MatcherOutcome::Paired(ticket.number);
+            core.letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
         }
         core.letter(ShardCommand::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
         core.host.keep_sent = false;

@@ -1,9 +1,8 @@
-//! How many newcomers there may be: in all, from one address, and from one address within a
-//! second. [`Admission`] is shared by all shards and touched when a connection begins, when its
-//! address is learned, and when it ends. What it keeps is bounded: addresses with an open
-//! connection, and [`TRACKED_ADDRESSES`] of those that came within the last second.
+//! The limits on connections: in all, from one address, and from one address within a second.
+//! [`Admission`] is shared by all shards. It is used when a connection is accepted, when the
+//! address of its client becomes known, and when it ends. Its memory is bounded by the addresses
+//! with an open connection and by [`TRACKED_ADDRESSES`] addresses with a new one.
 
-use crate::config::Limits;
 use crate::limits::{SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
@@ -15,170 +14,198 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts that the addresses are spread over; each is locked by itself.
-const PARTS: usize = 64;
+/// Partitions of the addresses, each with a lock of its own.
+const PARTITIONS: usize = 64;
 
-/// How many connections the process has, in all and from each address.
+/// The operator's limits on connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections of the whole process; at least 1.
+    pub max_open: u32,
+    /// Connections from one address; `None` is no limit.
+    pub max_open_per_address: Option<NonZeroU32>,
+    /// Connections that come from one address within a second; `None` is no limit.
+    pub max_new_per_address: Option<NonZeroU32>,
+}
+
+/// Counts the connections of the process, in all and for each address.
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicUsize,
-    most: usize,
-    by_address: Option<ByAddress>,
+    max_open: usize,
+    by_address: Option<AddressLimits>,
 }
 
-/// What is counted by address, and how much of it there may be.
+/// The connections of each address, and the limits on them.
 #[derive(Debug)]
-struct ByAddress {
-    most_open: Option<NonZeroU32>,
-    most_new: Option<NonZeroU32>,
-    parts: Vec<Mutex<Part>>,
+struct AddressLimits {
+    max_open: Option<NonZeroU32>,
+    max_new: Option<NonZeroU32>,
+    partitions: Vec<Mutex<AddressPartition>>,
     hasher: RandomState,
 }
 
-/// The addresses of one part.
+/// The counts of the addresses in one partition.
 #[derive(Debug, Default)]
-struct Part {
-    /// Connections that are open; no address stands here with none.
+struct AddressPartition {
+    /// Open connections of each address. An address without any is not in the map.
     open: HashMap<IpAddr, u32>,
-    /// Connections that came within the second.
+    /// New connections of each address within `second`.
     new: HashMap<IpAddr, u32>,
-    /// Which second that is.
+    /// The second on the monotonic clock in which `new` was counted.
     second: u64,
 }
 
-/// What is to become of a newcomer.
+/// Whether a new connection is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It comes in. It may not become a session if there is a shortage. Its address is given
-    /// if it was counted.
-    Welcome(Option<RefusalCause>, Option<IpAddr>),
-    /// There are so many that it is refused unheard. It has not been counted.
+pub enum AdmissionDecision {
+    /// The connection is taken and counted.
+    Admit {
+        /// Why an upgrade of the connection is refused, if a limit has been reached. Its plain
+        /// requests are still answered, so that a full server answers health checks.
+        refusal: Option<RefusalCause>,
+        /// The address for which the connection was counted, if addresses are counted.
+        counted: Option<IpAddr>,
+    },
+    /// The connection is refused before anything is read from it. It was not counted.
     Refuse(RefusalCause),
 }
 
 impl Admission {
-    /// Nobody is here yet.
-    pub fn new(limits: &Limits) -> Self {
-        let (most_open, most_new) =
-            (limits.max_connections_per_address, limits.max_new_connections_per_address);
-        let by_address = (most_open.is_some() || most_new.is_some()).then(|| ByAddress {
-            most_open,
-            most_new,
-            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+    /// Without any connections.
+    pub fn new(limits: ConnectionLimits) -> Self {
+        let (max_open, max_new) = (limits.max_open_per_address, limits.max_new_per_address);
+        let by_address = (max_open.is_some() || max_new.is_some()).then(|| AddressLimits {
+            max_open,
+            max_new,
+            partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         });
-        Admission { open: AtomicUsize::new(0), most: limits.max_connections as usize, by_address }
+        Admission { open: AtomicUsize::new(0), max_open: limits.max_open as usize, by_address }
     }
 
-    /// A newcomer from `address`. Unless it is refused, [`Admission::leave`] is due when it goes.
-    pub fn enter(&self, address: IpAddr, now: Timestamp) -> Verdict {
-        let too_many = match self.enter_from_proxy() {
-            Verdict::Welcome(shortage, _) => shortage,
-            refused @ Verdict::Refuse(_) => return refused,
+    /// Decides about a new connection from `address`. An admitted connection has to be given back
+    /// with [`Admission::leave`] when it ends.
+    pub fn enter(&self, address: IpAddr, now: Timestamp) -> AdmissionDecision {
+        let full = match self.enter_from_proxy() {
+            AdmissionDecision::Admit { refusal, .. } => refusal,
+            refused @ AdmissionDecision::Refuse(_) => return refused,
         };
-        let Some(by_address) = &self.by_address else { return Verdict::Welcome(too_many, None) };
-        match by_address.enter(prefix(address), now) {
-            Verdict::Welcome(shortage, address) => Verdict::Welcome(too_many.or(shortage), address),
-            Verdict::Refuse(shortage) => {
+        let Some(by_address) = &self.by_address else {
+            return AdmissionDecision::Admit { refusal: full, counted: None };
+        };
+        match by_address.enter(counted_address(address), now) {
+            AdmissionDecision::Admit { refusal, counted } => {
+                AdmissionDecision::Admit { refusal: full.or(refusal), counted }
+            }
+            AdmissionDecision::Refuse(cause) => {
                 self.open.fetch_sub(1, Ordering::Relaxed);
-                Verdict::Refuse(shortage)
+                AdmissionDecision::Refuse(cause)
             }
         }
     }
 
-    /// A newcomer from a trusted proxy, whose client is not known yet; see
-    /// [`Admission::count_client`]. Unless it is refused, [`Admission::leave`] is due when it goes.
-    pub fn enter_from_proxy(&self) -> Verdict {
+    /// Decides about a new connection from a trusted proxy, the client of which is not known yet
+    /// (see [`Admission::count_client`]). An admitted connection has to be given back with
+    /// [`Admission::leave`] when it ends.
+    pub fn enter_from_proxy(&self) -> AdmissionDecision {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         // guard: connections beyond the limit are bounded [false]
-        if before >= self.most + SURPLUS_CONNECTIONS {
+        if before >= self.max_open + SURPLUS_CONNECTIONS {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            return Verdict::Refuse(RefusalCause::Connections);
+            return AdmissionDecision::Refuse(RefusalCause::Connections);
         }
-        // guard: the number of connections is limited [argument 1 value None]
-        Verdict::Welcome((before >= self.most).then_some(RefusalCause::Connections), None)
+        // guard: the number of connections is limited [value None]
+        let refusal = (before >= self.max_open).then_some(RefusalCause::Connections);
+        AdmissionDecision::Admit { refusal, counted: None }
     }
 
-    /// A connection that is here turns out to be `client`'s: it counts for this address from now
-    /// on, and no longer for `before`. If it is refused, it counts for none.
-    pub fn count_client(&self, client: IpAddr, before: Option<IpAddr>, now: Timestamp) -> Verdict {
-        let Some(by_address) = &self.by_address else { return Verdict::Welcome(None, None) };
+    /// Counts an admitted connection for the address of `client`, and no longer for `before`. If
+    /// it is refused, it counts for no address.
+    pub fn count_client(
+        &self,
+        client: IpAddr,
+        before: Option<IpAddr>,
+        now: Timestamp,
+    ) -> AdmissionDecision {
+        let Some(by_address) = &self.by_address else {
+            return AdmissionDecision::Admit { refusal: None, counted: None };
+        };
         if let Some(before) = before {
             by_address.leave(before);
         }
-        by_address.enter(prefix(client), now)
+        by_address.enter(counted_address(client), now)
     }
 
-    /// One who came in has gone. `address` is what [`Verdict::Welcome`] gave.
-    pub fn leave(&self, address: Option<IpAddr>) {
+    /// An admitted connection has ended. `counted` is the address for which it was counted last.
+    pub fn leave(&self, counted: Option<IpAddr>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(by_address), Some(address)) = (&self.by_address, address) {
+        if let (Some(by_address), Some(address)) = (&self.by_address, counted) {
             // guard: a closed connection no longer counts for its address [skip]
             by_address.leave(address);
         }
     }
 }
 
-impl ByAddress {
-    fn enter(&self, address: IpAddr, now: Timestamp) -> Verdict {
-        let mut part = self.part(address);
+impl AddressLimits {
+    fn enter(&self, address: IpAddr, now: Timestamp) -> AdmissionDecision {
+        let mut partition = self.lock(address);
         // guard: the rate of new connections of an address is limited [receiver value None]
-        let new = self
-            .most_new
-            .map_or(Standing::Within, |most| Standing::of(part.count_new(address, now), most));
-        // Who comes too often is not let in only because few of its connections stay.
-        if new == Standing::FarBeyond {
-            return Verdict::Refuse(RefusalCause::NewConnectionsOfAddress);
+        let new = self.max_new.map_or(LimitLevel::Within, |limit| {
+            LimitLevel::of(partition.count_new(address, now), limit)
+        });
+        // The rate holds even when few of the address's connections stay open.
+        if new == LimitLevel::FarAbove {
+            return AdmissionDecision::Refuse(RefusalCause::NewConnectionsOfAddress);
         }
-        let Some(most) = self.most_open else {
-            return Verdict::Welcome(new.shortage(RefusalCause::NewConnectionsOfAddress), None);
+        let new_refusal = new.refusal(RefusalCause::NewConnectionsOfAddress);
+        let Some(limit) = self.max_open else {
+            return AdmissionDecision::Admit { refusal: new_refusal, counted: None };
         };
-        let count = part.open.entry(address).or_default();
+        let count = partition.open.entry(address).or_default();
         // guard: the connections of an address are limited [argument 1 value 0]
-        let open = Standing::of(*count + 1, most);
-        if open == Standing::FarBeyond {
-            return Verdict::Refuse(RefusalCause::ConnectionsOfAddress);
+        let open = LimitLevel::of(*count + 1, limit);
+        if open == LimitLevel::FarAbove {
+            return AdmissionDecision::Refuse(RefusalCause::ConnectionsOfAddress);
         }
         *count += 1;
-        let shortage = open
-            .shortage(RefusalCause::ConnectionsOfAddress)
-            .or(new.shortage(RefusalCause::NewConnectionsOfAddress));
-        Verdict::Welcome(shortage, Some(address))
+        let refusal = open.refusal(RefusalCause::ConnectionsOfAddress).or(new_refusal);
+        AdmissionDecision::Admit { refusal, counted: Some(address) }
     }
 
     fn leave(&self, address: IpAddr) {
-        let mut part = self.part(address);
-        let Some(count) = part.open.get_mut(&address) else { return };
+        let mut partition = self.lock(address);
+        let Some(count) = partition.open.get_mut(&address) else { return };
         *count -= 1;
         if *count == 0 {
-            part.open.remove(&address);
-            // After a crowd has gone, its room goes too; and not each time that one leaves.
-            let (left, room) = (part.open.len(), part.open.capacity());
-            if room > 64 && left < room / 8 {
-                part.open.shrink_to(left * 2);
+            partition.open.remove(&address);
+            // Give memory back after a crowd has left, but not on every departure.
+            let (len, capacity) = (partition.open.len(), partition.open.capacity());
+            if capacity > 64 && len < capacity / 8 {
+                partition.open.shrink_to(len * 2);
             }
         }
     }
 
-    fn part(&self, address: IpAddr) -> MutexGuard<'_, Part> {
-        let at = self.hasher.hash_one(address) as usize % self.parts.len();
-        self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, address: IpAddr) -> MutexGuard<'_, AddressPartition> {
+        let index = self.hasher.hash_one(address) as usize % self.partitions.len();
+        self.partitions[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Part {
-    /// Counts a newcomer; gives how many came from its address within this second.
+impl AddressPartition {
+    /// Counts a new connection. Returns how many came from its address within this second.
     fn count_new(&mut self, address: IpAddr, now: Timestamp) -> u32 {
         let second = now.since(Timestamp::ZERO).as_secs();
-        // Shards read the clock at different times: no second comes back.
+        // Shards read the clock at different times, so `second` may lie in the past.
         if second > self.second {
             self.second = second;
             self.new.clear();
         }
-        // Nobody counts all addresses that there are. Where more come within a second than are
-        // watched, they begin anew; a limit on each address does not hold off such a crowd.
+        // Memory is bounded: when more addresses than this come within a second, counting starts
+        // anew. A limit on each address could not hold off that many addresses anyway.
         // guard: the number of watched addresses is bounded [false]
-        if self.new.len() >= TRACKED_ADDRESSES / PARTS && !self.new.contains_key(&address) {
+        if self.new.len() >= TRACKED_ADDRESSES / PARTITIONS && !self.new.contains_key(&address) {
             self.new.clear();
         }
         let count = self.new.entry(address).or_default();
@@ -187,37 +214,37 @@ impl Part {
     }
 }
 
-/// How a count stands to its limit.
+/// How a count compares to its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum LimitLevel {
     Within,
-    /// Above, but few enough to be heard: to be refused politely.
-    Beyond,
-    FarBeyond,
+    /// Above the limit by at most [`SURPLUS_CONNECTIONS`]: requests are read and answered.
+    Above,
+    /// Further above the limit: refused before anything is read.
+    FarAbove,
 }
 
-impl Standing {
-    fn of(count: u32, most: NonZeroU32) -> Self {
-        if count <= most.get() {
-            Standing::Within
-        } else if count <= most.get().saturating_add(SURPLUS_CONNECTIONS as u32) {
-            Standing::Beyond
+impl LimitLevel {
+    fn of(count: u32, limit: NonZeroU32) -> Self {
+        if count <= limit.get() {
+            LimitLevel::Within
+        } else if count <= limit.get().saturating_add(SURPLUS_CONNECTIONS as u32) {
+            LimitLevel::Above
         } else {
-            Standing::FarBeyond
+            LimitLevel::FarAbove
         }
     }
 
-    fn shortage(self, shortage: RefusalCause) -> Option<RefusalCause> {
+    fn refusal(self, cause: RefusalCause) -> Option<RefusalCause> {
         match self {
-            Standing::Within => None,
-            Standing::Beyond | Standing::FarBeyond => Some(shortage),
+            LimitLevel::Within => None,
+            LimitLevel::Above | LimitLevel::FarAbove => Some(cause),
         }
     }
 }
 
-/// What counts as one address: whoever has an IPv6 address has a whole /64 of them
-/// (RFC 6177 §2).
-fn prefix(address: IpAddr) -> IpAddr {
+/// The address that a client is counted under: an IPv6 client has a whole /64 (RFC 6177 §2).
+fn counted_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -238,140 +265,148 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    fn admission(most: u32, per_address: u32, new_per_address: u32) -> Admission {
-        Admission::new(&Limits {
-            max_connections: most,
-            max_connections_per_address: NonZeroU32::new(per_address),
-            max_new_connections_per_address: NonZeroU32::new(new_per_address),
-            ..Limits::default()
+    fn admit(refusal: Option<RefusalCause>, counted: Option<IpAddr>) -> AdmissionDecision {
+        AdmissionDecision::Admit { refusal, counted }
+    }
+
+    fn admission(max: u32, per_address: u32, new_per_address: u32) -> Admission {
+        Admission::new(ConnectionLimits {
+            max_open: max,
+            max_open_per_address: NonZeroU32::new(per_address),
+            max_new_per_address: NonZeroU32::new(new_per_address),
         })
     }
 
     #[test]
-    fn surplus_connections_are_heard_and_those_beyond_are_not() {
+    fn admits_surplus_connections_without_upgrade_up_to_a_bound() {
         let admission = admission(1, 0, 0);
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, None));
+        assert_eq!(admission.enter(v4(1), NOW), admit(None, None));
         for _ in 0..SURPLUS_CONNECTIONS {
-            let verdict = admission.enter(v4(1), NOW);
-            assert_eq!(verdict, Verdict::Welcome(Some(RefusalCause::Connections), None));
+            let decision = admission.enter(v4(1), NOW);
+            assert_eq!(decision, admit(Some(RefusalCause::Connections), None));
         }
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Refuse(RefusalCause::Connections));
+        assert_eq!(
+            admission.enter(v4(1), NOW),
+            AdmissionDecision::Refuse(RefusalCause::Connections)
+        );
         for _ in 0..=SURPLUS_CONNECTIONS {
             admission.leave(None);
         }
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, None));
+        assert_eq!(admission.enter(v4(1), NOW), admit(None, None));
     }
 
     #[test]
-    fn each_address_has_its_own_count_and_gets_it_back() {
+    fn counts_each_address_separately_until_its_connections_end() {
         let admission = admission(100, 1, 0);
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
-        let surplus = Verdict::Welcome(Some(RefusalCause::ConnectionsOfAddress), Some(v4(1)));
+        assert_eq!(admission.enter(v4(1), NOW), admit(None, Some(v4(1))));
+        let surplus = admit(Some(RefusalCause::ConnectionsOfAddress), Some(v4(1)));
         assert_eq!(admission.enter(v4(1), NOW), surplus);
-        assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
+        assert_eq!(admission.enter(v4(2), NOW), admit(None, Some(v4(2))));
         admission.leave(Some(v4(1)));
         admission.leave(Some(v4(1)));
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
+        assert_eq!(admission.enter(v4(1), NOW), admit(None, Some(v4(1))));
     }
 
     #[test]
-    fn one_address_cannot_take_the_places_of_all() {
+    fn refuses_one_address_without_counting_it_far_above_its_limit() {
         let admission = admission(1000, 1, 0);
         for _ in 0..=SURPLUS_CONNECTIONS {
-            assert!(matches!(admission.enter(v4(1), NOW), Verdict::Welcome(..)));
+            assert!(matches!(admission.enter(v4(1), NOW), AdmissionDecision::Admit { .. }));
         }
         for _ in 0..1000 {
-            let refused = Verdict::Refuse(RefusalCause::ConnectionsOfAddress);
+            let refused = AdmissionDecision::Refuse(RefusalCause::ConnectionsOfAddress);
             assert_eq!(admission.enter(v4(1), NOW), refused);
         }
-        assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
+        assert_eq!(admission.enter(v4(2), NOW), admit(None, Some(v4(2))));
         let open = admission.open.load(Ordering::Relaxed);
-        assert_eq!(open, SURPLUS_CONNECTIONS + 2, "who is refused is not counted");
+        assert_eq!(open, SURPLUS_CONNECTIONS + 2, "a refused connection was counted");
     }
 
     #[test]
-    fn so_many_come_from_an_address_within_a_second_and_in_the_next_again() {
+    fn limits_new_connections_of_an_address_in_each_second() {
         let admission = admission(1000, 0, 2);
-        let welcome = Verdict::Welcome(None, None);
-        let heard = Verdict::Welcome(Some(RefusalCause::NewConnectionsOfAddress), None);
-        let refused = Verdict::Refuse(RefusalCause::NewConnectionsOfAddress);
+        let admitted = admit(None, None);
+        let above = admit(Some(RefusalCause::NewConnectionsOfAddress), None);
+        let refused = AdmissionDecision::Refuse(RefusalCause::NewConnectionsOfAddress);
         for second in 0..3 {
             let now = NOW + Duration::from_secs(second);
-            let come = || admission.enter(v4(1), now);
-            assert_eq!([come(), come(), come()], [welcome, welcome, heard]);
+            let enter = || admission.enter(v4(1), now);
+            assert_eq!([enter(), enter(), enter()], [admitted, admitted, above]);
             for _ in 1..SURPLUS_CONNECTIONS {
-                assert_eq!(come(), heard);
+                assert_eq!(enter(), above);
             }
-            assert_eq!(come(), refused);
-            assert_eq!(admission.enter(v4(2), now), welcome);
-            // A shard that has not looked at the clock since is in the same second.
+            assert_eq!(enter(), refused);
+            assert_eq!(admission.enter(v4(2), now), admitted);
+            // The clock reading of another shard may be older.
             assert_eq!(admission.enter(v4(1), now - Duration::from_secs(1)), refused);
         }
     }
 
     #[test]
-    fn who_leaves_and_comes_again_is_counted_again() {
+    fn counts_a_new_connection_of_an_address_that_left_before() {
         let admission = admission(1000, 1, 2);
         for _ in 0..2 {
-            assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
+            assert_eq!(admission.enter(v4(1), NOW), admit(None, Some(v4(1))));
             admission.leave(Some(v4(1)));
         }
-        let heard = Verdict::Welcome(Some(RefusalCause::NewConnectionsOfAddress), Some(v4(1)));
-        assert_eq!(admission.enter(v4(1), NOW), heard);
+        let above = admit(Some(RefusalCause::NewConnectionsOfAddress), Some(v4(1)));
+        assert_eq!(admission.enter(v4(1), NOW), above);
     }
 
     #[test]
-    fn a_connection_counts_for_one_client_at_a_time() {
+    fn counts_a_proxied_connection_for_one_client_at_a_time() {
         let admission = admission(100, 1, 0);
-        assert_eq!(admission.enter_from_proxy(), Verdict::Welcome(None, None));
+        assert_eq!(admission.enter_from_proxy(), admit(None, None));
         let counted = admission.count_client(v4(1), None, NOW);
-        assert_eq!(counted, Verdict::Welcome(None, Some(v4(1))));
+        assert_eq!(counted, admit(None, Some(v4(1))));
         let counted = admission.count_client(v4(2), Some(v4(1)), NOW);
-        assert_eq!(counted, Verdict::Welcome(None, Some(v4(2))));
-        assert_eq!(admission.enter(v4(1), NOW), Verdict::Welcome(None, Some(v4(1))));
+        assert_eq!(counted, admit(None, Some(v4(2))));
+        assert_eq!(admission.enter(v4(1), NOW), admit(None, Some(v4(1))));
         admission.leave(Some(v4(2)));
-        assert_eq!(admission.enter(v4(2), NOW), Verdict::Welcome(None, Some(v4(2))));
+        assert_eq!(admission.enter(v4(2), NOW), admit(None, Some(v4(2))));
         assert_eq!(admission.open.load(Ordering::Relaxed), 2);
     }
 
     #[test]
-    fn what_is_kept_does_not_grow_with_addresses_that_have_gone() {
+    fn keeps_bounded_memory_for_addresses_that_have_left() {
         let admission = admission(1000, 3, 3);
-        let kept = |what: fn(&Part) -> usize| -> usize {
-            let parts = &admission.by_address.as_ref().unwrap().parts;
-            parts.iter().map(|part| what(&part.lock().unwrap())).sum()
+        let total = |what: fn(&AddressPartition) -> usize| -> usize {
+            let partitions = &admission.by_address.as_ref().unwrap().partitions;
+            partitions.iter().map(|partition| what(&partition.lock().unwrap())).sum()
         };
         for number in 0..4 * TRACKED_ADDRESSES as u128 {
             let address = IpAddr::from(Ipv6Addr::from(number << 64 | 1));
-            let Verdict::Welcome(None, counted) = admission.enter(address, NOW) else {
-                panic!("{number} is a newcomer like any other")
+            let AdmissionDecision::Admit { refusal: None, counted } = admission.enter(address, NOW)
+            else {
+                panic!("connection {number} was not admitted")
             };
             admission.leave(counted);
         }
-        assert!(kept(|part| part.new.len()) <= TRACKED_ADDRESSES);
-        assert!(kept(|part| part.new.capacity()) <= 4 * TRACKED_ADDRESSES);
-        assert_eq!(kept(|part| part.open.len()), 0);
+        assert!(total(|partition| partition.new.len()) <= TRACKED_ADDRESSES);
+        assert!(total(|partition| partition.new.capacity()) <= 4 * TRACKED_ADDRESSES);
+        assert_eq!(total(|partition| partition.open.len()), 0);
     }
 
     #[test]
-    fn the_room_of_a_crowd_is_given_back() {
+    fn gives_memory_back_after_a_crowd_has_left() {
         let admission = admission(1_000_000, 3, 0);
         let crowd: Vec<IpAddr> =
             (0..100_000u128).map(|number| Ipv6Addr::from(number << 64).into()).collect();
         for &address in &crowd {
-            assert_eq!(admission.enter(address, NOW), Verdict::Welcome(None, Some(address)));
+            assert_eq!(admission.enter(address, NOW), admit(None, Some(address)));
         }
         for &address in &crowd {
             admission.leave(Some(address));
         }
-        let parts = &admission.by_address.as_ref().unwrap().parts;
-        let room: usize = parts.iter().map(|part| part.lock().unwrap().open.capacity()).sum();
-        assert!(room <= PARTS * 128, "{room}");
+        let partitions = &admission.by_address.as_ref().unwrap().partitions;
+        let capacity: usize =
+            partitions.iter().map(|partition| partition.lock().unwrap().open.capacity()).sum();
+        assert!(capacity <= PARTITIONS * 128, "{capacity}");
     }
 
     #[test]
-    fn an_ipv6_user_is_a_whole_64() {
-        let parse = |text: &str| prefix(text.parse().unwrap());
+    fn counts_an_ipv6_client_by_its_64_bit_prefix() {
+        let parse = |text: &str| counted_address(text.parse().unwrap());
         assert_eq!(parse("2001:db8::1"), parse("2001:db8::ffff:1:2:3"));
         assert_ne!(parse("2001:db8:0:1::1"), parse("2001:db8:0:2::1"));
         assert_eq!(parse("::ffff:10.0.0.1"), v4(1));

@@ -1,3 +1,7 @@
-//! Who may connect: how many connections there may be, in all and from one address.
+//! Who may connect: how many connections there may be, from which addresses, and from pages of
+//! which origins.
 
 pub mod admission;
+mod policy;
+
+pub use policy::AccessPolicy;

@@ -14,13 +14,13 @@ pub use descriptor_tables::{
 pub use error::ConfigError;
 pub use reference::flags_table;
 
+use crate::access::AccessPolicy;
+use crate::access::admission::ConnectionLimits;
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::descriptor_tables::PrivateTableSupport;
 use crate::sys::{descriptors, sockets};
-use crate::wire::http::{Origin, Single};
-use crate::wire::proxy::Networks;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -47,7 +47,7 @@ pub struct Config {
     pub socket_send_buffer_bytes: Option<usize>,
     /// Whether `/echo` is there.
     pub echo: bool,
-    /// Who may come in.
+    /// Which pages, proxies and administrators may connect.
     pub access: AccessPolicy,
     /// STUN and TURN servers that every client is told of.
     pub ice_servers: Vec<IceServer>,
@@ -65,31 +65,6 @@ pub struct Config {
     pub tables: DescriptorTables,
     /// Whether shards could have tables of their own.
     pub private_tables: PrivateTableSupport,
-}
-
-/// Who may come in. The default is everybody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessPolicy {
-    /// Sites whose pages may open sessions; if empty, all may.
-    pub allowed_origins: Vec<Origin>,
-    /// Where proxies are whose word on a client's address counts.
-    pub trusted_proxies: Networks,
-    /// Where `/stats` and `/metrics` are; if empty, with all the rest.
-    pub admin_listen: Vec<SocketAddr>,
-}
-
-impl AccessPolicy {
-    /// Whether a request with this `Origin` field may be upgraded. One without any comes from no
-    /// browser (RFC 6455 §10.2); several are nobody's origin (RFC 6454 §7.3).
-    pub fn admit_page(&self, origin: Single<'_>) -> bool {
-        match origin {
-            _ if self.allowed_origins.is_empty() => true,
-            Single::Absent => true,
-            Single::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
-            // guard: several Origin fields are refused [value true]
-            Single::Several => false,
-        }
-    }
 }
 
 /// TURN servers that share a secret with this one.
@@ -136,6 +111,17 @@ pub struct Limits {
     /// Time from the signal to shut down until the last connection is closed; zero closes
     /// everything at once.
     pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// Those on the number of connections.
+    pub fn of_connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            max_open: self.max_connections,
+            max_open_per_address: self.max_connections_per_address,
+            max_new_per_address: self.max_new_connections_per_address,
+        }
+    }
 }
 
 impl Default for Limits {

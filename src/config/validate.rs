@@ -1,9 +1,10 @@
 //! [`Arguments`] + [`MachineCapabilities`] → [`Config`] or the first contradiction. Pure.
 
 use super::{
-    AccessPolicy, Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget,
-    DescriptorTables, HumanDuration, Limits, MachineCapabilities, TurnConfig,
+    Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget, DescriptorTables,
+    HumanDuration, Limits, MachineCapabilities, TurnConfig,
 };
+use crate::access::AccessPolicy;
 use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;

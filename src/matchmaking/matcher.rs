@@ -2,7 +2,9 @@
 //! shards; it never writes to a client, and it blocks only in its poll.
 
 use super::queue::MatchQueue;
-use crate::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
+use crate::commands::{
+    MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
+};
 use crate::ids::{SessionAddress, ShardId};
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
 use crate::mailbox::{BatchSender, BlockDecision, MailboxReceiver, MailboxSender};
@@ -17,7 +19,7 @@ use std::time::Duration;
 /// What the matcher needs of a shard. Pure, if the shard is.
 pub trait Post {
     /// Writes to a shard.
-    fn reply(&mut self, reply: Reply);
+    fn reply(&mut self, reply: MatcherReply);
     /// Writes to the mover's shard.
     fn pair(&mut self, pairing: Pairing);
 }
@@ -63,15 +65,15 @@ impl MatcherCore {
                     .enter(ticket, replaces, now, |first, second| pairs.push((first, second)));
                 // First the reply: a session whose ticket is paired has to know that already.
                 let outcome = match handle {
-                    Some(handle) => Outcome::Kept(handle, number),
-                    None => Outcome::Paired(number),
+                    Some(handle) => MatcherOutcome::Queued(handle, number),
+                    None => MatcherOutcome::Paired(number),
                 };
-                post.reply(Reply { holder, outcome });
+                post.reply(MatcherReply { holder, outcome });
                 self.send_pairs(pairs, post);
             }
             MatcherCommand::Leave { holder, handle, number } => {
                 self.queue.leave(holder, handle, number);
-                post.reply(Reply { holder, outcome: Outcome::Left });
+                post.reply(MatcherReply { holder, outcome: MatcherOutcome::Removed });
             }
             MatcherCommand::Stop => return true,
         }
@@ -182,7 +184,7 @@ impl<T, S> Shards<T, S> {
 }
 
 impl<T, S> Post for Shards<T, S> {
-    fn reply(&mut self, reply: Reply) {
+    fn reply(&mut self, reply: MatcherReply) {
         self.send(reply.holder, ShardCommand::Reply(reply));
     }
 

@@ -6,6 +6,7 @@ mod startup;
 pub mod supervision;
 pub mod watchdog;
 
+use crate::access::admission::Admission;
 use crate::commands::{MatcherCommand, ShardCommand};
 use crate::config::Config;
 use crate::ice::{IceError, IceServers, TimeLimited, TurnSecret};
@@ -14,7 +15,6 @@ use crate::logging;
 use crate::mailbox::{MailboxReceiver, MailboxSender, mailbox};
 use crate::matchmaking::matcher::{Matcher, MatcherCore};
 use crate::server::supervision::Supervision;
-use crate::shard::accept::Admission;
 use crate::shard::core::Setup;
 use crate::shard::driver::{Letter, WAKER};
 use crate::sys;
@@ -266,7 +266,7 @@ impl Server {
             public_listeners: config.listen.len(),
             matcher: self.matcher.clone(),
             shards: self.shards.clone(),
-            admission: Arc::new(Admission::new(&config.limits)),
+            admission: Arc::new(Admission::new(config.limits.of_connections())),
             telemetry: Arc::clone(&self.telemetry),
             ice_servers: Arc::new(ice_servers),
             cpus: config.pin.then(AllowedCpus::here),
@@ -321,7 +321,7 @@ impl Server {
         self.telemetry.draining.set(1);
         rounds.supervision.stopping(&self.telemetry);
         for shard in &self.shards {
-            let _told = shard.send(ShardCommand::Quiesce);
+            let _told = shard.send(ShardCommand::StartDrain);
         }
         let began = sys::clock::monotonic();
         let mut progress = DrainProgress::new(self.drain_timeout, crowd);

@@ -7,13 +7,14 @@
 //! shard takes a copy of its own over, and then the main thread lets go.
 
 use super::{ServerError, ThreadParts, system};
+use crate::access::admission::Admission;
 use crate::commands::MatcherCommand;
 use crate::config::{Config, ConnectionSteering, DescriptorTables};
 use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
 use crate::mailbox::MailboxSender;
-use crate::shard::accept::{Acceptor, Admission};
+use crate::shard::accept::Acceptor;
 use crate::shard::core::{Core, Setup};
 use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
 use crate::sys::affinity::AllowedCpus;

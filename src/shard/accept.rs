@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::driver::Sockets;
 use super::socket::ShardSocket;
-pub use crate::access::admission::{Admission, Verdict};
+use crate::access::admission::{Admission, AdmissionDecision};
 use crate::limits::{
     ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, SHUTDOWN_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
 };
@@ -159,18 +159,18 @@ impl Acceptor {
         }
         let full_here = (here >= most).then_some(RefusalCause::Connections);
         let from_proxy = core.trusts(from);
-        let verdict = match from_proxy {
+        let decision = match from_proxy {
             true => self.admission.enter_from_proxy(),
             false => self.admission.enter(from, now),
         };
-        match verdict {
-            Verdict::Welcome(shortage, _) if from_proxy => {
-                core.admit_from_proxy(socket.into(), shortage.or(full_here));
+        match decision {
+            AdmissionDecision::Admit { refusal, .. } if from_proxy => {
+                core.admit_from_proxy(socket.into(), refusal.or(full_here));
             }
-            Verdict::Welcome(shortage, address) => {
-                core.admit(socket.into(), shortage.or(full_here), address);
+            AdmissionDecision::Admit { refusal, counted } => {
+                core.admit(socket.into(), refusal.or(full_here), counted);
             }
-            Verdict::Refuse(shortage) => self.refuse(socket.into(), shortage),
+            AdmissionDecision::Refuse(cause) => self.refuse(socket.into(), cause),
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let crowd: Vec<_> = (0..5).map(|_| connect(&listeners[0])).collect();
         let few: Vec<_> = (0..2).map(|_| connect(&listeners[1])).collect();
         let counters = Arc::new(ShardCounters::new(0));
-        let admission = Arc::new(Admission::new(&Limits::default()));
+        let admission = Arc::new(Admission::new(Limits::default().of_connections()));
         Acceptor::new(listeners, 2, admission, Arc::clone(&counters)).close_after(3);
         let answered = |sockets: Vec<std::net::TcpStream>| {
             let told = |mut socket: std::net::TcpStream| {

@@ -75,7 +75,7 @@ impl<H: Host> Core<H> {
                 session: session.map(|session| session.number()),
                 room,
                 queue,
-                remembers: session.is_some_and(|session| session.remembers()),
+                remembers: session.is_some_and(|session| session.has_recent_partner()),
             });
         }
         self.audit_gauges(&recount)?;

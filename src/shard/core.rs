@@ -9,8 +9,9 @@ use super::host::Host;
 use super::room_tokens::RoomTokens;
 use super::run_list::RunList;
 use super::sweep::{Drain, PatientClock, Sweep};
+use crate::access::AccessPolicy;
 use crate::commands::{Pairing, ShardCommand};
-use crate::config::{AccessPolicy, Limits};
+use crate::config::Limits;
 use crate::ids::{
     ConnectionKey, QueueKey, RoomNo, Serial, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
     Token, TokenMint,
@@ -264,15 +265,17 @@ impl<H: Host> Core<H> {
         match letter {
             ShardCommand::Reply(reply) => self.matcher_replied(reply),
             ShardCommand::Pair(pairing) => self.pair(pairing),
-            ShardCommand::MoverGone(ticket) => self.mover_gone(&ticket),
-            ShardCommand::Arrive { from, migrating_session, pairing } => {
-                self.arrive(from, migrating_session, pairing)
+            ShardCommand::PairingCancelled(ticket) => self.mover_gone(&ticket),
+            ShardCommand::MigrateIn { from, migrating, purpose } => {
+                self.arrive(from, migrating, purpose)
             }
-            ShardCommand::Arrived { queue, left } => self.arrived(queue, left),
-            ShardCommand::MigrationRejected { migrating_session, mover } => {
-                self.migration_rejected(migrating_session, &mover)
+            ShardCommand::MigrationCompleted { queue, left_behind } => {
+                self.arrived(queue, left_behind)
             }
-            ShardCommand::Quiesce => self.quiesce(),
+            ShardCommand::MigrationRejected { migrating, purpose } => {
+                self.migration_rejected(migrating, purpose)
+            }
+            ShardCommand::StartDrain => self.quiesce(),
             // The driver ends its loop; there is nothing to decide.
             ShardCommand::Stop => {}
         }

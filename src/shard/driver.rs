@@ -1,11 +1,12 @@
 //! The loop of a shard's thread: poll, letters, events, newcomers, time. It carries out what
 //! the core decides and decides nothing itself.
 
-use super::accept::{Acceptor, Admission, Verdict};
+use super::accept::Acceptor;
 use super::connection;
 use super::core::{Core, Readiness};
 use super::host::{Adopted, Content, Document, Host, Received, Sent};
 use super::socket::ShardSocket;
+use crate::access::admission::{Admission, AdmissionDecision};
 use crate::commands::{MatcherCommand, ShardCommand};
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
@@ -210,12 +211,12 @@ impl Host for Sockets {
         socket: &ShardSocket,
         client: Option<IpAddr>,
         before: Option<IpAddr>,
-    ) -> Verdict {
+    ) -> AdmissionDecision {
         let peer = || socket.peer_addr().ok().map(|address| address.ip());
         match client.or_else(peer) {
             Some(client) => self.admission.count_client(client, before, sys::clock::monotonic()),
             // It is gone, which the next read will show.
-            None => Verdict::Welcome(None, before),
+            None => AdmissionDecision::Admit { refusal: None, counted: before },
         }
     }
 

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::host::Host;
 use crate::ids::{RoomNo, Slot, Token};
 use crate::limits::SERVER_HEADER_BYTES;
-use crate::session::{Found, MatchRequest, Membership};
+use crate::session::{MatchRequest, Membership, QueueChange};
 use crate::telemetry::labels::EndReason;
 use crate::wire::message::client::{ClientMessage, RoomClaim, classify, is_relay_for};
 use crate::wire::message::server::{LeaveReason, ServerMessage};
@@ -335,20 +335,20 @@ impl<H: Host> Core<H> {
             since: self.now,
         };
         let Role::User(session) = &mut self.connections[slot.index()].role else { return };
-        let found = session.find(match_request);
-        match found {
-            Found::SamePlace => {}
-            Found::NewPlace(before) => {
-                if let Some(before) = before {
-                    self.count_waiting(before, -1);
+        let change = session.request_match(match_request);
+        match change {
+            QueueChange::Unchanged => {}
+            QueueChange::Entered { left } => {
+                if let Some(left) = left {
+                    self.count_waiting(left, -1);
                 }
                 self.count_waiting(match_request.queue, 1);
-                self.write_to_matcher(slot);
+                self.update_matcher(slot);
             }
         }
         let is_first = self.answers.bytes.is_empty();
         self.say(slot, ServerMessage::Waiting { queue });
-        if is_first && found != Found::SamePlace {
+        if is_first && change != QueueChange::Unchanged {
             // Two who meet at once get `waiting` and `match_found` by one send.
             self.answers.lone_waiting = self.answers.bytes.len();
         }
@@ -356,11 +356,11 @@ impl<H: Host> Core<H> {
 
     fn cancel_match(&mut self, slot: Slot) {
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
-        match session.cancel() {
+        match session.cancel_match() {
             None => self.refuse(slot, ErrorCode::NotWaiting),
             Some(match_request) => {
                 self.count_waiting(match_request.queue, -1);
-                self.write_to_matcher(slot);
+                self.update_matcher(slot);
                 self.say(slot, ServerMessage::MatchCancelled);
             }
         }

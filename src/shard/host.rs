@@ -1,9 +1,9 @@
 //! What a shard core asks of the world around it. Pure: the driver answers with sockets and
 //! mailboxes, the simulator with queues of its own.
 
+use crate::access::admission::AdmissionDecision;
 use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::shard::accept::Verdict;
 use crate::shard::connection::Letter;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, Status};
@@ -108,9 +108,9 @@ pub trait Host: Sized {
         socket: &Self::Socket,
         client: Option<IpAddr>,
         before: Option<IpAddr>,
-    ) -> Verdict {
+    ) -> AdmissionDecision {
         let _ = (socket, client);
-        Verdict::Welcome(None, before)
+        AdmissionDecision::Admit { refusal: None, counted: before }
     }
 
     /// Writes to the matcher.

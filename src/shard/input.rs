@@ -412,7 +412,7 @@ impl<H: Host> Core<H> {
     /// Whether the upgrade that a request asks for is granted.
     fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
         // guard: pages of other origins are refused [false]
-        if !self.setup.access.admit_page(request.origin) {
+        if !self.setup.access.admits_origin(request.origin) {
             return Err(HttpError::OriginRefused);
         }
         self.find_client(slot, request).map_err(HttpError::Unavailable)?;

@@ -5,10 +5,10 @@
 //! whole connection that client's; or else by `X-Forwarded-For` when a session is asked for,
 //! since until then the proxy may send requests of several clients through it.
 
-use super::accept::Verdict;
 use super::connection::{Http, Role, Via};
 use super::core::Core;
 use super::host::Host;
+use crate::access::admission::AdmissionDecision;
 use crate::ids::Slot;
 use crate::telemetry::labels::EndReason;
 use crate::wire::http::{HeadScan, HttpError, RefusalCause, Request};
@@ -82,7 +82,7 @@ impl<H: Host> Core<H> {
         let before = before.and_then(|address| self.drop_address(address));
         let socket = &self.connections[slot.index()].socket;
         match self.host.count_client(socket, client, before) {
-            Verdict::Welcome(shortage, address) => {
+            AdmissionDecision::Admit { refusal, counted: address } => {
                 let address = address.map(|address| self.keep_address(address));
                 let connection = &mut self.connections[slot.index()];
                 connection.address = address;
@@ -90,12 +90,12 @@ impl<H: Host> Core<H> {
                     // What another client was short of, this one is not.
                     http.surplus = match http.surplus {
                         Some(RefusalCause::Connections) => http.surplus,
-                        Some(_) | None => shortage,
+                        Some(_) | None => refusal,
                     };
                 }
                 Ok(())
             }
-            Verdict::Refuse(shortage) => Err(shortage),
+            AdmissionDecision::Refuse(cause) => Err(cause),
         }
     }
 

@@ -9,7 +9,8 @@ use super::connection::{Connection, MigratingSession, Role};
 use super::core::Core;
 use super::host::{Adopted, Host};
 use crate::commands::{
-    MatcherCommand, Outcome, Pairing, RecentPartner, Reply, ShardCommand, Ticket,
+    MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, RecentPartner,
+    ShardCommand, Ticket,
 };
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
 use crate::limits::REJECTED_MIGRATION_DELAY_MS;
@@ -29,33 +30,33 @@ struct Settled<S> {
 
 impl<H: Host> Core<H> {
     /// Writes the letter that a session owes the matcher, if any.
-    pub(super) fn write_to_matcher(&mut self, slot: Slot) {
+    pub(super) fn update_matcher(&mut self, slot: Slot) {
         let holder = self.address_of(slot);
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
-        session.forget_recent_partner(self.now);
-        if let Some(letter) = session.next_letter(holder) {
+        session.expire_recent_partner(self.now);
+        if let Some(letter) = session.next_command(holder) {
             self.host.to_matcher(letter);
         }
     }
 
     /// The matcher answered a letter.
-    pub(super) fn matcher_replied(&mut self, Reply { holder, outcome }: Reply) {
+    pub(super) fn matcher_replied(&mut self, MatcherReply { holder, outcome }: MatcherReply) {
         let session = match self.connections.get_mut(holder.key.slot.index()) {
             Some(connection) if connection.serial == holder.key.serial => connection.session_mut(),
             Some(_) | None => None,
         };
         match (session, outcome) {
             (Some(session), outcome) => {
-                session.replied(outcome);
-                self.write_to_matcher(holder.key.slot);
+                session.handle_reply(outcome);
+                self.update_matcher(holder.key.slot);
                 // What came of it may be among this turn's letters.
                 self.answered.push(holder.key);
             }
             // The session ended while its letter was under way.
-            (None, Outcome::Kept(handle, number)) => {
+            (None, MatcherOutcome::Queued(handle, number)) => {
                 self.host.to_matcher(MatcherCommand::Leave { holder, handle, number });
             }
-            (None, Outcome::Paired(_) | Outcome::Left) => {}
+            (None, MatcherOutcome::Paired(_) | MatcherOutcome::Removed) => {}
         }
     }
 
@@ -91,7 +92,7 @@ impl<H: Host> Core<H> {
             } else {
                 self.counters.migrations_out_settled.increment();
                 // guard: the survivor of a failed pairing is queued again [skip]
-                self.host.to_shard(home.holder.shard, ShardCommand::MoverGone(home));
+                self.host.to_shard(home.holder.shard, ShardCommand::PairingCancelled(home));
             }
             self.hand_in_again(&mover);
         } else if home.holder.shard == self.id {
@@ -115,9 +116,9 @@ impl<H: Host> Core<H> {
         }
         let slot = ticket.holder.key.slot;
         if let Some(session) = self.connections[slot.index()].session_mut() {
-            session.pairing_failed();
+            session.pairing_cancelled();
         }
-        self.write_to_matcher(slot);
+        self.update_matcher(slot);
     }
 
     /// Sends a session to the shard of the one it is paired with.
@@ -137,7 +138,11 @@ impl<H: Host> Core<H> {
         self.counters.migrations_in_flight.increment();
         self.counters.migrated_out.increment();
         self.count_travelling(&migrating_session.connection, -1);
-        let letter = ShardCommand::Arrive { from: self.id, migrating_session, pairing };
+        let letter = ShardCommand::MigrateIn {
+            from: self.id,
+            migrating: migrating_session,
+            purpose: MigrationPurpose::MeetPartner(pairing),
+        };
         self.host.to_shard(pairing.home.holder.shard, letter);
     }
 
@@ -159,29 +164,33 @@ impl<H: Host> Core<H> {
         &mut self,
         from: ShardId,
         migrating_session: MigratingSession<H::Socket>,
-        pairing: Pairing,
+        purpose: MigrationPurpose,
     ) {
+        let MigrationPurpose::MeetPartner(pairing) = purpose;
         self.counters.migrations_in_settled.increment();
         let Settled { key, left } = match self.adopt(from, migrating_session) {
             Ok(settled) => settled,
             Err(migrating_session) => {
                 self.counters.matches_failed.increment();
                 self.counters.migrations_rejected.increment();
-                let mover = pairing.mover;
                 // guard: a rejected migration has a pause [value self.hand_in_again(&pairing.home)]
                 self.resting.push(pairing);
-                return self
-                    .host
-                    .to_shard(from, ShardCommand::MigrationRejected { migrating_session, mover });
+                return self.host.to_shard(
+                    from,
+                    ShardCommand::MigrationRejected { migrating: migrating_session, purpose },
+                );
             }
         };
         self.counters.migrated_in.increment();
         self.count_waiting_session(pairing.mover.queue, 1);
-        self.host.to_shard(from, ShardCommand::Arrived { queue: pairing.mover.queue, left });
+        self.host.to_shard(
+            from,
+            ShardCommand::MigrationCompleted { queue: pairing.mover.queue, left_behind: left },
+        );
         let holder = SessionAddress { shard: self.id, key };
         let number = self.new_ticket_no();
         if let Some(session) = self.connections[key.slot.index()].session_mut() {
-            session.renumber(number);
+            session.renumber_ticket(number);
         }
         let mover = Ticket { holder, number, ..pairing.mover };
         self.meet(key.slot, &mover, &pairing.home);
@@ -220,7 +229,7 @@ impl<H: Host> Core<H> {
                 && let Some(session) = self.connections[home.holder.key.slot.index()].session_mut()
             {
                 // guard: a rejected migration prefers other partners [skip]
-                session.avoid(RecentPartner { from: mover.session, until });
+                session.avoid(RecentPartner { session: mover.session, until });
             }
             self.hand_in_again(&home);
         }
@@ -279,14 +288,15 @@ impl<H: Host> Core<H> {
     pub(super) fn migration_rejected(
         &mut self,
         migrating_session: MigratingSession<H::Socket>,
-        mover: &Ticket,
+        purpose: MigrationPurpose,
     ) {
+        let MigrationPurpose::MeetPartner(Pairing { mover, .. }) = purpose;
         self.arrived(mover.queue, None);
         match self.take_in(migrating_session) {
             Ok(key) => {
                 self.count_waiting_session(mover.queue, 1);
                 let holder = SessionAddress { shard: self.id, key };
-                self.hand_in_again(&Ticket { holder, ..*mover });
+                self.hand_in_again(&Ticket { holder, ..mover });
             }
             Err(migrating_session) => {
                 // Nobody can watch it: it ends.
@@ -321,7 +331,7 @@ impl<H: Host> Core<H> {
                 held.mark_stale();
             }
             let match_request =
-                connection.session_mut().and_then(|session| session.enter(membership));
+                connection.session_mut().and_then(|session| session.enter_room(membership));
             if let Some(MatchRequest { queue, since, .. }) = match_request {
                 self.count_waiting(queue, -1);
                 self.counters.match_wait.record(self.now.since(since));
@@ -352,14 +362,14 @@ impl<H: Host> Core<H> {
         let (Some(membership), number) = (session.membership(), session.number()) else { return };
         let peer = self.connections[membership.peer.index()].session().map(Session::number);
         let until = self.now + self.setup.limits.rematch_delay;
-        let recent_partner = |from| {
-            Some(RecentPartner { from, until })
+        let recent_partner = |session| {
+            Some(RecentPartner { session, until })
                 .filter(|recent_partner| recent_partner.until > self.now)
         };
         let (mine, theirs) = (peer.and_then(recent_partner), recent_partner(number));
         for (slot, recent_partner) in [(slot, mine), (membership.peer, theirs)] {
             if let Some(session) = self.connections[slot.index()].session_mut() {
-                session.leave(recent_partner);
+                session.leave_room(recent_partner);
             }
         }
         self.counters.rooms.decrement();
@@ -373,10 +383,10 @@ impl<H: Host> Core<H> {
         let Role::User(_) = self.connections[slot.index()].role else { return };
         self.vacate(slot, reason);
         let Some(session) = self.connections[slot.index()].session_mut() else { return };
-        if let Some(match_request) = session.cancel() {
+        if let Some(match_request) = session.cancel_match() {
             self.count_waiting(match_request.queue, -1);
         }
-        self.write_to_matcher(slot);
+        self.update_matcher(slot);
         self.counters.sessions.decrement();
     }
 

@@ -178,7 +178,7 @@ impl<H: Host> Core<H> {
                 }
             }
             Role::User(session) => {
-                session.forget_recent_partner(now);
+                session.expire_recent_partner(now);
                 let has_room = session.membership().is_some();
                 self.look_after_peer(key, has_room, silent_ms, now_ms.wrapping_sub(before_ms));
             }

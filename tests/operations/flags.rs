@@ -6,10 +6,11 @@ use clap::CommandFactory;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use switchboard::access::AccessPolicy;
 use switchboard::config::{
-    AccessPolicy, Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit,
-    Limits, LogFormat, MachineCapabilities, TurnConfig, descriptors_of_server,
-    descriptors_of_table, flags_table,
+    Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit, Limits,
+    LogFormat, MachineCapabilities, TurnConfig, descriptors_of_server, descriptors_of_table,
+    flags_table,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;

@@ -56,7 +56,7 @@ impl Place {
     /// A place with this ticket in it.
     pub(super) fn of(ticket: &Ticket) -> Self {
         let (from, until, holds) = match ticket.recent_partner {
-            Some(RecentPartner { from, until }) => (from, until, Holds::PartedTicket),
+            Some(RecentPartner { session: from, until }) => (from, until, Holds::PartedTicket),
             // Nobody waits until the origin, so this refuses nobody.
             None => (SessionNo(0), Timestamp::ZERO, Holds::Ticket),
         };
@@ -83,7 +83,9 @@ impl Place {
             since: self.since,
             recent_partner: match self.holds {
                 Holds::Nothing | Holds::Ticket => None,
-                Holds::PartedTicket => Some(RecentPartner { from: self.from, until: self.until }),
+                Holds::PartedTicket => {
+                    Some(RecentPartner { session: self.from, until: self.until })
+                }
             },
         }
     }

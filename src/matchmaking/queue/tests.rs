@@ -26,7 +26,7 @@ fn ticket(session: u64, number: u32, queue: u128, since: Timestamp) -> Ticket {
 }
 
 fn recent_partner(ticket: Ticket, from: u64, until: Timestamp) -> Ticket {
-    Ticket { recent_partner: Some(RecentPartner { from: SessionNo(from), until }), ..ticket }
+    Ticket { recent_partner: Some(RecentPartner { session: SessionNo(from), until }), ..ticket }
 }
 
 fn millis(millis: u64) -> Timestamp {
@@ -43,7 +43,7 @@ impl Model {
     fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
         let refuses = |a: &Ticket, b: &Ticket| {
             a.recent_partner.is_some_and(|recent_partner| {
-                recent_partner.from == b.session && now < recent_partner.until
+                recent_partner.session == b.session && now < recent_partner.until
             })
         };
         one.session != other.session && !refuses(one, other) && !refuses(other, one)

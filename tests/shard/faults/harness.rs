@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
-use switchboard::config::{AccessPolicy, Limits};
+use switchboard::access::AccessPolicy;
+use switchboard::commands::{
+    MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
+};
+use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
 use switchboard::shard::connection::Letter;
 use switchboard::shard::core::{Core, Readiness, Setup};
@@ -197,8 +200,9 @@ impl ShardHarness {
     /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
     pub(crate) fn keep_all(&mut self) {
         for ticket in std::mem::take(&mut self.core.host.tickets) {
-            let outcome = Outcome::Kept(switchboard::commands::TicketHandle(0), ticket.number);
-            self.core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
+            let outcome =
+                MatcherOutcome::Queued(switchboard::commands::TicketHandle(0), ticket.number);
+            self.core.letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
         }
         self.wait(Duration::ZERO);
     }
@@ -207,8 +211,9 @@ impl ShardHarness {
     pub(crate) fn match_all(&mut self) {
         for pair in std::mem::take(&mut self.core.host.tickets).chunks_exact(2) {
             for ticket in pair {
-                let outcome = Outcome::Paired(ticket.number);
-                self.core.letter(ShardCommand::Reply(Reply { holder: ticket.holder, outcome }));
+                let outcome = MatcherOutcome::Paired(ticket.number);
+                self.core
+                    .letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
             }
             self.core.letter(ShardCommand::Pair(Pairing { mover: pair[1], home: pair[0] }));
         }

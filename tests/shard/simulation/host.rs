@@ -10,9 +10,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use switchboard::access::admission::{Admission, AdmissionDecision};
 use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
-use switchboard::shard::accept::{Admission, Verdict};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, Status};
@@ -197,7 +197,7 @@ impl Host for SimHost {
         socket: &Socket,
         client: Option<IpAddr>,
         before: Option<IpAddr>,
-    ) -> Verdict {
+    ) -> AdmissionDecision {
         let shared = &*self.shared.borrow();
         assert!(shared.plan.proxied, "whoever comes by itself is known");
         let own = address_of(socket.link());

@@ -16,7 +16,7 @@ pub(crate) struct Mirror {
 fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
     let refuses = |one: &Ticket, other: &Ticket| {
         one.recent_partner
-            .is_some_and(|RecentPartner { from, until }| from == other.session && until > now)
+            .is_some_and(|RecentPartner { session, until }| session == other.session && until > now)
     };
     one.session != other.session && !refuses(one, other) && !refuses(other, one)
 }

@@ -57,11 +57,11 @@ impl Post {
                 "letter: reply"
             }
             ShardCommand::Pair(_) => "letter: pair",
-            ShardCommand::MoverGone(_) => "letter: mover gone",
-            ShardCommand::Arrive { .. } => "letter: arrive",
-            ShardCommand::Arrived { .. } => "letter: arrived",
+            ShardCommand::PairingCancelled(_) => "letter: mover gone",
+            ShardCommand::MigrateIn { .. } => "letter: arrive",
+            ShardCommand::MigrationCompleted { .. } => "letter: arrived",
             ShardCommand::MigrationRejected { .. } => "letter: sent back",
-            ShardCommand::Quiesce => "letter: quiesce",
+            ShardCommand::StartDrain => "letter: quiesce",
             ShardCommand::Stop => "letter: stop",
         });
         Some(letter)
@@ -69,7 +69,7 @@ impl Post {
 
     /// Acknowledgements under way: each stands for a connection that two shards count.
     pub(crate) fn acknowledgements(&self) -> usize {
-        let is_one = |letter: &&Letter| matches!(letter, ShardCommand::Arrived { .. });
+        let is_one = |letter: &&Letter| matches!(letter, ShardCommand::MigrationCompleted { .. });
         self.to_shards.iter().flatten().filter(is_one).count()
     }
 

@@ -2,7 +2,9 @@
 
 use super::post::Letter;
 use std::fmt::{self, Display, Formatter};
-use switchboard::commands::{MatcherCommand, Outcome, Pairing, Reply, ShardCommand, Ticket};
+use switchboard::commands::{
+    MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, ShardCommand, Ticket,
+};
 use switchboard::ids::{ConnectionKey, SessionAddress};
 
 /// Something told briefly.
@@ -34,12 +36,12 @@ impl Display for Brief<'_, Pairing> {
     }
 }
 
-impl Display for Brief<'_, Reply> {
+impl Display for Brief<'_, MatcherReply> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let outcome = match self.0.outcome {
-            Outcome::Kept(handle, number) => format!("kept {} at {}", number.0, handle.0),
-            Outcome::Paired(number) => format!("paired {}", number.0),
-            Outcome::Left => "left".to_owned(),
+            MatcherOutcome::Queued(handle, number) => format!("kept {} at {}", number.0, handle.0),
+            MatcherOutcome::Paired(number) => format!("paired {}", number.0),
+            MatcherOutcome::Removed => "left".to_owned(),
         };
         write!(f, "{} {outcome}", Brief(&self.0.holder))
     }
@@ -67,15 +69,18 @@ impl Display for Brief<'_, Letter> {
         match self.0 {
             ShardCommand::Reply(reply) => write!(f, "reply {}", Brief(reply)),
             ShardCommand::Pair(pairing) => write!(f, "pair {}", Brief(pairing)),
-            ShardCommand::MoverGone(ticket) => write!(f, "mover gone for {}", Brief(ticket)),
-            ShardCommand::Arrive { migrating_session, pairing, .. } => {
-                write!(f, "arrive {} for {}", migrating_session.connection.socket.0, Brief(pairing))
+            ShardCommand::PairingCancelled(ticket) => {
+                write!(f, "pairing cancelled for {}", Brief(ticket))
             }
-            ShardCommand::Arrived { .. } => write!(f, "arrived"),
-            ShardCommand::MigrationRejected { migrating_session, .. } => {
-                write!(f, "sent back {}", migrating_session.connection.socket.0)
+            ShardCommand::MigrateIn { migrating, purpose, .. } => {
+                let MigrationPurpose::MeetPartner(pairing) = purpose;
+                write!(f, "migrate in {} for {}", migrating.connection.socket.0, Brief(pairing))
             }
-            ShardCommand::Quiesce => write!(f, "quiesce"),
+            ShardCommand::MigrationCompleted { .. } => write!(f, "migration completed"),
+            ShardCommand::MigrationRejected { migrating, .. } => {
+                write!(f, "rejected {}", migrating.connection.socket.0)
+            }
+            ShardCommand::StartDrain => write!(f, "start drain"),
             ShardCommand::Stop => write!(f, "stop"),
         }
     }

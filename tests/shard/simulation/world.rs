@@ -16,11 +16,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::commands::{MatcherCommand, Pairing, Reply, ShardCommand};
-use switchboard::config::AccessPolicy;
+use switchboard::access::AccessPolicy;
+use switchboard::access::admission::{Admission, AdmissionDecision};
+use switchboard::commands::{MatcherCommand, MatcherReply, Pairing, ShardCommand};
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::matchmaking::matcher::{self, MatcherCore};
-use switchboard::shard::accept::{Admission, Verdict};
 use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
 use switchboard::timestamp::Timestamp;
@@ -99,7 +99,7 @@ impl World {
             links: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
             post: Post::new(plan.shards),
-            admission: Admission::new(&plan.limits),
+            admission: Admission::new(plan.limits.of_connections()),
             tally: Tally::default(),
             trace,
             closed: 0,
@@ -182,7 +182,7 @@ impl World {
         self.tell(|_| "the server shuts down".to_owned());
         for shard in 0..self.plan.shards {
             let shared = &mut *self.shared.borrow_mut();
-            shared.post.write_to_shard(ShardId(shard as u16), ShardCommand::Quiesce);
+            shared.post.write_to_shard(ShardId(shard as u16), ShardCommand::StartDrain);
         }
     }
 
@@ -392,14 +392,14 @@ impl World {
     fn accept(&mut self, at: usize) {
         while let Some(id) = self.shards[at].backlog.pop_front() {
             let proxied = self.plan.proxied;
-            let verdict = {
+            let decision = {
                 let shared = self.shared.borrow();
                 match proxied {
                     true => shared.admission.enter_from_proxy(),
                     false => shared.admission.enter(address_of(id), shared.now),
                 }
             };
-            let Verdict::Welcome(surplus, address) = verdict else {
+            let AdmissionDecision::Admit { refusal: surplus, counted: address } = decision else {
                 panic!("there are never that many");
             };
             if surplus.is_some() {
@@ -469,7 +469,7 @@ struct Office<'a> {
 }
 
 impl matcher::Post for Office<'_> {
-    fn reply(&mut self, reply: Reply) {
+    fn reply(&mut self, reply: MatcherReply) {
         self.shared.trace.tell(|| format!("matcher → {}", Brief(&reply)));
         self.shared.post.write_to_shard(reply.holder.shard, ShardCommand::Reply(reply));
     }
