@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What an operator is given, tried out: the installer into an empty root, the unit under
-# systemd-analyze and its system call filter, the sysctl file, the card script on made-up
-# cards, and every script under shellcheck.
+# Tests the files that operators install: the installer in an empty folder, the systemd unit with
+# systemd-analyze, its system call filter, the sysctl file, nic.sh with fake network cards, and all
+# scripts with shellcheck.
 #
 #   scripts/deploy-test.sh
 #
-# SWITCHBOARD_BIN  the server to install; without it the debug build, which is made up to date
+# SWITCHBOARD_BIN  the server to install; default: the debug build, which is built first
 #
-# Changes nothing outside a temporary folder, but that it installs what is missing, as Debian
+# Changes nothing outside a temporary folder, except that it installs missing tools as Debian
 # packages: systemd (for systemd-analyze), shellcheck, procps, python3, strace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,64 +19,64 @@ need_server
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 
-place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 fail() {
     printf 'deploy-test: %s\n' "$*" >&2
     exit 1
 }
 passed() { printf 'ok  %s\n' "$*"; }
 
-# Every name, mode and content below a folder.
+# The name, type, mode, time and content of every file below a folder.
 state_of() {
     (cd "$1" && find . -printf '%P %y %m %T@\n' | sort && find . -type f -exec sha256sum {} + | sort)
 }
 
-scripts_are_clean() {
+check_the_scripts() {
     local script
     local -a all
     mapfile -t all < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
     for script in "${all[@]}"; do
         bash -n "$script"
-        # One without a first line that names its shell is there to be sourced.
+        # A script without `#!` is sourced and need not be executable.
         [ -x "$script" ] || ! head -n 1 "$script" | grep -q '^#!' || fail "$script is not executable"
     done
     shellcheck -x "${all[@]}"
-    passed "${#all[@]} scripts under bash -n and shellcheck"
+    passed "bash -n and shellcheck accept ${#all[@]} scripts"
 }
 
-install_twice_and_away() {
-    local base=$place/root before after
+install_upgrade_uninstall() {
+    local base=$scratch/root before after
     local -a run=(scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN")
     mkdir "$base"
-    "${run[@]}" >"$place/first"
+    "${run[@]}" >"$scratch/first"
     for file in usr/local/bin/switchboard etc/systemd/system/switchboard.service \
         etc/sysctl.d/99-switchboard.conf etc/security/limits.d/switchboard.conf \
         etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
-        [ -s "$base/$file" ] || fail "$file was not installed"
+        [ -s "$base/$file" ] || fail "the installer did not install $file"
     done
-    grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$place/first" || fail 'it does not say what it installs'
-    "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'what is installed does not run'
-    [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'more was installed than is told'
+    grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$scratch/first" || fail 'the installer does not print which binary it installs'
+    "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'the installed binary does not run'
+    [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'the installer installed more files than it documents'
 
     before=$(state_of "$base")
-    "${run[@]}" >"$place/second"
+    "${run[@]}" >"$scratch/second"
     after=$(state_of "$base")
-    [ "$before" = "$after" ] || fail "the second run changed something: $(diff <(echo "$before") <(echo "$after"))"
-    grep -q 'nothing to do' "$place/second" || fail 'the second run does not say so'
+    [ "$before" = "$after" ] || fail "the second run changed files: $(diff <(echo "$before") <(echo "$after"))"
+    grep -q 'nothing to do' "$scratch/second" || fail 'the second run does not print that there is nothing to do'
 
-    # An upgrade replaces what is ours and keeps what is the operator's.
+    # An upgrade replaces the files of the installer and keeps the settings of the operator.
     echo 'SWITCHBOARD_SHARDS=3' >>"$base/etc/switchboard/switchboard.env"
     echo '# edited' >>"$base/etc/systemd/system/switchboard.service"
-    "${run[@]}" >"$place/third"
-    [ "$(grep -c '^update ' "$place/third")" = 1 ] || fail "an upgrade updates one file: $(cat "$place/third")"
-    grep -q 'SHARDS=3' "$base/etc/switchboard/switchboard.env" || fail 'settings were overwritten'
-    cmp -s tuning/switchboard.service "$base/etc/systemd/system/switchboard.service" || fail 'the unit is old'
+    "${run[@]}" >"$scratch/third"
+    [ "$(grep -c '^update ' "$scratch/third")" = 1 ] || fail "the upgrade did not update exactly one file: $(cat "$scratch/third")"
+    grep -q 'SHARDS=3' "$base/etc/switchboard/switchboard.env" || fail 'the upgrade overwrote the settings'
+    cmp -s tuning/switchboard.service "$base/etc/systemd/system/switchboard.service" || fail 'the upgrade did not replace the unit'
 
-    # The second server goes with the first. What others put there stays, and only that.
+    # The uninstaller removes the second server too, and keeps files of other programs.
     sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service >"$base/etc/systemd/system/switchboard-two.service"
     echo SWITCHBOARD_LISTEN=127.0.0.1:8081 >"$base/etc/switchboard/two.env"
-    grep -qF "sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service" README.md || fail 'README makes another copy'
+    grep -qF "sed 's|/switchboard\.env|/two.env|' tuning/switchboard.service" README.md tuning/*.md || fail 'the documentation makes the copy of the unit in another way'
     mkdir "$base/etc/systemd/system/switchboard-two.service.d"
     touch "$base/etc/systemd/system/switchboard-two.service.d/override.conf"
     # As `systemctl --root enable` leaves it in an image.
@@ -84,99 +84,100 @@ install_twice_and_away() {
     ln -s /etc/systemd/system/switchboard.service "$base/etc/systemd/system/multi-user.target.wants/"
     echo 'ExecStart=/usr/local/bin/switchboard-exporter' >"$base/etc/systemd/system/switchboard-exporter.service"
     mkdir -p "$base/etc/sysctl.d" && echo 'a = 1' >"$base/etc/sysctl.d/other.conf"
-    scripts/install.sh --root "$base" --uninstall >"$place/away"
+    scripts/install.sh --root "$base" --uninstall >"$scratch/uninstall"
     [ "$(cd "$base" && find . ! -type d | sort | tr '\n' ' ')" = './etc/sysctl.d/other.conf ./etc/systemd/system/switchboard-exporter.service ' ] ||
-        fail "left: $(find "$base" ! -type d)"
+        fail "the uninstaller left: $(find "$base" ! -type d)"
     rm -r "${base:?}/etc"
     "${run[@]}" >/dev/null
     scripts/install.sh --root "$base" --uninstall >/dev/null
-    [ -z "$(ls -A "$base")" ] || fail "left behind: $(find "$base")"
-    scripts/install.sh --root "$base" --uninstall | grep -q 'nothing to do' || fail 'nothing cannot be removed'
-    passed 'installs, installs again without a change, upgrades, leaves nothing behind'
+    [ -z "$(ls -A "$base")" ] || fail "the uninstaller left: $(find "$base")"
+    scripts/install.sh --root "$base" --uninstall | grep -q 'nothing to do' || fail 'a second uninstallation does not print that there is nothing to do'
+    passed 'the installer installs, changes nothing when it runs again, upgrades and uninstalls'
 }
 
-# What may stand in the installer's way, and what it must not do about it.
-install_in_bad_places() {
-    local here=$PWD base="$place/a folder with spaces"
+# Unusual targets and wrong arguments.
+install_in_unusual_places() {
+    local here=$PWD base="$scratch/a folder with spaces"
     mkdir -p "$base/usr/local/bin" "$base/etc/switchboard" "$base/etc/systemd/system/switchboard.service.d"
-    # Named from where the caller is, a folder of others with a mode of its own, a link to nowhere.
+    # Relative paths with spaces, an existing folder with its own mode, a dangling link.
     chmod 2775 "$base/usr/local/bin"
     ln -s /nowhere "$base/usr/local/bin/switchboard"
-    cp "$SWITCHBOARD_BIN" "$place/its binary"
-    (cd "$place" && "$here/scripts/install.sh" --root 'a folder with spaces' --binary 'its binary') >/dev/null
-    [ "$(stat -c %a "$base/usr/local/bin")" = 2775 ] || fail 'a folder that was there got another mode'
-    [ -f "$base/usr/local/bin/switchboard" ] || fail 'a link to nowhere stopped it'
+    cp "$SWITCHBOARD_BIN" "$scratch/its binary"
+    (cd "$scratch" && "$here/scripts/install.sh" --root 'a folder with spaces' --binary 'its binary') >/dev/null
+    [ "$(stat -c %a "$base/usr/local/bin")" = 2775 ] || fail 'the installer changed the mode of an existing folder'
+    [ -f "$base/usr/local/bin/switchboard" ] || fail 'a dangling link stopped the installer'
     if [ "$(id -u)" = 0 ]; then
         chown nobody "$base/usr/local/bin/switchboard"
         scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN" >/dev/null
-        [ "$(stat -c %U "$base/usr/local/bin/switchboard")" = root ] || fail 'a binary of others stays theirs'
+        [ "$(stat -c %U "$base/usr/local/bin/switchboard")" = root ] || fail 'the installed binary has kept its former owner'
     fi
-    # What `systemctl edit` wrote is settings; a secret that was put beside them is not ours.
+    # The uninstaller removes what `systemctl edit` wrote, and keeps a secret of the operator.
     touch "$base/etc/systemd/system/switchboard.service.d/override.conf" "$base/etc/switchboard/turn-secret"
     rm "$base/usr/local/bin/switchboard" && ln -s /nowhere "$base/usr/local/bin/switchboard"
-    scripts/install.sh --root "$base" --uninstall >"$place/away"
-    [ "$(cd "$base" && find . ! -type d)" = ./etc/switchboard/turn-secret ] || fail "left: $(find "$base")"
-    grep -q '^kept .*/etc/switchboard' "$place/away" || fail 'it does not say what it keeps'
+    scripts/install.sh --root "$base" --uninstall >"$scratch/uninstall"
+    [ "$(cd "$base" && find . ! -type d)" = ./etc/switchboard/turn-secret ] || fail "the uninstaller left: $(find "$base")"
+    grep -q '^kept .*/etc/switchboard' "$scratch/uninstall" || fail 'the uninstaller does not print what it keeps'
 
     local refused
     for refused in '--root|' '--root' '--root|--uninstall' '--root|/' '--root|/.' '--binary|' '--nonsense' \
-        "--root|$place/none|--binary|/tmp" "--root|$place/none|--binary|$place/away" "--root|$place/none|--binary|/nowhere"; do
+        "--root|$scratch/none|--binary|/tmp" "--root|$scratch/none|--binary|$scratch/uninstall" "--root|$scratch/none|--binary|/nowhere"; do
         local -a words
         mapfile -td '|' words < <(printf %s "$refused|")
-        if scripts/install.sh "${words[@]}" >/dev/null 2>&1; then fail "install.sh ${words[*]} does something"; fi
+        if scripts/install.sh "${words[@]}" >/dev/null 2>&1; then fail "install.sh accepts the arguments ${words[*]}"; fi
     done
-    [ ! -e "$place/none" ] || fail 'something was installed without a binary'
-    # It ends halfway: nothing half remains.
-    mkdir -p "$place/blocked/usr/local/bin/switchboard" "$place/small"
-    if scripts/install.sh --root "$place/blocked" --binary "$SWITCHBOARD_BIN" >/dev/null 2>&1; then fail 'a folder was overwritten'; fi
-    if (ulimit -f 100 && trap '' XFSZ && scripts/install.sh --root "$place/small" --binary "$SWITCHBOARD_BIN") >/dev/null 2>&1; then
-        fail 'a binary that does not fit was installed'
+    [ ! -e "$scratch/none" ] || fail 'the installer installed files without a binary'
+    # After an installation that fails, no partial file remains.
+    mkdir -p "$scratch/blocked/usr/local/bin/switchboard" "$scratch/small"
+    if scripts/install.sh --root "$scratch/blocked" --binary "$SWITCHBOARD_BIN" >/dev/null 2>&1; then fail 'the installer overwrote a folder'; fi
+    if (ulimit -f 100 && trap '' XFSZ && scripts/install.sh --root "$scratch/small" --binary "$SWITCHBOARD_BIN") >/dev/null 2>&1; then
+        fail 'the installer succeeded without space for the binary'
     fi
-    [ -z "$(find "$place/blocked" "$place/small" -type f)" ] || fail "halves: $(find "$place/blocked" "$place/small" -type f)"
-    passed 'leaves alone what is not its own, and refuses what it cannot do'
+    [ -z "$(find "$scratch/blocked" "$scratch/small" -type f)" ] || fail "partial files: $(find "$scratch/blocked" "$scratch/small" -type f)"
+    passed 'the installer keeps the files of others and refuses wrong arguments'
 }
 
-# On the machine itself, of which it sees its own copy of /etc and /usr/local.
+# Without --root, in a mount namespace with copies of /etc and /usr/local.
 install_on_a_machine() {
-    ${as_root[@]+"${as_root[@]}"} unshare --mount bash tests/deploy/machine.sh "$SWITCHBOARD_BIN" >"$place/machine" 2>&1 ||
-        fail "$(cat "$place/machine")"
-    passed 'on a machine: user, kernel limits and systemd too, and nothing left of them'
+    ${as_root[@]+"${as_root[@]}"} unshare --mount bash tests/deploy/machine.sh "$SWITCHBOARD_BIN" >"$scratch/machine" 2>&1 ||
+        fail "$(cat "$scratch/machine")"
+    passed 'without --root: user, kernel limits and systemd are set up and removed'
 }
 
-the_unit_is_sound() {
-    local base=$place/unit score
+check_the_unit() {
+    local base=$scratch/unit score
     scripts/install.sh --root "$base" --binary "$SWITCHBOARD_BIN" >/dev/null
-    # ExecStart= names a file that this machine need not have.
-    sed "s|^ExecStart=/usr|ExecStart=$base/usr|" tuning/switchboard.service >"$place/switchboard.service"
-    systemd-analyze verify "$place/switchboard.service" 2>"$place/verify" || fail "$(cat "$place/verify")"
-    if grep -F switchboard.service "$place/verify"; then fail 'systemd-analyze verify complains'; fi
-    score=$(systemd-analyze security --offline=true "$place/switchboard.service" |
+    # The file that ExecStart= names need not exist on this machine.
+    sed "s|^ExecStart=/usr|ExecStart=$base/usr|" tuning/switchboard.service >"$scratch/switchboard.service"
+    systemd-analyze verify "$scratch/switchboard.service" 2>"$scratch/verify" || fail "$(cat "$scratch/verify")"
+    if grep -F switchboard.service "$scratch/verify"; then fail 'systemd-analyze verify reports problems'; fi
+    score=$(systemd-analyze security --offline=true "$scratch/switchboard.service" |
         sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')
-    [ -n "$score" ] || fail 'systemd-analyze security gives no score'
-    awk -v score="$score" 'BEGIN { exit !(score < 2.0) }' || fail "the unit's exposure is $score"
-    passed "systemd-analyze verify is silent; systemd-analyze security says $score"
+    [ -n "$score" ] || fail 'systemd-analyze security printed no score'
+    awk -v score="$score" 'BEGIN { exit !(score < 2.0) }' || fail "the exposure score of the unit is $score; the limit is 2.0"
+    passed "systemd-analyze accepts the unit; its exposure score is $score"
 }
 
-# The server at work under strace: what it asks of the kernel has to be in the unit's lists.
-the_filter_allows_what_the_server_does() {
+# Runs the server under strace: the unit has to allow every system call that it makes.
+check_the_system_call_filter() {
     python3 tests/deploy/allowed.py tuning/switchboard.service "$SWITCHBOARD_BIN" ||
-        fail 'the server needs more than the unit allows'
-    passed "the server starts, pins, serves, moves users and ends within the unit's system calls"
+        fail 'the server makes system calls that the unit forbids'
+    passed "the unit allows all system calls of start, pinning, service, migration and shutdown"
 }
 
-sysctl_keys_exist() {
+check_the_sysctl_keys() {
     local key
     while read -r key; do
-        sysctl -n "$key" >/dev/null 2>&1 || fail "this kernel has no $key"
+        sysctl -n "$key" >/dev/null 2>&1 || fail "this kernel has no sysctl $key"
     done < <(sed -n 's/^#\{0,1\}\([a-z0-9_.]*\) = .*/\1/p' tuning/99-switchboard.conf | grep -v nf_conntrack)
-    passed 'every key of 99-switchboard.conf is one'
+    passed 'the kernel knows every key of 99-switchboard.conf'
 }
 
-# Where the files say that anything listens, no connection of this machine's may sit.
-ports_of_services_are_kept() {
+# Every port that the documentation or tuning/ lets a service listen on has to be reserved, so that
+# no outgoing connection of the machine occupies it.
+check_the_reserved_ports() {
     local conf=tuning/99-switchboard.conf port reserved
     reserved=,$(sed -n 's/^#\{0,1\}net.ipv4.ip_local_reserved_ports = //p' "$conf"),
-    if grep -q '^net.ipv4.ip_local_' "$conf"; then fail 'the range of ports is changed unasked'; fi
+    if grep -q '^net.ipv4.ip_local_' "$conf"; then fail "$conf changes the port range by default"; fi
     while read -r port; do
         [[ $reserved == *",$port,"* ]] || fail "$conf does not reserve port $port"
     done < <({
@@ -185,12 +186,12 @@ ports_of_services_are_kept() {
         printf '%s\n' 3000 3478 5349
     } | sort -nu)
     reserved=${reserved#,} reserved=${reserved%,}
-    passed "ports ${reserved//,/ } are reserved where the range of ports is widened"
+    passed "the line that widens the port range has a line that reserves ${reserved//,/ }"
 }
 
-# A card with $1 queues on a machine with $2 CPUs, whose interrupts are named like $3.
-made_up_card() {
-    local base=$place/card-$1-$2 queue name=${3:-TxRx}
+# Creates a fake card with $1 queues on a machine with $2 CPUs; $3 is part of its interrupt names.
+fake_card() {
+    local base=$scratch/card-$1-$2 queue name=${3:-TxRx}
     mkdir -p "$base/sys/class/net/eth9/device/msi_irqs" "$base/sys/devices/system/cpu" "$base/proc/irq"
     echo "0-$(($2 - 1))" >"$base/sys/devices/system/cpu/online"
     echo '           CPU0' >"$base/proc/interrupts"
@@ -205,42 +206,42 @@ made_up_card() {
     echo "$base"
 }
 
-cards_are_told_apart() {
-    local few many amazon before
-    few=$(made_up_card 2 40)
+check_nic_sh() {
+    local few many ena before
+    few=$(fake_card 2 40)
     before=$(state_of "$few")
     tuning/nic.sh eth9 --root "$few" >/dev/null
     [ "$before" = "$(state_of "$few")" ] || fail 'nic.sh writes without --apply'
     tuning/nic.sh eth9 --root "$few" --apply >/dev/null
-    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'queue 1 does not interrupt CPU 1'
-    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 000000ff,ffffffff ] || fail 'RPS spreads over 40 CPUs'
-    [ "$(cat "$few/sys/class/net/eth9/queues/tx-0/xps_cpus")" = 00000055,55555555 ] || fail 'XPS: every other CPU'
-    if tuning/nic.sh eth9 --root "$few" --apply | grep '^echo'; then fail 'nic.sh writes twice'; fi
-    many=$(made_up_card 8 4)
+    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'the interrupt of queue 1 is not on CPU 1'
+    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 000000ff,ffffffff ] || fail 'RPS does not use all 40 CPUs'
+    [ "$(cat "$few/sys/class/net/eth9/queues/tx-0/xps_cpus")" = 00000055,55555555 ] || fail 'XPS of queue 0 does not cover every second CPU'
+    if tuning/nic.sh eth9 --root "$few" --apply | grep '^echo'; then fail 'a second run of nic.sh writes again'; fi
+    many=$(fake_card 8 4)
     tuning/nic.sh eth9 --root "$many" --apply --cpus 1,3 >/dev/null
-    [ "$(cat "$many/proc/irq/45/smp_affinity_list")" = 3 ] || fail 'queue 5 belongs to the second CPU, 3'
-    [ "$(cat "$many/sys/class/net/eth9/queues/rx-5/rps_cpus")" = 0 ] || fail 'RPS with queues enough'
-    [ "$(cat "$many/sys/class/net/eth9/queues/tx-5/xps_cpus")" = 00000008 ] || fail 'XPS of queue 5'
-    # In a list a 0 that it begins with is a CPU.
+    [ "$(cat "$many/proc/irq/45/smp_affinity_list")" = 3 ] || fail 'the interrupt of queue 5 is not on CPU 3, the second of the list'
+    [ "$(cat "$many/sys/class/net/eth9/queues/rx-5/rps_cpus")" = 0 ] || fail 'RPS is on although there are enough queues'
+    [ "$(cat "$many/sys/class/net/eth9/queues/tx-5/xps_cpus")" = 00000008 ] || fail 'XPS of queue 5 is not on CPU 3'
+    # A leading 0 in a list is a CPU, and not a digit to skip.
     echo 0,1 >"$few/proc/irq/41/smp_affinity_list"
     tuning/nic.sh eth9 --root "$few" --apply >/dev/null
-    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'queue 1 still interrupts CPU 0, too'
-    amazon=$(made_up_card 2 2 Tx-Rx)
-    tuning/nic.sh eth9 --root "$amazon" --apply >/dev/null
-    [ "$(cat "$amazon/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'eth9-Tx-Rx-1 is the interrupt of no queue'
+    [ "$(cat "$few/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'the interrupt of queue 1 is still on CPU 0 too'
+    ena=$(fake_card 2 2 Tx-Rx)
+    tuning/nic.sh eth9 --root "$ena" --apply >/dev/null
+    [ "$(cat "$ena/proc/irq/41/smp_affinity_list")" = 1 ] || fail 'nic.sh does not recognise the interrupt name eth9-Tx-Rx-1'
     tuning/nic.sh eth9 --root "$few" --off --apply >/dev/null
-    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 0 ] || fail '--off leaves RPS on'
-    if tuning/nic.sh eth9 --root "$many" --cpus 3-1 >/dev/null 2>&1; then fail '3-1 is no list'; fi
-    if tuning/nic.sh eth8 --root "$many" >/dev/null 2>&1; then fail 'eth8 is not there'; fi
-    passed 'nic.sh: interrupts, RPS and XPS for few and for many queues'
+    [ "$(cat "$few/sys/class/net/eth9/queues/rx-1/rps_cpus")" = 0 ] || fail '--off does not turn RPS off'
+    if tuning/nic.sh eth9 --root "$many" --cpus 3-1 >/dev/null 2>&1; then fail 'nic.sh accepts the CPU list 3-1'; fi
+    if tuning/nic.sh eth8 --root "$many" >/dev/null 2>&1; then fail 'nic.sh accepts the missing interface eth8'; fi
+    passed 'nic.sh sets interrupts, RPS and XPS for few and for many queues'
 }
 
-scripts_are_clean
-install_twice_and_away
-install_in_bad_places
+check_the_scripts
+install_upgrade_uninstall
+install_in_unusual_places
 install_on_a_machine
-the_unit_is_sound
-the_filter_allows_what_the_server_does
-sysctl_keys_exist
-ports_of_services_are_kept
-cards_are_told_apart
+check_the_unit
+check_the_system_call_filter
+check_the_sysctl_keys
+check_the_reserved_ports
+check_nic_sh

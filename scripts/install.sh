@@ -1,39 +1,38 @@
 #!/usr/bin/env bash
-# Installs Switchboard as a systemd service, or takes it away.
+# Installs Switchboard as a systemd service, upgrades it, or uninstalls it.
 #
-#   cargo build --release && sudo scripts/install.sh    install, or upgrade what is there
-#   sudo scripts/install.sh --uninstall                 leave nothing behind, settings and copies
-#                                                       of the unit (switchboard-*.service) included
-#   scripts/install.sh --root DIR [--uninstall]         files below DIR only, for an image or a
+#   cargo build --release && sudo scripts/install.sh    installs or upgrades
+#   sudo scripts/install.sh --uninstall                 removes everything, also the settings and
+#                                                       copies of the unit (switchboard-*.service)
+#   scripts/install.sh --root DIR [--uninstall]         only the files, below DIR, for an image or a
 #                                                       package: no user, no sysctl, no systemd
-#   --binary FILE                                       another binary than target/release's, such as
-#                                                       one in $CARGO_TARGET_DIR, which sudo keeps
-#                                                       from getting here
+#   --binary FILE                                       default: target/release/switchboard. Needed
+#                                                       with CARGO_TARGET_DIR, which sudo unsets
 #
-# What it puts where:
+# Installed files:
 #   /usr/local/bin/switchboard                     the server
 #   /etc/systemd/system/switchboard.service        the unit
-#   /etc/switchboard/switchboard.env               settings: yours, never overwritten
-#   /etc/sysctl.d/99-switchboard.conf              kernel limits; yours go into 99-zz-local.conf
-#   /etc/security/limits.d/switchboard.conf        descriptors for starts by hand
+#   /etc/switchboard/switchboard.env               settings, never overwritten
+#   /etc/sysctl.d/99-switchboard.conf              kernel limits; put changes into 99-zz-local.conf
+#   /etc/security/limits.d/switchboard.conf        limit of open files for login shells
 #   /usr/local/share/doc/switchboard/README.md     the manual
-#   the user and group switchboard, without a home or a shell. Such as are there will do, and stay:
-#   a group, and a user that has a home or a shell
+#   the user and group switchboard, without a home or a shell. An existing user or group is used as
+#   it is. The uninstaller keeps a group that it did not create and a user with a home or a shell
 #
-# A second run changes no file. It starts nothing either: the last lines say how. The status is 1
-# if anything did not work out.
+# A second run changes nothing. The script does not start the service; its last lines say how. The
+# status is 1 if any step failed.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")/.."
 
 root='' binary='' uninstall=no
-# Without --root it is this machine: then it also takes care of the user, the kernel and systemd.
+# Without --root: also sets up the user, the kernel limits and systemd.
 machine=yes
 die() {
     echo "install.sh: $*" >&2
     exit 1
 }
-# What does not work out keeps nothing else from being done; the status tells of it.
+# After a failed step the others still run; the exit status reports the failure.
 failed=0
 complain() {
     echo "install.sh: $*" >&2
@@ -49,9 +48,9 @@ while [ $# -gt 0 ]; do
         --root | --binary)
             case ${2:-} in
                 /*) path=$2 ;;
-                # An empty one is a variable that was not set, and no wish to change this machine.
+                # An empty path is probably an unset variable. It must not change this machine.
                 '' | -*) usage 2 >&2 ;;
-                # Whoever calls names it from where they are.
+                # A relative path is relative to the folder of the caller.
                 *) path=$called_from/$2 ;;
             esac
             if [ "$1" = --root ]; then root=$path machine=no; else binary=$path; fi
@@ -64,9 +63,9 @@ while [ $# -gt 0 ]; do
 done
 
 if [ "$machine" = yes ]; then
-    [ "$(id -u)" = 0 ] || die 'this changes the system, so it needs root (or --root DIR)'
+    [ "$(id -u)" = 0 ] || die 'installing on this machine needs root; --root DIR installs below a folder'
 elif [ "$root" -ef / ]; then
-    die 'this machine itself is installed on without --root'
+    die '--root / is not possible; omit --root to install on this machine'
 fi
 root=${root%/}
 booted_by_systemd() { [ "$machine" = yes ] && [ -d /run/systemd/system ]; }
@@ -77,17 +76,17 @@ say() { # verb path
     changed=$((changed + 1))
 }
 
-# The file is what it should be, owner and mode included, or is made so.
+# Installs a file unless it is there with the same content, owner and mode.
 put() { # mode source target
     local mode=$1 source=$2 target=$root$3 before=install
-    [ ! -d "$target" ] || die "$target is a folder"
+    [ ! -d "$target" ] || die "$target is a folder; remove it first"
     if [ -e "$target" ]; then
         if cmp -s "$source" "$target" && [ "$(stat -c '%a %u' "$target")" = "${mode#0} $(id -u)" ]; then return; fi
         before=update
     fi
-    # One that is there keeps its mode: it is not ours.
+    # An existing folder keeps its mode.
     [ -d "$(dirname "$target")" ] || install -d -m 0755 "$(dirname "$target")"
-    # A new file takes the old one's place: a binary that runs cannot be written to.
+    # The new file replaces the old one by a rename: a running binary cannot be written to.
     unfinished=$target.new
     install -m "$mode" "$source" "$unfinished"
     mv -fT "$unfinished" "$target"
@@ -95,7 +94,7 @@ put() { # mode source target
     say "$before" "$target"
 }
 
-take() { # target
+remove() { # target
     local target=$root$1
     if [ -e "$target" ] || [ -L "$target" ]; then
         rm -f "$target"
@@ -103,8 +102,8 @@ take() { # target
     fi
 }
 
-# Folders that nothing else is in go too: below --root all of them, on a machine only our own.
-take_folder() { # folder
+# Removes a folder if it is empty; below --root its empty parents too.
+remove_folder() { # folder
     local folder=$root$1
     while [ "$folder" != "$root" ] && [ -d "$folder" ] && rmdir "$folder" 2>/dev/null; do
         say remove "$folder"
@@ -113,12 +112,12 @@ take_folder() { # folder
     done
 }
 
-# A user or a group that somebody else made under this name will do.
+# Creates the user and the group, unless they exist.
 install_user() {
     local -a groups=(--gid switchboard)
     if getent group switchboard >/dev/null; then
-        # userdel takes the user's first group along. So this is not it, but that of nobody, which
-        # is 65534 everywhere; the unit names the group anyway.
+        # userdel removes the primary group of a user. An existing group must stay, so the primary
+        # group is that of `nobody`, 65534 on all distributions. The unit names the group anyway.
         groups=(--gid 65534 --groups switchboard)
     else
         groupadd --system switchboard
@@ -131,41 +130,41 @@ install_user() {
     fi
 }
 
-# What has a home or a shell is somebody else's, and stays.
-take_user() {
+# Removes the user unless it has a home or a shell, which means that this script did not create it.
+remove_user() {
     case $(getent passwd switchboard) in
         '') ;;
         *:/nonexistent:/usr/sbin/nologin)
-            # Takes the group too, if it was made here and nobody else is in it.
+            # Also removes the group if it is the user's primary group and has no other members.
             if ! userdel switchboard; then
-                complain 'the user switchboard stays while anything of it runs: end that, and run this again'
+                complain 'the user switchboard still has processes; stop them, then run this again'
                 return
             fi
             say remove 'user switchboard'
             if getent group switchboard >/dev/null; then
-                echo 'kept      group switchboard, which others made or are in'
+                echo 'kept      group switchboard, which this script did not create or which has members'
             fi
             ;;
-        *) echo 'kept      user switchboard, which was not made here' ;;
+        *) echo 'kept      user switchboard, which this script did not create' ;;
     esac
 }
 
 example_settings() {
     cat <<'SETTINGS'
-# Settings of the service switchboard: one SWITCHBOARD_NAME=value a line. `switchboard --help`
-# names them all. After a change: systemctl restart switchboard
+# Settings of the service switchboard: one SWITCHBOARD_NAME=value per line. `switchboard --help`
+# lists all of them. After a change: systemctl restart switchboard
 #SWITCHBOARD_LISTEN=0.0.0.0:8080,[::]:8080
 #SWITCHBOARD_ICE_SERVER=stun:stun.example.org:3478
 #SWITCHBOARD_LOG_FORMAT=json
 SETTINGS
 }
 
-# One for an image of other machines may not run here.
+# A binary for another architecture does not run here.
 version_of() { # program
     timeout 5 "$1" --version 2>/dev/null </dev/null || echo 'unknown version'
 }
 
-# The files in /etc/sysctl.d/ from this one on, in the order in which systemd reads them: by bytes.
+# The files in /etc/sysctl.d/ from this name on, in the order in which systemd reads them: bytewise.
 sysctl_files_from() { # name
     local LC_ALL=C file
     for file in /etc/sysctl.d/*.conf; do
@@ -176,10 +175,10 @@ sysctl_files_from() { # name
 install_all() {
     if [ -z "$binary" ]; then binary=${CARGO_TARGET_DIR:-target}/release/switchboard; fi
     if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
-        die "there is no program $binary: run  cargo build --release  or give --binary FILE"
+        die "there is no program $binary; run  cargo build --release  or use --binary FILE"
     fi
     binary=$(realpath "$binary")
-    # An old one, of another build folder, is recognised by this.
+    # Shows the operator when this is an old binary from another build folder.
     printf '%-9s %s: %s, of %s\n' binary "$binary" "$(version_of "$binary")" "$(date -r "$binary" '+%F %T')"
     [ "$machine" = no ] || install_user
     put 0755 "$binary" /usr/local/bin/switchboard
@@ -189,8 +188,8 @@ install_all() {
     local -a limits
     put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
     if [ "$machine" = yes ]; then
-        # Those behind it have the last word now as they have at the next boot. Each time, since
-        # the kernel may have refused them, or been told otherwise, since the file was written.
+        # Later files override this one, as they will at the next boot. Applied at every run, since
+        # an earlier run may have failed and the values may have been changed since.
         mapfile -t limits < <(sysctl_files_from 99-switchboard.conf)
         sysctl -q -p "${limits[@]}" || complain "the kernel refused some of ${limits[*]}"
     fi
@@ -205,15 +204,14 @@ install_all() {
         return "$failed"
     fi
     cat <<'NEXT'
-what this machine lacks:   sudo prlimit --nofile=1048576:1048576 switchboard --check 1000000
+check the machine:         sudo prlimit --nofile=1048576:1048576 switchboard --check 1000000
 first start:               sudo systemctl enable --now switchboard
 after an upgrade:          sudo systemctl restart switchboard
 NEXT
     return "$failed"
 }
 
-# The unit and its copies, such as the second server that README puts behind a proxy: what runs the
-# program that goes.
+# The unit and its copies, such as a second server behind a proxy: all units that run the program.
 our_units() {
     local unit
     echo switchboard.service
@@ -222,46 +220,46 @@ our_units() {
     done
 }
 
-# A unit with its settings, and what `systemctl edit` has written.
-take_unit() { # name
+# Removes a unit, its settings and the files that `systemctl edit` wrote.
+remove_unit() { # name
     local settings file
     if booted_by_systemd && systemctl cat "$1" >/dev/null 2>&1; then
-        if systemctl disable --now "$1"; then say stop "$1"; else complain "$1 could not be stopped"; fi
+        if systemctl disable --now "$1"; then say stop "$1"; else complain "$1 could not be stopped; see systemctl status $1"; fi
     fi
-    # What enabled it where no systemd was at work, as in an image.
+    # Links of `systemctl --root enable`, which enables a unit in an image.
     for file in "$root"/etc/systemd/system/*.wants/"$1"; do
-        take "${file#"$root"}"
-        take_folder "$(dirname "${file#"$root"}")"
+        remove "${file#"$root"}"
+        remove_folder "$(dirname "${file#"$root"}")"
     done
     settings=$(sed -n 's|^EnvironmentFile=-\{0,1\}\(/etc/switchboard/[^/]*\)$|\1|p' "$root/etc/systemd/system/$1" 2>/dev/null || true)
-    while read -r file; do [ -z "$file" ] || take "$file"; done <<<"$settings"
-    take "/etc/systemd/system/$1"
-    for file in "$root/etc/systemd/system/$1.d/"*.conf; do take "${file#"$root"}"; done
-    take_folder "/etc/systemd/system/$1.d"
+    while read -r file; do [ -z "$file" ] || remove "$file"; done <<<"$settings"
+    remove "/etc/systemd/system/$1"
+    for file in "$root/etc/systemd/system/$1.d/"*.conf; do remove "${file#"$root"}"; done
+    remove_folder "/etc/systemd/system/$1.d"
 }
 
 uninstall_all() {
     local unit units
     units=$(our_units)
-    for unit in $units; do take_unit "$unit"; done
-    take /usr/local/bin/switchboard
-    take /etc/security/limits.d/switchboard.conf
-    take /usr/local/share/doc/switchboard/README.md
-    take /etc/sysctl.d/99-switchboard.conf
-    take /etc/switchboard/switchboard.env
-    take_folder /etc/switchboard
+    for unit in $units; do remove_unit "$unit"; done
+    remove /usr/local/bin/switchboard
+    remove /etc/security/limits.d/switchboard.conf
+    remove /usr/local/share/doc/switchboard/README.md
+    remove /etc/sysctl.d/99-switchboard.conf
+    remove /etc/switchboard/switchboard.env
+    remove_folder /etc/switchboard
     if [ -d "$root/etc/switchboard" ]; then
-        echo "kept      $root/etc/switchboard, which holds files that were not made here"
+        echo "kept      $root/etc/switchboard, which contains other files"
     fi
-    take_folder /usr/local/share/doc/switchboard
-    take_folder /usr/local/share/doc
+    remove_folder /usr/local/share/doc/switchboard
+    remove_folder /usr/local/share/doc
     if [ "$machine" = no ]; then
         for folder in /usr/local/bin /etc/systemd/system /etc/security/limits.d /etc/sysctl.d; do
-            take_folder "$folder"
+            remove_folder "$folder"
         done
     fi
     if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
-    [ "$machine" = no ] || take_user
+    [ "$machine" = no ] || remove_user
     if [ "$changed" = 0 ]; then
         echo 'nothing to do: nothing is installed'
     elif [ "$machine" = yes ]; then
