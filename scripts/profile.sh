@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Where the server's time goes, under load: one folder with an on-CPU flame graph, an off-CPU
-# summary, perf stat, system calls per relayed message, and context switches.
+# Profiles the server under load. Writes an on-CPU flame graph, an off-CPU summary, perf stat, the
+# system calls per relayed message and context switches to one folder.
 #
-#   scripts/profile.sh                        its own server and load: 500 rooms, 20,000 messages/s
-#   scripts/profile.sh --pid PID              a server that runs, under the load it has
+#   scripts/profile.sh                        starts a server and a load of 500 rooms, 20,000 messages/s
+#   scripts/profile.sh --pid PID              profiles a running server with its present load
 #
-#   --out DIR          where it all goes; default target/profile
+#   --out DIR          output folder; default target/profile
 #   --seconds COUNT    length of each measurement; default 10
-#   --server 'FLAGS'   flags of its own server; default: one shard
-#   --load 'SCENARIO'  what switchboard-load does, without --url and times;
-#                      default: signaling, 500 rooms, 20 messages of 200 bytes a user and second
-#   --address H:P      where the server of --pid serves /metrics; default: what it listens on
+#   --server 'FLAGS'   flags of the started server; default: one shard
+#   --load 'SCENARIO'  arguments of switchboard-load, without --url and durations;
+#                      default: signaling, 500 rooms, 20 messages of 200 bytes per user and second
+#   --address H:P      address that serves /metrics of --pid; default: its first listening address
 #
-# Its own server is built with the Cargo profile `profiling` and frame pointers, in a target
-# folder of its own. Runs as root, or where perf and strace may look at the server. Installs what
-# is missing: linux-perf, strace, curl and iproute2 from Debian, inferno from crates.io into target/tools.
+# The started server is built with the Cargo profile `profiling` and frame pointers, in its own
+# target folder. Needs root, or permission for perf and strace to trace the server. Installs missing
+# tools: linux-perf, strace, curl and iproute2 from Debian, inferno from crates.io into target/tools.
 #
-# What this machine cannot measure (hardware counters, scheduler events) is left out or measured
-# in another way, and summary.md says so.
+# If this machine lacks hardware counters or scheduler events, the script omits a measurement or
+# makes it in another way; summary.md lists these.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")/.."
@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --out)
             out=$2
-            # Whoever calls names it from where they are.
+            # A relative path is relative to the folder of the caller.
             [[ $out == /* ]] || out=$called_from/$out
             ;;
         --seconds) seconds=$2 ;;
@@ -75,7 +75,7 @@ need_tools() {
     fi
 }
 
-# The server on the first CPU there is, the load on the others, as far as there are any.
+# The server runs on the first CPU and the load tester on the others, if there are any.
 start_both() {
     local folder=${CARGO_TARGET_DIR:-target}/frame-pointers first others length word
     RUSTFLAGS="${RUSTFLAGS:-} -C force-frame-pointers=yes" cargo build --profile profiling \
@@ -83,7 +83,7 @@ start_both() {
     first=$(cpus | head -n 1)
     others=$(cpus | tail -n +2 | paste -sd,)
     ulimit -n "$(ulimit -Hn)"
-    # It is read before the server may have opened it.
+    # The log is read before the server may have created it.
     : >"$out/server.log"
     # shellcheck disable=SC2086  # flags are split into words on purpose
     taskset -c "$first" "$folder/profiling/switchboard" --listen 127.0.0.1:0 $server_flags \
@@ -93,11 +93,11 @@ start_both() {
     for _ in $(seq 100); do
         address=$(sed -n 's/.*listening on \([0-9.]*:[0-9]*\).*/\1/p' "$out/server.log" | head -n 1)
         [ -z "$address" ] || break
-        kill -0 "$pid" 2>/dev/null || fail "the server does not start: $(cat "$out/server.log")"
+        kill -0 "$pid" 2>/dev/null || fail "the server did not start: $(cat "$out/server.log")"
         sleep 0.1
     done
-    [ -n "$address" ] || fail 'the server does not say where it listens'
-    # Four measurements and what lies between them.
+    [ -n "$address" ] || fail 'the server has not logged its address'
+    # Four measurements and the time between them.
     length=$((seconds * 5 + 30))
     local -a run=("$folder/profiling/switchboard-load")
     for word in $load; do run+=("$word"); done
@@ -109,8 +109,9 @@ start_both() {
     until_busy
 }
 
-# Where the server listens. With --fd-tables private its listeners are in the tables of the
-# shards' threads, of which ss knows nothing: it tells the sockets, and /proc whose they are.
+# The address of the server. With --fd-tables private the listeners are in the descriptor tables of
+# the shards' threads, which ss does not read. So ss lists the sockets, and /proc says which of
+# them belong to the server.
 listens_at() {
     awk 'NR == FNR { ours["ino:" $1] = 1; next }
         !found { for (at = 5; at <= NF; at++) if ($at in ours) found = $4 }
@@ -119,19 +120,19 @@ listens_at() {
         <(ss -Hltne)
 }
 
-# Messages relayed so far, from /metrics: a line for each shard. Debian's awk writes no more than
-# 2147483647 as %d.
+# Messages relayed so far, the sum over the shards of /metrics. With %.0f, because the awk of Debian
+# prints at most 2147483647 for %d.
 relayed() {
     local figures
-    figures=$(curl -sf --max-time 5 "http://$address/metrics") || fail "no /metrics at $address"
+    figures=$(curl -sf --max-time 5 "http://$address/metrics") || fail "$address does not serve /metrics"
     awk '/^switchboard_messages_relayed_total/ { sum += $2 } END { printf "%.0f", sum }' <<<"$figures"
 }
 
-# Measured is what goes on steadily, not the connecting before it.
+# Waits until the load is steady, so that opening the connections is not measured.
 until_busy() {
     local before now
     for _ in $(seq 60); do
-        kill -0 "$loader" 2>/dev/null || fail "the load ended: $(tail -n 3 "$out/load.log")"
+        kill -0 "$loader" 2>/dev/null || fail "the load tester exited: $(tail -n 3 "$out/load.log")"
         before=$(relayed)
         sleep 1
         now=$(relayed)
@@ -140,11 +141,11 @@ until_busy() {
             return
         fi
     done
-    fail "the load relays nothing: $(tail -n 3 "$out/load.log")"
+    fail "the load tester sends no messages: $(tail -n 3 "$out/load.log")"
 }
 
-# Nanoseconds on the CPU, nanoseconds waiting for one, voluntary and other switches: for each
-# thread a line.
+# One line per thread: nanoseconds on a CPU, nanoseconds waiting for one, voluntary and involuntary
+# context switches.
 threads_now() {
     local task
     for task in "/proc/$pid/task/"*; do
@@ -154,7 +155,7 @@ threads_now() {
     done
 }
 
-# perf stat and the threads' own figures, over the same time.
+# perf stat and the figures of each thread, over the same time.
 measure_counts() {
     local before after messages began ended
     before=$(threads_now) messages=$(relayed) began=$(date +%s%N)
@@ -163,10 +164,10 @@ measure_counts() {
     after=$(threads_now) ended=$(date +%s%N)
     messages=$(($(relayed) - messages))
     if grep -q 'not supported' "$out/perf-stat.txt" 2>/dev/null; then
-        left_out+=("hardware counters (cycles, instructions, cache misses): this machine has none; \`perf-stat.txt\` holds the kernel's own counters")
+        left_out+=("hardware counters (cycles, instructions, cache misses): this machine has none; \`perf-stat.txt\` has the counters of the kernel")
     fi
     {
-        echo "| thread | on CPU | waits for a CPU | sleeps | voluntary switches /s | other switches /s |"
+        echo "| thread | on CPU | waiting for a CPU | sleeping | voluntary switches /s | involuntary switches /s |"
         echo "| --- | --- | --- | --- | --- | --- |"
         join <(sort <<<"$before") <(sort <<<"$after") | awk -v wall=$((ended - began)) '{
             run = $8 - $3; wait = $9 - $4; sleep = wall - run - wait
@@ -183,22 +184,22 @@ flame_graph() {
     local event=cycles
     if ! perf stat -e cycles true 2>&1 | grep -q '[0-9] *cycles'; then
         event='cpu-clock'
-        left_out+=("sampling by cycles: sampled by \`cpu-clock\`, a timer, instead; what runs with interrupts off (spinlocks) is charged to where they come on again")
+        left_out+=("sampling by cycles: sampled by \`cpu-clock\`, a timer, instead; time with interrupts disabled (spinlocks) is attributed to the code that enables them")
     fi
-    # 997, a prime, falls into step with nothing.
+    # 997 is prime, so that the samples do not coincide with periodic work.
     perf record -q -F 997 -e "$event" --call-graph fp -p "$pid" -o "$out/perf.data" \
         -- sleep "$seconds" >"$out/perf-record.log" 2>&1 || fail "perf record: $(tail -n 1 "$out/perf-record.log")"
     perf script -i "$out/perf.data" 2>/dev/null | "$tools/bin/inferno-collapse-perf" \
         >"$out/on-cpu.folded" 2>"$out/inferno.log"
-    [ -s "$out/on-cpu.folded" ] || fail 'no sample was taken: does the server have anything to do?'
+    [ -s "$out/on-cpu.folded" ] || fail 'perf took no samples; check that the server has load'
     samples=$(perf script -i "$out/perf.data" -F tid 2>/dev/null | grep -c .)
     "$tools/bin/inferno-flamegraph" --title 'Switchboard, on CPU' --hash --minwidth 0.3 \
         --subtitle "$samples samples at 997 Hz, $event" "$out/on-cpu.folded" >"$out/on-cpu.svg"
 }
 
-# Where the threads sleep: how often and for how long, by system call and kernel function. A thread's
-# own events tell of its leaving the CPU, with the stack, but not of its return, which happens to
-# whoever had the CPU meanwhile; that it is back tells the end of the system call it slept in.
+# How often and how long the threads sleep, by system call and kernel function. The events of a
+# thread include the switch away from it, with its stack, but not the switch back, which is an event
+# of the thread that ran meanwhile. So the end of the system call marks the end of the sleep.
 off_cpu() {
     local length=$((seconds < 5 ? seconds : 5))
     if perf record -q -e sched:sched_switch -e raw_syscalls:sys_exit --call-graph fp -p "$pid" \
@@ -207,11 +208,11 @@ off_cpu() {
             sleeps $((length * 1000)) >"$out/off-cpu.txt"
         rm -f "$out/sched.data"
         if grep -q 'unknown function' "$out/off-cpu.txt"; then
-            left_out+=("the functions in which some threads sleep (\`off-cpu.txt\`): the kernel hides their names, see /proc/sys/kernel/kptr_restrict")
+            left_out+=("the kernel functions in which some threads sleep (\`off-cpu.txt\`): the kernel hides their names, see /proc/sys/kernel/kptr_restrict")
         fi
         return
     fi
-    left_out+=("scheduler events: $(tail -n 1 "$out/perf-sched.log" | cut -c 1-120); \`off-cpu.txt\` is time on the clock within each system call, by strace, which slows the server down")
+    left_out+=("scheduler events: $(tail -n 1 "$out/perf-sched.log" | cut -c 1-120); \`off-cpu.txt\` has the elapsed time in each system call, measured by strace, which slows the server down")
     rm -f "$out/sched.data" "$out/off-cpu.txt"
     timeout --signal=INT "$length" \
         strace -f -c -w -U name,calls,total-time,avg-time -p "$pid" -o "$out/off-cpu.txt" 2>"$out/strace-off.err" || true
@@ -219,17 +220,17 @@ off_cpu() {
         left_out+=("where threads sleep: strace: $(tail -n 1 "$out/strace-off.err")")
 }
 
-# sleeps milliseconds: makes the table of what `perf script` writes.
+# sleeps milliseconds: makes a table of the output of `perf script`.
 sleeps() {
     local task
     {
-        # A thread without any event sleeps all the time, and the kernel names where.
+        # A thread without events sleeps all the time; the kernel names the function.
         for task in "/proc/$pid/task/"*; do
             echo "THREAD ${task##*/} $(tr ' ' '_' <"$task/comm") $(cat "$task/wchan" 2>/dev/null || true)"
         done
         cat
     } | awk -v wall="$1" '
-        # From when a thread left to now; `left` and `where` are forgotten.
+        # Ends a sleep: adds its length, and deletes `left` and `where`.
         function back(thread, now,    key, ms) {
             if (!(thread in left)) return
             key = thread SUBSEP where[thread]
@@ -238,7 +239,7 @@ sleeps() {
             if (ms > longest[key]) longest[key] = ms
             delete left[thread]; delete where[thread]
         }
-        # The stack of who has just left is complete.
+        # The stack of the thread that went to sleep is complete.
         function name_it() {
             if (leaver != "") where[leaver] = (call != "" ? call : "no system call") ", " (inner != "" ? inner : "unknown function")
             leaver = ""
@@ -250,7 +251,7 @@ sleeps() {
             words = split(substr($0, 1, RSTART - 1), word)
             thread = word[words]
             if (!began) began = now
-            # That of before is over, if nothing has told it: a page fault ends no system call.
+            # An earlier sleep is over even without an event: a page fault ends no system call.
             if (!(thread in seen) && /sys_exit:/) { left[thread] = began; where[thread] = "(since before)" }
             seen[thread] = 1
             back(thread, now)
@@ -258,7 +259,7 @@ sleeps() {
             else if (/prev_state=/) taken[thread]++
             next
         }
-        # Its innermost function comes first.
+        # The innermost function comes first.
         leaver != "" && NF >= 2 {
             if ($2 ~ /^__[a-z0-9]+_sys_/) { if (call == "") { call = $2; sub(/^__[a-z0-9]+_sys_/, "", call) } }
             else if (inner == "" && $2 != "[unknown]" && $2 !~ /^(__schedule|schedule|schedule_.*|io_schedule.*)$/) inner = $2
@@ -270,7 +271,7 @@ sleeps() {
                 if (!(thread in seen)) { left[thread] = began; where[thread] = "all the time, " wchan[thread] }
                 back(thread, began + wall)
             }
-            printf "%d ms of each thread; from going to sleep until the system call returns, so that waiting for a\nCPU is in it. threads.md tells the two apart, measured without any of this.\n\n", wall
+            printf "%d ms of each thread. A sleep lasts until its system call returns, so it includes waiting for a CPU.\nthreads.md has sleeping and waiting apart, measured without this recording.\n\n", wall
             printf "%-16s %-40s %8s %10s %10s\n", "thread", "sleeps in: system call, kernel function", "times", "ms", "longest"
             for (i = 1; i <= threads; i++) {
                 thread = order[i]
@@ -284,7 +285,7 @@ sleeps() {
         }'
 }
 
-# Messages are counted while strace is attached, and only then.
+# Counts system calls and messages while strace is attached.
 system_calls() {
     local messages tracer
     strace -f -c -U name,calls,errors -p "$pid" -o "$out/strace.txt" 2>"$out/strace.err" &
@@ -307,7 +308,7 @@ system_calls() {
     awk -v messages="$messages" '
         $2 ~ /^[0-9]+$/ && $1 != "total" { printf "| %s | %.0f | %.3f |\n", $1, $2, messages ? $2 / messages : 0 }
     ' "$out/strace.txt" | {
-        echo "| system call | calls | for each of $messages relayed messages |"
+        echo "| system call | calls | per relayed message ($messages) |"
         echo "| --- | --- | --- |"
         cat
     } >"$out/system-calls.md"
@@ -315,11 +316,11 @@ system_calls() {
 
 write_summary() {
     {
-        echo "# Where the server's time goes"
+        echo "# Profile of the server"
         echo
-        echo "$(date -u +%Y-%m-%d), Linux $(uname -r), $(nproc) CPUs; process $pid at $address; ${seconds} s a measurement."
+        echo "$(date -u +%Y-%m-%d), Linux $(uname -r), $(nproc) CPUs; process $pid at $address; ${seconds} s per measurement."
         echo
-        echo "$messages_per_second messages relayed a second, $cpu_per_message µs of CPU each (all threads)."
+        echo "$messages_per_second messages relayed per second, $cpu_per_message µs of CPU each (all threads)."
         echo "Flame graph: on-cpu.svg, $samples samples."
         echo
         cat "$out/threads.md"
@@ -328,9 +329,9 @@ write_summary() {
             cat "$out/system-calls.md"
             echo
         fi
-        echo "Left out or measured in another way:"
+        echo "Omitted or measured in another way:"
         echo
-        if [ ${#left_out[@]} = 0 ]; then echo "- nothing"; else printf -- '- %s\n' "${left_out[@]}"; fi
+        if [ ${#left_out[@]} = 0 ]; then echo "- none"; else printf -- '- %s\n' "${left_out[@]}"; fi
     } >"$summary"
 }
 
@@ -339,7 +340,7 @@ if [ -n "$pid" ]; then
     [ -d "/proc/$pid/task" ] || fail "there is no process $pid"
     [ -n "$address" ] || address=$(listens_at)
     address=${address/#0.0.0.0:/127.0.0.1:}
-    [ -n "$address" ] || fail "process $pid listens nowhere: give --address"
+    [ -n "$address" ] || fail "process $pid has no listener; use --address"
 else
     start_both
 fi
