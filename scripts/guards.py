@@ -23,7 +23,8 @@ Actions:
     drop term N             remove the term and the operator before it
     drop last call          remove the last `.method(...)`
 Selectors, in front of an action, narrow the value to a part of it; several may follow each other:
-    condition               the first condition of an `if`, `while` or `match` inside it
+    condition               the guard of an arm, else the first condition of an `if`, `while` or
+                            `match` inside it
     branch N                the Nth block inside it
     operand N               the Nth operand of `&&` and `||`
     term N                  the Nth operand of `+`, `-`, `&`, `|` and `^`
@@ -332,7 +333,10 @@ def edit_of(code, item, mutation):
         if item.kind != "arm":
             raise GuardError("this is no arm of a match")
         return item.value, body_of_arm_above(code, item)
-    span, words = select(code, item.value, mutation.split(" "))
+    span, words = item.value, mutation.split(" ")
+    if words[0] == "condition" and item.guard is not None:
+        span, words = item.guard, words[1:]
+    span, words = select(code, span, words)
     action = " ".join(words)
     if action.startswith("value ") and item.kind == "arm" and span == item.value:
         # A body without a block needs a comma behind it.

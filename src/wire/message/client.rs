@@ -78,7 +78,7 @@ pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN])
     let rest = match rest.strip_prefix(ROOM_ID) {
         None => rest,
         Some(value) => match value.split_first_chunk() {
-            // guard: the relay fast path leads to the present room only [true]
+            // guard: the relay fast path leads to the present room only [condition value $ || true]
             Some((name, [b'"', rest @ ..])) if name == room() => rest,
             Some(_) | None => return false,
         },
