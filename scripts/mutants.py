@@ -32,7 +32,7 @@ def read_table(root):
     return tests, errors
 
 
-def read_guards(root, pattern=""):
+def read_guards(root, patterns=()):
     """The markers of each guard by name, its test, and what is wrong with either."""
     markers, errors = all_markers(root)
     tests, wrong = read_table(root)
@@ -46,7 +46,9 @@ def read_guards(root, pattern=""):
             errors.append(f"{place}: the guard `{name}` has no test; add one to {TABLE}")
     for name in tests.keys() - guards.keys():
         errors.append(f"{TABLE}: no marker in src is called `{name}`")
-    return {name: found for name, found in guards.items() if pattern in name}, tests, errors
+    if patterns:
+        guards = {n: found for n, found in guards.items() if any(p in n for p in patterns)}
+    return guards, tests, errors
 
 
 def check_words(guards):
@@ -220,23 +222,23 @@ def show(guards, tests):
 
 def usage():
     """What cannot be understood ends with status 2."""
-    print("usage: scripts/mutants.sh [--check | --list | --compile] [PATTERN]", file=sys.stderr)
+    print("usage: scripts/mutants.sh [--check | --list | --compile] [PATTERN...]", file=sys.stderr)
     return 2
 
 
-def run(mode, pattern):
+def run(mode, patterns):
     """Tries or compiles the mutants; the status."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Copy(folder)
         # From the copy: the working tree may be edited while this runs.
-        guards, tests, _ = read_guards(copy.root, pattern)
+        guards, tests, _ = read_guards(copy.root, patterns)
         if mode == "--compile":
             failed = compile_guards(copy, guards)
         else:
             failed = try_guards(copy, guards, tests)
     wrong = "do not compile" if mode == "--compile" else "are not red"
-    print(f"{len(guards)} guards in {time.monotonic() - began:.0f} s; {len(failed)} {wrong}")
+    print(f"guards: {len(guards)} in {time.monotonic() - began:.0f} s; {len(failed)} {wrong}")
     print("".join(f"    {name}\n" for name in failed), end="")
     return 1 if failed else 0
 
@@ -245,14 +247,14 @@ def main(arguments):
     """Does what the arguments say; the status."""
     options = [argument for argument in arguments if argument.startswith("-")]
     patterns = [argument for argument in arguments if not argument.startswith("-")]
-    mode, pattern = "".join(options), "".join(patterns)
-    if mode not in ("", "--check", "--list", "--compile") or len(patterns) > 1:
+    mode = "".join(options)
+    if mode not in ("", "--check", "--list", "--compile"):
         return usage()
-    guards, tests, errors = read_guards(ROOT, pattern)
+    guards, tests, errors = read_guards(ROOT, patterns)
     if mode == "--check":
         errors += [*check_words(guards), *check_tests(tests)]
     if not guards:
-        errors.append(f"no guard has `{pattern}` in its name")
+        errors.append(f"no guard has {' or '.join(patterns)} in its name")
     if errors:
         print("\n".join(errors), file=sys.stderr)
         return 1
@@ -262,7 +264,7 @@ def main(arguments):
     if mode == "--list":
         show(guards, tests)
         return 0
-    return run(mode, pattern)
+    return run(mode, patterns)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Takes out each guard in turn. The test that is named for the guard has to fail then.
 #
-#   scripts/mutants.sh [PATTERN]            all guards, or those with PATTERN in their name
-#   scripts/mutants.sh --list [PATTERN]     shows each guard, its mutation and its test
-#   scripts/mutants.sh --check              compares the markers with the table and the tests with
-#                                           both, builds nothing; part of scripts/test.sh
-#   scripts/mutants.sh --compile [PATTERN]  compiles each mutant and runs no test
+#   scripts/mutants.sh [PATTERN...]            all guards, or those with a PATTERN in their name
+#   scripts/mutants.sh --list [PATTERN...]     shows each guard, its mutation and its test
+#   scripts/mutants.sh --check                 compares the markers, the table and the tests, and
+#                                              builds nothing; part of scripts/test.sh
+#   scripts/mutants.sh --compile [PATTERN...]  compiles each mutant and runs no test
 #
 # Guards are marked in the sources, as in `// guard: a control frame is not fragmented [false]`;
 # scripts/guards.py describes the mutations. tests/guards.txt names the test for each guard.
