@@ -1,53 +1,53 @@
-//! Which of a sender's messages have come: tells lost, duplicated and reordered apart in
-//! twenty bytes. Pure.
+//! Tracks the sequence numbers of a sender's messages: distinguishes lost, duplicated and
+//! reordered messages in twenty bytes. Pure.
 
-/// What the arrival of a message means.
+/// What the arrival of a sequence number means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceStatus {
-    /// The next one, or one after a gap.
+    /// Higher than all before: the next number, or one after a gap.
     New,
-    /// One that had been missing: it came after a later one.
+    /// A missing number that arrived after a higher one.
     Reordered,
-    /// One that had come before.
+    /// A number that has arrived before.
     Duplicated,
 }
 
 /// The sequence numbers of one sender's messages in one room, as they arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct SequenceTracker {
-    /// One above the highest number that has come.
+    /// One above the highest number that has arrived.
     next: u32,
-    /// Bit *i*: whether number `next - 1 - i` has come. Numbers below zero "have".
+    /// Bit *i*: whether number `next - 1 - i` has arrived. Numbers below zero count as arrived.
     window: u64,
-    /// Missing numbers that fell out of the window.
-    out_of_sight: u32,
-    /// Messages that came but could not be read; each explains one missing number.
+    /// Missing numbers that are too old for the window.
+    missing_before_window: u32,
+    /// Messages that arrived but could not be read; each accounts for one missing number.
     unreadable: u32,
 }
 
 impl Default for SequenceTracker {
     fn default() -> Self {
-        SequenceTracker { next: 0, window: u64::MAX, out_of_sight: 0, unreadable: 0 }
+        SequenceTracker { next: 0, window: u64::MAX, missing_before_window: 0, unreadable: 0 }
     }
 }
 
 impl SequenceTracker {
-    /// Number `sequence` has come.
-    pub fn take(&mut self, sequence: u32) -> SequenceStatus {
+    /// Records the arrival of number `sequence`.
+    pub fn record(&mut self, sequence: u32) -> SequenceStatus {
         if sequence >= self.next {
             let shift = sequence - self.next + 1;
-            self.out_of_sight += self.missing_shifted_out(shift);
+            self.missing_before_window += self.missing_shifted_out(shift);
             self.window = self.window.checked_shl(shift).unwrap_or(0) | 1;
             self.next = sequence + 1;
             return SequenceStatus::New;
         }
         let age = self.next - 1 - sequence;
         if age >= u64::BITS {
-            // Too old to know; if any that old is missing, it is taken for that one.
-            if self.out_of_sight == 0 {
+            // Outside the window: assumed to be one of the missing numbers, if there are any.
+            if self.missing_before_window == 0 {
                 return SequenceStatus::Duplicated;
             }
-            self.out_of_sight -= 1;
+            self.missing_before_window -= 1;
             return SequenceStatus::Reordered;
         }
         let bit = 1 << age;
@@ -58,23 +58,23 @@ impl SequenceTracker {
         SequenceStatus::Reordered
     }
 
-    /// How many unset bits leave the window when it moves by `shift`.
+    /// Number of missing messages that leave the window when it moves by `shift`.
     fn missing_shifted_out(&self, shift: u32) -> u32 {
         if shift >= u64::BITS {
-            // All 64, and the new numbers that never were in the window.
+            // The whole window, and the new numbers that are skipped past it.
             return self.window.count_zeros() + (shift - u64::BITS);
         }
         (!self.window >> (u64::BITS - shift)).count_ones()
     }
 
-    /// A message came whose number cannot be trusted.
-    pub fn take_unreadable(&mut self) {
+    /// Records a message with an unreliable sequence number.
+    pub fn record_unreadable(&mut self) {
         self.unreadable += 1;
     }
 
-    /// How many are missing so far, below the highest that has come.
+    /// Number of messages missing so far, below the highest number that has arrived.
     pub fn missing(&self) -> u32 {
-        (self.out_of_sight + self.window.count_zeros()).saturating_sub(self.unreadable)
+        (self.missing_before_window + self.window.count_zeros()).saturating_sub(self.unreadable)
     }
 }
 
@@ -85,44 +85,45 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn each_fault_is_told_from_the_others() {
-        let mut r = SequenceTracker::default();
-        assert_eq!([0, 1, 2].map(|n| r.take(n)), [SequenceStatus::New; 3]);
-        assert_eq!(r.take(4), SequenceStatus::New);
-        assert_eq!(r.missing(), 1);
-        assert_eq!(r.take(3), SequenceStatus::Reordered);
-        assert_eq!(r.missing(), 0);
-        assert_eq!(r.take(3), SequenceStatus::Duplicated);
-        assert_eq!(r.take(4), SequenceStatus::Duplicated);
+    fn distinguishes_new_reordered_and_duplicated_messages() {
+        let mut tracker = SequenceTracker::default();
+        assert_eq!([0, 1, 2].map(|n| tracker.record(n)), [SequenceStatus::New; 3]);
+        assert_eq!(tracker.record(4), SequenceStatus::New);
+        assert_eq!(tracker.missing(), 1);
+        assert_eq!(tracker.record(3), SequenceStatus::Reordered);
+        assert_eq!(tracker.missing(), 0);
+        assert_eq!(tracker.record(3), SequenceStatus::Duplicated);
+        assert_eq!(tracker.record(4), SequenceStatus::Duplicated);
     }
 
     #[test]
-    fn a_corrupted_message_is_not_lost_as_well() {
-        let mut r = SequenceTracker::default();
-        r.take(0);
-        r.take_unreadable();
-        r.take(2);
-        assert_eq!(r.missing(), 0);
-        r.take(4);
-        assert_eq!(r.missing(), 1);
+    fn a_corrupted_message_does_not_also_count_as_lost() {
+        let mut tracker = SequenceTracker::default();
+        tracker.record(0);
+        tracker.record_unreadable();
+        tracker.record(2);
+        assert_eq!(tracker.missing(), 0);
+        tracker.record(4);
+        assert_eq!(tracker.missing(), 1);
     }
 
     #[test]
-    fn a_gap_wider_than_the_window_is_counted_in_full() {
-        let mut r = SequenceTracker::default();
-        r.take(0);
-        r.take(1000);
-        assert_eq!(r.missing(), 999);
-        r.take(2000);
-        assert_eq!(r.missing(), 1998);
+    fn counts_every_message_of_a_gap_wider_than_the_window() {
+        let mut tracker = SequenceTracker::default();
+        tracker.record(0);
+        tracker.record(1000);
+        assert_eq!(tracker.missing(), 999);
+        tracker.record(2000);
+        assert_eq!(tracker.missing(), 1998);
     }
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_set_as_long_as_the_window_suffices(
+        fn agrees_with_a_set_of_all_numbers_within_the_window(
             jumps in prop::collection::vec((0u32..4, 0u32..30), 1..300),
         ) {
-            let (mut receipts, mut seen, mut front) = (SequenceTracker::default(), HashSet::new(), 0u32);
+            let mut tracker = SequenceTracker::default();
+            let (mut seen, mut front) = (HashSet::new(), 0u32);
             for (ahead, back) in jumps {
                 let number = (front + ahead).saturating_sub(if ahead == 0 { back } else { 0 });
                 let expected = match (seen.insert(number), seen.iter().max() == Some(&number)) {
@@ -130,9 +131,9 @@ mod tests {
                     (true, true) => SequenceStatus::New,
                     (true, false) => SequenceStatus::Reordered,
                 };
-                prop_assert_eq!(receipts.take(number), expected);
+                prop_assert_eq!(tracker.record(number), expected);
                 front = front.max(number + 1);
-                prop_assert_eq!(receipts.missing() as usize, front as usize - seen.len());
+                prop_assert_eq!(tracker.missing() as usize, front as usize - seen.len());
             }
         }
     }

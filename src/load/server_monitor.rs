@@ -5,7 +5,7 @@
 //! end of its path, and what is not there is not there.
 
 use super::interval_log::ServerSample;
-use super::target_address::{TargetAddress, get};
+use super::target_address::{TargetAddress, http_get};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -105,7 +105,7 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
 pub fn explain_missing_stats(stats: Option<&TargetAddress>) -> Option<String> {
     let Some(place) = stats else { return Some("they were not asked for".to_owned()) };
     let url = format!("http://{}{}", place.host, place.path);
-    match get(place, &place.path) {
+    match http_get(place, &place.path) {
         Err(error) => Some(format!("{url}: {error}")),
         Ok((200, body)) => (read_stats(&body) == ServerSample::default())
             .then(|| format!("{url} tells none that are known")),
@@ -155,7 +155,7 @@ pub struct ServerCapacity {
 
 /// Asks a server what it may use.
 pub fn server_capacity(stats: &TargetAddress) -> ServerCapacity {
-    match get(stats, &stats.path) {
+    match http_get(stats, &stats.path) {
         Ok((200, body)) => read_room(&body),
         Ok(_) | Err(_) => ServerCapacity::default(),
     }
@@ -302,7 +302,7 @@ fn look(
     pid: Option<u32>,
     before: Option<(Instant, f64)>,
 ) -> ServerSample {
-    let answer = stats.and_then(|place| get(place, &place.path).ok());
+    let answer = stats.and_then(|place| http_get(place, &place.path).ok());
     let answer = answer.filter(|(status, _)| *status == 200);
     let told = answer.map(|(_, body)| read_stats(&body)).unwrap_or_default();
     let seen = pid.and_then(read_process).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where a server is, by its URL, and one blocking request to it.
+//! The address of the server under test, from its URL, and one blocking HTTP GET to it.
 
 use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
 use std::fmt;
@@ -6,19 +6,19 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Where a server's figures are if nothing else is said.
-const STATS: &str = "/stats";
-/// How long one request may take.
+/// Path of the server's statistics when the user names none.
+const DEFAULT_STATS_PATH: &str = "/stats";
+/// Time limit of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest head of an answer.
-const HEAD_BYTES: usize = 16 * 1024;
-/// Most bytes of an answer.
-const CONTENT_BYTES: usize = 1024 * 1024;
+/// Longest response head.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Longest response body.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A server's address, from its URL.
+/// The address of the server under test, or of its statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetAddress {
-    /// The address that is connected to.
+    /// The resolved address to connect to.
     pub address: SocketAddr,
     /// `host:port`.
     pub host: String,
@@ -26,12 +26,12 @@ pub struct TargetAddress {
     pub path: String,
 }
 
-/// Why a URL leads to no address.
+/// Why a URL gives no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// It is none; one line about what is wrong with it.
+    /// The text is not a valid URL; one line that says what is wrong.
     Malformed(String),
-    /// It names a host, `host:port`, that has no address.
+    /// The host, given as `host:port`, has no address.
     NoSuchHost(String),
 }
 
@@ -44,47 +44,47 @@ impl fmt::Display for AddressError {
     }
 }
 
-/// Reads `ws://host:port/path`.
+/// Parses and resolves `ws://host:port/path`.
 ///
 /// # Errors
-/// Where it leads nowhere.
+/// When the text is not such a URL, or its host cannot be resolved.
 pub fn parse_server_url(url: &str) -> Result<TargetAddress, AddressError> {
     let rest = url.strip_prefix("ws://").ok_or_else(|| {
         AddressError::Malformed(format!(
-            "`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not spoken)"
+            "`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not supported)"
         ))
     })?;
-    place(url, rest)
+    resolve(url, rest)
 }
 
-/// Where the figures of the server at `server` are, by `auto`, `none` or a URL.
+/// Parses `auto`, `none` or the URL of the statistics of the server at `server`.
 ///
 /// # Errors
-/// One line about what is wrong with it.
+/// One line that says what is wrong with the text.
 pub fn parse_stats_url(
     text: &str,
     server: &TargetAddress,
 ) -> Result<Option<TargetAddress>, String> {
     match text {
         "none" => Ok(None),
-        "auto" => Ok(Some(TargetAddress { path: STATS.to_owned(), ..server.clone() })),
+        "auto" => Ok(Some(TargetAddress { path: DEFAULT_STATS_PATH.to_owned(), ..server.clone() })),
         _ => {
             let rest = text.strip_prefix("http://").ok_or_else(|| {
                 format!(
                     "`{text}` is not `auto`, `none` or a URL like `http://127.0.0.1:9100/stats`"
                 )
             })?;
-            let mut found = place(text, rest).map_err(|nowhere| nowhere.to_string())?;
+            let mut found = resolve(text, rest).map_err(|error| error.to_string())?;
             if found.path == "/" {
-                found.path = STATS.to_owned();
+                found.path = DEFAULT_STATS_PATH.to_owned();
             }
             Ok(Some(found))
         }
     }
 }
 
-/// Takes apart what follows the scheme of `url`.
-fn place(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
+/// Parses and resolves `rest`, the part of `url` after the scheme.
+fn resolve(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
     let (host, path) = match rest.find('/') {
         Some(at) => (&rest[..at], &rest[at..]),
         None => (rest, "/"),
@@ -93,97 +93,100 @@ fn place(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
         return Err(AddressError::Malformed(format!("`{url}` is not a URL")));
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    // What stands behind the last colon and is no port: an IPv6 address ends in a bracket.
+    // A colon with no valid port behind it; an IPv6 address ends with a bracket instead.
     let bad_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     if !has_port && bad_port {
-        let what = format!("`{url}` is not a URL: its port is no number up to 65535");
+        let what = format!("`{url}` is not a URL: its port is not a number up to 65535");
         return Err(AddressError::Malformed(what));
     }
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let addresses: Vec<SocketAddr> =
         host.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-    let Some(address) = listening(&addresses) else {
-        // What has other letters than names have is a slip of the pen and no host that is gone.
-        let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-        return Err(match host.bytes().all(of_names) {
+    let Some(address) = first_reachable(&addresses) else {
+        // Characters that cannot occur in a host name mean a typing error, not a missing host.
+        let is_host_character = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        return Err(match host.bytes().all(is_host_character) {
             true => AddressError::NoSuchHost(host),
-            false => AddressError::Malformed(format!("`{url}` is not a URL: `{host}` is no host")),
+            false => {
+                AddressError::Malformed(format!("`{url}` is not a URL: `{host}` is not a host"))
+            }
         });
     };
     Ok(TargetAddress { address, host, path: path.to_owned() })
 }
 
-/// The address of a name at which somebody listens; if nobody does, the first. `localhost` is an
-/// IPv6 address first on many machines, and many servers listen to IPv4 alone.
-fn listening(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+/// The first address that accepts a connection, or the first of all when none does. On many
+/// machines `localhost` resolves to an IPv6 address first, while many servers listen on IPv4 only.
+fn first_reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let (first, others) = addresses.split_first()?;
     if others.is_empty() {
         return Some(*first);
     }
-    let listens = |at: &&SocketAddr| TcpStream::connect_timeout(at, REQUEST_TIMEOUT).is_ok();
-    addresses.iter().find(listens).or(Some(first)).copied()
+    let accepts_connections =
+        |at: &&SocketAddr| TcpStream::connect_timeout(at, REQUEST_TIMEOUT).is_ok();
+    addresses.iter().find(accepts_connections).or(Some(first)).copied()
 }
 
-/// Whether there is a server: it answers anything at all, or at least hangs up. What it
-/// answers is its own business; not every one has a `/health`.
+/// Checks that a server is listening: it must answer with anything, or close the connection. The
+/// answer itself is not examined, because not every server has a `/health`.
 ///
 /// # Errors
-/// When nobody listens, or nothing comes back in time.
-pub fn check_reachable(place: &TargetAddress) -> io::Result<()> {
-    TcpStream::connect_timeout(&place.address, REQUEST_TIMEOUT)?;
-    match get(place, "/health") {
+/// When the connection fails, or the server neither answers nor closes it in time.
+pub fn check_reachable(target: &TargetAddress) -> io::Result<()> {
+    TcpStream::connect_timeout(&target.address, REQUEST_TIMEOUT)?;
+    match http_get(target, "/health") {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
         {
             Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "it accepts connections but does not answer",
+                "the server accepts connections but does not answer",
             ))
         }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// One blocking GET. Gives the status and the body.
+/// One blocking GET request. Returns the status and the body.
 ///
 /// # Errors
-/// When the server cannot be reached or does not answer in time, or not in HTTP.
-pub fn get(place: &TargetAddress, path: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut socket = TcpStream::connect_timeout(&place.address, REQUEST_TIMEOUT)?;
+/// When the connection fails, the time limit passes, or the answer is not HTTP.
+pub fn http_get(target: &TargetAddress, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    let mut socket = TcpStream::connect_timeout(&target.address, REQUEST_TIMEOUT)?;
     socket.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     socket.set_write_timeout(Some(REQUEST_TIMEOUT))?;
     let mut request = Vec::new();
-    write_get_request(&mut request, &place.host, path, &[("Connection", "close")]);
+    write_get_request(&mut request, &target.host, path, &[("Connection", "close")]);
     socket.write_all(&request)?;
-    let (mut head, mut content, mut scan) = (Vec::new(), Vec::new(), HeadScan::default());
-    let mut answer: Option<(u16, Body)> = None;
+    let (mut head, mut body_bytes, mut scan) = (Vec::new(), Vec::new(), HeadScan::default());
+    let mut response: Option<(u16, Body)> = None;
     let started = Instant::now();
     let mut buffer = [0; 16 * 1024];
     loop {
         let len = socket.read(&mut buffer)?;
-        let mut came = &buffer[..len];
+        let mut new_bytes = &buffer[..len];
         if len == 0 {
-            return match answer {
-                Some((status, Body::UntilClose)) => Ok((status, content)),
+            return match response {
+                Some((status, Body::UntilClose)) => Ok((status, body_bytes)),
                 Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
-        if answer.is_none() {
-            head.extend_from_slice(came);
-            let parsed = parse_response(&head, &mut scan, HEAD_BYTES);
-            if let Some((said, end)) = parsed.map_err(|_| io::ErrorKind::InvalidData)? {
-                // The bytes behind the head are the last of those just read.
-                came = &buffer[len - (head.len() - end)..len];
-                answer = Some((said.status, Body::new(said.body)));
+        if response.is_none() {
+            head.extend_from_slice(new_bytes);
+            let parsed = parse_response(&head, &mut scan, MAX_HEAD_BYTES);
+            if let Some((parsed_head, end)) = parsed.map_err(|_| io::ErrorKind::InvalidData)? {
+                // The bytes after the head are the last of those just read.
+                new_bytes = &buffer[len - (head.len() - end)..len];
+                response = Some((parsed_head.status, Body::new(parsed_head.body)));
             }
         }
-        if let Some((status, body)) = &mut answer {
-            let whole = body.read(came, |data| content.extend_from_slice(data));
+        if let Some((status, body)) = &mut response {
+            let whole = body.read(new_bytes, |data| body_bytes.extend_from_slice(data));
             if whole.map_err(|_| io::ErrorKind::InvalidData)? {
-                return Ok((*status, content));
+                return Ok((*status, body_bytes));
             }
         }
-        if content.len() > CONTENT_BYTES || started.elapsed() > REQUEST_TIMEOUT {
+        if body_bytes.len() > MAX_BODY_BYTES || started.elapsed() > REQUEST_TIMEOUT {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
@@ -194,13 +197,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
-        let place = parse_server_url("ws://127.0.0.1:9000/ws?x=1").unwrap();
-        assert_eq!(place.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
-        assert_eq!((place.host.as_str(), place.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
+    fn parses_and_rejects_server_and_stats_urls() {
+        let target = parse_server_url("ws://127.0.0.1:9000/ws?x=1").unwrap();
+        assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
+        assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:9000", "/ws?x=1"));
         assert_eq!(parse_server_url("ws://127.0.0.1").unwrap().host, "127.0.0.1:80");
         assert_eq!(parse_server_url("ws://[::1]:80/").unwrap().address.to_string(), "[::1]:80");
-        let at = |text| parse_stats_url(text, &place).map(|found| found.map(|p| (p.host, p.path)));
+        let at = |text| parse_stats_url(text, &target).map(|found| found.map(|p| (p.host, p.path)));
         assert_eq!(at("none"), Ok(None));
         assert_eq!(at("auto"), Ok(Some(("127.0.0.1:9000".to_owned(), "/stats".to_owned()))));
         let elsewhere = Some(("127.0.0.1:9100".to_owned(), "/stats".to_owned()));
@@ -219,25 +222,25 @@ mod tests {
         ] {
             assert!(matches!(parse_server_url(bad), Err(AddressError::Malformed(_))), "{bad}");
         }
-        // RFC 6761 §6.4: no such name is ever given to a host.
-        let nowhere = AddressError::NoSuchHost("nohost.invalid:80".to_owned());
-        assert_eq!(parse_server_url("ws://nohost.invalid/ws"), Err(nowhere));
+        // RFC 6761 §6.4: `.invalid` names never resolve.
+        let unresolved = AddressError::NoSuchHost("nohost.invalid:80".to_owned());
+        assert_eq!(parse_server_url("ws://nohost.invalid/ws"), Err(unresolved));
     }
 
     #[test]
-    fn of_a_names_addresses_the_one_with_a_listener_is_taken() {
+    fn selects_the_resolved_address_that_accepts_connections() {
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
         let (here, dead) = (bind(), [at(&bind()), at(&bind())]);
-        assert_eq!(listening(&[dead[0], at(&here)]), Some(at(&here)));
-        assert_eq!(listening(&dead), Some(dead[0]));
-        assert_eq!(listening(&[]), None);
+        assert_eq!(first_reachable(&[dead[0], at(&here)]), Some(at(&here)));
+        assert_eq!(first_reachable(&dead), Some(dead[0]));
+        assert_eq!(first_reachable(&[]), None);
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_an_error() {
+    fn returns_an_error_when_the_server_is_not_listening() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = parse_server_url(&format!("ws://{port}/ws")).unwrap();
-        assert!(get(&place, "/stats").is_err());
+        let target = parse_server_url(&format!("ws://{port}/ws")).unwrap();
+        assert!(http_get(&target, "/stats").is_err());
     }
 }

@@ -1,7 +1,6 @@
-//! Values as people write them on a command line and in a scenario file. Pure.
+//! Values as they are written on the command line and in a scenario file. Pure.
 //!
-//! Every type here reads the same text in both places, so a flag and a TOML key can never
-//! mean different things.
+//! One parser serves both places, so that a flag and a TOML key accept the same text.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
@@ -13,22 +12,22 @@ use std::time::Duration;
 pub struct HumanDuration(pub Duration);
 
 impl HumanDuration {
-    /// So many whole seconds.
+    /// A duration in whole seconds.
     pub const fn seconds(seconds: u64) -> Self {
         HumanDuration(Duration::from_secs(seconds))
     }
 
-    /// So many milliseconds.
+    /// A duration in milliseconds.
     pub const fn millis(millis: u64) -> Self {
         HumanDuration(Duration::from_millis(millis))
     }
 
-    /// This span times `factor`, but at least `floor` (or this span, if that is shorter
-    /// still): a scaled-down run must keep something to measure.
+    /// This duration times `factor`, but at least `floor`, or unchanged when it is already
+    /// shorter than `floor`: a scaled-down run still needs a period to measure.
     pub fn scaled(self, factor: f64, floor: Duration) -> Self {
         let floor = floor.min(self.0);
         let wanted = Duration::try_from_secs_f64(self.0.as_secs_f64() * factor).unwrap_or(self.0);
-        // Whole milliseconds: a schedule computed from it then has no surprising digits.
+        // Whole milliseconds keep the times of the resulting schedule readable.
         HumanDuration(Duration::from_millis(wanted.max(floor).as_millis() as u64))
     }
 }
@@ -48,19 +47,19 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// Load that comes at a rate for a time: `50/s for 2m`.
+/// A constant rate for a time: `50/s for 2m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatePhase {
-    /// How many a second.
+    /// Events each second.
     pub per_second: f64,
-    /// For how long.
+    /// How long the rate lasts.
     pub lasting: Duration,
 }
 
 impl RatePhase {
-    /// How many fall into the phase, rounded down.
+    /// Number of events in the phase, rounded down.
     pub fn count(&self) -> u64 {
-        // A time is rounded to whole nanoseconds, and must not lose its last one by that.
+        // A duration is rounded to whole nanoseconds; the margin keeps the last event.
         (self.per_second * (self.lasting.as_secs_f64() + 1e-9) + 1e-9) as u64
     }
 }
@@ -68,12 +67,15 @@ impl RatePhase {
 impl FromStr for RatePhase {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a phase like `50/s for 2m`");
-        let (rate, lasting) = text.split_once(" for ").ok_or_else(wrong)?;
-        let per_second: f64 =
-            rate.trim().strip_suffix("/s").and_then(|n| n.trim().parse().ok()).ok_or_else(wrong)?;
+        let malformed = || format!("`{text}` is not a phase like `50/s for 2m`");
+        let (rate, lasting) = text.split_once(" for ").ok_or_else(malformed)?;
+        let per_second: f64 = rate
+            .trim()
+            .strip_suffix("/s")
+            .and_then(|n| n.trim().parse().ok())
+            .ok_or_else(malformed)?;
         if !(per_second > 0.0 && per_second <= 1e7) {
-            return Err(format!("`{text}`: a rate is above 0 and at most 10000000 a second"));
+            return Err(format!("`{text}`: a rate must be above 0 and at most 10000000 a second"));
         }
         Ok(RatePhase { per_second, lasting: lasting.parse::<HumanDuration>()?.0 })
     }
@@ -85,22 +87,22 @@ impl fmt::Display for RatePhase {
     }
 }
 
-/// HTTP requests to one path at a rate for a time: `/health 100/s for 30s`.
+/// HTTP requests for one path at a rate for a time: `/health 100/s for 30s`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpPhase {
     /// Path and query, starting with `/`.
     pub path: String,
-    /// When and how often.
+    /// Rate and duration.
     pub phase: RatePhase,
 }
 
 impl FromStr for HttpPhase {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a request like `/health 100/s for 30s`");
-        let (path, phase) = text.trim().split_once(' ').ok_or_else(wrong)?;
+        let malformed = || format!("`{text}` is not a request like `/health 100/s for 30s`");
+        let (path, phase) = text.trim().split_once(' ').ok_or_else(malformed)?;
         if !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic()) {
-            return Err(wrong());
+            return Err(malformed());
         }
         Ok(HttpPhase { path: path.to_owned(), phase: phase.trim().parse()? })
     }
@@ -112,23 +114,24 @@ impl fmt::Display for HttpPhase {
     }
 }
 
-/// So many users kept busy for a time: `500 for 10m`.
+/// A number of simultaneous users for a time: `500 for 10m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadStage {
-    /// How many users are there at once.
+    /// Number of simultaneous users.
     pub users: u32,
-    /// For how long.
+    /// How long the stage lasts.
     pub lasting: Duration,
 }
 
 impl FromStr for LoadStage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a stage like `500 for 10m`");
-        let (users, lasting) = text.split_once(" for ").ok_or_else(wrong)?;
-        let users = users.trim().trim_end_matches("users").trim().parse().map_err(|_| wrong())?;
+        let malformed = || format!("`{text}` is not a stage like `500 for 10m`");
+        let (users, lasting) = text.split_once(" for ").ok_or_else(malformed)?;
+        let users =
+            users.trim().trim_end_matches("users").trim().parse().map_err(|_| malformed())?;
         if users < 2 {
-            return Err(format!("`{text}`: a stage needs two users at least"));
+            return Err(format!("`{text}`: a stage needs at least two users"));
         }
         Ok(LoadStage { users, lasting: lasting.parse::<HumanDuration>()?.0 })
     }
@@ -140,7 +143,7 @@ impl fmt::Display for LoadStage {
     }
 }
 
-/// One or more of something, separated by commas.
+/// One or more values, separated by commas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommaSeparated<T>(pub Vec<T>);
 
@@ -166,12 +169,12 @@ impl<T: fmt::Display> fmt::Display for CommaSeparated<T> {
     }
 }
 
-/// What a stress run turns up until something gives.
+/// The quantity that a stress run increases until the server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StressDimension {
-    /// Sessions open at once.
+    /// Simultaneous sessions.
     Connections,
-    /// Relayed messages a second, over a fixed number of rooms.
+    /// Relayed messages each second, over a fixed number of rooms.
     Messages,
 }
 
@@ -195,7 +198,7 @@ impl fmt::Display for StressDimension {
     }
 }
 
-/// Reads and writes a type in serde as the text it is on the command line.
+/// Serializes a type as its command-line text.
 macro_rules! as_text {
     ($($name:ident $(<$parameter:ident>)?),*) => {$(
         impl$(<$parameter: fmt::Display>)? Serialize for $name$(<$parameter>)? {
@@ -217,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn parsing_reverses_formatting() {
         for text in ["10/s for 1m, 50/s for 2m", "0.5/s for 10s"] {
             let phases: CommaSeparated<RatePhase> = text.parse().unwrap();
             assert_eq!(phases.to_string(), text);
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_what_was_expected() {
+    fn rejects_malformed_values_and_names_the_expected_form() {
         assert!("0/s for 1s".parse::<RatePhase>().is_err());
         assert!("5 for".parse::<RatePhase>().unwrap_err().contains("50/s for 2m"));
         assert!("health 1/s for 1s".parse::<HttpPhase>().is_err());
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn scaling_keeps_something_to_measure() {
+    fn scaling_keeps_a_measurable_duration() {
         let floor = Duration::from_secs(2);
         assert_eq!(HumanDuration::seconds(600).scaled(0.005, floor), HumanDuration::seconds(3));
         assert_eq!(HumanDuration::seconds(60).scaled(0.005, floor), HumanDuration::seconds(2));

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use switchboard::load::message_header::{MessageDecoder, Reading};
+use switchboard::load::message_header::{DecodedMessage, MessageDecoder};
 use switchboard::wire::message::client::{ClientMessage, classify};
 use switchboard::wire::websocket::assembly::{Item, Reader, Rules};
 use switchboard::wire::websocket::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
@@ -318,8 +318,8 @@ impl Server {
         let Some((_, peer)) = world.users.get(&me).and_then(|user| user.room.clone()) else {
             return world.tell(me, r#"{"type":"error","payload":{"code":"not_in_room"}}"#);
         };
-        let last = match MessageDecoder::default().read(text) {
-            Some(Reading::Good(stamp)) => stamp.last,
+        let last = match MessageDecoder::default().decode(text) {
+            Some(DecodedMessage::Intact(stamp)) => stamp.last,
             _ => panic!("the tester sends stamped messages"),
         };
         world.relayed += 1;

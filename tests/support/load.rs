@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use switchboard::load::server_monitor::numbers;
-use switchboard::load::target_address::{get, parse_server_url};
+use switchboard::load::target_address::{http_get, parse_server_url};
 
 /// A server on a port of its own, ended with the test.
 pub(crate) struct Server {
@@ -34,7 +34,7 @@ impl Server {
     }
 
     pub(crate) fn stats(&self) -> std::collections::BTreeMap<String, f64> {
-        let (status, body) = get(&parse_server_url(&self.url).unwrap(), "/stats").unwrap();
+        let (status, body) = http_get(&parse_server_url(&self.url).unwrap(), "/stats").unwrap();
         assert_eq!(status, 200);
         numbers(&body)
     }

@@ -100,7 +100,10 @@ impl Worker {
             arrivals: RateSchedule::new(load.arrivals.clone(), share, shares),
             http: (!load.requests.is_empty()).then(|| HttpLoadClient::new(&load, share, shares)),
             gauges: LoadGauges::default(),
-            encoder: MessageEncoder::new(load.message_bytes, Rng::new(load.seed, stream).roll()),
+            encoder: MessageEncoder::new(
+                load.message_bytes,
+                Rng::new(load.seed, stream).next_u64(),
+            ),
             reader: MessageDecoder::default(),
             rng: Rng::new(load.seed, stream - shares),
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
@@ -193,7 +196,7 @@ impl Worker {
                 return self.recorder.fault(connect_fault(&error), now);
             }
         };
-        let nonce = [self.rng.roll().to_le_bytes(), self.rng.roll().to_le_bytes()];
+        let nonce = [self.rng.next_u64().to_le_bytes(), self.rng.next_u64().to_le_bytes()];
         let key = WebSocketKey::from_nonce(
             nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
         );

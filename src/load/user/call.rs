@@ -34,7 +34,7 @@ pub(super) struct ActiveCall {
     pub(super) initiator: bool,
     /// The number of the next message.
     pub(super) sequence: u32,
-    pub(super) receipts: SequenceTracker,
+    pub(super) received: SequenceTracker,
     step: CallStep,
     /// When the next message should be sent.
     pub(super) next_send: Timestamp,
@@ -51,7 +51,7 @@ pub(super) struct ActiveCall {
     /// When to leave, whatever is still missing.
     pub(super) leave_at: Timestamp,
     /// The partner said that the server dropped some of its messages.
-    pub(super) gaps_explained: bool,
+    pub(super) gaps_expected: bool,
     /// The server said that it dropped some of ours.
     pub(super) limited: bool,
 }
@@ -64,7 +64,7 @@ impl ActiveCall {
             peer: id_hash(peer_id),
             initiator,
             sequence: 0,
-            receipts: SequenceTracker::default(),
+            received: SequenceTracker::default(),
             step: CallStep::Steady,
             next_send: NEVER,
             beat: NEVER,
@@ -73,7 +73,7 @@ impl ActiveCall {
             bye_sent: None,
             bye_heard: false,
             leave_at: NEVER,
-            gaps_explained: false,
+            gaps_expected: false,
             limited: false,
         }
     }
@@ -83,7 +83,7 @@ impl ActiveCall {
         let setup_ends = now + plan.setup_time();
         if let Some(gap) = plan.gap {
             // A beat of its own for each user, so that all together make an even stream.
-            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.share());
+            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.next_fraction());
         }
         if self.initiator {
             self.step = CallStep::Description(RelayKind::Offer);

@@ -3,7 +3,7 @@
 use super::call::ActiveCall;
 use super::{STRAGGLERS_WAIT, User, UserContext, UserEvent, UserScript, UserState, send};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
-use crate::load::message_header::{Reading, id_hash};
+use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
 use crate::load::sequence_tracker::SequenceStatus;
 use crate::timestamp::Timestamp;
@@ -13,14 +13,14 @@ use crate::wire::message::server::{Received, parse};
 impl User {
     /// A text message came.
     pub fn text(&mut self, text: &[u8], turn: &mut UserContext<'_>) {
-        if let Some(reading) = turn.reader.read(text) {
+        if let Some(reading) = turn.reader.decode(text) {
             return self.relayed(reading, turn);
         }
         match parse(text) {
             // What is left of a message of ours: the server has rewritten it.
-            Ok(Received::Relayed { .. }) => self.relayed(Reading::Corrupted, turn),
-            Ok(Received::Unknown) | Err(_) if turn.reader.is_marked(text) => {
-                self.relayed(Reading::Corrupted, turn);
+            Ok(Received::Relayed { .. }) => self.relayed(DecodedMessage::Corrupted, turn),
+            Ok(Received::Unknown) | Err(_) if turn.reader.has_marker(text) => {
+                self.relayed(DecodedMessage::Corrupted, turn);
             }
             Ok(message) => self.message(message, turn),
             Err(_) => turn.recorder.fault(LoadFault::BadMessage, turn.now),
@@ -28,14 +28,14 @@ impl User {
     }
 
     /// A message of the partner's came, or what should have been one.
-    fn relayed(&mut self, reading: Reading, turn: &mut UserContext<'_>) {
+    fn relayed(&mut self, reading: DecodedMessage, turn: &mut UserContext<'_>) {
         let UserState::InRoom(call) = &mut self.state else {
             return self.relayed_outside(reading, turn);
         };
         let stamp = match reading {
-            Reading::Good(stamp) => stamp,
-            Reading::Corrupted => {
-                call.receipts.take_unreadable();
+            DecodedMessage::Intact(stamp) => stamp,
+            DecodedMessage::Corrupted => {
+                call.received.record_unreadable();
                 return turn.recorder.fault(LoadFault::Corrupted, turn.now);
             }
         };
@@ -45,7 +45,7 @@ impl User {
         if stamp.sender != call.peer {
             return turn.recorder.fault(LoadFault::Misrouted, turn.now);
         }
-        match call.receipts.take(stamp.sequence) {
+        match call.received.record(stamp.sequence) {
             SequenceStatus::Duplicated => {
                 return turn.recorder.fault(LoadFault::Duplicated, turn.now);
             }
@@ -60,7 +60,7 @@ impl User {
             turn.recorder.between(TimeMetric::Relay, stamp.intended, turn.now);
             turn.recorder.between(TimeMetric::RelayService, stamp.sent, turn.now);
         }
-        call.gaps_explained |= stamp.gaps_explained;
+        call.gaps_expected |= stamp.gaps_expected;
         if stamp.last {
             call.bye_heard = true;
             self.heard_last_word(turn);
@@ -72,7 +72,7 @@ impl User {
     /// The partner sends nothing more: answer with the own last word, or leave.
     fn heard_last_word(&mut self, turn: &mut UserContext<'_>) {
         let UserState::InRoom(call) = &mut self.state else { return };
-        let missing = call.receipts.missing() > 0 && !call.gaps_explained;
+        let missing = call.received.missing() > 0 && !call.gaps_expected;
         if call.bye_sent.is_none() {
             send(call, self.session, RelayKind::Signal, turn.now, true, turn);
             // The initiator leaves; this is only in case that it cannot.
@@ -86,8 +86,8 @@ impl User {
         }
     }
 
-    fn relayed_outside(&mut self, reading: Reading, turn: &mut UserContext<'_>) {
-        let Reading::Good(stamp) = reading else {
+    fn relayed_outside(&mut self, reading: DecodedMessage, turn: &mut UserContext<'_>) {
+        let DecodedMessage::Intact(stamp) = reading else {
             return turn.recorder.fault(LoadFault::Corrupted, turn.now);
         };
         let own_tail = matches!(
@@ -166,7 +166,7 @@ impl User {
         }
         match turn.rules.script_for(self.sampled) {
             UserScript::Hold { ping_every } => {
-                self.ping_at = turn.now + ping_every.mul_f64(self.rng.share());
+                self.ping_at = turn.now + ping_every.mul_f64(self.rng.next_fraction());
             }
             UserScript::Rounds { .. } => {}
             UserScript::Calls(_) => self.ask(turn.now, turn),
@@ -188,7 +188,7 @@ impl User {
         };
         turn.news.push(UserEvent::Matched(account));
         let stay = match turn.rules.script_for(self.sampled) {
-            UserScript::Calls(plan) => self.rng.between(plan.talk_min, plan.talk_max),
+            UserScript::Calls(plan) => self.rng.duration_between(plan.talk_min, plan.talk_max),
             UserScript::Hold { .. } | UserScript::Rounds { .. } => {
                 turn.rules.script_for(self.sampled).round_stay()
             }
@@ -232,7 +232,7 @@ impl User {
             let (_, many) = std::mem::take(&mut self.early);
             turn.recorder.faults_at(LoadFault::BeforeMatch, many.into(), turn.now);
             // They did come, so they are not lost as well.
-            (0..many).for_each(|_| call.receipts.take_unreadable());
+            (0..many).for_each(|_| call.received.record_unreadable());
         }
         self.disown_early(turn);
         self.state = UserState::InRoom(Box::new(call));
@@ -255,7 +255,7 @@ impl User {
         };
         let on_purpose = reason == "left" || reason == "next";
         let talks = matches!(turn.rules.script_for(self.sampled), UserScript::Calls(_));
-        let mut missing = call.receipts.missing();
+        let mut missing = call.received.missing();
         if talks && on_purpose && !call.bye_heard {
             // Nobody leaves without a last word, so that was lost, if nothing else.
             missing = missing.saturating_add(1);

@@ -257,7 +257,7 @@ impl User {
         }
         started(self.ping_at, turn);
         turn.recorder.count(CountMetric::Pings);
-        turn.encoder.push_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
+        turn.encoder.encode_text(turn.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
         self.pinged = Some(self.ping_at);
         self.ping_at = turn.now + turn.rules.message_timeout;
     }
@@ -289,7 +289,7 @@ impl User {
     fn ask(&mut self, intended: Timestamp, turn: &mut UserContext<'_>) {
         turn.recorder.count(CountMetric::Asked);
         let queue = &turn.rules.queue;
-        turn.encoder.push_text(turn.out, |text| write_find_match(text, Some(queue)));
+        turn.encoder.encode_text(turn.out, |text| write_find_match(text, Some(queue)));
         self.state = UserState::Waiting {
             since: intended,
             overdue_at: turn.now + turn.rules.match_timeout,
@@ -301,18 +301,18 @@ impl User {
     fn leave(&mut self, turn: &mut UserContext<'_>) {
         let UserState::InRoom(call) = &self.state else { return };
         // Its own missing last word is for the partner to judge, who knows whether it came.
-        let missing = call.receipts.missing();
+        let missing = call.received.missing();
         turn.recorder.count(CountMetric::CallsCompleted);
         self.part(missing, turn);
         if self.finishing {
             return self.close(turn);
         }
         match turn.rules.script_for(self.sampled) {
-            UserScript::Calls(plan) if self.rng.share() < plan.next_share => {
+            UserScript::Calls(plan) if self.rng.next_fraction() < plan.next_share => {
                 self.ask(turn.now, turn)
             }
             UserScript::Calls(_) | UserScript::Hold { .. } | UserScript::Rounds { .. } => {
-                turn.encoder.push_text(turn.out, write_leave_room);
+                turn.encoder.encode_text(turn.out, write_leave_room);
                 self.state =
                     UserState::Leaving { give_up_at: turn.now + turn.rules.message_timeout };
             }
@@ -325,7 +325,7 @@ impl User {
             return;
         };
         (self.last_room, self.last_room_over) = (call.room, false);
-        let missing = if call.gaps_explained { 0 } else { missing };
+        let missing = if call.gaps_expected { 0 } else { missing };
         turn.news.push(UserEvent::RecentPartner {
             session: self.session,
             room: call.room,
@@ -348,7 +348,7 @@ impl User {
         self.state = UserState::Idle;
         match turn.rules.script_for(self.sampled) {
             _ if self.finishing => self.close(turn),
-            UserScript::Calls(plan) if !leaving && self.rng.share() < plan.next_share => {
+            UserScript::Calls(plan) if !leaving && self.rng.next_fraction() < plan.next_share => {
                 self.ask(turn.now, turn);
             }
             UserScript::Calls(_) => self.close(turn),
@@ -400,7 +400,7 @@ impl User {
             // Who holds shows it by a last ping; who talks, by the end of the call.
             turn.recorder.count(CountMetric::Alive);
         }
-        let mask = turn.encoder.mask();
+        let mask = turn.encoder.next_mask();
         push_client_frame(turn.out, CLOSE, &CLOSE_NORMAL, mask);
         self.state = UserState::Closing { give_up_at: turn.now + turn.rules.message_timeout };
     }
@@ -450,14 +450,14 @@ fn send(
         sent: turn.now,
         sequence: call.sequence,
         last,
-        gaps_explained: call.limited,
+        gaps_expected: call.limited,
     };
     call.sequence += 1;
     if last {
         call.bye_sent = Some(turn.now);
     }
     turn.recorder.count(CountMetric::Sent);
-    turn.encoder.push_relay(turn.out, kind, &call.room_id, &stamp);
+    turn.encoder.encode_relay(turn.out, kind, &call.room_id, &stamp);
 }
 
 #[cfg(test)]

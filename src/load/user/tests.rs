@@ -449,10 +449,10 @@ fn a_match_that_crosses_our_close_is_nobodys_fault() {
         sent: world.now,
         sequence: 0,
         last: false,
-        gaps_explained: false,
+        gaps_expected: false,
     };
     let mut frame = Vec::new();
-    world.encoder.push_relay(&mut frame, RelayKind::Offer, "r", &stamp);
+    world.encoder.encode_relay(&mut frame, RelayKind::Offer, "r", &stamp);
     let header = parse_header(&frame, Side::Client).unwrap().unwrap();
     let mut offer = frame.split_off(header.header_len);
     unmask(&mut offer, header.mask.unwrap(), 0);

@@ -122,10 +122,10 @@ fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
         sent: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
         sequence: choices.pick(&[0, 1, 2, 3, 4, 5, 63, 64, 65, 200, 70_000, u32::MAX]),
         last: flags & 1 != 0,
-        gaps_explained: flags & 2 != 0,
+        gaps_expected: flags & 2 != 0,
     };
     let mut frame = Vec::new();
-    encoder.push_relay(&mut frame, kind, room, &stamp);
+    encoder.encode_relay(&mut frame, kind, room, &stamp);
     let header = parse_header(&frame, Side::Client).expect("a right one").expect("a whole one");
     let mut text = frame.split_off(header.header_len);
     unmask(&mut text, header.mask.expect("a client masks"), 0);

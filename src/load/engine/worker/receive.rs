@@ -164,7 +164,7 @@ impl Worker {
                 Item::Text(place) => connection.user.text(reader.bytes(&place), &mut turn),
                 Item::Binary(_) => turn.recorder.fault(LoadFault::BadMessage, now),
                 Item::Ping(place) => {
-                    let mask = turn.encoder.mask();
+                    let mask = turn.encoder.next_mask();
                     push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
                 }
                 Item::Pong(_) => {}
@@ -190,7 +190,7 @@ impl Worker {
             return;
         }
         // RFC 6455 §5.5.1: answer with the same code.
-        let mask = self.encoder.mask();
+        let mask = self.encoder.next_mask();
         let bytes = code.map(u16::to_be_bytes).unwrap_or_default();
         let payload = if code.is_some() { &bytes[..] } else { &[] };
         push_client_frame(&mut self.out, CLOSE, payload, mask);
