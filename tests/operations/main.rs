@@ -6,6 +6,7 @@
 mod support;
 
 mod check;
+mod contract;
 mod documents;
 mod flags;
 mod load_scripts;

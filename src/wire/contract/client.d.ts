@@ -1,0 +1,107 @@
+/**
+ * Declarations of the protocol client, `src/page/web/client.js`. Copy this file and `messages.d.ts`
+ * beside `client.js` to use it from TypeScript.
+ */
+
+import type {
+  ErrorCode,
+  Identifier,
+  LeaveReason,
+  PlannedErrorCode,
+  PlannedLeaveReason,
+  QueueName,
+  RelayType,
+} from './messages.js';
+
+export type Status = 'closed' | 'connecting' | 'open' | 'retrying';
+
+export interface Room {
+  roomId: Identifier;
+  peerId: Identifier;
+  /** Whether this side sends the offer. */
+  initiator: boolean;
+}
+
+export interface ClientOptions {
+  /** For runtimes that have no WebSocket of their own. */
+  WebSocket?: typeof WebSocket;
+  /** A number in [0, 1); default `Math.random`. */
+  random?: () => number;
+  /** Longest wait before the first new attempt; default 500. */
+  backoffFirstMs?: number;
+  /** Longest wait before any new attempt; default 15,000. */
+  backoffMostMs?: number;
+  /** Silence after which a `ping` is sent; default 20,000. */
+  silenceMs?: number;
+  /** Further silence after which the connection is taken for dead; default 8,000. */
+  pongMs?: number;
+}
+
+/** The events of the client: their names, and the type of `detail` of each. */
+export interface ClientEvents {
+  /** `retryAt` in milliseconds since 1970 and the close `code`, with `retrying` only. */
+  status: { status: Status; retryAt?: number; code?: number };
+  /** First on every connection. */
+  session: { sessionId: Identifier; iceServers: RTCIceServer[]; resumed: boolean };
+  waiting: { queue: QueueName };
+  match: Room;
+  /** From the partner; the payload is untrusted. */
+  relay: { type: RelayType; payload: unknown };
+  peer_left: { roomId: Identifier; reason: LeaveReason | PlannedLeaveReason };
+  /** The partner's connection was lost and may come back; from later servers only. */
+  peer_away: { roomId: Identifier };
+  /** The partner is connected again; restart ICE. From later servers only. */
+  peer_back: { roomId: Identifier };
+  /** This client was away for too long, or the server was restarted. */
+  room_lost: { roomId: Identifier };
+  /** The server's `error`, except those of messages that crossed. */
+  refused: { code: ErrorCode | PlannedErrorCode; message: string };
+  draining: { deadlineMs: number };
+}
+
+export class SwitchboardClient extends EventTarget {
+  /** @param url of the WebSocket endpoint, such as `wss://talk.example/ws`. */
+  constructor(url: string | URL, options?: ClientOptions);
+
+  /** The present room. */
+  room: Room | null;
+  /** As the last `session` gave them. */
+  iceServers: RTCIceServer[];
+  /** Whether the server has announced that it shuts down. */
+  draining: boolean;
+  get status(): Status;
+
+  /** Connects, and stays connected until `close`. */
+  connect(): void;
+  /** Ends the session at once; the partner, if there is one, is told. */
+  close(): void;
+  /** Asks for a partner; in a room, for the next one. Repeated after a reconnect. */
+  findMatch(queue?: QueueName): void;
+  /** Takes `findMatch` back. */
+  cancelMatch(): void;
+  /** Leaves the room, if there is one. */
+  leaveRoom(): void;
+  /** Sends to the partner. False without a room or a connection. */
+  signal(type: RelayType, payload: unknown): boolean;
+
+  addEventListener<K extends keyof ClientEvents>(
+    type: K,
+    listener: (event: CustomEvent<ClientEvents[K]>) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof ClientEvents>(
+    type: K,
+    listener: (event: CustomEvent<ClientEvents[K]>) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
