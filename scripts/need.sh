@@ -36,7 +36,7 @@ need_node() {
     fi
     local lock=tests/browser/package-lock.json stamp=tests/browser/node_modules/.installed
     if ! cmp -s "$lock" "$stamp"; then
-        echo "installing playwright-core, axe-core and ws from npm"
+        echo "installing the packages of tests/browser from npm"
         npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
         cp "$lock" "$stamp"
     fi

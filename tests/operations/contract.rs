@@ -159,9 +159,9 @@ fn examples() -> Vec<Example> {
             }),
             ["text", "call"] => {
                 for line in body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-                    let (who, text) = line.split_at(4);
-                    let from_client = ["A > ", "B > "].contains(&who);
-                    assert!(from_client || ["A < ", "B < "].contains(&who), "{line}");
+                    let (direction, text) = line.split_at(4);
+                    let from_client = ["A > ", "B > "].contains(&direction);
+                    assert!(from_client || ["A < ", "B < "].contains(&direction), "{line}");
                     examples.push(Example { from_client, planned: false, text: text.to_owned() });
                 }
             }
