@@ -10,11 +10,11 @@ use switchboard::ids::{
 };
 use switchboard::matchmaking::queue::MatchQueue;
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::egress::{Egress, Framing};
+use switchboard::wire::egress::{Egress, EgressContent};
 use switchboard::wire::http::{self, HeadScan};
 use switchboard::wire::message::RelayKind;
-use switchboard::wire::message::client::{classify, write_relay};
-use switchboard::wire::websocket::assembly::{Reader, Rules};
+use switchboard::wire::message::client::{parse_client_message, write_relay};
+use switchboard::wire::websocket::assembly::{MessageReader, ReceiveLimits};
 use switchboard::wire::websocket::frame::{Side, TEXT, parse_header, push_client_frame, unmask};
 
 const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
@@ -66,7 +66,8 @@ fn wire() -> Vec<Body> {
     push_client_frame(&mut frame, TEXT, &message, KEY);
     let frames = frame.repeat(16);
     let mut scratch = frames.clone();
-    let rules = Rules { sender: Side::Client, max_message_bytes: 65_536, max_fragments: 1024 };
+    let rules =
+        ReceiveLimits { sender: Side::Client, max_message_bytes: 65_536, max_fragments: 1024 };
     let (header, payload, offer) = (frame.clone(), message.clone(), offer());
     let mut masked = message.clone();
     let mint = TokenMint::new([7; 16]);
@@ -84,29 +85,29 @@ fn wire() -> Vec<Body> {
                 black_box(simdutf8::basic::from_utf8(black_box(&message)).is_ok());
             }
         }),
-        body("classify-candidate", 1, move || {
-            let _ = black_box(classify(black_box(&payload)));
+        body("parse_client_message-candidate", 1, move || {
+            let _ = black_box(parse_client_message(black_box(&payload)));
         }),
-        body("classify-offer", 1, move || {
-            let _ = black_box(classify(black_box(&offer)));
+        body("parse_client_message-offer", 1, move || {
+            let _ = black_box(parse_client_message(black_box(&offer)));
         }),
         body("reader-16", 16, move || {
             scratch.copy_from_slice(&frames);
-            let mut reader = Reader::new(&mut scratch, None, &rules);
+            let mut reader = MessageReader::new(&mut scratch, None, &rules);
             while let Ok(Some(item)) = reader.next() {
                 black_box(item);
             }
         }),
         body("egress", 1, move || {
-            let _ = egress.push(black_box(&frame), 7, Framing::Frames, 65_536);
-            egress.sent_now(egress.unsent_len());
+            let _ = egress.push(black_box(&frame), 7, EgressContent::Frames, 65_536);
+            egress.mark_sent(egress.unsent_len());
         }),
         body("token", 1, move || {
             black_box(mint.session(black_box(SessionNo(5))));
         }),
         body("http-upgrade-head", 1, || {
             let mut scan = HeadScan::default();
-            let _ = black_box(http::parse(black_box(REQUEST), &mut scan, 16_384));
+            let _ = black_box(http::parse_request(black_box(REQUEST), &mut scan, 16_384));
         }),
     ]
 }

@@ -1,6 +1,6 @@
 //! The operator's rules about origins, proxies and the administration address. Pure.
 
-use crate::wire::http::{Origin, Single};
+use crate::wire::http::{Origin, SingleField};
 use crate::wire::proxy::Networks;
 use std::net::SocketAddr;
 
@@ -20,13 +20,13 @@ impl AccessPolicy {
     /// Whether a request with this `Origin` field may be upgraded. A request without the field
     /// does not come from a browser (RFC 6455 §10.2) and is admitted. A request with more than
     /// one has no valid origin (RFC 6454 §7.3) and is refused.
-    pub fn admits_origin(&self, origin: Single<'_>) -> bool {
+    pub fn admits_origin(&self, origin: SingleField<'_>) -> bool {
         match origin {
             _ if self.allowed_origins.is_empty() => true,
-            Single::Absent => true,
-            Single::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
+            SingleField::Absent => true,
+            SingleField::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
             // guard: several Origin fields are refused [value true]
-            Single::Several => false,
+            SingleField::Several => false,
         }
     }
 }

@@ -206,7 +206,7 @@ impl MessageDecoder {
 mod tests {
     use super::checksum::STRIDE;
     use super::*;
-    use crate::wire::message::client::{ClientMessage, RoomClaim, classify};
+    use crate::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
     use crate::wire::websocket::frame::{Side, parse_header, unmask};
 
     const ROOM: &str = "abcdefghijklmnopqrstuv";
@@ -242,7 +242,7 @@ mod tests {
                 Some(DecodedMessage::Intact(header()))
             );
             let claim = RoomClaim::Named(ROOM.as_bytes().into());
-            assert_eq!(classify(&text), Ok(ClientMessage::Relay(kind, claim)));
+            assert_eq!(parse_client_message(&text), Ok(ClientMessage::Relay(kind, claim)));
             serde_json::from_slice::<serde_json::Value>(&text).unwrap();
         }
     }

@@ -12,7 +12,7 @@ use crate::logging::throttle::LogThrottle;
 use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::{EndReason, RejectReason};
 use crate::timestamp::Timestamp;
-use crate::wire::http::{self, Framing, HttpError, RefusalCause};
+use crate::wire::http::{self, HttpError, RefusalCause, ResponseFraming};
 use mio::net::{TcpListener, TcpStream};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown};
@@ -194,7 +194,7 @@ impl Acceptor {
         });
         let mut answer = Vec::new();
         let error = HttpError::Unavailable(shortage);
-        let _closes = http::write_error(&mut answer, error, Framing::LAST, None);
+        let _closes = http::write_error(&mut answer, error, ResponseFraming::LAST, None);
         // It is gone in any case; if the client cannot be told, it cannot.
         let _told = socket.write(&answer);
         let _shut = socket.shutdown(Shutdown::Write);

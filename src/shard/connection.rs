@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Egress;
 use crate::wire::http::{HeadScan, RefusalCause};
-use crate::wire::websocket::assembly::Assembly;
+use crate::wire::websocket::assembly::PartialMessage;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -149,7 +149,7 @@ impl Rate {
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The beginning of a message.
-    pub held: Option<Box<Assembly>>,
+    pub held: Option<Box<PartialMessage>>,
     /// What the kernel has not taken yet.
     pub egress: Egress,
     /// Whether that is a lone `waiting`, which the kernel has not been offered: it goes out with
@@ -204,7 +204,7 @@ impl<S> Connection<S> {
     /// cannot be meant for its partner.
     #[inline]
     pub fn announcement_pending(&self) -> bool {
-        self.extra.as_ref().is_some_and(|extra| extra.egress.announcement_pending())
+        self.extra.as_ref().is_some_and(|extra| extra.egress.is_match_found_unsent())
     }
 
     /// The extra part, made if it is not there.

@@ -21,7 +21,7 @@ use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
-use crate::wire::websocket::assembly::Rules;
+use crate::wire::websocket::assembly::ReceiveLimits;
 use crate::wire::websocket::frame::Side;
 use slab::Slab;
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ pub struct Core<H: Host> {
     pub host: H,
     pub(super) id: ShardId,
     pub(super) setup: Setup,
-    pub(super) rules: Rules,
+    pub(super) rules: ReceiveLimits,
     pub(super) stats_queues: Vec<QueueKey>,
     pub(super) connections: Slab<Connection<H::Socket>>,
     /// One above the highest slot ever used.
@@ -123,7 +123,7 @@ impl<H: Host> Core<H> {
         counters: Arc<ShardCounters>,
         host: H,
     ) -> Self {
-        let rules = Rules {
+        let rules = ReceiveLimits {
             sender: Side::Client,
             max_message_bytes: setup.limits.max_message_bytes,
             max_fragments: limits::MESSAGE_FRAGMENTS,

@@ -20,7 +20,7 @@ use crate::sys::descriptor_tables::ThreadTable;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::ShardCounters;
 use crate::timestamp::Timestamp;
-use crate::wire::http::{HttpDate, Status};
+use crate::wire::http::{HttpDate, HttpStatus};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry};
@@ -250,7 +250,7 @@ impl Host for Sockets {
         let now = sys::clock::monotonic();
         let (status, content_type, body) = match document {
             Document::Health { draining } => {
-                let status = if draining { Status::ServiceUnavailable } else { Status::Ok };
+                let status = if draining { HttpStatus::ServiceUnavailable } else { HttpStatus::Ok };
                 let body = crate::telemetry::health_json(&self.telemetry, draining, now);
                 (status, "application/json", body)
             }
@@ -258,13 +258,13 @@ impl Host for Sockets {
                 let render = || crate::telemetry::stats_json(&self.telemetry, now);
                 // guard: figures are rendered once an iteration [receiver value None]
                 let body = self.figures[0].get_or_insert_with(render).clone();
-                (Status::Ok, "application/json", body)
+                (HttpStatus::Ok, "application/json", body)
             }
             Document::Metrics => {
                 let render = || crate::telemetry::metrics_text(&self.telemetry);
                 // guard: figures are rendered once an iteration [receiver value None]
                 let body = self.figures[1].get_or_insert_with(render).clone();
-                (Status::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
+                (HttpStatus::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
             }
             Document::Page(path) => return page::asset(path).map(page_content),
         };
@@ -285,7 +285,7 @@ fn page_content(asset: &'static Asset) -> Content {
     ];
     fields.extend(page::HEADERS);
     Content {
-        status: Status::Ok,
+        status: HttpStatus::Ok,
         content_type: asset.content_type,
         fields,
         etag: Some(&asset.etag),

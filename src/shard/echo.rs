@@ -10,11 +10,13 @@ use super::host::Host;
 use crate::ids::Slot;
 use crate::limits::{ECHO_FRAGMENTS, ECHO_MESSAGE_BYTES};
 use crate::telemetry::labels::EndReason;
-use crate::wire::egress::Framing;
-use crate::wire::websocket::assembly::{Item, Place, Reader, Rules};
+use crate::wire::egress::EgressContent;
+use crate::wire::websocket::assembly::{
+    IncomingItem, MessageReader, PayloadLocation, ReceiveLimits,
+};
 use crate::wire::websocket::frame::{self, BINARY, PONG, Side, TEXT};
 
-const RULES: Rules = Rules {
+const RULES: ReceiveLimits = ReceiveLimits {
     sender: Side::Client,
     // guard: echo messages have a bounded size [value usize::MAX]
     max_message_bytes: ECHO_MESSAGE_BYTES,
@@ -35,18 +37,18 @@ impl<H: Host> Core<H> {
         // The answer to the handshake comes first.
         self.send_answers();
         let held = self.take_held(slot);
-        let mut reader = Reader::new(bytes, held, &RULES);
+        let mut reader = MessageReader::new(bytes, held, &RULES);
         let mut burst = Burst::default();
         let stop = loop {
             if self.connections[slot.index()].has_unsent() {
                 break Some(Stop::Unsent);
             }
             let (place, opcode) = match reader.next() {
-                Ok(Some(Item::Text(place))) => (place, TEXT),
-                Ok(Some(Item::Binary(place))) => (place, BINARY),
-                Ok(Some(Item::Ping(place))) => (place, PONG),
-                Ok(Some(Item::Pong(_))) => continue,
-                Ok(Some(Item::Close(code))) => {
+                Ok(Some(IncomingItem::Text(place))) => (place, TEXT),
+                Ok(Some(IncomingItem::Binary(place))) => (place, BINARY),
+                Ok(Some(IncomingItem::Ping(place))) => (place, PONG),
+                Ok(Some(IncomingItem::Pong(_))) => continue,
+                Ok(Some(IncomingItem::Close(code))) => {
                     break Some(Stop::Close(code, EndReason::ClientClose));
                 }
                 Ok(None) => break None,
@@ -57,12 +59,14 @@ impl<H: Host> Core<H> {
             };
             self.counters.messages_received.add(u64::from(opcode != PONG));
             match place {
-                Place::Buffer(range) => burst.add(slot, reader.buffer(), range, opcode),
-                Place::Held { .. } | Place::Control(_) => {
+                PayloadLocation::ReceiveBuffer(range) => {
+                    burst.add(slot, reader.buffer(), range, opcode)
+                }
+                PayloadLocation::Assembled { .. } | PayloadLocation::AssembledControl(_) => {
                     self.send_echoes(slot, &mut reader, &mut burst);
                     let mut echo = Vec::new();
                     frame::push_server_frame(&mut echo, opcode, reader.bytes(&place));
-                    self.transmit(slot, &echo, Framing::Opaque);
+                    self.transmit(slot, &echo, EgressContent::Opaque);
                 }
             }
         };
@@ -80,10 +84,10 @@ impl<H: Host> Core<H> {
 
     /// Sends the frames that were gathered. What the kernel does not take is one read's worth
     /// at most, or one message, so it needs no bound of its own.
-    fn send_echoes(&mut self, slot: Slot, reader: &mut Reader<'_>, burst: &mut Burst) {
+    fn send_echoes(&mut self, slot: Slot, reader: &mut MessageReader<'_>, burst: &mut Burst) {
         let range = burst.take();
         if !range.is_empty() {
-            self.transmit(slot, &reader.buffer()[range], Framing::Opaque);
+            self.transmit(slot, &reader.buffer()[range], EgressContent::Opaque);
         }
     }
 }

@@ -11,11 +11,13 @@ use crate::ids::{RoomNo, Slot, Token};
 use crate::limits::SERVER_HEADER_BYTES;
 use crate::session::{MatchRequest, Membership, QueueChange};
 use crate::telemetry::labels::EndReason;
-use crate::wire::message::client::{ClientMessage, RoomClaim, classify, is_relay_for};
+use crate::wire::message::client::{ClientMessage, RoomClaim, is_relay_for, parse_client_message};
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
-use crate::wire::websocket::assembly::{Assembly, Fault, Item, Place, Reader};
-use crate::wire::websocket::frame::{self, PONG, TEXT, put_server_header, server_header_len};
+use crate::wire::websocket::assembly::{
+    IncomingItem, MessageError, MessageReader, PartialMessage, PayloadLocation,
+};
+use crate::wire::websocket::frame::{self, PONG, TEXT, server_header_len, write_server_header};
 use std::borrow::Cow;
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, OpCode};
@@ -38,13 +40,13 @@ impl Burst {
         let length = range.len();
         if self.to.is_none() {
             self.to = Some(to);
-            self.start = put_server_header(buffer, range.start, opcode, length);
+            self.start = write_server_header(buffer, range.start, opcode, length);
             self.end = range.end;
         } else {
             // Every frame is four bytes shorter than it came, so there is room behind the last.
             let payload_at = self.end + server_header_len(length);
             buffer.copy_within(range, payload_at);
-            put_server_header(buffer, payload_at, opcode, length);
+            write_server_header(buffer, payload_at, opcode, length);
             self.end = payload_at + length;
         }
         self.messages += 1;
@@ -87,7 +89,7 @@ impl<H: Host> Core<H> {
     pub(super) fn consume_frames(&mut self, slot: Slot, bytes: &mut [u8]) {
         let rules = self.rules;
         let held = self.take_held(slot);
-        let mut reader = Reader::new(bytes, held, &rules);
+        let mut reader = MessageReader::new(bytes, held, &rules);
         let mut burst = Burst::default();
         let mut lane = self.lane(slot);
         let mut short = 0;
@@ -103,7 +105,7 @@ impl<H: Host> Core<H> {
                         burst.add(*peer, reader.buffer(), range, TEXT);
                         continue;
                     }
-                    Ok(Some(Item::Text(Place::Buffer(range))))
+                    Ok(Some(IncomingItem::Text(PayloadLocation::ReceiveBuffer(range))))
                 }
                 Ok(None) => reader.next(),
                 Err(fault) => Err(fault),
@@ -150,14 +152,14 @@ impl<H: Host> Core<H> {
         Some(Lane { peer: membership.peer, room: membership.room, name: None })
     }
 
-    pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<Assembly>> {
+    pub(super) fn take_held(&mut self, slot: Slot) -> Option<Box<PartialMessage>> {
         let extra = self.connections[slot.index()].extra.as_mut()?;
         let held = extra.held.take()?;
         self.counters.held_bytes.sub(held.memory_bytes() as i64);
         Some(held)
     }
 
-    pub(super) fn keep_held(&mut self, slot: Slot, held: Option<Box<Assembly>>) {
+    pub(super) fn keep_held(&mut self, slot: Slot, held: Option<Box<PartialMessage>>) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         if let Some(mut held) = held {
             if connection.announcement_pending() {
@@ -176,19 +178,19 @@ impl<H: Host> Core<H> {
     fn item(
         &mut self,
         slot: Slot,
-        reader: &mut Reader<'_>,
+        reader: &mut MessageReader<'_>,
         burst: &mut Burst,
-        item: Item,
+        item: IncomingItem,
     ) -> Option<Stop> {
         match item {
-            Item::Text(place) => {
+            IncomingItem::Text(place) => {
                 self.counters.messages_received.increment();
                 if self.within_rate(slot) {
                     self.text(slot, reader, burst, place);
                 }
                 None
             }
-            Item::Binary(_) => {
+            IncomingItem::Binary(_) => {
                 self.counters.messages_received.increment();
                 if self.within_rate(slot) {
                     // Many clients parse binary as JSON too: it could carry a forgery.
@@ -197,12 +199,12 @@ impl<H: Host> Core<H> {
                 }
                 None
             }
-            Item::Ping(place) => {
+            IncomingItem::Ping(place) => {
                 frame::push_server_frame(&mut self.answers.bytes, PONG, reader.bytes(&place));
                 None
             }
-            Item::Pong(_) => None,
-            Item::Close(_) => {
+            IncomingItem::Pong(_) => None,
+            IncomingItem::Close(_) => {
                 Some(Stop { code: CloseCode::Normal, reason: EndReason::ClientClose })
             }
         }
@@ -223,8 +225,14 @@ impl<H: Host> Core<H> {
     }
 
     #[inline]
-    fn text(&mut self, slot: Slot, reader: &mut Reader<'_>, burst: &mut Burst, place: Place) {
-        let action = match classify(reader.bytes(&place)) {
+    fn text(
+        &mut self,
+        slot: Slot,
+        reader: &mut MessageReader<'_>,
+        burst: &mut Burst,
+        place: PayloadLocation,
+    ) {
+        let action = match parse_client_message(reader.bytes(&place)) {
             Ok(ClientMessage::Relay(_, claim)) => match self.room_meant(slot, &claim, &place) {
                 Some(membership) => Action::Relay(membership),
                 None => Action::Refuse(ErrorCode::NotInRoom),
@@ -264,18 +272,20 @@ impl<H: Host> Core<H> {
         &mut self,
         slot: Slot,
         claim: &RoomClaim<'_>,
-        place: &Place,
+        place: &PayloadLocation,
     ) -> Option<Membership> {
         let connection = &self.connections[slot.index()];
         let membership = connection.session()?.membership()?;
         // guard: a room is relayed to only after it was announced [operand 1 false]
-        if connection.announcement_pending() || matches!(place, Place::Held { stale: true }) {
+        if connection.announcement_pending()
+            || matches!(place, PayloadLocation::Assembled { stale: true })
+        {
             return None;
         }
         let named: Token;
         let meant = match claim {
-            RoomClaim::Present => true,
-            RoomClaim::Nonsense => false,
+            RoomClaim::Current => true,
+            RoomClaim::Invalid => false,
             RoomClaim::Named(name) => {
                 named = self.room_token(membership.room);
                 // guard: a message names the present room [true]
@@ -287,19 +297,29 @@ impl<H: Host> Core<H> {
 
     /// Passes a message on: those in the receive buffer are gathered, others are sent.
     #[inline]
-    fn relay(&mut self, reader: &mut Reader<'_>, burst: &mut Burst, place: &Place, to: Slot) {
+    fn relay(
+        &mut self,
+        reader: &mut MessageReader<'_>,
+        burst: &mut Burst,
+        place: &PayloadLocation,
+        to: Slot,
+    ) {
         match place {
-            Place::Buffer(range) => burst.add(to, reader.buffer(), range.clone(), TEXT),
-            Place::Held { .. } | Place::Control(_) => self.relay_held(reader, burst, to),
+            PayloadLocation::ReceiveBuffer(range) => {
+                burst.add(to, reader.buffer(), range.clone(), TEXT)
+            }
+            PayloadLocation::Assembled { .. } | PayloadLocation::AssembledControl(_) => {
+                self.relay_held(reader, burst, to)
+            }
         }
     }
 
     /// Passes on a message that did not come in one piece.
-    fn relay_held(&mut self, reader: &mut Reader<'_>, burst: &mut Burst, to: Slot) {
+    fn relay_held(&mut self, reader: &mut MessageReader<'_>, burst: &mut Burst, to: Slot) {
         self.send_burst(reader, burst);
-        let Some(message) = reader.held_with_headroom() else { return };
+        let Some(message) = reader.assembled_with_headroom() else { return };
         let length = message.len() - SERVER_HEADER_BYTES;
-        let start = put_server_header(message, SERVER_HEADER_BYTES, TEXT, length);
+        let start = write_server_header(message, SERVER_HEADER_BYTES, TEXT, length);
         self.write(to, &message[start..]);
         self.relayed(1, length as u64);
     }
@@ -307,7 +327,7 @@ impl<H: Host> Core<H> {
     /// Sends the messages that were gathered for the partner. Before anything that changes the
     /// room or writes to the partner otherwise.
     #[inline]
-    fn send_burst(&mut self, reader: &mut Reader<'_>, burst: &mut Burst) {
+    fn send_burst(&mut self, reader: &mut MessageReader<'_>, burst: &mut Burst) {
         let Burst { to: Some(to), start, end, messages, payload_bytes } = std::mem::take(burst)
         else {
             return;
@@ -374,11 +394,13 @@ impl<H: Host> Core<H> {
 }
 
 /// The reason under which the end of a connection is counted.
-pub(super) fn end_reason(fault: Fault) -> EndReason {
+pub(super) fn end_reason(fault: MessageError) -> EndReason {
     match fault {
-        Fault::Frame(_) | Fault::Sequence | Fault::BadClose => EndReason::ProtocolError,
-        Fault::NotUtf8 => EndReason::NotUtf8,
-        Fault::TooManyFragments => EndReason::TooManyFragments,
-        Fault::TooLarge => EndReason::MessageTooLarge,
+        MessageError::Frame(_) | MessageError::Sequence | MessageError::BadClose => {
+            EndReason::ProtocolError
+        }
+        MessageError::NotUtf8 => EndReason::NotUtf8,
+        MessageError::TooManyFragments => EndReason::TooManyFragments,
+        MessageError::TooLarge => EndReason::MessageTooLarge,
     }
 }

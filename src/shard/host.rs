@@ -6,7 +6,7 @@ use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::shard::connection::Letter;
 use crate::timestamp::Timestamp;
-use crate::wire::http::{HttpDate, Status};
+use crate::wire::http::{HttpDate, HttpStatus};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -64,7 +64,7 @@ pub enum Document<'a> {
 #[derive(Clone, Debug)]
 pub struct Content {
     /// 200, or 503 for the health of a server that shuts down.
-    pub status: Status,
+    pub status: HttpStatus,
     /// Its media type.
     pub content_type: &'static str,
     /// More header fields.

@@ -8,11 +8,11 @@ use crate::limits;
 use crate::session::Session;
 use crate::telemetry::labels::{EndReason, RejectReason};
 use crate::wire::http::{
-    self, Afterwards, Ask, Framing, HeadScan, HttpError, Method, RefusalCause, Request, Response,
-    Status, WebSocketKey,
+    self, AfterResponse, HeadScan, HttpError, HttpRequest, HttpResponse, HttpStatus, Method,
+    RefusalCause, ResponseFraming, Route, WebSocketKey,
 };
 use crate::wire::message::server::ServerMessage;
-use crate::wire::proxy::{Header, read_header};
+use crate::wire::proxy::{ProxyHeader, read_proxy_header};
 use crate::wire::websocket::frame::push_server_text;
 
 impl<H: Host> Core<H> {
@@ -222,7 +222,7 @@ impl<H: Host> Core<H> {
         let mut answered = 0;
         let max = self.setup.limits.max_head_bytes;
         loop {
-            let next = match http::parse(&bytes[at..], scan, max) {
+            let next = match http::parse_request(&bytes[at..], scan, max) {
                 Ok(None) => {
                     self.keep_head(slot, &bytes[at..], *scan);
                     break;
@@ -240,8 +240,13 @@ impl<H: Host> Core<H> {
                         false => reject_reason(error),
                     };
                     // RFC 9110 §9.3.2: no content, whatever is wrong with the rest.
-                    let head_only = http::asks_for_head(&bytes[at..]);
-                    self.reject_as(slot, error, reason, Framing { head_only, ..Framing::LAST })
+                    let head_only = http::is_head_request(&bytes[at..]);
+                    self.reject_as(
+                        slot,
+                        error,
+                        reason,
+                        ResponseFraming { head_only, ..ResponseFraming::LAST },
+                    )
                 }
             };
             match next {
@@ -282,7 +287,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Answers one request.
-    fn answer(&mut self, slot: Slot, request: &Request<'_>) -> Next {
+    fn answer(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Next {
         if let Role::Http(http) = &mut self.connections[slot.index()].role {
             http.since_ms = self.clock.ms();
             if http.via == Via::Newcomer {
@@ -290,25 +295,25 @@ impl<H: Host> Core<H> {
             }
         }
         let framing = request.framing();
-        let document = match self.here(slot, request.asks) {
-            Ok(Ask::Session(key)) => {
+        let document = match self.here(slot, request.route) {
+            Ok(Route::Session(key)) => {
                 return match self.may_enter(slot, request) {
                     Ok(()) => self.upgrade(slot, key),
                     Err(error) => self.reject(slot, error, framing),
                 };
             }
             // guard: `/echo` exists only when it is enabled [true]
-            Ok(Ask::Echo(key)) if self.setup.echo => {
+            Ok(Route::Echo(key)) if self.setup.echo => {
                 return match key.and_then(|key| self.may_enter(slot, request).map(|()| key)) {
                     Ok(key) => self.upgrade_to_echo(slot, key),
                     Err(error) => self.reject(slot, error, framing),
                 };
             }
-            Ok(Ask::Echo(_)) => return self.reject(slot, HttpError::NotFound, framing),
-            Ok(Ask::Health) => Document::Health { draining: self.drain.is_some() },
-            Ok(Ask::Stats) => Document::Stats,
-            Ok(Ask::Metrics) => Document::Metrics,
-            Ok(Ask::Page(path)) => {
+            Ok(Route::Echo(_)) => return self.reject(slot, HttpError::NotFound, framing),
+            Ok(Route::Health) => Document::Health { draining: self.drain.is_some() },
+            Ok(Route::Stats) => Document::Stats,
+            Ok(Route::Metrics) => Document::Metrics,
+            Ok(Route::Page(path)) => {
                 let found = self.host.document(Document::Page(path));
                 return match (request.allow_page(found.is_some()), found) {
                     (Ok(()), Some(content)) => self.show(request, &content),
@@ -326,31 +331,35 @@ impl<H: Host> Core<H> {
 
     /// What is asked for, if it is to be had where the connection came to: with `--admin-listen`,
     /// figures are there and nowhere else, and all the rest is elsewhere but `/health`.
-    fn here<'b>(&self, slot: Slot, asks: Result<Ask<'b>, HttpError>) -> Result<Ask<'b>, HttpError> {
+    fn here<'b>(
+        &self,
+        slot: Slot,
+        route: Result<Route<'b>, HttpError>,
+    ) -> Result<Route<'b>, HttpError> {
         let admin = self.connections[slot.index()].is_admin();
         let apart = !self.setup.access.admin_listen.is_empty();
-        match asks {
+        match route {
             // guard: figures are served only at the administration address [false]
-            Ok(Ask::Stats | Ask::Metrics) if apart && !admin => Err(HttpError::NotFound),
-            Ok(Ask::Session(_) | Ask::Echo(_) | Ask::Page(_))
+            Ok(Route::Stats | Route::Metrics) if apart && !admin => Err(HttpError::NotFound),
+            Ok(Route::Session(_) | Route::Echo(_) | Route::Page(_))
             | Err(HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion)
                 if admin =>
             {
                 Err(HttpError::NotFound)
             }
-            asks => asks,
+            route => route,
         }
     }
 
-    fn show(&mut self, request: &Request<'_>, content: &Content) -> Next {
+    fn show(&mut self, request: &HttpRequest<'_>, content: &Content) -> Next {
         let known = content.etag.is_some_and(|etag| request.has_representation(etag));
-        let response = Response {
-            status: if known { Status::NotModified } else { content.status },
+        let response = HttpResponse {
+            status: if known { HttpStatus::NotModified } else { content.status },
             content_type: content.content_type,
             fields: &content.fields,
             body: &content.body,
         };
-        let framing = Framing {
+        let framing = ResponseFraming {
             head_only: request.method == Method::Head,
             // While it shuts down, a connection is not kept for what may not come.
             keep_alive: request.keep_alive && self.drain.is_none(),
@@ -359,12 +368,12 @@ impl<H: Host> Core<H> {
         self.answers.opaque = true;
         let date = self.host.http_date();
         match http::write_response(&mut self.answers.bytes, &response, framing, date) {
-            Afterwards::KeepOpen => Next::Request,
-            Afterwards::Close => Next::Nothing(EndReason::HttpDone),
+            AfterResponse::KeepOpen => Next::Request,
+            AfterResponse::Close => Next::Nothing(EndReason::HttpDone),
         }
     }
 
-    fn reject(&mut self, slot: Slot, error: HttpError, framing: Framing) -> Next {
+    fn reject(&mut self, slot: Slot, error: HttpError, framing: ResponseFraming) -> Next {
         self.reject_as(slot, error, reject_reason(error), framing)
     }
 
@@ -373,15 +382,15 @@ impl<H: Host> Core<H> {
         slot: Slot,
         error: HttpError,
         reason: RejectReason,
-        framing: Framing,
+        framing: ResponseFraming,
     ) -> Next {
         self.counters.rejected.increment(reason);
         self.answers.opaque = true;
         self.current = Some(slot);
         let date = self.host.http_date();
         match http::write_error(&mut self.answers.bytes, error, framing, date) {
-            Afterwards::KeepOpen => Next::Request,
-            Afterwards::Close => Next::Nothing(EndReason::Refused),
+            AfterResponse::KeepOpen => Next::Request,
+            AfterResponse::Close => Next::Nothing(EndReason::Refused),
         }
     }
 
@@ -410,7 +419,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Whether the upgrade that a request asks for is granted.
-    fn may_enter(&mut self, slot: Slot, request: &Request<'_>) -> Result<(), HttpError> {
+    fn may_enter(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Result<(), HttpError> {
         // guard: pages of other origins are refused [false]
         if !self.setup.access.admits_origin(request.origin) {
             return Err(HttpError::OriginRefused);
@@ -441,7 +450,7 @@ impl<H: Host> Core<H> {
     /// Answers what never became a request, and ends the connection.
     pub(super) fn refuse_head(&mut self, slot: Slot, error: HttpError, reason: EndReason) {
         self.counters.http_requests.increment();
-        let _closes = self.reject(slot, error, Framing::LAST);
+        let _closes = self.reject(slot, error, ResponseFraming::LAST);
         self.send_answers();
         self.linger(slot, reason);
         self.shut_when_sent(slot);
@@ -463,7 +472,7 @@ enum Next {
 /// Whether what was no request is a proxy's header. Where a newcomer begins with one its proxy is
 /// not trusted, and an operator has to hear of that before all users are refused.
 fn is_proxy_header(bytes: &[u8], most_bytes: usize) -> bool {
-    !matches!(read_header(bytes, most_bytes), Ok(Header::Absent))
+    !matches!(read_proxy_header(bytes, most_bytes), Ok(ProxyHeader::Absent))
 }
 
 /// The reason under which a refusal is counted.

@@ -9,7 +9,7 @@ use super::host::{Host, Sent};
 use crate::ids::{ConnectionKey, Slot};
 use crate::limits;
 use crate::telemetry::labels::EndReason;
-use crate::wire::egress::Framing;
+use crate::wire::egress::EgressContent;
 use crate::wire::message::ErrorCode;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::websocket::frame::{self, push_server_text};
@@ -24,7 +24,7 @@ impl<H: Host> Core<H> {
         }
         let mut bytes = Vec::new();
         push_server_text(&mut bytes, |out| message.write(out));
-        self.transmit(slot, &bytes, Framing::Frames);
+        self.transmit(slot, &bytes, EgressContent::Frames);
     }
 
     /// Refuses a message.
@@ -39,17 +39,17 @@ impl<H: Host> Core<H> {
         if self.current == Some(slot) {
             self.answers.bytes.extend_from_slice(frames);
         } else {
-            self.transmit(slot, frames, Framing::Frames);
+            self.transmit(slot, frames, EgressContent::Frames);
         }
     }
 
     /// Sends, and keeps what the kernel does not take.
-    pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], framing: Framing) {
+    pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], framing: EgressContent) {
         if !self.marked_for_close.is_empty() && self.is_marked_for_close(slot) {
             return;
         }
         let Some(connection) = self.connections.get(slot.index()) else { return };
-        if connection.has_unsent() && framing == Framing::Frames {
+        if connection.has_unsent() && framing == EgressContent::Frames {
             let unsent = connection.unsent_bytes() + bytes.len();
             let fits = unsent <= self.setup.limits.max_unsent_bytes;
             // guard: bytes behind a held-back `waiting` are bounded [operand 1 true]
@@ -83,9 +83,9 @@ impl<H: Host> Core<H> {
         }
         let limit = match framing {
             // guard: unsent bytes are bounded [value usize::MAX]
-            Framing::Frames => self.setup.limits.max_unsent_bytes,
+            EgressContent::Frames => self.setup.limits.max_unsent_bytes,
             // One answer at a time, and no larger than the largest document.
-            Framing::Opaque => usize::MAX,
+            EgressContent::Opaque => usize::MAX,
         };
         let egress = &mut connection.extra().egress;
         match egress.push(bytes, taken, framing, limit) {
@@ -98,7 +98,7 @@ impl<H: Host> Core<H> {
                     let pushed = egress.push(bytes, taken, framing, usize::MAX);
                     debug_assert_eq!(pushed, Ok(()), "there is no bound");
                 }
-                egress.drop_unbegun_frames();
+                egress.drop_unstarted_frames();
                 let change = egress.unsent_len() as i64 - before as i64;
                 self.counters.unsent_bytes.add(change);
                 self.mark_slot_for_close(slot, EndReason::SlowConsumer);
@@ -109,7 +109,7 @@ impl<H: Host> Core<H> {
     /// Keeps bytes to be sent after those that wait already. The caller sees to the bound.
     fn append(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
-        let pushed = connection.extra().egress.push(bytes, 0, Framing::Frames, usize::MAX);
+        let pushed = connection.extra().egress.push(bytes, 0, EgressContent::Frames, usize::MAX);
         debug_assert_eq!(pushed, Ok(()), "there is no bound");
         self.counters.unsent_bytes.add(bytes.len() as i64);
     }
@@ -140,7 +140,7 @@ impl<H: Host> Core<H> {
                         // reads shows that it is alive, though it says nothing.
                         connection.heard_ms = self.clock.ms();
                     }
-                    extra.egress.sent_now(count);
+                    extra.egress.mark_sent(count);
                     self.counters.wire_bytes_sent.add(count as u64);
                     self.counters.unsent_bytes.sub(count as i64);
                     if count < all {
@@ -168,7 +168,7 @@ impl<H: Host> Core<H> {
             return;
         }
         let mut answers = std::mem::take(&mut self.answers);
-        let framing = if answers.opaque { Framing::Opaque } else { Framing::Frames };
+        let framing = if answers.opaque { EgressContent::Opaque } else { EgressContent::Frames };
         let is_lone_waiting = answers.bytes.len() == answers.lone_waiting;
         // guard: a lone `waiting` is held back until the matcher answers [false]
         if is_lone_waiting && !self.connections[slot.index()].has_unsent() {
@@ -225,7 +225,7 @@ impl<H: Host> Core<H> {
     fn push_close(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         if !connection.has_unsent() || connection.is_held_back() {
-            return self.transmit(slot, bytes, Framing::Frames);
+            return self.transmit(slot, bytes, EgressContent::Frames);
         }
         self.append(slot, bytes);
     }

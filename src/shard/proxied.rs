@@ -11,8 +11,8 @@ use super::host::Host;
 use crate::access::admission::AdmissionDecision;
 use crate::ids::Slot;
 use crate::telemetry::labels::EndReason;
-use crate::wire::http::{HeadScan, HttpError, RefusalCause, Request};
-use crate::wire::proxy::{Fault, Header, client_behind, read_header};
+use crate::wire::http::{HeadScan, HttpError, HttpRequest, RefusalCause};
+use crate::wire::proxy::{ProxyHeader, ProxyHeaderError, client_behind, read_proxy_header};
 use std::net::IpAddr;
 
 impl<H: Host> Core<H> {
@@ -28,16 +28,16 @@ impl<H: Host> Core<H> {
         if self.via(slot) != Some(Via::Proxy) {
             return Some(0);
         }
-        match read_header(bytes, self.setup.limits.max_head_bytes) {
-            Ok(Header::Incomplete) => {
+        match read_proxy_header(bytes, self.setup.limits.max_head_bytes) {
+            Ok(ProxyHeader::Incomplete) => {
                 self.keep_head(slot, bytes, HeadScan::default());
                 None
             }
-            Ok(Header::Absent) => {
+            Ok(ProxyHeader::Absent) => {
                 self.set_via(slot, Via::Forwarding);
                 Some(0)
             }
-            Ok(Header::Whole { length, client }) => {
+            Ok(ProxyHeader::Complete { length, client }) => {
                 // Another proxy's connection is whose its requests say, like this one's own.
                 // guard: a trusted proxy is not counted as a client [skip]
                 let client = client.filter(|client| !self.trusts(*client));
@@ -53,8 +53,8 @@ impl<H: Host> Core<H> {
             }
             Err(fault) => {
                 let error = match fault {
-                    Fault::Malformed => HttpError::BadProxyHeader,
-                    Fault::TooLong => HttpError::HeadTooLarge,
+                    ProxyHeaderError::Malformed => HttpError::BadProxyHeader,
+                    ProxyHeaderError::TooLong => HttpError::HeadTooLarge,
                 };
                 self.refuse_head(slot, error, EndReason::Refused);
                 None
@@ -66,7 +66,7 @@ impl<H: Host> Core<H> {
     pub(super) fn find_client(
         &mut self,
         slot: Slot,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
     ) -> Result<(), RefusalCause> {
         if self.via(slot) != Some(Via::Forwarding) {
             return Ok(());

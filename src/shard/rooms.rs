@@ -16,7 +16,7 @@ use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
 use crate::limits::REJECTED_MIGRATION_DELAY_MS;
 use crate::session::{MatchRequest, Membership, Session};
 use crate::telemetry::labels::EndReason;
-use crate::wire::egress::Framing;
+use crate::wire::egress::EgressContent;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::websocket::frame::push_server_text;
 use std::time::Duration;
@@ -349,10 +349,10 @@ impl<H: Host> Core<H> {
     fn announce(&mut self, slot: Slot, message: ServerMessage<'_>) {
         let mut bytes = Vec::new();
         push_server_text(&mut bytes, |out| message.write(out));
-        self.transmit(slot, &bytes, Framing::Frames);
+        self.transmit(slot, &bytes, EgressContent::Frames);
         let Some(connection) = self.connections.get_mut(slot.index()) else { return };
         if let Some(extra) = connection.extra.as_mut() {
-            extra.egress.mark_announcement();
+            extra.egress.mark_match_found();
         }
     }
 

@@ -7,7 +7,7 @@ use crate::wire::websocket::frame::{Side, parse_header};
 
 /// What kind of bytes are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum EgressContent {
     /// Whole server frames.
     Frames,
     /// Bytes that cannot be cut anywhere: an HTTP response, also with frames glued to it.
@@ -16,7 +16,7 @@ pub enum Framing {
 
 /// The bytes would exceed the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct EgressFull;
 
 /// Unsent bytes, oldest first.
 #[derive(Debug, Default)]
@@ -37,29 +37,29 @@ impl Egress {
         &mut self,
         bytes: &[u8],
         taken: usize,
-        framing: Framing,
+        framing: EgressContent,
         limit_bytes: usize,
-    ) -> Result<(), Full> {
+    ) -> Result<(), EgressFull> {
         if self.unsent_len() + bytes.len() - taken > limit_bytes {
-            return Err(Full);
+            return Err(EgressFull);
         }
-        if framing == Framing::Opaque {
+        if framing == EgressContent::Opaque {
             self.uncuttable = self.unsent_len() + bytes.len();
         }
         self.buf.reserve_exact(bytes.len().max(self.buf.len() / 4));
         self.buf.extend_from_slice(bytes);
-        self.sent_now(taken);
+        self.mark_sent(taken);
         Ok(())
     }
 
     /// Everything pushed so far ends with the frame that announces a room; see
-    /// [`Egress::announcement_pending`].
-    pub fn mark_announcement(&mut self) {
+    /// [`Egress::is_match_found_unsent`].
+    pub fn mark_match_found(&mut self) {
         self.announcement = self.unsent_len();
     }
 
     /// Whether the announcement has not been sent whole.
-    pub fn announcement_pending(&self) -> bool {
+    pub fn is_match_found_unsent(&self) -> bool {
         self.announcement > 0
     }
 
@@ -84,7 +84,7 @@ impl Egress {
     }
 
     /// The kernel took `taken` bytes of [`Egress::unsent`].
-    pub fn sent_now(&mut self, taken: usize) {
+    pub fn mark_sent(&mut self, taken: usize) {
         debug_assert!(taken <= self.unsent_len(), "cannot send more than there is");
         while self.uncuttable < taken {
             let frame_at = self.sent + self.uncuttable;
@@ -103,7 +103,7 @@ impl Egress {
     }
 
     /// Drops every frame of which no byte has been sent. Returns the bytes dropped.
-    pub fn drop_unbegun_frames(&mut self) -> usize {
+    pub fn drop_unstarted_frames(&mut self) -> usize {
         let dropped = self.unsent_len() - self.uncuttable;
         self.buf.truncate(self.sent + self.uncuttable);
         self.announcement = self.announcement.min(self.uncuttable);
@@ -135,33 +135,33 @@ mod tests {
     #[test]
     fn the_bound_holds_and_a_refused_push_changes_nothing() {
         let mut egress = Egress::default();
-        egress.push(&[1; 60], 10, Framing::Opaque, 100).unwrap();
-        assert_eq!(egress.push(&[2; 51], 0, Framing::Opaque, 100), Err(Full));
+        egress.push(&[1; 60], 10, EgressContent::Opaque, 100).unwrap();
+        assert_eq!(egress.push(&[2; 51], 0, EgressContent::Opaque, 100), Err(EgressFull));
         assert_eq!(egress.unsent(), [1; 50]);
-        egress.push(&[2; 50], 0, Framing::Opaque, 100).unwrap();
+        egress.push(&[2; 50], 0, EgressContent::Opaque, 100).unwrap();
         assert_eq!(egress.unsent_len(), 100);
     }
 
     #[test]
     fn an_announcement_is_pending_to_its_last_byte() {
         let mut egress = Egress::default();
-        egress.push(&frame(10), 0, Framing::Frames, 1000).unwrap();
-        egress.push(&frame(20), 0, Framing::Frames, 1000).unwrap();
-        egress.mark_announcement();
-        egress.push(&frame(30), 0, Framing::Frames, 1000).unwrap();
-        egress.sent_now(12 + 21);
-        assert!(egress.announcement_pending());
-        egress.sent_now(1);
-        assert!(!egress.announcement_pending());
+        egress.push(&frame(10), 0, EgressContent::Frames, 1000).unwrap();
+        egress.push(&frame(20), 0, EgressContent::Frames, 1000).unwrap();
+        egress.mark_match_found();
+        egress.push(&frame(30), 0, EgressContent::Frames, 1000).unwrap();
+        egress.mark_sent(12 + 21);
+        assert!(egress.is_match_found_unsent());
+        egress.mark_sent(1);
+        assert!(!egress.is_match_found_unsent());
     }
 
     #[test]
     fn an_upgrade_response_is_never_cut() {
         let mut egress = Egress::default();
         let response = [b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), frame(5)].concat();
-        egress.push(&response, 3, Framing::Opaque, 1000).unwrap();
-        egress.push(&frame(9), 0, Framing::Frames, 1000).unwrap();
-        assert_eq!(egress.drop_unbegun_frames(), 11);
+        egress.push(&response, 3, EgressContent::Opaque, 1000).unwrap();
+        egress.push(&frame(9), 0, EgressContent::Frames, 1000).unwrap();
+        assert_eq!(egress.drop_unstarted_frames(), 11);
         assert_eq!(egress.unsent(), &response[3..]);
     }
 
@@ -178,14 +178,14 @@ mod tests {
             let mut pushed = 0;
             let mut takes = takes.into_iter();
             for frame in &frames {
-                egress.push(frame, 0, Framing::Frames, usize::MAX).unwrap();
+                egress.push(frame, 0, EgressContent::Frames, usize::MAX).unwrap();
                 pushed += frame.len();
                 let take = takes.next().unwrap_or(0).min(egress.unsent_len());
-                egress.sent_now(take);
+                egress.mark_sent(take);
                 sent += take;
                 prop_assert_eq!(egress.unsent(), &all[sent..pushed]);
             }
-            egress.drop_unbegun_frames();
+            egress.drop_unstarted_frames();
             let end = sent + egress.unsent_len();
             let mut borders = vec![0];
             for frame in &frames {

@@ -7,7 +7,7 @@
 //! anything a client sent into a response, the accept key apart.
 //!
 //! ```text
-//! bytes ─ scan ─▶ a whole head ─ request ─▶ Request { asks: Ask | HttpError, … }
+//! bytes ─ scan ─▶ a whole head ─ request ─▶ HttpRequest { route: Route | HttpError, … }
 //!                                                     │             │
 //! bytes ◀── response: switching protocols, an answer, a refusal ◀───┘
 //! ```
@@ -30,20 +30,21 @@ mod scan;
 mod tests;
 mod upgrade;
 
-pub use body::{Body, BodyFault, BodyLength};
-pub use chunked::{ChunkFault, ChunkReader, Part};
+pub use body::{Body, BodyError, BodyLength};
+pub use chunked::{ChunkError, ChunkPart, ChunkReader};
 pub use client::{
-    ResponseError, ResponseHead, UpgradeFault, parse_response, write_get_request,
+    ResponseError, ResponseHead, UpgradeError, parse_response, write_get_request,
     write_upgrade_request,
 };
 pub use date::HttpDate;
-pub use error::{HttpError, RefusalCause, Status};
+pub use error::{HttpError, HttpStatus, RefusalCause};
 pub use origin::{Origin, OriginError};
-pub use request::{Ask, Method, Request, Single, Version, parse};
+pub use request::{HttpRequest, HttpVersion, Method, Route, SingleField, parse_request};
 pub use response::{
-    Afterwards, Framing, Response, write_error, write_response, write_switching_protocols,
+    AfterResponse, HttpResponse, ResponseFraming, write_error, write_response,
+    write_switching_protocols,
 };
-pub use scan::{HeadScan, asks_for_head};
+pub use scan::{HeadScan, is_head_request};
 pub use upgrade::{AcceptKey, WebSocketKey};
 
 /// The elements of a comma-separated list field (RFC 9110 §5.6.1), empty ones included: a

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use switchboard::ice::{IceServers, IceUrl, TimeLimited, TurnSecret};
 use switchboard::ids::{RoomNo, SessionNo, TokenMint};
 use switchboard::telemetry::Label;
-use switchboard::wire::message::client::{ClientMessage, RoomClaim, classify};
+use switchboard::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
 use switchboard::wire::message::server::{LeaveReason, ServerMessage};
 use switchboard::wire::message::{ErrorCode, RelayKind};
 
@@ -255,7 +255,7 @@ fn examples_of_the_contract_match_the_schemas_and_the_decoder() {
         assert_valid(&validator, &text);
         if from_client {
             let expected = if planned { Err(ErrorCode::UnknownType) } else { Ok(()) };
-            assert_eq!(classify(text.as_bytes()).map(|_| ()), expected, "{text}");
+            assert_eq!(parse_client_message(text.as_bytes()).map(|_| ()), expected, "{text}");
         }
         let value: Value = serde_json::from_str(&text).unwrap();
         found.insert((from_client, planned, value["type"].as_str().unwrap().to_owned()));
@@ -364,11 +364,11 @@ fn any_message() -> impl Strategy<Value = Value> {
 
 /// Whether the server takes a message, given that a room's name is an identifier.
 fn is_accepted(text: &str) -> bool {
-    match classify(text.as_bytes()) {
+    match parse_client_message(text.as_bytes()) {
         Ok(ClientMessage::Relay(_, claim) | ClientMessage::LeaveRoom(claim)) => match claim {
-            RoomClaim::Present => true,
+            RoomClaim::Current => true,
             RoomClaim::Named(name) => *name == *ROOM.as_bytes(),
-            RoomClaim::Nonsense => false,
+            RoomClaim::Invalid => false,
         },
         Ok(_) => true,
         Err(_) => false,

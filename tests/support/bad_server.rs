@@ -8,8 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use switchboard::load::message_header::{DecodedMessage, MessageDecoder};
-use switchboard::wire::message::client::{ClientMessage, classify};
-use switchboard::wire::websocket::assembly::{Item, Reader, Rules};
+use switchboard::wire::message::client::{ClientMessage, parse_client_message};
+use switchboard::wire::websocket::assembly::{IncomingItem, MessageReader, ReceiveLimits};
 use switchboard::wire::websocket::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
 
 /// How it misbehaves.
@@ -74,8 +74,8 @@ const AWAY_AFTER: u64 = 100;
 /// Of these rooms one is made badly.
 const ROOMS_ONE_IN: u64 = 3;
 
-const RULES: Rules =
-    Rules { sender: Side::Client, max_message_bytes: 64 * 1024, max_fragments: 1024 };
+const RULES: ReceiveLimits =
+    ReceiveLimits { sender: Side::Client, max_message_bytes: 64 * 1024, max_fragments: 1024 };
 
 struct User {
     socket: TcpStream,
@@ -223,17 +223,17 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(len) => len,
             };
-            let mut reader = Reader::new(&mut buffer[..len], held.take(), &RULES);
+            let mut reader = MessageReader::new(&mut buffer[..len], held.take(), &RULES);
             while let Ok(Some(item)) = reader.next() {
                 let mut world = self.world.lock().unwrap();
                 if self.is_frozen(&world, me) {
                     continue;
                 }
                 match item {
-                    Item::Text(place) => self.hear(&mut world, me, reader.bytes(&place)),
-                    Item::Ping(place) => world.send(me, PONG, reader.bytes(&place)),
-                    Item::Close(_) => return world.send(me, CLOSE, &1000u16.to_be_bytes()),
-                    Item::Binary(_) | Item::Pong(_) => {}
+                    IncomingItem::Text(place) => self.hear(&mut world, me, reader.bytes(&place)),
+                    IncomingItem::Ping(place) => world.send(me, PONG, reader.bytes(&place)),
+                    IncomingItem::Close(_) => return world.send(me, CLOSE, &1000u16.to_be_bytes()),
+                    IncomingItem::Binary(_) | IncomingItem::Pong(_) => {}
                 }
             }
             held = reader.finish();
@@ -255,7 +255,7 @@ impl Server {
             // With the lock held: everybody waits.
             std::thread::sleep(STALL);
         }
-        match classify(text) {
+        match parse_client_message(text) {
             Ok(ClientMessage::FindMatch { .. }) => {
                 world.part(me, "next");
                 world.wishes += 1;

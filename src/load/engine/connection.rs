@@ -3,9 +3,9 @@
 use crate::load::measure::LoadFault;
 use crate::load::user::{User, UserActivity};
 use crate::timestamp::Timestamp;
-use crate::wire::egress::{Egress, Framing};
+use crate::wire::egress::{Egress, EgressContent};
 use crate::wire::http::{AcceptKey, HeadScan};
-use crate::wire::websocket::assembly::Assembly;
+use crate::wire::websocket::assembly::PartialMessage;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 
@@ -35,7 +35,7 @@ pub(super) struct UserConnection {
     pub(super) socket: TcpStream,
     pub(super) user: User,
     pub(super) stage: ConnectionStage,
-    pub(super) held: Option<Box<Assembly>>,
+    pub(super) held: Option<Box<PartialMessage>>,
     pub(super) egress: Egress,
     /// When the user should have arrived.
     pub(super) intended: Timestamp,
@@ -83,7 +83,7 @@ impl UserConnection {
         }
         if taken < bytes.len() {
             self.egress
-                .push(bytes, taken, Framing::Opaque, UNSENT_BYTES)
+                .push(bytes, taken, EgressContent::Opaque, UNSENT_BYTES)
                 .map_err(|_| LoadFault::ConnectionLost)?;
         }
         Ok(taken as u64)
@@ -99,7 +99,7 @@ impl UserConnection {
         let outcome = self.write(egress.unsent());
         self.egress = egress;
         let taken = outcome?;
-        self.egress.sent_now(taken);
+        self.egress.mark_sent(taken);
         if self.egress.is_empty() {
             // With it goes the memory of a server that once was slow.
             self.egress = Egress::default();

@@ -8,7 +8,7 @@ use crate::load::pairing_ledger::MatchNotice;
 use crate::load::sequence_tracker::SequenceStatus;
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
-use crate::wire::message::server::{Received, parse};
+use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
 
 impl User {
     /// A text message came.
@@ -16,10 +16,12 @@ impl User {
         if let Some(reading) = turn.reader.decode(text) {
             return self.relayed(reading, turn);
         }
-        match parse(text) {
+        match parse_server_message(text) {
             // What is left of a message of ours: the server has rewritten it.
-            Ok(Received::Relayed { .. }) => self.relayed(DecodedMessage::Corrupted, turn),
-            Ok(Received::Unknown) | Err(_) if turn.reader.has_marker(text) => {
+            Ok(ParsedServerMessage::Relayed { .. }) => {
+                self.relayed(DecodedMessage::Corrupted, turn)
+            }
+            Ok(ParsedServerMessage::Unknown) | Err(_) if turn.reader.has_marker(text) => {
                 self.relayed(DecodedMessage::Corrupted, turn);
             }
             Ok(message) => self.message(message, turn),
@@ -122,34 +124,36 @@ impl User {
         turn.news.push(UserEvent::Stray { room, fault });
     }
 
-    fn message(&mut self, message: Received<'_>, turn: &mut UserContext<'_>) {
+    fn message(&mut self, message: ParsedServerMessage<'_>, turn: &mut UserContext<'_>) {
         match message {
-            Received::Session { session_id } => self.greeted(&session_id, turn),
-            Received::Waiting => {
+            ParsedServerMessage::Session { session_id } => self.greeted(&session_id, turn),
+            ParsedServerMessage::Waiting => {
                 if let UserState::Waiting { acknowledged, .. } = &mut self.state {
                     *acknowledged = true;
                     self.last_room_over = true;
                 }
             }
-            Received::MatchFound { room_id, peer_id, initiator } => {
+            ParsedServerMessage::MatchFound { room_id, peer_id, initiator } => {
                 self.matched(&room_id, &peer_id, initiator, turn);
             }
-            Received::RoomLeft | Received::MatchCancelled => {
+            ParsedServerMessage::RoomLeft | ParsedServerMessage::MatchCancelled => {
                 if let UserState::Leaving { .. } = self.state {
                     self.last_room_over = true;
                     self.between_calls(turn);
                 }
             }
-            Received::PeerLeft { room_id, reason } => self.peer_left(&room_id, &reason, turn),
-            Received::Pong => self.ponged(turn),
-            Received::Error { code } => self.refused(&code, turn),
-            Received::Draining => {
+            ParsedServerMessage::PeerLeft { room_id, reason } => {
+                self.peer_left(&room_id, &reason, turn)
+            }
+            ParsedServerMessage::Pong => self.ponged(turn),
+            ParsedServerMessage::Error { code } => self.refused(&code, turn),
+            ParsedServerMessage::Draining => {
                 self.draining = true;
                 self.declined(turn);
                 turn.recorder.fault(LoadFault::Draining, turn.now);
             }
             // Of what is relayed, the caller has taken care.
-            Received::Relayed { .. } | Received::Unknown => {}
+            ParsedServerMessage::Relayed { .. } | ParsedServerMessage::Unknown => {}
         }
     }
 

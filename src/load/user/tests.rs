@@ -3,7 +3,7 @@
 use super::*;
 use crate::load::message_header::id_hash;
 use crate::load::pairing_ledger::PairingLedger;
-use crate::wire::message::client::{ClientMessage, classify};
+use crate::wire::message::client::{ClientMessage, parse_client_message};
 use crate::wire::websocket::frame::{Side, TEXT, parse_header, unmask};
 
 const MS: u64 = 1_000_000;
@@ -135,7 +135,7 @@ impl UserHarness {
                 continue;
             }
             let text = text.to_vec();
-            match classify(&text).unwrap() {
+            match parse_client_message(&text).unwrap() {
                 ClientMessage::FindMatch { .. } => {
                     self.part(user, "next");
                     self.tell(user, r#"{"type":"waiting"}"#.to_owned());

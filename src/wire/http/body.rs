@@ -1,6 +1,6 @@
 //! Where a response's body ends (RFC 9112 §6.3), for the client's half. Pure.
 
-use super::chunked::{ChunkFault, ChunkReader, Part};
+use super::chunked::{ChunkError, ChunkPart, ChunkReader};
 use std::error::Error;
 use std::fmt;
 
@@ -28,23 +28,23 @@ pub enum Body {
 
 /// Why bytes are not a body of the kind that was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFault {
+pub enum BodyError {
     /// It is not in chunks.
-    Chunk(ChunkFault),
+    Chunk(ChunkError),
     /// More came than was announced: it answers what nobody asked.
     Excess,
 }
 
-impl fmt::Display for BodyFault {
+impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BodyFault::Chunk(fault) => fault.fmt(f),
-            BodyFault::Excess => f.write_str("more bytes came than the response was to have"),
+            BodyError::Chunk(fault) => fault.fmt(f),
+            BodyError::Excess => f.write_str("more bytes came than the response was to have"),
         }
     }
 }
 
-impl Error for BodyFault {}
+impl Error for BodyError {}
 
 impl Body {
     /// A body of which nothing has come.
@@ -59,21 +59,21 @@ impl Body {
     /// Takes in the next bytes of the connection, gives `data` what they hold of the content, and
     /// tells whether that is all of it. Call it with no bytes right behind the head: a body may
     /// be empty.
-    pub fn read(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<bool, BodyFault> {
+    pub fn read(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<bool, BodyError> {
         match self {
             Body::Bytes(left) => {
-                *left = left.checked_sub(bytes.len() as u64).ok_or(BodyFault::Excess)?;
+                *left = left.checked_sub(bytes.len() as u64).ok_or(BodyError::Excess)?;
                 data(bytes);
                 Ok(*left == 0)
             }
             Body::Chunked(reader) => {
                 let mut input = bytes;
                 loop {
-                    match reader.next(&mut input).map_err(BodyFault::Chunk)? {
-                        Part::Data(part) => data(part),
-                        Part::Pending => return Ok(false),
-                        Part::End if input.is_empty() => return Ok(true),
-                        Part::End => return Err(BodyFault::Excess),
+                    match reader.next(&mut input).map_err(BodyError::Chunk)? {
+                        ChunkPart::Data(part) => data(part),
+                        ChunkPart::Pending => return Ok(false),
+                        ChunkPart::End if input.is_empty() => return Ok(true),
+                        ChunkPart::End => return Err(BodyError::Excess),
                     }
                 }
             }

@@ -13,14 +13,14 @@ use std::fmt;
 /// A chunked body as far as it has come. Start with the default for every body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkReader {
-    state: State,
+    state: ChunkState,
     /// The beginning of a line that has not come whole.
     held: Vec<u8>,
 }
 
 /// What comes next in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part<'b> {
+pub enum ChunkPart<'b> {
     /// So much of its data, at least one byte; more may follow.
     Data(&'b [u8]),
     /// Nothing more in these bytes; the body goes on.
@@ -31,7 +31,7 @@ pub enum Part<'b> {
 
 /// Why what claims to be a chunked body is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChunkFault {
+pub enum ChunkError {
     /// A chunk does not begin with its size in hexadecimal digits, or its extensions are no text.
     Size,
     /// The line with a chunk's size and extensions is longer than allowed.
@@ -44,22 +44,22 @@ pub enum ChunkFault {
     TrailerTooLong,
 }
 
-impl fmt::Display for ChunkFault {
+impl fmt::Display for ChunkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ChunkFault::Size => "a chunk has no valid size",
-            ChunkFault::SizeLineTooLong => "the line with a chunk's size is too long",
-            ChunkFault::End => "a chunk does not end where its size says",
-            ChunkFault::Trailer => "the trailer section is malformed",
-            ChunkFault::TrailerTooLong => "the trailer section is too long",
+            ChunkError::Size => "a chunk has no valid size",
+            ChunkError::SizeLineTooLong => "the line with a chunk's size is too long",
+            ChunkError::End => "a chunk does not end where its size says",
+            ChunkError::Trailer => "the trailer section is malformed",
+            ChunkError::TrailerTooLong => "the trailer section is too long",
         })
     }
 }
 
-impl Error for ChunkFault {}
+impl Error for ChunkError {}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// A chunk's size comes.
     #[default]
     Size,
@@ -76,51 +76,51 @@ enum State {
 impl ChunkReader {
     /// Reads on in `input`, which goes on where the one before ended, and leaves in it what is
     /// not read yet. After an error the body is lost, and the connection with it.
-    pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<Part<'b>, ChunkFault> {
+    pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<ChunkPart<'b>, ChunkError> {
         loop {
             self.state = match self.state {
-                State::Size => {
+                ChunkState::Size => {
                     let line = self.line(input, CHUNK_LINE_BYTES);
-                    let Some(line) = line.ok_or(ChunkFault::SizeLineTooLong)? else { break };
-                    match chunk_size(&line).ok_or(ChunkFault::Size)? {
-                        0 => State::Trailer { room: CHUNK_TRAILER_BYTES },
-                        left => State::Data { left },
+                    let Some(line) = line.ok_or(ChunkError::SizeLineTooLong)? else { break };
+                    match chunk_size(&line).ok_or(ChunkError::Size)? {
+                        0 => ChunkState::Trailer { room: CHUNK_TRAILER_BYTES },
+                        left => ChunkState::Data { left },
                     }
                 }
-                State::Data { .. } if input.is_empty() => break,
-                State::Data { left } => {
+                ChunkState::Data { .. } if input.is_empty() => break,
+                ChunkState::Data { left } => {
                     let len = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     let (data, rest) = input.split_at(len);
                     *input = rest;
                     self.state = match left - len as u64 {
-                        0 => State::DataEnd,
-                        left => State::Data { left },
+                        0 => ChunkState::DataEnd,
+                        left => ChunkState::Data { left },
                     };
-                    return Ok(Part::Data(data));
+                    return Ok(ChunkPart::Data(data));
                 }
-                State::DataEnd => {
-                    let line = self.line(input, b"\r\n".len()).ok_or(ChunkFault::End)?;
+                ChunkState::DataEnd => {
+                    let line = self.line(input, b"\r\n".len()).ok_or(ChunkError::End)?;
                     let Some(line) = line else { break };
                     if *line != *b"\r\n" {
-                        return Err(ChunkFault::End);
+                        return Err(ChunkError::End);
                     }
-                    State::Size
+                    ChunkState::Size
                 }
-                State::Trailer { room } => {
-                    let line = self.line(input, room).ok_or(ChunkFault::TrailerTooLong)?;
+                ChunkState::Trailer { room } => {
+                    let line = self.line(input, room).ok_or(ChunkError::TrailerTooLong)?;
                     let Some(line) = line else { break };
                     match line.strip_suffix(b"\r\n") {
-                        Some(b"") => State::End,
+                        Some(b"") => ChunkState::End,
                         Some(field) if is_field(field) => {
-                            State::Trailer { room: room - line.len() }
+                            ChunkState::Trailer { room: room - line.len() }
                         }
-                        Some(_) | None => return Err(ChunkFault::Trailer),
+                        Some(_) | None => return Err(ChunkError::Trailer),
                     }
                 }
-                State::End => return Ok(Part::End),
+                ChunkState::End => return Ok(ChunkPart::End),
             };
         }
-        Ok(Part::Pending)
+        Ok(ChunkPart::Pending)
     }
 
     /// Takes the rest of a line out of `input`: the line with its LF, or `Some(None)` if that has

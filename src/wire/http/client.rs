@@ -95,7 +95,7 @@ impl Error for ResponseError {}
 
 /// Why a response does not open a session (RFC 6455 §4.1, "the client MUST validate").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpgradeFault {
+pub enum UpgradeError {
     /// The status is not 101 but this.
     Refused(u16),
     /// `Upgrade: websocket` or `Connection: Upgrade` is missing.
@@ -106,30 +106,30 @@ pub enum UpgradeFault {
     NotOffered,
 }
 
-impl fmt::Display for UpgradeFault {
+impl fmt::Display for UpgradeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UpgradeFault::Refused(status) => write!(f, "the upgrade was refused with {status}"),
-            UpgradeFault::NotWebSocket => f.write_str("the upgrade is not to WebSocket"),
-            UpgradeFault::WrongAccept => f.write_str("Sec-WebSocket-Accept does not fit the key"),
-            UpgradeFault::NotOffered => f.write_str("an extension or subprotocol nobody offered"),
+            UpgradeError::Refused(status) => write!(f, "the upgrade was refused with {status}"),
+            UpgradeError::NotWebSocket => f.write_str("the upgrade is not to WebSocket"),
+            UpgradeError::WrongAccept => f.write_str("Sec-WebSocket-Accept does not fit the key"),
+            UpgradeError::NotOffered => f.write_str("an extension or subprotocol nobody offered"),
         }
     }
 }
 
-impl Error for UpgradeFault {}
+impl Error for UpgradeError {}
 
 impl ResponseHead<'_> {
     /// Whether this answers the handshake whose key made `expected`, and opens a session.
-    pub fn check_upgrade(&self, expected: AcceptKey) -> Result<(), UpgradeFault> {
+    pub fn check_upgrade(&self, expected: AcceptKey) -> Result<(), UpgradeError> {
         if self.status != 101 {
-            Err(UpgradeFault::Refused(self.status))
+            Err(UpgradeError::Refused(self.status))
         } else if !self.upgrades {
-            Err(UpgradeFault::NotWebSocket)
+            Err(UpgradeError::NotWebSocket)
         } else if !self.accept.is_some_and(|accept| expected.is(accept)) {
-            Err(UpgradeFault::WrongAccept)
+            Err(UpgradeError::WrongAccept)
         } else if self.negotiates {
-            Err(UpgradeFault::NotOffered)
+            Err(UpgradeError::NotOffered)
         } else {
             Ok(())
         }
@@ -137,7 +137,7 @@ impl ResponseHead<'_> {
 }
 
 /// Reads the response head that `buf` begins with, and its length; `None` while it is
-/// incomplete. `scan` and `max_head_bytes` are as in [`super::parse`].
+/// incomplete. `scan` and `max_head_bytes` are as in [`super::parse_request`].
 pub fn parse_response<'b>(
     buf: &'b [u8],
     scan: &mut HeadScan,

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The status codes this server uses (RFC 9110 §15, RFC 6585 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum HttpStatus {
     /// 200.
     Ok,
     /// 304: the client's copy is still good.
@@ -30,38 +30,38 @@ pub enum Status {
     ServiceUnavailable,
 }
 
-impl Status {
+impl HttpStatus {
     /// The three-digit code.
     pub const fn code(self) -> u16 {
         match self {
-            Status::Ok => 200,
-            Status::NotModified => 304,
-            Status::BadRequest => 400,
-            Status::Forbidden => 403,
-            Status::NotFound => 404,
-            Status::MethodNotAllowed => 405,
-            Status::RequestTimeout => 408,
-            Status::ContentTooLarge => 413,
-            Status::UpgradeRequired => 426,
-            Status::RequestHeaderFieldsTooLarge => 431,
-            Status::ServiceUnavailable => 503,
+            HttpStatus::Ok => 200,
+            HttpStatus::NotModified => 304,
+            HttpStatus::BadRequest => 400,
+            HttpStatus::Forbidden => 403,
+            HttpStatus::NotFound => 404,
+            HttpStatus::MethodNotAllowed => 405,
+            HttpStatus::RequestTimeout => 408,
+            HttpStatus::ContentTooLarge => 413,
+            HttpStatus::UpgradeRequired => 426,
+            HttpStatus::RequestHeaderFieldsTooLarge => 431,
+            HttpStatus::ServiceUnavailable => 503,
         }
     }
 
     /// The reason phrase of the status line, for people who read along.
     pub const fn reason(self) -> &'static str {
         match self {
-            Status::Ok => "OK",
-            Status::NotModified => "Not Modified",
-            Status::BadRequest => "Bad Request",
-            Status::Forbidden => "Forbidden",
-            Status::NotFound => "Not Found",
-            Status::MethodNotAllowed => "Method Not Allowed",
-            Status::RequestTimeout => "Request Timeout",
-            Status::ContentTooLarge => "Content Too Large",
-            Status::UpgradeRequired => "Upgrade Required",
-            Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
-            Status::ServiceUnavailable => "Service Unavailable",
+            HttpStatus::Ok => "OK",
+            HttpStatus::NotModified => "Not Modified",
+            HttpStatus::BadRequest => "Bad Request",
+            HttpStatus::Forbidden => "Forbidden",
+            HttpStatus::NotFound => "Not Found",
+            HttpStatus::MethodNotAllowed => "Method Not Allowed",
+            HttpStatus::RequestTimeout => "Request Timeout",
+            HttpStatus::ContentTooLarge => "Content Too Large",
+            HttpStatus::UpgradeRequired => "Upgrade Required",
+            HttpStatus::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
+            HttpStatus::ServiceUnavailable => "Service Unavailable",
         }
     }
 }
@@ -115,24 +115,24 @@ pub enum HttpError {
 impl HttpError {
     /// The status code of the answer. PROTOCOL.md keeps them few, so a version that is not
     /// spoken here gets 400 rather than 505.
-    pub const fn status(self) -> Status {
+    pub const fn status(self) -> HttpStatus {
         match self {
             HttpError::BadRequest(_)
             | HttpError::BadProxyHeader
-            | HttpError::UnsupportedVersion => Status::BadRequest,
+            | HttpError::UnsupportedVersion => HttpStatus::BadRequest,
             HttpError::HeadTooLarge | HttpError::TooManyFields => {
-                Status::RequestHeaderFieldsTooLarge
+                HttpStatus::RequestHeaderFieldsTooLarge
             }
-            HttpError::HeadTimeout => Status::RequestTimeout,
-            HttpError::BodyRefused => Status::ContentTooLarge,
-            HttpError::MethodNotAllowed => Status::MethodNotAllowed,
-            HttpError::NotFound => Status::NotFound,
+            HttpError::HeadTimeout => HttpStatus::RequestTimeout,
+            HttpError::BodyRefused => HttpStatus::ContentTooLarge,
+            HttpError::MethodNotAllowed => HttpStatus::MethodNotAllowed,
+            HttpError::NotFound => HttpStatus::NotFound,
             // RFC 6455 §4.4: the answer names the version that is understood.
             HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
-                Status::UpgradeRequired
+                HttpStatus::UpgradeRequired
             }
-            HttpError::OriginRefused => Status::Forbidden,
-            HttpError::Unavailable(_) => Status::ServiceUnavailable,
+            HttpError::OriginRefused => HttpStatus::Forbidden,
+            HttpError::Unavailable(_) => HttpStatus::ServiceUnavailable,
         }
     }
 

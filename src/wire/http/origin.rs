@@ -6,25 +6,25 @@ use std::str::FromStr;
 
 /// An origin as RFC 6454 §6 serialises it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(Serialised<String>);
+pub struct Origin(OriginValue<String>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Serialised<T> {
+enum OriginValue<T> {
     /// Of a page that has none of its own: a sandboxed frame, a file.
     Null,
-    Triple(Triple<T>),
+    Triple(OriginTriple<T>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Triple<T> {
+struct OriginTriple<T> {
     scheme: T,
-    host: Host<T>,
+    host: OriginHost<T>,
     /// `None` for the scheme's own.
     port: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host<T> {
+enum OriginHost<T> {
     Name(T),
     V6(Ipv6Addr),
 }
@@ -50,17 +50,20 @@ impl Origin {
             return false;
         };
         match (&self.0, other) {
-            (Serialised::Null, Serialised::Null) => true,
-            (Serialised::Triple(one), Serialised::Triple(other)) => {
+            (OriginValue::Null, OriginValue::Null) => true,
+            (OriginValue::Triple(one), OriginValue::Triple(other)) => {
                 let same_host = match (&one.host, other.host) {
-                    (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
-                    (Host::V6(one), Host::V6(other)) => *one == other,
-                    (Host::Name(_), Host::V6(_)) | (Host::V6(_), Host::Name(_)) => false,
+                    (OriginHost::Name(one), OriginHost::Name(other)) => {
+                        one.eq_ignore_ascii_case(other)
+                    }
+                    (OriginHost::V6(one), OriginHost::V6(other)) => *one == other,
+                    (OriginHost::Name(_), OriginHost::V6(_))
+                    | (OriginHost::V6(_), OriginHost::Name(_)) => false,
                 };
                 one.scheme.eq_ignore_ascii_case(other.scheme) && same_host && one.port == other.port
             }
-            (Serialised::Null, Serialised::Triple(_))
-            | (Serialised::Triple(_), Serialised::Null) => false,
+            (OriginValue::Null, OriginValue::Triple(_))
+            | (OriginValue::Triple(_), OriginValue::Null) => false,
         }
     }
 }
@@ -70,36 +73,38 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, OriginError> {
         Ok(Origin(match serialised(text)? {
-            Serialised::Null => Serialised::Null,
-            Serialised::Triple(Triple { scheme, host, port }) => Serialised::Triple(Triple {
-                scheme: scheme.to_ascii_lowercase(),
-                host: match host {
-                    Host::Name(name) => Host::Name(name.to_ascii_lowercase()),
-                    Host::V6(address) => Host::V6(address),
-                },
-                port,
-            }),
+            OriginValue::Null => OriginValue::Null,
+            OriginValue::Triple(OriginTriple { scheme, host, port }) => {
+                OriginValue::Triple(OriginTriple {
+                    scheme: scheme.to_ascii_lowercase(),
+                    host: match host {
+                        OriginHost::Name(name) => OriginHost::Name(name.to_ascii_lowercase()),
+                        OriginHost::V6(address) => OriginHost::V6(address),
+                    },
+                    port,
+                })
+            }
         }))
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Serialised::Triple(Triple { scheme, host, port }) = &self.0 else {
+        let OriginValue::Triple(OriginTriple { scheme, host, port }) = &self.0 else {
             return f.write_str("null");
         };
         match host {
-            Host::Name(name) => write!(f, "{scheme}://{name}")?,
-            Host::V6(address) => write!(f, "{scheme}://[{address}]")?,
+            OriginHost::Name(name) => write!(f, "{scheme}://{name}")?,
+            OriginHost::V6(address) => write!(f, "{scheme}://[{address}]")?,
         }
         port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
 /// RFC 6454 §6.1: `null`, or scheme, host, and port if it is not the scheme's own.
-fn serialised(text: &str) -> Result<Serialised<&str>, OriginError> {
+fn serialised(text: &str) -> Result<OriginValue<&str>, OriginError> {
     if text == "null" {
-        return Ok(Serialised::Null);
+        return Ok(OriginValue::Null);
     }
     let (scheme, rest) = text.split_once("://").ok_or(OriginError("no scheme"))?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -117,12 +122,15 @@ fn serialised(text: &str) -> Result<Serialised<&str>, OriginError> {
     };
     let port =
         port.map(port_number).transpose()?.filter(|&port| default_port(scheme) != Some(port));
-    Ok(Serialised::Triple(Triple { scheme, host: host_of(host)?, port }))
+    Ok(OriginValue::Triple(OriginTriple { scheme, host: host_of(host)?, port }))
 }
 
-fn host_of(text: &str) -> Result<Host<&str>, OriginError> {
+fn host_of(text: &str) -> Result<OriginHost<&str>, OriginError> {
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inside.parse().map(Host::V6).map_err(|_| OriginError("malformed IPv6 address"));
+        return inside
+            .parse()
+            .map(OriginHost::V6)
+            .map_err(|_| OriginError("malformed IPv6 address"));
     }
     // RFC 6454 §6.2: on the wire a name is ASCII, other scripts are in Punycode.
     if !text.is_ascii() {
@@ -135,7 +143,7 @@ fn host_of(text: &str) -> Result<Host<&str>, OriginError> {
     if text.is_empty() || !text.bytes().all(is_name) {
         return Err(OriginError("malformed host"));
     }
-    Ok(Host::Name(text))
+    Ok(OriginHost::Name(text))
 }
 
 fn port_number(digits: &str) -> Result<u16, OriginError> {

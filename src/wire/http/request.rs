@@ -3,7 +3,7 @@
 use super::error::HttpError;
 use super::etag;
 use super::list_elements;
-use super::response::Framing;
+use super::response::ResponseFraming;
 use super::scan::{HeadScan, from_httparse};
 use super::upgrade::WebSocketKey;
 use crate::limits::HEAD_FIELDS;
@@ -27,22 +27,22 @@ pub enum Method {
 
 /// A protocol version, as far as this server speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum HttpVersion {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
     Http11,
 }
 
-/// What a request asks for. But for [`Ask::Page`] and [`Ask::Echo`], the method is already known
+/// What a request asks for. But for [`Route::Page`] and [`Route::Echo`], the method is already known
 /// to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'b> {
+pub enum Route<'b> {
     /// A session: the handshake is valid, answer with the key's accept key.
     Session(WebSocketKey),
     /// An echo, or why it cannot be had; nothing is there if the server offers none.
     Echo(Result<WebSocketKey, HttpError>),
-    /// A page's asset, by its path, `/` included. Ask [`Request::allow_page`] before answering.
+    /// A page's asset, by its path, `/` included. Ask [`HttpRequest::allow_page`] before answering.
     Page(&'b str),
     /// `/health`.
     Health,
@@ -54,20 +54,20 @@ pub enum Ask<'b> {
 
 /// A request whose head is complete and framed without doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'b> {
+pub struct HttpRequest<'b> {
     /// The method.
     pub method: Method,
     /// The version.
-    pub version: Version,
+    pub version: HttpVersion,
     /// Whether the connection may take another request after this one has been answered
-    /// (RFC 9112 §9.3). `false` whenever `asks` is an error that closes.
+    /// (RFC 9112 §9.3). `false` whenever `route` is an error that closes.
     pub keep_alive: bool,
     /// What it asks for, or what to answer instead.
-    pub asks: Result<Ask<'b>, HttpError>,
+    pub route: Result<Route<'b>, HttpError>,
     /// What follows the first `?` of the target; not decoded.
     pub query: Option<&'b str>,
     /// `Origin`: the web page a browser sends the request for (RFC 6455 §10.2).
-    pub origin: Single<'b>,
+    pub origin: SingleField<'b>,
     /// All of the head.
     head: &'b [u8],
     /// `If-None-Match`; of several fields the first, so a client that sends more may get a
@@ -75,7 +75,7 @@ pub struct Request<'b> {
     if_none_match: Option<&'b [u8]>,
 }
 
-impl<'b> Request<'b> {
+impl<'b> HttpRequest<'b> {
     /// The `X-Forwarded-For` fields in their order. Anyone can send them: worth something only
     /// where a trusted proxy is known to be in front.
     pub fn forwarded_for(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
@@ -87,15 +87,15 @@ impl<'b> Request<'b> {
     }
 
     /// How the answer is to be framed.
-    pub const fn framing(&self) -> Framing {
-        Framing {
+    pub const fn framing(&self) -> ResponseFraming {
+        ResponseFraming {
             version: self.version,
             head_only: matches!(self.method, Method::Head),
             keep_alive: self.keep_alive,
         }
     }
 
-    /// Whether the request of an [`Ask::Page`] can be answered, once the page's assets have
+    /// Whether the request of an [`Route::Page`] can be answered, once the page's assets have
     /// said whether they hold the path. Errors: 404, or 405 for a method that does not read.
     pub const fn allow_page(&self, held: bool) -> Result<(), HttpError> {
         match (held, self.method) {
@@ -119,12 +119,12 @@ impl<'b> Request<'b> {
 /// `buf` grows; it is reset when the head is complete. `max_head_bytes` is below 4 GiB.
 ///
 /// Errors: those after which nobody knows where the next request would begin, so the
-/// connection has to be closed; everything milder is in [`Request::asks`].
-pub fn parse<'b>(
+/// connection has to be closed; everything milder is in [`HttpRequest::route`].
+pub fn parse_request<'b>(
     buf: &'b [u8],
     scan: &mut HeadScan,
     max_head_bytes: usize,
-) -> Result<Option<(Request<'b>, usize)>, HttpError> {
+) -> Result<Option<(HttpRequest<'b>, usize)>, HttpError> {
     let Some(end) = scan.request_end(buf, max_head_bytes)? else { return Ok(None) };
     *scan = HeadScan::default();
     // guard: the fields of a head are limited [value [const { MaybeUninit::uninit() }; 1000]]
@@ -140,7 +140,7 @@ pub fn parse<'b>(
     let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
         return Err(HttpError::BadRequest("malformed request line"));
     };
-    let mut facts = Facts::default();
+    let mut facts = HeadFields::default();
     for field in head.headers.iter() {
         facts.note(field);
     }
@@ -149,13 +149,13 @@ pub fn parse<'b>(
         "HEAD" => Method::Head,
         _ => Method::Other,
     };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let version = if minor == 0 { HttpVersion::Http10 } else { HttpVersion::Http11 };
     Ok(Some((facts.into_request(method, version, target, &buf[..end]), end)))
 }
 
 /// A field that may be sent once only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Single<'b> {
+pub enum SingleField<'b> {
     /// It is not there.
     #[default]
     Absent,
@@ -165,32 +165,32 @@ pub enum Single<'b> {
     Several,
 }
 
-impl<'b> Single<'b> {
+impl<'b> SingleField<'b> {
     fn note(&mut self, value: &'b [u8]) {
         *self = match self {
-            Single::Absent => Single::One(value),
-            Single::One(_) | Single::Several => Single::Several,
+            SingleField::Absent => SingleField::One(value),
+            SingleField::One(_) | SingleField::Several => SingleField::Several,
         };
     }
 }
 
 /// What the fields of one head say, gathered in one pass.
 #[derive(Default)]
-struct Facts<'b> {
-    host: Single<'b>,
-    content_length: Single<'b>,
+struct HeadFields<'b> {
+    host: SingleField<'b>,
+    content_length: SingleField<'b>,
     transfer_encoding: Option<&'b [u8]>,
-    key: Single<'b>,
-    websocket_version: Single<'b>,
+    key: SingleField<'b>,
+    websocket_version: SingleField<'b>,
     connection_close: bool,
     connection_keep_alive: bool,
     connection_upgrade: bool,
     upgrade_websocket: bool,
-    origin: Single<'b>,
+    origin: SingleField<'b>,
     if_none_match: Option<&'b [u8]>,
 }
 
-impl<'b> Facts<'b> {
+impl<'b> HeadFields<'b> {
     /// Lengths differ between nearly all names that matter, so most fields cost one comparison
     /// of numbers.
     fn note(&mut self, field: &httparse::Header<'b>) {
@@ -222,29 +222,29 @@ impl<'b> Facts<'b> {
     fn into_request(
         self,
         method: Method,
-        version: Version,
+        version: HttpVersion,
         target: &'b str,
         head: &'b [u8],
-    ) -> Request<'b> {
+    ) -> HttpRequest<'b> {
         let (path, query) = match split_target(method, target) {
             Ok((path, query)) => (Ok(path), query),
             Err(error) => (Err(error), None),
         };
-        let asks = self
+        let route = self
             .check_body(version)
             .and_then(|()| self.check_host(version))
             .and(path)
             .and_then(|path| self.ask(method, version, path));
         // RFC 9112 §9.3: `close` wins; beyond that HTTP/1.1 persists, HTTP/1.0 on request.
         let wishes = match version {
-            Version::Http11 => !self.connection_close,
-            Version::Http10 => self.connection_keep_alive && !self.connection_close,
+            HttpVersion::Http11 => !self.connection_close,
+            HttpVersion::Http10 => self.connection_keep_alive && !self.connection_close,
         };
-        Request {
+        HttpRequest {
             method,
             version,
-            keep_alive: wishes && !asks.is_err_and(HttpError::closes),
-            asks,
+            keep_alive: wishes && !route.is_err_and(HttpError::closes),
+            route,
             query,
             origin: self.origin,
             head,
@@ -254,28 +254,28 @@ impl<'b> Facts<'b> {
 
     /// RFC 9112 §6: refuses every announced body, and with a harsher word those whose length
     /// two readers could see differently.
-    fn check_body(&self, version: Version) -> Result<(), HttpError> {
+    fn check_body(&self, version: HttpVersion) -> Result<(), HttpError> {
         let bad = |text| Err(HttpError::BadRequest(text));
         match (self.transfer_encoding, self.content_length) {
-            (None, Single::Absent) => Ok(()),
+            (None, SingleField::Absent) => Ok(()),
             // RFC 9112 §6.3 item 3: an attempt at smuggling, if anything.
-            (Some(_), Single::One(_) | Single::Several) => {
+            (Some(_), SingleField::One(_) | SingleField::Several) => {
                 bad("both Transfer-Encoding and Content-Length")
             }
             // RFC 9112 §6.1: HTTP/1.0 has no such thing.
-            (Some(_), Single::Absent) if version == Version::Http10 => {
+            (Some(_), SingleField::Absent) if version == HttpVersion::Http10 => {
                 bad("Transfer-Encoding in HTTP/1.0")
             }
-            (Some(codings), Single::Absent) => match list_elements(codings).last() {
+            (Some(codings), SingleField::Absent) => match list_elements(codings).last() {
                 Some(last) if last.eq_ignore_ascii_case(b"chunked") => Err(HttpError::BodyRefused),
                 // RFC 9112 §6.3 item 4: where the body ends cannot be known.
                 Some(_) | None => bad("a final transfer coding other than chunked"),
             },
             // RFC 9110 §8.6 lets a recipient refuse even equal ones.
             // guard: a second Content-Length is refused [value Ok(())]
-            (None, Single::Several) => bad("several Content-Length fields"),
+            (None, SingleField::Several) => bad("several Content-Length fields"),
             // guard: a request with a body is refused [value Ok(())]
-            (None, Single::One(length)) => {
+            (None, SingleField::One(length)) => {
                 if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
                     bad("malformed Content-Length")
                 } else if length.iter().all(|&digit| digit == b'0') {
@@ -288,39 +288,44 @@ impl<'b> Facts<'b> {
     }
 
     /// RFC 9112 §3.2: one `Host`, no more, and from HTTP/1.1 on no fewer.
-    fn check_host(&self, version: Version) -> Result<(), HttpError> {
+    fn check_host(&self, version: HttpVersion) -> Result<(), HttpError> {
         match self.host {
             // guard: a Host has valid characters [true]
-            Single::One(host) if is_host(host) => Ok(()),
-            Single::One(_) => Err(HttpError::BadRequest("malformed Host")),
+            SingleField::One(host) if is_host(host) => Ok(()),
+            SingleField::One(_) => Err(HttpError::BadRequest("malformed Host")),
             // guard: a second Host is refused [value Ok(())]
-            Single::Several => Err(HttpError::BadRequest("several Host fields")),
-            Single::Absent if version == Version::Http10 => Ok(()),
-            Single::Absent => Err(HttpError::BadRequest("no Host field")),
+            SingleField::Several => Err(HttpError::BadRequest("several Host fields")),
+            SingleField::Absent if version == HttpVersion::Http10 => Ok(()),
+            SingleField::Absent => Err(HttpError::BadRequest("no Host field")),
         }
     }
 
-    fn ask(&self, method: Method, version: Version, path: &'b str) -> Result<Ask<'b>, HttpError> {
+    fn ask(
+        &self,
+        method: Method,
+        version: HttpVersion,
+        path: &'b str,
+    ) -> Result<Route<'b>, HttpError> {
         // RFC 9110 §7.8: an HTTP/1.0 Upgrade is ignored, and so is one that `Connection` does
         // not name. Elsewhere than on these two paths we use the right to ignore any.
         let upgrades =
-            self.connection_upgrade && self.upgrade_websocket && version == Version::Http11;
+            self.connection_upgrade && self.upgrade_websocket && version == HttpVersion::Http11;
         let ask = match path {
             SESSION_PATH if method == Method::Other => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
             "/" if method == Method::Other => return Err(HttpError::MethodNotAllowed),
-            SESSION_PATH | "/" if upgrades => Ask::Session(self.handshake(method)?),
+            SESSION_PATH | "/" if upgrades => Route::Session(self.handshake(method)?),
             ECHO_PATH => {
-                return Ok(Ask::Echo(match method {
+                return Ok(Route::Echo(match method {
                     Method::Other => Err(HttpError::MethodNotAllowed),
                     Method::Get | Method::Head if upgrades => self.handshake(method),
                     Method::Get | Method::Head => Err(HttpError::UpgradeRequired),
                 }));
             }
-            "/health" => Ask::Health,
-            "/stats" => Ask::Stats,
-            "/metrics" => Ask::Metrics,
-            page => return Ok(Ask::Page(page)),
+            "/health" => Route::Health,
+            "/stats" => Route::Stats,
+            "/metrics" => Route::Metrics,
+            page => return Ok(Route::Page(page)),
         };
         if method == Method::Other { Err(HttpError::MethodNotAllowed) } else { Ok(ask) }
     }
@@ -333,18 +338,20 @@ impl<'b> Facts<'b> {
         }
         // First of all the version: the rest is what version 13 asks for.
         match self.websocket_version {
-            Single::One(b"13") => {}
-            Single::One(_) => return Err(HttpError::UnsupportedWebSocketVersion),
-            Single::Absent => return Err(HttpError::BadRequest("no Sec-WebSocket-Version")),
-            Single::Several => {
+            SingleField::One(b"13") => {}
+            SingleField::One(_) => return Err(HttpError::UnsupportedWebSocketVersion),
+            SingleField::Absent => {
+                return Err(HttpError::BadRequest("no Sec-WebSocket-Version"));
+            }
+            SingleField::Several => {
                 return Err(HttpError::BadRequest("several Sec-WebSocket-Version fields"));
             }
         }
         match self.key {
-            Single::One(key) => WebSocketKey::from_field(key)
+            SingleField::One(key) => WebSocketKey::from_field(key)
                 .ok_or(HttpError::BadRequest("Sec-WebSocket-Key is not 16 bytes in base64")),
-            Single::Absent => Err(HttpError::BadRequest("no Sec-WebSocket-Key")),
-            Single::Several => Err(HttpError::BadRequest("several Sec-WebSocket-Key fields")),
+            SingleField::Absent => Err(HttpError::BadRequest("no Sec-WebSocket-Key")),
+            SingleField::Several => Err(HttpError::BadRequest("several Sec-WebSocket-Key fields")),
         }
     }
 }

@@ -3,41 +3,41 @@
 //! Field names and values are `'static` by type: nothing that a client sent can be one.
 
 use super::date::HttpDate;
-use super::error::{HttpError, Status};
-use super::request::Version;
+use super::error::{HttpError, HttpStatus};
+use super::request::HttpVersion;
 use super::upgrade::AcceptKey;
 use crate::limits::RETRY_AFTER_S;
 use std::io::Write as _;
 
 const VEC_TAKES_ALL: &str = "because writing to a Vec cannot fail";
 
-/// How an answer is framed; [`super::Request::framing`] says it for a request.
+/// How an answer is framed; [`super::HttpRequest::framing`] says it for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framing {
+pub struct ResponseFraming {
     /// The request's version. The answer is HTTP/1.1 for both (RFC 9110 §2.5), but HTTP/1.0
     /// has to be told that its connection persists.
-    pub version: Version,
+    pub version: HttpVersion,
     /// Whether the body stays away because the request was a HEAD.
     pub head_only: bool,
     /// Whether the connection takes another request afterwards.
     pub keep_alive: bool,
 }
 
-impl Framing {
+impl ResponseFraming {
     /// For an answer to something that was not understood as a request, or never became one.
-    pub const LAST: Framing =
-        Framing { version: Version::Http11, head_only: false, keep_alive: false };
+    pub const LAST: ResponseFraming =
+        ResponseFraming { version: HttpVersion::Http11, head_only: false, keep_alive: false };
 
     /// The same, but the connection ends with it.
-    pub const fn closing(self) -> Framing {
-        Framing { keep_alive: false, ..self }
+    pub const fn closing(self) -> ResponseFraming {
+        ResponseFraming { keep_alive: false, ..self }
     }
 }
 
 /// What has to happen to the connection when the answer has been sent.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
+pub enum AfterResponse {
     /// It takes the next request.
     KeepOpen,
     /// It is closed, so that the answer arrives: nothing more is written, what still comes is
@@ -47,10 +47,10 @@ pub enum Afterwards {
 
 /// An answer with a body.
 #[derive(Clone, Copy, Debug)]
-pub struct Response<'a> {
+pub struct HttpResponse<'a> {
     /// The status. `Allow`, `Upgrade`, `Sec-WebSocket-Version` and `Retry-After` go with it
     /// by themselves where they are due.
-    pub status: Status,
+    pub status: HttpStatus,
     /// The media type of the body.
     pub content_type: &'static str,
     /// More fields, as names and values: entity-tag, caching, content security policy.
@@ -63,10 +63,10 @@ pub struct Response<'a> {
 /// every server that has a clock; `None` leaves it out, for those without one.
 pub fn write_response(
     out: &mut Vec<u8>,
-    response: &Response<'_>,
-    framing: Framing,
+    response: &HttpResponse<'_>,
+    framing: ResponseFraming,
     date: Option<HttpDate>,
-) -> Afterwards {
+) -> AfterResponse {
     let status = response.status;
     write!(out, "HTTP/1.1 {} {}\r\n", status.code(), status.reason()).expect(VEC_TAKES_ALL);
     if let Some(date) = date {
@@ -74,24 +74,24 @@ pub fn write_response(
     }
     match status {
         // RFC 9110 §15.5.6.
-        Status::MethodNotAllowed => write_field(out, "Allow", b"GET, HEAD"),
+        HttpStatus::MethodNotAllowed => write_field(out, "Allow", b"GET, HEAD"),
         // RFC 9110 §15.5.22, RFC 6455 §4.4.
-        Status::UpgradeRequired => {
+        HttpStatus::UpgradeRequired => {
             write_field(out, "Upgrade", b"websocket");
             write_field(out, "Sec-WebSocket-Version", b"13");
         }
         // RFC 9110 §10.2.3.
-        Status::ServiceUnavailable => {
+        HttpStatus::ServiceUnavailable => {
             write!(out, "Retry-After: {RETRY_AFTER_S}\r\n").expect(VEC_TAKES_ALL);
         }
-        Status::Ok
-        | Status::NotModified
-        | Status::BadRequest
-        | Status::Forbidden
-        | Status::NotFound
-        | Status::RequestTimeout
-        | Status::ContentTooLarge
-        | Status::RequestHeaderFieldsTooLarge => {}
+        HttpStatus::Ok
+        | HttpStatus::NotModified
+        | HttpStatus::BadRequest
+        | HttpStatus::Forbidden
+        | HttpStatus::NotFound
+        | HttpStatus::RequestTimeout
+        | HttpStatus::ContentTooLarge
+        | HttpStatus::RequestHeaderFieldsTooLarge => {}
     }
     let afterwards = write_connection(out, status, framing);
     for &(name, value) in response.fields {
@@ -99,12 +99,12 @@ pub fn write_response(
     }
     write_field(out, "X-Content-Type-Options", b"nosniff");
     // RFC 9110 §15.4.5: a 304 has no content, and what it leaves out stays as the client has it.
-    if status != Status::NotModified {
+    if status != HttpStatus::NotModified {
         write_field(out, "Content-Type", response.content_type.as_bytes());
         write!(out, "Content-Length: {}\r\n", response.body.len()).expect(VEC_TAKES_ALL);
     }
     out.extend_from_slice(b"\r\n");
-    if status != Status::NotModified && !framing.head_only {
+    if status != HttpStatus::NotModified && !framing.head_only {
         out.extend_from_slice(response.body);
     }
     afterwards
@@ -114,12 +114,12 @@ pub fn write_response(
 pub fn write_error(
     out: &mut Vec<u8>,
     error: HttpError,
-    framing: Framing,
+    framing: ResponseFraming,
     date: Option<HttpDate>,
-) -> Afterwards {
+) -> AfterResponse {
     let framing = if error.closes() { framing.closing() } else { framing };
     let body = format!("{}\n", error.text());
-    let response = Response {
+    let response = HttpResponse {
         status: error.status(),
         content_type: "text/plain; charset=utf-8",
         // Some of these could otherwise be kept and given to others (RFC 9110 §15.1).
@@ -141,13 +141,17 @@ pub fn write_switching_protocols(out: &mut Vec<u8>, accept: AcceptKey) {
 }
 
 /// RFC 9112 §9.3, §9.6; and RFC 9110 §7.8: who sends `Upgrade` names it in `Connection`.
-fn write_connection(out: &mut Vec<u8>, status: Status, framing: Framing) -> Afterwards {
+fn write_connection(
+    out: &mut Vec<u8>,
+    status: HttpStatus,
+    framing: ResponseFraming,
+) -> AfterResponse {
     let persistence = match (framing.keep_alive, framing.version) {
         (false, _) => Some("close"),
-        (true, Version::Http10) => Some("keep-alive"),
-        (true, Version::Http11) => None,
+        (true, HttpVersion::Http10) => Some("keep-alive"),
+        (true, HttpVersion::Http11) => None,
     };
-    let upgrade = (status == Status::UpgradeRequired).then_some("Upgrade");
+    let upgrade = (status == HttpStatus::UpgradeRequired).then_some("Upgrade");
     match (persistence, upgrade) {
         (None, None) => {}
         (Some(one), None) | (None, Some(one)) => write_field(out, "Connection", one.as_bytes()),
@@ -155,7 +159,7 @@ fn write_connection(out: &mut Vec<u8>, status: Status, framing: Framing) -> Afte
             write!(out, "Connection: {persistence}, {upgrade}\r\n").expect(VEC_TAKES_ALL);
         }
     }
-    if framing.keep_alive { Afterwards::KeepOpen } else { Afterwards::Close }
+    if framing.keep_alive { AfterResponse::KeepOpen } else { AfterResponse::Close }
 }
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {

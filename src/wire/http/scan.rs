@@ -100,7 +100,7 @@ impl HeadScan {
 }
 
 /// Whether a request by the method HEAD begins in `buf`, however the rest of it looks.
-pub fn asks_for_head(buf: &[u8]) -> bool {
+pub fn is_head_request(buf: &[u8]) -> bool {
     leading_empty_lines(buf).is_ok_and(|at| buf[at..].starts_with(b"HEAD "))
 }
 

@@ -33,12 +33,12 @@ const BROWSER_UPGRADE: &str = "GET /ws HTTP/1.1\r\n\
 const UPGRADE: &str = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-fn whole(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, HttpError> {
-    parse(bytes, &mut HeadScan::default(), MAX_HEAD_BYTES)
+fn whole(bytes: &[u8]) -> Result<Option<(HttpRequest<'_>, usize)>, HttpError> {
+    parse_request(bytes, &mut HeadScan::default(), MAX_HEAD_BYTES)
 }
 
 /// The request in `text`, which has to be a whole head.
-fn request(text: &str) -> Request<'_> {
+fn request(text: &str) -> HttpRequest<'_> {
     let (request, len) = whole(text.as_bytes()).expect(text).expect(text);
     assert_eq!(len, text.len(), "{text}");
     request
@@ -49,7 +49,7 @@ fn request(text: &str) -> Request<'_> {
 fn refusal(text: &str) -> (HttpError, bool) {
     match whole(text.as_bytes()) {
         Err(error) => (error, error.closes()),
-        Ok(Some((request, _))) => match request.asks {
+        Ok(Some((request, _))) => match request.route {
             Err(error) => (error, !request.keep_alive),
             Ok(ask) => panic!("not refused but {ask:?}: {text}"),
         },

@@ -17,11 +17,11 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomClaim<'a> {
     /// It names no room: the sender's present one is meant.
-    Present,
+    Current,
     /// It names this room.
     Named(Cow<'a, [u8]>),
     /// It names something that is no room.
-    Nonsense,
+    Invalid,
 }
 
 /// A message from a client.
@@ -46,7 +46,7 @@ pub enum ClientMessage<'a> {
 }
 
 /// Reads a text message. `text` is valid UTF-8.
-pub fn classify(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
+pub fn parse_client_message(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
     match classify_relay(text) {
         Some((kind, claim)) => Ok(ClientMessage::Relay(kind, claim)),
         None => classify_fully(text),
@@ -59,7 +59,7 @@ pub fn classify(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
 fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
     let (kind, rest) = relay_head(text)?;
     let (claim, rest) = match rest.strip_prefix(ROOM_ID) {
-        None => (RoomClaim::Present, rest),
+        None => (RoomClaim::Current, rest),
         Some(value) => {
             // An escape may spell what it does not show, the quote among them.
             let end = memchr::memchr2(b'"', b'\\', value).filter(|at| value[*at] == b'"')?;
@@ -70,7 +70,7 @@ fn classify_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
 }
 
 /// Whether `text` is a relayed message in the common form that is meant for `room`: it names that
-/// room or none. What is not may be one all the same, as [`classify`] will tell. The room's name
+/// room or none. What is not may be one all the same, as [`parse_client_message`] will tell. The room's name
 /// is asked for only if the message has one too: it may have to be derived.
 #[inline]
 pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN]) -> bool {
@@ -184,8 +184,8 @@ fn classify_fully(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
     }
     let name = envelope.exact_type.and_then(string_of).ok_or(ErrorCode::BadMessage)?;
     let claim = || match envelope.room_id {
-        None => RoomClaim::Present,
-        Some(value) => string_of(value).map_or(RoomClaim::Nonsense, RoomClaim::Named),
+        None => RoomClaim::Current,
+        Some(value) => string_of(value).map_or(RoomClaim::Invalid, RoomClaim::Named),
     };
     // `null` is the same as no payload.
     let payload = envelope.payload.map(RawValue::get).filter(|payload| *payload != "null");

@@ -4,11 +4,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn relay(kind: RelayKind) -> ClientMessage<'static> {
-    ClientMessage::Relay(kind, RoomClaim::Present)
+    ClientMessage::Relay(kind, RoomClaim::Current)
 }
 
 fn refused(text: &str) -> ErrorCode {
-    match classify(text.as_bytes()) {
+    match parse_client_message(text.as_bytes()) {
         Err(code) => code,
         Ok(message) => panic!("{text} was taken for {message:?}"),
     }
@@ -25,7 +25,7 @@ fn every_type_is_known() {
         (r#"{"type":"find_match","payload":{"queue":"\u0065n"}}"#, find(Some("en".into()))),
         (r#"{"type":"find_match","payload":{"\ud83d":1}}"#, find(None)),
         (r#" { "type" : "cancel_match" } "#, ClientMessage::CancelMatch),
-        (r#"{"type":"leave_room"}"#, ClientMessage::LeaveRoom(RoomClaim::Present)),
+        (r#"{"type":"leave_room"}"#, ClientMessage::LeaveRoom(RoomClaim::Current)),
         (r#"{"type":"ping"}"#, ClientMessage::Ping { payload: None }),
         (
             r#"{"type":"ping","payload":[1, "a"]}"#,
@@ -39,13 +39,13 @@ fn every_type_is_known() {
         (r#"{"type":"offer","payload":{"type":"offer","sdp":"v=0\r\n"}}"#, relay(RelayKind::Offer)),
         (r#"{"type":"signal","\ud800":1}"#, relay(RelayKind::Signal)),
     ] {
-        assert_eq!(classify(text.as_bytes()), Ok(expected), "{text}");
+        assert_eq!(parse_client_message(text.as_bytes()), Ok(expected), "{text}");
     }
 }
 
 #[test]
 fn a_claim_to_a_room_is_found_wherever_it_stands() {
-    let named = |text: &str| match classify(text.as_bytes()) {
+    let named = |text: &str| match parse_client_message(text.as_bytes()) {
         Ok(ClientMessage::Relay(_, RoomClaim::Named(name))) => {
             String::from_utf8(name.into_owned()).unwrap()
         }
@@ -58,12 +58,12 @@ fn a_claim_to_a_room_is_found_wherever_it_stands() {
     assert_eq!(named(r#"{"type":"offer","payload":{},"r\u006fom_id":"r3"}"#), "r3");
     assert_eq!(named(r#"{"type":"offer","room_id":"\u0072\/4","payload":{}}"#), "r/4");
     assert_eq!(
-        classify(br#"{"type":"offer","payload":{"room_id":"deep"}}"#),
+        parse_client_message(br#"{"type":"offer","payload":{"room_id":"deep"}}"#),
         Ok(relay(RelayKind::Offer))
     );
     assert_eq!(
-        classify(br#"{"type":"offer","room_id":7}"#),
-        Ok(ClientMessage::Relay(RelayKind::Offer, RoomClaim::Nonsense))
+        parse_client_message(br#"{"type":"offer","room_id":7}"#),
+        Ok(ClientMessage::Relay(RelayKind::Offer, RoomClaim::Invalid))
     );
 }
 
@@ -160,7 +160,7 @@ fn queue_names_obey_the_rule() {
         assert_eq!(refused(&find(name)), ErrorCode::BadQueue, "{name}");
     }
     for name in ["a", &"x".repeat(64), "A-Z_0.9:z"] {
-        assert!(classify(find(name).as_bytes()).is_ok(), "{name}");
+        assert!(parse_client_message(find(name).as_bytes()).is_ok(), "{name}");
     }
 }
 
@@ -172,7 +172,7 @@ fn depth_is_limited_on_both_paths() {
         let nested = |levels: usize| {
             format!("{head}{}{}{tail}", "[".repeat(levels - 1), "]".repeat(levels - 1))
         };
-        assert_eq!(classify(nested(100).as_bytes()), Ok(relay(RelayKind::Offer)));
+        assert_eq!(parse_client_message(nested(100).as_bytes()), Ok(relay(RelayKind::Offer)));
         assert_eq!(refused(&nested(101)), ErrorCode::BadJson);
         assert_eq!(refused(&nested(30_000)), ErrorCode::BadJson);
     }
@@ -220,9 +220,9 @@ proptest! {
         let room = b"0123456789abcdefghij-_";
         let text = format!("{head}{middle}}}");
         let long = classify_relay(text.as_bytes()).is_some_and(|(_, claim)| match claim {
-            RoomClaim::Present => true,
+            RoomClaim::Current => true,
             RoomClaim::Named(name) => *name == room[..],
-            RoomClaim::Nonsense => false,
+            RoomClaim::Invalid => false,
         });
         prop_assert_eq!(is_relay_for(text.as_bytes(), || room), long, "{}", text);
     }
@@ -238,7 +238,7 @@ proptest! {
 
     #[test]
     fn any_text_is_a_message_or_an_error(text: String) {
-        let _ = classify(text.as_bytes());
+        let _ = parse_client_message(text.as_bytes());
     }
 }
 
@@ -255,20 +255,23 @@ fn the_rooms_name_is_asked_for_only_if_the_message_has_one() {
 fn what_a_client_writes_is_what_the_server_reads() {
     let mut out = Vec::new();
     write_find_match(&mut out, Some("en"));
-    assert_eq!(classify(&out), Ok(ClientMessage::FindMatch { queue: Some("en".into()) }));
+    assert_eq!(
+        parse_client_message(&out),
+        Ok(ClientMessage::FindMatch { queue: Some("en".into()) })
+    );
     out.clear();
     write_find_match(&mut out, None);
-    assert_eq!(classify(&out), Ok(ClientMessage::FindMatch { queue: None }));
+    assert_eq!(parse_client_message(&out), Ok(ClientMessage::FindMatch { queue: None }));
     out.clear();
     write_cancel_match(&mut out);
-    assert_eq!(classify(&out), Ok(ClientMessage::CancelMatch));
+    assert_eq!(parse_client_message(&out), Ok(ClientMessage::CancelMatch));
     out.clear();
     write_leave_room(&mut out);
-    assert_eq!(classify(&out), Ok(ClientMessage::LeaveRoom(RoomClaim::Present)));
+    assert_eq!(parse_client_message(&out), Ok(ClientMessage::LeaveRoom(RoomClaim::Current)));
     for kind in RelayKind::ALL {
         out.clear();
         write_relay(&mut out, kind, "room", b"{\"n\":1}");
         let claim = RoomClaim::Named(Cow::Borrowed(&b"room"[..]));
-        assert_eq!(classify(&out), Ok(ClientMessage::Relay(kind, claim)));
+        assert_eq!(parse_client_message(&out), Ok(ClientMessage::Relay(kind, claim)));
     }
 }

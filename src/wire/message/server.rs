@@ -136,7 +136,7 @@ impl ServerMessage<'_> {
 
 /// A message from the server, as a client reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received<'a> {
+pub enum ParsedServerMessage<'a> {
     /// See [`ServerMessage::Session`].
     Session {
         /// The session's own identifier.
@@ -185,7 +185,7 @@ pub enum Received<'a> {
 }
 
 /// Reads a message from the server. The error says what is wrong with it.
-pub fn parse(text: &[u8]) -> Result<Received<'_>, serde_json::Error> {
+pub fn parse_server_message(text: &[u8]) -> Result<ParsedServerMessage<'_>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Message<'a> {
         #[serde(rename = "type", borrow)]
@@ -223,28 +223,31 @@ pub fn parse(text: &[u8]) -> Result<Received<'_>, serde_json::Error> {
     Ok(match &*message.name {
         "session" => {
             let Session { session_id } = serde_json::from_str(payload)?;
-            Received::Session { session_id }
+            ParsedServerMessage::Session { session_id }
         }
-        "waiting" => Received::Waiting,
+        "waiting" => ParsedServerMessage::Waiting,
         "match_found" => {
             let Match { room_id, peer_id, initiator } = serde_json::from_str(payload)?;
-            Received::MatchFound { room_id, peer_id, initiator }
+            ParsedServerMessage::MatchFound { room_id, peer_id, initiator }
         }
-        "match_cancelled" => Received::MatchCancelled,
-        "room_left" => Received::RoomLeft,
+        "match_cancelled" => ParsedServerMessage::MatchCancelled,
+        "room_left" => ParsedServerMessage::RoomLeft,
         "peer_left" => {
             let Left { room_id, reason } = serde_json::from_str(payload)?;
-            Received::PeerLeft { room_id, reason }
+            ParsedServerMessage::PeerLeft { room_id, reason }
         }
-        "pong" => Received::Pong,
+        "pong" => ParsedServerMessage::Pong,
         "error" => {
             let Refused { code } = serde_json::from_str(payload)?;
-            Received::Error { code }
+            ParsedServerMessage::Error { code }
         }
-        "draining" => Received::Draining,
+        "draining" => ParsedServerMessage::Draining,
         name => RelayKind::ALL.into_iter().find(|kind| kind.as_str() == name).map_or(
-            Received::Unknown,
-            |kind| Received::Relayed { kind, payload: message.payload.map(RawValue::get) },
+            ParsedServerMessage::Unknown,
+            |kind| ParsedServerMessage::Relayed {
+                kind,
+                payload: message.payload.map(RawValue::get),
+            },
         ),
     })
 }
@@ -254,10 +257,10 @@ mod tests {
     use super::*;
     use crate::ids::{RoomNo, SessionNo, TokenMint};
 
-    fn read_back(message: ServerMessage<'_>, check: impl FnOnce(Received<'_>)) {
+    fn read_back(message: ServerMessage<'_>, check: impl FnOnce(ParsedServerMessage<'_>)) {
         let mut out = Vec::new();
         message.write(&mut out);
-        check(parse(&out).unwrap());
+        check(parse_server_message(&out).unwrap());
     }
 
     #[test]
@@ -266,30 +269,41 @@ mod tests {
         let (room_id, peer_id) = (mint.room(RoomNo(1)), mint.session(SessionNo(2)));
         let room = || Cow::Borrowed(room_id.as_str());
         read_back(ServerMessage::Session { session_id: peer_id, ice_servers: "[]" }, |got| {
-            assert_eq!(got, Received::Session { session_id: peer_id.as_str().into() });
+            assert_eq!(got, ParsedServerMessage::Session { session_id: peer_id.as_str().into() });
         });
-        read_back(ServerMessage::Waiting { queue: "en" }, |got| assert_eq!(got, Received::Waiting));
+        read_back(ServerMessage::Waiting { queue: "en" }, |got| {
+            assert_eq!(got, ParsedServerMessage::Waiting)
+        });
         read_back(ServerMessage::MatchFound { room_id, peer_id, initiator: true }, |got| {
             let peer_id = peer_id.as_str().into();
-            assert_eq!(got, Received::MatchFound { room_id: room(), peer_id, initiator: true });
+            assert_eq!(
+                got,
+                ParsedServerMessage::MatchFound { room_id: room(), peer_id, initiator: true }
+            );
         });
-        read_back(ServerMessage::MatchCancelled, |got| assert_eq!(got, Received::MatchCancelled));
-        read_back(ServerMessage::RoomLeft { room_id }, |got| assert_eq!(got, Received::RoomLeft));
+        read_back(ServerMessage::MatchCancelled, |got| {
+            assert_eq!(got, ParsedServerMessage::MatchCancelled)
+        });
+        read_back(ServerMessage::RoomLeft { room_id }, |got| {
+            assert_eq!(got, ParsedServerMessage::RoomLeft)
+        });
         for reason in [LeaveReason::Left, LeaveReason::Next, LeaveReason::Disconnected] {
             read_back(ServerMessage::PeerLeft { room_id, reason }, |got| {
                 let reason = reason.as_str().into();
-                assert_eq!(got, Received::PeerLeft { room_id: room(), reason });
+                assert_eq!(got, ParsedServerMessage::PeerLeft { room_id: room(), reason });
             });
         }
         read_back(ServerMessage::Pong { payload: Some("[1]") }, |got| {
-            assert_eq!(got, Received::Pong)
+            assert_eq!(got, ParsedServerMessage::Pong)
         });
-        read_back(ServerMessage::Pong { payload: None }, |got| assert_eq!(got, Received::Pong));
+        read_back(ServerMessage::Pong { payload: None }, |got| {
+            assert_eq!(got, ParsedServerMessage::Pong)
+        });
         read_back(ServerMessage::Error(ErrorCode::NotInRoom), |got| {
-            assert_eq!(got, Received::Error { code: "not_in_room".into() });
+            assert_eq!(got, ParsedServerMessage::Error { code: "not_in_room".into() });
         });
         read_back(ServerMessage::Draining { deadline_ms: 5 }, |got| {
-            assert_eq!(got, Received::Draining);
+            assert_eq!(got, ParsedServerMessage::Draining);
         });
     }
 }

@@ -14,13 +14,13 @@ const FIXED_BYTES: usize = 16;
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum ProxyHeader {
     /// Perhaps a header: more bytes will tell.
     Incomplete,
     /// Something else, from the first byte on.
     Absent,
     /// A header.
-    Whole {
+    Complete {
         /// Its bytes; what follows is the client's.
         length: usize,
         /// The client's address. `None`: the proxy speaks for itself, as in a health check, or
@@ -31,7 +31,7 @@ pub enum Header {
 
 /// Why bytes that begin as a header cannot become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ProxyHeaderError {
     /// They break the protocol.
     Malformed,
     /// It is longer than allowed.
@@ -42,15 +42,15 @@ pub enum Fault {
 /// the first byte of the connection.
 ///
 /// # Errors
-/// See [`Fault`]; as soon as it is certain, whatever is still to come.
-pub fn read_header(buf: &[u8], most_bytes: usize) -> Result<Header, Fault> {
+/// See [`ProxyHeaderError`]; as soon as it is certain, whatever is still to come.
+pub fn read_proxy_header(buf: &[u8], most_bytes: usize) -> Result<ProxyHeader, ProxyHeaderError> {
     if begins(buf, SIGNATURE_1) {
-        return if buf.len() < SIGNATURE_1.len() { Ok(Header::Incomplete) } else { line(buf) };
+        return if buf.len() < SIGNATURE_1.len() { Ok(ProxyHeader::Incomplete) } else { line(buf) };
     }
     if begins(buf, SIGNATURE_2) {
         return block(buf, most_bytes);
     }
-    Ok(Header::Absent)
+    Ok(ProxyHeader::Absent)
 }
 
 /// Whether `buf` begins with `signature`, as far as either goes.
@@ -59,25 +59,30 @@ fn begins(buf: &[u8], signature: &[u8]) -> bool {
 }
 
 /// Version 1 (§2.1): one line of text.
-fn line(buf: &[u8]) -> Result<Header, Fault> {
+fn line(buf: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let window = &buf[..buf.len().min(LINE_BYTES)];
     let Some(end) = memchr::memchr(b'\n', window) else {
-        return if buf.len() < LINE_BYTES { Ok(Header::Incomplete) } else { Err(Fault::Malformed) };
+        return if buf.len() < LINE_BYTES {
+            Ok(ProxyHeader::Incomplete)
+        } else {
+            Err(ProxyHeaderError::Malformed)
+        };
     };
-    let text = window[SIGNATURE_1.len()..end].strip_suffix(b"\r").ok_or(Fault::Malformed)?;
-    let text = std::str::from_utf8(text).map_err(|_| Fault::Malformed)?;
-    Ok(Header::Whole { length: end + 1, client: client_in(text)? })
+    let text =
+        window[SIGNATURE_1.len()..end].strip_suffix(b"\r").ok_or(ProxyHeaderError::Malformed)?;
+    let text = std::str::from_utf8(text).map_err(|_| ProxyHeaderError::Malformed)?;
+    Ok(ProxyHeader::Complete { length: end + 1, client: client_in(text)? })
 }
 
 /// What stands behind `PROXY ` in version 1.
-fn client_in(text: &str) -> Result<Option<IpAddr>, Fault> {
+fn client_in(text: &str) -> Result<Option<IpAddr>, ProxyHeaderError> {
     let mut words = text.split(' ');
     // §2.1: what follows UNKNOWN is to be ignored up to the end of the line.
     let is_v4 = match words.next() {
         Some("UNKNOWN") => return Ok(None),
         Some("TCP4") => true,
         Some("TCP6") => false,
-        Some(_) | None => return Err(Fault::Malformed),
+        Some(_) | None => return Err(ProxyHeaderError::Malformed),
     };
     let mut address = || -> Option<IpAddr> {
         let word = words.next()?;
@@ -88,7 +93,7 @@ fn client_in(text: &str) -> Result<Option<IpAddr>, Fault> {
         }
     };
     let (Some(client), Some(_server)) = (address(), address()) else {
-        return Err(Fault::Malformed);
+        return Err(ProxyHeaderError::Malformed);
     };
     let is_port = |word: &str| {
         word.bytes().all(|byte| byte.is_ascii_digit())
@@ -97,31 +102,31 @@ fn client_in(text: &str) -> Result<Option<IpAddr>, Fault> {
     };
     match (words.next(), words.next(), words.next()) {
         (Some(from), Some(to), None) if is_port(from) && is_port(to) => Ok(Some(client)),
-        (_, _, _) => Err(Fault::Malformed),
+        (_, _, _) => Err(ProxyHeaderError::Malformed),
     }
 }
 
 /// Version 2 (§2.2): a block of bytes that says how long it is.
-fn block(buf: &[u8], most_bytes: usize) -> Result<Header, Fault> {
+fn block(buf: &[u8], most_bytes: usize) -> Result<ProxyHeader, ProxyHeaderError> {
     // The first half of the byte is the version, the second the command.
     let is_local = match buf.get(12) {
-        None => return Ok(Header::Incomplete),
+        None => return Ok(ProxyHeader::Incomplete),
         Some(0x20) => true,
         Some(0x21) => false,
-        Some(_) => return Err(Fault::Malformed),
+        Some(_) => return Err(ProxyHeaderError::Malformed),
     };
     // The first half is the address family, the second the transport. With LOCAL neither counts.
-    let Some(&family) = buf.get(13) else { return Ok(Header::Incomplete) };
+    let Some(&family) = buf.get(13) else { return Ok(ProxyHeader::Incomplete) };
     if !is_local && (family >> 4 > 3 || family & 15 > 2) {
-        return Err(Fault::Malformed);
+        return Err(ProxyHeaderError::Malformed);
     }
     let Some(&[high, low]) = buf.get(14..FIXED_BYTES).and_then(|bytes| bytes.first_chunk()) else {
-        return Ok(Header::Incomplete);
+        return Ok(ProxyHeader::Incomplete);
     };
     let length = FIXED_BYTES + usize::from(u16::from_be_bytes([high, low]));
     // guard: the size of a PROXY header is limited [false]
     if length > most_bytes {
-        return Err(Fault::TooLong);
+        return Err(ProxyHeaderError::TooLong);
     }
     let least = match family {
         _ if is_local => 0,
@@ -132,15 +137,15 @@ fn block(buf: &[u8], most_bytes: usize) -> Result<Header, Fault> {
         _ => 0,
     };
     if length < FIXED_BYTES + least {
-        return Err(Fault::Malformed);
+        return Err(ProxyHeaderError::Malformed);
     }
-    let Some(block) = buf.get(FIXED_BYTES..length) else { return Ok(Header::Incomplete) };
+    let Some(block) = buf.get(FIXED_BYTES..length) else { return Ok(ProxyHeader::Incomplete) };
     let client = match (least, block.first_chunk::<4>(), block.first_chunk::<16>()) {
         (12, Some(v4), _) => Some(IpAddr::from(*v4)),
         (36, _, Some(v6)) => Some(IpAddr::from(*v6)),
         (_, _, _) => None,
     };
-    Ok(Header::Whole { length, client })
+    Ok(ProxyHeader::Complete { length, client })
 }
 
 #[cfg(test)]
@@ -165,14 +170,18 @@ mod tests {
 
     fn whole(bytes: &[u8], client: Option<&str>) {
         let client = client.map(|text| text.parse().unwrap());
-        let expected = Ok(Header::Whole { length: bytes.len(), client });
+        let expected = Ok(ProxyHeader::Complete { length: bytes.len(), client });
         let shown = bytes.escape_ascii();
-        assert_eq!(read_header(bytes, MOST), expected, "{shown}");
+        assert_eq!(read_proxy_header(bytes, MOST), expected, "{shown}");
         let more = [bytes, b"GET / HTTP/1.1\r\n"].concat();
-        assert_eq!(read_header(&more, MOST), expected, "what follows is the client's: {shown}");
+        assert_eq!(
+            read_proxy_header(&more, MOST),
+            expected,
+            "what follows is the client's: {shown}"
+        );
         for cut in 0..bytes.len() {
-            let read = read_header(&bytes[..cut], MOST);
-            assert_eq!(read, Ok(Header::Incomplete), "cut at {cut}: {shown}");
+            let read = read_proxy_header(&bytes[..cut], MOST);
+            assert_eq!(read, Ok(ProxyHeader::Incomplete), "cut at {cut}: {shown}");
         }
     }
 
@@ -239,11 +248,22 @@ mod tests {
             b"PROXY UNKNOWN\n",
             b"PROXY \xff\r\n",
         ] {
-            assert_eq!(read_header(bad, MOST), Err(Fault::Malformed), "{}", bad.escape_ascii());
+            assert_eq!(
+                read_proxy_header(bad, MOST),
+                Err(ProxyHeaderError::Malformed),
+                "{}",
+                bad.escape_ascii()
+            );
         }
         let endless = [SIGNATURE_1, &[b'x'; LINE_BYTES]].concat();
-        assert_eq!(read_header(&endless[..LINE_BYTES - 1], MOST), Ok(Header::Incomplete));
-        assert_eq!(read_header(&endless[..LINE_BYTES], MOST), Err(Fault::Malformed));
+        assert_eq!(
+            read_proxy_header(&endless[..LINE_BYTES - 1], MOST),
+            Ok(ProxyHeader::Incomplete)
+        );
+        assert_eq!(
+            read_proxy_header(&endless[..LINE_BYTES], MOST),
+            Err(ProxyHeaderError::Malformed)
+        );
         for (command, family, block) in [
             (0x11, 0x11, &[0; 12][..]),
             (0x31, 0x11, &[0; 12]),
@@ -255,9 +275,17 @@ mod tests {
             (0x21, 0x21, &[0; 35]),
         ] {
             let bad = v2(command, family, block);
-            assert_eq!(read_header(&bad, MOST), Err(Fault::Malformed), "{command:x} {family:x}");
+            assert_eq!(
+                read_proxy_header(&bad, MOST),
+                Err(ProxyHeaderError::Malformed),
+                "{command:x} {family:x}"
+            );
             let known = if block.len() == 12 { FIXED_BYTES - 2 } else { FIXED_BYTES };
-            assert_eq!(read_header(&bad[..known], MOST), Err(Fault::Malformed), "{command:x}");
+            assert_eq!(
+                read_proxy_header(&bad[..known], MOST),
+                Err(ProxyHeaderError::Malformed),
+                "{command:x}"
+            );
         }
     }
 
@@ -267,8 +295,11 @@ mod tests {
         assert_eq!(fits.len(), MOST);
         whole(&fits, Some("1.1.1.1"));
         let longer = v2_v4([1; 4], &vec![0; MOST - FIXED_BYTES - 11]);
-        assert_eq!(read_header(&longer[..FIXED_BYTES], MOST), Err(Fault::TooLong));
-        assert_eq!(read_header(&longer[..FIXED_BYTES - 1], MOST), Ok(Header::Incomplete));
+        assert_eq!(read_proxy_header(&longer[..FIXED_BYTES], MOST), Err(ProxyHeaderError::TooLong));
+        assert_eq!(
+            read_proxy_header(&longer[..FIXED_BYTES - 1], MOST),
+            Ok(ProxyHeader::Incomplete)
+        );
     }
 
     #[test]
@@ -283,9 +314,14 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\r",
             b"\x16\x03\x01",
         ] {
-            assert_eq!(read_header(other, MOST), Ok(Header::Absent), "{}", other.escape_ascii());
+            assert_eq!(
+                read_proxy_header(other, MOST),
+                Ok(ProxyHeader::Absent),
+                "{}",
+                other.escape_ascii()
+            );
         }
-        assert_eq!(read_header(b"", MOST), Ok(Header::Incomplete));
+        assert_eq!(read_proxy_header(b"", MOST), Ok(ProxyHeader::Incomplete));
     }
 
     proptest! {
@@ -303,14 +339,14 @@ mod tests {
             rest in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let bytes = [start, rest].concat();
-            let all = read_header(&bytes, 200);
+            let all = read_proxy_header(&bytes, 200);
             for cut in 0..bytes.len() {
-                match read_header(&bytes[..cut], 200) {
-                    Ok(Header::Incomplete) => {}
+                match read_proxy_header(&bytes[..cut], 200) {
+                    Ok(ProxyHeader::Incomplete) => {}
                     verdict => prop_assert_eq!(verdict, all, "at {}", cut),
                 }
             }
-            if let Ok(Header::Whole { length, .. }) = all {
+            if let Ok(ProxyHeader::Complete { length, .. }) = all {
                 prop_assert!(length <= bytes.len() && length <= 200);
             }
         }
@@ -325,8 +361,8 @@ mod tests {
                 (v2_v4(v4.octets(), &tlvs), IpAddr::from(v4)),
                 (v2_v6(v6, &tlvs), IpAddr::from(v6)),
             ] {
-                let expected = Header::Whole { length: bytes.len(), client: Some(client) };
-                prop_assert_eq!(read_header(&bytes, MOST), Ok(expected));
+                let expected = ProxyHeader::Complete { length: bytes.len(), client: Some(client) };
+                prop_assert_eq!(read_proxy_header(&bytes, MOST), Ok(expected));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Frames → messages: fragments, UTF-8, control frames in between, Close. Pure.
 //!
-//! A [`Reader`] goes over what one read brought. A message that lies in it whole is handed out
+//! A [`MessageReader`] goes over what one read brought. A message that lies in it whole is handed out
 //! where it lies, unmasked in place; only what is cut off, or comes in fragments, is copied
-//! into an [`Assembly`], which exists just that long. So an idle connection holds nothing.
+//! into an [`PartialMessage`], which exists just that long. So an idle connection holds nothing.
 //!
 //! What arrives is checked as it arrives: text that is not UTF-8 is refused at the byte that
 //! shows it, in the middle of a frame too, and nothing is ever looked at twice, however small
@@ -10,16 +10,16 @@
 
 mod held;
 
-pub use held::Assembly;
+pub use held::PartialMessage;
 
-use crate::wire::websocket::frame::{FrameFault, Side, parse_header, text_header, unmask};
+use crate::wire::websocket::frame::{FrameError, Side, parse_header, parse_text_header, unmask};
 use held::control_item;
 use std::ops::Range;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 /// What one end accepts from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct ReceiveLimits {
     /// Who sends what is read here.
     pub sender: Side,
     /// Largest message in bytes; a larger one is a fault as soon as it is announced.
@@ -30,76 +30,78 @@ pub struct Rules {
 
 /// Why the connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum MessageError {
     /// A frame that breaks RFC 6455 §5.
-    Frame(FrameFault),
+    Frame(FrameError),
     /// A continuation of nothing, or a new message within another (RFC 6455 §5.4).
     Sequence,
     /// A Close frame with half a code or one that must not be sent (RFC 6455 §7.4).
     BadClose,
     /// Text, or the reason of a Close frame, that is not UTF-8 (RFC 6455 §8.1).
     NotUtf8,
-    /// More fragments than [`Rules::max_fragments`].
+    /// More fragments than [`ReceiveLimits::max_fragments`].
     TooManyFragments,
-    /// More bytes than [`Rules::max_message_bytes`].
+    /// More bytes than [`ReceiveLimits::max_message_bytes`].
     TooLarge,
 }
 
-impl Fault {
+impl MessageError {
     /// The code that the Close frame should carry (RFC 6455 §7.4.1).
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Fault::Frame(_) | Fault::Sequence | Fault::BadClose => CloseCode::Protocol,
-            Fault::NotUtf8 => CloseCode::Invalid,
-            Fault::TooManyFragments => CloseCode::Policy,
-            Fault::TooLarge => CloseCode::Size,
+            MessageError::Frame(_) | MessageError::Sequence | MessageError::BadClose => {
+                CloseCode::Protocol
+            }
+            MessageError::NotUtf8 => CloseCode::Invalid,
+            MessageError::TooManyFragments => CloseCode::Policy,
+            MessageError::TooLarge => CloseCode::Size,
         }
     }
 }
 
-/// Where the bytes of an item are; [`Reader::bytes`] gives them.
+/// Where the bytes of an item are; [`MessageReader::bytes`] gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum PayloadLocation {
     /// In the buffer that was read into.
-    Buffer(Range<usize>),
+    ReceiveBuffer(Range<usize>),
     /// In the assembly: a message that did not come in one piece.
-    Held {
-        /// Whether some of it had been read before [`Assembly::mark_stale`].
+    Assembled {
+        /// Whether some of it had been read before [`PartialMessage::mark_stale`].
         stale: bool,
     },
     /// In the assembly: a control frame that did not come in one piece.
-    Control(u8),
+    AssembledControl(u8),
 }
 
 /// What a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum IncomingItem {
     /// A text message, valid UTF-8.
-    Text(Place),
+    Text(PayloadLocation),
     /// A binary message.
-    Binary(Place),
+    Binary(PayloadLocation),
     /// A ping; it is to be answered with its own bytes (RFC 6455 §5.5.3).
-    Ping(Place),
+    Ping(PayloadLocation),
     /// A pong.
-    Pong(Place),
+    Pong(PayloadLocation),
     /// The last frame of the connection, with the code it carries, if any.
     Close(Option<u16>),
 }
 
-/// Goes over the bytes of one read. [`Reader::next`] until it gives `None` or a fault, then
-/// [`Reader::finish`] for what is to be kept until the next read.
+/// Goes over the bytes of one read. [`MessageReader::next`] until it gives `None` or a fault, then
+/// [`MessageReader::finish`] for what is to be kept until the next read.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct MessageReader<'a> {
     buf: &'a mut [u8],
     at: usize,
-    held: Option<Box<Assembly>>,
+    held: Option<Box<PartialMessage>>,
     handed_out: bool,
-    rules: &'a Rules,
+    rules: &'a ReceiveLimits,
 }
 
-/// What [`Reader::next_in_place`] found.
+/// What [`MessageReader::next_in_place`] found.
 enum Step {
-    Item(Item),
+    IncomingItem(IncomingItem),
     Nothing,
     NeedsHolding,
 }
@@ -116,22 +118,26 @@ struct Whole<'b> {
 
 impl Whole<'_> {
     #[inline(always)]
-    fn check_text(&self) -> Result<(), Fault> {
+    fn check_text(&self) -> Result<(), MessageError> {
         if !self.ascii {
-            simdutf8::basic::from_utf8(self.payload).map_err(|_| Fault::NotUtf8)?;
+            simdutf8::basic::from_utf8(self.payload).map_err(|_| MessageError::NotUtf8)?;
         }
         Ok(())
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MessageReader<'a> {
     /// A reader over `buf`, going on with what an earlier one held.
-    pub fn new(buf: &'a mut [u8], held: Option<Box<Assembly>>, rules: &'a Rules) -> Self {
-        Reader { buf, at: 0, held, handed_out: false, rules }
+    pub fn new(
+        buf: &'a mut [u8],
+        held: Option<Box<PartialMessage>>,
+        rules: &'a ReceiveLimits,
+    ) -> Self {
+        MessageReader { buf, at: 0, held, handed_out: false, rules }
     }
 
     /// The buffer, for turning an item into a frame where it lies. Bytes behind
-    /// [`Reader::position`] have not been read yet.
+    /// [`MessageReader::position`] have not been read yet.
     pub fn buffer(&mut self) -> &mut [u8] {
         self.buf
     }
@@ -142,29 +148,33 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of an item that was just given out.
-    pub fn bytes(&self, place: &Place) -> &[u8] {
+    pub fn bytes(&self, place: &PayloadLocation) -> &[u8] {
         match place {
-            Place::Buffer(range) => &self.buf[range.clone()],
-            Place::Held { .. } => self.held.as_ref().map_or(&[], |held| held.payload()),
-            Place::Control(len) => self.held.as_ref().map_or(&[], |held| held.control(*len)),
+            PayloadLocation::ReceiveBuffer(range) => &self.buf[range.clone()],
+            PayloadLocation::Assembled { .. } => {
+                self.held.as_ref().map_or(&[], |held| held.payload())
+            }
+            PayloadLocation::AssembledControl(len) => {
+                self.held.as_ref().map_or(&[], |held| held.control(*len))
+            }
         }
     }
 
-    /// The bytes of a message in [`Place::Held`], with
+    /// The bytes of a message in [`PayloadLocation::Assembled`], with
     /// [`SERVER_HEADER_BYTES`](crate::limits::SERVER_HEADER_BYTES) of room before the payload.
-    pub fn held_with_headroom(&mut self) -> Option<&mut [u8]> {
+    pub fn assembled_with_headroom(&mut self) -> Option<&mut [u8]> {
         self.held.as_mut().map(|held| held.payload_with_headroom())
     }
 
     /// The next frame, if it is a text message that lies in the buffer whole: where it lies,
-    /// unmasked. `None` leaves it to [`Reader::next`], which also knows all else.
+    /// unmasked. `None` leaves it to [`MessageReader::next`], which also knows all else.
     #[inline]
-    pub fn next_text(&mut self) -> Result<Option<Range<usize>>, Fault> {
+    pub fn next_text(&mut self) -> Result<Option<Range<usize>>, MessageError> {
         if self.held.is_some() {
             return Ok(None);
         }
         let rest = &self.buf[self.at..];
-        let Some((length, key, header_len)) = text_header(rest) else { return Ok(None) };
+        let Some((length, key, header_len)) = parse_text_header(rest) else { return Ok(None) };
         if self.rules.sender != Side::Client || length > self.rules.max_message_bytes {
             return Ok(None);
         }
@@ -194,24 +204,25 @@ impl<'a> Reader<'a> {
     /// After a fault the reader must not be asked again.
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "a lending, failing iterator")]
-    pub fn next(&mut self) -> Result<Option<Item>, Fault> {
+    pub fn next(&mut self) -> Result<Option<IncomingItem>, MessageError> {
         if self.held.is_none() {
             match self.next_in_place()? {
-                Step::Item(item) => return Ok(Some(item)),
+                Step::IncomingItem(item) => return Ok(Some(item)),
                 Step::Nothing => return Ok(None),
-                Step::NeedsHolding => self.held = Some(Assembly::new()),
+                Step::NeedsHolding => self.held = Some(PartialMessage::new()),
             }
         }
         self.next_held()
     }
 
     #[inline]
-    fn next_in_place(&mut self) -> Result<Step, Fault> {
+    fn next_in_place(&mut self) -> Result<Step, MessageError> {
         let rest = &self.buf[self.at..];
         if rest.is_empty() {
             return Ok(Step::Nothing);
         }
-        let Some(header) = parse_header(rest, self.rules.sender).map_err(Fault::Frame)? else {
+        let Some(header) = parse_header(rest, self.rules.sender).map_err(MessageError::Frame)?
+        else {
             return Ok(Step::NeedsHolding);
         };
         if !header.fin {
@@ -220,29 +231,29 @@ impl<'a> Reader<'a> {
         if header.payload_len > self.rules.max_message_bytes as u64
             && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary))
         {
-            return Err(Fault::TooLarge);
+            return Err(MessageError::TooLarge);
         }
         let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
         let Some(whole) = self.take_whole(header.header_len, payload_len, header.mask) else {
             return Ok(Step::NeedsHolding);
         };
-        let place = Place::Buffer(whole.range.clone());
+        let place = PayloadLocation::ReceiveBuffer(whole.range.clone());
         let item = match header.opcode {
             OpCode::Data(Data::Text) => {
                 whole.check_text()?;
-                Item::Text(place)
+                IncomingItem::Text(place)
             }
-            OpCode::Data(Data::Binary) => Item::Binary(place),
-            OpCode::Data(Data::Continue) => return Err(Fault::Sequence),
+            OpCode::Data(Data::Binary) => IncomingItem::Binary(place),
+            OpCode::Data(Data::Continue) => return Err(MessageError::Sequence),
             OpCode::Data(Data::Reserved(_)) => {
-                return Err(Fault::Frame(FrameFault::ReservedOpcode));
+                return Err(MessageError::Frame(FrameError::ReservedOpcode));
             }
             OpCode::Control(control) => control_item(control, whole.payload, place)?,
         };
-        Ok(Step::Item(item))
+        Ok(Step::IncomingItem(item))
     }
 
-    fn next_held(&mut self) -> Result<Option<Item>, Fault> {
+    fn next_held(&mut self) -> Result<Option<IncomingItem>, MessageError> {
         loop {
             let Some(held) = self.held.as_mut() else { return self.next() };
             if std::mem::take(&mut self.handed_out) {
@@ -254,7 +265,7 @@ impl<'a> Reader<'a> {
                 held.clear_stale();
                 // Nothing is left of what was held: the rest may lie here whole.
                 match self.next_in_place()? {
-                    Step::Item(item) => return Ok(Some(item)),
+                    Step::IncomingItem(item) => return Ok(Some(item)),
                     Step::Nothing => return Ok(None),
                     Step::NeedsHolding => {}
                 }
@@ -271,7 +282,8 @@ impl<'a> Reader<'a> {
             if let Some(item) = item {
                 self.handed_out = matches!(
                     item,
-                    Item::Text(Place::Held { .. }) | Item::Binary(Place::Held { .. })
+                    IncomingItem::Text(PayloadLocation::Assembled { .. })
+                        | IncomingItem::Binary(PayloadLocation::Assembled { .. })
                 );
                 return Ok(Some(item));
             }
@@ -282,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What has to be kept until more bytes arrive.
-    pub fn finish(mut self) -> Option<Box<Assembly>> {
+    pub fn finish(mut self) -> Option<Box<PartialMessage>> {
         let mut held = self.held.take()?;
         if self.handed_out {
             held.message_done();

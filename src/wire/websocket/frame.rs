@@ -27,7 +27,7 @@ pub enum Side {
 
 /// Why a frame breaks RFC 6455. All of them end the connection with 1002.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameFault {
+pub enum FrameError {
     /// A reserved bit is set though no extension was negotiated (§5.2).
     ReservedBits,
     /// An opcode without a meaning (§5.2).
@@ -42,7 +42,7 @@ pub enum FrameFault {
 
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     /// Whether this frame ends its message.
     pub fin: bool,
     /// What it carries. Never a reserved opcode.
@@ -59,35 +59,35 @@ pub struct Header {
 ///
 /// `None` means that bytes are missing. A fault is found at the first byte that shows it.
 #[inline]
-pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameFault> {
+pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<FrameHeader>, FrameError> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     // guard: reserved bits are refused [false]
     if first & RESERVED_BITS != 0 {
-        return Err(FrameFault::ReservedBits);
+        return Err(FrameError::ReservedBits);
     }
     let fin = first & FIN != 0;
     let opcode = OpCode::from(first & OPCODE);
     let control = match opcode {
         OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
-            return Err(FrameFault::ReservedOpcode);
+            return Err(FrameError::ReservedOpcode);
         }
         OpCode::Control(_) => true,
         OpCode::Data(_) => false,
     };
     // guard: a control frame is not fragmented [false]
     if control && !fin {
-        return Err(FrameFault::BadControl);
+        return Err(FrameError::BadControl);
     }
     let Some(&second) = bytes.get(1) else { return Ok(None) };
     let masked = second & MASKED != 0;
     // guard: a client masks its frames [false]
     if masked != (sender == Side::Client) {
-        return Err(FrameFault::WrongMasking);
+        return Err(FrameError::WrongMasking);
     }
     let short = second & LENGTH_7;
     // guard: the length of a control frame is limited [false]
     if control && short as usize > CONTROL_PAYLOAD_BYTES {
-        return Err(FrameFault::BadControl);
+        return Err(FrameError::BadControl);
     }
     let (payload_len, key_at) = match short {
         LENGTH_16 => {
@@ -95,7 +95,7 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameF
             let length = u16::from_be_bytes(length);
             // guard: a length has its shortest form [false]
             if length < LENGTH_16 as u16 {
-                return Err(FrameFault::BadLength);
+                return Err(FrameError::BadLength);
             }
             (u64::from(length), 4)
         }
@@ -103,7 +103,7 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameF
             let Some(length) = array_at::<8>(bytes, 2) else { return Ok(None) };
             let length = u64::from_be_bytes(length);
             if length <= u64::from(u16::MAX) || length > i64::MAX as u64 {
-                return Err(FrameFault::BadLength);
+                return Err(FrameError::BadLength);
             }
             (length, 10)
         }
@@ -115,14 +115,14 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<Header>, FrameF
     } else {
         (None, key_at)
     };
-    Ok(Some(Header { fin, opcode, mask, header_len, payload_len }))
+    Ok(Some(FrameHeader { fin, opcode, mask, header_len, payload_len }))
 }
 
 /// The commonest header at the start of `bytes`: a client's, of a text message in one frame below
 /// 64 KiB. Gives the payload's length, the mask key and the header's own length. Whatever is not
 /// quite that is [`parse_header`]'s to tell.
 #[inline]
-pub fn text_header(bytes: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+pub fn parse_text_header(bytes: &[u8]) -> Option<(usize, [u8; 4], usize)> {
     const FINAL_TEXT: u8 = FIN | 1;
     const LONG: u8 = MASKED | LENGTH_16;
     match *bytes {
@@ -187,7 +187,7 @@ pub const fn server_header_len(payload_len: usize) -> usize {
 /// Writes the header of an unfragmented server frame so that it ends at `payload_at`, and
 /// returns where it begins. There must be [`server_header_len`] bytes before `payload_at`.
 #[inline]
-pub fn put_server_header(
+pub fn write_server_header(
     buf: &mut [u8],
     payload_at: usize,
     opcode: OpCode,
@@ -226,7 +226,7 @@ fn put_length(header: &mut [u8], payload_len: usize, masked: u8) {
 /// Appends an unfragmented, unmasked frame.
 pub fn push_server_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     let mut header = [0; SERVER_HEADER_BYTES];
-    let start = put_server_header(&mut header, SERVER_HEADER_BYTES, opcode, payload.len());
+    let start = write_server_header(&mut header, SERVER_HEADER_BYTES, opcode, payload.len());
     out.extend_from_slice(&header[start..]);
     out.extend_from_slice(payload);
 }
@@ -260,7 +260,7 @@ pub fn push_server_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         out.resize(out.len() + header_len - GUESS, 0);
         out.copy_within(start + GUESS..start + GUESS + payload_len, start + header_len);
     }
-    put_server_header(out, start + header_len, OpCode::Data(Data::Text), payload_len);
+    write_server_header(out, start + header_len, OpCode::Data(Data::Text), payload_len);
 }
 
 /// The opcode of a text message's first frame.
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn header_of(bytes: &[u8], sender: Side) -> Header {
+    fn header_of(bytes: &[u8], sender: Side) -> FrameHeader {
         parse_header(bytes, sender).unwrap().unwrap()
     }
 
@@ -314,19 +314,19 @@ mod tests {
     #[test]
     fn each_breach_of_the_framing_rules_has_its_fault() {
         let fault = |bytes: &[u8]| parse_header(bytes, Side::Client).unwrap_err();
-        assert_eq!(fault(&[0xc1]), FrameFault::ReservedBits);
-        assert_eq!(fault(&[0x91, 0x80]), FrameFault::ReservedBits);
-        assert_eq!(fault(&[0x83]), FrameFault::ReservedOpcode);
-        assert_eq!(fault(&[0x8b]), FrameFault::ReservedOpcode);
-        assert_eq!(fault(&[0x09]), FrameFault::BadControl);
-        assert_eq!(fault(&[0x89, 0x80 | 126]), FrameFault::BadControl);
-        assert_eq!(fault(&[0x81, 0x05]), FrameFault::WrongMasking);
-        assert_eq!(fault(&[0x81, 0x80 | 126, 0, 125]), FrameFault::BadLength);
-        assert_eq!(fault(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), FrameFault::BadLength);
-        assert_eq!(fault(&[0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), FrameFault::BadLength);
+        assert_eq!(fault(&[0xc1]), FrameError::ReservedBits);
+        assert_eq!(fault(&[0x91, 0x80]), FrameError::ReservedBits);
+        assert_eq!(fault(&[0x83]), FrameError::ReservedOpcode);
+        assert_eq!(fault(&[0x8b]), FrameError::ReservedOpcode);
+        assert_eq!(fault(&[0x09]), FrameError::BadControl);
+        assert_eq!(fault(&[0x89, 0x80 | 126]), FrameError::BadControl);
+        assert_eq!(fault(&[0x81, 0x05]), FrameError::WrongMasking);
+        assert_eq!(fault(&[0x81, 0x80 | 126, 0, 125]), FrameError::BadLength);
+        assert_eq!(fault(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), FrameError::BadLength);
+        assert_eq!(fault(&[0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), FrameError::BadLength);
         assert_eq!(
             parse_header(&[0x81, 0x80], Side::Server).unwrap_err(),
-            FrameFault::WrongMasking
+            FrameError::WrongMasking
         );
     }
 
@@ -348,11 +348,11 @@ mod tests {
             rest in prop::collection::vec(any::<u8>(), 0..12),
         ) {
             let bytes = [&[first], &rest[..]].concat();
-            if let Some((length, key, header_len)) = text_header(&bytes) {
+            if let Some((length, key, header_len)) = parse_text_header(&bytes) {
                 let header = header_of(&bytes, Side::Client);
                 let (fin, opcode) = (true, TEXT);
                 let payload_len = length as u64;
-                let short = Header { fin, opcode, mask: Some(key), header_len, payload_len };
+                let short = FrameHeader { fin, opcode, mask: Some(key), header_len, payload_len };
                 prop_assert_eq!(header, short);
             }
         }

@@ -15,7 +15,7 @@ use switchboard::load::user::{CallPlan, UserScript, UserRules, UserContext, User
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
 use switchboard::wire::message::RelayKind;
-use switchboard::wire::websocket::assembly::{self, Reader};
+use switchboard::wire::websocket::assembly::{self, MessageReader};
 use switchboard::wire::websocket::frame::{Side, parse_header, unmask};
 
 fn response(choices: &mut Bytes<'_>) {
@@ -39,23 +39,23 @@ fn response(choices: &mut Bytes<'_>) {
 }
 
 fn frames(choices: &mut Bytes<'_>) {
-    let rules = assembly::Rules { sender: Side::Server, max_message_bytes: 1000, max_fragments: 8 };
+    let rules = assembly::ReceiveLimits { sender: Side::Server, max_message_bytes: 1000, max_fragments: 8 };
     let pieces = pieces(choices);
     let items = |reads: &mut dyn Iterator<Item = &[u8]>| {
         let (mut held, mut items) = (None, Vec::new());
         for read in reads {
             let mut buffer = read.to_vec();
-            let mut reader = Reader::new(&mut buffer, held, &rules);
+            let mut reader = MessageReader::new(&mut buffer, held, &rules);
             loop {
                 let next = reader.next();
                 match &next {
                     Ok(None) => break,
                     Ok(Some(item)) => items.push(match item {
-                        assembly::Item::Text(place)
-                        | assembly::Item::Binary(place)
-                        | assembly::Item::Ping(place)
-                        | assembly::Item::Pong(place) => reader.bytes(place).to_vec(),
-                        assembly::Item::Close(code) => format!("{code:?}").into_bytes(),
+                        assembly::IncomingItem::Text(place)
+                        | assembly::IncomingItem::Binary(place)
+                        | assembly::IncomingItem::Ping(place)
+                        | assembly::IncomingItem::Pong(place) => reader.bytes(place).to_vec(),
+                        assembly::IncomingItem::Close(code) => format!("{code:?}").into_bytes(),
                     }),
                     Err(fault) => {
                         items.push(format!("{fault:?}").into_bytes());

@@ -4,23 +4,23 @@
 
 #[path = "bytes.rs"]
 mod bytes;
-#[path = "../../../src/wire/websocket/assembly/tests/seen.rs"]
-mod seen;
+#[path = "../../../src/wire/websocket/assembly/tests/observed.rs"]
+mod observed;
 
 use bytes::{Bytes, cut, pieces};
 use libfuzzer_sys::fuzz_target;
-use seen::{Seen, seen_in};
+use observed::{ObservedItem, observe};
 use std::io::{self, Read, Write};
-use switchboard::wire::websocket::assembly::{Fault, Item, Place, Reader, Rules};
-use switchboard::wire::websocket::frame::{FrameFault, Side, push_client_frame};
+use switchboard::wire::websocket::assembly::{MessageError, IncomingItem, PayloadLocation, MessageReader, ReceiveLimits};
+use switchboard::wire::websocket::frame::{FrameError, Side, push_client_frame};
 use tungstenite::protocol::frame::coding::OpCode;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 const MOST: usize = 1000;
-const RULES: Rules =
-    Rules { sender: Side::Client, max_message_bytes: MOST, max_fragments: u32::MAX };
-const FEW: Rules = Rules { max_fragments: 4, ..RULES };
+const RULES: ReceiveLimits =
+    ReceiveLimits { sender: Side::Client, max_message_bytes: MOST, max_fragments: u32::MAX };
+const FEW: ReceiveLimits = ReceiveLimits { max_fragments: 4, ..RULES };
 
 /// Bytes to be read, piece by piece; what is written is nobody's business.
 struct Tape<'b>(Vec<&'b [u8]>, usize);
@@ -55,7 +55,7 @@ enum End {
 }
 
 /// What tungstenite sees.
-fn theirs(reads: Vec<&[u8]>) -> (Vec<Seen>, End) {
+fn theirs(reads: Vec<&[u8]>) -> (Vec<ObservedItem>, End) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MOST))
         .max_frame_size(Some(MOST))
@@ -64,10 +64,10 @@ fn theirs(reads: Vec<&[u8]>) -> (Vec<Seen>, End) {
     let mut seen = Vec::new();
     loop {
         match socket.read() {
-            Ok(Message::Text(text)) => seen.push(Seen::Text(text.as_str().into())),
-            Ok(Message::Binary(bytes)) => seen.push(Seen::Binary(bytes.to_vec())),
-            Ok(Message::Ping(bytes)) => seen.push(Seen::Ping(bytes.to_vec())),
-            Ok(Message::Pong(bytes)) => seen.push(Seen::Pong(bytes.to_vec())),
+            Ok(Message::Text(text)) => seen.push(ObservedItem::Text(text.as_str().into())),
+            Ok(Message::Binary(bytes)) => seen.push(ObservedItem::Binary(bytes.to_vec())),
+            Ok(Message::Ping(bytes)) => seen.push(ObservedItem::Ping(bytes.to_vec())),
+            Ok(Message::Pong(bytes)) => seen.push(ObservedItem::Pong(bytes.to_vec())),
             Ok(Message::Close(frame)) => {
                 return (seen, End::Close(frame.map(|frame| frame.code.into())));
             }
@@ -113,24 +113,24 @@ fn stream(choices: &mut Bytes<'_>) -> Vec<u8> {
     out
 }
 
-fn compare(ours: &[Seen], theirs: &(Vec<Seen>, End)) {
+fn compare(ours: &[ObservedItem], theirs: &(Vec<ObservedItem>, End)) {
     let (messages, end) = match ours.split_last() {
-        Some((last @ (Seen::Fault(_) | Seen::Close(_)), before)) => (before, Some(last)),
+        Some((last @ (ObservedItem::Error(_) | ObservedItem::Close(_)), before)) => (before, Some(last)),
         Some(_) | None => (ours, None),
     };
     assert_eq!(messages, theirs.0, "messages; {end:?} and {:?}", theirs.1);
     let agree = match (end, theirs.1) {
         (None, End::Bytes) => true,
         // 1014 has come into the registry of IANA since theirs was written.
-        (Some(Seen::Close(Some(1014))), End::Close(theirs)) => theirs == Some(1002),
-        (Some(Seen::Close(code)), End::Close(theirs)) => *code == theirs,
+        (Some(ObservedItem::Close(Some(1014))), End::Close(theirs)) => theirs == Some(1002),
+        (Some(ObservedItem::Close(code)), End::Close(theirs)) => *code == theirs,
         // Theirs gives a Close frame with a bad code out as one with 1002.
-        (Some(Seen::Fault(Fault::BadClose)), End::Close(code)) => code == Some(1002),
+        (Some(ObservedItem::Error(MessageError::BadClose)), End::Close(code)) => code == Some(1002),
         // A frame that is too large and wrong in another way as well has two faults.
-        (Some(Seen::Fault(Fault::Sequence | Fault::Frame(_))), End::Code(1009)) => true,
+        (Some(ObservedItem::Error(MessageError::Sequence | MessageError::Frame(_))), End::Code(1009)) => true,
         // And so has a Close frame with a bad code and a bad reason.
-        (Some(Seen::Fault(Fault::BadClose)), End::Code(1007)) => true,
-        (Some(Seen::Fault(fault)), End::Code(code)) => u16::from(fault.close_code()) == code,
+        (Some(ObservedItem::Error(MessageError::BadClose)), End::Code(1007)) => true,
+        (Some(ObservedItem::Error(fault)), End::Code(code)) => u16::from(fault.close_code()) == code,
         _ => false,
     };
     assert!(agree, "{end:?} and {:?}", theirs.1);
@@ -138,7 +138,7 @@ fn compare(ours: &[Seen], theirs: &(Vec<Seen>, End)) {
 
 /// Ours sees a fault at the first byte that shows it, theirs when the frame is whole: it gets
 /// more bytes then, and has to find something wrong.
-fn finds_later(stream: &[u8], before: &[Seen]) -> bool {
+fn finds_later(stream: &[u8], before: &[ObservedItem]) -> bool {
     let (seen, end) = theirs(vec![stream, &[0; 2 * MOST]]);
     seen == before && end != End::Bytes
 }
@@ -148,25 +148,25 @@ fuzz_target!(|data: &[u8]| {
     let pieces = pieces(&mut choices);
     let stream = stream(&mut choices);
     for rules in [&RULES, &FEW] {
-        let whole = seen_in([&stream[..]], rules, false);
-        assert_eq!(whole, seen_in([&stream[..]], rules, true), "by the short way");
+        let whole = observe([&stream[..]], rules, false);
+        assert_eq!(whole, observe([&stream[..]], rules, true), "by the short way");
         for short in [false, true] {
             let cut = cut(&stream, pieces);
-            assert_eq!(whole, seen_in(cut, rules, short), "cut in {pieces:?}, short: {short}");
-            assert_eq!(whole, seen_in(stream.chunks(1), rules, short), "byte by byte");
+            assert_eq!(whole, observe(cut, rules, short), "cut in {pieces:?}, short: {short}");
+            assert_eq!(whole, observe(stream.chunks(1), rules, short), "byte by byte");
         }
     }
-    let ours = seen_in([&stream[..]], &RULES, true);
+    let ours = observe([&stream[..]], &RULES, true);
     let theirs = theirs(cut(&stream, pieces).collect());
     match (ours.split_last(), theirs.1) {
         // RFC 6455 §5.2 wants the shortest form of a length, so a control frame has the short one;
         // theirs takes any, and goes on.
-        (Some((Seen::Fault(Fault::Frame(fault)), before)), _)
-            if matches!(fault, FrameFault::BadLength | FrameFault::BadControl) =>
+        (Some((ObservedItem::Error(MessageError::Frame(fault)), before)), _)
+            if matches!(fault, FrameError::BadLength | FrameError::BadControl) =>
         {
             assert!(theirs.0.starts_with(before));
         }
-        (Some((Seen::Fault(fault), before)), End::Bytes) => {
+        (Some((ObservedItem::Error(fault), before)), End::Bytes) => {
             assert!(finds_later(&stream, before), "{fault:?}");
         }
         _ => compare(&ours, &theirs),

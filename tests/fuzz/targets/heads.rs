@@ -7,16 +7,16 @@ mod bytes;
 
 use bytes::{Bytes, pieces};
 use libfuzzer_sys::fuzz_target;
-use switchboard::wire::http::{HeadScan, HttpError, Request, parse};
+use switchboard::wire::http::{HeadScan, HttpError, HttpRequest, parse_request};
 
-type Parsed<'b> = Result<Option<(Request<'b>, usize)>, HttpError>;
+type Parsed<'b> = Result<Option<(HttpRequest<'b>, usize)>, HttpError>;
 
 fn in_pieces(bytes: &[u8], pieces: [usize; 4], max: usize) -> Parsed<'_> {
     let (mut scan, mut arrived) = (HeadScan::default(), 0);
     let mut next = pieces.into_iter().cycle();
     loop {
         arrived = (arrived + next.next().unwrap_or(1)).min(bytes.len());
-        let parsed = parse(&bytes[..arrived], &mut scan, max);
+        let parsed = parse_request(&bytes[..arrived], &mut scan, max);
         if arrived == bytes.len() || !matches!(parsed, Ok(None)) {
             return parsed;
         }
@@ -34,7 +34,7 @@ fn naive_end(bytes: &[u8]) -> Option<usize> {
 
 /// RFC 9112 §2.2 and §6, RFC 9110 §5.5: no control characters but tabs and whole CRLFs, and no
 /// body; so whoever else reads these bytes sees the same lines and the same next request.
-fn check_accepted(request: &Request<'_>, head: &[u8]) {
+fn check_accepted(request: &HttpRequest<'_>, head: &[u8]) {
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     for line in text.split("\r\n") {
         assert!(!line.contains(|c: char| c.is_ascii_control() && c != '\t'));
@@ -43,7 +43,7 @@ fn check_accepted(request: &Request<'_>, head: &[u8]) {
             Some(("transfer-encoding", _)) => true,
             Some(_) | None => false,
         };
-        assert!(!has_body || (request.asks.is_err() && !request.keep_alive));
+        assert!(!has_body || (request.route.is_err() && !request.keep_alive));
     }
 }
 
@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     let pieces = pieces(&mut choices);
     let max = choices.pick(&[16_384, 300, 60]);
     let bytes = choices.0;
-    let whole = parse(bytes, &mut HeadScan::default(), max);
+    let whole = parse_request(bytes, &mut HeadScan::default(), max);
     match (&whole, in_pieces(bytes, pieces, max)) {
         // Only bad news may come earlier, and then differ in what is said.
         (Err(_), Err(_)) => {}

@@ -7,8 +7,8 @@ mod json;
 
 use json::{Value, ascii, read};
 use libfuzzer_sys::fuzz_target;
-use switchboard::wire::message::client::{ClientMessage, RoomClaim, classify};
-use switchboard::wire::message::server::{Received, parse};
+use switchboard::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
+use switchboard::wire::message::server::{ParsedServerMessage, parse_server_message};
 use switchboard::wire::message::{ErrorCode, RelayKind, is_queue_name};
 
 /// What a message should be taken for.
@@ -94,12 +94,12 @@ fn find_match(payload: Option<&Value>, text: &[u8]) -> Result<Expected, ErrorCod
 
 fn found(text: &[u8]) -> Result<Expected, ErrorCode> {
     let claim = |claim: RoomClaim<'_>| match claim {
-        RoomClaim::Present => Claim::Present,
+        RoomClaim::Current => Claim::Present,
         RoomClaim::Named(name) if name.is_ascii() => Claim::Named(name.to_vec()),
         RoomClaim::Named(_) => Claim::NoRoom,
-        RoomClaim::Nonsense => Claim::Nonsense,
+        RoomClaim::Invalid => Claim::Nonsense,
     };
-    Ok(match classify(text)? {
+    Ok(match parse_client_message(text)? {
         ClientMessage::FindMatch { queue } => {
             Expected::Find(queue.map(|queue| queue.as_bytes().to_vec()))
         }
@@ -137,8 +137,8 @@ fuzz_target!(|data: &[u8]| {
     }
     // What the receiver makes of it, if it can read it at all.
     if let Ok(Expected::Relay(kind, _)) = found
-        && let Ok(received) = parse(text)
+        && let Ok(received) = parse_server_message(text)
     {
-        assert!(matches!(received, Received::Relayed { kind: read, .. } if read == kind));
+        assert!(matches!(received, ParsedServerMessage::Relayed { kind: read, .. } if read == kind));
     }
 });

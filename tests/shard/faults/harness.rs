@@ -16,7 +16,7 @@ use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::telemetry::counters::ShardCounters;
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::http::{HttpDate, Status, WebSocketKey, write_upgrade_request};
+use switchboard::wire::http::{HttpDate, HttpStatus, WebSocketKey, write_upgrade_request};
 use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
 /// The key of every handshake and of every mask.
@@ -121,7 +121,7 @@ impl Host for Fakes {
     }
 
     fn document(&mut self, _: Document<'_>) -> Option<Content> {
-        let (status, body) = (Status::Ok, b"ok".as_slice().into());
+        let (status, body) = (HttpStatus::Ok, b"ok".as_slice().into());
         Some(Content { status, content_type: "text/plain", fields: Vec::new(), etag: None, body })
     }
 

@@ -15,7 +15,7 @@ use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::http::{HttpDate, Status};
+use switchboard::wire::http::{HttpDate, HttpStatus};
 
 /// What the cores share with the network, the matcher and the users.
 #[derive(Debug)]
@@ -229,10 +229,10 @@ impl Host for SimHost {
 
     fn document(&mut self, document: Document<'_>) -> Option<Content> {
         let status = match document {
-            Document::Health { draining: true } => Status::ServiceUnavailable,
+            Document::Health { draining: true } => HttpStatus::ServiceUnavailable,
             Document::Page(path) if path != "/" => return None,
             Document::Health { .. } | Document::Stats | Document::Metrics | Document::Page(_) => {
-                Status::Ok
+                HttpStatus::Ok
             }
         };
         let body = vec![b'x'; self.shared.borrow().plan.document_bytes];

@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{AcceptKey, BodyLength, HeadScan, ResponseHead, parse_response};
-use switchboard::wire::message::server::{Received, parse};
-use switchboard::wire::websocket::assembly::{Assembly, Item, Reader, Rules};
+use switchboard::wire::message::server::{ParsedServerMessage, parse_server_message};
+use switchboard::wire::websocket::assembly::{
+    IncomingItem, MessageReader, PartialMessage, ReceiveLimits,
+};
 use switchboard::wire::websocket::frame::Side;
 
 /// What all users see of the world.
@@ -106,10 +108,11 @@ pub(crate) struct User {
     /// The server said that no more requests are answered.
     no_more: bool,
     head: Vec<u8>,
-    held: Option<Box<Assembly>>,
+    held: Option<Box<PartialMessage>>,
 }
 
-const RULES: Rules = Rules { sender: Side::Server, max_message_bytes: 1 << 20, max_fragments: 1 };
+const RULES: ReceiveLimits =
+    ReceiveLimits { sender: Side::Server, max_message_bytes: 1 << 20, max_fragments: 1 };
 
 impl User {
     /// A user who has just dialled.
@@ -277,27 +280,27 @@ impl User {
 
     fn frames(&mut self, mut bytes: Vec<u8>, scene: &mut Scene<'_>) {
         let base = self.received - bytes.len() as u64;
-        let mut reader = Reader::new(&mut bytes, self.held.take(), &RULES);
+        let mut reader = MessageReader::new(&mut bytes, self.held.take(), &RULES);
         while let Some(item) = reader.next().expect("the server breaks RFC 6455") {
             let end = base + reader.position() as u64;
             self.at = end;
             assert_eq!(self.stage, Stage::Open, "a frame behind a Close frame: {item:?}");
             match item {
-                Item::Text(place) => {
+                IncomingItem::Text(place) => {
                     let text = reader.bytes(&place).to_vec();
                     self.message(&text, end, scene);
                 }
-                Item::Ping(place) => {
+                IncomingItem::Ping(place) => {
                     let payload = reader.bytes(&place).to_vec();
                     assert!(self.opened, "a ping before the session");
                     self.pong(&payload, scene);
                 }
-                Item::Pong(place) => {
+                IncomingItem::Pong(place) => {
                     let payload = reader.bytes(&place).to_vec();
                     self.answered(&Answer::SocketPong(&payload), scene);
                 }
-                Item::Close(code) => self.close_came(code.expect("a code is given"), scene),
-                Item::Binary(_) => panic!("the server sends a binary message"),
+                IncomingItem::Close(code) => self.close_came(code.expect("a code is given"), scene),
+                IncomingItem::Binary(_) => panic!("the server sends a binary message"),
             }
         }
         self.held = reader.finish();
@@ -332,42 +335,44 @@ impl User {
 
     fn message(&mut self, text: &[u8], end: u64, scene: &mut Scene<'_>) {
         let whole = std::str::from_utf8(text).expect("the reader has checked it");
-        let received = parse(text).expect("the server sends what is not a message");
+        let received = parse_server_message(text).expect("the server sends what is not a message");
         let id = self.id;
         scene.shared.trace.tell(|| format!("user {id} gets {whole:.200}"));
         assert_eq!(
             self.opened,
-            !matches!(received, Received::Session { .. }),
+            !matches!(received, ParsedServerMessage::Session { .. }),
             "the session comes first, and once"
         );
         match received {
-            Received::Session { session_id } => {
+            ParsedServerMessage::Session { session_id } => {
                 self.opened = true;
                 scene.ledger.session_opened(self.id, &session_id);
             }
-            Received::Waiting => self.answered(&Answer::Waiting(whole), scene),
-            Received::MatchCancelled => self.answered(&Answer::Cancelled, scene),
-            Received::RoomLeft => {
+            ParsedServerMessage::Waiting => self.answered(&Answer::Waiting(whole), scene),
+            ParsedServerMessage::MatchCancelled => self.answered(&Answer::Cancelled, scene),
+            ParsedServerMessage::RoomLeft => {
                 let room = self.room().expect("room_left without a room");
                 assert!(whole.contains(room), "room_left of another room than {room}");
                 self.answered(&Answer::RoomLeft, scene);
             }
-            Received::Pong => self.answered(&Answer::Pong(whole), scene),
-            Received::Error { code } => {
+            ParsedServerMessage::Pong => self.answered(&Answer::Pong(whole), scene),
+            ParsedServerMessage::Error { code } => {
                 scene.shared.tally.count("user: refused");
                 self.answered(&Answer::Error(&code), scene);
             }
-            Received::MatchFound { room_id, peer_id, initiator } => {
+            ParsedServerMessage::MatchFound { room_id, peer_id, initiator } => {
                 self.match_found(&room_id, &peer_id, initiator, end, scene);
             }
-            Received::PeerLeft { room_id, reason } => self.peer_left(&room_id, &reason, end, scene),
-            Received::Relayed { .. } => self.relayed(text, scene),
-            Received::Draining => {
+            ParsedServerMessage::PeerLeft { room_id, reason } => {
+                self.peer_left(&room_id, &reason, end, scene)
+            }
+            ParsedServerMessage::Relayed { .. } => self.relayed(text, scene),
+            ParsedServerMessage::Draining => {
                 assert!(scene.shared.plan.drains, "the server does not shut down");
                 assert!(!self.told_to_leave, "told twice to leave");
                 self.told_to_leave = true;
             }
-            Received::Unknown => panic!("{whole}"),
+            ParsedServerMessage::Unknown => panic!("{whole}"),
         }
     }
 

@@ -7,8 +7,8 @@ use crate::load::engine::http_client::HttpLoadClient;
 use crate::load::measure::{CountMetric, LoadFault};
 use crate::load::user::{NEVER, UserActivity, UserContext};
 use crate::timestamp::Timestamp;
-use crate::wire::http::{UpgradeFault, parse_response};
-use crate::wire::websocket::assembly::{Item, Reader, Rules as FrameRules};
+use crate::wire::http::{UpgradeError, parse_response};
+use crate::wire::websocket::assembly::{IncomingItem, MessageReader, ReceiveLimits};
 use crate::wire::websocket::frame::{CLOSE, PONG, Side, push_client_frame};
 use mio::Token;
 
@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// Frames as the server sends them. Its own limits are its own business; a message above this
 /// is a fault.
-const FRAMES: FrameRules = FrameRules {
+const FRAMES: ReceiveLimits = ReceiveLimits {
     sender: Side::Server,
     max_message_bytes: 1024 * 1024,
     max_fragments: MESSAGE_FRAGMENTS,
@@ -118,7 +118,7 @@ impl Worker {
     fn upgraded(
         &mut self,
         slot: usize,
-        verdict: Result<(), UpgradeFault>,
+        verdict: Result<(), UpgradeError>,
         begin: usize,
         len: usize,
         now: Timestamp,
@@ -128,10 +128,10 @@ impl Worker {
                 self.connections[slot].stage = ConnectionStage::Open;
                 self.read_frames(slot, begin, len, now);
             }
-            Err(UpgradeFault::Refused(503)) => self.fail_connect(slot, LoadFault::UpgradeBusy, now),
+            Err(UpgradeError::Refused(503)) => self.fail_connect(slot, LoadFault::UpgradeBusy, now),
             Err(fault) => {
                 self.fail_connect(slot, LoadFault::UpgradeRefused, now);
-                if let UpgradeFault::Refused(status) = fault {
+                if let UpgradeError::Refused(status) = fault {
                     self.recorder.note_status(LoadFault::UpgradeRefused, status);
                 }
             }
@@ -142,7 +142,8 @@ impl Worker {
     fn read_frames(&mut self, slot: usize, begin: usize, len: usize, now: Timestamp) {
         let catching_up = self.blind.is_catching_up(now);
         let connection = &mut self.connections[slot];
-        let mut reader = Reader::new(&mut self.buffer[begin..len], connection.held.take(), &FRAMES);
+        let mut reader =
+            MessageReader::new(&mut self.buffer[begin..len], connection.held.take(), &FRAMES);
         let mut closed = None;
         loop {
             let item = match reader.next() {
@@ -161,14 +162,14 @@ impl Worker {
                 news: &mut self.news,
             };
             match item {
-                Item::Text(place) => connection.user.text(reader.bytes(&place), &mut turn),
-                Item::Binary(_) => turn.recorder.fault(LoadFault::BadMessage, now),
-                Item::Ping(place) => {
+                IncomingItem::Text(place) => connection.user.text(reader.bytes(&place), &mut turn),
+                IncomingItem::Binary(_) => turn.recorder.fault(LoadFault::BadMessage, now),
+                IncomingItem::Ping(place) => {
                     let mask = turn.encoder.next_mask();
                     push_client_frame(turn.out, PONG, reader.bytes(&place), mask);
                 }
-                Item::Pong(_) => {}
-                Item::Close(code) => {
+                IncomingItem::Pong(_) => {}
+                IncomingItem::Close(code) => {
                     closed = Some(code);
                     break;
                 }

@@ -4,22 +4,23 @@ use super::*;
 use crate::limits::RETRY_AFTER_S;
 use std::time::Duration;
 
-const OPEN: Framing = Framing { version: Version::Http11, head_only: false, keep_alive: true };
-const OLD: Framing = Framing { version: Version::Http10, ..OPEN };
-const PAGE: Response<'static> = Response {
-    status: Status::Ok,
+const OPEN: ResponseFraming =
+    ResponseFraming { version: HttpVersion::Http11, head_only: false, keep_alive: true };
+const OLD: ResponseFraming = ResponseFraming { version: HttpVersion::Http10, ..OPEN };
+const PAGE: HttpResponse<'static> = HttpResponse {
+    status: HttpStatus::Ok,
     content_type: "text/html; charset=utf-8",
     fields: &[("ETag", "\"v1\""), ("Content-Security-Policy", "default-src 'self'")],
     body: b"<p>hello",
 };
 
-fn answer(response: &Response<'_>, framing: Framing) -> (String, Afterwards) {
+fn answer(response: &HttpResponse<'_>, framing: ResponseFraming) -> (String, AfterResponse) {
     let mut out = Vec::new();
     let afterwards = write_response(&mut out, response, framing, None);
     (String::from_utf8(out).unwrap(), afterwards)
 }
 
-fn refused(error: HttpError, framing: Framing) -> (String, Afterwards) {
+fn refused(error: HttpError, framing: ResponseFraming) -> (String, AfterResponse) {
     let mut out = Vec::new();
     let afterwards = write_error(&mut out, error, framing, None);
     (String::from_utf8(out).unwrap(), afterwards)
@@ -29,7 +30,7 @@ fn refused(error: HttpError, framing: Framing) -> (String, Afterwards) {
 fn an_answer_has_its_fields_and_its_body() {
     let mut out = b"earlier answer".to_vec();
     let date = HttpDate::from_unix(Duration::from_secs(784_111_777));
-    assert_eq!(write_response(&mut out, &PAGE, OPEN, Some(date)), Afterwards::KeepOpen);
+    assert_eq!(write_response(&mut out, &PAGE, OPEN, Some(date)), AfterResponse::KeepOpen);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "earlier answerHTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"v1\"\r\n\
@@ -42,7 +43,7 @@ fn an_answer_has_its_fields_and_its_body() {
 #[test]
 fn a_head_is_answered_without_the_body() {
     for framing in [OPEN, OLD, OPEN.closing()] {
-        let head = Framing { head_only: true, ..framing };
+        let head = ResponseFraming { head_only: true, ..framing };
         let (get, afterwards) = answer(&PAGE, framing);
         assert_eq!(answer(&PAGE, head), (get.replace("<p>hello", ""), afterwards));
         for error in [HttpError::NotFound, HttpError::BodyRefused] {
@@ -55,7 +56,7 @@ fn a_head_is_answered_without_the_body() {
 /// RFC 9110 §15.4.5.
 #[test]
 fn an_unchanged_page_is_not_sent_again() {
-    let (text, _) = answer(&Response { status: Status::NotModified, ..PAGE }, OPEN);
+    let (text, _) = answer(&HttpResponse { status: HttpStatus::NotModified, ..PAGE }, OPEN);
     assert!(text.starts_with("HTTP/1.1 304 Not Modified\r\n") && text.ends_with("\r\n\r\n"));
     assert!(text.contains("ETag: \"v1\"\r\n") && !text.contains("Content-Length"));
 }
@@ -64,11 +65,11 @@ fn an_unchanged_page_is_not_sent_again() {
 #[test]
 fn the_connection_field_follows_the_version() {
     for (framing, connection, afterwards) in [
-        (OPEN, None, Afterwards::KeepOpen),
-        (OLD, Some("keep-alive"), Afterwards::KeepOpen),
-        (OPEN.closing(), Some("close"), Afterwards::Close),
-        (OLD.closing(), Some("close"), Afterwards::Close),
-        (Framing::LAST, Some("close"), Afterwards::Close),
+        (OPEN, None, AfterResponse::KeepOpen),
+        (OLD, Some("keep-alive"), AfterResponse::KeepOpen),
+        (OPEN.closing(), Some("close"), AfterResponse::Close),
+        (OLD.closing(), Some("close"), AfterResponse::Close),
+        (ResponseFraming::LAST, Some("close"), AfterResponse::Close),
     ] {
         let (text, what) = answer(&PAGE, framing);
         let sent = text.lines().find_map(|line| line.strip_prefix("Connection: "));
@@ -124,7 +125,7 @@ fn every_refusal_says_what_it_has_to() {
         let (text, afterwards) = refused(error, OPEN);
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(text.starts_with(&format!("HTTP/1.1 {line}\r\n{field}")), "{text}");
-        assert_eq!(afterwards == Afterwards::KeepOpen, keeps, "{error}");
+        assert_eq!(afterwards == AfterResponse::KeepOpen, keeps, "{error}");
         assert_eq!(head.contains("Connection: close"), !keeps, "{text}");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{text}");
         assert_eq!(body, format!("{}\n", error.text()));

@@ -8,22 +8,22 @@ use proptest::sample::{Index, select};
 
 /// What `bytes`, cut into `pieces` over and over, come to: the content, how much was read once
 /// the end was there, or what is wrong.
-fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkFault> {
+fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     let (mut reader, mut content, mut arrived) = (ChunkReader::default(), Vec::new(), 0);
     for piece in pieces.iter().cycle() {
         let mut input = &bytes[arrived..bytes.len().min(arrived + piece)];
         arrived += input.len();
         loop {
             match reader.next(&mut input)? {
-                Part::Data(data) => {
+                ChunkPart::Data(data) => {
                     assert!(!data.is_empty(), "data is at least a byte");
                     content.extend_from_slice(data);
                 }
-                Part::Pending => {
+                ChunkPart::Pending => {
                     assert!(input.is_empty(), "what waits has read everything");
                     break;
                 }
-                Part::End => return Ok((content, Some(arrived - input.len()))),
+                ChunkPart::End => return Ok((content, Some(arrived - input.len()))),
             }
         }
         if arrived == bytes.len() {
@@ -33,7 +33,7 @@ fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), Chun
     unreachable!("pieces are not empty")
 }
 
-fn whole(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkFault> {
+fn whole(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     read(text.as_bytes(), &[usize::MAX / 2])
 }
 
@@ -61,28 +61,28 @@ fn chunks_become_the_content() {
 #[test]
 fn what_is_not_in_chunks_is_refused() {
     for (text, fault) in [
-        ("\r\n", ChunkFault::Size),
-        (";a\r\n", ChunkFault::Size),
-        (" 1\r\nx", ChunkFault::Size),
-        ("+1\r\nx", ChunkFault::Size),
-        ("0x1\r\nx", ChunkFault::Size),
-        ("1 1\r\nx", ChunkFault::Size),
-        ("g\r\n", ChunkFault::Size),
-        ("1\nx", ChunkFault::Size),
-        ("1;a\nx", ChunkFault::Size),
-        ("1;a\rb\r\nx", ChunkFault::Size),
-        ("1;a\0\r\nx", ChunkFault::Size),
-        ("10000000000000000\r\n", ChunkFault::Size),
-        ("1\r\nxy\r\n", ChunkFault::End),
-        ("1\r\nx\n\n", ChunkFault::End),
-        ("2\r\nab0\r\n\r\n", ChunkFault::End),
-        ("0\r\nno field\r\n\r\n", ChunkFault::Trailer),
-        ("0\r\n: x\r\n\r\n", ChunkFault::Trailer),
-        ("0\r\na : x\r\n\r\n", ChunkFault::Trailer),
-        ("0\r\na: x\r\n b\r\n\r\n", ChunkFault::Trailer),
-        ("0\r\na: \0\r\n\r\n", ChunkFault::Trailer),
-        ("0\r\na: x\n\r\n", ChunkFault::Trailer),
-        ("0\r\n\n", ChunkFault::Trailer),
+        ("\r\n", ChunkError::Size),
+        (";a\r\n", ChunkError::Size),
+        (" 1\r\nx", ChunkError::Size),
+        ("+1\r\nx", ChunkError::Size),
+        ("0x1\r\nx", ChunkError::Size),
+        ("1 1\r\nx", ChunkError::Size),
+        ("g\r\n", ChunkError::Size),
+        ("1\nx", ChunkError::Size),
+        ("1;a\nx", ChunkError::Size),
+        ("1;a\rb\r\nx", ChunkError::Size),
+        ("1;a\0\r\nx", ChunkError::Size),
+        ("10000000000000000\r\n", ChunkError::Size),
+        ("1\r\nxy\r\n", ChunkError::End),
+        ("1\r\nx\n\n", ChunkError::End),
+        ("2\r\nab0\r\n\r\n", ChunkError::End),
+        ("0\r\nno field\r\n\r\n", ChunkError::Trailer),
+        ("0\r\n: x\r\n\r\n", ChunkError::Trailer),
+        ("0\r\na : x\r\n\r\n", ChunkError::Trailer),
+        ("0\r\na: x\r\n b\r\n\r\n", ChunkError::Trailer),
+        ("0\r\na: \0\r\n\r\n", ChunkError::Trailer),
+        ("0\r\na: x\n\r\n", ChunkError::Trailer),
+        ("0\r\n\n", ChunkError::Trailer),
     ] {
         assert_eq!(whole(text), Err(fault), "{text:?}");
     }
@@ -101,14 +101,14 @@ fn lines_have_a_bound() {
     let trailer = |len: usize| format!("0\r\na: {}\r\nb: c\r\n\r\n", "x".repeat(len - 13));
     let goes_on = Ok((b"x".to_vec(), None));
     assert_eq!(whole(&(size_line(CHUNK_LINE_BYTES) + "x")), goes_on);
-    assert_eq!(whole(&size_line(CHUNK_LINE_BYTES + 1)), Err(ChunkFault::SizeLineTooLong));
+    assert_eq!(whole(&size_line(CHUNK_LINE_BYTES + 1)), Err(ChunkError::SizeLineTooLong));
     let endless = "1;".to_owned() + &"x".repeat(CHUNK_LINE_BYTES);
-    assert_eq!(whole(&endless), Err(ChunkFault::SizeLineTooLong));
+    assert_eq!(whole(&endless), Err(ChunkError::SizeLineTooLong));
     let most = trailer(CHUNK_TRAILER_BYTES);
     assert_eq!(whole(&most), Ok((vec![], Some(most.len()))));
-    assert_eq!(whole(&trailer(CHUNK_TRAILER_BYTES + 1)), Err(ChunkFault::TrailerTooLong));
+    assert_eq!(whole(&trailer(CHUNK_TRAILER_BYTES + 1)), Err(ChunkError::TrailerTooLong));
     let endless = "0\r\n".to_owned() + &"a: b\r\n".repeat(CHUNK_TRAILER_BYTES / 6 + 1);
-    assert_eq!(whole(&endless), Err(ChunkFault::TrailerTooLong));
+    assert_eq!(whole(&endless), Err(ChunkError::TrailerTooLong));
 }
 
 /// RFC 9112 §6.3: each kind of body has its end, and nothing may follow it.
@@ -128,10 +128,10 @@ fn a_body_ends_where_it_was_announced() {
     assert_eq!(read(BodyLength::Bytes(0), &[""]), all(""));
     assert_eq!(read(BodyLength::Bytes(3), &["a", "bc"]), all("abc"));
     assert_eq!(read(BodyLength::Bytes(3), &["ab"]).0, Ok(false));
-    assert_eq!(read(BodyLength::Bytes(3), &["a", "bcd"]).0, Err(BodyFault::Excess));
+    assert_eq!(read(BodyLength::Bytes(3), &["a", "bcd"]).0, Err(BodyError::Excess));
     assert_eq!(read(BodyLength::Chunked, &["", "3\r\na", "bc\r", "\n0\r\n\r\n"]), all("abc"));
-    assert_eq!(read(BodyLength::Chunked, &["0\r\n\r\nx"]).0, Err(BodyFault::Excess));
-    assert_eq!(read(BodyLength::Chunked, &["x\r\n"]).0, Err(BodyFault::Chunk(ChunkFault::Size)));
+    assert_eq!(read(BodyLength::Chunked, &["0\r\n\r\nx"]).0, Err(BodyError::Excess));
+    assert_eq!(read(BodyLength::Chunked, &["x\r\n"]).0, Err(BodyError::Chunk(ChunkError::Size)));
     assert_eq!(read(BodyLength::UntilClose, &["a", "b"]), (Ok(false), "ab".to_owned()));
 }
 

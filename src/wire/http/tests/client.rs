@@ -14,7 +14,7 @@ fn a_plain_request_is_written_whole() {
     write_get_request(&mut out, "h:80", "/stats?a", &[("Connection", "close"), ("A", "b")]);
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text, "GET /stats?a HTTP/1.1\r\nHost: h:80\r\nConnection: close\r\nA: b\r\n\r\n");
-    assert_eq!(request(&text).asks, Ok(Ask::Stats));
+    assert_eq!(request(&text).route, Ok(Route::Stats));
 }
 
 /// RFC 9112 §6.3 and §9.3: how long the body is, and whether the connection outlives it.
@@ -99,18 +99,18 @@ fn only_a_complete_upgrade_opens_a_session() {
     };
     for (text, outcome) in [
         (good.to_string(), Ok(())),
-        (with("101", "200"), Err(UpgradeFault::Refused(200))),
-        (with("WebSocket", "h2c"), Err(UpgradeFault::NotWebSocket)),
-        (with("keep-alive, upgrade", "keep-alive"), Err(UpgradeFault::NotWebSocket)),
-        (with("s3pP", "S3pP"), Err(UpgradeFault::WrongAccept)),
-        (with("-accept", "-excuse"), Err(UpgradeFault::WrongAccept)),
+        (with("101", "200"), Err(UpgradeError::Refused(200))),
+        (with("WebSocket", "h2c"), Err(UpgradeError::NotWebSocket)),
+        (with("keep-alive, upgrade", "keep-alive"), Err(UpgradeError::NotWebSocket)),
+        (with("s3pP", "S3pP"), Err(UpgradeError::WrongAccept)),
+        (with("-accept", "-excuse"), Err(UpgradeError::WrongAccept)),
         (
             with("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
-            Err(UpgradeFault::NotOffered),
+            Err(UpgradeError::NotOffered),
         ),
         (
             with("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
-            Err(UpgradeFault::NotOffered),
+            Err(UpgradeError::NotOffered),
         ),
     ] {
         let (head, _) = response(&text).unwrap();
@@ -123,7 +123,7 @@ fn only_a_complete_upgrade_opens_a_session() {
 fn a_refusal_is_read_back() {
     let mut out = Vec::new();
     let error = HttpError::Unavailable(RefusalCause::Connections);
-    assert_eq!(write_error(&mut out, error, Framing::LAST, None), Afterwards::Close);
+    assert_eq!(write_error(&mut out, error, ResponseFraming::LAST, None), AfterResponse::Close);
     let text = String::from_utf8(out).unwrap();
     let (head, len) = response(&text).unwrap();
     assert_eq!((head.status, head.closes), (503, true));

@@ -72,11 +72,11 @@ fn damaged_head() -> impl Strategy<Value = Vec<u8>> {
 fn in_pieces<'b>(
     bytes: &'b [u8],
     pieces: &[usize],
-) -> Result<Option<(Request<'b>, usize)>, HttpError> {
+) -> Result<Option<(HttpRequest<'b>, usize)>, HttpError> {
     let (mut scan, mut arrived) = (HeadScan::default(), 0);
     for piece in pieces.iter().cycle() {
         arrived = (arrived + piece).min(bytes.len());
-        let parsed = parse(&bytes[..arrived], &mut scan, MAX_HEAD_BYTES);
+        let parsed = parse_request(&bytes[..arrived], &mut scan, MAX_HEAD_BYTES);
         if arrived == bytes.len() || !matches!(parsed, Ok(None)) {
             return parsed;
         }
@@ -133,7 +133,7 @@ proptest! {
                 Some(("transfer-encoding", _)) => true,
                 Some(_) | None => false,
             };
-            prop_assert!(!has_body || (request.asks.is_err() && !request.keep_alive));
+            prop_assert!(!has_body || (request.route.is_err() && !request.keep_alive));
         }
     }
 
@@ -144,7 +144,7 @@ proptest! {
         max in 0..320usize,
         pieces in vec(1..40usize, 1..4),
     ) {
-        if let Ok(Some((_, len))) = parse(&bytes, &mut HeadScan::default(), max) {
+        if let Ok(Some((_, len))) = parse_request(&bytes, &mut HeadScan::default(), max) {
             prop_assert!(len <= max.min(bytes.len()));
         }
         if let Ok(Some((_, len))) = parse_response(&bytes, &mut HeadScan::default(), max) {
@@ -158,7 +158,7 @@ proptest! {
     fn a_stale_scan_is_survived(first in damaged_head(), second in damaged_head(), max in 0..200usize) {
         let mut scan = HeadScan::default();
         let _ = scan.request_end(&first[..first.len() / 2], MAX_HEAD_BYTES);
-        let _ = parse(&second, &mut scan, max);
+        let _ = parse_request(&second, &mut scan, max);
         let _ = parse_response(&second, &mut scan, max);
     }
 
@@ -169,7 +169,7 @@ proptest! {
         let mut bytes = Vec::new();
         write_upgrade_request(&mut bytes, "h:80", "/ws?a", key, &[("Origin", "x")]);
         let (request, len) = whole(&bytes).unwrap().unwrap();
-        prop_assert_eq!((request.asks, len), (Ok(Ask::Session(key)), bytes.len()));
+        prop_assert_eq!((request.route, len), (Ok(Route::Session(key)), bytes.len()));
         let mut bytes = Vec::new();
         write_switching_protocols(&mut bytes, key.accept());
         let (head, len) = parse_response(&bytes, &mut HeadScan::default(), 1000).unwrap().unwrap();

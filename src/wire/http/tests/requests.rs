@@ -8,8 +8,8 @@ const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
 const SHOUTED_AND_REVERSED: &str = "SEC-WEBSOCKET-KEY:dGhlIHNhbXBsZSBub25jZQ==\r\n\
     SEC-WEBSOCKET-VERSION:13\r\nUPGRADE:WEBSOCKET\r\nCONNECTION:UPGRADE\r\nHOST:H\r\n";
 
-fn session<'b>() -> Result<Ask<'b>, HttpError> {
-    Ok(Ask::Session(WebSocketKey::from_field(KEY).unwrap()))
+fn session<'b>() -> Result<Route<'b>, HttpError> {
+    Ok(Route::Session(WebSocketKey::from_field(KEY).unwrap()))
 }
 
 /// One head for each row: request line without CRLF, fields with CRLF, the status due.
@@ -25,11 +25,11 @@ fn assert_statuses(rows: &[(&str, &str, u16)]) {
 #[test]
 fn a_browser_opens_a_session() {
     let request = request(BROWSER_UPGRADE);
-    assert_eq!(request.asks, session());
-    assert_eq!(request.origin, Single::One(b"https://switchboard.example"));
+    assert_eq!(request.route, session());
+    assert_eq!(request.origin, SingleField::One(b"https://switchboard.example"));
     let forwarded: Vec<&[u8]> = request.forwarded_for().collect();
     assert_eq!(forwarded, [b"203.0.113.7"]);
-    assert_eq!((request.method, request.version), (Method::Get, Version::Http11));
+    assert_eq!((request.method, request.version), (Method::Get, HttpVersion::Http11));
     assert!(request.keep_alive);
 }
 
@@ -63,7 +63,7 @@ fn a_valid_handshake_opens_a_session_however_it_is_written() {
         ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Sec-WebSocket-Protocol: chat, v2\r\n"),
     ] {
         let head = format!("{line}\r\n{fields}\r\n");
-        assert_eq!(request(&head).asks, session(), "{head}");
+        assert_eq!(request(&head).route, session(), "{head}");
     }
 }
 
@@ -71,27 +71,27 @@ fn a_valid_handshake_opens_a_session_however_it_is_written() {
 #[test]
 fn paths_lead_to_what_is_there() {
     for (target, ask, query) in [
-        ("/health", Ask::Health, None),
-        ("/stats", Ask::Stats, None),
-        ("/metrics", Ask::Metrics, None),
-        ("/health?x", Ask::Health, Some("x")),
-        ("/stats?", Ask::Stats, Some("")),
-        ("/", Ask::Page("/"), None),
-        ("/?utm=1&b=/ws?c", Ask::Page("/"), Some("utm=1&b=/ws?c")),
-        ("/app.js?v=3", Ask::Page("/app.js"), Some("v=3")),
-        ("/ws/", Ask::Page("/ws/"), None),
-        ("/WS", Ask::Page("/WS"), None),
-        ("//health", Ask::Page("//health"), None),
-        ("/http://h/health", Ask::Page("/http://h/health"), None),
-        ("http://h:80/health", Ask::Health, None),
-        ("HTTPS://[::1]/stats?a=://", Ask::Stats, Some("a=://")),
-        ("http://h", Ask::Page("/"), None),
-        ("http://h?q", Ask::Page("/"), Some("q")),
+        ("/health", Route::Health, None),
+        ("/stats", Route::Stats, None),
+        ("/metrics", Route::Metrics, None),
+        ("/health?x", Route::Health, Some("x")),
+        ("/stats?", Route::Stats, Some("")),
+        ("/", Route::Page("/"), None),
+        ("/?utm=1&b=/ws?c", Route::Page("/"), Some("utm=1&b=/ws?c")),
+        ("/app.js?v=3", Route::Page("/app.js"), Some("v=3")),
+        ("/ws/", Route::Page("/ws/"), None),
+        ("/WS", Route::Page("/WS"), None),
+        ("//health", Route::Page("//health"), None),
+        ("/http://h/health", Route::Page("/http://h/health"), None),
+        ("http://h:80/health", Route::Health, None),
+        ("HTTPS://[::1]/stats?a=://", Route::Stats, Some("a=://")),
+        ("http://h", Route::Page("/"), None),
+        ("http://h?q", Route::Page("/"), Some("q")),
     ] {
         for (method, name) in [(Method::Get, "GET"), (Method::Head, "HEAD")] {
             let head = format!("{name} {target} HTTP/1.1\r\nHost: h\r\n\r\n");
             let request = request(&head);
-            assert_eq!((request.asks, request.query), (Ok(ask), query), "{head}");
+            assert_eq!((request.route, request.query), (Ok(ask), query), "{head}");
             assert_eq!(request.method, method, "{head}");
         }
     }
@@ -103,14 +103,14 @@ fn paths_lead_to_what_is_there() {
 fn an_upgrade_elsewhere_is_ignored() {
     let h2c = "Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n";
     for (line, fields, ask) in [
-        ("GET /health HTTP/1.1", UPGRADE, Ask::Health),
-        ("GET /app.js HTTP/1.1", UPGRADE, Ask::Page("/app.js")),
-        ("GET /health HTTP/1.1", h2c, Ask::Health),
-        ("GET / HTTP/1.1", h2c, Ask::Page("/")),
-        ("GET / HTTP/1.0", UPGRADE, Ask::Page("/")),
-        ("GET / HTTP/1.1", "Host: h\r\nUpgrade: websocket\r\n", Ask::Page("/")),
+        ("GET /health HTTP/1.1", UPGRADE, Route::Health),
+        ("GET /app.js HTTP/1.1", UPGRADE, Route::Page("/app.js")),
+        ("GET /health HTTP/1.1", h2c, Route::Health),
+        ("GET / HTTP/1.1", h2c, Route::Page("/")),
+        ("GET / HTTP/1.0", UPGRADE, Route::Page("/")),
+        ("GET / HTTP/1.1", "Host: h\r\nUpgrade: websocket\r\n", Route::Page("/")),
     ] {
-        assert_eq!(request(&format!("{line}\r\n{fields}\r\n")).asks, Ok(ask), "{line} {fields}");
+        assert_eq!(request(&format!("{line}\r\n{fields}\r\n")).route, Ok(ask), "{line} {fields}");
     }
 }
 
@@ -173,7 +173,7 @@ fn only_get_and_head_are_allowed() {
         }
         let head = format!("{method} /a HTTP/1.1\r\nHost: h\r\n\r\n");
         let request = request(&head);
-        assert_eq!(request.asks, Ok(Ask::Page("/a")));
+        assert_eq!(request.route, Ok(Route::Page("/a")));
         assert_eq!(request.allow_page(false), Err(HttpError::NotFound));
         assert_eq!(request.allow_page(true), Err(HttpError::MethodNotAllowed));
     }
@@ -253,9 +253,9 @@ fn a_host_is_named_once() {
         "a%41%5a:1",
     ] {
         let head = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        assert_eq!(request(&head).asks, Ok(Ask::Health), "{host}");
+        assert_eq!(request(&head).route, Ok(Route::Health), "{host}");
     }
-    assert_eq!(request("GET /health HTTP/1.0\r\n\r\n").asks, Ok(Ask::Health));
+    assert_eq!(request("GET /health HTTP/1.0\r\n\r\n").route, Ok(Route::Health));
     assert_statuses(&[
         ("GET /health HTTP/1.1", "", 400),
         ("GET http://h/health HTTP/1.1", "", 400),
@@ -310,7 +310,7 @@ fn bodies_are_refused_and_ambiguous_ones_more_so() {
     assert_statuses(&[("GET / HTTP/1.0", "Transfer-Encoding: chunked\r\n", 400)]);
     for zero in ["0", "000"] {
         let head = format!("GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: {zero}\r\n\r\n");
-        assert_eq!(request(&head).asks, Ok(Ask::Health));
+        assert_eq!(request(&head).route, Ok(Route::Health));
     }
 }
 
@@ -341,7 +341,7 @@ fn malformed_fields_are_refused() {
     }
     assert_statuses(&[("GET /health HTTP/1.1", " A: b\r\nHost: h\r\n", 400)]);
     let odd_but_fine = "GET /health HTTP/1.1\r\nHost:\t h \t\r\nA:\r\nB: \tc d\u{e9}\t\r\n!#$%&'*+-.^_`|~:x\r\n\r\n";
-    assert_eq!(request(odd_but_fine).asks, Ok(Ask::Health));
+    assert_eq!(request(odd_but_fine).route, Ok(Route::Health));
 }
 
 /// RFC 9112 §9.3.
@@ -373,7 +373,7 @@ fn heads_are_bounded_to_the_byte_and_to_the_field() {
     let fill = |bytes: usize| empty.replace("A: ", &format!("A: {}", "x".repeat(bytes)));
     let longest = fill(MAX_HEAD_BYTES - empty.len());
     assert_eq!(longest.len(), MAX_HEAD_BYTES);
-    assert_eq!(request(&longest).asks, Ok(Ask::Health));
+    assert_eq!(request(&longest).route, Ok(Route::Health));
     let longer = fill(MAX_HEAD_BYTES - empty.len() + 1);
     assert_eq!(refusal(&longer), (HttpError::HeadTooLarge, true));
     // What cannot end in time any more is not waited for.
@@ -386,7 +386,7 @@ fn heads_are_bounded_to_the_byte_and_to_the_field() {
         let others: String = (1..count).map(|i| format!("F{i}: v\r\n")).collect();
         format!("GET /health HTTP/1.1\r\nHost: h\r\n{others}\r\n")
     };
-    assert_eq!(request(&fields(HEAD_FIELDS)).asks, Ok(Ask::Health));
+    assert_eq!(request(&fields(HEAD_FIELDS)).route, Ok(Route::Health));
     assert_eq!(refusal(&fields(HEAD_FIELDS + 1)), (HttpError::TooManyFields, true));
     assert_eq!(HttpError::TooManyFields.status().code(), 431);
 }
@@ -402,9 +402,10 @@ fn what_follows_a_head_is_left_alone() {
     ];
     let bytes = [parts.concat().as_bytes(), b"\x81\x85\n\n\r\n\0"].concat();
     let (mut at, mut scan) = (0, HeadScan::default());
-    for (part, ask) in parts.iter().zip([Ok(Ask::Health), Ok(Ask::Stats), session()]) {
-        let (request, len) = parse(&bytes[at..], &mut scan, MAX_HEAD_BYTES).unwrap().unwrap();
-        assert_eq!((request.asks, len, scan), (ask, part.len(), HeadScan::default()));
+    for (part, ask) in parts.iter().zip([Ok(Route::Health), Ok(Route::Stats), session()]) {
+        let (request, len) =
+            parse_request(&bytes[at..], &mut scan, MAX_HEAD_BYTES).unwrap().unwrap();
+        assert_eq!((request.route, len, scan), (ask, part.len(), HeadScan::default()));
         at += len;
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 fn bytes_until_error(bytes: &[u8]) -> Option<(usize, HttpError)> {
     let mut scan = HeadScan::default();
     (1..=bytes.len()).find_map(|len| {
-        parse(&bytes[..len], &mut scan, MAX_HEAD_BYTES).err().map(|error| (len, error))
+        parse_request(&bytes[..len], &mut scan, MAX_HEAD_BYTES).err().map(|error| (len, error))
     })
 }
 
@@ -45,7 +45,7 @@ fn what_cannot_become_a_request_is_refused_at_once() {
 fn a_few_empty_lines_before_a_request_are_skipped() {
     for count in 0..=4 {
         let head = "\r\n".repeat(count) + "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
-        assert_eq!(request(&head).asks, Ok(Ask::Health));
+        assert_eq!(request(&head).route, Ok(Route::Health));
         assert_eq!(bytes_until_error(head.as_bytes()), None);
     }
     let five = "\r\n".repeat(5) + "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";

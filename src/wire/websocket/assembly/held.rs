@@ -3,17 +3,17 @@
 //! It exists only while something is missing, and its memory grows with what has arrived, never
 //! with what was announced.
 
-use super::{Fault, Item, Place, Rules};
+use super::{IncomingItem, MessageError, PayloadLocation, ReceiveLimits};
 use crate::limits::{
     CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, HEAP_ALLOCATION_BYTES, MAPPED_ALLOCATION_BYTES,
     SERVER_HEADER_BYTES,
 };
-use crate::wire::websocket::frame::{FrameFault, Header, parse_header, unmask};
+use crate::wire::websocket::frame::{FrameError, FrameHeader, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// A message or frame of which a part is still to come.
 #[derive(Debug)]
-pub struct Assembly {
+pub struct PartialMessage {
     head: [u8; CLIENT_HEADER_BYTES],
     head_len: usize,
     frame: Option<OpenFrame>,
@@ -37,13 +37,13 @@ enum Kind {
 /// A frame whose header has been read.
 #[derive(Debug)]
 struct OpenFrame {
-    header: Header,
+    header: FrameHeader,
     received: u64,
 }
 
-impl Assembly {
+impl PartialMessage {
     pub(super) fn new() -> Box<Self> {
-        Box::new(Assembly {
+        Box::new(PartialMessage {
             head: [0; CLIENT_HEADER_BYTES],
             head_len: 0,
             frame: None,
@@ -57,7 +57,7 @@ impl Assembly {
         })
     }
 
-    /// Marks what is held as older than whatever happens now; see [`Place::Held`].
+    /// Marks what is held as older than whatever happens now; see [`PayloadLocation::Assembled`].
     pub fn mark_stale(&mut self) {
         // guard: a message begun before a match is not for the partner [skip]
         self.stale = true;
@@ -82,11 +82,15 @@ impl Assembly {
     }
 
     /// Takes in a header, completing one whose first bytes came earlier. Returns the bytes used.
-    pub(super) fn take_header(&mut self, bytes: &[u8], rules: &Rules) -> Result<usize, Fault> {
+    pub(super) fn take_header(
+        &mut self,
+        bytes: &[u8],
+        rules: &ReceiveLimits,
+    ) -> Result<usize, MessageError> {
         let mut used = 0;
         loop {
-            let parsed =
-                parse_header(&self.head[..self.head_len], rules.sender).map_err(Fault::Frame)?;
+            let parsed = parse_header(&self.head[..self.head_len], rules.sender)
+                .map_err(MessageError::Frame)?;
             if let Some(header) = parsed {
                 self.open(header, rules)?;
                 self.head_len = 0;
@@ -100,26 +104,28 @@ impl Assembly {
     }
 
     /// Checks that `header` may come now, and makes it the frame under way.
-    fn open(&mut self, header: Header, rules: &Rules) -> Result<(), Fault> {
+    fn open(&mut self, header: FrameHeader, rules: &ReceiveLimits) -> Result<(), MessageError> {
         if let OpCode::Data(data) = header.opcode {
             match (data, self.kind) {
                 (Data::Continue, Some(_)) => {}
                 (Data::Text, None) => self.kind = Some(Kind::Text),
                 (Data::Binary, None) => self.kind = Some(Kind::Binary),
                 (Data::Continue, None) | (Data::Text | Data::Binary, Some(_)) => {
-                    return Err(Fault::Sequence);
+                    return Err(MessageError::Sequence);
                 }
-                (Data::Reserved(_), _) => return Err(Fault::Frame(FrameFault::ReservedOpcode)),
+                (Data::Reserved(_), _) => {
+                    return Err(MessageError::Frame(FrameError::ReservedOpcode));
+                }
             }
             self.fragments += 1;
             // guard: the fragments of a message are limited [false]
             if self.fragments > rules.max_fragments {
-                return Err(Fault::TooManyFragments);
+                return Err(MessageError::TooManyFragments);
             }
             let held = self.payload_len() as u64;
             // guard: the size of a message is limited [false]
             if held.saturating_add(header.payload_len) > rules.max_message_bytes as u64 {
-                return Err(Fault::TooLarge);
+                return Err(MessageError::TooLarge);
             }
         } else {
             self.control_len = 0;
@@ -133,7 +139,7 @@ impl Assembly {
         self.frame.is_some()
     }
 
-    /// Takes [`Assembly::mark_stale`] back.
+    /// Takes [`PartialMessage::mark_stale`] back.
     pub(super) fn clear_stale(&mut self) {
         self.stale = false;
     }
@@ -159,7 +165,10 @@ impl Assembly {
 
     /// Takes in payload of the frame under way. Returns the bytes used, and the item that they
     /// complete.
-    pub(super) fn take_payload(&mut self, bytes: &[u8]) -> Result<(usize, Option<Item>), Fault> {
+    pub(super) fn take_payload(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<(usize, Option<IncomingItem>), MessageError> {
         let Some(frame) = self.frame.as_mut() else { return Ok((0, None)) };
         let missing = frame.header.payload_len - frame.received;
         let used = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len());
@@ -181,10 +190,10 @@ impl Assembly {
             if !(complete && last) {
                 return Ok((used, None));
             }
-            let place = Place::Held { stale: self.stale };
+            let place = PayloadLocation::Assembled { stale: self.stale };
             let item = match self.kind {
-                Some(Kind::Text) => Item::Text(place),
-                Some(Kind::Binary) | None => Item::Binary(place),
+                Some(Kind::Text) => IncomingItem::Text(place),
+                Some(Kind::Binary) | None => IncomingItem::Binary(place),
             };
             return Ok((used, Some(item)));
         };
@@ -199,7 +208,14 @@ impl Assembly {
             return Ok((used, None));
         }
         let payload = &self.control[..self.control_len as usize];
-        Ok((used, Some(control_item(control, payload, Place::Control(self.control_len))?)))
+        Ok((
+            used,
+            Some(control_item(
+                control,
+                payload,
+                PayloadLocation::AssembledControl(self.control_len),
+            )?),
+        ))
     }
 
     /// Appends payload, unmasked. What is more than a little gets pages of its own at once, of
@@ -228,7 +244,7 @@ impl Assembly {
     }
 
     /// Checks what has not been checked yet; a sequence may be cut off unless this is the end.
-    fn check_utf8(&mut self, end: bool) -> Result<(), Fault> {
+    fn check_utf8(&mut self, end: bool) -> Result<(), MessageError> {
         let from = SERVER_HEADER_BYTES + self.checked;
         match simdutf8::compat::from_utf8(self.message.get(from..).unwrap_or_default()) {
             Ok(text) => self.checked += text.len(),
@@ -236,32 +252,36 @@ impl Assembly {
                 self.checked += error.valid_up_to()
             }
             // guard: text is UTF-8 [skip]
-            Err(_) => return Err(Fault::NotUtf8),
+            Err(_) => return Err(MessageError::NotUtf8),
         }
         Ok(())
     }
 }
 
-pub(super) fn control_item(control: Control, payload: &[u8], place: Place) -> Result<Item, Fault> {
+pub(super) fn control_item(
+    control: Control,
+    payload: &[u8],
+    place: PayloadLocation,
+) -> Result<IncomingItem, MessageError> {
     match control {
-        Control::Ping => Ok(Item::Ping(place)),
-        Control::Pong => Ok(Item::Pong(place)),
-        Control::Close => parse_close(payload).map(Item::Close),
-        Control::Reserved(_) => Err(Fault::Frame(FrameFault::ReservedOpcode)),
+        Control::Ping => Ok(IncomingItem::Ping(place)),
+        Control::Pong => Ok(IncomingItem::Pong(place)),
+        Control::Close => parse_close(payload).map(IncomingItem::Close),
+        Control::Reserved(_) => Err(MessageError::Frame(FrameError::ReservedOpcode)),
     }
 }
 
 /// RFC 6455 §5.5.1: nothing, or a code of two bytes and a reason in UTF-8.
-fn parse_close(payload: &[u8]) -> Result<Option<u16>, Fault> {
+fn parse_close(payload: &[u8]) -> Result<Option<u16>, MessageError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        return if payload.is_empty() { Ok(None) } else { Err(Fault::BadClose) };
+        return if payload.is_empty() { Ok(None) } else { Err(MessageError::BadClose) };
     };
     let code = u16::from_be_bytes(*code);
     // §7.4.2 and the IANA registry; 1004, 1005, 1006 and 1015 must not be sent.
     // guard: a Close frame has a valid code [false]
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Fault::BadClose);
+        return Err(MessageError::BadClose);
     }
-    simdutf8::basic::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    simdutf8::basic::from_utf8(reason).map_err(|_| MessageError::NotUtf8)?;
     Ok(Some(code))
 }

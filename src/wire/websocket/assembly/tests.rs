@@ -1,23 +1,27 @@
 //! The laws of [`super`]: pieces do not matter, and every breach has its code.
 
-mod seen;
+mod observed;
 
 use super::*;
 use crate::limits::MAPPED_ALLOCATION_BYTES;
 use crate::wire::websocket::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame};
+use observed::{ObservedItem, observe};
 use proptest::prelude::*;
-use seen::{Seen, seen_in};
 
-const RULES: Rules = Rules { sender: Side::Client, max_message_bytes: 1000, max_fragments: 8 };
+const RULES: ReceiveLimits =
+    ReceiveLimits { sender: Side::Client, max_message_bytes: 1000, max_fragments: 8 };
 
 /// Feeds `pieces` one after the other, as reads would. The short way to a text makes no difference.
-fn read_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]> + Clone, rules: &Rules) -> Vec<Seen> {
-    let seen = seen_in(pieces.clone(), rules, false);
-    assert_eq!(seen_in(pieces, rules, true), seen, "by the short way");
+fn read_pieces<'p>(
+    pieces: impl IntoIterator<Item = &'p [u8]> + Clone,
+    rules: &ReceiveLimits,
+) -> Vec<ObservedItem> {
+    let seen = observe(pieces.clone(), rules, false);
+    assert_eq!(observe(pieces, rules, true), seen, "by the short way");
     seen
 }
 
-fn read_whole(bytes: &[u8]) -> Vec<Seen> {
+fn read_whole(bytes: &[u8]) -> Vec<ObservedItem> {
     read_pieces([bytes], &RULES)
 }
 
@@ -40,8 +44,11 @@ fn fragments_become_one_message_with_control_frames_between() {
         frame(true, 2, &[0xff]),
     ]
     .concat();
-    let expected =
-        [Seen::Ping(b"ping".to_vec()), Seen::Text(b"hello".to_vec()), Seen::Binary(vec![0xff])];
+    let expected = [
+        ObservedItem::Ping(b"ping".to_vec()),
+        ObservedItem::Text(b"hello".to_vec()),
+        ObservedItem::Binary(vec![0xff]),
+    ];
     assert_eq!(read_whole(&bytes), expected);
     assert_eq!(read_pieces(bytes.chunks(1), &RULES), expected);
 }
@@ -49,8 +56,11 @@ fn fragments_become_one_message_with_control_frames_between() {
 #[test]
 fn nothing_is_held_once_a_message_is_complete() {
     let mut buf = [frame(false, 1, b"a"), frame(true, 0, b"b")].concat();
-    let mut reader = Reader::new(&mut buf, None, &RULES);
-    assert!(matches!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false })))));
+    let mut reader = MessageReader::new(&mut buf, None, &RULES);
+    assert!(matches!(
+        reader.next(),
+        Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: false })))
+    ));
     assert_eq!(reader.next(), Ok(None));
     assert!(reader.finish().is_none());
 }
@@ -59,90 +69,102 @@ fn nothing_is_held_once_a_message_is_complete() {
 fn a_message_begun_before_the_mark_is_stale_and_the_next_is_not() {
     let mut first = frame(true, 1, b"old");
     let mut rest = first.split_off(7);
-    let mut reader = Reader::new(&mut first, None, &RULES);
+    let mut reader = MessageReader::new(&mut first, None, &RULES);
     assert_eq!(reader.next(), Ok(None));
     let mut held = reader.finish().unwrap();
     held.mark_stale();
     rest.extend(frame(false, 1, b"n"));
     rest.extend(frame(true, 0, b"ew"));
-    let mut reader = Reader::new(&mut rest, Some(held), &RULES);
-    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: true }))));
-    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false }))));
+    let mut reader = MessageReader::new(&mut rest, Some(held), &RULES);
+    assert_eq!(
+        reader.next(),
+        Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: true })))
+    );
+    assert_eq!(
+        reader.next(),
+        Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: false })))
+    );
 }
 
 #[test]
 fn a_control_frame_cut_by_the_mark_makes_no_message_stale() {
     let mut first = frame(true, 10, b"pong");
     let mut rest = first.split_off(1);
-    let mut reader = Reader::new(&mut first, None, &RULES);
+    let mut reader = MessageReader::new(&mut first, None, &RULES);
     assert_eq!(reader.next(), Ok(None));
     let mut held = reader.finish().unwrap();
     held.mark_stale();
     // With the end of the pong comes the beginning of a message, which is held in its turn.
     rest.extend(frame(true, 1, b"new"));
     let mut last = rest.split_off(rest.len() - 2);
-    let mut reader = Reader::new(&mut rest, Some(held), &RULES);
-    assert!(matches!(reader.next(), Ok(Some(Item::Pong(_)))));
+    let mut reader = MessageReader::new(&mut rest, Some(held), &RULES);
+    assert!(matches!(reader.next(), Ok(Some(IncomingItem::Pong(_)))));
     assert_eq!(reader.next(), Ok(None));
     let held = reader.finish();
-    let mut reader = Reader::new(&mut last, held, &RULES);
-    assert_eq!(reader.next(), Ok(Some(Item::Text(Place::Held { stale: false }))));
+    let mut reader = MessageReader::new(&mut last, held, &RULES);
+    assert_eq!(
+        reader.next(),
+        Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: false })))
+    );
 }
 
 #[test]
 fn each_breach_of_the_message_rules_has_its_fault() {
     let fault = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
-        Some(Seen::Fault(fault)) => fault,
+        Some(ObservedItem::Error(fault)) => fault,
         other => panic!("no fault but {other:?}"),
     };
-    assert_eq!(fault(&[frame(true, 0, b"x")]), Fault::Sequence);
-    assert_eq!(fault(&[frame(false, 1, b"x"), frame(true, 1, b"y")]), Fault::Sequence);
-    assert_eq!(fault(&[frame(true, 1, &[0xc3])]), Fault::NotUtf8);
-    assert_eq!(fault(&[frame(false, 1, &[0xc3]), frame(true, 0, b"x")]), Fault::NotUtf8);
-    assert_eq!(fault(&[frame(true, 1, &[b'x'; 1001])]), Fault::TooLarge);
+    assert_eq!(fault(&[frame(true, 0, b"x")]), MessageError::Sequence);
+    assert_eq!(fault(&[frame(false, 1, b"x"), frame(true, 1, b"y")]), MessageError::Sequence);
+    assert_eq!(fault(&[frame(true, 1, &[0xc3])]), MessageError::NotUtf8);
+    assert_eq!(fault(&[frame(false, 1, &[0xc3]), frame(true, 0, b"x")]), MessageError::NotUtf8);
+    assert_eq!(fault(&[frame(true, 1, &[b'x'; 1001])]), MessageError::TooLarge);
     assert_eq!(
         fault(&[frame(false, 1, &[b'x'; 600]), frame(true, 0, &[b'x'; 401])]),
-        Fault::TooLarge
+        MessageError::TooLarge
     );
     assert_eq!(
         fault(&[frame(false, 1, b""), frame(false, 0, b"").repeat(8)]),
-        Fault::TooManyFragments
+        MessageError::TooManyFragments
     );
-    assert_eq!(fault(&[frame(true, 8, &[3])]), Fault::BadClose);
-    assert_eq!(fault(&[frame(true, 8, &1005u16.to_be_bytes())]), Fault::BadClose);
-    assert_eq!(fault(&[frame(true, 8, &[3, 0xe8, 0xff])]), Fault::NotUtf8);
+    assert_eq!(fault(&[frame(true, 8, &[3])]), MessageError::BadClose);
+    assert_eq!(fault(&[frame(true, 8, &1005u16.to_be_bytes())]), MessageError::BadClose);
+    assert_eq!(fault(&[frame(true, 8, &[3, 0xe8, 0xff])]), MessageError::NotUtf8);
 }
 
 #[test]
 fn the_limits_themselves_are_allowed() {
-    assert_eq!(read_whole(&frame(true, 1, &[b'x'; 1000])), [Seen::Text(vec![b'x'; 1000])]);
+    assert_eq!(read_whole(&frame(true, 1, &[b'x'; 1000])), [ObservedItem::Text(vec![b'x'; 1000])]);
     let eight = [frame(false, 1, b"x"), frame(false, 0, b"").repeat(6), frame(true, 0, b"y")];
-    assert_eq!(read_whole(&eight.concat()), [Seen::Text(b"xy".to_vec())]);
+    assert_eq!(read_whole(&eight.concat()), [ObservedItem::Text(b"xy".to_vec())]);
 }
 
 #[test]
 fn a_size_is_refused_when_announced_not_when_received() {
     let whole = frame(true, 1, &[b'x'; 1001]);
-    assert_eq!(read_whole(&whole[..8]), [Seen::Fault(Fault::TooLarge)]);
+    assert_eq!(read_whole(&whole[..8]), [ObservedItem::Error(MessageError::TooLarge)]);
 }
 
 #[test]
 fn broken_text_is_refused_in_mid_frame() {
     let whole = frame(true, 1, &[b'a', 0xf4, 0x90, 0x80, 0x80, b'b']);
     // Header of six bytes, then `a`, 0xf4 and 0x90, which no character can begin with.
-    assert_eq!(read_pieces(whole[..9].chunks(1), &RULES), [Seen::Fault(Fault::NotUtf8)]);
+    assert_eq!(
+        read_pieces(whole[..9].chunks(1), &RULES),
+        [ObservedItem::Error(MessageError::NotUtf8)]
+    );
     assert_eq!(read_pieces(whole[..8].chunks(1), &RULES), []);
 }
 
 #[test]
 fn held_memory_follows_the_bytes_received() {
-    let rules = Rules { max_message_bytes: 1 << 20, max_fragments: 100_000, ..RULES };
+    let rules = ReceiveLimits { max_message_bytes: 1 << 20, max_fragments: 100_000, ..RULES };
     let mut held = None;
     let mut first = true;
     for len in 1..=16_000 {
         let mut buf = frame(false, if first { 2 } else { 0 }, &[1]);
         first = false;
-        let mut reader = Reader::new(&mut buf, held, &rules);
+        let mut reader = MessageReader::new(&mut buf, held, &rules);
         assert_eq!(reader.next(), Ok(None));
         held = reader.finish();
         let (kept, least) =
@@ -151,7 +173,7 @@ fn held_memory_follows_the_bytes_received() {
     }
     // A large announcement alone costs next to nothing.
     let mut buf = frame(true, 2, &[0; 1 << 20])[..20].to_vec();
-    let mut reader = Reader::new(&mut buf, None, &rules);
+    let mut reader = MessageReader::new(&mut buf, None, &rules);
     assert_eq!(reader.next(), Ok(None));
     assert!(reader.finish().unwrap().memory_bytes() < 1024);
 }
@@ -198,8 +220,8 @@ proptest! {
                 bytes.extend(frame(i == last, if i == 0 { 1 } else { 0 }, piece));
             }
         }
-        let expected: Vec<Seen> =
-            messages.iter().map(|(text, _)| Seen::Text(text.clone().into_bytes())).collect();
+        let expected: Vec<ObservedItem> =
+            messages.iter().map(|(text, _)| ObservedItem::Text(text.clone().into_bytes())).collect();
         prop_assert_eq!(read_whole(&bytes), expected);
     }
 
