@@ -1,8 +1,9 @@
-//! The matching engine alone, on one core: nanoseconds for each ticket, in the shapes that could
-//! be slow. `cargo bench --bench queue` prints the table; it gates nothing.
+//! The matching queue alone, on one core: CPU nanoseconds per ticket, for the workloads that could
+//! be slow.
 //!
-//! Tickets are made on the fly from a number, because reading them from a list in random order
-//! would measure the list. Each figure is processor time, the best of several runs.
+//! `cargo bench --bench queue` prints a table. It has no goals and never fails. Each figure is CPU
+//! time, the best of several runs. Tickets are computed from a number when they are needed: reading
+//! them from a list in random order would measure cache misses of the list.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,16 +15,16 @@ use switchboard::matchmaking::queue::MatchQueue;
 use switchboard::sys::clock;
 use switchboard::timestamp::Timestamp;
 
-/// Runs of which the best counts.
+/// Repetitions of each measurement; the best one counts.
 const RUNS: usize = 7;
-/// Letters that the queue is shown at once.
+/// Commands that the queue prefetches for at once, as the matcher thread does.
 const BATCH: usize = 32;
-/// As the server's default.
+/// The default of the server.
 const REMATCH_DELAY: Duration = Duration::from_millis(800);
-/// Tickets in one run.
+/// Tickets per repetition.
 const TICKETS: usize = 2_000_000;
 
-/// A bijection that looks like chance (the finaliser of SplitMix64; Steele, Lea, Flood 2014).
+/// A pseudo-random bijection (the finaliser of SplitMix64; Steele, Lea, Flood 2014).
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,39 +62,39 @@ fn shuffled(len: usize, seed: u64) -> Vec<u32> {
     order
 }
 
-/// A matcher that answers nobody: takes the letters `batch` at a time and hands `kept` what each
-/// would be told.
-struct Matcher {
+/// Applies commands to a queue, `batch` at a time, and discards the pairings.
+struct BenchMatcher {
     queue: MatchQueue,
     batch: usize,
-    letters: Vec<MatcherCommand>,
+    commands: Vec<MatcherCommand>,
     now: Timestamp,
     pairs: usize,
 }
 
-impl Matcher {
+impl BenchMatcher {
     fn new(batch: usize) -> Self {
-        let letters = Vec::with_capacity(batch);
-        Matcher { queue: MatchQueue::new(), batch, letters, now: Timestamp::ZERO, pairs: 0 }
+        let commands = Vec::with_capacity(batch);
+        BenchMatcher { queue: MatchQueue::new(), batch, commands, now: Timestamp::ZERO, pairs: 0 }
     }
 
+    /// Calls `on_result` for each command with the handle of the ticket that is queued, if one is.
     fn run(
         &mut self,
-        letters: impl Iterator<Item = MatcherCommand>,
-        mut kept: impl FnMut(Option<TicketHandle>),
+        commands: impl Iterator<Item = MatcherCommand>,
+        mut on_result: impl FnMut(Option<TicketHandle>),
     ) {
-        let mut letters = letters.fuse();
+        let mut commands = commands.fuse();
         loop {
-            self.letters.clear();
-            self.letters.extend(letters.by_ref().take(self.batch));
-            if self.letters.is_empty() {
+            self.commands.clear();
+            self.commands.extend(commands.by_ref().take(self.batch));
+            if self.commands.is_empty() {
                 return;
             }
             if self.batch > 1 {
-                self.queue.warm(&self.letters);
+                self.queue.warm(&self.commands);
             }
-            for letter in &self.letters {
-                kept(match *letter {
+            for command in &self.commands {
+                on_result(match *command {
                     MatcherCommand::Enter { ticket, replaces } => {
                         self.queue.enter(ticket, replaces, self.now, |one, other| {
                             black_box((one.holder, other.holder));
@@ -115,36 +116,36 @@ fn enter(session: u64, name: u32) -> MatcherCommand {
     MatcherCommand::Enter { ticket: ticket(session, queue(name), Timestamp::ZERO), replaces: None }
 }
 
-/// The processor time of this thread: what other programs do meanwhile costs cache misses, but
-/// is not counted.
+/// The CPU time of this thread. Other programs can add cache misses to it, but not their own time.
 fn cpu_time() -> Duration {
     clock::thread_cpu().expect("because Linux has this clock")
 }
 
-/// Nanoseconds of processor time for each of `count`.
-fn timed(count: usize, body: impl FnOnce()) -> f64 {
+/// CPU nanoseconds of `work` per operation, if it does `count` operations.
+fn nanos_per(count: usize, work: impl FnOnce()) -> f64 {
     let start = cpu_time();
-    body();
+    work();
     (cpu_time() - start).as_nanos() as f64 / count as f64
 }
 
-/// The best run: noise only adds.
-fn least(figures: impl IntoIterator<Item = f64>) -> f64 {
+/// The smallest figure: noise can only increase one.
+fn smallest(figures: impl IntoIterator<Item = f64>) -> f64 {
     figures.into_iter().fold(f64::INFINITY, f64::min)
 }
 
-/// One ticket in each of `queues` queues: nanoseconds for each ticket when first all of these are
-/// entered and then, in another order, a second one in each queue; when in turn a second ticket is
-/// matched and a new first one waits; and when each is taken out and entered again.
-fn one_in_each(queues: usize, batch: usize) -> [f64; 3] {
+/// Nanoseconds per ticket in three workloads with one ticket in each of `queues` queues:
+/// first a ticket enters every queue and then, in another order, a second one; a second ticket and
+/// then a new first one enter the same queue, queue after queue; each ticket leaves and enters again.
+fn workloads_of_many_queues(queues: usize, batch: usize) -> [f64; 3] {
     let rounds = (TICKETS / 2 / queues).max(1);
     let tickets = 2 * rounds * queues;
     let [first, second, third] = [1, 2, 3].map(|seed| shuffled(queues, seed));
     let runs: [[f64; 3]; RUNS] = std::array::from_fn(|_| {
-        let mut matcher = Matcher::new(batch);
+        let mut matcher = BenchMatcher::new(batch);
         let mut sessions = 0..;
-        let mut next = |name: &u32| enter(sessions.next().expect("because it is endless"), *name);
-        let in_turn = timed(tickets, || {
+        let mut next =
+            |name: &u32| enter(sessions.next().expect("because the range is endless"), *name);
+        let all_then_all = nanos_per(tickets, || {
             for _ in 0..rounds {
                 matcher.run(first.iter().map(&mut next), |_| ());
                 matcher.run(second.iter().map(&mut next), |_| ());
@@ -153,36 +154,38 @@ fn one_in_each(queues: usize, batch: usize) -> [f64; 3] {
         assert_eq!((matcher.pairs, matcher.queue.waiting()), (tickets / 2, 0));
 
         matcher.run(first.iter().map(&mut next), |_| ());
-        let steady = timed(tickets, || {
+        let queue_by_queue = nanos_per(tickets, || {
             for _ in 0..rounds {
                 matcher.run(third.iter().flat_map(|name| [name, name]).map(&mut next), |_| ());
             }
         });
         assert_eq!((matcher.pairs, matcher.queue.queues()), (tickets, queues));
 
-        [in_turn, steady, cancel_and_again(&first, &second, rounds, batch)]
+        [all_then_all, queue_by_queue, leave_and_enter(&first, &second, rounds, batch)]
     });
-    [0, 1, 2].map(|column| least(runs.iter().map(|run| run[column])))
+    [0, 1, 2].map(|column| smallest(runs.iter().map(|run| run[column])))
 }
 
-/// Tickets entered in the order of `first` leave in that of `second`, and come back at once.
-fn cancel_and_again(first: &[u32], second: &[u32], rounds: usize, batch: usize) -> f64 {
+/// Tickets that entered in the order of `first` leave in the order of `second`, and enter again at
+/// once.
+fn leave_and_enter(first: &[u32], second: &[u32], rounds: usize, batch: usize) -> f64 {
     const PART: usize = 16;
-    let mut matcher = Matcher::new(batch);
-    let mut turn = vec![0; second.len()];
-    second.iter().enumerate().for_each(|(at, &name)| turn[name as usize] = at);
-    let mut desks = vec![TicketHandle(0); second.len()];
+    let mut matcher = BenchMatcher::new(batch);
+    let mut position = vec![0; second.len()];
+    second.iter().enumerate().for_each(|(at, &name)| position[name as usize] = at);
+    let mut handles = vec![TicketHandle(0); second.len()];
     let mut names = first.iter();
     matcher.run(first.iter().map(|&name| enter(name.into(), name)), |handle| {
-        let name = names.next().expect("because each letter is answered once");
-        desks[turn[*name as usize]] = handle.expect("because nobody else is there");
+        let name = names.next().expect("because each command has one result");
+        handles[position[*name as usize]] =
+            handle.expect("because the queue has no other ticket to match");
     });
-    timed(rounds * first.len(), || {
+    nanos_per(rounds * first.len(), || {
         for _ in 0..rounds {
-            for (names, desks) in second.chunks(PART).zip(desks.chunks_mut(PART)) {
+            for (names, handles) in second.chunks(PART).zip(handles.chunks_mut(PART)) {
                 let mut old = [TicketHandle(0); PART];
-                old[..desks.len()].copy_from_slice(desks);
-                let letters = names.iter().zip(old).flat_map(|(&name, handle)| {
+                old[..handles.len()].copy_from_slice(handles);
+                let commands = names.iter().zip(old).flat_map(|(&name, handle)| {
                     let session = name.into();
                     let number = TicketNo(name);
                     [
@@ -190,10 +193,10 @@ fn cancel_and_again(first: &[u32], second: &[u32], rounds: usize, batch: usize) 
                         enter(session, name),
                     ]
                 });
-                let mut desks = desks.iter_mut();
-                matcher.run(letters, |handle| {
+                let mut handles = handles.iter_mut();
+                matcher.run(commands, |handle| {
                     if let Some(handle) = handle {
-                        *desks.next().expect("because each enters once") = handle;
+                        *handles.next().expect("because each ticket enters once") = handle;
                     }
                 });
             }
@@ -201,23 +204,23 @@ fn cancel_and_again(first: &[u32], second: &[u32], rounds: usize, batch: usize) 
     })
 }
 
-/// What it costs to make the letters and do nothing with them.
-fn letters_alone() -> f64 {
+/// Nanoseconds to create a command that is not used.
+fn command_alone() -> f64 {
     let order = shuffled(1 << 16, 1);
-    let mut letters = Vec::with_capacity(32);
-    least((0..RUNS).map(|_| {
-        timed(TICKETS, || {
-            for turn in 0..TICKETS / 32 {
-                letters.clear();
-                let names = order.iter().cycle().skip(turn * 32 % order.len()).take(32);
-                letters.extend(names.map(|&name| enter(name.into(), name)));
-                black_box(&mut letters);
+    let mut commands = Vec::with_capacity(BATCH);
+    smallest((0..RUNS).map(|_| {
+        nanos_per(TICKETS, || {
+            for batch in 0..TICKETS / BATCH {
+                commands.clear();
+                let names = order.iter().cycle().skip(batch * BATCH % order.len()).take(BATCH);
+                commands.extend(names.map(|&name| enter(name.into(), name)));
+                black_box(&mut commands);
             }
         })
     }))
 }
 
-/// A session that recent_partner from its neighbour (the odd one from the even one before it) at `now`.
+/// A session that left a room at `now`, which it shared with its neighbour: session 2n with 2n + 1.
 fn enter_with_recent_partner(session: u64, name: u32, now: Timestamp) -> MatcherCommand {
     let recent_partner =
         Some(RecentPartner { session: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
@@ -225,12 +228,12 @@ fn enter_with_recent_partner(session: u64, name: u32, now: Timestamp) -> Matcher
     MatcherCommand::Enter { ticket, replaces: None }
 }
 
-/// `pairs` pairs who have just left their rooms come back to one queue, one after the other.
-fn freshly_parted(pairs: u64, batch: usize) -> f64 {
+/// `pairs` pairs that have just left their rooms enter one queue, one after the other.
+fn recent_partners_in_one_queue(pairs: u64, batch: usize) -> f64 {
     let rounds = TICKETS as u64 / pairs / 2;
-    least((0..RUNS).map(|_| {
-        let mut matcher = Matcher::new(batch);
-        timed((rounds * pairs * 2) as usize, || {
+    smallest((0..RUNS).map(|_| {
+        let mut matcher = BenchMatcher::new(batch);
+        nanos_per((rounds * pairs * 2) as usize, || {
             for _ in 0..rounds {
                 matcher.now = matcher.now + Duration::from_millis(1);
                 let now = matcher.now;
@@ -243,13 +246,14 @@ fn freshly_parted(pairs: u64, batch: usize) -> f64 {
     }))
 }
 
-/// A freshly recent_partner pair in each of `queues` queues, until all of them have met again.
-fn parted_in_each(queues: usize, batch: usize) -> f64 {
+/// In each of `queues` queues the only tickets are those of a pair that has just left its room; runs
+/// until their delay has passed and all are matched again.
+fn recent_partners_in_each_queue(queues: usize, batch: usize) -> f64 {
     let rounds = (TICKETS / queues / 2).max(1);
     let order = shuffled(queues, 1);
-    least((0..RUNS).map(|_| {
-        let mut matcher = Matcher::new(batch);
-        timed(rounds * queues * 2, || {
+    smallest((0..RUNS).map(|_| {
+        let mut matcher = BenchMatcher::new(batch);
+        nanos_per(rounds * queues * 2, || {
             for _ in 0..rounds {
                 for names in order.chunks(1_000) {
                     matcher.now = matcher.now + Duration::from_micros(600);
@@ -274,63 +278,66 @@ fn parted_in_each(queues: usize, batch: usize) -> f64 {
     }))
 }
 
-/// The slowest of all operations while `queues` queues get a first ticket each and then a second.
-fn slowest(queues: u32) {
-    let mut matcher = Matcher::new(1);
-    let mut spans_ns = Vec::with_capacity(2 * queues as usize);
+/// The slowest operations while a first ticket enters each of `queues` queues, and then a second.
+fn slowest_operations(queues: u32) {
+    let mut matcher = BenchMatcher::new(1);
+    let mut times_ns = Vec::with_capacity(2 * queues as usize);
     for round in 0..2 {
         for name in 0..queues {
-            let letter = enter(u64::from(name) << 1 | round, name);
+            let command = enter(u64::from(name) << 1 | round, name);
             let start = cpu_time();
-            matcher.run(std::iter::once(letter), |_| ());
-            spans_ns.push((cpu_time() - start).as_nanos());
+            matcher.run(std::iter::once(command), |_| ());
+            times_ns.push((cpu_time() - start).as_nanos());
         }
     }
-    spans_ns.sort_unstable();
-    let share = |parts: usize| spans_ns[spans_ns.len() - 1 - spans_ns.len() / parts] as f64 / 1e3;
+    times_ns.sort_unstable();
+    let all_but_one_in =
+        |parts: usize| times_ns[times_ns.len() - 1 - times_ns.len() / parts] as f64 / 1e3;
     println!(
-        "{queues:>9} queues come and go, µs of one operation (with reading the clock twice): \
+        "{queues:>9} queues, µs per operation (including two clock reads): \
          p99.9 {:.1}, p99.99 {:.1}, slowest {:.1}",
-        share(1_000),
-        share(10_000),
-        share(usize::MAX),
+        all_but_one_in(1_000),
+        all_but_one_in(10_000),
+        all_but_one_in(usize::MAX),
     );
 }
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("run me with `cargo bench --bench queue`: I measure, I test nothing");
+        println!("a benchmark without tests; run it with `cargo bench --bench queue`");
         return;
     }
     let only = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    if wanted("each") {
-        println!("{:.1} ns to make a letter, included below", letters_alone());
-        println!("ns per ticket      at once   in turn    steady  cancelled and again");
+    let is_selected = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if is_selected("queues") {
+        println!("{:.1} ns to create a command, included below", command_alone());
+        println!("ns per ticket     batch  all then all  queue by queue  leave and enter");
         for batch in [1, BATCH] {
             for queues in [10, 1_000, 100_000, 1_000_000] {
-                let [turn, steady, again] = one_in_each(queues, batch);
-                println!("{queues:>9} queues {batch:>9} {turn:>9.1} {steady:>9.1} {again:>9.1}");
+                let [all, by_queue, again] = workloads_of_many_queues(queues, batch);
+                println!(
+                    "{queues:>9} queues {batch:>6} {all:>13.1} {by_queue:>15.1} {again:>16.1}"
+                );
             }
         }
     }
-    if wanted("recent_partner") {
+    if is_selected("partners") {
         for pairs in [10, 1_000, 100_000] {
-            let figures = [1, BATCH].map(|batch| freshly_parted(pairs, batch));
+            let figures = [1, BATCH].map(|batch| recent_partners_in_one_queue(pairs, batch));
             println!(
-                "{pairs:>9} recent_partner pairs in one queue: {:.1}, {:.1}",
+                "{pairs:>9} pairs of recent partners in one queue: {:.1}, in batches {:.1}",
                 figures[0], figures[1]
             );
         }
         for queues in [10, 1_000, 100_000, 1_000_000] {
-            let figures = [1, BATCH].map(|batch| parted_in_each(queues, batch));
+            let figures = [1, BATCH].map(|batch| recent_partners_in_each_queue(queues, batch));
             println!(
-                "{queues:>9} queues, a recent_partner pair in each: {:.1}, {:.1}",
+                "{queues:>9} queues, a pair of recent partners in each: {:.1}, in batches {:.1}",
                 figures[0], figures[1]
             );
         }
     }
-    if wanted("slowest") {
-        slowest(1_000_000);
+    if is_selected("slowest") {
+        slowest_operations(1_000_000);
     }
 }

@@ -1,9 +1,9 @@
-//! What the clients of both benches send.
+//! What the clients of the benchmarks `relay` and `micro` send.
 
 /// The mask key of their frames.
 pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
-/// The opening handshake as a browser sends it, more or less.
+/// An opening handshake with the fields that a browser sends.
 pub(crate) const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: Upgrade\r\n\
     Pragma: no-cache\r\nCache-Control: no-cache\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\

@@ -1,36 +1,37 @@
-//! What the parts of the hot path cost, one by one, without a kernel.
+//! The cost of the parts of the hot path, one by one, without system calls.
 //!
-//! `cargo bench --bench micro` prints times by divan: of a call, and how many operations a second
-//! that makes. With `--once NAME COUNT` one body runs so many times and nothing is printed: that is
-//! what callgrind counts. `--names` lists the bodies.
+//! `cargo bench --bench micro` prints times, measured by divan. `--once NAME COUNT` runs one operation
+//! COUNT times and prints nothing: scripts/count-instructions.sh counts its instructions with
+//! callgrind. `--names` lists the operations.
 
-mod bodies;
 #[path = "../common/mod.rs"]
 mod common;
+mod operations;
 mod shard_harness;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
-/// Something whose cost is of interest: called once, it does `per_call` operations.
-pub(crate) struct Body {
+/// An operation to measure. One call of `run` performs it `per_call` times.
+pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) per_call: u32,
     pub(crate) run: Box<dyn FnMut()>,
 }
 
-fn named(name: &str) -> Body {
-    bodies::all().into_iter().find(|body| body.name == name).expect("a body by that name")
+fn named(name: &str) -> Operation {
+    let found = operations::all().into_iter().find(|operation| operation.name == name);
+    found.expect("an operation with this name; --names lists them")
 }
 
 fn names() -> Vec<&'static str> {
-    bodies::all().iter().map(|body| body.name).collect()
+    operations::all().iter().map(|operation| operation.name).collect()
 }
 
 #[divan::bench(args = names())]
 fn hot_path(bencher: Bencher, name: &str) {
-    let mut body = named(name);
-    bencher.counter(ItemsCount::new(body.per_call)).bench_local(|| (body.run)());
+    let mut operation = named(name);
+    bencher.counter(ItemsCount::new(operation.per_call)).bench_local(|| (operation.run)());
 }
 
 fn main() {
@@ -38,9 +39,9 @@ fn main() {
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--once", name, count] => {
-            let mut body = named(name);
+            let mut operation = named(name);
             for _ in 0..count.parse().expect("a number") {
-                (body.run)();
+                (operation.run)();
             }
         }
         ["--names"] => names().iter().for_each(|name| println!("{name}")),

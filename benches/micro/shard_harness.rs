@@ -1,7 +1,7 @@
 //! A shard core with two users in a room, over sockets that are only vectors.
 
-use crate::bodies::candidate;
 use crate::common::KEY;
+use crate::operations::candidate;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;

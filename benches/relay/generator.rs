@@ -1,4 +1,4 @@
-//! The client of the measurements: one thread, many connections, the same for both servers.
+//! The client: one thread with many connections, the same for both kinds of server.
 
 use crate::common::{KEY, REQUEST};
 use crate::process::Server;
@@ -13,45 +13,45 @@ use switchboard::wire::websocket::frame::{TEXT, push_client_frame, push_server_f
 /// Bytes of a relayed message.
 const MESSAGE_BYTES: usize = 200;
 
-/// Which server is measured.
+/// The kind of the measured server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     /// Switchboard.
     Product,
     /// The reference relay.
     Reference,
 }
 
-struct Client {
+struct BenchClient {
     socket: TcpStream,
-    /// Bytes received of what it waits for.
+    /// Bytes received of the messages that it waits for.
     received: usize,
-    /// The room it is in, as the messages it sends name it.
+    /// The identifier of its room; while it waits for one, the text received so far.
     room: String,
-    /// When it asked for a match.
+    /// When it requested a match.
     asked: Instant,
 }
 
 /// Connections to one server.
 pub(crate) struct Generator {
-    kind: Kind,
+    kind: ServerKind,
     poll: Poll,
     events: Events,
-    clients: Vec<Client>,
+    clients: Vec<BenchClient>,
     buffer: Vec<u8>,
     /// Messages that have arrived.
     relayed: u64,
     depth: usize,
 }
 
-/// From one client that sends to the next; prime to any even number of clients up to a thousand
-/// that the benchmark uses.
+/// The distance between clients that send one after the other. Coprime to the numbers of clients that
+/// the benchmark uses, so that all clients send.
 const STRIDE: usize = 7;
-/// How many connections are being opened at once.
+/// Connections that are opened at once.
 const OPENING: usize = 64;
 
 impl Generator {
-    /// Opens `count` connections and waits until each has got its answer.
+    /// Opens `count` connections and waits until each has its session.
     pub(crate) fn connect(server: &Server, count: usize) -> Self {
         switchboard::sys::descriptors::raise_limit().expect("descriptors");
         let mut generator = Generator {
@@ -74,8 +74,8 @@ impl Generator {
                     client.received += bytes.len();
                     client.room.push_str(&String::from_utf8_lossy(bytes));
                     let complete = match kind {
-                        Kind::Reference => client.received >= ANSWER_BYTES,
-                        Kind::Product => client.room.ends_with("\"resumed\":false}}"),
+                        ServerKind::Reference => client.received >= ANSWER_BYTES,
+                        ServerKind::Product => client.room.ends_with("\"resumed\":false}}"),
                     };
                     if complete {
                         waiting -= 1;
@@ -89,7 +89,7 @@ impl Generator {
     }
 
     fn open(&mut self, server: &Server) {
-        // Loopback connects at once, so the request can follow.
+        // On loopback, connect(2) returns with an open connection, so the request can follow.
         let socket = std::net::TcpStream::connect(server.address).expect("a connection");
         socket.set_nodelay(true).expect("a live socket");
         socket.set_nonblocking(true).expect("a live socket");
@@ -100,7 +100,7 @@ impl Generator {
             .registry()
             .register(&mut socket, token, Interest::READABLE)
             .expect("a live socket");
-        self.clients.push(Client {
+        self.clients.push(BenchClient {
             socket,
             received: 0,
             room: String::new(),
@@ -108,17 +108,17 @@ impl Generator {
         });
     }
 
-    /// Waits for events, and hands what was read to `handle`.
-    fn each_ready(&mut self, handle: impl FnMut(&mut Client, &[u8], Kind)) {
+    /// Waits for events and calls `handle` with the bytes read from each connection.
+    fn each_ready(&mut self, handle: impl FnMut(&mut BenchClient, &[u8], ServerKind)) {
         let any = self.each_ready_within(Duration::from_secs(5), handle);
         assert!(any, "the server does not answer");
     }
 
-    /// The same for at most `timeout`; says whether there was an event.
+    /// Like [`Generator::each_ready`], for at most `timeout`. Returns whether there was an event.
     fn each_ready_within(
         &mut self,
         timeout: Duration,
-        mut handle: impl FnMut(&mut Client, &[u8], Kind),
+        mut handle: impl FnMut(&mut BenchClient, &[u8], ServerKind),
     ) -> bool {
         self.poll.poll(&mut self.events, Some(timeout)).expect("a live poll");
         for event in &self.events {
@@ -133,26 +133,26 @@ impl Generator {
         !self.events.is_empty()
     }
 
-    /// Makes a room of each two that follow each other.
+    /// Puts clients 2n and 2n + 1 into one room.
     pub(crate) fn pair_up(&mut self) {
-        if self.kind == Kind::Reference {
+        if self.kind == ServerKind::Reference {
             return;
         }
         for (nth, client) in self.clients.iter_mut().enumerate() {
-            ask(client, Some(&format!("pair-{}", nth / 2)));
+            request_match(client, Some(&format!("pair-{}", nth / 2)));
         }
         self.wait_for_rooms(&mut Vec::new());
     }
 
-    /// Every client asks for a match, in the same queue and as fast as they can be made to,
-    /// while the answers are read. How long each waited from its own request.
+    /// Every client requests a match in the same queue, as fast as this thread can send and read the
+    /// answers. Returns the time from each request to its match.
     pub(crate) fn find_matches(&mut self) -> Vec<Duration> {
-        /// Requests sent before answers are looked for.
-        const ASKED_AT_ONCE: usize = 32;
+        /// Requests sent before answers are read.
+        const REQUESTS_AT_ONCE: usize = 32;
         let mut waits = Vec::with_capacity(self.clients.len());
         for nth in 0..self.clients.len() {
-            ask(&mut self.clients[nth], None);
-            if nth % ASKED_AT_ONCE == 0 {
+            request_match(&mut self.clients[nth], None);
+            if nth % REQUESTS_AT_ONCE == 0 {
                 self.each_ready_within(Duration::ZERO, |client, bytes, _| {
                     waits.extend(note_room(client, bytes));
                 });
@@ -168,26 +168,30 @@ impl Generator {
         }
     }
 
-    /// From here on each pair passes `depth` messages to and fro.
+    /// Makes the first client of each pair send `depth` messages, which [`Generator::run`] passes back
+    /// and forth.
     pub(crate) fn start(&mut self, depth: usize) {
-        let going = self.depth > 0 && self.relayed > 0;
-        assert!(!going || depth == self.depth, "the depth cannot change in mid-flight");
+        let is_running = self.depth > 0 && self.relayed > 0;
+        assert!(
+            !is_running || depth == self.depth,
+            "the depth cannot change while messages are in flight"
+        );
         self.depth = depth;
-        if going {
+        if is_running {
             return;
         }
         for nth in (0..self.clients.len()).step_by(2) {
-            let bytes = burst(self.kind, &self.clients[nth].room, depth);
-            self.clients[nth].socket.write_all(&bytes).expect("room for a burst");
+            let bytes = frames(self.kind, &self.clients[nth].room, depth);
+            self.clients[nth].socket.write_all(&bytes).expect("room for the messages");
         }
     }
 
-    /// Goes on for `span`.
+    /// Passes messages back and forth for `span`.
     pub(crate) fn run(&mut self, span: Duration) {
         let until = Instant::now() + span;
         let (kind, depth) = (self.kind, self.depth);
-        let bursts: Vec<Vec<u8>> =
-            self.clients.iter().map(|client| burst(kind, &client.room, depth)).collect();
+        let batches: Vec<Vec<u8>> =
+            self.clients.iter().map(|client| frames(kind, &client.room, depth)).collect();
         let whole = received_bytes(kind) * depth;
         let mut relayed = 0;
         while Instant::now() < until {
@@ -202,40 +206,41 @@ impl Generator {
                     Err(error) => panic!("{error}"),
                 }
                 if client.received >= whole {
-                    assert_eq!(client.received, whole, "one burst at a time");
+                    assert_eq!(client.received, whole, "one batch at a time");
                     client.received = 0;
                     relayed += depth as u64;
-                    client.socket.write_all(&bursts[event.token().0]).expect("room for a burst");
+                    let batch = &batches[event.token().0];
+                    client.socket.write_all(batch).expect("room for the messages");
                 }
             }
         }
         self.relayed += relayed;
     }
 
-    /// Every client sends a message each `period`, at moments fixed beforehand, for `span`. How
-    /// long each message took from the moment it was due until it had arrived.
+    /// Every client sends a message each `period`, at times fixed in advance, for `span`. Returns the
+    /// time from the due time of each message to its arrival, so that a late start counts too.
     pub(crate) fn open_loop(&mut self, period: Duration, span: Duration) -> Vec<Duration> {
         let (kind, count) = (self.kind, self.clients.len());
         let whole = received_bytes(kind);
         let bytes: Vec<Vec<u8>> =
-            self.clients.iter().map(|client| burst(kind, &client.room, 1)).collect();
+            self.clients.iter().map(|client| frames(kind, &client.room, 1)).collect();
         let total = (span.as_nanos() / period.as_nanos()) as usize * count;
         let step = period / count as u32;
         let began = Instant::now();
-        // What each client sent last: a message is through long before the next one is due.
+        // The due time of each client's last message, which arrives long before its next one is due.
         let mut due = vec![began; count];
         let mut took = Vec::with_capacity(total);
         let mut sent = 0;
         while took.len() < total {
             let now = Instant::now();
             while sent < total && began + step * sent as u32 <= now {
-                // Neighbours are partners; a stride spreads each room's messages over time.
+                // Neighbours are partners; the stride spreads the messages of a room over time.
                 let nth = sent * STRIDE % count;
                 due[nth] = began + step * sent as u32;
                 self.clients[nth].socket.write_all(&bytes[nth]).expect("room for a message");
                 sent += 1;
             }
-            // It never sleeps, so that its own waking up is not part of what it measures.
+            // Never sleeps, so that the measured times do not include its own wake-up.
             self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("a live poll");
             for event in &self.events {
                 let client = &mut self.clients[event.token().0];
@@ -255,21 +260,21 @@ impl Generator {
         took
     }
 
-    /// Messages that have arrived so far.
+    /// Messages that have arrived.
     pub(crate) fn relayed(&self) -> u64 {
         self.relayed
     }
 }
 
-/// Takes in what came for a client that waits for its room. How long it waited, if it has one now.
-fn note_room(client: &mut Client, bytes: &[u8]) -> Option<Duration> {
+/// Stores bytes for a client that waits for its room. Returns its waiting time when it has the room.
+fn note_room(client: &mut BenchClient, bytes: &[u8]) -> Option<Duration> {
     client.room.push_str(&String::from_utf8_lossy(bytes));
     let room = client.room.split_once("\"room_id\":\"")?.1.get(..22)?.to_owned();
     client.room = room;
     Some(client.asked.elapsed())
 }
 
-fn ask(client: &mut Client, queue: Option<&str>) {
+fn request_match(client: &mut BenchClient, queue: Option<&str>) {
     client.asked = Instant::now();
     let mut message = Vec::new();
     write_find_match(&mut message, queue);
@@ -278,7 +283,7 @@ fn ask(client: &mut Client, queue: Option<&str>) {
     client.socket.write_all(&bytes).expect("room for a request");
 }
 
-/// A candidate as a browser sends it, of [`MESSAGE_BYTES`] in all.
+/// An ICE candidate as a browser sends it, with [`MESSAGE_BYTES`] in total.
 fn candidate(room: &str) -> Vec<u8> {
     let mut message = Vec::new();
     let payload = |filler: usize| {
@@ -295,19 +300,20 @@ fn candidate(room: &str) -> Vec<u8> {
     message
 }
 
-fn burst(kind: Kind, room: &str, depth: usize) -> Vec<u8> {
+/// `depth` frames, each with a message for `room`.
+fn frames(kind: ServerKind, room: &str, depth: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let room = if kind == Kind::Product { room } else { "----------------------" };
+    let room = if kind == ServerKind::Product { room } else { "----------------------" };
     push_client_frame(&mut bytes, TEXT, &candidate(room), KEY);
     bytes.repeat(depth)
 }
 
-/// Bytes that arrive for one message.
-fn received_bytes(kind: Kind) -> usize {
+/// Bytes that a client receives for one message.
+fn received_bytes(kind: ServerKind) -> usize {
     let mut bytes = Vec::new();
     match kind {
-        Kind::Product => push_server_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES]),
-        Kind::Reference => push_client_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES], KEY),
+        ServerKind::Product => push_server_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES]),
+        ServerKind::Reference => push_client_frame(&mut bytes, TEXT, &[0; MESSAGE_BYTES], KEY),
     }
     bytes.len()
 }

@@ -1,6 +1,6 @@
-//! A server under measurement: a process of its own, on the first CPU.
+//! The measured server: a separate process, on the first CPU.
 
-use crate::generator::Kind;
+use crate::generator::ServerKind;
 use crate::reference;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,33 +12,33 @@ use std::time::Duration;
 /// A running server.
 pub(crate) struct Server {
     child: Child,
-    /// Where it listens.
+    /// Its listening address.
     pub(crate) address: SocketAddr,
-    /// Which it is.
-    pub(crate) kind: Kind,
+    /// Its kind.
+    pub(crate) kind: ServerKind,
 }
 
 impl Server {
-    /// Starts a server with so many shards (the reference has one) on the first CPU.
-    pub(crate) fn start(kind: Kind, shards: usize) -> Self {
+    /// Starts a server on the first CPU. The reference has one shard, whatever `shards` is.
+    pub(crate) fn start(kind: ServerKind, shards: usize) -> Self {
         // A child inherits the affinity of the thread that starts it.
-        on_cpu(allowed().first(), || Self::start_anywhere(kind, shards, &[]))
+        on_cpu(allowed().first(), || Self::start_unpinned(kind, shards, &[]))
     }
 
-    /// The same on the CPUs that the calling thread may use, with flags for the product.
-    pub(crate) fn start_anywhere(kind: Kind, shards: usize, flags: &[&str]) -> Self {
+    /// Starts a server on the CPUs of the calling thread, with these flags if it is Switchboard.
+    pub(crate) fn start_unpinned(kind: ServerKind, shards: usize, flags: &[&str]) -> Self {
         let mut command = match kind {
-            Kind::Product => {
+            ServerKind::Product => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
                 command.args(["--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
-                // A ping among the messages would be taken for part of one.
+                // The client counts bytes, so a ping between messages would count as a message.
                 command.args(["--ping-interval", "1h", "--silence-limit", "2h"]);
                 command.args(flags);
                 command
             }
-            Kind::Reference => {
+            ServerKind::Reference => {
                 let mut command = Command::new(std::env::current_exe().expect("a path"));
-                command.arg(reference::WORD);
+                command.arg(reference::ARGUMENT);
                 command
             }
         };
@@ -46,17 +46,17 @@ impl Server {
         let mut lines =
             BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
         let address = loop {
-            let line = lines.next().expect("the server says where it listens").expect("a line");
+            let line = lines.next().expect("the server logs its address").expect("a line");
             if let Some((_, address)) = line.split_once("listening on ") {
                 break address.trim().parse().expect("an address");
             }
         };
-        // The pipe stays open, or the server could not write its log.
+        // Keeps the pipe open and empty, so that the server can write its log.
         std::thread::spawn(move || lines.for_each(drop));
         Server { child, address, kind }
     }
 
-    /// CPU time of all its threads so far (`/proc/PID/task/TID/schedstat`, proc(5)).
+    /// CPU time of all its threads since its start (`/proc/PID/task/TID/schedstat`, proc(5)).
     pub(crate) fn cpu(&self) -> Duration {
         let mut nanos = 0;
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
@@ -67,8 +67,7 @@ impl Server {
         Duration::from_nanos(nanos)
     }
 
-    /// Memory that is its own and resident (`Private_Dirty` and `Private_Clean` of
-    /// `/proc/PID/smaps_rollup`).
+    /// Private resident memory (`Private_Dirty` and `Private_Clean` in `/proc/PID/smaps_rollup`).
     pub(crate) fn resident_bytes(&self) -> i64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let text = fs::read_to_string(path).expect("it runs");
@@ -80,7 +79,7 @@ impl Server {
         kib * 1024
     }
 
-    /// Waits until it uses no CPU any more.
+    /// Waits until it is idle.
     pub(crate) fn settle(&self) {
         let mut before = self.cpu();
         loop {
@@ -94,13 +93,13 @@ impl Server {
     }
 }
 
-/// The CPUs that the benchmark may use, as the main thread sees them, which is never pinned.
+/// The CPUs that the benchmark may use. First called by the main thread, which is not pinned.
 pub(crate) fn allowed() -> &'static [core_affinity::CoreId] {
     static ALLOWED: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
     ALLOWED.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
 }
 
-/// Runs `work` on a thread of its own that stays on `cpu`.
+/// Runs `work` on a new thread that is pinned to `cpu`.
 fn on_cpu<T: Send>(cpu: Option<&core_affinity::CoreId>, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -109,11 +108,11 @@ fn on_cpu<T: Send>(cpu: Option<&core_affinity::CoreId>, work: impl FnOnce() -> T
             }
             work()
         });
-        thread.join().expect("the measurement goes through")
+        thread.join().expect("the measurement does not panic")
     })
 }
 
-/// Runs `work`, the client's part, on the last CPU.
+/// Runs `work`, the client, on the last CPU.
 pub(crate) fn as_client<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     on_cpu(allowed().last(), work)
 }

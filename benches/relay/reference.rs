@@ -1,8 +1,9 @@
-//! The reference: libc epoll, edge-triggered, one recv and one send for what is passed on. It
-//! pairs connections as they come and moves bytes. No HTTP, no WebSocket, no JSON, no limits.
+//! The reference: edge-triggered epoll with libc, one `recv` and one `send` for each relayed message.
+//! It pairs connections in the order of their arrival and moves bytes. It has no HTTP, WebSocket,
+//! JSON or limits.
 //!
-//! A connection whose first bytes are an HTTP request gets 330 bytes back, as an upgrade does,
-//! without a look at what it says.
+//! It answers an HTTP request with 330 bytes, the length of the server's answer to an upgrade, and
+//! does not parse the request.
 
 #![allow(unsafe_code)]
 
@@ -10,14 +11,14 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 
 /// The argument that makes this program the reference.
-pub(crate) const WORD: &str = "--be-the-reference";
-/// Bytes of the answer to an HTTP request: those of the product's.
+pub(crate) const ARGUMENT: &str = "--be-the-reference";
+/// Length of the answer to an HTTP request, the same as that of the server.
 pub(crate) const ANSWER_BYTES: usize = 330;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 
-/// Serves until it is killed.
+/// Runs until it is killed.
 pub(crate) fn serve() {
     let listener = switchboard::sys::sockets::listen(
         &["127.0.0.1:0".parse().expect("an address")],
@@ -39,12 +40,12 @@ pub(crate) fn serve() {
 fn watch(epoll: i32, fd: i32) {
     let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
     let mut event = libc::epoll_event { events: (interest | libc::EPOLLET) as u32, u64: fd as u64 };
-    // SAFETY: `event` is valid for the call, which reads it.
+    // SAFETY: `event` is valid during the call, which reads it.
     unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
 }
 
 fn run(listener: &TcpListener) {
-    // SAFETY: it takes no pointers.
+    // SAFETY: the call takes no pointers.
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     watch(epoll, listener.as_raw_fd());
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
@@ -53,7 +54,7 @@ fn run(listener: &TcpListener) {
     let mut single = None;
     let answer = [b'x'; ANSWER_BYTES];
     loop {
-        // SAFETY: `events` has room for as many as are asked for.
+        // SAFETY: `events` has room for `EVENTS` events.
         let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), EVENTS as i32, -1) };
         for event in &events[..count.max(0) as usize] {
             let fd = event.u64 as i32;
@@ -63,7 +64,7 @@ fn run(listener: &TcpListener) {
                 // SAFETY: `buffer` is valid for its length.
                 let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), BUFFER_BYTES, 0) };
                 if got <= 0 {
-                    // SAFETY: the descriptor is this program's own, and not used again.
+                    // SAFETY: the descriptor belongs to this program and is not used again.
                     unsafe { libc::close(fd) };
                     continue;
                 }
@@ -83,7 +84,7 @@ fn run(listener: &TcpListener) {
 fn accept(epoll: i32, listener: i32, partner: &mut Vec<i32>, single: &mut Option<i32>) {
     loop {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: without an address to fill in there are no pointers.
+        // SAFETY: the pointers are null, so the call writes no address.
         let fd =
             unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
         if fd < 0 {

@@ -1,6 +1,6 @@
-//! The bodies that are measured.
+//! The measured operations.
 
-use crate::Body;
+use crate::Operation;
 use crate::common::{KEY, REQUEST};
 use crate::shard_harness::ShardHarness;
 use std::hint::black_box;
@@ -19,19 +19,19 @@ use switchboard::wire::websocket::frame::{Side, TEXT, parse_header, push_client_
 
 const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
 
-/// A candidate as a browser sends it, 200 bytes in all.
+/// An ICE candidate as a browser sends it, 200 bytes in total.
 pub(crate) fn candidate(room: &str) -> Vec<u8> {
     let mut message = Vec::new();
     let payload = r#"{"candidate":"candidate:1 1 udp 2113937151 10.0.0.1 54321 typ host generation 0","sdpMid":"0","sdpMLineIndex":0}"#;
     write_relay(&mut message, RelayKind::IceCandidate, room, payload.as_bytes());
     message.resize(199, b' ');
-    let brace = message.iter().rposition(|byte| *byte == b'}').expect("it ends with one");
+    let brace = message.iter().rposition(|byte| *byte == b'}').expect("the end of the object");
     message[brace] = b' ';
     message.push(b'}');
     message
 }
 
-/// An offer of about 2 KB.
+/// An offer of about 2 kB.
 fn offer() -> Vec<u8> {
     let sdp = "a=rtpmap:111 opus/48000/2\\r\\n".repeat(70);
     let payload = format!(r#"{{"type":"offer","sdp":"v=0\r\n{sdp}"}}"#);
@@ -40,27 +40,28 @@ fn offer() -> Vec<u8> {
     message
 }
 
-fn body(name: &'static str, per_call: u32, run: impl FnMut() + 'static) -> Body {
-    Body { name, per_call, run: Box::new(run) }
+fn operation(name: &'static str, per_call: u32, run: impl FnMut() + 'static) -> Operation {
+    Operation { name, per_call, run: Box::new(run) }
 }
 
-pub(crate) fn all() -> Vec<Body> {
-    let mut bodies = wire();
-    bodies.extend(matching());
+/// All operations, in the order of the baseline.
+pub(crate) fn all() -> Vec<Operation> {
+    let mut operations = wire();
+    operations.extend(matching());
     for (name, depth) in [("core-relay-1", 1), ("core-relay-16", 16)] {
         let mut harness = ShardHarness::with_a_room();
         let read = harness.read_of(depth);
-        bodies.push(body(name, depth as u32, move || harness.relay(&read)));
+        operations.push(operation(name, depth as u32, move || harness.relay(&read)));
     }
     let mut harness = ShardHarness::with_a_room();
     let read = harness.read_unnamed();
-    bodies.push(body("core-unnamed-1", 1, move || harness.relay(&read)));
+    operations.push(operation("core-unnamed-1", 1, move || harness.relay(&read)));
     let mut harness = ShardHarness::with_a_room();
-    bodies.push(body("core-open-and-close", 1, move || harness.open_and_close(REQUEST)));
-    bodies
+    operations.push(operation("core-open-and-close", 1, move || harness.open_and_close(REQUEST)));
+    operations
 }
 
-fn wire() -> Vec<Body> {
+fn wire() -> Vec<Operation> {
     let message = candidate(ROOM);
     let mut frame = Vec::new();
     push_client_frame(&mut frame, TEXT, &message, KEY);
@@ -73,52 +74,52 @@ fn wire() -> Vec<Body> {
     let mint = TokenMint::new([7; 16]);
     let mut egress = Egress::default();
     vec![
-        body("header", 1, move || {
+        operation("header", 1, move || {
             let _ = black_box(parse_header(black_box(&header), Side::Client));
         }),
-        body("unmask-200", 1, move || {
+        operation("unmask-200", 1, move || {
             black_box(unmask(black_box(&mut masked), KEY, 0));
         }),
-        body("utf8-200", 1, {
+        operation("utf8-200", 1, {
             let message = message.clone();
             move || {
                 black_box(simdutf8::basic::from_utf8(black_box(&message)).is_ok());
             }
         }),
-        body("parse_client_message-candidate", 1, move || {
+        operation("parse_client_message-candidate", 1, move || {
             let _ = black_box(parse_client_message(black_box(&payload)));
         }),
-        body("parse_client_message-offer", 1, move || {
+        operation("parse_client_message-offer", 1, move || {
             let _ = black_box(parse_client_message(black_box(&offer)));
         }),
-        body("reader-16", 16, move || {
+        operation("reader-16", 16, move || {
             scratch.copy_from_slice(&frames);
             let mut reader = MessageReader::new(&mut scratch, None, &rules);
             while let Ok(Some(item)) = reader.next() {
                 black_box(item);
             }
         }),
-        body("egress", 1, move || {
+        operation("egress", 1, move || {
             let _ = egress.push(black_box(&frame), 7, EgressContent::Frames, 65_536);
             egress.mark_sent(egress.unsent_len());
         }),
-        body("token", 1, move || {
+        operation("token", 1, move || {
             black_box(mint.session(black_box(SessionNo(5))));
         }),
-        body("http-upgrade-head", 1, || {
+        operation("http-upgrade-head", 1, || {
             let mut scan = HeadScan::default();
             let _ = black_box(http::parse_request(black_box(REQUEST), &mut scan, 16_384));
         }),
     ]
 }
 
-/// The matcher's part of a match and of a change of mind, in a thousand queues by turns.
-/// `cargo bench --bench queue` has the shapes that could be slow.
-fn matching() -> Vec<Body> {
+/// What the matcher does for a match and for a cancelled ticket, in a thousand queues in rotation.
+/// `cargo bench --bench queue` has the workloads that could be slow.
+fn matching() -> Vec<Operation> {
     let (mut meeting, mut first) = (MatchQueue::new(), 0);
     let (mut leaving, mut alone) = (MatchQueue::new(), 0);
     vec![
-        body("queue-match", 2, move || {
+        operation("queue-match", 2, move || {
             first += 2;
             for session in [first, first + 1] {
                 meeting.enter(black_box(ticket(session)), None, Timestamp::ZERO, |one, other| {
@@ -126,18 +127,18 @@ fn matching() -> Vec<Body> {
                 });
             }
         }),
-        body("queue-cancel", 1, move || {
+        operation("queue-cancel", 1, move || {
             alone += 2;
             let Ticket { holder, number, .. } = ticket(alone);
-            let harness = leaving.enter(black_box(ticket(alone)), None, Timestamp::ZERO, |_, _| ());
-            black_box(harness.is_some_and(|harness| leaving.leave(holder, harness, number)));
+            let handle = leaving.enter(black_box(ticket(alone)), None, Timestamp::ZERO, |_, _| ());
+            black_box(handle.is_some_and(|handle| leaving.leave(holder, handle, number)));
         }),
     ]
 }
 
-/// An even session's ticket and that of the odd one behind it are in the same queue.
+/// The tickets of sessions 2n and 2n + 1 are in the same queue.
 fn ticket(session: u64) -> Ticket {
-    /// Spreads small numbers as the hash of a queue's name does.
+    /// Spreads small numbers over all bits, as the hash of a queue name does.
     const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     let key = ConnectionKey::from_word(session << 32 | session & 0xffff);
     Ticket {
