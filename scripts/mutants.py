@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +14,10 @@ from guards import all_markers, tokenize, words_of_value
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = "tests/guards.txt"
-# A test that a mutant sends into an endless loop has failed.
-TEST_TIMEOUT_S = 300
+# A test has failed without its guard when it takes longer than this and SLOWNESS times its time with
+# the guard: some mutants never end.
+TIMEOUT_S = 60
+SLOWNESS = 5
 
 
 def read_table(root):
@@ -126,15 +129,21 @@ class Copy:
 
     def cargo(self, *arguments, timeout=None):
         """Runs cargo here; whether it succeeded, and what it wrote."""
-        try:
-            run = subprocess.run(
-                ["cargo", *arguments], cwd=self.root, env=self.env, timeout=timeout,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", start_new_session=True,
-            )
-            return run.returncode == 0, run.stdout
-        except subprocess.TimeoutExpired as timed_out:
-            return False, (timed_out.stdout or b"").decode(errors="replace")
+        with subprocess.Popen(
+            ["cargo", *arguments], cwd=self.root, env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True,
+        ) as process:
+            try:
+                log, _ = process.communicate(timeout=timeout)
+                return process.returncode == 0, log
+            except BaseException as error:
+                # The test and the servers that it has started are in the process group of cargo.
+                os.killpg(process.pid, signal.SIGKILL)
+                log, _ = process.communicate()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    return False, log + f"\nstopped after {timeout:.0f} s\n"
+                raise
 
     def mutate(self, markers):
         """Applies the mutation of each of these markers."""
@@ -158,33 +167,35 @@ def last_lines(log):
     return "".join(f"    {line}\n" for line in log.splitlines()[-20:])
 
 
-def run_test(copy, test):
-    """Builds and runs a test: 'passes', 'fails', 'does not compile' or 'runs no test'; the log."""
+def run_test(copy, test, timeout=None):
+    """Builds and runs a test. The outcome ('passes', 'fails', 'does not compile' or 'runs no test'),
+    the log and the seconds of the run."""
     built, log = copy.cargo("test", "--no-run", *test)
     if not built:
-        return "does not compile", log
-    passed, log = copy.cargo("test", *test, timeout=TEST_TIMEOUT_S)
+        return "does not compile", log, 0
+    began = time.monotonic()
+    passed, log = copy.cargo("test", *test, timeout=timeout)
     if passed and not re.search(r"^test result: .* [1-9]\d* passed", log, re.MULTILINE):
-        return "runs no test", log
-    return ("passes" if passed else "fails"), log
+        return "runs no test", log, 0
+    return ("passes" if passed else "fails"), log, time.monotonic() - began
 
 
 def try_guards(copy, guards, tests):
     """Takes out each guard; the names of those whose test does not show it."""
     failed = []
-    whole = {}
+    unchanged = {}
     for name, markers in guards.items():
         test = tests[name]
         # A test that fails with its guard shows nothing when it fails without.
-        if tuple(test) not in whole:
-            whole[tuple(test)] = run_test(copy, test)
-        outcome, log = whole[tuple(test)]
+        if tuple(test) not in unchanged:
+            unchanged[tuple(test)] = run_test(copy, test)
+        outcome, log, seconds = unchanged[tuple(test)]
         verdict = "red"
         if outcome != "passes":
             verdict = f"INVALID: the test {outcome} with the guard in place"
         else:
             copy.mutate(markers)
-            outcome, log = run_test(copy, test)
+            outcome, log, _ = run_test(copy, test, max(TIMEOUT_S, SLOWNESS * seconds))
             copy.restore()
             if outcome == "passes":
                 verdict = "SURVIVES: the test passes without the guard"
