@@ -1,5 +1,5 @@
-//! The floods: what one hostile process does to a server, on one thread, and with no more of
-//! the processor than it is allowed.
+//! The floods: the load that one hostile process puts on a server, from one thread and with a
+//! limited share of a CPU.
 
 use crate::support::{frame, handshake, ping_frame, text_frame};
 use std::io::{ErrorKind, Read, Write};
@@ -7,38 +7,38 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use switchboard::sys::clock::thread_cpu;
 
-/// A flood.
+/// A kind of flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flood {
-    /// Nothing at all, to compare with.
+    /// No load, for comparison.
     Calm,
-    /// Request heads, a byte at a time.
+    /// Request heads sent a byte at a time.
     SlowHeads,
-    /// A large message, a byte at a time.
+    /// A large message sent a byte at a time.
     SlowFrames,
-    /// Fragments of a message that never ends.
+    /// Fragments of a message without an end.
     Fragments,
-    /// Pings whose answers nobody reads.
+    /// Pings whose pongs are not read.
     UnreadPings,
-    /// Connections on which nothing is said.
+    /// Connections that send nothing.
     Silent,
-    /// Connections that come and go at once.
+    /// Connections that are opened and closed immediately.
     ConnectionStorm,
-    /// As many messages as the connection takes.
+    /// As many messages as one connection can carry.
     LineRate,
-    /// Messages for a partner that does not read them.
-    DeafPartner,
-    /// `find_match` and `cancel_match` without end.
+    /// Messages to a partner that does not read.
+    SlowPartner,
+    /// Endless `find_match` and `cancel_match`.
     MatchStorm,
-    /// Everybody leaves in one instant and is back in the next.
-    Exodus,
-    /// `/metrics` over and over, and nobody reads them.
+    /// All users disconnect at once and reconnect at once, repeatedly.
+    MassReconnect,
+    /// Repeated requests for `/metrics` whose responses are not read.
     UnreadMetrics,
-    /// `/stats` over and over on many connections, and the answers are as small as can be.
+    /// Pipelined `HEAD /stats` on many connections: the smallest responses.
     PipelinedStats,
-    /// As many messages as many connections take.
+    /// As many messages as many connections can carry.
     ManyAtLineRate,
-    /// Messages to `/echo` that are as small as can be, on many connections, and all come back.
+    /// The smallest messages to `/echo` on many connections; all responses are read.
     Echo,
 }
 
@@ -52,9 +52,9 @@ impl Flood {
         Flood::Silent,
         Flood::ConnectionStorm,
         Flood::LineRate,
-        Flood::DeafPartner,
+        Flood::SlowPartner,
         Flood::MatchStorm,
-        Flood::Exodus,
+        Flood::MassReconnect,
         Flood::UnreadMetrics,
         Flood::PipelinedStats,
         Flood::ManyAtLineRate,
@@ -64,33 +64,33 @@ impl Flood {
     /// The flood with this name.
     pub(crate) fn named(name: &str) -> Flood {
         let found = Flood::ALL.into_iter().find(|flood| format!("{flood:?}") == name);
-        found.unwrap_or_else(|| panic!("there is no flood {name}"))
+        found.unwrap_or_else(|| panic!("unknown flood {name}"))
     }
 
-    /// Connections at the same time, in a flood of full size.
+    /// Concurrent connections of the flood at full size.
     fn connections(self) -> usize {
         match self {
             Flood::Calm => 0,
             Flood::Silent => 10_000,
-            Flood::SlowHeads | Flood::ConnectionStorm | Flood::Exodus => 2000,
+            Flood::SlowHeads | Flood::ConnectionStorm | Flood::MassReconnect => 2000,
             Flood::SlowFrames => 500,
             Flood::Fragments | Flood::UnreadPings | Flood::MatchStorm => 100,
             Flood::PipelinedStats | Flood::ManyAtLineRate => 200,
             Flood::Echo => 400,
             Flood::LineRate => 1,
-            Flood::DeafPartner | Flood::UnreadMetrics => 20,
+            Flood::SlowPartner | Flood::UnreadMetrics => 20,
         }
     }
 }
 
-/// Sees to it that this thread uses only its share of a processor.
-struct Throttle {
+/// Limits the CPU time of this thread.
+struct CpuThrottle {
     used: Duration,
-    /// Time to stand still for each unit of processor time.
+    /// Idle time for each unit of CPU time.
     idle: u32,
 }
 
-impl Throttle {
+impl CpuThrottle {
     fn pause(&mut self) {
         let now = thread_cpu().unwrap();
         let used = now - self.used;
@@ -102,33 +102,34 @@ impl Throttle {
 }
 
 /// One of the flooder's connections.
-struct Peer {
+struct FloodConnection {
     stream: TcpStream,
-    /// How far it is in what it says.
+    /// Position in the repeated data.
     at: usize,
 }
 
-impl Peer {
-    fn dial(address: SocketAddr, first: &[u8]) -> Option<Peer> {
+impl FloodConnection {
+    fn open(address: SocketAddr, first: &[u8]) -> Option<FloodConnection> {
         let mut stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).ok()?;
         stream.write_all(first).ok()?;
         stream.set_nonblocking(true).ok()?;
-        Some(Peer { stream, at: 0 })
+        Some(FloodConnection { stream, at: 0 })
     }
 
-    /// Goes on saying `what`, up to `most` bytes; false when the connection is over.
-    fn say(&mut self, what: &[u8], most: usize) -> bool {
-        let end = what.len().min(self.at + most);
-        match self.stream.write(&what[self.at..end]) {
-            Ok(count) => self.at = (self.at + count) % what.len(),
+    /// Sends up to `most` more bytes of `data`, from the start again at its end. Returns false when
+    /// the connection has ended.
+    fn send(&mut self, data: &[u8], most: usize) -> bool {
+        let end = data.len().min(self.at + most);
+        match self.stream.write(&data[self.at..end]) {
+            Ok(count) => self.at = (self.at + count) % data.len(),
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         }
         true
     }
 
-    /// Reads what there is and forgets it; false when the connection is over.
-    fn hear(&mut self) -> bool {
+    /// Reads and discards all received bytes. Returns false when the connection has ended.
+    fn discard_input(&mut self) -> bool {
         let mut chunk = [0; 16_384];
         loop {
             match self.stream.read(&mut chunk) {
@@ -140,47 +141,49 @@ impl Peer {
     }
 }
 
-/// Floods the server at `address` until killed, with `tenths` of the flood's full size. `idle`
-/// is the time to stand still for each unit of processor time.
+/// Floods the server at `address` until the process is killed, with `tenths` of the flood's full
+/// size. `idle` is the idle time for each unit of CPU time.
 pub(crate) fn flood(flood: Flood, address: SocketAddr, tenths: usize, idle: u32) {
-    let mut throttle = Throttle { used: thread_cpu().unwrap(), idle };
+    let mut throttle = CpuThrottle { used: thread_cpu().unwrap(), idle };
     let connections = (flood.connections() * tenths).div_ceil(10);
     if flood == Flood::ConnectionStorm {
         loop {
-            let _gone = TcpStream::connect(address);
+            let _closed = TcpStream::connect(address);
             throttle.pause();
         }
     }
-    let (first, rest, most, hears) = script(flood);
-    // Whoever comes for one that has gone has its place, and does what it did.
-    let mut places: Vec<Option<Peer>> = (0..connections).map(|_| None).collect();
+    let Script { first, rest, most, reads } = script(flood);
+    // A connection that has ended is replaced by a new one with the same index.
+    let mut connections_open: Vec<Option<FloodConnection>> =
+        (0..connections).map(|_| None).collect();
     loop {
         let round = Instant::now();
-        for place in places.iter_mut().filter(|place| place.is_none()) {
+        for slot in connections_open.iter_mut().filter(|slot| slot.is_none()) {
             throttle.pause();
-            *place = Peer::dial(address, &first);
-            if place.is_none() {
+            *slot = FloodConnection::open(address, &first);
+            if slot.is_none() {
                 break;
             }
         }
-        if flood == Flood::Exodus {
-            // In one instant, as far as one thread can.
-            places.fill_with(|| None);
+        if flood == Flood::MassReconnect {
+            // All at once, as far as one thread can.
+            connections_open.fill_with(|| None);
             continue;
         }
-        for (nth, place) in places.iter_mut().enumerate() {
-            // What all of them send to be echoed is there for one turn, and the pause comes then.
+        for (nth, slot) in connections_open.iter_mut().enumerate() {
+            // Echo pauses once in each round, so that all its messages arrive together.
             if flood != Flood::Echo || nth == 0 {
                 throttle.pause();
             }
-            let goes_on = |peer: &mut Peer| {
-                (!hears(nth) || peer.hear()) && (rest.is_empty() || peer.say(&rest, most))
+            let step = |connection: &mut FloodConnection| {
+                (!reads(nth) || connection.discard_input())
+                    && (rest.is_empty() || connection.send(&rest, most))
             };
-            if !place.as_mut().is_some_and(goes_on) {
-                *place = None;
+            if !slot.as_mut().is_some_and(step) {
+                *slot = None;
             }
         }
-        // Slow ones are slow; the others go on as fast as they may.
+        // The slow floods wait; the others continue as fast as the throttle permits.
         if matches!(flood, Flood::Calm | Flood::Silent) {
             std::thread::sleep(Duration::from_millis(100));
         } else if most == 1 {
@@ -189,11 +192,19 @@ pub(crate) fn flood(flood: Flood, address: SocketAddr, tenths: usize, idle: u32)
     }
 }
 
-/// What each connection says first, and then without end, in pieces of at most so many bytes;
-/// and which of them read, by their places.
-type Words = (Vec<u8>, Vec<u8>, usize, fn(usize) -> bool);
+/// What each connection of a flood does.
+struct Script {
+    /// Sent once, after connecting.
+    first: Vec<u8>,
+    /// Sent repeatedly afterwards.
+    rest: Vec<u8>,
+    /// Most bytes of `rest` in one write.
+    most: usize,
+    /// Whether the connection with this index reads.
+    reads: fn(usize) -> bool,
+}
 
-fn script(flood: Flood) -> Words {
+fn script(flood: Flood) -> Script {
     let session = handshake();
     let find = text_frame(br#"{"type":"find_match","payload":{"queue":"flood"}}"#);
     let cancel = text_frame(br#"{"type":"cancel_match"}"#);
@@ -212,9 +223,9 @@ fn script(flood: Flood) -> Words {
     let echo = String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ");
     let all = |_: usize| true;
     let none = |_: usize| false;
-    // The first does not: of two there is one that is deaf.
+    // Two of three read, so that of each pair at least one does not.
     let some = |nth: usize| !nth.is_multiple_of(3);
-    match flood {
+    let (first, rest, most, reads): (_, _, _, fn(usize) -> bool) = match flood {
         Flood::Calm | Flood::ConnectionStorm => (Vec::new(), Vec::new(), 0, none),
         Flood::Silent => (Vec::new(), Vec::new(), 0, all),
         Flood::SlowHeads => (Vec::new(), head, 1, all),
@@ -224,15 +235,16 @@ fn script(flood: Flood) -> Words {
         Flood::LineRate | Flood::ManyAtLineRate => {
             (session, text_frame(br#"{"type":"ping"}"#).repeat(3000), 60_000, all)
         }
-        // Once more than enough for a deaf one has been said, it has been closed, and its partner
-        // asks for the next.
-        Flood::DeafPartner => {
+        // After these messages the partner that does not read has been closed, and the sender
+        // requests the next one.
+        Flood::SlowPartner => {
             ([session, find.clone()].concat(), [offer.repeat(400), find].concat(), 60_000, some)
         }
         Flood::MatchStorm => (session, [find, cancel].concat().repeat(100), 60_000, all),
-        Flood::Exodus => ([session, find].concat(), Vec::new(), 0, none),
+        Flood::MassReconnect => ([session, find].concat(), Vec::new(), 0, none),
         Flood::UnreadMetrics => (Vec::new(), metrics, 60_000, none),
         Flood::PipelinedStats => (Vec::new(), stats, 60_000, all),
         Flood::Echo => (echo.into_bytes(), frame(0x82, b"").repeat(10_000), 60_000, all),
-    }
+    };
+    Script { first, rest, most, reads }
 }

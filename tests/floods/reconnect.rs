@@ -1,6 +1,7 @@
-//! Crowds that come at once: when everybody was dropped, and when the server was started again.
+//! Many users who connect at once: after all connections were closed, and after a restart of the
+//! server.
 
-use super::talk;
+use super::relay_times;
 use crate::support::{Server, handshake, text_frame, until};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
@@ -8,34 +9,34 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use switchboard::sys::descriptors;
 
-/// How soon a crowd that is back at once has to be matched, all of it.
+/// Time limit for matching all users who reconnect at once.
 pub(crate) const MATCHED_WITHIN: Duration = Duration::from_secs(5);
 
-/// So many users come and ask for a partner.
-pub(crate) fn arrive(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+/// Connects `count` users, each of whom requests a partner.
+pub(crate) fn connect_users(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let find = text_frame(br#"{"type":"find_match"}"#);
     let first = [handshake(), find].concat();
-    let dial = |_| {
+    let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(&first).unwrap();
         stream
     };
-    (0..count).map(dial).collect()
+    (0..count).map(connect).collect()
 }
 
-/// How a crowd came back.
-pub(crate) struct Back {
-    /// From the server's start until all of them were matched.
+/// The result of [`reconnect_after_restart`].
+pub(crate) struct ReconnectResult {
+    /// Time from the start of the server until all users were matched.
     pub(crate) matched: Duration,
-    /// How long messages of two took meanwhile, who were there first.
+    /// Relay times of a pair that was connected before the others.
     pub(crate) relays: Vec<Duration>,
 }
 
-/// A server is killed with a crowd inside and started again at the same address, and everybody
-/// comes back at once.
-pub(crate) fn comes_back_after_a_restart(count: usize) -> Back {
+/// Kills a server with `count` connected users, starts it again at the same address, and
+/// reconnects all of them at once.
+pub(crate) fn reconnect_after_restart(count: usize) -> ReconnectResult {
     descriptors::raise_limit().unwrap();
-    // Bound and never listening, it keeps the port from others while no server has it.
+    // This socket is bound and never listens: it reserves the port while no server uses it.
     let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     port.set_reuse_address(true).unwrap();
     port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -43,24 +44,24 @@ pub(crate) fn comes_back_after_a_restart(count: usize) -> Back {
     let listen = ["--listen", &address.to_string()];
     let rooms = i64::try_from(count / 2).unwrap();
     let mut server = Server::start(&listen);
-    let inside = arrive(address, count);
+    let connected = connect_users(address, count);
     server.until_figure("/rooms/active", rooms);
     server.signal("KILL");
     server.exit();
-    drop((server, inside));
+    drop((server, connected));
     let began = Instant::now();
     let server = Server::start(&listen);
     let (mut one, mut other, room) = server.pair();
-    let crowd = std::thread::spawn(move || arrive(address, count));
+    let users = std::thread::spawn(move || connect_users(address, count));
     let mut relays = Vec::new();
-    until("everybody is matched", || {
-        relays.extend(talk(&mut one, &mut other, &room, 10));
+    until("all users are matched", || {
+        relays.extend(relay_times(&mut one, &mut other, &room, 10));
         match server.figure("/rooms/active") {
             found if found == rooms + 1 => Ok(()),
             found => Err(format!("{found} rooms of {}", rooms + 1)),
         }
     });
     let matched = began.elapsed();
-    drop(crowd.join().unwrap());
-    Back { matched, relays }
+    drop(users.join().unwrap());
+    ReconnectResult { matched, relays }
 }
