@@ -1,8 +1,8 @@
-//! The mailbox loses no wake-up: checked by loom over every interleaving of two senders and
-//! the receiver, and every value that an atomic may legally return.
+//! The mailbox loses no wake-up: loom checks every interleaving of two senders and the receiver,
+//! and every value that an atomic may legally return.
 //!
-//! It is the server's own code that is checked; queue, flag and poll are stand-ins. A lost
-//! wake-up leaves the receiver in its poll for ever, which loom reports as a deadlock.
+//! The checked code is the server's own; queue, flag and poll are models. A lost wake-up leaves
+//! the receiver blocked in its poll, which loom reports as a deadlock.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize};
@@ -14,58 +14,58 @@ use switchboard::mailbox::{
 };
 
 const SENDERS: usize = 2;
-const LETTERS: usize = 2;
+const COMMANDS: usize = 2;
 
-/// As weak a queue as the mailbox may be given: a push is one release store, a look one acquire
-/// load of each slot, so it orders nothing but the letter itself. (A queue behind a mutex
-/// would hide a flag with too weak an order.)
-struct Slots([[AtomicUsize; LETTERS]; SENDERS]);
+/// The weakest queue that the mailbox has to work with: a push is one release store and a pop one
+/// acquire load of each slot, so it orders nothing but the command itself. (A queue behind a mutex
+/// would hide a flag whose memory order is too weak.)
+struct Slots([[AtomicUsize; COMMANDS]; SENDERS]);
 
-/// One sender's way into the queue.
-struct WayIn {
+/// The sending end of the queue, for one sender.
+struct SlotSender {
     slots: Arc<Slots>,
     sender: usize,
     sent: std::cell::Cell<usize>,
 }
 
-impl Push for WayIn {
+impl Push for SlotSender {
     type Item = usize;
-    fn push(&self, letter: usize) -> Result<(), usize> {
-        let place = self.sent.replace(self.sent.get() + 1);
-        self.slots.0[self.sender][place].store(letter, Ordering::Release);
+    fn push(&self, command: usize) -> Result<(), usize> {
+        let index = self.sent.replace(self.sent.get() + 1);
+        self.slots.0[self.sender][index].store(command, Ordering::Release);
         Ok(())
     }
 }
 
-impl Clone for WayIn {
-    /// The next sender's way.
+impl Clone for SlotSender {
+    /// Makes the sending end of the next sender.
     fn clone(&self) -> Self {
-        WayIn { slots: Arc::clone(&self.slots), sender: self.sender + 1, sent: 0.into() }
+        SlotSender { slots: Arc::clone(&self.slots), sender: self.sender + 1, sent: 0.into() }
     }
 }
 
-/// The receiver's way out of it.
-struct WayOut {
+/// The receiving end of the queue.
+struct SlotReceiver {
     slots: Arc<Slots>,
     taken: [std::cell::Cell<usize>; SENDERS],
 }
 
-impl Pop for WayOut {
+impl Pop for SlotReceiver {
     type Item = usize;
     fn pop(&self) -> Option<usize> {
         for (slots, taken) in self.slots.0.iter().zip(&self.taken) {
             let Some(slot) = slots.get(taken.get()) else { continue };
-            let letter = slot.load(Ordering::Acquire);
-            if letter != 0 {
+            let command = slot.load(Ordering::Acquire);
+            if command != 0 {
                 taken.set(taken.get() + 1);
-                return Some(letter);
+                return Some(command);
             }
         }
         None
     }
 }
 
-/// An eventfd in a poll, as the token of a parked thread: a wake ends the wait, or the next one.
+/// Models an eventfd in a poll by a parked thread: a wake ends the present wait or the next one.
 #[derive(Clone)]
 struct EventFd(thread::Thread);
 
@@ -84,30 +84,32 @@ impl Flag for LoomFlag {
     }
 }
 
-/// `senders` threads send `letters` each, the last of them as a bundle, and the main thread receives them all.
-fn exchange(senders: usize, letters: usize) {
+/// `senders` threads send `commands` each, the last of them through a batch sender; the main
+/// thread receives all of them.
+fn exchange(senders: usize, commands: usize) {
     let slots =
         Arc::new(Slots(std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0)))));
     let fd = EventFd(thread::current());
-    let push = WayIn { slots: Arc::clone(&slots), sender: 0, sent: 0.into() };
-    let pop = WayOut { slots, taken: Default::default() };
+    let push = SlotSender { slots: Arc::clone(&slots), sender: 0, sent: 0.into() };
+    let pop = SlotReceiver { slots, taken: Default::default() };
     let flag = LoomFlag(AtomicBool::new(true));
-    let (first, mut inbox) = mailbox_from_parts(push, pop, fd, flag);
+    let (first, mut receiver) = mailbox_from_parts(push, pop, fd, flag);
 
-    let outboxes = std::iter::successors(Some(first), |last| Some(last.clone())).take(senders);
-    let threads: Vec<_> = outboxes
+    let sending_halves =
+        std::iter::successors(Some(first), |last| Some(last.clone())).take(senders);
+    let threads: Vec<_> = sending_halves
         .enumerate()
-        .map(|(nth, outbox)| {
+        .map(|(nth, sender)| {
             thread::spawn(move || {
                 if nth + 1 == senders {
-                    let mut bundle = GenericBatchSender::new(outbox);
-                    for number in 1..=letters {
-                        bundle.send(number).expect("because the stand-ins never fail");
+                    let mut batch = GenericBatchSender::new(sender);
+                    for number in 1..=commands {
+                        batch.send(number).expect("because the models never fail");
                     }
-                    bundle.flush_wakeups().expect("because the stand-ins never fail");
+                    batch.flush_wakeups().expect("because the models never fail");
                 } else {
-                    for number in 1..=letters {
-                        outbox.send(number).expect("because the stand-ins never fail");
+                    for number in 1..=commands {
+                        sender.send(number).expect("because the models never fail");
                     }
                 }
             })
@@ -116,33 +118,32 @@ fn exchange(senders: usize, letters: usize) {
 
     let mut sum = 0;
     let mut count = 0;
-    while count < senders * letters {
-        match inbox.prepare_to_block() {
-            BlockDecision::Received(letter) => {
-                sum += letter;
+    while count < senders * commands {
+        match receiver.prepare_to_block() {
+            BlockDecision::Received(command) => {
+                sum += command;
                 count += 1;
             }
-            BlockDecision::MayBlock(_asleep) => thread::park(),
+            BlockDecision::MayBlock(_guard) => thread::park(),
         }
     }
-    assert_eq!(sum, senders * (1 + letters) * letters / 2);
+    assert_eq!(sum, senders * (1 + commands) * commands / 2);
     for thread in threads {
         thread.join().expect("because a sender does not panic");
     }
 }
 
-/// Checks with at most `preemptions` switches away from a thread that could have gone on. Nearly
-/// all bugs that are there show with two (Musuvathi and Qadeer, PLDI 2007); to check every
-/// interleaving would take hours.
-fn check(preemptions: usize, senders: usize, letters: usize) {
+/// Checks with at most `preemptions` preemptive context switches. Nearly all concurrency bugs show
+/// with two (Musuvathi and Qadeer, PLDI 2007); checking every interleaving would take hours.
+fn check(preemptions: usize, senders: usize, commands: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
-    model.check(move || exchange(senders, letters));
+    model.check(move || exchange(senders, commands));
 }
 
 #[test]
 fn no_wake_up_of_one_sender_is_lost_in_any_interleaving() {
-    loom::model(|| exchange(1, LETTERS));
+    loom::model(|| exchange(1, COMMANDS));
 }
 
 #[test]
@@ -151,6 +152,6 @@ fn no_wake_up_of_two_senders_is_lost() {
 }
 
 #[test]
-fn no_wake_up_of_two_senders_with_two_letters_each_is_lost() {
-    check(3, SENDERS, LETTERS);
+fn no_wake_up_of_two_senders_with_two_commands_each_is_lost() {
+    check(3, SENDERS, COMMANDS);
 }

@@ -1,9 +1,9 @@
-//! `switchboard --check`: what it says of this machine, and its status.
+//! `switchboard --check`: its output for this machine, and its exit status.
 
 use crate::support::Server;
 
-/// The status word of a limit's line, and what the line says is needed.
-fn line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
+/// The status word and the needed amount of the line for a limit.
+fn limit_line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
     let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(name));
     let words: Vec<&str> =
         line.unwrap_or_else(|| panic!("no {name} in\n{text}")).split_whitespace().collect();
@@ -11,32 +11,32 @@ fn line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
 }
 
 #[test]
-fn ten_connections_are_always_possible_and_the_most_never_are() {
+fn ten_connections_are_possible_and_the_maximum_number_is_not() {
     let few = Server::refused(&["--check", "10", "--shards", "1"]);
     assert_eq!(few.status.code(), Some(0), "{}{}", few.stdout, few.stderr);
     assert!(!few.stdout.lines().any(|line| line.starts_with("short")), "{}", few.stdout);
-    assert_eq!(line(&few.stdout, "cpus"), ("ok", 1));
+    assert_eq!(limit_line(&few.stdout, "cpus"), ("ok", 1));
     let many = Server::refused(&["--check", "67108864"]);
     assert_eq!(many.status.code(), Some(1), "{}{}", many.stdout, many.stderr);
-    let (status, need) = line(&many.stdout, "RLIMIT_NOFILE");
+    let (status, need) = limit_line(&many.stdout, "RLIMIT_NOFILE");
     assert_eq!(status, "short");
     assert!(need > 67_108_864);
     assert_eq!(many.stderr, "");
 }
 
 #[test]
-fn what_the_check_promises_the_server_keeps() {
+fn the_check_agrees_with_the_limit_that_the_server_accepts() {
     let here = ["--listen", "127.0.0.1:0"];
     let admin = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let mut all = Vec::new();
     for flags in [&here[..], &admin] {
-        // The most connections that this process's descriptors allow, by the server's own words.
+        // The most connections that this process's descriptors allow, as the server's error says.
         let refusal = Server::refused(&[flags, &["--max-connections", "67108864"]].concat());
         let (_, behind) = refusal.stderr.split_once("--max-connections ").unwrap();
         let possible: u32 = behind.split_whitespace().next().unwrap().parse().unwrap();
         for (connections, expected) in [(possible, "ok"), (possible + 1, "short")] {
             let text = Server::refused(&[flags, &["--check", &connections.to_string()]].concat());
-            assert_eq!(line(&text.stdout, "RLIMIT_NOFILE").0, expected, "{}", text.stdout);
+            assert_eq!(limit_line(&text.stdout, "RLIMIT_NOFILE").0, expected, "{}", text.stdout);
         }
         all.push(possible);
     }
@@ -44,17 +44,22 @@ fn what_the_check_promises_the_server_keeps() {
 }
 
 #[test]
-fn what_the_server_is_told_to_take_is_held_against_what_is_wanted() {
+fn the_configured_limit_is_compared_with_the_requested_connections() {
     let flags = ["--max-connections", "5", "--shards", "1"];
     for (connections, status, expected) in [("5", 0, "ok"), ("6", 1, "short")] {
         let checked = Server::refused(&[&flags[..], &["--check", connections]].concat());
-        assert_eq!(line(&checked.stdout, "max-connections").0, expected, "{}", checked.stdout);
+        assert_eq!(
+            limit_line(&checked.stdout, "max-connections").0,
+            expected,
+            "{}",
+            checked.stdout
+        );
         assert_eq!(checked.status.code(), Some(status), "{}", checked.stdout);
     }
 }
 
 #[test]
-fn a_number_that_makes_no_sense_is_refused() {
+fn an_invalid_number_of_connections_is_a_usage_error() {
     for wrong in ["0", "-1", "many", "67108865"] {
         let refused = Server::refused(&["--check", wrong]);
         assert_eq!(refused.status.code(), Some(2), "{wrong}");

@@ -1,5 +1,4 @@
-//! The flags as a user sees them: what they default to, what contradicts what, and that help,
-//! table and environment tell the same.
+//! The flags: defaults, contradictions, and agreement of help, table and environment variables.
 
 use crate::support::test_process;
 use clap::CommandFactory;
@@ -138,7 +137,7 @@ fn every_flag_reaches_its_field() {
 }
 
 #[test]
-fn a_turn_server_that_shares_a_secret_needs_the_secret() {
+fn a_turn_url_and_a_turn_secret_require_each_other() {
     for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
         assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
     }
@@ -159,7 +158,7 @@ fn a_turn_server_that_shares_a_secret_needs_the_secret() {
 }
 
 #[test]
-fn zero_means_none_where_it_says_so() {
+fn zero_disables_a_limit_where_the_help_says_so() {
     let config = config(&[
         "--socket-send-buffer=0",
         "--rematch-delay=0s",
@@ -185,7 +184,7 @@ fn numbers_outside_their_bounds_are_refused_by_name() {
         ("--max-head-bytes", "1024", "1023"),
         ("--max-head-bytes", "1048576", "1048577"),
     ];
-    // So many shards need descriptors of their own.
+    // 1024 shards need more descriptors.
     let machine = MachineCapabilities { descriptors_allowed: 200_000, ..MACHINE };
     for (flag, good, bad) in just_inside_and_outside {
         arguments(&[flag, good]).validate(&machine).unwrap();
@@ -198,7 +197,7 @@ fn numbers_outside_their_bounds_are_refused_by_name() {
 }
 
 #[test]
-fn times_that_are_senselessly_short_or_long_are_refused_by_name() {
+fn durations_outside_their_bounds_are_refused_by_name() {
     for flag in ["--close-timeout", "--handshake-timeout", "--ping-interval", "--silence-limit"] {
         for bad in ["0s", "9ms", "25h"] {
             let error = refused(&[flag, bad]);
@@ -214,28 +213,28 @@ fn times_that_are_senselessly_short_or_long_are_refused_by_name() {
 }
 
 #[test]
-fn a_client_is_pinged_before_it_is_closed_for_silence() {
+fn the_ping_interval_must_be_below_the_silence_limit() {
     let error = refused(&["--ping-interval=5s", "--silence-limit=5s"]);
     assert!(matches!(error, ConfigError::SilenceWithinPing { .. }));
     config(&["--ping-interval=5s", "--silence-limit=5001ms"]).unwrap();
 }
 
 #[test]
-fn the_backlog_holds_one_largest_message_with_its_header() {
+fn the_backlog_must_hold_one_largest_message_with_its_header() {
     let error = refused(&["--max-message-bytes=8192", "--max-unsent-bytes=8201"]);
     assert_eq!(error, ConfigError::UnsentBelowMessage { unsent_bytes: 8201, least_bytes: 8202 });
     config(&["--max-message-bytes=8192", "--max-unsent-bytes=8202"]).unwrap();
 }
 
 #[test]
-fn no_address_may_have_more_connections_than_all() {
+fn the_limit_of_an_address_must_not_exceed_the_total_limit() {
     let error = refused(&["--max-connections=10", "--max-connections-per-address=11"]);
     assert_eq!(error, ConfigError::AddressLimitAboveAll { per_address: 11, in_all: 10 });
     config(&["--max-connections=10", "--max-connections-per-address=10"]).unwrap();
 }
 
 #[test]
-fn what_is_named_twice_is_refused_but_for_port_zero() {
+fn repeated_addresses_and_queues_are_refused_except_port_zero() {
     assert!(matches!(
         refused(&["--listen=127.0.0.1:80", "--listen=127.0.0.1:80"]),
         ConfigError::ListenTwice { .. }
@@ -245,7 +244,7 @@ fn what_is_named_twice_is_refused_but_for_port_zero() {
 }
 
 #[test]
-fn queue_names_obey_the_rule_of_the_protocol() {
+fn stats_queues_must_be_valid_queue_names() {
     let longest = "x".repeat(64);
     config(&["--stats-queue", "A-z_0.9:", "--stats-queue", &longest]).unwrap();
     for bad in ["", "a b", "ü", &"x".repeat(65)] {
@@ -254,13 +253,13 @@ fn queue_names_obey_the_rule_of_the_protocol() {
 }
 
 #[test]
-fn resuming_is_refused_in_a_sentence_that_says_so() {
+fn a_resume_window_is_refused_with_a_clear_message() {
     let error = refused(&["--resume-window=5s"]);
     assert!(error.to_string().contains("cannot resume"), "{error}");
 }
 
 #[test]
-fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it() {
+fn more_connections_than_descriptors_are_refused_with_the_command_to_raise_them() {
     let own = descriptors_of_server(4, 2);
     let possible = MACHINE.descriptors_allowed - own;
     let config = |words: &[&str]| config(&[words, &["--fd-tables", "shared"]].concat());
@@ -278,7 +277,7 @@ fn more_connections_than_descriptors_are_refused_with_the_command_that_mends_it(
 }
 
 #[test]
-fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
+fn steering_requires_a_cpu_for_each_shard() {
     assert_eq!(config(&["--steer=cpu"]).unwrap().steer, ConnectionSteering::Cpu);
     assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, ConnectionSteering::Cpu);
     let line = refused(&["--steer=cpu", "--no-pin"]).to_string();
@@ -291,7 +290,7 @@ fn newcomers_are_steered_only_to_shards_that_have_a_cpu_each() {
 }
 
 #[test]
-fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
+fn private_tables_multiply_the_limit_and_are_chosen_only_when_needed() {
     let each = 20_000 - descriptors_of_table(4, 2) as u32;
     let private = DescriptorTables::Private { connections_each: each };
     let chosen = |words: &[&str]| config(words).map(|c| (c.tables, c.limits.max_connections));
@@ -302,7 +301,7 @@ fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
     assert_eq!(chosen(&["--fd-tables=private", "--max-connections=9"]), Ok((private, 9)));
     let line = refused(&["--fd-tables=shared", "--max-connections=50000"]).to_string();
     assert!(line.contains("50000 connections need"), "{line}");
-    // More than all tables: the command raises what each of them may hold.
+    // More than all tables together hold: the command raises the limit of each.
     let line = refused(&["--fd-tables=private", "--max-connections=100000"]).to_string();
     let needed = 25_000 + descriptors_of_table(4, 2);
     assert!(line.contains(&format!("--nofile={needed}:{needed}`")), "{line}");
@@ -312,7 +311,7 @@ fn private_tables_multiply_the_limit_and_are_taken_only_where_that_is_needed() {
 }
 
 #[test]
-fn without_the_kernels_help_private_tables_are_refused_and_auto_is_shared() {
+fn without_kernel_support_private_tables_are_refused_and_auto_is_shared() {
     let old = MachineCapabilities {
         private_tables: PrivateTableSupport::Lacks("pidfd_getfd"),
         ..MACHINE
@@ -332,7 +331,7 @@ fn without_the_kernels_help_private_tables_are_refused_and_auto_is_shared() {
 }
 
 #[test]
-fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
+fn the_derived_connection_limit_follows_the_descriptors_up_to_a_maximum() {
     let private_tables = PrivateTableSupport::Lacks("unshare");
     let with = |descriptors_allowed| MachineCapabilities {
         descriptors_allowed,
@@ -349,7 +348,7 @@ fn the_derived_limit_follows_the_descriptors_and_has_a_top() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_in_one_line() {
+fn invalid_arguments_are_refused_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
         (&["--listen=8080"], "like 127.0.0.1:8080"),
         (&["--close-timeout=5"], "like 800ms"),
@@ -372,7 +371,7 @@ fn what_cannot_be_read_is_refused_in_one_line() {
 }
 
 #[test]
-fn every_flag_has_its_environment_variable_and_a_line_in_the_table() {
+fn every_flag_has_an_environment_variable_and_a_row_in_the_table() {
     let table = flags_table();
     let command = Arguments::command();
     command.clone().debug_assert();
@@ -395,19 +394,21 @@ fn every_flag_has_its_environment_variable_and_a_line_in_the_table() {
     assert!(table.contains("| `--no-pin` | `SWITCHBOARD_NO_PIN` | off |"));
 }
 
-/// The environment belongs to the whole process, so each case runs in one of its own: the
-/// test below, alone.
+/// Runs the test below alone in a child process, because the environment belongs to a process.
 fn with_environment(variables: &[(&str, &str)]) -> String {
-    let output = test_process(concat!(module_path!(), "::prints_the_config_of_its_environment"))
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
+    let output = test_process(concat!(
+        module_path!(),
+        "::prints_the_configuration_when_started_by_another_test"
+    ))
+    .envs(variables.iter().copied())
+    .output()
+    .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-#[ignore = "prints for the_environment_stands_in_for_flags, which starts it"]
-fn prints_the_config_of_its_environment() {
+#[ignore = "started as a child process by environment_variables_stand_in_for_flags"]
+fn prints_the_configuration_when_started_by_another_test() {
     match Arguments::read(["switchboard", "--shards=2"]) {
         Ok(arguments) => println!("{:?}", arguments.validate(&MACHINE)),
         Err(stop) => println!("{stop:?}"),
@@ -415,7 +416,7 @@ fn prints_the_config_of_its_environment() {
 }
 
 #[test]
-fn the_environment_stands_in_for_flags() {
+fn environment_variables_stand_in_for_flags() {
     let text = with_environment(&[
         ("SWITCHBOARD_SHARDS", "9"),
         ("SWITCHBOARD_LISTEN", "127.0.0.1:7,127.0.0.1:8"),

@@ -1,4 +1,4 @@
-//! The scripts that start a server and put the load tester on it, with tiny durations.
+//! The scripts that start a server and run the load tester against it, with short durations.
 
 use crate::support::load::directory;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The script `name`, with the programs that this test was built with.
 fn script(name: &str) -> Command {
-    // Whoever runs the tests may ignore SIGHUP, and a shell keeps what it was started with.
+    // The parent may ignore SIGHUP, and a shell inherits that, so its default is restored.
     let mut command = Command::new("env");
     command
         .arg("--default-signal=HUP")
@@ -26,8 +26,8 @@ fn report(directory: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap()
 }
 
-/// Whether anything listens where the servers of this log did.
-fn is_served(log: &Path) -> bool {
+/// Whether anything listens at the addresses of this server log.
+fn is_listening(log: &Path) -> bool {
     let log = std::fs::read_to_string(log).unwrap();
     let address = |line: &str| -> Option<SocketAddr> {
         line.split_once("listening on ")?.1.trim().parse().ok()
@@ -38,7 +38,7 @@ fn is_served(log: &Path) -> bool {
 }
 
 #[test]
-fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
+fn endurance_resumes_after_an_interruption_and_stops_its_server() {
     let directory = directory("endurance-script");
     let flags = "--rooms 3 --talk-min 500ms --talk-max 1s --connect-rate 100 --warm-up 0s --interval \
                  200ms --targets none --late-percent 100 --quiet";
@@ -54,13 +54,13 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
     };
     let log = directory.join("server.log");
     let mut before = 0;
-    // A shell in the background of another ignores SIGINT for good, and with it this test's. A
-    // terminal that closes sends SIGHUP, and more than one.
+    // A background shell ignores SIGINT, so the test sends other signals. A closing terminal sends
+    // SIGHUP more than once.
     for signals in [&["-TERM"][..], &["-HUP", "-HUP"]] {
         let mut run = run();
         while rows() < before + 8 {
-            assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
-            // The programs that are waited for may have no other CPU.
+            assert_eq!(run.try_wait().unwrap(), None, "the script ended early");
+            // The script's programs may have to run on this CPU.
             std::thread::sleep(Duration::from_millis(10));
         }
         let pid = run.id().to_string();
@@ -68,11 +68,11 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
             assert!(Command::new("kill").args([*signal, pid.as_str()]).status().unwrap().success());
         }
         assert_eq!(run.wait().unwrap().code(), Some(130), "{signals:?}");
-        assert_eq!(report(&directory)["outcome"], "stopped", "what was measured is reported");
-        assert!(!is_served(&log));
-        let said = std::fs::read_to_string(&log).unwrap();
-        let end = said.lines().rfind(|line| line.contains("shutting down")).unwrap();
-        assert!(end.contains("sessions=0"), "the tester goes before its server: {end}");
+        assert_eq!(report(&directory)["outcome"], "stopped", "the partial run is reported");
+        assert!(!is_listening(&log));
+        let text = std::fs::read_to_string(&log).unwrap();
+        let end = text.lines().rfind(|line| line.contains("shutting down")).unwrap();
+        assert!(end.contains("sessions=0"), "the tester stops before the server: {end}");
         let seconds = report(&directory)["runs"][0]["seconds"].as_f64().unwrap();
         assert!(seconds < 9.5, "{seconds}");
         before = rows();
@@ -83,13 +83,13 @@ fn endurance_goes_on_after_an_interruption_and_ends_its_server() {
     assert!(rows() > before);
     assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 10.0);
     assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 3);
-    assert!(!is_served(&log));
-    assert!(!directory.join("resume.json").exists(), "nothing is left to go on with");
+    assert!(!is_listening(&log));
+    assert!(!directory.join("resume.json").exists(), "no checkpoint remains");
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
-fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
+fn endurance_prints_its_usage_and_reports_a_server_that_does_not_start() {
     let help = script("endurance.sh").arg("--help").stdout(Stdio::piped()).output().unwrap();
     assert_eq!(help.status.code(), Some(0));
     assert!(
@@ -101,7 +101,7 @@ fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
     let mut command = script("endurance.sh");
     command.current_dir(&directory).env("REPORT", "here").env("SERVER_FLAGS", "--no-such-flag");
     let output = command.output().unwrap();
-    assert!(directory.join("here/server.log").exists(), "from where it was called");
+    assert!(directory.join("here/server.log").exists(), "relative to the working directory");
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -109,7 +109,7 @@ fn endurance_says_how_it_is_used_and_when_its_server_does_not_start() {
 }
 
 #[test]
-fn a_program_that_is_named_is_kept_and_only_the_other_is_built() {
+fn scripts_build_only_the_programs_that_are_not_named() {
     let directory = directory("named-programs");
     std::fs::create_dir_all(&directory).unwrap();
     let built = directory.join("built");
@@ -143,8 +143,8 @@ fn a_program_that_is_named_is_kept_and_only_the_other_is_built() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Whether a program runs that was told of this folder.
-fn is_at_work(name: &str, directory: &Path) -> bool {
+/// Whether a process with this name and this folder in its command line runs.
+fn is_running(name: &str, directory: &Path) -> bool {
     let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes.any(|process| {
         let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -154,11 +154,11 @@ fn is_at_work(name: &str, directory: &Path) -> bool {
 }
 
 #[test]
-fn very_many_connections_end_with_their_script() {
+fn max_connections_stops_its_programs_when_it_is_ended() {
     let directory = directory("max-connections");
     let tools = directory.join("tools");
     std::fs::create_dir_all(&tools).unwrap();
-    // Instead of what may not be installed; by their word nobody ever comes, so that it waits.
+    // Stand-ins for tools that may not be installed. They report 0 sessions, so the script waits.
     for tool in ["curl", "jq"] {
         std::fs::write(tools.join(tool), "#!/bin/sh\ncat >/dev/null\necho 0\n").unwrap();
         let executable = std::fs::Permissions::from_mode(0o755);
@@ -167,24 +167,24 @@ fn very_many_connections_end_with_their_script() {
     let programs = Path::new(env!("CARGO_BIN_EXE_switchboard")).parent().unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let mut command = script("max-connections.sh");
-    // What is named is named from where it was called.
+    // Relative paths are relative to the working directory.
     command.arg("200").arg("--bin").arg(programs).arg("--out").arg("here");
     command.env("PATH", path).current_dir(&directory);
     let mut run = command.stderr(Stdio::null()).spawn().unwrap();
-    while !is_at_work("switchboard-load", &directory) {
-        assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
+    while !is_running("switchboard-load", &directory) {
+        assert_eq!(run.try_wait().unwrap(), None, "the script ended early");
         std::thread::sleep(Duration::from_millis(10));
     }
     let pid = run.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(run.wait().unwrap().code(), Some(143));
-    assert!(!is_at_work("switchboard-load", &directory), "the load tester is still there");
-    assert!(!is_served(&directory.join("here/server.log")));
+    assert!(!is_running("switchboard-load", &directory), "the load tester still runs");
+    assert!(!is_listening(&directory.join("here/server.log")));
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
-fn what_makes_no_sense_of_very_many_connections_is_named() {
+fn max_connections_names_an_invalid_argument() {
     for (arguments, named) in [
         (["--ping-interval", ""], "--ping-interval"),
         (["--ping-interval", "25"], "not '25'"),
@@ -200,7 +200,7 @@ fn what_makes_no_sense_of_very_many_connections_is_named() {
 }
 
 #[test]
-fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
+fn the_nightly_plan_writes_its_report_and_stops_its_server() {
     let directory = directory("nightly");
     let mut command = script("load-nightly.sh");
     command
@@ -211,7 +211,7 @@ fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
         .env("LOAD_TIME_SCALE", "0.01")
         .env("LOAD_ENDURANCE", "2s");
     let status = command.stderr(Stdio::null()).status().unwrap().code().unwrap();
-    // On a busy machine it may be void; that is said by the same report.
+    // On a busy machine the run may be void, and the report has to say so.
     assert!([0, 4].contains(&status), "{status}: {:#}", report(&directory)["runs"]);
     let whole = report(&directory);
     assert_eq!(whole["exit_status"], status);
@@ -220,6 +220,6 @@ fn the_nightly_programme_leaves_its_report_and_ends_its_server() {
     assert_eq!((names[0], names[names.len() - 1]), ("baseline: 10 users", "endurance"));
     let summary = std::fs::read_to_string(directory.join("summary.md")).unwrap();
     assert!(summary.starts_with("# Load test `plan`"), "{summary}");
-    assert!(!is_served(&directory.join("server.log")));
+    assert!(!is_listening(&directory.join("server.log")));
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -1,5 +1,5 @@
-//! The server under a service manager: ready when it listens, alive while every one of its
-//! threads is, stopping when it is told to (sd_notify(3)). The manager is a socket of the test.
+//! The server under a service manager (sd_notify(3)): READY when it listens, WATCHDOG while all
+//! threads run, STOPPING during a shutdown. The manager is a socket of the test.
 
 use crate::support::{Client, PATIENCE, Server, Shell, Stopped, Talk};
 use std::cell::Cell;
@@ -14,7 +14,7 @@ struct Manager {
 }
 
 impl Manager {
-    /// Listens in a place of its own; `name` tells the tests of this file apart.
+    /// Listens on a socket of its own; `name` must differ between the tests of this file.
     fn new(name: &str) -> Manager {
         let file = format!("switchboard-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(file);
@@ -24,7 +24,7 @@ impl Manager {
         Manager { socket, path }
     }
 
-    /// A server that reports here, after the shell has run `prepare` too.
+    /// Starts a server that reports to this manager, after the shell has run `prepare`.
     fn start(&self, prepare: &str, flags: &[&str]) -> Server {
         let path = self.path.display();
         let prepare = format!("export NOTIFY_SOCKET={path} && {prepare}");
@@ -34,12 +34,12 @@ impl Manager {
     /// The lines of the next message.
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).expect("the server says something in time");
+        let length = self.socket.recv(&mut bytes).expect("the server sends a message in time");
         String::from_utf8(bytes[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Reads on until a message has a line that begins with `text`, and gives that message.
-    /// Every message up to and with it is shown to `each`.
+    /// Receives messages until one has a line that begins with `text`, and returns it. Calls
+    /// `each` for every message, the last included.
     fn until(&self, text: &str, mut each: impl FnMut(&[String])) -> Vec<String> {
         loop {
             let message = self.next();
@@ -57,15 +57,15 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.path);
+        let _removed = std::fs::remove_file(&self.path);
     }
 }
 
-/// A watchdog that wants to hear something every 400 ms.
-const IMPATIENT: &str = "export WATCHDOG_USEC=400000";
+/// A watchdog timeout of 400 ms.
+const SHORT_WATCHDOG: &str = "export WATCHDOG_USEC=400000";
 
 #[test]
-fn ready_is_said_once_when_every_address_is_listened_on() {
+fn reports_ready_once_when_it_listens_on_every_address() {
     let manager = Manager::new("ready");
     let server = manager.start("true", &["--listen", "127.0.0.1:0,127.0.0.2:0", "--shards", "2"]);
     let first = manager.next();
@@ -82,9 +82,9 @@ fn ready_is_said_once_when_every_address_is_listened_on() {
 }
 
 #[test]
-fn an_idle_server_is_alive_again_and_again() {
+fn an_idle_server_keeps_reporting_to_the_watchdog() {
     let manager = Manager::new("idle");
-    let _server = manager.start(IMPATIENT, &["--shards", "3"]);
+    let _server = manager.start(SHORT_WATCHDOG, &["--shards", "3"]);
     for _ in 0..4 {
         let message = manager.expect("WATCHDOG=1");
         assert_eq!(message[1], "STATUS=serving: 0 sessions, 0 waiting, 0 rooms");
@@ -92,9 +92,9 @@ fn an_idle_server_is_alive_again_and_again() {
 }
 
 #[test]
-fn the_status_counts_who_is_there() {
+fn the_status_counts_sessions_waiting_users_and_rooms() {
     let manager = Manager::new("status");
-    let server = manager.start(IMPATIENT, &["--shards", "2"]);
+    let server = manager.start(SHORT_WATCHDOG, &["--shards", "2"]);
     let (mut one, mut two, mut three) = (server.client(), server.client(), server.client());
     one.wait_in("en");
     two.wait_in("en");
@@ -104,11 +104,11 @@ fn the_status_counts_who_is_there() {
     manager.expect("STATUS=serving: 3 sessions, 1 waiting, 1 rooms");
 }
 
-/// While a thread stands still the watchdog hears nothing, and the manager is told why.
-fn stalls(manager: &Manager, server: &Server, thread: &str) {
+/// Checks that no watchdog message is sent while `thread` is stopped, and that the status names it.
+fn check_stall(manager: &Manager, server: &Server, thread: &str) {
     let stopped = Stopped::new(server, thread);
     let complaint = format!("STATUS={thread} has made no turn for ");
-    // A round that was under way when the thread was stopped may still be won.
+    // A watchdog check that had begun before the thread was stopped may still succeed.
     manager.expect(&complaint);
     let alive = Cell::new(0);
     let count = |lines: &[String]| {
@@ -122,18 +122,19 @@ fn stalls(manager: &Manager, server: &Server, thread: &str) {
 }
 
 #[test]
-fn a_thread_that_stands_still_silences_the_watchdog_and_is_named_whoever_did_before() {
+fn a_stalled_thread_stops_the_watchdog_messages_and_is_named() {
     const GOES_ON: &str = "all threads make turns again";
     let manager = Manager::new("stalls");
-    let mut server = manager.start(IMPATIENT, &["--shards", "2"]);
+    let mut server = manager.start(SHORT_WATCHDOG, &["--shards", "2"]);
     manager.expect("WATCHDOG=1");
     for thread in ["shard-1", "matcher", "shard-0"] {
-        stalls(&manager, &server, thread);
+        check_stall(&manager, &server, thread);
         let told = server.until_logged(&format!("thread=\"{thread}\""));
         assert!(told.contains("a thread makes no turns") && told.contains("threads="), "{told}");
         server.until_logged(GOES_ON);
     }
-    // However often the manager hears it. On a machine that is busy others may be named between.
+    // Each stall is logged once, however often the status repeats it. On a busy machine other
+    // threads may be named in between.
     let told: Vec<String> = server.log();
     let told = told.iter().filter(|line| line.contains("makes no turns") || line.contains(GOES_ON));
     let named: Vec<&str> =
@@ -143,8 +144,8 @@ fn a_thread_that_stands_still_silences_the_watchdog_and_is_named_whoever_did_bef
 }
 
 #[test]
-fn without_a_manager_the_log_and_the_figures_tell_who_stands_still() {
-    let mut server = Server::start_in(Shell(IMPATIENT), &["--shards", "2"]);
+fn without_a_manager_the_log_and_the_metric_report_a_stalled_thread() {
+    let mut server = Server::start_in(Shell(SHORT_WATCHDOG), &["--shards", "2"]);
     let metric = "switchboard_stalled_threads ";
     let stalled = |expected: &str| {
         crate::support::until("the figure", || {
@@ -163,9 +164,9 @@ fn without_a_manager_the_log_and_the_figures_tell_who_stands_still() {
 }
 
 #[test]
-fn a_server_without_free_descriptors_is_alive() {
+fn a_server_without_free_descriptors_keeps_reporting_to_the_watchdog() {
     let manager = Manager::new("full");
-    let mut server = manager.start(IMPATIENT, &[]);
+    let mut server = manager.start(SHORT_WATCHDOG, &[]);
     manager.expect("WATCHDOG=1");
     let none_more = format!("--nofile={}", server.descriptors());
     let pid = server.pid().to_string();
@@ -179,9 +180,9 @@ fn a_server_without_free_descriptors_is_alive() {
 }
 
 #[test]
-fn a_shutdown_is_announced_and_asks_for_the_time_it_needs() {
+fn a_shutdown_reports_stopping_and_extends_its_timeout() {
     let manager = Manager::new("stop");
-    let server = manager.start(IMPATIENT, &["--drain-timeout", "1h"]);
+    let server = manager.start(SHORT_WATCHDOG, &["--drain-timeout", "1h"]);
     let (mut one, mut two) = (server.client(), server.client());
     one.wait_in("en");
     two.wait_in("en");
@@ -192,7 +193,7 @@ fn a_shutdown_is_announced_and_asks_for_the_time_it_needs() {
     let message = manager.expect("STOPPING=1");
     assert_eq!(message[1], "EXTEND_TIMEOUT_USEC=10000000");
     assert_eq!(message[2], "STATUS=shutting down: 2 sessions, 0 waiting, 1 rooms");
-    // The room goes on for longer than a unit would wait, and the watchdog is still content.
+    // The room lasts longer than the unit's timeout, and the watchdog messages continue.
     for _ in 0..2 {
         manager.expect("EXTEND_TIMEOUT_USEC=");
         manager.expect("WATCHDOG=1");
@@ -200,18 +201,18 @@ fn a_shutdown_is_announced_and_asks_for_the_time_it_needs() {
 }
 
 #[test]
-fn a_watchdog_that_is_meant_for_another_process_is_left_alone() {
+fn a_watchdog_for_another_process_gets_no_messages() {
     let manager = Manager::new("other");
-    let mut server = manager.start(&format!("{IMPATIENT} WATCHDOG_PID=1"), &[]);
+    let mut server = manager.start(&format!("{SHORT_WATCHDOG} WATCHDOG_PID=1"), &[]);
     manager.expect("READY=1");
     server.signal("TERM");
-    // An empty server stays for a second after that, in which its own watchdog would be heard.
+    // An empty server runs for another second, in which a watchdog message would arrive.
     assert!(server.exit().success());
     manager.socket.set_nonblocking(true).unwrap();
     let mut bytes = [0; 4096];
-    let mut said = String::new();
+    let mut received = String::new();
     while let Ok(length) = manager.socket.recv(&mut bytes) {
-        said += std::str::from_utf8(&bytes[..length]).unwrap();
+        received += std::str::from_utf8(&bytes[..length]).unwrap();
     }
-    assert!(said.contains("STOPPING=1") && !said.contains("WATCHDOG="), "{said}");
+    assert!(received.contains("STOPPING=1") && !received.contains("WATCHDOG="), "{received}");
 }
