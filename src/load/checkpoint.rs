@@ -1,5 +1,5 @@
-//! What an endurance run leaves in the report directory as long as it is not over, so that it
-//! can go on where it was.
+//! The checkpoint of an endurance run: a file in the report directory that exists while the run is
+//! incomplete, so that the run can be resumed.
 
 use super::runner::ScenarioResults;
 use serde::{Deserialize, Serialize};
@@ -9,38 +9,39 @@ use std::path::Path;
 /// Name of the checkpoint in the report directory.
 const FILE_NAME: &str = "resume.json";
 
-/// What was asked for.
+/// What the user requested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestedRun {
-    /// The scenario as TOML, with its times as they were given.
+    /// The scenario as TOML, before its durations were scaled.
     pub configuration: String,
-    /// What the times of load are multiplied by.
+    /// Factor of `--time-scale`.
     pub time_scale: f64,
 }
 
-/// What an interrupted endurance run needs to go on.
+/// The data that is needed to resume an endurance run.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// What was asked for: what goes on must be the same run.
-    pub order: RequestedRun,
-    /// The load.
+    /// The request. A run can only be resumed with the same one.
+    #[serde(alias = "order")]
+    pub requested: RequestedRun,
+    /// The load of the endurance run.
     pub messages_per_s: f64,
-    /// The run's number in the interval log.
+    /// Number of the run in the interval log.
     pub run: u32,
-    /// What was found out before it began.
+    /// The results of the runs before it.
     pub results: ScenarioResults,
 }
 
 impl Checkpoint {
-    /// Reads what an interrupted run has left in `directory`.
+    /// Reads the checkpoint in `directory`.
     ///
     /// # Errors
-    /// One line about what is missing.
+    /// One line, if there is no checkpoint or it cannot be read.
     pub fn read(directory: &Path) -> io::Result<Checkpoint> {
         let path = directory.join(FILE_NAME);
         let text = std::fs::read(&path).map_err(|error| {
             io::Error::other(format!(
-                "no endurance run was interrupted in this report directory: {}: {error}",
+                "no interrupted endurance run in this report directory: {}: {error}",
                 path.display()
             ))
         })?;
@@ -48,19 +49,19 @@ impl Checkpoint {
             .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
     }
 
-    /// Leaves this in `directory`.
+    /// Writes the checkpoint to `directory`.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the file cannot be written.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         std::fs::write(directory.join(FILE_NAME), text)
     }
 
-    /// Nothing is left to go on with.
+    /// Removes the checkpoint, if there is one.
     ///
     /// # Errors
-    /// When the file is there and cannot be removed.
+    /// When the file exists and cannot be removed.
     pub fn clear(directory: &Path) -> io::Result<()> {
         match std::fs::remove_file(directory.join(FILE_NAME)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

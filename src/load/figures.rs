@@ -1,113 +1,57 @@
 //! The figures of a run: every number that a target or a comparison can name. Pure.
 
+mod catalogue;
+
+pub use catalogue::{catalogue, is_known};
+
 use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
+use catalogue::STATISTICS;
 use std::collections::BTreeMap;
 
-/// What was seen of a run beside what the users recorded; of constant size.
+/// What was measured of a run beside the content of its [`Recorder`]; of constant size. *While
+/// measuring* means after the warm-up and before the end of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunMeasurements {
-    /// Most sessions at once.
+    /// Most sessions open at the same time.
     pub users_peak: u64,
-    /// When that was, in seconds from the start.
+    /// When that number was reached, in seconds from the start of the run.
     pub users_peak_at_s: f64,
-    /// Most users waiting at once.
+    /// Most users waiting at the same time.
     pub waiting_peak: u64,
-    /// Seconds from `measure_from` to the end.
+    /// Duration of the measurement.
     pub measured_s: f64,
-    /// Whether messages were to be sent.
+    /// Whether the users of this run send messages.
     pub messages_planned: bool,
-    /// Messages that came in that time.
+    /// Messages received while measuring.
     pub measured_received: u64,
-    /// CPU seconds of the server in that time.
+    /// CPU seconds of the server while measuring.
     pub server_cpu_s: Option<f64>,
-    /// CPU seconds of the generator in that time.
+    /// CPU seconds of the generator while measuring.
     pub generator_cpu_s: f64,
-    /// Most memory that the server had, in bytes.
-    pub server_memory_peak: Option<u64>,
-    /// Memory of the server before the users came.
-    pub server_memory_before: Option<u64>,
-    /// Most CPU that the server had in one interval, in percent of one CPU.
+    /// Peak resident memory of the server.
+    pub server_memory_peak_bytes: Option<u64>,
+    /// Resident memory of the server before the first arrival.
+    pub server_memory_before_bytes: Option<u64>,
+    /// Peak CPU of the server in one interval, in percent of one CPU.
     pub server_cpu_peak_percent: Option<f64>,
-    /// CPU seconds of the server's busiest shard in that time, as far as it was told, and in how
-    /// many seconds.
-    pub server_busiest_shard: Option<(f64, f64)>,
-    /// Most descriptors that the server had.
+    /// CPU seconds of the server's busiest shard, and the seconds for which they are known.
+    pub server_busiest_shard_s: Option<(f64, f64)>,
+    /// Peak number of the server's descriptors.
     pub server_descriptors_peak: Option<u64>,
-    /// Longest turn of the generator's loop in milliseconds.
-    pub longest_turn_ms: f64,
-    /// Memory of the generator at the end, in bytes.
-    pub generator_memory: Option<u64>,
+    /// Longest iteration of an event loop of the generator.
+    pub longest_iteration_ms: f64,
+    /// Resident memory of the generator at the end.
+    pub generator_memory_bytes: Option<u64>,
 }
 
-/// Figures that are no times, with what they mean.
-pub const PLAIN: &[(&str, &str)] = &[
-    ("success_percent", "share of all connects, matches, messages and requests that went well"),
-    ("connected_percent", "share of arrivals that became sessions"),
-    ("alive_percent", "share of sessions that answered to the end (connections)"),
-    ("kept_percent", "share of sessions that ended as the tester wanted, and were not dropped"),
-    ("matched_percent", "share of settled wishes for a match that were matched"),
-    ("delivered_percent", "share of messages that came to the right partner"),
-    ("undelivered", "messages sent that did not come to their receiver, whatever the reason"),
-    ("http_ok_percent", "share of HTTP requests answered with 200"),
-    ("users_peak", "most sessions open at once"),
-    ("users_peak_at_s", "seconds until so many were open, to one interval"),
-    ("waiting_peak", "most users waiting for a match at once; of several threads an upper bound"),
-    ("messages_per_s", "relayed messages a second while measuring"),
-    ("late_percent", "share of starts that the generator was late for"),
-    ("server_cpu_percent", "CPU of the server while measuring, in percent of one CPU"),
-    ("server_cpu_peak_percent", "most CPU of the server in one interval"),
-    ("server_cpus", "CPUs that the server's shards are pinned to, if it says so"),
-    (
-        "server_busiest_shard_percent",
-        "CPU of the server's busiest shard while measuring, in percent of one CPU",
-    ),
-    ("server_cpu_us_per_message", "CPU of the server for each relayed message"),
-    ("server_memory_mb", "most resident memory of the server, in MiB"),
-    ("server_memory_per_user_kb", "memory added for each session, in KiB"),
-    ("server_descriptors", "most descriptors of the server"),
-    ("server_connect_cpu_us", "CPU of the server for each session opened (connections)"),
-    ("generator_cpu_percent", "CPU of the generator while measuring, in percent of one CPU"),
-    ("generator_cpu_us_per_message", "CPU of the generator for each relayed message"),
-    ("generator_cpu_ratio", "CPU of the generator for each message, divided by the server's"),
-    ("generator_memory_mb", "resident memory of the generator at the end, in MiB"),
-    ("accept_queue_drops", "connections this machine dropped because an accept queue was full"),
-    ("server_descriptor_limit", "descriptors the server may open"),
-    ("loop_lag_ms", "longest turn of the generator's loop"),
-];
-
-/// The parts of a time that have figures.
-const PARTS: [&str; 6] = ["mean", "p50", "p90", "p99", "p999", "max"];
-
-/// Whether a figure of this name exists: a plain one, a fault's or count's name, or
-/// `<time>_<part>_ms` like `relay_p99_ms`.
-pub fn is_known(name: &str) -> bool {
-    PLAIN.iter().any(|(known, _)| *known == name)
-        || LoadFault::named(name).is_some()
-        || CountMetric::named(name).is_some()
-        || name.strip_suffix("_ms").and_then(|time| time.rsplit_once('_')).is_some_and(
-            |(metric, part)| TimeMetric::named(metric).is_some() && PARTS.contains(&part),
-        )
-}
-
-/// The names of all figures, with their meaning.
-pub fn catalogue() -> Vec<(String, String)> {
-    let plain = PLAIN.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
-    let times = TimeMetric::ALL.iter().map(|metric| {
-        (format!("{}_<{}>_ms", metric.name(), PARTS.join("|")), "a time in milliseconds".to_owned())
-    });
-    let counts = CountMetric::ALL.iter().map(|c| (c.name().to_owned(), "a count".to_owned()));
-    let faults = LoadFault::ALL.iter().map(|f| (f.name().to_owned(), f.meaning().to_owned()));
-    plain.chain(times).chain(counts).chain(faults).collect()
-}
-
-/// How many messages were lost. A message that came to the wrong user is missing where it
-/// should have come, and is not lost as well.
+/// Number of lost messages. A message that arrived at the wrong user is missing at its receiver; it
+/// counts as misrouted and not as lost too.
 pub fn lost(recorder: &Recorder) -> u64 {
-    let seen = |fault| recorder.seen(fault).count;
-    seen(LoadFault::Lost).saturating_sub(seen(LoadFault::Misrouted))
+    let count = |fault| recorder.seen(fault).count;
+    count(LoadFault::Lost).saturating_sub(count(LoadFault::Misrouted))
 }
 
-/// How often a fault occurred, in the sense of the report.
+/// Number of occurrences of a fault, as the report counts them.
 pub fn occurrences(recorder: &Recorder, fault: LoadFault) -> u64 {
     match fault {
         LoadFault::Lost => lost(recorder),
@@ -115,11 +59,11 @@ pub fn occurrences(recorder: &Recorder, fault: LoadFault) -> u64 {
     }
 }
 
-/// All figures that this run has.
-pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String, f64> {
+/// All figures that a run has.
+pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<String, f64> {
     let mut figures = BTreeMap::new();
     let mut put = |name: &str, value: f64| {
-        debug_assert!(is_known(name), "{name} is in no list of figures");
+        debug_assert!(is_known(name), "{name} is missing in the catalogue");
         if value.is_finite() {
             figures.insert(name.to_owned(), value);
         }
@@ -134,12 +78,12 @@ pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String
     for metric in TimeMetric::ALL {
         if let Some(q) = LatencySummary::of(recorder.histogram(*metric)) {
             let values = [q.mean_ms, q.p50_ms, q.p90_ms, q.p99_ms, q.p999_ms, q.max_ms];
-            for (part, value) in PARTS.iter().zip(values) {
-                put(&format!("{}_{part}_ms", metric.name()), value);
+            for (statistic, value) in STATISTICS.iter().zip(values) {
+                put(&format!("{}_{statistic}_ms", metric.name()), value);
             }
         }
     }
-    // Without a single case there is no share.
+    // A share of nothing is NaN, which `put` drops.
     let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
     let connects = count(CountMetric::Connected) + count(CountMetric::ConnectFailed);
     share("connected_percent", count(CountMetric::Connected), connects);
@@ -150,8 +94,8 @@ pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String
     let dropped: u64 = dropped.iter().map(|fault| recorder.seen(*fault).count).sum();
     let kept = count(CountMetric::ClosedAsPlanned);
     share("kept_percent", kept, kept + dropped as f64);
-    let wishes = count(CountMetric::Matched) + count(CountMetric::Unmatched);
-    share("matched_percent", count(CountMetric::Matched), wishes);
+    let requested = count(CountMetric::Matched) + count(CountMetric::Unmatched);
+    share("matched_percent", count(CountMetric::Matched), requested);
     let received = count(CountMetric::Received);
     share("delivered_percent", received, received + bad_messages(recorder));
     put("undelivered", undelivered(recorder) as f64);
@@ -160,18 +104,20 @@ pub fn compute(recorder: &Recorder, extent: &RunMeasurements) -> BTreeMap<String
     share("http_ok_percent", count(CountMetric::HttpOk), requests);
     share("success_percent", successes(recorder), successes(recorder) + failures(recorder));
     share("late_percent", count(CountMetric::LateStarts), count(CountMetric::Starts));
-    put_extent(&mut put, recorder, extent);
+    put_load(&mut put, recorder, measured);
+    put_resources(&mut put, recorder, measured);
     figures
 }
 
-/// Messages sent that did not come to their receiver, whatever the reason.
+/// Messages that were sent and did not arrive at their receiver, for whatever reason.
 pub fn undelivered(recorder: &Recorder) -> u64 {
-    let came = recorder.get(CountMetric::Received)
+    let arrived = recorder.get(CountMetric::Received)
         + recorder.get(CountMetric::ReceivedWhileLeaving)
         + recorder.seen(LoadFault::BeforeMatch).count;
-    recorder.get(CountMetric::Sent).saturating_sub(came)
+    recorder.get(CountMetric::Sent).saturating_sub(arrived)
 }
 
+/// Operations that succeeded.
 fn successes(recorder: &Recorder) -> f64 {
     [
         CountMetric::Connected,
@@ -185,19 +131,21 @@ fn successes(recorder: &Recorder) -> f64 {
     .sum()
 }
 
+/// Messages that were lost, changed or delivered to the wrong user.
 fn bad_messages(recorder: &Recorder) -> f64 {
     (lost(recorder)
         + recorder.seen(LoadFault::Corrupted).count
         + recorder.seen(LoadFault::Misrouted).count) as f64
 }
 
+/// Operations that failed.
 fn failures(recorder: &Recorder) -> f64 {
-    let counted: u64 =
+    let not_completed: u64 =
         [CountMetric::ConnectFailed, CountMetric::Unmatched, CountMetric::HttpFailed]
             .iter()
             .map(|what| recorder.get(*what))
             .sum();
-    let broken: u64 = [
+    let interrupted: u64 = [
         LoadFault::ClosedByServer,
         LoadFault::ConnectionLost,
         LoadFault::PingTimeout,
@@ -206,55 +154,58 @@ fn failures(recorder: &Recorder) -> f64 {
     .iter()
     .map(|fault| recorder.seen(*fault).count)
     .sum();
-    (counted + broken) as f64 + bad_messages(recorder)
+    (not_completed + interrupted) as f64 + bad_messages(recorder)
 }
 
-fn put_extent(put: &mut impl FnMut(&str, f64), recorder: &Recorder, extent: &RunMeasurements) {
+fn put_load(put: &mut impl FnMut(&str, f64), recorder: &Recorder, measured: &RunMeasurements) {
+    put("users_peak", measured.users_peak as f64);
+    if measured.users_peak > 0 {
+        put("users_peak_at_s", measured.users_peak_at_s);
+    }
+    put("waiting_peak", measured.waiting_peak as f64);
+    put("loop_lag_ms", measured.longest_iteration_ms);
+    if measured.messages_planned || recorder.get(CountMetric::Sent) > 0 {
+        put("messages_per_s", measured.measured_received as f64 / measured.measured_s);
+    }
+}
+
+fn put_resources(put: &mut impl FnMut(&str, f64), recorder: &Recorder, measured: &RunMeasurements) {
     const MIB: f64 = 1024.0 * 1024.0;
-    put("users_peak", extent.users_peak as f64);
-    if extent.users_peak > 0 {
-        put("users_peak_at_s", extent.users_peak_at_s);
-    }
-    put("waiting_peak", extent.waiting_peak as f64);
-    put("loop_lag_ms", extent.longest_turn_ms);
-    let messages = extent.measured_received as f64;
-    let seconds = extent.measured_s;
-    if extent.messages_planned || recorder.get(CountMetric::Sent) > 0 {
-        put("messages_per_s", messages / seconds);
-    }
-    // Where most users only hold, it is not the messages that cost.
-    let (talks, holds) =
-        (recorder.get(CountMetric::Sent) > 0, recorder.get(CountMetric::Pings) > 0);
+    let messages = measured.measured_received as f64;
+    let seconds = measured.measured_s;
+    // Pings show that most sessions are idle; the CPU time then is not that of the messages.
+    let holds = recorder.get(CountMetric::Pings) > 0;
+    let talks = recorder.get(CountMetric::Sent) > 0;
     if talks && !holds {
-        put("generator_cpu_us_per_message", extent.generator_cpu_s * 1e6 / messages);
+        put("generator_cpu_us_per_message", measured.generator_cpu_s * 1e6 / messages);
     }
-    put("generator_cpu_percent", 100.0 * extent.generator_cpu_s / seconds);
-    if let Some(bytes) = extent.generator_memory {
+    put("generator_cpu_percent", 100.0 * measured.generator_cpu_s / seconds);
+    if let Some(bytes) = measured.generator_memory_bytes {
         put("generator_memory_mb", bytes as f64 / MIB);
     }
-    if let Some(cpu) = extent.server_cpu_s {
+    if let Some(cpu) = measured.server_cpu_s {
         put("server_cpu_percent", 100.0 * cpu / seconds);
         if talks && !holds {
             put("server_cpu_us_per_message", cpu * 1e6 / messages);
-            put("generator_cpu_ratio", extent.generator_cpu_s / cpu);
+            put("generator_cpu_ratio", measured.generator_cpu_s / cpu);
         } else if holds {
             put("server_connect_cpu_us", cpu * 1e6 / recorder.get(CountMetric::Connected) as f64);
         }
     }
-    if let Some(percent) = extent.server_cpu_peak_percent {
+    if let Some(percent) = measured.server_cpu_peak_percent {
         put("server_cpu_peak_percent", percent);
     }
-    if let Some((cpu, told)) = extent.server_busiest_shard {
-        put("server_busiest_shard_percent", 100.0 * cpu / told);
+    if let Some((cpu, known)) = measured.server_busiest_shard_s {
+        put("server_busiest_shard_percent", 100.0 * cpu / known);
     }
-    if let Some(peak) = extent.server_memory_peak {
+    if let Some(peak) = measured.server_memory_peak_bytes {
         put("server_memory_mb", peak as f64 / MIB);
-        if let Some(before) = extent.server_memory_before {
+        if let Some(before) = measured.server_memory_before_bytes {
             let added = peak.saturating_sub(before) as f64;
-            put("server_memory_per_user_kb", added / 1024.0 / extent.users_peak as f64);
+            put("server_memory_per_user_kb", added / 1024.0 / measured.users_peak as f64);
         }
     }
-    if let Some(descriptors) = extent.server_descriptors_peak {
+    if let Some(descriptors) = measured.server_descriptors_peak {
         put("server_descriptors", descriptors as f64);
     }
 }
@@ -266,7 +217,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn shares_and_times_come_out_of_what_was_recorded() {
+    fn computes_shares_rates_and_latencies() {
         let mut recorder = Recorder::default();
         recorder.add(CountMetric::Connected, 999);
         recorder.add(CountMetric::ConnectFailed, 1);
@@ -274,14 +225,14 @@ mod tests {
         recorder.add(CountMetric::Received, 1990);
         recorder.add(CountMetric::ReceivedWhileLeaving, 3);
         recorder.time(TimeMetric::Relay, Duration::from_millis(3));
-        let extent = RunMeasurements {
+        let measured = RunMeasurements {
             measured_s: 10.0,
             measured_received: 2000,
             server_cpu_s: Some(0.01),
             generator_cpu_s: 0.012,
             ..RunMeasurements::default()
         };
-        let figures = compute(&recorder, &extent);
+        let figures = compute(&recorder, &measured);
         let near = |name: &str, value: f64| {
             assert!((figures[name] - value).abs() < 1e-6 * value.abs().max(1.0), "{name}");
         };
@@ -292,23 +243,23 @@ mod tests {
         near("server_cpu_us_per_message", 5.0);
         near("generator_cpu_ratio", 1.2);
         assert!((2.9..3.1).contains(&figures["relay_p99_ms"]));
-        assert!(!figures.contains_key("matched_percent"), "nobody asked for a match");
+        assert!(!figures.contains_key("matched_percent"), "no user requested a match");
         assert!(figures.keys().all(|name| is_known(name)));
     }
 
-    /// Else a server that lets nobody talk would be judged by no rate at all.
+    /// Without the figure, a server that matches no users would pass a target for the rate.
     #[test]
-    fn where_messages_were_planned_and_none_was_sent_their_rate_is_zero() {
+    fn the_message_rate_is_zero_if_messages_were_planned_and_none_was_sent() {
         let rate = |messages_planned| {
-            let extent =
+            let measured =
                 RunMeasurements { measured_s: 2.0, messages_planned, ..RunMeasurements::default() };
-            compute(&Recorder::default(), &extent).get("messages_per_s").copied()
+            compute(&Recorder::default(), &measured).get("messages_per_s").copied()
         };
         assert_eq!((rate(true), rate(false)), (Some(0.0), None));
     }
 
     #[test]
-    fn a_misrouted_message_is_not_lost_as_well() {
+    fn a_misrouted_message_does_not_count_as_lost() {
         let mut recorder = Recorder::default();
         recorder.faults_at(LoadFault::Lost, 5, Timestamp::ZERO);
         recorder.faults_at(LoadFault::Misrouted, 3, Timestamp::ZERO);

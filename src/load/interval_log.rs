@@ -1,5 +1,7 @@
-//! The interval log: one JSON line for each interval, on disk, so that the tester's memory
-//! does not grow and an interrupted run can go on.
+//! The interval log: a file with one JSON line for each interval. With it the tester's memory does
+//! not grow during a run, and an interrupted run can be resumed.
+//!
+//! Written by the main thread.
 
 use super::engine::LoadGauges;
 use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
@@ -10,108 +12,109 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-/// Name of the log in the report directory.
+/// Name of the file in the report directory.
 pub const FILE_NAME: &str = "intervals.jsonl";
 
-/// The server's figures at one moment. What nobody tells is `None`.
+/// The server's figures at one time. A value that could not be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerSample {
-    /// CPU time it has used since it started, in seconds.
+    /// CPU seconds since the server started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_s: Option<f64>,
-    /// CPU since the sample before, in percent of one CPU.
+    /// CPU since the previous sample, in percent of one CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<f64>,
-    /// CPU of its busiest shard, by its own account, in percent of one CPU.
+    /// CPU of the busiest shard as `/stats` reports it, in percent of one CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_shard_percent: Option<f64>,
-    /// Resident memory in bytes.
+    /// Resident memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Open descriptors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u64>,
-    /// Open connections, by its own count.
+    /// Open connections as `/stats` reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,
-    /// Waiting users, by its own count.
+    /// Waiting users as `/stats` reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u64>,
-    /// Rooms, by its own count.
+    /// Rooms as `/stats` reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rooms: Option<u64>,
-    /// Messages it has relayed, by its own count.
+    /// Messages relayed since the server started, as `/stats` reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relayed: Option<u64>,
-    /// Bytes it has received from the network.
+    /// Bytes received from the network since the server started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_in: Option<u64>,
-    /// Bytes it has sent.
+    /// Bytes sent since the server started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
 }
 
 impl ServerSample {
-    /// Whether this is another process than `before`: its totals have begun again.
+    /// Whether this sample comes from a later process than `before`: its totals are lower.
     pub fn is_younger(&self, before: &ServerSample) -> bool {
-        let fell = |now: Option<f64>, then: Option<f64>| now.zip(then).is_some_and(|(n, t)| n < t);
+        let is_lower =
+            |now: Option<f64>, then: Option<f64>| now.zip(then).is_some_and(|(n, t)| n < t);
         let relayed = |sample: &ServerSample| sample.relayed.map(|count| count as f64);
-        fell(self.cpu_s, before.cpu_s) || fell(relayed(self), relayed(before))
+        is_lower(self.cpu_s, before.cpu_s) || is_lower(relayed(self), relayed(before))
     }
 }
 
-/// The generator's own figures in one interval.
+/// The generator's figures in one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorSample {
     /// CPU of the whole process, in percent of one CPU.
     pub cpu_percent: f64,
-    /// The longest turn of a loop, in milliseconds.
-    pub longest_turn_ms: f64,
-    /// Resident memory in bytes.
+    /// The longest iteration of an event loop.
+    #[serde(rename = "longest_turn_ms")]
+    pub longest_iteration_ms: f64,
+    /// Resident memory.
     pub memory_bytes: Option<u64>,
 }
 
 /// One line of the log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IntervalRow {
-    /// Which run of the programme, counted from 0.
+    /// Number of the run in the test, counted from 0.
     pub run: u32,
     /// Seconds from the start of the run to the end of the interval.
     pub at_s: f64,
-    /// Length of the interval in seconds.
+    /// Length of the interval.
     pub length_s: f64,
-    /// Whether it counts: warming up is over, and the end has not begun.
+    /// Whether the interval counts: it lies after the warm-up and before the end of the run.
     pub measured: bool,
-    /// Sessions, waiting users and so on at its end.
+    /// Connections that are not sessions yet, at the end of the interval.
     pub connecting: u64,
-    /// Sessions at its end.
+    /// Open sessions at the end of the interval.
     pub users: u64,
-    /// Waiting users at its end.
+    /// Waiting users at the end of the interval.
     pub waiting: u64,
-    /// Most users who waited at once in it; of several threads, the sum of their peaks.
+    /// Most users waiting at the same time; with several threads, the sum of their peaks.
     #[serde(default)]
     pub waiting_peak: u64,
-    /// Users in rooms at its end.
+    /// Users in rooms at the end of the interval.
     pub in_rooms: u64,
-    /// What was counted in it; zeros are left out.
+    /// Counters by name; zeros are left out.
     pub counts: BTreeMap<String, u64>,
-    /// What went wrong in it.
+    /// Faults by kind.
     pub faults: BTreeMap<String, FaultStats>,
-    /// Times measured in it.
+    /// Latencies by name.
     pub times: BTreeMap<String, LatencySummary>,
-    /// The server at its end.
+    /// The server at the end of the interval.
     pub server: ServerSample,
-    /// The generator in it.
+    /// The generator during the interval.
     pub generator: GeneratorSample,
-    /// The histograms themselves, as values in microseconds and how often; only where a run
-    /// is to be resumable.
+    /// The histograms as pairs of microseconds and count; only if the run can be resumed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub buckets: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
 impl IntervalRow {
-    /// Fills in what a recorder holds.
+    /// Fills in the content of a recorder.
     pub fn record(&mut self, recorder: &Recorder, gauges: &LoadGauges, with_buckets: bool) {
         (self.connecting, self.users) = (gauges.connecting, gauges.users);
         (self.waiting, self.in_rooms) = (gauges.waiting, gauges.in_rooms);
@@ -134,7 +137,7 @@ impl IntervalRow {
         }
     }
 
-    /// Puts what this row recorded back into a recorder. Without buckets the times are lost.
+    /// Adds the content of this row to a recorder. Latencies need buckets.
     pub fn restore(&self, into: &mut Recorder) {
         for (name, count) in &self.counts {
             if let Some(what) = CountMetric::named(name) {
@@ -155,14 +158,14 @@ impl IntervalRow {
         }
     }
 
-    /// A count of this interval, a second.
+    /// A counter of this interval, per second.
     pub fn rate(&self, what: CountMetric) -> f64 {
         let count = self.counts.get(what.name()).copied().unwrap_or_default();
         if self.length_s > 0.0 { count as f64 / self.length_s } else { 0.0 }
     }
 }
 
-/// Writes the log.
+/// The log, open for writing.
 #[derive(Debug)]
 pub struct IntervalLog {
     file: File,
@@ -170,31 +173,31 @@ pub struct IntervalLog {
 }
 
 impl IntervalLog {
-    /// Begins a new log in `directory`, or goes on with the one that is there. Nobody else can
-    /// write to it as long as this is open: the rows of two testers would be nobody's.
+    /// Opens the log in `directory`; without `append` it is truncated. The file is locked, so that
+    /// two testers cannot mix their rows.
     ///
     /// # Errors
-    /// When the file cannot be written, or another tester is writing to it.
-    pub fn open(directory: &Path, go_on: bool) -> io::Result<Self> {
+    /// When the file cannot be written, or another tester has it open.
+    pub fn open(directory: &Path, append: bool) -> io::Result<Self> {
         let path = directory.join(FILE_NAME);
         let mut options = OpenOptions::new();
         let file = options.create(true).read(true).append(true).open(&path)?;
-        // A file system without locks is no reason not to measure.
+        // Without locks in the file system, the test runs without this protection.
         if matches!(try_lock(&file), Ok(false)) {
-            return Err(io::Error::other("another load test is still running there"));
+            return Err(io::Error::other("another load test is still running in this directory"));
         }
-        if !go_on && file.metadata()?.len() > 0 {
+        if !append && file.metadata()?.len() > 0 {
             file.set_len(0)?;
         }
-        let mut journal = IntervalLog { file, path };
-        if go_on && journal.ends_in_mid_line()? {
-            // The run was killed in the middle of a line; what follows begins a new one.
-            journal.file.write_all(b"\n")?;
+        let mut log = IntervalLog { file, path };
+        if append && log.ends_within_line()? {
+            // The process was killed while it wrote a line; the next row needs a new one.
+            log.file.write_all(b"\n")?;
         }
-        Ok(journal)
+        Ok(log)
     }
 
-    fn ends_in_mid_line(&self) -> io::Result<bool> {
+    fn ends_within_line(&self) -> io::Result<bool> {
         use std::os::unix::fs::FileExt as _;
         let len = self.file.metadata()?.len();
         let mut last = [b'\n'];
@@ -204,23 +207,23 @@ impl IntervalLog {
         Ok(last != *b"\n")
     }
 
-    /// Appends a row, at once: what is written survives a crash of the tester.
+    /// Appends a row without buffering, so that it survives a crash of the tester.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the file cannot be written.
     pub fn write(&mut self, row: &IntervalRow) -> io::Result<()> {
         let mut line = serde_json::to_vec(row).map_err(io::Error::other)?;
         line.push(b'\n');
         self.file.write_all(&line)
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Reads a log row by row. Lines that a crash has cut off are skipped.
+/// Reads the rows of a log. A line that a crash has truncated is skipped.
 ///
 /// # Errors
 /// When the file cannot be opened.
@@ -229,37 +232,37 @@ pub fn read(path: &Path) -> io::Result<impl Iterator<Item = IntervalRow> + use<>
     Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
 }
 
-/// Keeps at most `most` rows of a run, evenly, however many come: every time there are too
-/// many, every other one goes. For charts, which need no more.
+/// An evenly spaced subset of the rows of a run, for the charts. When the limit is exceeded, every
+/// second row is dropped.
 #[derive(Clone, Debug)]
 pub struct ThinnedRows {
     rows: Vec<IntervalRow>,
-    every: u64,
-    seen: u64,
-    most: usize,
+    /// Every how many rows one is kept.
+    stride: u64,
+    pushed: u64,
+    max_rows: usize,
 }
 
 impl ThinnedRows {
-    /// Keeps at most `most` rows.
-    pub fn new(most: usize) -> Self {
-        ThinnedRows { rows: Vec::new(), every: 1, seen: 0, most }
+    /// Keeps at most `max_rows` rows.
+    pub fn new(max_rows: usize) -> Self {
+        ThinnedRows { rows: Vec::new(), stride: 1, pushed: 0, max_rows }
     }
 
-    /// One more row has come.
+    /// Adds a row, without its buckets.
     pub fn push(&mut self, row: &IntervalRow) {
-        // Buckets are for resuming, and large.
-        let slim = IntervalRow { buckets: BTreeMap::new(), ..row.clone() };
-        if self.seen.is_multiple_of(self.every) {
-            self.rows.push(slim);
+        if self.pushed.is_multiple_of(self.stride) {
+            // Buckets are large and only needed to resume a run.
+            self.rows.push(IntervalRow { buckets: BTreeMap::new(), ..row.clone() });
         }
-        self.seen += 1;
-        if self.rows.len() > self.most {
+        self.pushed += 1;
+        if self.rows.len() > self.max_rows {
             let mut keep = false;
             self.rows.retain(|_| {
                 keep = !keep;
                 keep
             });
-            self.every *= 2;
+            self.stride *= 2;
         }
     }
 
@@ -290,17 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn a_log_gives_back_what_was_recorded_even_after_a_crash() {
-        let directory = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
+    fn a_log_restores_what_was_recorded_after_a_crash_within_a_line() {
+        let directory = std::env::temp_dir().join(format!("interval-log-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let mut journal = IntervalLog::open(&directory, false).unwrap();
-        journal.write(&row(1.0)).unwrap();
-        let path = journal.path().to_owned();
-        drop(journal);
-        let torn = [std::fs::read(&path).unwrap(), b"{\"run\":0,\"at_s\":2".to_vec()].concat();
-        std::fs::write(&path, torn).unwrap();
-        let mut journal = IntervalLog::open(&directory, true).unwrap();
-        journal.write(&row(3.0)).unwrap();
+        let mut log = IntervalLog::open(&directory, false).unwrap();
+        log.write(&row(1.0)).unwrap();
+        let path = log.path().to_owned();
+        drop(log);
+        let truncated = [std::fs::read(&path).unwrap(), b"{\"run\":0,\"at_s\":2".to_vec()].concat();
+        std::fs::write(&path, truncated).unwrap();
+        let mut log = IntervalLog::open(&directory, true).unwrap();
+        log.write(&row(3.0)).unwrap();
         let mut whole = Recorder::default();
         let rows: Vec<IntervalRow> = read(&path).unwrap().collect();
         rows.iter().for_each(|row| row.restore(&mut whole));
@@ -317,31 +320,30 @@ mod tests {
     }
 
     #[test]
-    fn a_log_has_one_writer() {
+    fn a_log_has_one_writer_at_a_time() {
         let directory = std::env::temp_dir().join(format!("one-writer-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let mut first = IntervalLog::open(&directory, false).unwrap();
         first.write(&row(1.0)).unwrap();
-        for go_on in [false, true] {
-            let refused = IntervalLog::open(&directory, go_on).unwrap_err();
+        for append in [false, true] {
+            let refused = IntervalLog::open(&directory, append).unwrap_err();
             assert!(refused.to_string().contains("still running"), "{refused}");
         }
-        assert_eq!(read(first.path()).unwrap().count(), 1, "and nothing of it was cut off");
+        assert_eq!(read(first.path()).unwrap().count(), 1, "the rows are still there");
         drop(first);
         IntervalLog::open(&directory, true).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// What an earlier version did not write, a run that goes on does without.
     #[test]
-    fn an_older_log_is_read() {
+    fn reads_a_log_of_an_older_version_without_waiting_peak() {
         let mut older = serde_json::to_value(row(1.0)).unwrap();
         older.as_object_mut().unwrap().remove("waiting_peak").unwrap();
         assert_eq!(serde_json::from_value::<IntervalRow>(older).unwrap(), row(1.0));
     }
 
     #[test]
-    fn thinning_is_bounded_and_even() {
+    fn thinned_rows_are_bounded_and_evenly_spaced() {
         let mut thinned = ThinnedRows::new(100);
         (0..10_000).for_each(|i| {
             thinned.push(&IntervalRow { at_s: f64::from(i), ..IntervalRow::default() })

@@ -1,4 +1,4 @@
-//! What people see while it runs: a live line on a terminal, a plain one now and then elsewhere.
+//! Progress on standard error: a live display on a terminal, otherwise a line every few seconds.
 
 use super::interval_log::IntervalRow;
 use super::measure::CountMetric;
@@ -6,10 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// Between two plain lines.
-const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Time between two lines if standard error is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows how a run goes.
+/// Shows the progress of the runs.
 pub struct ProgressDisplay {
     bar: Option<ProgressBar>,
     quiet: bool,
@@ -20,13 +20,13 @@ pub struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// `quiet` shows nothing; otherwise it depends on what standard error is.
+    /// With `quiet` nothing is shown.
     pub fn new(quiet: bool) -> Self {
         let live = !quiet && std::io::stderr().is_terminal();
         let bar = live.then(|| {
             let bar = ProgressBar::new(0);
-            // Two lines, and the second is cut off at the edge: one that wraps around cannot be
-            // drawn over.
+            // Two lines; the second is truncated to the width of the terminal, because a line that
+            // wraps cannot be redrawn.
             let style = "{prefix:.bold} {wide_bar:.cyan/blue} {pos} of {len} s\n{wide_msg}";
             bar.set_style(
                 ProgressStyle::with_template(style)
@@ -44,8 +44,8 @@ impl ProgressDisplay {
         }
     }
 
-    /// A run of `length` begins.
-    pub fn begin(&mut self, name: &str, length: Duration) {
+    /// A run of this length starts.
+    pub fn start(&mut self, name: &str, length: Duration) {
         (self.name, self.length) = (name.to_owned(), length);
         (self.errors, self.last_line) = (0, None);
         match &self.bar {
@@ -54,21 +54,21 @@ impl ProgressDisplay {
                 bar.set_length(length.as_secs().max(1));
                 bar.set_prefix(name.to_owned());
             }
-            None => self.note(&format!("{name}: {} begins", humantime::format_duration(length))),
+            None => self.note(&format!("{name}: starts, {}", humantime::format_duration(length))),
         }
     }
 
-    /// An interval is over.
+    /// An interval has ended.
     pub fn update(&mut self, row: &IntervalRow) {
         self.errors += row.faults.values().map(|seen| seen.count).sum::<u64>();
         match &self.bar {
             Some(bar) => {
                 bar.set_position(row.at_s as u64);
-                bar.set_message(format!("{}, {}", self.time_left(row), self.happenings(row)));
+                bar.set_message(format!("{}, {}", self.time_left(row), self.current_load(row)));
             }
-            None if self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) => {
+            None if self.last_line.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) => {
                 self.last_line = Some(Instant::now());
-                let (left, text) = (self.time_left(row), self.happenings(row));
+                let (left, text) = (self.time_left(row), self.current_load(row));
                 self.note(&format!("{}: {:.0} s, {left}, {text}", self.name, row.at_s));
             }
             None => {}
@@ -80,8 +80,9 @@ impl ProgressDisplay {
         if left > 0.5 { format!("{left:.0} s left") } else { "ending".to_owned() }
     }
 
-    /// What is going on, the most important first: the end of a line may be cut off.
-    fn happenings(&self, row: &IntervalRow) -> String {
+    /// The load and the service of the last interval, most important first, because the end of the
+    /// line may be truncated.
+    fn current_load(&self, row: &IntervalRow) -> String {
         let latency = ["relay", "match", "http", "ping", "connect"]
             .iter()
             .find_map(|name| row.times.get(*name).map(|times| (name, times)))
@@ -101,18 +102,18 @@ impl ProgressDisplay {
         )
     }
 
-    /// Says one line, whatever is shown.
+    /// Prints one line.
     pub fn note(&self, text: &str) {
         match &self.bar {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            // If nobody reads it any more, the run goes on all the same.
+            // A closed pipe is no reason to end the run.
             None => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 
-    /// Nothing more to show.
-    pub fn end(&self) {
+    /// Removes the live display.
+    pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -125,9 +126,9 @@ mod tests {
     use crate::load::measure::LatencySummary;
 
     #[test]
-    fn a_line_says_what_people_want_to_know() {
+    fn a_progress_line_contains_time_errors_users_rate_and_latency() {
         let mut progress = ProgressDisplay::new(true);
-        progress.begin("calls", Duration::from_secs(60));
+        progress.start("calls", Duration::from_secs(60));
         let mut row = IntervalRow {
             at_s: 12.0,
             length_s: 1.0,
@@ -139,11 +140,11 @@ mod tests {
         let q =
             LatencySummary { p50_ms: 0.2, p99_ms: 1.25, max_ms: 3.0, ..LatencySummary::default() };
         row.times.insert("relay".to_owned(), q);
-        let line = format!("{}, {}", progress.time_left(&row), progress.happenings(&row));
+        let line = format!("{}, {}", progress.time_left(&row), progress.current_load(&row));
         for part in ["48 s left, 0 errors", "40 users, 2 waiting", "250 msg/s", "p99 1.25"] {
             assert!(line.contains(part), "{line}");
         }
-        // On a narrow terminal the errors are still there.
+        // A narrow terminal truncates the end, not the errors.
         assert!(line[..30].contains("0 errors"), "{line}");
     }
 }

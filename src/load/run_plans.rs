@@ -1,4 +1,4 @@
-//! From a scenario's numbers to what the engine does. Pure.
+//! Translates a scenario's values into runs for the engine. Pure.
 
 use super::engine::Workload;
 use super::scenario::{
@@ -12,17 +12,23 @@ use super::user::{CallPlan, NEVER, UserRules, UserScript};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// Between the last arrival and what all do together.
-const SETTLE: Duration = Duration::from_millis(500);
-/// Shortest and longest call of a sample: short, so that there are matches enough to judge.
+/// Time between the last arrival and the first action of all users together.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+/// Shortest and longest call of the sample rooms: short, so that there are enough matches.
 const SAMPLE_TALK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
 
-/// The run that is watched for leaks.
+/// Name of the run that is tested for leaks.
 pub const ENDURANCE: &str = "endurance";
 
-/// A run: how it is called and judged, and what it does.
-pub type PlannedRun = (RunSpec, Workload);
+/// One run.
+pub struct PlannedRun {
+    /// Its name and how it is judged.
+    pub spec: RunSpec,
+    /// The load.
+    pub workload: Workload,
+}
 
+/// The specification of a run without targets of its own.
 fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) -> RunSpec {
     RunSpec {
         name: name.to_owned(),
@@ -36,6 +42,7 @@ fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) 
     }
 }
 
+/// A workload without arrivals and requests.
 fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Workload {
     Workload {
         rules: UserRules {
@@ -61,21 +68,21 @@ fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Work
     }
 }
 
-/// `users` arrivals at a rate, and how long they take.
+/// `users` arrivals at a constant rate, and how long they take.
 fn ramp(users: u32, per_second: f64) -> (Vec<RatePhase>, Duration) {
     let per_second = per_second.max(0.1);
     let lasting = Duration::from_secs_f64(f64::from(users) / per_second);
     (vec![RatePhase { per_second, lasting }], lasting)
 }
 
-/// A user's time between messages at a rate; no messages at rate 0.
-fn gap(per_second: f64) -> Option<Duration> {
-    // A share of a modest load may be less than one in a year.
-    const LONGEST_S: f64 = 366.0 * 24.0 * 3600.0;
-    (per_second > 0.0).then(|| Duration::from_secs_f64((1.0 / per_second).min(LONGEST_S)))
+/// The time between two messages of a user; `None` at rate 0.
+fn message_gap(per_second: f64) -> Option<Duration> {
+    // A share of a small capacity may be less than one message in a year.
+    const MAX_GAP_S: f64 = 366.0 * 24.0 * 3600.0;
+    (per_second > 0.0).then(|| Duration::from_secs_f64((1.0 / per_second).min(MAX_GAP_S)))
 }
 
-/// Sessions that are held.
+/// `connections`: sessions that are held.
 pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let users = s.users + s.sample_rooms * 2;
     let (arrivals, ramp) = ramp(users, s.connect_rate);
@@ -83,48 +90,48 @@ pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let mut about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
     let mut load = Workload { arrivals, ..workload(&s.common, script, ramp + s.hold.0) };
     if s.sample_rooms > 0 {
-        about += &format!(", while {} rooms beside them talk", s.sample_rooms);
+        about += &format!(", beside {} rooms whose users talk", s.sample_rooms);
         load.sample_from = s.users.into();
         load.rules.sample = Some(UserScript::Calls(CallPlan {
             candidates: 8,
-            gap: gap(s.sample_rate),
+            gap: message_gap(s.sample_rate),
             steady_from: Timestamp::ZERO,
             talk_min: SAMPLE_TALK.0,
             talk_max: SAMPLE_TALK.1,
             next_share: 1.0,
         }));
     }
-    (spec(&s.common, "connections", about, users.into()), load)
+    PlannedRun { spec: spec(&s.common, "connections", about, users.into()), workload: load }
 }
 
-/// Everybody asks in the same instant, in rounds.
+/// `matchmaking`: all users request a match at the same instant, in rounds.
 pub fn matchmaking(s: &MatchmakingScenario) -> PlannedRun {
     let (arrivals, ramp) = ramp(s.users, s.connect_rate);
-    let first = ramp + SETTLE;
+    let first = ramp + SETTLE_TIME;
     let script = UserScript::Rounds {
         first: Timestamp::ZERO + first,
         every: s.round_every.0,
         rounds: s.rounds,
     };
     let about =
-        format!("{} users ask for a match in the same instant, {} times", s.users, s.rounds);
+        format!("{} users request a match at the same instant, {} times", s.users, s.rounds);
     let ends = first + s.round_every.0 * s.rounds;
     let load = Workload { arrivals, ..workload(&s.common, script, ends) };
-    (spec(&s.common, "matchmaking", about, s.users.into()), load)
+    PlannedRun { spec: spec(&s.common, "matchmaking", about, s.users.into()), workload: load }
 }
 
-/// Rooms with a steady rate of messages.
+/// `signaling`: rooms with messages at a constant rate.
 pub fn signaling(s: &SignalingScenario) -> PlannedRun {
     let (arrivals, ramp) = ramp(s.rooms * 2, s.connect_rate);
     let mut plan = CallPlan {
         candidates: s.candidates,
-        gap: gap(s.message_rate),
+        gap: message_gap(s.message_rate),
         steady_from: NEVER,
         talk_min: Duration::MAX,
         talk_max: Duration::MAX,
         next_share: 0.0,
     };
-    let steady = ramp + plan.setup_time() + SETTLE;
+    let steady = ramp + plan.setup_time() + SETTLE_TIME;
     plan.steady_from = Timestamp::ZERO + steady;
     let measure_from = steady + s.warm_up.0;
     let mut load = workload(&s.common, UserScript::Calls(plan), measure_from + s.duration.0);
@@ -133,15 +140,15 @@ pub fn signaling(s: &SignalingScenario) -> PlannedRun {
     load.message_bytes = s.message_bytes as usize;
     let rate = f64::from(s.rooms) * 2.0 * s.message_rate;
     let about = format!("{} rooms, {rate:.0} messages a second in all", s.rooms);
-    (spec(&s.common, "signaling", about, u64::from(s.rooms) * 2), load)
+    PlannedRun { spec: spec(&s.common, "signaling", about, u64::from(s.rooms) * 2), workload: load }
 }
 
-/// The everyday mix.
+/// `calls`: the everyday mix.
 pub fn calls(s: &CallsScenario) -> PlannedRun {
     let next_share = (s.next_percent / 100.0).clamp(0.0, 1.0);
     let plan = CallPlan {
         candidates: s.candidates,
-        gap: gap(s.message_rate),
+        gap: message_gap(s.message_rate),
         steady_from: Timestamp::ZERO,
         talk_min: s.talk_min.0,
         talk_max: s.talk_max.0,
@@ -151,29 +158,32 @@ pub fn calls(s: &CallsScenario) -> PlannedRun {
     let mut load = workload(&s.common, UserScript::Calls(plan), ends);
     load.arrivals.clone_from(&s.phases.0);
     load.message_bytes = s.message_bytes as usize;
-    let about = format!("users arrive at {}, talk, go on or leave", s.phases);
-    // Little's law: users there at once are the rate times the time that each stays; but never
-    // more than come at all.
+    let about = format!("users arrive at {}, talk, take the next partner or leave", s.phases);
+    // Little's law: the number of concurrent users is the arrival rate times the time that a user
+    // stays. It is at most the number of all arrivals.
     let stay = (s.talk_min.0 + s.talk_max.0).as_secs_f64() / 2.0 / (1.0 - next_share).max(0.01);
     let rate = s.phases.0.iter().map(|phase| phase.per_second).fold(0.0, f64::max);
     let arrivals: u64 = s.phases.0.iter().map(RatePhase::count).sum();
-    (spec(&s.common, "calls", about, arrivals.min((rate * stay) as u64)), load)
+    PlannedRun {
+        spec: spec(&s.common, "calls", about, arrivals.min((rate * stay) as u64)),
+        workload: load,
+    }
 }
 
-/// Open-loop GETs.
+/// `http`: GET requests at a constant rate.
 pub fn http(s: &HttpScenario) -> PlannedRun {
     let ends: Duration = s.requests.0.iter().map(|request| request.phase.lasting).sum();
     let mut load = workload(&s.common, UserScript::Hold { ping_every: ends }, ends);
     load.requests.clone_from(&s.requests.0);
     load.max_connections = s.max_connections;
-    (spec(&s.common, "http", format!("GET {}", s.requests), 0), load)
+    PlannedRun { spec: spec(&s.common, "http", format!("GET {}", s.requests), 0), workload: load }
 }
 
-/// Share of the planned messages that must arrive while a trial is measured. A server that
-/// keeps up with less builds a backlog, which in a short trial misses no other target.
-const KEEPS_UP: f64 = 0.98;
+/// Share of the planned messages that must arrive during a trial. A server that relays fewer builds
+/// up a backlog, which misses no other target in a short trial.
+const MIN_ARRIVED_SHARE: f64 = 0.98;
 
-/// One trial of a stress run over messages: so many a second for the time `step`.
+/// One trial of a search over messages: `level` messages per second for the duration `step`.
 pub fn stress_messages(
     s: &StressScenario,
     level: f64,
@@ -190,18 +200,18 @@ pub fn stress_messages(
         duration: HumanDuration(step),
         common: s.common.clone(),
     };
-    let (mut spec, load) = signaling(&trial);
+    let PlannedRun { mut spec, workload } = signaling(&trial);
     spec.name = format!("stress {number}: {level:.0} messages/s");
     spec.trial = true;
     spec.goals.push(PerformanceTarget {
         figure: "messages_per_s".to_owned(),
         comparison: Comparison::AtLeast,
-        bound: (level * KEEPS_UP).floor(),
+        bound: (level * MIN_ARRIVED_SHARE).floor(),
     });
-    (spec, load)
+    PlannedRun { spec, workload }
 }
 
-/// One trial of a stress run over connections: so many at once for the time `step`.
+/// One trial of a search over connections: `level` sessions at once for the duration `step`.
 pub fn stress_connections(
     s: &StressScenario,
     level: f64,
@@ -217,45 +227,45 @@ pub fn stress_connections(
         sample_rate: 0.0,
         common: s.common.clone(),
     };
-    let (mut spec, load) = connections(&trial);
+    let PlannedRun { mut spec, workload } = connections(&trial);
     spec.name = format!("stress {number}: {level:.0} connections");
     spec.trial = true;
-    // Who was refused is nobody who could be dropped: without these a level would hold by what
-    // came in, however little that is.
+    // A session that was refused cannot be dropped later. Without these targets a level would hold
+    // however few of its sessions were accepted.
     let all = |figure: &str| PerformanceTarget {
         figure: figure.to_owned(),
         comparison: Comparison::AtLeast,
         bound: 100.0,
     };
     spec.goals.extend(["connected_percent", "alive_percent"].map(all));
-    (spec, load)
+    PlannedRun { spec, workload }
 }
 
-/// So many users who are always in a call or on their way to the next.
+/// Users of whom each is always in a call or waiting for the next one.
 pub struct CallPopulation {
-    /// How many.
+    /// Number of users.
     pub users: u32,
-    /// How long after all have come.
+    /// Duration after the last arrival.
     pub lasting: Duration,
-    /// Not measured at the beginning of that.
+    /// The first part of that, which is not measured.
     pub warm_up: Duration,
-    /// Messages each sends a second.
+    /// Messages per second that each user sends.
     pub message_rate: f64,
     /// Size of a message.
     pub message_bytes: u32,
-    /// ICE candidates each sends.
+    /// ICE candidates that each user sends in a call.
     pub candidates: u32,
     /// Shortest and longest call.
     pub talk: (Duration, Duration),
-    /// Sessions opened a second.
+    /// Sessions opened per second.
     pub connect_rate: f64,
 }
 
-fn population(common: &CommonSettings, p: &CallPopulation) -> Workload {
+fn call_workload(common: &CommonSettings, p: &CallPopulation) -> Workload {
     let (arrivals, ramp) = ramp(p.users, p.connect_rate);
     let plan = CallPlan {
         candidates: p.candidates,
-        gap: gap(p.message_rate),
+        gap: message_gap(p.message_rate),
         steady_from: Timestamp::ZERO,
         talk_min: p.talk.0,
         talk_max: p.talk.1,
@@ -268,9 +278,9 @@ fn population(common: &CommonSettings, p: &CallPopulation) -> Workload {
     load
 }
 
-/// One stage of the programme.
+/// One stage of a plan; stage 0 is the baseline.
 pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
-    let load = population(
+    let load = call_workload(
         &s.common,
         &CallPopulation {
             users: stage.users,
@@ -283,17 +293,17 @@ pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
             connect_rate: s.connect_rate,
         },
     );
-    let what = if number == 0 { "baseline" } else { "load" };
-    let name = format!("{what}: {} users", stage.users);
+    let phase = if number == 0 { "baseline" } else { "load" };
+    let name = format!("{phase}: {} users", stage.users);
     let about = format!("{} users in calls for {}", stage.users, HumanDuration(stage.lasting));
     let mut spec = spec(&s.common, &name, about, stage.users.into());
-    spec.goals.push(users_stay());
-    (spec, load)
+    spec.goals.push(sessions_stay_open());
+    PlannedRun { spec, workload: load }
 }
 
-/// Whoever is dropped does not come back, and the load sinks: among many messages a few hundred
-/// lost sessions would not be noticed, and the rest of the run would be a lighter one.
-fn users_stay() -> PerformanceTarget {
+/// The target that sessions stay open. A session that the server drops does not return, so the load
+/// decreases; a few hundred lost sessions would not show among many messages.
+fn sessions_stay_open() -> PerformanceTarget {
     PerformanceTarget {
         figure: "kept_percent".to_owned(),
         comparison: Comparison::AtLeast,
@@ -301,7 +311,7 @@ fn users_stay() -> PerformanceTarget {
     }
 }
 
-/// The stress run of the programme.
+/// The stress search of a plan.
 pub fn plan_stress(s: &PlanScenario, built_in: StressScenario) -> StressScenario {
     StressScenario {
         start: s.stress_start,
@@ -315,7 +325,7 @@ pub fn plan_stress(s: &PlanScenario, built_in: StressScenario) -> StressScenario
     }
 }
 
-/// The endurance run of the programme, with the capacity that stress has found.
+/// The endurance run of a plan, with the capacity that the stress search found.
 pub fn plan_endurance(
     s: &PlanScenario,
     built_in: EnduranceScenario,
@@ -336,7 +346,7 @@ pub fn plan_endurance(
     }
 }
 
-/// The search for the capacity that an endurance run holds a share of.
+/// The search for the capacity of which an endurance run holds a share.
 pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> StressScenario {
     StressScenario {
         rooms: s.rooms,
@@ -348,17 +358,17 @@ pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> Stres
     }
 }
 
-/// The endurance run at so many messages a second, of which `done` is over already.
+/// The endurance run at `messages_per_s`, of which the duration `done` is complete.
 pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> PlannedRun {
     let users = s.rooms * 2;
-    let left = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
-    // A run shorter than its warm-up would measure nothing, and pass.
-    let warm_up = s.warm_up.0.min(left / 10);
-    let load = population(
+    let remaining = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));
+    // A run that is shorter than its warm-up would measure nothing, and pass.
+    let warm_up = s.warm_up.0.min(remaining / 10);
+    let load = call_workload(
         &s.common,
         &CallPopulation {
             users,
-            lasting: left,
+            lasting: remaining,
             warm_up,
             message_rate: messages_per_s / f64::from(users.max(1)),
             message_bytes: s.message_bytes,
@@ -370,9 +380,9 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
     let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
     let mut spec = spec(&s.common, ENDURANCE, about, users.into());
     spec.resumable = true;
-    spec.goals.push(users_stay());
+    spec.goals.push(sessions_stay_open());
     spec.growth_limits = Some((s.leak_percent, s.confidence_percent));
-    (spec, load)
+    PlannedRun { spec, workload: load }
 }
 
 #[cfg(test)]
@@ -386,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_are_exactly_as_many_as_asked_for() {
+    fn a_ramp_has_exactly_the_requested_arrivals() {
         let rates = [0.1, 0.7, 1.0, 3.0, 300.0, 333.0, 500.0, 600.0, 2000.0, 7777.7, 90_000.0];
         for users in [2, 7, 10, 1000, 5000, 10_000, 1_000_000] {
             for rate in rates {
@@ -397,34 +407,35 @@ mod tests {
     }
 
     #[test]
-    fn default_sizes_are_the_documented_ones() {
+    fn default_sizes_are_as_documented() {
         let Scenario::Connections(s) = built_in("connections") else { panic!() };
-        assert_eq!(connections(&s).1.arrivals[0].count(), 10_000);
+        assert_eq!(connections(&s).workload.arrivals[0].count(), 10_000);
         let Scenario::Signaling(s) = built_in("signaling") else { panic!() };
-        assert_eq!(signaling(&s).0.users_planned, 1000);
+        assert_eq!(signaling(&s).spec.users_planned, 1000);
         let Scenario::Calls(s) = built_in("calls") else { panic!() };
-        assert_eq!(calls(&s).1.ends, Timestamp::ZERO + Duration::from_secs(480));
+        assert_eq!(calls(&s).workload.ends, Timestamp::ZERO + Duration::from_secs(480));
         let Scenario::Http(s) = built_in("http") else { panic!() };
-        assert_eq!(http(&s).1.requests.len(), 2);
+        assert_eq!(http(&s).workload.requests.len(), 2);
     }
 
     #[test]
-    fn no_more_callers_are_planned_than_arrive() {
+    fn plans_at_most_as_many_concurrent_users_as_arrive() {
         let planned = |phases: &str, next_percent: f64| {
             let Scenario::Calls(s) = built_in("calls") else { panic!() };
             calls(&CallsScenario { phases: phases.parse().unwrap(), next_percent, ..s })
-                .0
+                .spec
                 .users_planned
         };
         assert_eq!(planned("160/s for 5s", 50.0), 800);
         assert_eq!(planned("20/s for 4s", 100.0), 80);
-        assert_eq!(planned("10/s for 2s, 10/s for 1h", 50.0), 350, "each stays for 35 s");
+        assert_eq!(planned("10/s for 2s, 10/s for 1h", 50.0), 350, "each user stays for 35 s");
     }
 
     #[test]
-    fn a_stress_trial_has_the_rate_of_its_level() {
+    fn a_stress_trial_sends_messages_at_the_rate_of_its_level() {
         let Scenario::Stress(s) = built_in("stress") else { panic!() };
-        let (spec, load) = stress_messages(&s, 5000.0, Duration::from_secs(4), 3);
+        let PlannedRun { spec, workload: load } =
+            stress_messages(&s, 5000.0, Duration::from_secs(4), 3);
         let UserScript::Calls(plan) = &load.rules.script else { panic!() };
         let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
         assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
@@ -435,16 +446,17 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_of_connections_holds_with_all_of_its_level_only() {
+    fn a_connection_trial_requires_all_sessions_of_its_level() {
         let Scenario::Stress(s) = built_in("stress") else { panic!() };
-        let (spec, load) = stress_connections(&s, 1400.0, Duration::from_secs(4), 3);
+        let PlannedRun { spec, workload: load } =
+            stress_connections(&s, 1400.0, Duration::from_secs(4), 3);
         assert_eq!(load.arrivals[0].count(), 1400);
         let goals: Vec<_> = spec.goals.iter().map(ToString::to_string).collect();
         assert_eq!(goals, ["connected_percent ≥ 100", "alive_percent ≥ 100"]);
     }
 
     #[test]
-    fn no_trial_of_a_search_for_the_capacity_is_too_short_to_show_anything() {
+    fn a_capacity_search_holds_each_level_for_at_least_five_seconds() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         let Scenario::Stress(search) = built_in("stress") else { panic!() };
         for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
@@ -454,21 +466,21 @@ mod tests {
     }
 
     #[test]
-    fn a_short_endurance_run_is_measured_as_well() {
+    fn a_short_endurance_run_still_has_a_measurement() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
             let s = EnduranceScenario { duration: HumanDuration::seconds(seconds), ..s.clone() };
-            let load = endurance(&s, 100.0, Duration::ZERO).1;
+            let load = endurance(&s, 100.0, Duration::ZERO).workload;
             assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
         }
     }
 
     #[test]
-    fn a_resumed_run_takes_only_the_rest_of_the_time() {
+    fn a_resumed_run_takes_only_the_remaining_time() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         let (whole, rest) = (
-            endurance(&s, 100.0, Duration::ZERO).1.ends,
-            endurance(&s, 100.0, Duration::from_secs(3600)).1.ends,
+            endurance(&s, 100.0, Duration::ZERO).workload.ends,
+            endurance(&s, 100.0, Duration::from_secs(3600)).workload.ends,
         );
         assert_eq!(whole.since(rest), Duration::from_secs(3600));
     }

@@ -1,15 +1,17 @@
-//! Carries out a scenario: one run, a search over many, or the whole programme.
+//! Runs a scenario: a single run, a search over many trials, or the phases of a plan.
+//!
+//! Runs on the main thread.
 
 use super::checkpoint::{Checkpoint, RequestedRun};
 use super::interval_log;
 use super::measure::LoadFault;
-use super::report::cause;
-use super::report::model::{BreakingPoint, GeneratorHost, RunReport, TestOutcome};
+use super::report::breaking_point::{breaking_point, headline};
+use super::report::model::{BreakingPoint, GeneratorHost, RunReport, TestOutcome, TrialRecord};
 use super::run_plans::{self, PlannedRun};
 use super::scenario::{
     EnduranceFlags, EnduranceScenario, PlanScenario, Scenario, StressFlags, StressScenario,
 };
-use super::search::{CapacitySearch, SearchPlan, TrialOutcome};
+use super::search::{CapacitySearch, SearchPlan, SearchResult, TrialOutcome};
 use super::test_environment::{RunTotals, TestEnvironment};
 use super::units::StressDimension;
 use serde::{Deserialize, Serialize};
@@ -17,44 +19,47 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a programme has found out.
+/// The results of a scenario.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScenarioResults {
     /// The runs in order.
     pub runs: Vec<RunReport>,
-    /// Where the server breaks, if that was asked.
+    /// The result of the search, if the scenario has one.
     pub breaking_point: Option<BreakingPoint>,
 }
 
-/// The levels that a search finds are held so many times longer when they are confirmed: a
-/// backlog that grows by one percent needs its time to become a missed target.
-const CONFIRM_STEPS: u32 = 2;
+/// A confirming trial takes this many times longer than the others: a backlog that grows by one
+/// percent needs more time until a target is missed.
+const CONFIRMATION_STEPS: u32 = 2;
 
-/// Carries out `scenario`, which is what `order` has asked for, on `machine`. `resume` goes on with an
-/// interrupted endurance run. Gives what was found out, and with it why there is no more if the
-/// generator could not start, or files could not be written or read.
-pub fn execute_run(
+/// Runs `scenario`, which was requested as `requested`, on `host`. `resume` continues an
+/// interrupted endurance run. Returns the results so far even if an error ends the scenario.
+///
+/// # Errors
+/// When the generator cannot start, or a file cannot be read or written.
+pub fn run_scenario(
     scenario: &Scenario,
-    order: &RequestedRun,
-    machine: &GeneratorHost,
-    stand: &mut TestEnvironment,
+    requested: &RequestedRun,
+    host: &GeneratorHost,
+    environment: &mut TestEnvironment,
     resume: bool,
 ) -> (ScenarioResults, io::Result<()>) {
-    let mut programme =
-        ScenarioRunner { order, machine, stand, results: ScenarioResults::default() };
-    let done = programme.execute_run(scenario, resume);
-    (programme.results, done)
+    let results = ScenarioResults::default();
+    let mut runner = ScenarioRunner { requested, host, environment, results };
+    let completed = runner.run_scenario(scenario, resume);
+    (runner.results, completed)
 }
 
-/// The most connections that a scenario opens at once, as far as that is known beforehand.
-pub fn most_connections(scenario: &Scenario) -> u64 {
+/// The most connections that a scenario opens at the same time, as far as that is known before it
+/// starts.
+pub fn max_connections(scenario: &Scenario) -> u64 {
     match scenario {
         Scenario::Connections(s) => u64::from(s.users) + u64::from(s.sample_rooms) * 2,
         Scenario::Matchmaking(s) => s.users.into(),
         Scenario::Signaling(s) => u64::from(s.rooms) * 2,
-        Scenario::Calls(s) => run_plans::calls(s).0.users_planned,
+        Scenario::Calls(s) => run_plans::calls(s).spec.users_planned,
         Scenario::Http(s) => s.max_connections.into(),
-        // A search over connections finds the generator's limit by itself, and says so.
+        // A search over connections finds and reports the generator's limit itself.
         Scenario::Stress(s) => u64::from(s.rooms) * 2,
         Scenario::Endurance(s) => u64::from(s.rooms) * 2,
         Scenario::Plan(s) => {
@@ -65,44 +70,45 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
 }
 
 struct ScenarioRunner<'a> {
-    order: &'a RequestedRun,
-    machine: &'a GeneratorHost,
-    stand: &'a mut TestEnvironment,
+    requested: &'a RequestedRun,
+    host: &'a GeneratorHost,
+    environment: &'a mut TestEnvironment,
     results: ScenarioResults,
 }
 
 impl ScenarioRunner<'_> {
-    fn execute_run(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
+    fn run_scenario(&mut self, scenario: &Scenario, resume: bool) -> io::Result<()> {
         match scenario {
-            Scenario::Connections(s) => self.one(run_plans::connections(s)),
-            Scenario::Matchmaking(s) => self.one(run_plans::matchmaking(s)),
-            Scenario::Signaling(s) => self.one(run_plans::signaling(s)),
-            Scenario::Calls(s) => self.one(run_plans::calls(s)),
-            Scenario::Http(s) => self.one(run_plans::http(s)),
+            Scenario::Connections(s) => self.run_once(run_plans::connections(s)),
+            Scenario::Matchmaking(s) => self.run_once(run_plans::matchmaking(s)),
+            Scenario::Signaling(s) => self.run_once(run_plans::signaling(s)),
+            Scenario::Calls(s) => self.run_once(run_plans::calls(s)),
+            Scenario::Http(s) => self.run_once(run_plans::http(s)),
             Scenario::Stress(s) => self.stress(s),
             Scenario::Endurance(s) => self.endurance(s, resume),
             Scenario::Plan(s) => self.plan(s, resume),
         }
     }
 
-    fn one(&mut self, run: PlannedRun) -> io::Result<()> {
+    fn run_once(&mut self, run: PlannedRun) -> io::Result<()> {
         self.run(run, RunTotals::default()).map(drop)
     }
 
-    fn run(&mut self, (spec, load): PlannedRun, totals: RunTotals) -> io::Result<TestOutcome> {
-        let report = self.stand.execute_run(&spec, load, totals)?;
+    /// Executes one run, which continues from `totals`, and adds its report to the results.
+    fn run(&mut self, run: PlannedRun, totals: RunTotals) -> io::Result<TestOutcome> {
+        let report = self.environment.execute_run(&run.spec, run.workload, totals)?;
         let outcome = report.outcome;
         if !report.reason.is_empty() {
-            self.stand.progress.note(&format!("{}: {}", report.name, report.reason));
+            self.environment.progress.note(&format!("{}: {}", report.name, report.reason));
         }
         self.results.runs.push(report);
         Ok(outcome)
     }
 
-    /// Whether what was found so far makes it pointless to go on. Where the server has gone, the
-    /// next run would only accuse it of being gone.
-    fn is_over(&self) -> bool {
-        self.stand.ends_early() || has_crashed(&self.results.runs)
+    /// Whether no further run makes sense: the test was stopped, or the server crashed, so that
+    /// the next run would only find that it is gone.
+    fn must_stop(&self) -> bool {
+        self.environment.ends_early() || last_run_crashed(&self.results.runs)
     }
 
     fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
@@ -113,55 +119,61 @@ impl ScenarioRunner<'_> {
             tolerance: s.tolerance_percent / 100.0,
             confirmations: s.confirmations,
         });
-        let (mut trials, first) = (Vec::new(), self.results.runs.len());
-        let found = loop {
+        let first_run = self.results.runs.len();
+        let (result, trials) = self.search(s, &mut search)?;
+        let broken = result.and_then(|result| {
+            let level = result.failed_at()?;
+            let did_not_hold = |trial: &TrialRecord| trial.level == level && trial.result != "held";
+            let index = trials.iter().rposition(did_not_hold)?;
+            self.results.runs.get(first_run + index)
+        });
+        let raised = match s.raise {
+            StressDimension::Messages => "messages a second",
+            StressDimension::Connections => "connections",
+        };
+        let point = breaking_point(raised, result, broken, trials, self.host);
+        self.environment.progress.note(&headline(&point));
+        self.results.breaking_point = Some(point);
+        Ok(())
+    }
+
+    /// Runs trials until the search ends. The result is `None` if the test was stopped early.
+    fn search(
+        &mut self,
+        s: &StressScenario,
+        search: &mut CapacitySearch,
+    ) -> io::Result<(Option<SearchResult>, Vec<TrialRecord>)> {
+        let mut trials = Vec::new();
+        loop {
             let level = match search.next() {
                 Ok(level) => level,
-                Err(found) => break Some(found),
+                Err(result) => return Ok((Some(result), trials)),
             };
-            if self.is_over() {
-                break None;
+            if self.must_stop() {
+                return Ok((None, trials));
             }
             let number = trials.len() + 1;
-            let step = if search.is_confirming() { s.step.0 * CONFIRM_STEPS } else { s.step.0 };
+            let confirming = search.is_confirming();
+            let step = if confirming { s.step.0 * CONFIRMATION_STEPS } else { s.step.0 };
             let run = match s.raise {
                 StressDimension::Messages => run_plans::stress_messages(s, level, step, number),
                 StressDimension::Connections => {
                     run_plans::stress_connections(s, level, step, number)
                 }
             };
-            let outcome = self.run(run, RunTotals::default())?;
-            let trial = match outcome {
-                TestOutcome::Passed => TrialOutcome::Held,
-                TestOutcome::Failed => TrialOutcome::Broke,
-                TestOutcome::Void => TrialOutcome::Void,
-                TestOutcome::Stopped => break None,
+            let (outcome, result) = match self.run(run, RunTotals::default())? {
+                TestOutcome::Passed => (TrialOutcome::Held, "held"),
+                TestOutcome::Failed => (TrialOutcome::Broke, "broke"),
+                TestOutcome::Void => (TrialOutcome::Void, "void"),
+                TestOutcome::Stopped => return Ok((None, trials)),
             };
-            let showed = match trial {
-                TrialOutcome::Held => "held",
-                TrialOutcome::Broke => "broke",
-                TrialOutcome::Void => "void",
-            };
-            trials.push((search.doing().to_owned(), level, showed.to_owned()));
-            match has_crashed(&self.results.runs) {
+            let step = search.doing().to_owned();
+            trials.push(TrialRecord { step, level, result: result.to_owned() });
+            match last_run_crashed(&self.results.runs) {
                 true => search.record_crash(),
-                false => search.record(trial),
+                false => search.record(outcome),
             }
-        };
-        let broken = found.and_then(|found| {
-            let at = found.failed_at()?;
-            let failed = |trial: &(String, f64, String)| trial.1 == at && trial.2 != "held";
-            let index = trials.iter().rposition(failed)?;
-            self.results.runs.get(first + index)
-        });
-        let raised = match s.raise {
-            StressDimension::Messages => "messages a second",
-            StressDimension::Connections => "connections",
-        };
-        let point = cause::breaking_point(raised, found, broken, trials, self.machine);
-        self.stand.progress.note(&cause::headline(&point));
-        self.results.breaking_point = Some(point);
-        Ok(())
+        }
     }
 
     fn endurance(&mut self, s: &EnduranceScenario, resume: bool) -> io::Result<()> {
@@ -174,22 +186,27 @@ impl ScenarioRunner<'_> {
             self.stress(&run_plans::capacity_search(s, StressScenario::built_in()))?;
             capacity = self.capacity_found();
         }
-        if capacity <= 0.0 || self.is_over() {
+        if capacity <= 0.0 || self.must_stop() {
             return Ok(());
         }
         let messages_per_s = capacity * s.percent / 100.0;
-        let (run, results) = (self.stand.runs, self.results.clone());
-        let order = self.order.clone();
-        Checkpoint { order, messages_per_s, run, results }.write(&directory)?;
+        let (run, results) = (self.environment.runs, self.results.clone());
+        let requested = self.requested.clone();
+        Checkpoint { requested, messages_per_s, run, results }.write(&directory)?;
         let run = run_plans::endurance(s, messages_per_s, Duration::ZERO);
-        self.endure(run, RunTotals::default(), &directory)
+        self.run_endurance(run, RunTotals::default(), &directory)
     }
 
-    /// The endurance run itself. Only one that was cut short can be gone on with, and not one
-    /// whose server vanished: that is how it came out.
-    fn endure(&mut self, run: PlannedRun, totals: RunTotals, directory: &Path) -> io::Result<()> {
+    /// The endurance run itself. The checkpoint remains only if the run was stopped early. A run
+    /// whose server crashed is complete: the crash is its result.
+    fn run_endurance(
+        &mut self,
+        run: PlannedRun,
+        totals: RunTotals,
+        directory: &Path,
+    ) -> io::Result<()> {
         match self.run(run, totals)? {
-            _ if self.stand.ends_early() => Ok(()),
+            _ if self.environment.ends_early() => Ok(()),
             TestOutcome::Stopped => Ok(()),
             TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Void => {
                 Checkpoint::clear(directory)
@@ -197,7 +214,7 @@ impl ScenarioRunner<'_> {
         }
     }
 
-    /// The level that stress has found to hold, or zero.
+    /// The highest level that held in the search; 0 if there is none.
     fn capacity_found(&self) -> f64 {
         self.results.breaking_point.as_ref().and_then(|point| point.holds).unwrap_or(0.0)
     }
@@ -212,48 +229,50 @@ impl ScenarioRunner<'_> {
             }
         }
         let done = Duration::from_secs_f64(totals.offset_s.max(0.0));
-        self.stand.runs = checkpoint.run;
-        let note = format!("going on after {}", humantime::format_duration(done));
-        self.stand.progress.note(&note);
-        self.endure(run_plans::endurance(s, checkpoint.messages_per_s, done), totals, directory)
+        self.environment.runs = checkpoint.run;
+        let note = format!("continues after {}", humantime::format_duration(done));
+        self.environment.progress.note(&note);
+        let run = run_plans::endurance(s, checkpoint.messages_per_s, done);
+        self.run_endurance(run, totals, directory)
     }
 
     fn plan(&mut self, s: &PlanScenario, resume: bool) -> io::Result<()> {
         if resume {
-            let run = run_plans::plan_endurance(s, EnduranceScenario::built_in(), 0.0);
-            return self.endurance(&run, true);
+            let endurance = run_plans::plan_endurance(s, EnduranceScenario::built_in(), 0.0);
+            return self.endurance(&endurance, true);
         }
         for (number, stage) in s.stages.0.iter().enumerate() {
-            self.one(run_plans::stage(s, *stage, number))?;
-            if self.is_over() {
+            self.run_once(run_plans::stage(s, *stage, number))?;
+            if self.must_stop() {
                 return Ok(());
             }
         }
         if s.stress_ceiling > 0.0 {
             self.stress(&run_plans::plan_stress(s, StressScenario::built_in()))?;
-            if self.is_over() {
+            if self.must_stop() {
                 return Ok(());
             }
         }
-        if !s.endurance.0.is_zero() {
-            // Where stress has found nothing, what the largest stage had is a safe load.
-            let largest = s.stages.0.iter().map(|stage| stage.users).max().unwrap_or(100);
-            let modest = f64::from(largest) * s.message_rate;
-            let capacity = if self.capacity_found() > 0.0 { self.capacity_found() } else { modest };
-            if capacity <= 0.0 {
-                // An endurance run on its own would search for one now.
-                self.stand.progress.note("no endurance run: there are no messages to hold");
-                return Ok(());
-            }
-            let run = run_plans::plan_endurance(s, EnduranceScenario::built_in(), capacity);
-            self.endurance(&run, false)?;
+        if s.endurance.0.is_zero() {
+            return Ok(());
         }
-        Ok(())
+        // Without a result of the search, the load of the largest stage is a safe one.
+        let largest = s.stages.0.iter().map(|stage| stage.users).max().unwrap_or(100);
+        let of_largest_stage = f64::from(largest) * s.message_rate;
+        let found = self.capacity_found();
+        let capacity = if found > 0.0 { found } else { of_largest_stage };
+        if capacity <= 0.0 {
+            // A capacity of 0 would start a search.
+            self.environment.progress.note("no endurance run: the plan sends no messages");
+            return Ok(());
+        }
+        let endurance = run_plans::plan_endurance(s, EnduranceScenario::built_in(), capacity);
+        self.endurance(&endurance, false)
     }
 }
 
-/// Whether the server vanished in the last of these runs, be it a trial.
-fn has_crashed(runs: &[RunReport]) -> bool {
+/// Whether the server crashed during the last run, which may be a trial.
+fn last_run_crashed(runs: &[RunReport]) -> bool {
     let faults = runs.last().map_or(&[][..], |run| &run.faults);
     faults.iter().any(|fault| fault.kind == LoadFault::Crashed.name())
 }

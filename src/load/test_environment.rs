@@ -130,7 +130,7 @@ impl TestEnvironment {
             totals.plan_messages();
         }
         let length = workload.ends.since(crate::timestamp::Timestamp::ZERO);
-        self.progress.begin(&spec.name, length);
+        self.progress.start(&spec.name, length);
         let threads = usize::from(workload.threads.max(1));
         let engine = LoadEngine::start(workload.clone(), target)?;
         self.collect(&engine, threads, &workload, spec, &mut watch, &mut totals);
@@ -268,7 +268,7 @@ impl TestEnvironment {
             server: watch.probe.latest(),
             generator: GeneratorSample {
                 cpu_percent: 100.0 * used.as_secs_f64() / length.as_secs_f64().max(1e-3),
-                longest_turn_ms: longest_turn.as_secs_f64() * 1000.0,
+                longest_iteration_ms: longest_turn.as_secs_f64() * 1000.0,
                 memory_bytes: figures.resident_bytes,
             },
             ..IntervalRow::default()

@@ -26,7 +26,7 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["calls", "--url", "ws://127.0.0.1:99999/"], "up to 65535"),
         (&["calls", "--require", "relay_p99_ms<nan"], "relay_p99_ms<nan"),
         (&["signaling", "--message-rate", "inf"], "message_rate: inf"),
-        (&["connections", "--source", "192.0.2.7"], "192.0.2.7 is no address of this machine"),
+        (&["connections", "--source", "192.0.2.7"], "192.0.2.7 is not an address of this machine"),
         (&["matchmaking", "--users", "3"], "pairs"),
         (&["chaos"], "unknown scenario 'chaos', expected one of connections,"),
         (&["calls", "--nonsense"], "'--nonsense'"),
@@ -92,7 +92,7 @@ fn a_target_that_no_run_has_a_figure_for_is_missed() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap(), summary)
     };
     let (status, line, summary) = run(&["--targets", "none", "--require", "match_p99_ms<50"]);
-    let said = "`match_p99_ms < 50` was asked for, but there was no such figure";
+    let said = "`match_p99_ms < 50` is required, but no run has this figure";
     assert_eq!((status, line), (Some(2), format!("switchboard-load: {said}\n")));
     assert!(summary.contains(&format!("**Missed:** {said}")), "{summary}");
     assert!(summary.contains("- `match_p99_ms < 50`: not measured in this run"), "{summary}");
@@ -218,7 +218,7 @@ fn what_was_never_interrupted_cannot_be_gone_on_with() {
     for scenario in ["endurance", "plan"] {
         let (status, line) = refusal("never", &[scenario, "--resume", "--url", &server.url]);
         assert_eq!((status, line.lines().count()), (1, 1), "{line}");
-        assert!(line.contains("no endurance run was interrupted"), "{line}");
+        assert!(line.contains("no interrupted endurance run"), "{line}");
     }
 }
 
@@ -431,5 +431,5 @@ fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
     assert!(run(&["--figures"]).contains("relay"));
     let help = run(&["calls", "--help"]);
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("`none` (whatever the system chooses)"), "{help}");
+    assert!(help.contains("`none` (the system chooses)"), "{help}");
 }

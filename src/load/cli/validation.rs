@@ -1,108 +1,112 @@
-//! What is made sure of before anything is connected to: every value of a scenario, and where in
-//! a file a wrong one is.
+//! Validation of a scenario before the first connection, and the position of an invalid value in
+//! a scenario file.
 
-use super::{CliError, usage};
+use super::{CliError, usage_error};
 use crate::load::engine::SourceAddresses;
+use crate::load::runner;
 use crate::load::scenario::{
-    InvalidValue, PartialScenario, Scenario, built_in, parse_file, place_of,
+    InvalidValue, PartialScenario, Scenario, built_in, parse_file, value_position,
 };
 use crate::load::server_monitor::process_is_alive;
+use crate::load::target::{PerformanceTarget, targets};
 use crate::load::target_address::{AddressError, TargetAddress, parse_server_url, parse_stats_url};
-use crate::load::{runner, target};
+use crate::load::units::StressDimension;
 use std::path::{Path, PathBuf};
 
-/// What the words of a scenario mean.
+/// The parsed values of a valid scenario.
 pub(super) struct ValidatedScenario {
-    pub(super) goals: Vec<target::PerformanceTarget>,
-    /// Those of them that are not the scenario's own, but were asked for one by one.
-    pub(super) asked: Vec<target::PerformanceTarget>,
-    pub(super) place: TargetAddress,
+    /// Targets of every run.
+    pub(super) targets: Vec<PerformanceTarget>,
+    /// Those of them that the user asked for in addition to the built-in scenario's.
+    pub(super) required: Vec<PerformanceTarget>,
+    pub(super) server: TargetAddress,
     pub(super) stats: Option<TargetAddress>,
     pub(super) sources: SourceAddresses,
 }
 
-/// Why a scenario cannot be carried out.
+/// Why a scenario cannot be run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ValidationError {
-    /// A value is wrong.
+    /// A value is invalid.
     InvalidValue(InvalidValue),
-    /// The server's host has no address; in a line.
+    /// The host name of the server cannot be resolved; the error in one line.
     NoSuchHost(String),
 }
 
 impl From<InvalidValue> for ValidationError {
-    fn from(wrong: InvalidValue) -> ValidationError {
-        ValidationError::InvalidValue(wrong)
+    fn from(invalid: InvalidValue) -> ValidationError {
+        ValidationError::InvalidValue(invalid)
     }
 }
 
-/// Makes sure of every value that a scenario has.
+/// Checks every value of a scenario.
 pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, ValidationError> {
     let common = scenario.common();
-    let wrong = |key| move |what| InvalidValue::new(key, what);
-    target::targets(&common.targets, &[]).map_err(wrong("targets"))?;
-    let goals = target::targets(&common.targets, &common.require).map_err(wrong("require"))?;
+    let invalid = |key| move |reason| InvalidValue::new(key, reason);
+    targets(&common.targets, &[]).map_err(invalid("targets"))?;
+    let all_targets = targets(&common.targets, &common.require).map_err(invalid("require"))?;
     scenario.check()?;
     if common.server_pid != 0 && !process_is_alive(common.server_pid) {
-        let what = format!("no process {} runs on this machine", common.server_pid);
-        return Err(InvalidValue::new("server_pid", what).into());
+        let reason = format!("no process {} runs on this machine", common.server_pid);
+        return Err(InvalidValue::new("server_pid", reason).into());
     }
-    let place = parse_server_url(&common.url).map_err(|nowhere| match nowhere {
-        AddressError::Malformed(what) => InvalidValue::new("url", what).into(),
+    let server = parse_server_url(&common.url).map_err(|error| match error {
+        AddressError::Malformed(reason) => InvalidValue::new("url", reason).into(),
         AddressError::NoSuchHost(_) => {
-            ValidationError::NoSuchHost(format!("{} cannot be reached: {nowhere}", common.url))
+            ValidationError::NoSuchHost(format!("{} cannot be reached: {error}", common.url))
         }
     })?;
-    let stats = parse_stats_url(&common.stats_url, &place).map_err(wrong("stats_url"))?;
-    let wanted = match scenario {
-        Scenario::Stress(s) if s.raise == crate::load::units::StressDimension::Connections => {
-            s.ceiling as u64
-        }
-        _ => runner::most_connections(scenario),
+    let stats = parse_stats_url(&common.stats_url, &server).map_err(invalid("stats_url"))?;
+    let connections = match scenario {
+        Scenario::Stress(s) if s.raise == StressDimension::Connections => s.ceiling as u64,
+        _ => runner::max_connections(scenario),
     };
-    let sources =
-        SourceAddresses::parse(&common.source, place.address, wanted).map_err(wrong("source"))?;
-    if let Some(stranger) = sources.first_unbindable() {
-        let what = format!("{stranger} is no address of this machine");
-        return Err(InvalidValue::new("source", what).into());
+    let sources = SourceAddresses::parse(&common.source, server.address, connections)
+        .map_err(invalid("source"))?;
+    if let Some(address) = sources.first_unbindable() {
+        let reason = format!("{address} is not an address of this machine");
+        return Err(InvalidValue::new("source", reason).into());
     }
-    Ok(ValidatedScenario { goals, asked: asked(scenario), place, stats, sources })
+    let required = required_targets(scenario);
+    Ok(ValidatedScenario { targets: all_targets, required, server, stats, sources })
 }
 
-/// The targets that are not among the built-in scenario's. Those are there for whatever a run
-/// may be; who asks for one more wants to know.
-fn asked(scenario: &Scenario) -> Vec<target::PerformanceTarget> {
-    let own = built_in(scenario.kind()).and_then(|text| parse_file(text).ok());
-    let own = own.map(|request| request.resolve().common().require.clone()).unwrap_or_default();
-    let more = scenario.common().require.iter().filter(|target| !own.contains(target));
-    more.filter_map(|target| target.parse().ok()).collect()
+/// The targets of `require` that the built-in scenario does not have. The built-in ones apply to
+/// runs of any form and may judge nothing; one that the user adds must judge something.
+fn required_targets(scenario: &Scenario) -> Vec<PerformanceTarget> {
+    let built_in = built_in(scenario.name()).and_then(|text| parse_file(text).ok());
+    let built_in =
+        built_in.map(|values| values.resolve().common().require.clone()).unwrap_or_default();
+    let added = scenario.common().require.iter().filter(|target| !built_in.contains(target));
+    added.filter_map(|target| target.parse().ok()).collect()
 }
 
-/// A scenario file as it was read.
+/// The content of a scenario file.
 pub(super) struct ScenarioFile {
     path: PathBuf,
     text: String,
-    pub(super) request: PartialScenario,
+    pub(super) values: PartialScenario,
 }
 
 impl ScenarioFile {
+    /// Reads and parses the file.
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
-        let wrong = |what: String| usage(format!("{}: {what}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let request = parse_file(&text).map_err(|error| wrong(error.to_string()))?;
-        Ok(ScenarioFile { path: path.to_owned(), text, request })
+        let error = |reason: String| usage_error(format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
+        let values = parse_file(&text).map_err(|e| error(e.to_string()))?;
+        Ok(ScenarioFile { path: path.to_owned(), text, values })
     }
 
-    /// What is wrong, and where in the file, if it was not a flag that said it.
-    pub(super) fn parse_server_url(&self, wrong: &InvalidValue) -> String {
-        let alone = validate(&self.request.clone().resolve()).err();
-        let place = place_of(wrong.key, &self.text)
-            .filter(|_| alone == Some(ValidationError::InvalidValue(wrong.clone())));
-        match place {
+    /// The error as text, with its position if the value comes from the file and not from a flag.
+    pub(super) fn with_position(&self, invalid: &InvalidValue) -> String {
+        let without_flags = validate(&self.values.clone().resolve()).err();
+        let position = value_position(invalid.key, &self.text)
+            .filter(|_| without_flags == Some(ValidationError::InvalidValue(invalid.clone())));
+        match position {
             Some((line, column)) => {
-                format!("{}: line {line}, column {column}: {wrong}", self.path.display())
+                format!("{}: line {line}, column {column}: {invalid}", self.path.display())
             }
-            None => wrong.to_string(),
+            None => invalid.to_string(),
         }
     }
 }

@@ -1,74 +1,77 @@
-//! How the whole came out, by how its runs did. Pure.
+//! The outcome of the whole test, derived from the outcomes of its runs. Pure.
 
 use super::LoadExitStatus;
-use crate::load::report::cause;
+use crate::load::measure::LoadFault;
 use crate::load::report::model::{LoadReport, RunReport, TestOutcome};
+use crate::load::report::recommendations;
 use crate::load::target::{PerformanceTarget, TargetOutcome};
 
-/// The outcome of the whole, by that of its parts.
-fn judge(report: &LoadReport) -> TestOutcome {
+/// The outcome of the whole test.
+fn overall_outcome(report: &LoadReport) -> TestOutcome {
     let judged = || report.runs.iter().filter(|run| !run.trial);
-    let crashed = |run: &RunReport| run.faults.iter().any(|fault| fault.kind == "crashed");
-    let outcome = judged().map(|run| run.outcome).fold(TestOutcome::Passed, TestOutcome::worse);
+    let crashed = LoadFault::Crashed.name();
+    let has_crashed = |run: &RunReport| run.faults.iter().any(|fault| fault.kind == crashed);
+    let of_runs = judged().map(|run| run.outcome).fold(TestOutcome::Passed, TestOutcome::worse);
     let of_search = report.breaking_point.as_ref().map(|point| match (point.void, point.holds) {
-        // Among other runs a search is there to find a capacity. That the generator gave out
-        // beyond it is said, and leaves a level that is known to hold.
+        // Beside other runs, a search only finds a capacity. If the generator reached its limit
+        // first, the report says so, and the level that held is still known.
         (true, Some(_)) if judged().next().is_some() => TestOutcome::Passed,
         (true, _) => TestOutcome::Void,
-        // A search passes by finding the point; a server that breaks at once fails.
+        // A search passes by finding the breaking point; it fails if not even the first level
+        // holds.
         (false, None) => TestOutcome::Failed,
         (false, Some(_)) => TestOutcome::Passed,
     });
     match of_search {
-        // Overload may cost time; it must never cost the server its life.
-        _ if report.runs.iter().any(crashed) => TestOutcome::Failed,
+        // Overload may raise latencies; it must never crash the server.
+        _ if report.runs.iter().any(has_crashed) => TestOutcome::Failed,
         _ if report.runs.is_empty() => TestOutcome::Void,
-        Some(of_search) => outcome.worse(of_search),
-        None => outcome,
+        Some(of_search) => of_runs.worse(of_search),
+        None => of_runs,
     }
 }
 
-/// The targets among `asked` by which no run could be judged, each in a sentence. It may be one
-/// run of many that has the figure: a plan has its messages a second where it looks for the most.
-fn asked_in_vain(report: &LoadReport, asked: &[PerformanceTarget]) -> Vec<String> {
-    let judged = || report.runs.iter().flat_map(|run| &run.targets);
+/// The targets in `required` by which no run could be judged, one sentence each. One run with the
+/// figure is enough: a plan, for example, has `messages_per_s` in some of its runs only.
+fn unjudged(report: &LoadReport, required: &[PerformanceTarget]) -> Vec<String> {
+    let verdicts = || report.runs.iter().flat_map(|run| &run.targets);
     let sentence = |target: &PerformanceTarget| {
         let target = target.to_string();
-        let like = || judged().filter(|judgement| judgement.target == target);
-        if like().any(|judgement| judgement.reached != TargetOutcome::NotJudged) {
+        let of_target = || verdicts().filter(|verdict| verdict.target == target);
+        if of_target().any(|verdict| verdict.reached != TargetOutcome::NotJudged) {
             return None;
         }
-        let why = like().find(|judgement| judgement.value.is_some());
-        Some(match why {
-            Some(judgement) => {
-                format!("`{target}` was asked for, but judged nothing: {}", judgement.note)
+        let measured = of_target().find(|verdict| verdict.value.is_some());
+        Some(match measured {
+            Some(verdict) => {
+                format!("`{target}` is required, but was not judged: {}", verdict.note)
             }
-            None => format!("`{target}` was asked for, but there was no such figure"),
+            None => format!("`{target}` is required, but no run has this figure"),
         })
     };
-    asked.iter().filter_map(sentence).collect()
+    required.iter().filter_map(sentence).collect()
 }
 
-/// Judges the whole by its runs, and draws the conclusions. `asked` are the targets that people
-/// have asked for: what would pass without one of them having judged anything has not passed.
+/// Judges the whole test and adds the recommendations. `required` are the targets that the user
+/// added; a test cannot pass if one of them was not judged by any run.
 pub(super) fn conclude(
     report: &mut LoadReport,
-    asked: &[PerformanceTarget],
+    required: &[PerformanceTarget],
     ends_early: bool,
 ) -> LoadExitStatus {
-    let mut outcome = judge(report);
+    let mut outcome = overall_outcome(report);
     if outcome == TestOutcome::Passed && !ends_early {
-        report.asked_in_vain = asked_in_vain(report, asked);
-        if !report.asked_in_vain.is_empty() {
+        report.unjudged_requirements = unjudged(report, required);
+        if !report.unjudged_requirements.is_empty() {
             outcome = TestOutcome::Failed;
         }
     }
-    let exit = match outcome {
-        // What answers there is no server of this kind.
-        TestOutcome::Failed if report.runs.iter().all(RunReport::nobody_came_in) => {
+    let status = match outcome {
+        // What answers at the address is not a server of this kind.
+        TestOutcome::Failed if report.runs.iter().all(RunReport::no_session_opened) => {
             LoadExitStatus::Unreachable
         }
-        TestOutcome::Failed => LoadExitStatus::Missed,
+        TestOutcome::Failed => LoadExitStatus::Failed,
         _ if ends_early => LoadExitStatus::Stopped,
         TestOutcome::Void => LoadExitStatus::Void,
         TestOutcome::Stopped => LoadExitStatus::Stopped,
@@ -76,9 +79,9 @@ pub(super) fn conclude(
     };
     report.outcome =
         if ends_early && outcome != TestOutcome::Failed { TestOutcome::Stopped } else { outcome };
-    report.exit_status = exit as u8;
-    report.advice = cause::advice(report);
-    exit
+    report.exit_status = status as u8;
+    report.recommendations = recommendations::recommend(report);
+    status
 }
 
 #[cfg(test)]
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
     use crate::load::report::model::{BreakingPoint, FaultReport, example_report, example_run};
 
-    /// A report of a stress run that found `search`, after runs with these outcomes.
+    /// A report with runs of these outcomes, followed by a search with this result.
     fn report(outcomes: &[TestOutcome], (void, holds): (bool, Option<f64>)) -> LoadReport {
         let run = |outcome: &TestOutcome| RunReport { outcome: *outcome, ..example_run() };
         let trial = RunReport { trial: true, outcome: TestOutcome::Void, ..example_run() };
@@ -104,50 +107,50 @@ mod tests {
     }
 
     #[test]
-    fn a_search_alone_is_judged_by_what_it_found_and_in_a_plan_by_whether_something_holds() {
+    fn a_void_search_is_void_alone_and_passes_in_a_plan_if_a_level_held() {
         use TestOutcome::{Failed, Passed, Void};
         let (found, limited, nothing) =
             ((false, Some(1.0)), (true, Some(1.0)), (true, None::<f64>));
-        assert_eq!(judge(&report(&[], found)), Passed);
-        assert_eq!(judge(&report(&[], limited)), Void);
-        assert_eq!(judge(&report(&[Passed], limited)), Passed);
-        assert_eq!(judge(&report(&[Passed], nothing)), Void);
-        assert_eq!(judge(&report(&[Passed], (false, None))), Failed);
-        assert_eq!(judge(&report(&[Passed, Void], limited)), Void);
-        assert_eq!(judge(&report(&[Failed, Void], limited)), Failed);
+        assert_eq!(overall_outcome(&report(&[], found)), Passed);
+        assert_eq!(overall_outcome(&report(&[], limited)), Void);
+        assert_eq!(overall_outcome(&report(&[Passed], limited)), Passed);
+        assert_eq!(overall_outcome(&report(&[Passed], nothing)), Void);
+        assert_eq!(overall_outcome(&report(&[Passed], (false, None))), Failed);
+        assert_eq!(overall_outcome(&report(&[Passed, Void], limited)), Void);
+        assert_eq!(overall_outcome(&report(&[Failed, Void], limited)), Failed);
     }
 
-    /// The law: what is asked for is judged, in one run at least, or is missed.
     #[test]
-    fn a_target_that_was_asked_for_and_judged_nothing_is_missed() {
-        let goals = |texts: &[&str]| -> Vec<PerformanceTarget> {
+    fn a_required_target_that_no_run_was_judged_by_fails_the_test() {
+        let targets = |texts: &[&str]| -> Vec<PerformanceTarget> {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
-        let conclude = |asked: &[&str], ends_early| {
-            // A run with a relay time, and one that was judged by nothing that there is.
+        let conclude = |required: &[&str], ends_early| {
+            // One run with two figures, and one without any.
             let runs = [&[("relay_p99_ms", 20.0), ("users_peak", 3.0)][..], &[]];
             let run = |figures: &[(&str, f64)]| {
                 let figures = figures.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
-                let targets = crate::load::target::judge(&goals(asked), &figures, 3, ends_early);
-                RunReport { figures, targets, ..example_run() }
+                let verdicts =
+                    crate::load::target::judge(&targets(required), &figures, 3, ends_early);
+                RunReport { figures, targets: verdicts, ..example_run() }
             };
             let mut report = LoadReport { runs: runs.map(run).into(), ..example_report() };
-            let exit = super::conclude(&mut report, &goals(asked), ends_early);
-            (exit, report.asked_in_vain.join("; "))
+            let status = super::conclude(&mut report, &targets(required), ends_early);
+            (status, report.unjudged_requirements.join("; "))
         };
         assert_eq!(conclude(&["relay_p99_ms<50"], false), (LoadExitStatus::Passed, String::new()));
-        let said = "`match_p99_ms < 50` was asked for, but there was no such figure";
-        let asked = ["relay_p99_ms<50", "match_p99_ms<50"];
-        assert_eq!(conclude(&asked, false), (LoadExitStatus::Missed, said.to_owned()));
-        let (exit, said) = conclude(&["users_peak>=5000"], false);
-        assert_eq!(exit, LoadExitStatus::Missed);
-        assert!(said.ends_with("judged nothing: this run was to have 3 users"), "{said}");
-        // Whoever stops has not seen all that was to come.
-        assert_eq!(conclude(&asked, true), (LoadExitStatus::Stopped, String::new()));
+        let expected = "`match_p99_ms < 50` is required, but no run has this figure";
+        let required = ["relay_p99_ms<50", "match_p99_ms<50"];
+        assert_eq!(conclude(&required, false), (LoadExitStatus::Failed, expected.to_owned()));
+        let (status, line) = conclude(&["users_peak>=5000"], false);
+        assert_eq!(status, LoadExitStatus::Failed);
+        assert!(line.contains("`users_peak ≥ 5000` is required, but was not judged: "), "{line}");
+        // A run that was stopped early may lack the figure for that reason.
+        assert_eq!(conclude(&required, true), (LoadExitStatus::Stopped, String::new()));
     }
 
     #[test]
-    fn a_crash_fails_the_whole_even_in_a_trial() {
+    fn a_crash_fails_the_test_even_in_a_trial() {
         let mut report = report(&[TestOutcome::Passed], (false, Some(1.0)));
         report.runs[1].faults.push(FaultReport {
             kind: "crashed".to_owned(),
@@ -155,8 +158,8 @@ mod tests {
             count: 1,
             first_s: 0.0,
             last_s: 0.0,
-            convicts: true,
+            is_server_fault: true,
         });
-        assert_eq!(judge(&report), TestOutcome::Failed);
+        assert_eq!(overall_outcome(&report), TestOutcome::Failed);
     }
 }

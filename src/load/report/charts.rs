@@ -1,15 +1,15 @@
-//! Line charts as inline SVG that follow the page's colours, light and dark. Pure.
+//! Line charts as inline SVG in the colours of the page, light and dark. Pure.
 //!
-//! Plotters writes fixed colours, so it is given stand-ins that are replaced by CSS variables
-//! afterwards; the page decides what they look like.
+//! Plotters writes fixed colours. It gets placeholder colours, which are then replaced by the CSS
+//! variables of the page.
 
 use super::text::number;
 use plotters::prelude::*;
 
-/// TestEnvironment-in colours and the CSS variables that take their place.
+/// Placeholder colours, and the CSS variables that replace them.
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
-const STAND_INS: [(&str, &str); 8] = [
+const PLACEHOLDERS: [(&str, &str); 8] = [
     ("#010101", "var(--muted)"),
     ("#020202", "var(--line)"),
     ("#030303", "var(--s1)"),
@@ -25,7 +25,7 @@ const WIDTH: u32 = 640;
 const HEIGHT: u32 = 210;
 const LABEL_PIXELS: i32 = 13;
 
-/// A line; a gap in the data begins a new segment.
+/// One line of a chart; it is interrupted between segments.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ChartSeries {
     pub(super) name: String,
@@ -37,7 +37,7 @@ impl ChartSeries {
         self.segments.iter().flatten().copied()
     }
 
-    /// Whether there is anything to draw.
+    /// Whether the line has no points.
     pub(super) fn is_empty(&self) -> bool {
         self.segments.iter().all(Vec::is_empty)
     }
@@ -46,36 +46,37 @@ impl ChartSeries {
 /// What the horizontal axis shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HorizontalAxis {
-    /// Seconds since the start.
+    /// Seconds since the start of the test.
     Time,
-    /// Percentiles; the value is log₁₀ of 1 ÷ the share above.
+    /// Percentiles; the coordinate is log₁₀(1 ÷ share of the values above).
     Percentile,
-    /// Plain numbers.
-    Number,
+    /// Numbers of trials.
+    TrialNumber,
 }
 
-/// A chart.
+/// A line chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) unit: &'static str,
-    pub(super) across: HorizontalAxis,
-    /// Logarithmic upwards: for times, which differ by orders of magnitude.
+    pub(super) x_axis: HorizontalAxis,
+    /// Whether the vertical axis is logarithmic, as for latencies.
     pub(super) logarithmic: bool,
-    /// From where to where it goes across; by its data if `None`.
-    pub(super) domain: Option<(f64, f64)>,
-    /// Where a new run begins.
-    pub(super) borders: Vec<f64>,
+    /// Range of the horizontal axis; that of the data if `None`.
+    pub(super) x_range: Option<(f64, f64)>,
+    /// Horizontal coordinates at which a new run begins.
+    pub(super) run_starts: Vec<f64>,
     pub(super) series: Vec<ChartSeries>,
 }
 
 impl Chart {
-    /// The chart as a figure with a legend; nothing if there is nothing to draw.
+    /// The chart as an HTML figure with a legend; `None` if no line has a point.
     pub(super) fn figure(&self) -> Option<String> {
         if self.series.iter().all(ChartSeries::is_empty) {
             return None;
         }
-        // What is not drawn keeps its colour: a line has the same one in every report.
+        // Colours go by position and not by what is drawn, so a line has the same colour in every
+        // report.
         let svg = self.svg(&self.series.iter().collect::<Vec<_>>())?;
         let mut legend = String::new();
         for (i, one) in self.series.iter().enumerate().filter(|(_, one)| !one.is_empty()) {
@@ -97,31 +98,31 @@ impl Chart {
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-            let of_data = span(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
-            let (left, right) = self.domain.unwrap_or(of_data);
+            let of_data = min_max(series.iter().flat_map(|s| s.points()).map(|p| p.0))?;
+            let (left, right) = self.x_range.unwrap_or(of_data);
             let right = if right > left { right } else { left + 1.0 };
-            let scale = self.unit_across(right);
-            let across = left * scale.0..right * scale.0;
-            let (low, high) = span(series.iter().flat_map(|s| s.points()).map(|p| p.1))?;
+            let scale = self.time_unit(right);
+            let x_range = left * scale.0..right * scale.0;
+            let (low, high) = min_max(series.iter().flat_map(|s| s.points()).map(|p| p.1))?;
             let drawn = if self.logarithmic {
                 let low = 10f64.powf(low.max(1e-3).log10().floor());
                 let high = 10f64.powf(high.max(low * 10.0).log10().ceil());
-                self.draw_on(&area, (across, scale), (low..high).log_scale(), series)
+                self.draw_on(&area, (x_range, scale), (low..high).log_scale(), series)
             } else {
                 let high = if high > 0.0 { high * 1.08 } else { 1.0 };
-                self.draw_on(&area, (across, scale), 0.0..high, series)
+                self.draw_on(&area, (x_range, scale), 0.0..high, series)
             };
             drawn.ok()?;
             area.present().ok()?;
         }
-        Some(self.follow_page(svg))
+        Some(self.use_page_style(svg))
     }
 
     fn draw_on<'a, Y>(
         &self,
         area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
-        (across, (second, unit)): (std::ops::Range<f64>, (f64, &str)),
-        up: Y,
+        (x_range, (second, unit)): (std::ops::Range<f64>, (f64, &str)),
+        y_range: Y,
         series: &[&ChartSeries],
     ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
     where
@@ -133,9 +134,9 @@ impl Chart {
             .margin_right(14)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d::<_, Y>(across, up)?;
+            .build_cartesian_2d::<_, Y>(x_range, y_range)?;
         let label = ("sans-serif", LABEL_PIXELS, &INK).into_text_style(area);
-        let format_across = |x: &f64| self.label_across(*x, unit);
+        let format_x = |x: &f64| self.x_label(*x, unit);
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -145,16 +146,16 @@ impl Chart {
             .x_labels(8)
             .y_labels(5)
             .label_style(label)
-            .x_label_formatter(&format_across)
-            .y_label_formatter(&|y| axis(*y))
+            .x_label_formatter(&format_x)
+            .y_label_formatter(&|y| axis_label(*y))
             .draw()?;
         let (bottom, top) = {
             let range = chart.y_range();
             (range.start, range.end)
         };
-        for border in &self.borders {
-            let at = border * second;
-            chart.draw_series(LineSeries::new([(at, bottom), (at, top)], GRID))?;
+        for start in &self.run_starts {
+            let x = start * second;
+            chart.draw_series(LineSeries::new([(x, bottom), (x, top)], GRID))?;
         }
         for (i, one) in series.iter().enumerate() {
             let shade = (i % SERIES_COLOURS) as u8 + 3;
@@ -174,45 +175,45 @@ impl Chart {
         Ok(())
     }
 
-    /// What a second is on the axis across, and the unit: marks are then at round numbers of it.
-    fn unit_across(&self, end: f64) -> (f64, &'static str) {
-        match self.across {
+    /// The length of a second on a time axis, and the axis' unit. With it the marks are at round
+    /// numbers.
+    fn time_unit(&self, end: f64) -> (f64, &'static str) {
+        match self.x_axis {
             HorizontalAxis::Time if end < 180.0 => (1.0, "s"),
             HorizontalAxis::Time if end < 3.0 * 3600.0 => (1.0 / 60.0, "min"),
             HorizontalAxis::Time => (1.0 / 3600.0, "h"),
-            HorizontalAxis::Percentile | HorizontalAxis::Number => (1.0, ""),
+            HorizontalAxis::Percentile | HorizontalAxis::TrialNumber => (1.0, ""),
         }
     }
 
-    fn label_across(&self, x: f64, unit: &str) -> String {
-        match self.across {
-            HorizontalAxis::Time => format!("{} {unit}", axis(x)),
+    fn x_label(&self, x: f64, unit: &str) -> String {
+        match self.x_axis {
+            HorizontalAxis::Time => format!("{} {unit}", axis_label(x)),
             HorizontalAxis::Percentile => {
                 let percent = 100.0 * (1.0 - 10f64.powf(-x));
                 format!("{} %", (percent * 1e4).round() / 1e4)
             }
-            // Trials are counted; there is none between two of them.
-            HorizontalAxis::Number if x == x.trunc() => number(x),
-            HorizontalAxis::Number => String::new(),
+            // There is no trial 1.5.
+            HorizontalAxis::TrialNumber if x == x.trunc() => number(x),
+            HorizontalAxis::TrialNumber => String::new(),
         }
     }
 
-    /// Gives the drawing the page's colours and fonts, and lets it stretch.
-    fn follow_page(&self, svg: String) -> String {
+    /// Gives the drawing the page's colours and fonts, and lets it scale.
+    fn use_page_style(&self, svg: String) -> String {
         let label = super::html::escape(&self.title);
         let begin = format!("<svg width=\"{WIDTH}\" height=\"{HEIGHT}\" ");
         let mut svg =
             svg.replacen(&begin, &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
-        for (stand_in, variable) in STAND_INS {
-            svg = svg.replace(stand_in, variable);
+        for (placeholder, variable) in PLACEHOLDERS {
+            svg = svg.replace(placeholder, variable);
         }
         svg.replace(" font-family=\"sans-serif\"", "").replace(" opacity=\"1\"", "")
     }
 }
 
-/// A number at an axis: these are round, and need no zeros behind the point; and there is no room
-/// for more than six digits.
-fn axis(value: f64) -> String {
+/// The label of a mark on an axis: without trailing zeros, and at most six digits long.
+fn axis_label(value: f64) -> String {
     const MILLION: f64 = 1e6;
     let (value, unit) = if value.abs() < MILLION { (value, "") } else { (value / MILLION, " M") };
     let text = number(value);
@@ -223,9 +224,9 @@ fn axis(value: f64) -> String {
     format!("{text}{unit}")
 }
 
-/// The smallest and the largest; `None` if there are none.
-fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.filter(|value| value.is_finite()).fold(None, |span, value| match span {
+/// The smallest and the largest value; `None` if there is none.
+fn min_max(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.filter(|value| value.is_finite()).fold(None, |range, value| match range {
         None => Some((value, value)),
         Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
     })
@@ -239,26 +240,26 @@ mod tests {
         Chart {
             title: "Users <&>".to_owned(),
             unit: "count",
-            across: HorizontalAxis::Time,
+            x_axis: HorizontalAxis::Time,
             logarithmic,
-            domain: None,
-            borders: vec![1.5],
+            x_range: None,
+            run_starts: vec![1.5],
             series: vec![ChartSeries { name: "users".to_owned(), segments: vec![points] }],
         }
     }
 
     #[test]
-    fn every_colour_is_the_pages() {
+    fn every_placeholder_colour_is_replaced() {
         for logarithmic in [false, true] {
             let points = vec![(0.0, 0.5), (1.0, 20.0), (2.0, 700.0)];
             let figure = chart(points, logarithmic).figure().unwrap();
             assert!(figure.contains("var(--s1)") && figure.contains("Users &lt;&amp;&gt;"));
-            assert!(!figure.contains("#0"), "a stand-in colour is left: {figure}");
+            assert!(!figure.contains("#0"), "a placeholder colour is left: {figure}");
         }
     }
 
     #[test]
-    fn nothing_and_flat_lines_and_zeros_are_drawn_or_left_out_without_a_panic() {
+    fn draws_single_points_flat_lines_and_zeros() {
         assert_eq!(chart(vec![], false).figure(), None);
         for logarithmic in [false, true] {
             for points in
@@ -270,19 +271,22 @@ mod tests {
     }
 
     #[test]
-    fn labels_fit_the_length_of_the_run() {
+    fn the_time_unit_follows_the_length_of_the_run() {
         let chart = chart(vec![], false);
         let label = |x: f64, end: f64| {
-            let (second, unit) = chart.unit_across(end);
-            chart.label_across(x * second, unit)
+            let (second, unit) = chart.time_unit(end);
+            chart.x_label(x * second, unit)
         };
         assert_eq!(label(30.0, 60.0), "30 s");
         assert_eq!(label(600.0, 1200.0), "10 min");
         assert_eq!(label(30.0, 506.0), "0.5 min");
         assert_eq!(label(7200.0, 86_400.0), "2 h");
-        let percentiles = Chart { across: HorizontalAxis::Percentile, ..chart };
-        assert_eq!(percentiles.label_across(3.0, ""), "99.9 %");
-        assert_eq!([0.1, 1.0, 2.5, 100.0, 2000.0].map(axis), ["0.1", "1", "2.5", "100", "2,000"]);
-        assert_eq!([500_000.0, 1_500_000.0, 2e6].map(axis), ["500,000", "1.5 M", "2 M"]);
+        let percentiles = Chart { x_axis: HorizontalAxis::Percentile, ..chart };
+        assert_eq!(percentiles.x_label(3.0, ""), "99.9 %");
+        assert_eq!(
+            [0.1, 1.0, 2.5, 100.0, 2000.0].map(axis_label),
+            ["0.1", "1", "2.5", "100", "2,000"]
+        );
+        assert_eq!([500_000.0, 1_500_000.0, 2e6].map(axis_label), ["500,000", "1.5 M", "2 M"]);
     }
 }

@@ -4,24 +4,24 @@ use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use crate::load::measure::LoadFault;
 
-/// What is said where two reports share nothing that could differ.
-pub(super) const NOTHING: &str = "nothing that was measured in both";
+/// The result of comparing two reports that have no figure in common.
+pub(super) const NO_COMMON_FIGURES: &str = "no figure was measured in both reports";
 
 /// One figure in two reports.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct FigureDifference {
+pub(super) struct FigureChange {
     pub(super) run: String,
     pub(super) figure: String,
-    /// For people.
+    /// Values as text.
     pub(super) before: String,
     pub(super) after: String,
-    /// By how many percent it changed; `None` from zero, and for what is no number.
+    /// The change in percent; `None` if the value before was zero or is not a number.
     pub(super) percent: Option<f64>,
-    /// Whether the change is for the better, where that can be said.
+    /// Whether the change is an improvement; `None` if it is neither better nor worse.
     pub(super) better: Option<bool>,
 }
 
-/// The figures that are compared, and whether less is better.
+/// The figures that are compared, and whether a lower value is better.
 const COMPARED: &[(&str, bool)] = &[
     ("success_percent", false),
     ("connect_p99_ms", true),
@@ -40,43 +40,43 @@ const COMPARED: &[(&str, bool)] = &[
     ("generator_cpu_us_per_message", true),
 ];
 
-/// A change below this share is noise, and neither better nor worse.
+/// A change up to this percentage is noise, neither better nor worse.
 const NOISE_PERCENT: f64 = 5.0;
 
-/// Compares what was found of the server's limit, and the runs that have the same name in both.
-/// The trials of a search are left out: what they were for is the limit.
-pub(super) fn differences(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
-    let mut all = limits(earlier, report);
+/// Compares the breaking points, and the runs that have the same name in both reports. Trials of a
+/// search are left out, because the breaking point is their result.
+pub(super) fn compare(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureChange> {
+    let mut all = breaking_point_changes(earlier, report);
     for run in report.runs.iter().filter(|run| !run.trial) {
         let Some(old) = earlier.runs.iter().find(|old| old.name == run.name) else { continue };
-        all.extend(outcomes(old, run));
-        // Of a run that is void or was stopped, no figure is the server's for better or worse.
-        let is_fair = [old, run].iter().all(|run| is_verdict(run.outcome));
-        let from = all.len();
-        for (figure, less_is_better) in COMPARED {
-            // A share of success moves by hundredths; there every change counts.
+        all.extend(outcome_change(old, run));
+        // The figures of a run that is void or was stopped do not describe the server.
+        let is_comparable = [old, run].iter().all(|run| describes_server(run.outcome));
+        let first = all.len();
+        for (figure, lower_is_better) in COMPARED {
+            // A success rate differs by hundredths of a percent, and each of them matters.
             let noise = if figure.ends_with("_percent") { 0.0 } else { NOISE_PERCENT };
             if let Some((before, after)) = both(old, run, figure) {
-                all.push(change(&run.name, figure, (before, after), noise, *less_is_better));
+                all.push(change(&run.name, figure, (before, after), noise, *lower_is_better));
             }
         }
         for fault in LoadFault::ALL.iter().map(|fault| fault.name()) {
-            let seen = both(old, run, fault).filter(|(before, after)| before != after);
-            all.extend(seen.map(|seen| change(&run.name, fault, seen, 0.0, true)));
+            let counts = both(old, run, fault).filter(|(before, after)| before != after);
+            all.extend(counts.map(|counts| change(&run.name, fault, counts, 0.0, true)));
         }
-        if !is_fair {
-            all[from..].iter_mut().for_each(|difference| difference.better = None);
+        if !is_comparable {
+            all[first..].iter_mut().for_each(|change| change.better = None);
         }
     }
     all
 }
 
-/// Whether it says something of the server.
-fn is_verdict(outcome: TestOutcome) -> bool {
+/// Whether a run with this outcome says something about the server.
+fn describes_server(outcome: TestOutcome) -> bool {
     matches!(outcome, TestOutcome::Passed | TestOutcome::Failed)
 }
 
-/// A figure that both runs have.
+/// The value of a figure before and after, if both runs have it.
 fn both(old: &RunReport, run: &RunReport, figure: &str) -> Option<(f64, f64)> {
     Some((*old.figures.get(figure)?, *run.figures.get(figure)?))
 }
@@ -86,24 +86,24 @@ fn change(
     figure: &str,
     (before, after): (f64, f64),
     noise: f64,
-    less_is_better: bool,
-) -> FigureDifference {
+    lower_is_better: bool,
+) -> FigureChange {
     let percent = (before != 0.0).then(|| 100.0 * (after - before) / before);
-    let matters = percent.is_none_or(|percent| percent.abs() > noise) && after != before;
-    FigureDifference {
+    let is_significant = percent.is_none_or(|percent| percent.abs() > noise) && after != before;
+    FigureChange {
         run: run.to_owned(),
         figure: figure.to_owned(),
         before: number(before),
         after: number(after),
         percent,
-        better: matters.then_some((after < before) == less_is_better),
+        better: is_significant.then_some((after < before) == lower_is_better),
     }
 }
 
-/// The level that holds and the one that breaks, where both reports have searched for the same.
-/// A void search has not found the server's limit: its levels are shown, and called neither
-/// better nor worse.
-fn limits(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
+/// The changes of the level that holds and of the one that breaks, if both reports have a search
+/// for the same quantity. A void search did not find the server's limit, so its levels are shown
+/// without a judgement.
+fn breaking_point_changes(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureChange> {
     let (Some(old), Some(new)) = (&earlier.breaking_point, &report.breaking_point) else {
         return Vec::new();
     };
@@ -111,22 +111,23 @@ fn limits(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
         return Vec::new();
     }
     let levels = [("holds at", old.holds, new.holds), ("breaks at", old.breaks, new.breaks)];
-    let reaches = |one: Option<f64>, other: Option<f64>| {
-        one.zip(other).is_some_and(|(holds, breaks)| holds >= breaks)
+    let reaches = |holds: Option<f64>, breaks: Option<f64>| {
+        holds.zip(breaks).is_some_and(|(holds, breaks)| holds >= breaks)
     };
     let verdict = match (reaches(new.holds, old.breaks), reaches(old.holds, new.breaks)) {
         (better, worse) if better != worse => Some(better),
         _ => None,
     };
-    let found = |(name, before, after): (&str, Option<f64>, Option<f64>)| {
+    let level_change = |(name, before, after): (&str, Option<f64>, Option<f64>)| {
         let figure = format!("{name}, {}", new.raised);
-        let found = match (before, after) {
+        let change = match (before, after) {
             (None, None) => return None,
             (Some(before), Some(after)) => {
                 change("breaking point", &figure, (before, after), NOISE_PERCENT, false)
             }
-            // It may only have been searched elsewhere, unless one went as far as the other.
-            _ => FigureDifference {
+            // The searches may have covered different ranges. A judgement needs a level that held
+            // in one and did not hold in the other.
+            _ => FigureChange {
                 run: "breaking point".to_owned(),
                 figure,
                 before: before.map_or("none".to_owned(), number),
@@ -135,20 +136,20 @@ fn limits(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureDifference> {
                 better: verdict,
             },
         };
-        Some(FigureDifference { better: found.better.filter(|_| !old.void && !new.void), ..found })
+        Some(FigureChange { better: change.better.filter(|_| !old.void && !new.void), ..change })
     };
-    levels.into_iter().filter_map(found).collect()
+    levels.into_iter().filter_map(level_change).collect()
 }
 
-/// How a run came out, if not as before.
-fn outcomes(old: &RunReport, run: &RunReport) -> Option<FigureDifference> {
-    // Only what is known of the server in both is better or worse.
+/// The change of a run's outcome, if it changed.
+fn outcome_change(old: &RunReport, run: &RunReport) -> Option<FigureChange> {
+    // Only outcomes that describe the server are better or worse.
     let better = match (old.outcome, run.outcome) {
         (TestOutcome::Failed, TestOutcome::Passed) => Some(true),
         (TestOutcome::Passed, TestOutcome::Failed) => Some(false),
         _ => None,
     };
-    (old.outcome != run.outcome).then(|| FigureDifference {
+    (old.outcome != run.outcome).then(|| FigureChange {
         run: run.name.clone(),
         figure: "outcome".to_owned(),
         before: old.outcome.label().to_owned(),
@@ -170,10 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn better_and_worse_know_which_way_is_up() {
+    fn each_figure_has_its_own_direction_of_improvement() {
         let before = report(&[("relay_p99_ms", 10.0), ("messages_per_s", 100.0), ("lost", 0.0)]);
         let after = report(&[("relay_p99_ms", 5.0), ("messages_per_s", 50.0), ("lost", 9.0)]);
-        let found = differences(&before, &after);
+        let found = compare(&before, &after);
         let verdicts: Vec<_> =
             found.iter().map(|d| (d.figure.as_str(), d.percent, d.better)).collect();
         assert_eq!(
@@ -186,9 +187,9 @@ mod tests {
         );
     }
 
-    /// All that a stress report holds beside its trials.
+    /// Beside its trials, a stress report contains only the breaking point.
     #[test]
-    fn a_lower_limit_is_worse_unless_a_search_is_void() {
+    fn a_lower_breaking_point_is_worse_unless_a_search_is_void() {
         let stress = |holds, void| {
             let point = BreakingPoint {
                 raised: "connections".to_owned(),
@@ -202,50 +203,49 @@ mod tests {
             let trial = RunReport { trial: true, ..example_run() };
             LoadReport { runs: vec![trial], breaking_point: Some(point), ..example_report() }
         };
-        let found = |void| {
-            let all = differences(&stress(1000.0, false), &stress(500.0, void));
-            let [limit] = &all[..] else { panic!("{all:?}") };
-            (limit.figure.clone(), limit.percent, limit.better)
+        let compared = |void| {
+            let all = compare(&stress(1000.0, false), &stress(500.0, void));
+            let [change] = &all[..] else { panic!("{all:?}") };
+            (change.figure.clone(), change.percent, change.better)
         };
         let figure = || "holds at, connections".to_owned();
-        assert_eq!(found(false), (figure(), Some(-50.0), Some(false)));
-        assert_eq!(found(true), (figure(), Some(-50.0), None));
-        assert_eq!(differences(&report(&[]), &stress(500.0, false)), []);
-        // A server that holds nothing any more is worse than any that holds something.
+        assert_eq!(compared(false), (figure(), Some(-50.0), Some(false)));
+        assert_eq!(compared(true), (figure(), Some(-50.0), None));
+        assert_eq!(compare(&report(&[]), &stress(500.0, false)), []);
+        // A server that no longer holds the first level has become worse.
         let mut nothing = stress(0.0, false);
         let point = nothing.breaking_point.as_mut().unwrap();
         (point.holds, point.breaks) = (None, Some(1000.0));
-        let all = differences(&stress(1000.0, false), &nothing);
-        let said: Vec<_> =
+        let all = compare(&stress(1000.0, false), &nothing);
+        let changes: Vec<_> =
             all.iter().map(|d| (d.before.as_str(), d.after.as_str(), d.better)).collect();
         let thousand = number(1000.0);
         let expected = [(&*thousand, "none", Some(false)), ("none", &*thousand, Some(false))];
-        assert_eq!(said, expected);
+        assert_eq!(changes, expected);
     }
 
     #[test]
-    fn what_a_void_run_saw_is_neither() {
+    fn figures_of_a_void_run_are_neither_better_nor_worse() {
         let (clean, mut void) = (report(&[("lost", 0.0)]), report(&[("lost", 12.0)]));
         void.runs[0].outcome = TestOutcome::Void;
-        let found = differences(&clean, &void);
+        let found = compare(&clean, &void);
         let lost = found.iter().find(|found| found.figure == "lost").unwrap();
         assert_eq!((lost.after.as_str(), lost.better), ("12", None));
     }
 
     #[test]
-    fn a_run_that_fails_now_is_worse() {
+    fn a_run_that_no_longer_passes_is_worse() {
         let passed = report(&[]);
         let mut failed = passed.clone();
         failed.runs[0].outcome = TestOutcome::Failed;
-        let found = differences(&passed, &failed);
+        let found = compare(&passed, &failed);
         assert_eq!((found[0].after.as_str(), found[0].better), ("failed", Some(false)));
-        assert_eq!(differences(&passed, &passed), []);
+        assert_eq!(compare(&passed, &passed), []);
     }
 
     #[test]
-    fn noise_is_neither() {
-        let found =
-            differences(&report(&[("relay_p99_ms", 10.0)]), &report(&[("relay_p99_ms", 10.3)]));
+    fn noise_is_neither_better_nor_worse() {
+        let found = compare(&report(&[("relay_p99_ms", 10.0)]), &report(&[("relay_p99_ms", 10.3)]));
         assert_eq!(found[0].better, None);
     }
 }

@@ -1,7 +1,7 @@
-//! `report.html`: one file that needs nothing else, for people. Pure.
+//! `report.html`: the report as one page without external resources. Pure.
 
-use super::cause::headline;
-use super::compare::{NOTHING, differences};
+use super::breaking_point::headline;
+use super::compare::{NO_COMMON_FIGURES, compare};
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use super::{tables, timeline};
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("report.css");
 
-/// Text as HTML.
+/// Escapes text for HTML and XML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -29,7 +29,7 @@ pub(super) fn page(report: &LoadReport, earlier: Option<&LoadReport>) -> String 
     page += &header(report);
     page += &tables::verdicts(report);
     page += &tiles(report);
-    page += &advice(report);
+    page += &recommendations(report);
     page += &charts(report);
     page += &tables::runs(report);
     page += &tables::errors(report);
@@ -69,10 +69,11 @@ fn header(report: &LoadReport) -> String {
         badge(report.outcome),
         report.started.replace(['T', 'Z'], " ").trim(),
         humantime::format_duration(seconds),
-        machine(report)
+        generator_host(report)
     )
 }
 
+/// Why the test did not pass; empty if it passed.
 fn reasons(report: &LoadReport) -> String {
     let not_passed = |run: &&RunReport| !run.trial && run.outcome != TestOutcome::Passed;
     let runs: Vec<_> = report.runs.iter().filter(not_passed).collect();
@@ -80,34 +81,33 @@ fn reasons(report: &LoadReport) -> String {
         1 => escape(&run.reason),
         _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
     };
-    let no_session_opened_abort = report.asked_in_vain.iter().map(|line| escape(line));
-    runs.iter().map(line).chain(no_session_opened_abort).collect::<Vec<_>>().join("<br>")
+    let unjudged = report.unjudged_requirements.iter().map(|line| escape(line));
+    runs.iter().map(line).chain(unjudged).collect::<Vec<_>>().join("<br>")
 }
 
-fn machine(report: &LoadReport) -> String {
-    let machine = &report.machine;
-    let mut here =
-        if machine.server_is_here { "server on the same machine" } else { "server elsewhere" }
-            .to_owned();
-    if let Some(why) = &machine.figures_missing {
-        here += &format!(", without its own figures: {}", escape(why));
+fn generator_host(report: &LoadReport) -> String {
+    let host = &report.machine;
+    let place = if host.server_is_here { "the same" } else { "another" };
+    let mut server = format!("server on {place} machine");
+    if let Some(reason) = &host.figures_missing {
+        server += &format!(", whose figures are missing: {}", escape(reason));
     }
     format!(
-        "generator on {} CPU{}, {:.0} GiB, Linux {}, {here}",
-        machine.cpus,
-        if machine.cpus == 1 { "" } else { "s" },
-        machine.memory_bytes as f64 / (1u64 << 30) as f64,
-        escape(&machine.kernel)
+        "generator on {} CPU{}, {:.0} GiB, Linux {}, {server}",
+        host.cpus,
+        if host.cpus == 1 { "" } else { "s" },
+        host.memory_bytes as f64 / (1u64 << 30) as f64,
+        escape(&host.kernel)
     )
 }
 
-/// The few numbers that people ask for first.
+/// The most important figures.
 fn tiles(report: &LoadReport) -> String {
     let judged: Vec<&RunReport> = match report.runs.iter().filter(|run| !run.trial).count() {
         0 => report.runs.iter().collect(),
         _ => report.runs.iter().filter(|run| !run.trial).collect(),
     };
-    let most = |name: &str| {
+    let max = |name: &str| {
         judged.iter().filter_map(|run| run.figures.get(name)).copied().reduce(f64::max)
     };
     let sum = |name: &str| judged.iter().filter_map(|run| run.figures.get(name)).sum::<f64>();
@@ -119,22 +119,23 @@ fn tiles(report: &LoadReport) -> String {
         }
     };
     let shown = |value: Option<f64>| value.filter(|value| *value > 0.0).map(number);
-    tile(shown(most("users_peak")), "", "users at once");
-    tile(shown(most("messages_per_s")), "/s", "messages relayed");
-    tile(shown(most("relay_p50_ms")), "ms", "relay time, median");
-    tile(shown(most("relay_p99_ms")), "ms", "relay time, 99 %");
-    tile(shown(most("match_p99_ms")), "ms", "time to a match, 99 %");
-    tile(shown(most("http_p99_ms")), "ms", "HTTP time, 99 %");
-    tile(shown(most("connect_p99_ms")), "ms", "time to connect, 99 %");
+    tile(shown(max("users_peak")), "", "users at once");
+    tile(shown(max("messages_per_s")), "/s", "messages relayed");
+    tile(shown(max("relay_p50_ms")), "ms", "relay time, p50");
+    tile(shown(max("relay_p99_ms")), "ms", "relay time, p99");
+    tile(shown(max("match_p99_ms")), "ms", "time to a match, p99");
+    tile(shown(max("http_p99_ms")), "ms", "HTTP time, p99");
+    tile(shown(max("connect_p99_ms")), "ms", "time to connect, p99");
     if sum("sent") > 0.0 {
         tile(Some(number(sum("undelivered"))), "", "messages not delivered");
     }
-    // Where little is to do, what a turn of the loop costs is no message's fault.
+    // With few messages, each one carries the cost of a whole iteration of the event loop. The
+    // busiest run shows the cost of a message.
     let rate = |run: &&&RunReport| run.figures.get("messages_per_s").copied().unwrap_or(0.0);
     let busiest = judged.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)));
     let cost = busiest.and_then(|run| run.figures.get("server_cpu_us_per_message").copied());
-    tile(shown(cost), "µs", "server CPU a message");
-    tile(shown(most("server_memory_mb")), "MiB", "server memory, most");
+    tile(shown(cost), "µs", "server CPU per message");
+    tile(shown(max("server_memory_mb")), "MiB", "server memory, peak");
     format!("<dl class=\"tiles\">{tiles}</dl>\n")
 }
 
@@ -148,32 +149,34 @@ fn charts(report: &LoadReport) -> String {
     if !over_time.is_empty() {
         let note = match report.runs.len() {
             0 | 1 => "",
-            _ => "<p class=\"note\">Vertical lines mark where a new run begins.</p>\n",
+            _ => "<p class=\"note\">A vertical line marks the start of a run.</p>\n",
         };
         let _ = write!(text, "<h2>Over time</h2>\n{note}<div class=\"charts\">{over_time}</div>\n");
     }
-    let spread: String =
+    let distributions: String =
         timeline::distributions(report).iter().filter_map(|c| c.figure()).collect();
-    if !spread.is_empty() {
-        let _ =
-            write!(text, "<h2>Latency distribution</h2>\n<div class=\"charts\">{spread}</div>\n");
+    if !distributions.is_empty() {
+        let _ = write!(
+            text,
+            "<h2>Latency distribution</h2>\n<div class=\"charts\">{distributions}</div>\n"
+        );
     }
     text
 }
 
-fn advice(report: &LoadReport) -> String {
+fn recommendations(report: &LoadReport) -> String {
     let mut text = "<h2>Recommendations</h2>\n".to_owned();
-    if report.advice.is_empty() {
-        text += "<p>Nothing that was measured calls for a change.</p>\n";
+    if report.recommendations.is_empty() {
+        text += "<p>None: no measurement calls for a change.</p>\n";
         return text;
     }
     text += "<ol class=\"advice\">\n";
-    for advice in &report.advice {
+    for recommendation in &report.recommendations {
         let _ = writeln!(
             text,
             "<li>{}<small>{}</small></li>",
-            escape(&advice.advice),
-            escape(&advice.evidence)
+            escape(&recommendation.action),
+            escape(&recommendation.evidence)
         );
     }
     text + "</ol>\n"
@@ -181,17 +184,17 @@ fn advice(report: &LoadReport) -> String {
 
 fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     let Some(earlier) = earlier else { return String::new() };
-    let found = differences(earlier, report);
-    let heading = format!("<h2>Against {}</h2>\n", escape(&earlier.started));
-    if found.is_empty() {
-        return format!("{heading}<p>There is {NOTHING}.</p>\n");
+    let changes = compare(earlier, report);
+    let heading = format!("<h2>Compared with {}</h2>\n", escape(&earlier.started));
+    if changes.is_empty() {
+        return format!("{heading}<p>The result: {NO_COMMON_FIGURES}.</p>\n");
     }
     let mut text = format!(
         "{heading}<table><thead><tr><th>run</th><th>figure</th><th class=\"n\">before</th>\
          <th class=\"n\">after</th><th class=\"n\">change</th><th></th></tr></thead><tbody>\n"
     );
-    for d in found {
-        let word = match d.better {
+    for change in changes {
+        let word = match change.better {
             Some(true) => "<span class=\"badge good\">better</span>",
             Some(false) => "<span class=\"badge bad\">worse</span>",
             None => "",
@@ -200,11 +203,11 @@ fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
             text,
             "<tr><td>{}</td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td><td>{word}</td></tr>",
-            escape(&d.run),
-            d.figure,
-            d.before,
-            d.after,
-            d.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %")),
+            escape(&change.run),
+            change.figure,
+            change.before,
+            change.after,
+            change.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %")),
         );
     }
     text + "</tbody></table>\n"
@@ -212,8 +215,8 @@ fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
 
 fn configuration(report: &LoadReport) -> String {
     format!(
-        "<h2>Configuration</h2>\n<p>Give this to <code>switchboard-load run</code> to repeat the \
-         run.</p>\n<pre>{}</pre>\n<footer>switchboard-load {}</footer>\n",
+        "<h2>Configuration</h2>\n<p>To repeat the test, save this as a file and give it to \
+         <code>switchboard-load run</code>.</p>\n<pre>{}</pre>\n<footer>switchboard-load {}</footer>\n",
         escape(report.configuration.trim()),
         escape(&report.version)
     )
@@ -225,20 +228,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_needs_nothing_from_elsewhere() {
+    fn the_page_loads_no_external_resources() {
         let report = LoadReport { runs: vec![example_run()], ..example_report() };
         let page = page(&report, Some(&report));
-        for foreign in ["<script", "<link", "@import", "src=", "url("] {
-            assert!(!page.contains(foreign), "{foreign}");
+        for reference in ["<script", "<link", "@import", "src=", "url("] {
+            assert!(!page.contains(reference), "{reference}");
         }
-        // The only address is the namespace that SVG must have, which nobody fetches.
-        let addresses = page.matches("http").count();
-        assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
+        // The only URL is the namespace of SVG, which is not fetched.
+        let urls = page.matches("http").count();
+        assert_eq!(urls, page.matches("http://www.w3.org/2000/svg").count());
         assert!(page.contains("prefers-color-scheme: dark"));
     }
 
     #[test]
-    fn what_is_written_by_others_is_escaped() {
+    fn escapes_text_from_the_command_line_and_files() {
         let mut report = LoadReport { runs: vec![example_run()], ..example_report() };
         report.url = "<script>".to_owned();
         report.runs[0].name = "<script>".to_owned();

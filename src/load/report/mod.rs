@@ -1,13 +1,20 @@
-//! What is left when a run is over: `report.html`, `report.json`, `junit.xml`, `summary.md`.
+//! The report of a test: `report.html`, `report.json`, `junit.xml`, `summary.md` and the text on
+//! the console. All but [`write`] and [`read`] is pure.
 
-pub mod cause;
+pub mod breaking_point;
 mod charts;
 mod compare;
 mod html;
+mod junit;
+mod limiting_factor;
 pub mod model;
+pub mod recommendations;
+mod summary;
 mod tables;
 mod text;
 mod timeline;
+
+pub use text::console;
 
 use model::LoadReport;
 use std::io;
@@ -16,7 +23,7 @@ use std::path::Path;
 /// The JSON Schema of `report.json`.
 pub const SCHEMA_TEXT: &str = include_str!("report.schema.json");
 
-/// Writes the whole report directory.
+/// Writes all files of the report to `directory`.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -28,21 +35,21 @@ pub fn write(
     let json = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
     std::fs::write(directory.join("report.json"), json)?;
     std::fs::write(directory.join("report.html"), html::page(report, earlier))?;
-    std::fs::write(directory.join("junit.xml"), text::junit(report))?;
-    std::fs::write(directory.join("summary.md"), text::summary(report, earlier))
+    std::fs::write(directory.join("junit.xml"), junit::junit(report))?;
+    std::fs::write(directory.join("summary.md"), summary::summary(report, earlier))
 }
 
-/// Reads an earlier `report.json`.
+/// Reads a `report.json` for a comparison.
 ///
 /// # Errors
-/// One line about why it cannot be compared with.
+/// One line that says why the file cannot be used.
 pub fn read(path: &Path) -> Result<LoadReport, String> {
     let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let report: LoadReport = serde_json::from_slice(&text)
         .map_err(|error| format!("{} is not a report: {error}", path.display()))?;
     if report.schema != model::SCHEMA {
         return Err(format!(
-            "{} has schema {}, not {}",
+            "{} has schema version {}, but this program reads version {}",
             path.display(),
             report.schema,
             model::SCHEMA
@@ -50,8 +57,6 @@ pub fn read(path: &Path) -> Result<LoadReport, String> {
     }
     Ok(report)
 }
-
-pub use text::console;
 
 #[cfg(test)]
 mod tests {
@@ -63,8 +68,8 @@ mod tests {
     use crate::load::trend;
     use serde_json::Value;
 
-    /// A report with something in every place.
-    fn full() -> LoadReport {
+    /// A report in which every optional member is present.
+    fn full_report() -> LoadReport {
         let mut run = model::example_run();
         run.figures.insert("sent".to_owned(), 1.0);
         run.times.insert("relay".to_owned(), LatencySummary::default());
@@ -84,14 +89,14 @@ mod tests {
             count: 1,
             first_s: 0.0,
             last_s: 0.0,
-            convicts: true,
+            is_server_fault: true,
         });
         let rising: Vec<_> = (0..10).map(|i| (f64::from(i), f64::from(i))).collect();
         run.trends.push(model::TrendReport {
             figure: "memory".to_owned(),
             unit: "bytes".to_owned(),
             trend: trend::test(&rising).unwrap(),
-            convicted: true,
+            is_growing: true,
             verdict: "rises".to_owned(),
         });
         let mut row = IntervalRow {
@@ -110,7 +115,8 @@ mod tests {
             },
             ..IntervalRow::default()
         };
-        row.faults.insert("lost".to_owned(), FaultStats::default());
+        row.faults
+            .insert("lost".to_owned(), FaultStats { status: Some(404), ..FaultStats::default() });
         row.buckets.insert("relay".to_owned(), vec![(1, 2)]);
         run.intervals.push(row);
         let breaking_point = BreakingPoint {
@@ -120,22 +126,22 @@ mod tests {
             cause: String::new(),
             evidence: String::new(),
             void: false,
-            trials: vec![("step up".to_owned(), 1.0, "held".to_owned())],
+            trials: vec![("step up".to_owned(), 1.0, "held".to_owned()).into()],
         };
-        let advice = Recommendation { advice: "a".to_owned(), evidence: "e".to_owned() };
+        let recommendation = Recommendation { action: "a".to_owned(), evidence: "e".to_owned() };
         LoadReport {
             runs: vec![run],
             breaking_point: Some(breaking_point),
-            asked_in_vain: vec!["x < 1".to_owned()],
-            advice: vec![advice],
+            unjudged_requirements: vec!["x < 1".to_owned()],
+            recommendations: vec![recommendation],
             ..model::example_report()
         }
     }
 
-    /// Every member of `value` is in the schema, and every one that the schema asks for is there.
-    fn fits(value: &Value, schema: &Value, root: &Value, path: &str) {
+    /// Checks that the schema has every member of `value`, and `value` every required one.
+    fn check_against_schema(value: &Value, schema: &Value, root: &Value, path: &str) {
         if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
-            return fits(value, &root["$defs"][name], root, path);
+            return check_against_schema(value, &root["$defs"][name], root, path);
         }
         match value {
             Value::Object(members) => {
@@ -146,7 +152,7 @@ mod tests {
                     let path = format!("{path}.{name}");
                     let of_member =
                         of_member.unwrap_or_else(|| panic!("{path} is not in the schema"));
-                    fits(value, of_member, root, &path);
+                    check_against_schema(value, of_member, root, &path);
                 }
                 for name in schema["required"].as_array().into_iter().flatten() {
                     assert!(members.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
@@ -154,7 +160,9 @@ mod tests {
             }
             Value::Array(items) => {
                 if schema.get("prefixItems").is_none() {
-                    items.iter().for_each(|item| fits(item, &schema["items"], root, path));
+                    items
+                        .iter()
+                        .for_each(|item| check_against_schema(item, &schema["items"], root, path));
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
@@ -175,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_report_fits_its_schema_and_reads_back() {
-        let report = full();
+    fn a_report_matches_its_schema_and_reads_back() {
+        let report = full_report();
         let text = serde_json::to_string(&report).unwrap();
         let schema: Value = serde_json::from_str(SCHEMA_TEXT).unwrap();
-        fits(&serde_json::from_str(&text).unwrap(), &schema, &schema, "report");
+        check_against_schema(&serde_json::from_str(&text).unwrap(), &schema, &schema, "report");
         assert_eq!(serde_json::from_str::<LoadReport>(&text).unwrap(), report);
     }
 }

@@ -1,8 +1,9 @@
-//! The report as data: what `report.json` holds. Pure.
+//! The content of `report.json`. Pure values.
 //!
-//! Times are in milliseconds or seconds as their names say; everything measured is a number
-//! under its name in `figures`, so that two reports can be compared without knowing which
-//! figures there are. The schema is `report.schema.json` beside this file.
+//! Names end in the unit of their value. Every measured number is stored under its name in
+//! `figures`, so two reports can be compared without a list of the figures. The schema is
+//! `report.schema.json` in this directory; a member whose Rust name differs from its JSON name
+//! has a `serde(rename)`.
 
 use crate::load::interval_log::IntervalRow;
 use crate::load::measure::LatencySummary;
@@ -11,25 +12,25 @@ use crate::load::trend::Trend;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of the schema; it changes when a reader would have to.
+/// The version of the schema; it changes when readers of the file must change.
 pub const SCHEMA: u32 = 1;
 
-/// How a run, or all of them together, came out.
+/// The outcome of a run, or of the whole test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestOutcome {
-    /// Every target that applies was reached, and nothing convicts the server.
+    /// Every target that was judged is met, and there is no server fault.
     Passed,
-    /// A target was missed, or the server broke a guarantee.
+    /// A target was missed, or a server fault occurred.
     Failed,
-    /// The generator was at its limit, so nothing is known about the server.
+    /// The generator reached its limit; the result says nothing about the server.
     Void,
-    /// Stopped before its time; judged by what there was.
+    /// Stopped early; judged by what had been measured.
     Stopped,
 }
 
 impl TestOutcome {
-    /// The worse of two: a failure is known, a void run is not, a stopped one was cut short.
+    /// The worse of two outcomes, in the order passed, stopped, void, failed.
     pub fn worse(self, other: TestOutcome) -> TestOutcome {
         let rank = |outcome| match outcome {
             TestOutcome::Passed => 0,
@@ -40,7 +41,7 @@ impl TestOutcome {
         if rank(other) > rank(self) { other } else { self }
     }
 
-    /// For people.
+    /// The outcome as text.
     pub fn label(self) -> &'static str {
         match self {
             TestOutcome::Passed => "passed",
@@ -51,133 +52,161 @@ impl TestOutcome {
     }
 }
 
-/// A kind of fault that occurred.
+/// One kind of fault that occurred.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultReport {
-    /// Its name.
+    /// Name of the kind.
     pub kind: String,
-    /// What it means.
+    /// The fault in one sentence.
     pub meaning: String,
-    /// How often it occurred.
+    /// Number of occurrences.
     pub count: u64,
-    /// Seconds from the start of the run to the first time.
+    /// First occurrence, in seconds from the start of the run.
     pub first_s: f64,
-    /// Seconds from the start of the run to the last time.
+    /// Last occurrence, in seconds from the start of the run.
     pub last_s: f64,
-    /// Whether it alone convicts the server.
-    pub convicts: bool,
+    /// Whether one occurrence is enough to fail the server.
+    #[serde(rename = "convicts")]
+    pub is_server_fault: bool,
 }
 
-/// A point of a distribution.
+/// One point of a latency distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DistributionPoint {
-    /// Share of all values, in percent.
+    /// Percentage of the values.
     pub percent: f64,
-    /// So many percent took at most this.
+    /// That percentage of the values is at most this.
     pub at_most_ms: f64,
 }
 
-/// A slope test on one figure.
+/// The slope test of one figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrendReport {
-    /// What was watched.
+    /// Name of the figure.
     pub figure: String,
-    /// Its unit.
+    /// Unit of the figure.
     pub unit: String,
-    /// What the test found.
+    /// Result of the test.
     pub trend: Trend,
-    /// Whether the growth is called a leak or decay.
-    pub convicted: bool,
-    /// In one sentence.
+    /// Whether the growth counts as a leak or as decay.
+    #[serde(rename = "convicted")]
+    pub is_growing: bool,
+    /// The result in one sentence.
     pub verdict: String,
 }
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
-    /// Its name, unique in the report.
+    /// Name of the run, unique in the report.
     pub name: String,
-    /// What it did, in a sentence.
+    /// What the run did, in one sentence.
     pub about: String,
-    /// How long it took in seconds.
+    /// Duration of the run.
     pub seconds: f64,
-    /// How it came out.
+    /// Outcome of the run.
     pub outcome: TestOutcome,
-    /// Why, in a sentence, if it did not pass.
+    /// Why the run did not pass; empty if it passed.
     pub reason: String,
-    /// A trial of a search: it need not pass for the report to pass.
+    /// Whether this is a trial of a search. A trial need not pass for the test to pass.
     pub trial: bool,
-    /// Every figure, by name.
+    /// All figures by name.
     pub figures: BTreeMap<String, f64>,
-    /// Times, by name.
+    /// Latencies by name.
     pub times: BTreeMap<String, LatencySummary>,
-    /// Distributions of times, by name.
+    /// Latency distributions by name.
     pub distributions: BTreeMap<String, Vec<DistributionPoint>>,
-    /// The targets and whether they were reached.
+    /// The targets and whether they were met.
     pub targets: Vec<TargetVerdict>,
-    /// What went wrong.
+    /// The faults that occurred.
     pub faults: Vec<FaultReport>,
     /// Slope tests.
     pub trends: Vec<TrendReport>,
-    /// The intervals, thinned out for charts.
+    /// A subset of the intervals, enough for the charts.
     pub intervals: Vec<IntervalRow>,
 }
 
 impl RunReport {
-    /// Whether it was to find leaks, and was too short for that.
-    pub fn knows_nothing_of_leaks(&self) -> bool {
+    /// Whether this is an endurance run that was too short for a slope test.
+    pub fn lacks_slope_test(&self) -> bool {
         self.name == crate::load::run_plans::ENDURANCE && self.trends.is_empty()
     }
 
-    /// Whether not one session could be opened, though the server did not say that it is full.
-    pub fn nobody_came_in(&self) -> bool {
+    /// Whether no session could be opened, and not because the server is full. What answers at
+    /// the address is then probably not a server of this kind.
+    pub fn no_session_opened(&self) -> bool {
         let figure = |name: &str| self.figures.get(name).copied().unwrap_or(0.0);
         let (failed, full) = (figure("connect_failed"), figure("upgrade_503"));
-        let convicted = self.faults.iter().any(|fault| fault.convicts);
-        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && !convicted
+        let server_fault = self.faults.iter().any(|fault| fault.is_server_fault);
+        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && !server_fault
     }
 }
 
-/// Where the server breaks.
+/// The result of the search for the breaking point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakingPoint {
-    /// What was raised.
+    /// The quantity that was raised.
     pub raised: String,
-    /// The highest level that held.
+    /// The highest level at which all targets were met.
     pub holds: Option<f64>,
-    /// The lowest level above it that broke.
+    /// The lowest level above it at which a target was missed.
     pub breaks: Option<f64>,
-    /// What gave out.
+    /// The resource or condition that limited the highest level.
     pub cause: String,
-    /// What says so.
+    /// The measurement that shows the cause.
     pub evidence: String,
-    /// Whether the search says anything about the server.
+    /// Whether the generator reached its limit first, or the search was stopped early.
     pub void: bool,
-    /// Each trial: what the search was doing, the level, and what came of it.
-    pub trials: Vec<(String, f64, String)>,
+    /// The trials in order.
+    pub trials: Vec<TrialRecord>,
 }
 
-/// A recommendation with its reason.
+/// One trial of a search; in JSON an array of three elements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(String, f64, String)", into = "(String, f64, String)")]
+pub struct TrialRecord {
+    /// The step of the search that this trial belongs to.
+    pub step: String,
+    /// The level that was tried.
+    pub level: f64,
+    /// `held`, `broke` or `void`.
+    pub result: String,
+}
+
+impl From<(String, f64, String)> for TrialRecord {
+    fn from((step, level, result): (String, f64, String)) -> Self {
+        TrialRecord { step, level, result }
+    }
+}
+
+impl From<TrialRecord> for (String, f64, String) {
+    fn from(trial: TrialRecord) -> Self {
+        (trial.step, trial.level, trial.result)
+    }
+}
+
+/// A recommendation and the measurement behind it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
     /// What to do.
-    pub advice: String,
-    /// The measurement that led to it.
+    #[serde(rename = "advice")]
+    pub action: String,
+    /// The measurement behind it.
     pub evidence: String,
 }
 
-/// The machine that the generator ran on.
+/// The machine on which the generator ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorHost {
-    /// CPUs the generator may use.
+    /// CPUs that the generator may use.
     pub cpus: u64,
-    /// Its kernel.
+    /// Kernel release.
     pub kernel: String,
-    /// Its memory in bytes.
+    /// Memory of the machine.
     pub memory_bytes: u64,
-    /// Whether the server runs on it too.
+    /// Whether the server runs on the same machine.
     pub server_is_here: bool,
-    /// Why the server's own figures are not in this report; `None` if they are.
+    /// Why the server's own figures are missing from the report; `None` if they are present.
     #[serde(default)]
     pub figures_missing: Option<String>,
 }
@@ -189,34 +218,35 @@ pub struct LoadReport {
     pub schema: u32,
     /// Version of the tester.
     pub version: String,
-    /// When it began, RFC 3339.
+    /// Time at which the test started, RFC 3339.
     pub started: String,
-    /// How long all of it took, in seconds.
+    /// Duration of the whole test.
     pub seconds: f64,
-    /// The server.
+    /// WebSocket URL of the server.
     pub url: String,
-    /// The scenario's kind.
+    /// Name of the scenario.
     pub scenario: String,
-    /// The scenario with every number, as TOML: `run` repeats it.
+    /// The scenario with all its values, as TOML; `switchboard-load run` accepts it.
     pub configuration: String,
-    /// Where it ran.
+    /// The machine of the generator.
     pub machine: GeneratorHost,
-    /// How it came out.
+    /// Outcome of the whole test.
     pub outcome: TestOutcome,
-    /// Exit status of the tester.
+    /// Exit status of the process.
     pub exit_status: u8,
     /// The runs in order.
     pub runs: Vec<RunReport>,
-    /// Where the server breaks, if that was asked.
+    /// Result of the search for the breaking point, if the scenario has one.
     pub breaking_point: Option<BreakingPoint>,
-    /// Targets that were asked for and by which no run could be judged, each in a sentence.
-    #[serde(default)]
-    pub asked_in_vain: Vec<String>,
-    /// What to do about it.
-    pub advice: Vec<Recommendation>,
+    /// The targets of `--require` by which no run could be judged, one sentence each.
+    #[serde(default, rename = "asked_in_vain")]
+    pub unjudged_requirements: Vec<String>,
+    /// What to do about the findings.
+    #[serde(rename = "advice")]
+    pub recommendations: Vec<Recommendation>,
 }
 
-/// A run that did nothing and passed, for tests to build upon.
+/// A run without figures that passed; the base of test data.
 #[cfg(test)]
 pub(crate) fn example_run() -> RunReport {
     RunReport {
@@ -236,7 +266,7 @@ pub(crate) fn example_run() -> RunReport {
     }
 }
 
-/// A report without runs, for tests to build upon.
+/// A report without runs; the base of test data.
 #[cfg(test)]
 pub(crate) fn example_report() -> LoadReport {
     LoadReport {
@@ -252,7 +282,7 @@ pub(crate) fn example_report() -> LoadReport {
         exit_status: 0,
         runs: Vec::new(),
         breaking_point: None,
-        asked_in_vain: Vec::new(),
-        advice: Vec::new(),
+        unjudged_requirements: Vec::new(),
+        recommendations: Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Which charts a report has, and their data. Pure.
+//! The charts of a report, and their data. Pure.
 
 use super::charts::{Chart, ChartSeries, HorizontalAxis};
 use super::model::{LoadReport, RunReport};
@@ -7,7 +7,7 @@ use crate::load::measure::{CountMetric, LatencySummary, LoadFault};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// All charts over time, of all runs one after the other on one axis.
+/// All charts over time. The runs follow each other on one time axis.
 pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
     let timeline = Timeline::new(&report.runs);
     let rate = |what: CountMetric| move |row: &IntervalRow| Some(row.rate(what));
@@ -19,27 +19,27 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
             &[
                 ("connected", &|row| Some(row.users as f64)),
                 ("in a room", &|row| Some(row.in_rooms as f64)),
-                ("waiting, at the most", &|row| Some(row.waiting_peak as f64)),
+                ("waiting, peak", &|row| Some(row.waiting_peak as f64)),
             ],
         ),
         timeline.chart(
             "Messages",
-            "relayed a second",
+            "relayed per second",
             false,
             &[("sent", &rate(CountMetric::Sent)), ("received", &rate(CountMetric::Received))],
         ),
         timeline.chart(
-            "Matches and connects",
-            "a second",
+            "Matches and new sessions",
+            "per second",
             false,
             &[
                 ("matched users", &rate(CountMetric::Matched)),
-                ("connected users", &rate(CountMetric::Connected)),
+                ("opened sessions", &rate(CountMetric::Connected)),
             ],
         ),
         timeline.chart(
             "HTTP requests",
-            "a second",
+            "per second",
             false,
             &[
                 ("answered with 200", &rate(CountMetric::HttpOk)),
@@ -48,10 +48,10 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
         ),
     ];
     for (name, title) in [
-        ("relay", "Relay time, from the planned moment"),
-        ("relay_service", "Relay time, from the actual moment"),
+        ("relay", "Relay time, from the intended start"),
+        ("relay_service", "Relay time, from the actual start"),
         ("match", "Time to a match"),
-        ("http", "HTTP time, from the planned moment"),
+        ("http", "HTTP time, from the intended start"),
         ("connect", "Time to connect"),
         ("ping", "Ping time"),
     ] {
@@ -64,13 +64,13 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
             true,
             &[
                 ("median", &quantile(|q| q.p50_ms)),
-                ("99 %", &quantile(|q| q.p99_ms)),
-                ("longest", &quantile(|q| q.max_ms)),
+                ("p99", &quantile(|q| q.p99_ms)),
+                ("max", &quantile(|q| q.max_ms)),
             ],
         ));
     }
     charts.extend(resource_charts(&timeline));
-    charts.retain(|chart| chart.series.iter().any(has_life));
+    charts.retain(|chart| chart.series.iter().any(has_nonzero_value));
     charts
 }
 
@@ -85,10 +85,10 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
     vec![
         timeline.chart(
             "Errors",
-            "a second",
+            "per second",
             false,
             &[
-                ("convicting the server", &faults(LoadFault::convicts)),
+                ("server faults", &faults(LoadFault::convicts)),
                 ("other", &faults(|fault| !fault.convicts())),
             ],
         ),
@@ -116,12 +116,12 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             false,
             &[
                 ("descriptors", &|row| Some(row.server.descriptors? as f64)),
-                ("its connections", &|row| Some(row.server.connections? as f64)),
+                ("connections", &|row| Some(row.server.connections? as f64)),
             ],
         ),
         timeline.chart(
             "Network",
-            "MiB a second, as the generator sees it",
+            "MiB per second, measured by the generator",
             false,
             &[
                 ("to the server", &|row| Some(row.rate(CountMetric::BytesOut) / MIB)),
@@ -133,14 +133,14 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             "ms",
             true,
             &[
-                ("longest turn of its loop", &|row| Some(row.generator.longest_turn_ms)),
-                ("lateness, 99 %", &|row| row.times.get("late").map(|late| late.p99_ms)),
+                ("longest event loop iteration", &|row| Some(row.generator.longest_iteration_ms)),
+                ("late starts, p99", &|row| row.times.get("late").map(|late| late.p99_ms)),
             ],
         ),
     ]
 }
 
-/// How long each time took for what share of cases: one line for each run.
+/// Latency distributions, with one line for each run.
 pub(super) fn distributions(report: &LoadReport) -> Vec<Chart> {
     let of = |name: &str, title: &str| {
         let series = report
@@ -149,21 +149,21 @@ pub(super) fn distributions(report: &LoadReport) -> Vec<Chart> {
             .filter(|run| !run.trial || report.runs.len() == 1)
             .filter_map(|run| Some((run, run.distributions.get(name)?)))
             .map(|(run, points)| {
-                let place = |percent: f64| -(1.0 - percent / 100.0).max(1e-5).log10();
+                let coordinate = |percent: f64| -(1.0 - percent / 100.0).max(1e-5).log10();
                 let points = points.iter().filter(|point| point.percent < 100.0);
                 let segment =
-                    points.map(|point| (place(point.percent), point.at_most_ms)).collect();
+                    points.map(|point| (coordinate(point.percent), point.at_most_ms)).collect();
                 ChartSeries { name: run.name.clone(), segments: vec![segment] }
             })
             .take(6)
             .collect();
         Chart {
             title: title.to_owned(),
-            unit: "ms at most, for so many percent",
-            across: HorizontalAxis::Percentile,
+            unit: "ms, by percentile",
+            x_axis: HorizontalAxis::Percentile,
             logarithmic: true,
-            domain: None,
-            borders: Vec::new(),
+            x_range: None,
+            run_starts: Vec::new(),
             series,
         }
     };
@@ -178,61 +178,62 @@ pub(super) fn distributions(report: &LoadReport) -> Vec<Chart> {
     .collect()
 }
 
-/// The levels of a search in the order in which they were tried.
+/// The levels of a search in the order of the trials.
 pub(super) fn search(report: &LoadReport) -> Option<Chart> {
     let point = report.breaking_point.as_ref()?;
-    let of = |showed: &str| {
-        let tried = point.trials.iter().enumerate();
-        let levels = tried.filter(|(_, trial)| trial.2 == showed);
-        let segments = levels.map(|(i, trial)| vec![(i as f64 + 1.0, trial.1)]).collect();
-        ChartSeries { name: showed.to_owned(), segments }
+    let of = |result: &str| {
+        let trials = point.trials.iter().enumerate();
+        let matching = trials.filter(|(_, trial)| trial.result == result);
+        let segments = matching.map(|(i, trial)| vec![(i as f64 + 1.0, trial.level)]).collect();
+        ChartSeries { name: result.to_owned(), segments }
     };
     Some(Chart {
         title: "The search".to_owned(),
         unit: match point.raised.starts_with("connections") {
-            true => "connections, trial by trial",
-            false => "messages a second, trial by trial",
+            true => "connections, by trial",
+            false => "messages per second, by trial",
         },
-        across: HorizontalAxis::Number,
+        x_axis: HorizontalAxis::TrialNumber,
         logarithmic: false,
-        domain: None,
-        borders: Vec::new(),
-        // In the colours that a page has for these.
+        x_range: None,
+        run_starts: Vec::new(),
+        // The order decides the colours.
         series: vec![of("void"), of("broke"), of("held")],
     })
 }
 
-/// Whether a line is worth drawing: one that is always zero is not.
-fn has_life(series: &ChartSeries) -> bool {
+/// Whether a line has a value other than zero; a chart without such a line is left out.
+fn has_nonzero_value(series: &ChartSeries) -> bool {
     series.segments.iter().flatten().any(|point| point.1 != 0.0)
 }
 
-/// The rows of a run, but not the stump at its end: a rate over a few milliseconds is noise.
-/// It is short beside the usual row; a single long one, on a busy machine, says nothing.
-fn whole_rows(run: &RunReport) -> impl Iterator<Item = &IntervalRow> {
+/// The rows of a run without the fragment at its end, because a rate over a few milliseconds is
+/// noise. A fragment is much shorter than the median row. The median is used because a single row
+/// can be very long on a busy machine.
+fn complete_rows(run: &RunReport) -> impl Iterator<Item = &IntervalRow> {
     let mut lengths: Vec<f64> = run.intervals.iter().map(|row| row.length_s).collect();
     lengths.sort_unstable_by(f64::total_cmp);
-    let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
-    run.intervals.iter().filter(move |row| row.length_s >= usual * 0.4)
+    let median = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
+    run.intervals.iter().filter(move |row| row.length_s >= median * 0.4)
 }
 
-/// What a line shows of a row.
+/// Reads the value of a line from a row.
 type RowReader<'a> = &'a dyn Fn(&IntervalRow) -> Option<f64>;
 
-/// The runs one after the other.
+/// The runs with their start times, in seconds from the start of the test.
 struct Timeline<'a> {
     runs: Vec<(f64, &'a RunReport)>,
 }
 
 impl<'a> Timeline<'a> {
     fn new(runs: &'a [RunReport]) -> Self {
-        let mut begins = 0.0;
-        let placed = runs.iter().map(|run| {
-            let at = begins;
-            begins += run.seconds;
-            (at, run)
+        let mut elapsed_s = 0.0;
+        let with_start = runs.iter().map(|run| {
+            let start_s = elapsed_s;
+            elapsed_s += run.seconds;
+            (start_s, run)
         });
-        Timeline { runs: placed.collect() }
+        Timeline { runs: with_start.collect() }
     }
 
     fn chart(
@@ -245,9 +246,9 @@ impl<'a> Timeline<'a> {
         let series = lines
             .iter()
             .map(|(name, read)| {
-                let segment = |(begins, run): &(f64, &RunReport)| -> Vec<(f64, f64)> {
-                    whole_rows(run)
-                        .filter_map(|row| Some((begins + row.at_s, read(row)?)))
+                let segment = |(start_s, run): &(f64, &RunReport)| -> Vec<(f64, f64)> {
+                    complete_rows(run)
+                        .filter_map(|row| Some((start_s + row.at_s, read(row)?)))
                         .collect()
                 };
                 let segments = self.runs.iter().map(segment).filter(|s| !s.is_empty()).collect();
@@ -257,10 +258,10 @@ impl<'a> Timeline<'a> {
         Chart {
             title: title.to_owned(),
             unit,
-            across: HorizontalAxis::Time,
+            x_axis: HorizontalAxis::Time,
             logarithmic,
-            domain: self.runs.last().map(|(begins, run)| (0.0, begins + run.seconds)),
-            borders: self.runs.iter().skip(1).map(|(begins, _)| *begins).collect(),
+            x_range: self.runs.last().map(|(start_s, run)| (0.0, start_s + run.seconds)),
+            run_starts: self.runs.iter().skip(1).map(|(start_s, _)| *start_s).collect(),
             series,
         }
     }
@@ -272,18 +273,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_long_row_hides_no_others_and_the_stump_is_left_out() {
+    fn leaves_out_the_fragment_at_the_end_of_a_run() {
         let mut run = example_run();
         let lengths = [1.0, 1.0, 9.0, 1.0, 1.0, 0.01];
         run.intervals = lengths
             .iter()
             .map(|length_s| IntervalRow { length_s: *length_s, ..IntervalRow::default() })
             .collect();
-        assert_eq!(whole_rows(&run).count(), 5);
+        assert_eq!(complete_rows(&run).count(), 5);
     }
 
     #[test]
-    fn runs_lie_one_after_the_other_and_empty_charts_are_left_out() {
+    fn places_runs_one_after_the_other_and_leaves_out_empty_charts() {
         let mut run = example_run();
         run.intervals = (1..=10)
             .map(|i| IntervalRow {
@@ -296,8 +297,8 @@ mod tests {
         let report = LoadReport { runs: vec![run.clone(), run], ..example_report() };
         let charts = charts(&report);
         let titles: Vec<&str> = charts.iter().map(|chart| chart.title.as_str()).collect();
-        assert_eq!(titles, ["Users"], "nothing else happened");
-        assert_eq!(charts[0].borders, [10.0]);
+        assert_eq!(titles, ["Users"], "the rows contain only users");
+        assert_eq!(charts[0].run_starts, [10.0]);
         let first = &charts[0].series[0];
         assert_eq!(first.segments[1][0], (11.0, 5.0));
     }

@@ -1,121 +1,128 @@
-//! Numbers that no run can be made of. Pure.
+//! Validation of a scenario's values. Pure.
 
-use super::{CommonSettings, Scenario};
+use super::{
+    CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
+    MatchmakingScenario, PlanScenario, Scenario, SignalingScenario, StressScenario,
+};
 use crate::load::units::HumanDuration;
 use std::fmt;
 use std::time::Duration;
 
-/// A value that no run can be made of.
+/// A value of a scenario that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidValue {
-    /// The key of the value, as a file has it.
+    /// The key, spelled as in a scenario file.
     pub key: &'static str,
-    /// What is wrong with it.
-    pub what: String,
+    /// Why the value is refused.
+    pub reason: String,
 }
 
 impl InvalidValue {
-    /// What is wrong with the value of `key`.
-    pub fn new(key: &'static str, what: impl Into<String>) -> Self {
-        InvalidValue { key, what: what.into() }
+    /// The value of `key` is refused for this reason.
+    pub fn new(key: &'static str, reason: impl Into<String>) -> Self {
+        InvalidValue { key, reason: reason.into() }
     }
 }
 
 impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.what)
+        write!(f, "{}: {}", self.key, self.reason)
     }
 }
 
 type CheckResult = Result<(), InvalidValue>;
 
-/// More a second is nothing that one machine could send.
-const MOST_PER_SECOND: f64 = 1e7;
-/// Sessions are opened by a schedule that does not sleep longer than this between two.
-const LEAST_CONNECTS_PER_SECOND: f64 = 0.1;
-/// The tester itself takes no longer message from a server (`engine/worker/intake.rs`).
-const MOST_MESSAGE_BYTES: u32 = 1024 * 1024;
-/// Each thread has a receive buffer and two sets of histograms.
-pub const MOST_THREADS: u16 = 256;
-const MOST_CANDIDATES: u32 = 10_000;
-/// In rooms or not: their sum is a number, too.
-const MOST_USERS: u32 = 1 << 30;
-const LONGEST: HumanDuration = HumanDuration(Duration::from_secs(366 * 24 * 3600));
-/// Of one user's messages, if it sends any.
-const LEAST_PER_SECOND: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
-const SHORTEST: HumanDuration = HumanDuration(Duration::from_millis(1));
+/// No single machine sends more than this.
+const MAX_RATE_PER_S: f64 = 1e7;
+/// The arrival schedule assumes at most 10 s between two arrivals.
+const MIN_CONNECT_RATE_PER_S: f64 = 0.1;
+/// The tester accepts no longer message from a server either (`engine/worker/receive.rs`).
+const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
+/// Most threads of the generator. Each has a receive buffer and two sets of histograms.
+pub const MAX_THREADS: u16 = 256;
+/// Most ICE candidates that one user sends in a call.
+const MAX_CANDIDATES: u32 = 10_000;
+/// Bounds `users` and `2 * rooms`, so that their sum still fits into `u32`.
+const MAX_USERS: u32 = 1 << 30;
+/// Longest duration that a scenario accepts.
+const MAX_DURATION: HumanDuration = HumanDuration(Duration::from_secs(366 * 24 * 3600));
+/// Lowest message rate of one user other than 0: one message in a year.
+const MIN_MESSAGE_RATE_PER_S: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
+/// Shortest duration that a scenario accepts.
+const MIN_DURATION: HumanDuration = HumanDuration(Duration::from_millis(1));
 
-/// `least <= value <= most`; what is not a number is neither.
-fn within(key: &'static str, value: f64, least: f64, most: f64) -> CheckResult {
-    match value >= least && value <= most {
+/// Checks `min <= value <= max`. NaN is refused, because both comparisons are false.
+fn within(key: &'static str, value: f64, min: f64, max: f64) -> CheckResult {
+    match value >= min && value <= max {
         true => Ok(()),
-        false => Err(InvalidValue::new(key, format!("{value} is not from {least} to {most}"))),
+        false => Err(InvalidValue::new(key, format!("{value} is not between {min} and {max}"))),
     }
 }
 
-/// A rate of messages: none at all, or one in a year at least.
-fn rate(key: &'static str, value: f64) -> CheckResult {
-    if value == 0.0 { Ok(()) } else { within(key, value, LEAST_PER_SECOND, 1e6) }
+/// A message rate: 0, or at least [`MIN_MESSAGE_RATE_PER_S`].
+fn message_rate(key: &'static str, value: f64) -> CheckResult {
+    if value == 0.0 { Ok(()) } else { within(key, value, MIN_MESSAGE_RATE_PER_S, 1e6) }
 }
 
 fn at_least_one(key: &'static str, value: u32) -> CheckResult {
-    if value > 0 { Ok(()) } else { Err(InvalidValue::new(key, "at least 1 is needed")) }
+    if value > 0 { Ok(()) } else { Err(InvalidValue::new(key, "it must be at least 1")) }
 }
 
-fn lasting(key: &'static str, value: HumanDuration) -> CheckResult {
-    match value >= SHORTEST && value <= LONGEST {
+fn duration(key: &'static str, value: HumanDuration) -> CheckResult {
+    match value >= MIN_DURATION && value <= MAX_DURATION {
         true => Ok(()),
-        false => {
-            Err(InvalidValue::new(key, format!("{value} is not from {SHORTEST} to 366 days long")))
-        }
+        false => Err(InvalidValue::new(
+            key,
+            format!("{value} is not between {MIN_DURATION} and 366 days"),
+        )),
     }
 }
 
-/// As [`lasting`], or nothing at all.
-fn lasting_or_none(key: &'static str, value: HumanDuration) -> CheckResult {
-    if value.0.is_zero() { Ok(()) } else { lasting(key, value) }
+/// Like [`duration`], but 0 is accepted.
+fn duration_or_zero(key: &'static str, value: HumanDuration) -> CheckResult {
+    if value.0.is_zero() { Ok(()) } else { duration(key, value) }
 }
 
 fn users(value: u32) -> CheckResult {
-    within("users", value.into(), 1.0, MOST_USERS.into())
+    within("users", value.into(), 1.0, MAX_USERS.into())
 }
 
 fn rooms(value: u32) -> CheckResult {
-    within("rooms", value.into(), 1.0, (MOST_USERS / 2).into())
+    within("rooms", value.into(), 1.0, (MAX_USERS / 2).into())
 }
 
 fn connect_rate(value: f64) -> CheckResult {
-    within("connect_rate", value, LEAST_CONNECTS_PER_SECOND, MOST_PER_SECOND)
+    within("connect_rate", value, MIN_CONNECT_RATE_PER_S, MAX_RATE_PER_S)
 }
 
-fn messages(bytes: u32) -> CheckResult {
-    within("message_bytes", bytes.into(), 0.0, MOST_MESSAGE_BYTES.into())
+fn message_bytes(bytes: u32) -> CheckResult {
+    within("message_bytes", bytes.into(), 0.0, MAX_MESSAGE_BYTES.into())
 }
 
-fn candidates(many: u32) -> CheckResult {
-    within("candidates", many.into(), 0.0, MOST_CANDIDATES.into())
+fn candidates(count: u32) -> CheckResult {
+    within("candidates", count.into(), 0.0, MAX_CANDIDATES.into())
 }
 
-fn talk(least: HumanDuration, most: HumanDuration) -> CheckResult {
-    lasting("talk_min", least)?;
-    lasting("talk_max", most)?;
-    match least <= most {
+fn talk_range(min: HumanDuration, max: HumanDuration) -> CheckResult {
+    duration("talk_min", min)?;
+    duration("talk_max", max)?;
+    match min <= max {
         true => Ok(()),
         false => {
-            Err(InvalidValue::new("talk_min", format!("{least} is longer than talk_max, {most}")))
+            Err(InvalidValue::new("talk_min", format!("{min} is longer than talk_max, {max}")))
         }
     }
 }
 
-fn common(s: &CommonSettings) -> CheckResult {
+fn common_settings(s: &CommonSettings) -> CheckResult {
     if !crate::wire::message::is_queue_name(s.queue.as_bytes()) {
-        return Err(InvalidValue::new("queue", format!("`{}` is no queue name", s.queue)));
+        return Err(InvalidValue::new("queue", format!("`{}` is not a valid queue name", s.queue)));
     }
     if s.report.to_str().is_none() {
-        // The report names its directory, and JSON has no other letters.
+        // The report contains this path, and JSON text is UTF-8.
         return Err(InvalidValue::new("report", format!("{} is not UTF-8", s.report.display())));
     }
-    within("threads", s.threads.into(), 1.0, MOST_THREADS.into())?;
+    within("threads", s.threads.into(), 1.0, MAX_THREADS.into())?;
     within("late_percent", s.late_percent, 0.0, 100.0)?;
     for (key, value) in [
         ("late_after", s.late_after),
@@ -125,115 +132,148 @@ fn common(s: &CommonSettings) -> CheckResult {
         ("stall_after", s.stall_after),
         ("interval", s.interval),
     ] {
-        lasting(key, value)?;
+        duration(key, value)?;
     }
     Ok(())
 }
 
 impl Scenario {
-    /// Refuses numbers that no run can be made of.
+    /// Checks every value against its range.
     ///
     /// # Errors
-    /// The first one that is wrong.
+    /// The first value that is out of range.
     pub fn check(&self) -> Result<(), InvalidValue> {
-        common(self.common())?;
+        common_settings(self.common())?;
         match self {
-            Scenario::Connections(s) => {
-                users(s.users)?;
-                within("sample_rooms", s.sample_rooms.into(), 0.0, (MOST_USERS / 2).into())?;
-                connect_rate(s.connect_rate)?;
-                lasting("hold", s.hold)?;
-                lasting("ping_every", s.ping_every)?;
-                rate("sample_rate", s.sample_rate)
-            }
-            Scenario::Matchmaking(s) => {
-                if s.users == 0 || s.users % 2 == 1 {
-                    let what = format!("{} cannot be matched in pairs", s.users);
-                    return Err(InvalidValue::new("users", what));
-                }
-                users(s.users)?;
-                at_least_one("rounds", s.rounds)?;
-                lasting("round_every", s.round_every)?;
-                connect_rate(s.connect_rate)
-            }
-            Scenario::Signaling(s) => {
-                rooms(s.rooms)?;
-                connect_rate(s.connect_rate)?;
-                rate("message_rate", s.message_rate)?;
-                messages(s.message_bytes)?;
-                candidates(s.candidates)?;
-                lasting_or_none("warm_up", s.warm_up)?;
-                lasting("duration", s.duration)
-            }
-            Scenario::Calls(s) => {
-                let arrivals: u64 = s.phases.0.iter().map(|phase| phase.count()).sum();
-                if arrivals == 0 {
-                    return Err(InvalidValue::new(
-                        "phases",
-                        format!("in `{}` nobody arrives", s.phases),
-                    ));
-                }
-                s.phases.0.iter().try_for_each(|p| lasting("phases", HumanDuration(p.lasting)))?;
-                talk(s.talk_min, s.talk_max)?;
-                within("next_percent", s.next_percent, 0.0, 100.0)?;
-                rate("message_rate", s.message_rate)?;
-                messages(s.message_bytes)?;
-                candidates(s.candidates)
-            }
-            Scenario::Http(s) => {
-                let requests: u64 = s.requests.0.iter().map(|r| r.phase.count()).sum();
-                if requests == 0 {
-                    let what = format!("in `{}` there is no request", s.requests);
-                    return Err(InvalidValue::new("requests", what));
-                }
-                s.requests
-                    .0
-                    .iter()
-                    .try_for_each(|r| lasting("requests", HumanDuration(r.phase.lasting)))?;
-                at_least_one("max_connections", s.max_connections)
-            }
-            Scenario::Stress(s) => {
-                rooms(s.rooms)?;
-                within("start", s.start, 1.0, MOST_PER_SECOND)?;
-                within("ceiling", s.ceiling, 1.0, MOST_PER_SECOND)?;
-                within("factor", s.factor, 1.01, 100.0)?;
-                within("tolerance_percent", s.tolerance_percent, 0.1, 100.0)?;
-                within("confirmations", s.confirmations.into(), 0.0, 100.0)?;
-                lasting("step", s.step)?;
-                messages(s.message_bytes)?;
-                connect_rate(s.connect_rate)
-            }
-            Scenario::Endurance(s) => {
-                rooms(s.rooms)?;
-                within("percent", s.percent, 0.1, 1000.0)?;
-                if s.capacity != 0.0 {
-                    let users = f64::from(s.rooms) * 2.0;
-                    let least = LEAST_PER_SECOND * users * 100.0 / s.percent;
-                    within("capacity", s.capacity, least, MOST_PER_SECOND)?;
-                }
-                lasting("duration", s.duration)?;
-                lasting_or_none("warm_up", s.warm_up)?;
-                talk(s.talk_min, s.talk_max)?;
-                messages(s.message_bytes)?;
-                connect_rate(s.connect_rate)?;
-                within("leak_percent", s.leak_percent, 0.0, 1000.0)?;
-                within("confidence_percent", s.confidence_percent, 50.0, 99.999_999)
-            }
-            Scenario::Plan(s) => {
-                rooms(s.rooms)?;
-                s.stages.0.iter().try_for_each(|t| lasting("stages", HumanDuration(t.lasting)))?;
-                talk(s.talk_min, s.talk_max)?;
-                rate("message_rate", s.message_rate)?;
-                messages(s.message_bytes)?;
-                candidates(s.candidates)?;
-                connect_rate(s.connect_rate)?;
-                lasting("stress_step", s.stress_step)?;
-                within("stress_start", s.stress_start, 1.0, MOST_PER_SECOND)?;
-                within("stress_ceiling", s.stress_ceiling, 0.0, MOST_PER_SECOND)?;
-                lasting_or_none("endurance", s.endurance)?;
-                within("endurance_percent", s.endurance_percent, 0.1, 1000.0)
-            }
+            Scenario::Connections(s) => s.check(),
+            Scenario::Matchmaking(s) => s.check(),
+            Scenario::Signaling(s) => s.check(),
+            Scenario::Calls(s) => s.check(),
+            Scenario::Http(s) => s.check(),
+            Scenario::Stress(s) => s.check(),
+            Scenario::Endurance(s) => s.check(),
+            Scenario::Plan(s) => s.check(),
         }
+    }
+}
+
+impl ConnectionsScenario {
+    fn check(&self) -> CheckResult {
+        users(self.users)?;
+        within("sample_rooms", self.sample_rooms.into(), 0.0, (MAX_USERS / 2).into())?;
+        connect_rate(self.connect_rate)?;
+        duration("hold", self.hold)?;
+        duration("ping_every", self.ping_every)?;
+        message_rate("sample_rate", self.sample_rate)
+    }
+}
+
+impl MatchmakingScenario {
+    fn check(&self) -> CheckResult {
+        if self.users == 0 || self.users % 2 == 1 {
+            let reason =
+                format!("{}: must be even and at least 2 to match all in pairs", self.users);
+            return Err(InvalidValue::new("users", reason));
+        }
+        users(self.users)?;
+        at_least_one("rounds", self.rounds)?;
+        duration("round_every", self.round_every)?;
+        connect_rate(self.connect_rate)
+    }
+}
+
+impl SignalingScenario {
+    fn check(&self) -> CheckResult {
+        rooms(self.rooms)?;
+        connect_rate(self.connect_rate)?;
+        message_rate("message_rate", self.message_rate)?;
+        message_bytes(self.message_bytes)?;
+        candidates(self.candidates)?;
+        duration_or_zero("warm_up", self.warm_up)?;
+        duration("duration", self.duration)
+    }
+}
+
+impl CallsScenario {
+    fn check(&self) -> CheckResult {
+        let arrivals: u64 = self.phases.0.iter().map(|phase| phase.count()).sum();
+        if arrivals == 0 {
+            return Err(InvalidValue::new(
+                "phases",
+                format!("no user arrives in `{}`", self.phases),
+            ));
+        }
+        self.phases.0.iter().try_for_each(|p| duration("phases", HumanDuration(p.lasting)))?;
+        talk_range(self.talk_min, self.talk_max)?;
+        within("next_percent", self.next_percent, 0.0, 100.0)?;
+        message_rate("message_rate", self.message_rate)?;
+        message_bytes(self.message_bytes)?;
+        candidates(self.candidates)
+    }
+}
+
+impl HttpScenario {
+    fn check(&self) -> CheckResult {
+        let requests: u64 = self.requests.0.iter().map(|r| r.phase.count()).sum();
+        if requests == 0 {
+            let reason = format!("`{}` contains no request", self.requests);
+            return Err(InvalidValue::new("requests", reason));
+        }
+        self.requests
+            .0
+            .iter()
+            .try_for_each(|r| duration("requests", HumanDuration(r.phase.lasting)))?;
+        at_least_one("max_connections", self.max_connections)
+    }
+}
+
+impl StressScenario {
+    fn check(&self) -> CheckResult {
+        rooms(self.rooms)?;
+        within("start", self.start, 1.0, MAX_RATE_PER_S)?;
+        within("ceiling", self.ceiling, 1.0, MAX_RATE_PER_S)?;
+        within("factor", self.factor, 1.01, 100.0)?;
+        within("tolerance_percent", self.tolerance_percent, 0.1, 100.0)?;
+        within("confirmations", self.confirmations.into(), 0.0, 100.0)?;
+        duration("step", self.step)?;
+        message_bytes(self.message_bytes)?;
+        connect_rate(self.connect_rate)
+    }
+}
+
+impl EnduranceScenario {
+    fn check(&self) -> CheckResult {
+        rooms(self.rooms)?;
+        within("percent", self.percent, 0.1, 1000.0)?;
+        if self.capacity != 0.0 {
+            let users = f64::from(self.rooms) * 2.0;
+            let min = MIN_MESSAGE_RATE_PER_S * users * 100.0 / self.percent;
+            within("capacity", self.capacity, min, MAX_RATE_PER_S)?;
+        }
+        duration("duration", self.duration)?;
+        duration_or_zero("warm_up", self.warm_up)?;
+        talk_range(self.talk_min, self.talk_max)?;
+        message_bytes(self.message_bytes)?;
+        connect_rate(self.connect_rate)?;
+        within("leak_percent", self.leak_percent, 0.0, 1000.0)?;
+        within("confidence_percent", self.confidence_percent, 50.0, 99.999_999)
+    }
+}
+
+impl PlanScenario {
+    fn check(&self) -> CheckResult {
+        rooms(self.rooms)?;
+        self.stages.0.iter().try_for_each(|t| duration("stages", HumanDuration(t.lasting)))?;
+        talk_range(self.talk_min, self.talk_max)?;
+        message_rate("message_rate", self.message_rate)?;
+        message_bytes(self.message_bytes)?;
+        candidates(self.candidates)?;
+        connect_rate(self.connect_rate)?;
+        duration("stress_step", self.stress_step)?;
+        within("stress_start", self.stress_start, 1.0, MAX_RATE_PER_S)?;
+        within("stress_ceiling", self.stress_ceiling, 0.0, MAX_RATE_PER_S)?;
+        duration_or_zero("endurance", self.endurance)?;
+        within("endurance_percent", self.endurance_percent, 0.1, 1000.0)
     }
 }
 
@@ -242,14 +282,14 @@ mod tests {
     use super::super::{BUILT_IN, parse_file};
 
     #[test]
-    fn what_is_built_in_can_be_run() {
+    fn built_in_scenarios_are_valid() {
         for (name, text) in BUILT_IN {
             assert_eq!(parse_file(text).unwrap().resolve().check(), Ok(()), "{name}");
         }
     }
 
     #[test]
-    fn numbers_that_are_none_and_those_out_of_bounds_are_refused_by_their_key() {
+    fn refuses_values_out_of_range_and_names_their_key() {
         for (scenario, key, values) in [
             ("connections", "connect_rate", &["nan", "inf", "0.0", "-1.0", "1e-9"][..]),
             ("connections", "threads", &["0", "65535"]),
@@ -275,8 +315,8 @@ mod tests {
         ] {
             for value in values {
                 let text = format!("scenario = \"{scenario}\"\n{key} = {value}\n");
-                let wrong = parse_file(&text).unwrap().resolve().check().unwrap_err();
-                assert_eq!(wrong.key, key, "{text}: {wrong}");
+                let invalid = parse_file(&text).unwrap().resolve().check().unwrap_err();
+                assert_eq!(invalid.key, key, "{text}: {invalid}");
             }
         }
     }

@@ -1,17 +1,17 @@
-//! What a run does, with every number that it depends on. Pure.
+//! Scenarios and all their values. Pure.
 //!
-//! A field is declared once, in the macro `scenarios!`, and is then a flag of the subcommand, a key of
-//! the TOML file, and a value of the run. Three layers give a run its numbers: flags over file
-//! over the built-in scenario of the same name, which is a TOML file as well and names every
-//! key. Nothing has a second default hidden in the code but the keys in [`CommonSettings`], which all
-//! scenarios share.
+//! A value is declared once, in the macro `scenarios!`. It is then a flag of the subcommand, a key
+//! of the TOML file and a field of the scenario. Three layers supply the values: flags take
+//! precedence over a scenario file, which takes precedence over the built-in scenario of the same
+//! name. A built-in scenario is a TOML file too and contains every key of its own. Only the keys
+//! that all scenarios share have their defaults in the code, in [`CommonSettings`].
 
 mod check;
 mod file;
 mod time_scale;
 
-pub use check::{InvalidValue, MOST_THREADS};
-pub use file::{BUILT_IN, ScenarioFileError, built_in, parse_file, place_of};
+pub use check::{InvalidValue, MAX_THREADS};
+pub use file::{BUILT_IN, ScenarioFileError, built_in, parse_file, value_position};
 pub use time_scale::STEP_FLOOR;
 
 use super::target;
@@ -21,10 +21,10 @@ use super::units::{
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Generates the struct of the keys that every scenario has.
+/// Generates the struct of the values that all scenarios share.
 macro_rules! common_keys {
     ({ $( $(#[$meta:meta])* $field:ident : $type:ty = $default:expr, )* }) => {
-        /// What every scenario can be told.
+        /// The values that all scenarios share.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct CommonSettings { $( $(#[$meta])* pub $field: $type, )* }
 
@@ -34,8 +34,8 @@ macro_rules! common_keys {
     };
 }
 
-/// Generates, for one scenario, the struct of its values, the struct of its flags (and TOML
-/// keys), and how layers of these become values.
+/// Generates, for one scenario, the struct of its values, the struct of its flags and TOML keys,
+/// which are all optional, and the combination of layers into values.
 macro_rules! scenario {
     (
         { $( $(#[$cmeta:meta])* $cfield:ident : $ctype:ty = $cdefault:expr, )* }
@@ -47,7 +47,7 @@ macro_rules! scenario {
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct $values {
             $( $(#[$fmeta])* pub $field: $type, )*
-            /// What every scenario can be told.
+            /// The values that all scenarios share.
             #[serde(flatten)]
             pub common: CommonSettings,
         }
@@ -56,39 +56,40 @@ macro_rules! scenario {
         #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $flags {
-            /// The kind of scenario; only in files, where it comes first.
+            /// Name of the scenario. Only a file has it, so `Some` marks a file's values.
             #[arg(skip)]
             pub scenario: Option<String>,
             $( $(#[$fmeta])* #[arg(long)] pub $field: Option<$type>, )*
-            $( $(#[$cmeta])* #[arg(long, help_heading = "Every scenario")]
+            $( $(#[$cmeta])* #[arg(long, help_heading = "Options of every scenario")]
                pub $cfield: Option<$ctype>, )*
         }
 
         impl $flags {
-            /// These values where there are any, and those of `below` elsewhere.
-            fn over(self, below: $flags) -> $flags {
-                // A file holds the whole list, so that what is shown can be taken out; each flag
-                // is one target more.
+            /// These values, with those of `lower` where this layer has none.
+            fn with_fallback(self, lower: $flags) -> $flags {
+                // `require` in a file is the whole list, so a target of the built-in scenario can
+                // be removed there. Each `--require` flag adds one target to the lower list.
                 let require = match self.scenario {
-                    Some(_) => self.require.clone().or_else(|| below.require.clone()),
-                    None => join(self.require.clone(), below.require.clone()),
+                    Some(_) => self.require.clone().or_else(|| lower.require.clone()),
+                    None => merge_targets(self.require.clone(), lower.require.clone()),
                 };
-                // Flags over a file that says nothing of targets are flags still.
-                let whole = self.scenario.is_some() || below.require.is_some();
-                let all = $flags {
-                    scenario: self.scenario.or(below.scenario).filter(|_| whole),
-                    $( $field: self.$field.or(below.$field), )*
-                    $( $cfield: self.$cfield.or(below.$cfield), )*
+                // If neither layer is a file with a list, the result must not count as a file:
+                // its `require` still adds to the built-in list.
+                let has_whole_list = self.scenario.is_some() || lower.require.is_some();
+                let merged = $flags {
+                    scenario: self.scenario.or(lower.scenario).filter(|_| has_whole_list),
+                    $( $field: self.$field.or(lower.$field), )*
+                    $( $cfield: self.$cfield.or(lower.$cfield), )*
                 };
-                $flags { require, ..all }
+                $flags { require, ..merged }
             }
 
-            /// The values of a run: these flags over the built-in scenario.
+            /// All values, with those of the built-in scenario where this layer has none.
             pub fn resolve(self) -> $values {
-                let text = built_in($key).expect("because each kind is built in");
-                let below: $flags =
+                let text = built_in($key).expect("because every scenario is built in");
+                let built_in: $flags =
                     toml::from_str(text).expect("because a test reads every built-in scenario");
-                let all = self.over(below);
+                let all = self.with_fallback(built_in);
                 $values {
                     $( $field: all.$field.expect("because the built-in scenario has every key"), )*
                     common: CommonSettings { $( $cfield: all.$cfield.unwrap_or_else(|| $cdefault), )* },
@@ -98,7 +99,7 @@ macro_rules! scenario {
     };
 }
 
-/// Declares the keys that every scenario has, then each scenario's own.
+/// Declares the values that all scenarios share, then those of each scenario.
 macro_rules! scenarios {
     (
         common $common:tt
@@ -107,53 +108,56 @@ macro_rules! scenarios {
         common_keys! { $common }
         $( scenario! { $common $(#[$meta])* $variant($values / $flags) = $key $fields } )*
 
-        /// A scenario with all its numbers.
+        /// A scenario with all its values.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(tag = "scenario", rename_all = "lowercase")]
         pub enum Scenario { $( $(#[$meta])* $variant($values), )* }
 
-        /// A scenario as flags or a file give it: not every key need be there.
+        /// The values of a scenario that flags or a file contain; any of them may be absent.
         #[derive(Clone, Debug, clap::Subcommand)]
         pub enum PartialScenario { $( $(#[$meta])* $variant($flags), )* }
 
         impl PartialScenario {
-            /// Reads `text` as keys of the scenario called `kind`.
-            fn from_toml(kind: &str, text: &str) -> Option<Result<PartialScenario, toml::de::Error>> {
-                match kind {
+            /// Parses `text` as the keys of the scenario `name`; `None` if there is no such scenario.
+            fn from_toml(name: &str, text: &str) -> Option<Result<PartialScenario, toml::de::Error>> {
+                match name {
                     $( $key => Some(toml::from_str::<$flags>(text).map(PartialScenario::$variant)), )*
                     _ => None,
                 }
             }
 
-            /// These flags over those of a file. `None` if they are of different kinds.
-            pub fn over(self, below: PartialScenario) -> Option<PartialScenario> {
-                match (self, below) {
-                    $( (PartialScenario::$variant(above), PartialScenario::$variant(below)) => Some(PartialScenario::$variant(above.over(below))), )*
+            /// These values, with those of `lower` where this layer has none. `None` if they
+            /// belong to different scenarios.
+            pub fn with_fallback(self, lower: PartialScenario) -> Option<PartialScenario> {
+                match (self, lower) {
+                    $( (PartialScenario::$variant(upper), PartialScenario::$variant(lower)) => {
+                        Some(PartialScenario::$variant(upper.with_fallback(lower)))
+                    } )*
                     _ => None,
                 }
             }
 
-            /// All values of the run.
+            /// The scenario with all its values.
             pub fn resolve(self) -> Scenario {
                 match self { $( PartialScenario::$variant(flags) => Scenario::$variant(flags.resolve()), )* }
             }
         }
 
         impl Scenario {
-            /// The names of all kinds.
-            pub const KINDS: &[&str] = &[$( $key, )*];
+            /// The names of all scenarios.
+            pub const NAMES: &[&str] = &[$( $key, )*];
 
-            /// The name of its kind.
-            pub fn kind(&self) -> &'static str {
+            /// The name of this scenario.
+            pub fn name(&self) -> &'static str {
                 match self { $( Scenario::$variant(_) => $key, )* }
             }
 
-            /// What it shares with the others, to be changed.
+            /// The values that all scenarios share, mutable.
             pub fn common_mut(&mut self) -> &mut CommonSettings {
                 match self { $( Scenario::$variant(s) => &mut s.common, )* }
             }
 
-            /// What it shares with the others.
+            /// The values that all scenarios share.
             pub fn common(&self) -> &CommonSettings {
                 match self { $( Scenario::$variant(s) => &s.common, )* }
             }
@@ -163,47 +167,47 @@ macro_rules! scenarios {
 
 scenarios! {
     common {
-        /// Where the server is.
+        /// WebSocket URL of the server, like `ws://192.0.2.10:8080/ws`.
         url: String = "ws://127.0.0.1:8080/ws".to_owned(),
-        /// Directory that the report is written to.
+        /// Directory for the report; it is created.
         report: PathBuf = PathBuf::from("load-report"),
-        /// Set of targets to judge by: `none`, `baseline` or `stretch`.
+        /// Set of targets that the run must meet: `none`, `baseline` or `stretch`.
         targets: String = "baseline".to_owned(),
-        /// One more target, like `relay_p99_ms<50`; may be given several times. It takes the place
-        /// of a target of the scenario's that bounds the same figure from the same side. It is missed
-        /// if no run can be judged by it. In a file `require` is the whole list.
+        /// An additional target, like `relay_p99_ms<50`; repeatable. It replaces a target of the
+        /// scenario that bounds the same figure from the same side. It is missed if no run can be
+        /// judged by it. In a scenario file, `require` is the whole list.
         require: Vec<String> = Vec::new(),
-        /// The queue that the users ask for; `auto` is one of this run's own, so that nobody
-        /// else's users are met there.
+        /// Queue in which the users wait for a match. `auto` is a new queue, so that only users of
+        /// this test are matched with each other.
         queue: String = "auto".to_owned(),
-        /// Source addresses: `auto` (many on loopback, one elsewhere), `none` (whatever the system
-        /// chooses), one address, or a range like `127.0.0.0/8`.
+        /// Source addresses of the connections: `auto` (as many as needed on loopback, otherwise
+        /// like `none`), `none` (the system chooses), one address, or a range like `127.0.0.0/8`.
         source: String = "auto".to_owned(),
-        /// Threads that drive the users; each may open as many as the limit of open files allows.
+        /// Threads that drive the users. The limit of open files applies to each thread separately.
         threads: u16 = 1,
-        /// Seed of everything random.
+        /// Seed of all random choices.
         seed: u64 = 1,
-        /// A start later than this after its intended moment counts as late.
+        /// An operation that starts later than this after its intended time counts as late.
         late_after: HumanDuration = HumanDuration::millis(10),
-        /// Share of late starts above which the run is void, in percent.
+        /// Percentage of late starts above which the run is void.
         late_percent: f64 = 1.0,
-        /// A connection that is not a session by then has failed.
+        /// Time within which a connection must become a session, and an HTTP request be answered.
         connect_timeout: HumanDuration = HumanDuration::seconds(10),
-        /// Two users who have both waited this long should have been matched, and one of whom
-        /// others have come first who asked later. Longer than the server's `--rematch-delay`.
+        /// Time within which a user must be matched, provided that another one waits as long or
+        /// that users who asked later are matched. Must exceed the server's `--rematch-delay`.
         match_timeout: HumanDuration = HumanDuration::seconds(15),
-        /// A relayed message or another answer that has not come by then is lost; half of it, and
-        /// the partner should have been told of the end of a room.
+        /// Time within which a relayed message or an answer must arrive. Within half of it, a user
+        /// must be informed that the partner has left.
         message_timeout: HumanDuration = HumanDuration::seconds(10),
-        /// Nothing at all arriving for this long, though things were asked, is a stall.
+        /// The server has stalled when it sends nothing for this long although answers are due.
         stall_after: HumanDuration = HumanDuration::seconds(1),
-        /// Time between two rows of the interval log.
+        /// Length of an interval of the interval log and of the charts.
         interval: HumanDuration = HumanDuration::seconds(1),
-        /// Where the server tells its figures: `auto` is /stats beside the WebSocket, `none` is
-        /// nowhere, anything else a URL like `http://127.0.0.1:9100/stats`.
+        /// Source of the server's own figures: `auto` (`/stats` at the address of `--url`), `none`,
+        /// or a URL like `http://127.0.0.1:9100/stats`.
         stats_url: String = "auto".to_owned(),
-        /// Process id of the server, for its figures in /proc (0: find it by its port, if it
-        /// runs on this machine). One that does not run is refused.
+        /// Process id of the server, to read its CPU and memory from /proc; 0 finds the process
+        /// by its port if the server runs on this machine.
         server_pid: u32 = 0,
     }
 
@@ -211,50 +215,50 @@ scenarios! {
     Connections(ConnectionsScenario / ConnectionsFlags) = "connections" {
         /// Sessions to open.
         users: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
-        /// How long all are held.
+        /// How long the sessions are held after the last one was opened.
         hold: HumanDuration,
-        /// How often each session shows that it is alive, by a ping.
+        /// Interval at which each session sends a ping, whose answer shows that it is alive.
         ping_every: HumanDuration,
-        /// Rooms in which two more users each find a match and talk, when all others are there:
-        /// a sample of what service is like beside so many.
+        /// Rooms of two additional users each, who are matched and talk once all other sessions
+        /// are open. They measure the service that a user gets beside the idle sessions.
         sample_rooms: u32,
-        /// Messages each of these users sends a second; 0.1 is one in ten seconds.
+        /// Messages per second that each of these users sends; 0.1 is one every ten seconds.
         sample_rate: f64,
     }
 
-    /// All users ask for a match in the same instant, in rounds.
+    /// All users request a match at the same instant, in rounds.
     Matchmaking(MatchmakingScenario / MatchmakingFlags) = "matchmaking" {
-        /// Users that ask; an even number.
+        /// Users that request a match; an even number.
         users: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
-        /// How often all ask.
+        /// Number of rounds.
         rounds: u32,
-        /// From one round's instant to the next.
+        /// Time from one round to the next.
         round_every: HumanDuration,
     }
 
-    /// Rooms with the signalling of a call, then a steady rate of messages.
+    /// Rooms with the signalling of a call, then messages at a constant rate.
     Signaling(SignalingScenario / SignalingFlags) = "signaling" {
-        /// Rooms, with two users each.
+        /// Rooms of two users each.
         rooms: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
-        /// Messages each user sends a second, once its call is set up.
+        /// Messages per second that each user sends once its call is set up.
         message_rate: f64,
         /// Size of such a message in bytes.
         message_bytes: u32,
-        /// ICE candidates each user sends while setting up.
+        /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
-        /// After all rooms should be set up: time until measuring begins.
+        /// Time between the setup of the last room and the start of the measurement.
         warm_up: HumanDuration,
-        /// How long it is measured.
+        /// Duration of the measurement.
         duration: HumanDuration,
     }
 
-    /// Users arrive, find a match, talk, go on to the next or leave: the everyday mix.
+    /// Users arrive, are matched, talk, then take the next partner or leave: the everyday mix.
     Calls(CallsScenario / CallsFlags) = "calls" {
         /// Arrivals, like `10/s for 60s, 50/s for 2m`.
         phases: CommaSeparated<RatePhase>,
@@ -262,116 +266,118 @@ scenarios! {
         talk_min: HumanDuration,
         /// Longest call.
         talk_max: HumanDuration,
-        /// Share of users who go on to the next after a call, in percent.
+        /// Percentage of users who request the next partner after a call; the others leave.
         next_percent: f64,
-        /// Messages each user sends a second during the call.
+        /// Messages per second that each user sends during a call.
         message_rate: f64,
         /// Size of such a message in bytes.
         message_bytes: u32,
-        /// ICE candidates each user sends while setting up.
+        /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
     }
 
-    /// GET requests at a fixed rate, whatever the answers take.
+    /// GET requests at a constant rate, independent of the answers.
     Http(HttpScenario / HttpFlags) = "http" {
-        /// Paths and rates, one after the other, like `/health 100/s for 30s`.
+        /// Paths and rates, one phase after the other, like `/health 100/s for 30s`.
         requests: CommaSeparated<HttpPhase>,
-        /// Most connections open at once.
+        /// Most connections open at the same time.
         max_connections: u32,
     }
 
-    /// Raises the load until the targets break, narrows the point down and confirms it.
+    /// Raises the load until a target is missed, narrows the limit down and confirms it.
     Stress(StressScenario / StressFlags) = "stress" {
-        /// What is raised: `connections` or `messages` (a second).
+        /// Quantity that is raised: `connections` or `messages` (per second).
         raise: StressDimension,
-        /// The first level.
+        /// First level.
         start: f64,
-        /// Each step is the last one times this.
+        /// Factor from one level to the next.
         factor: f64,
-        /// Nothing above this is tried.
+        /// Highest level that is tried.
         ceiling: f64,
         /// How long each level is held and measured.
         step: HumanDuration,
-        /// How closely the point is narrowed down, in percent.
+        /// The search ends when the gap between the level that held and the one that did not is
+        /// at most this percentage.
         tolerance_percent: f64,
-        /// How often the found level must hold again.
+        /// How often the level that was found must hold again.
         confirmations: u32,
-        /// Rooms that the messages are spread over.
+        /// Rooms over which the messages are spread.
         rooms: u32,
         /// Size of a message in bytes.
         message_bytes: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
     }
 
-    /// Holds a share of the capacity for very long and watches for leaks and decay.
+    /// Holds a share of the capacity for hours and tests for leaks and decay.
     Endurance(EnduranceScenario / EnduranceFlags) = "endurance" {
-        /// What the server can relay, in messages a second; 0: find out first, by a stress run.
+        /// Messages per second that the server can relay; 0 finds it first, by a stress search.
         capacity: f64,
-        /// Share of the capacity that is held, in percent.
+        /// Percentage of the capacity that is held.
         percent: f64,
-        /// How long.
+        /// Duration of the run.
         duration: HumanDuration,
-        /// Time until the watch for leaks begins; a tenth of what is to be run at most.
+        /// Time before the measurement; at most a tenth of the run.
         warm_up: HumanDuration,
-        /// Rooms that the messages are spread over.
+        /// Rooms over which the messages are spread.
         rooms: u32,
-        /// Shortest call; then both go on to the next.
+        /// Shortest call; then both members request the next partner.
         talk_min: HumanDuration,
         /// Longest call.
         talk_max: HumanDuration,
         /// Size of a message in bytes.
         message_bytes: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
-        /// Growth of memory or descriptors over the run, in percent, that is called a leak if
-        /// the slope test is sure of it.
+        /// Growth of memory or descriptors over the run, in percent, from which on it is a leak,
+        /// provided that the slope test has the required confidence.
         leak_percent: f64,
-        /// How sure the slope test must be, in percent.
+        /// Confidence that the slope test must have, in percent.
         confidence_percent: f64,
     }
 
-    /// The whole programme: users in stages, then stress, then endurance.
+    /// Four phases: a baseline, more users in stages, a stress search, an endurance run.
     Plan(PlanScenario / PlanFlags) = "plan" {
-        /// Users and times, like `100 for 2m, 500 for 10m`.
+        /// Users and durations, like `100 for 2m, 500 for 10m`; the first stage is the baseline.
         stages: CommaSeparated<LoadStage>,
         /// Shortest call.
         talk_min: HumanDuration,
         /// Longest call.
         talk_max: HumanDuration,
-        /// Messages each user sends a second during the call.
+        /// Messages per second that each user sends during a call.
         message_rate: f64,
         /// Size of such a message in bytes.
         message_bytes: u32,
-        /// ICE candidates each user sends while setting up.
+        /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
-        /// Sessions opened a second.
+        /// Sessions opened per second.
         connect_rate: f64,
-        /// How long each stress level is held.
+        /// How long each level of the stress search is held.
         stress_step: HumanDuration,
-        /// First stress level, in messages a second.
+        /// First level of the stress search, in messages per second.
         stress_start: f64,
-        /// Nothing above this is tried; 0: no stress run.
+        /// Highest level of the stress search; 0 leaves the search out.
         stress_ceiling: f64,
-        /// Rooms of the stress and the endurance run.
+        /// Rooms of the stress search and the endurance run.
         rooms: u32,
-        /// How long the endurance run takes; 0s: none.
+        /// Duration of the endurance run; 0s leaves it out.
         endurance: HumanDuration,
-        /// Share of the capacity found by stress that endurance holds, in percent.
+        /// Percentage of the capacity found by the stress search that the endurance run holds.
         endurance_percent: f64,
     }
 }
 
-/// The targets of two layers: `above` goes beside `below`, or instead of what bounds the same.
-fn join(above: Option<Vec<String>>, below: Option<Vec<String>>) -> Option<Vec<String>> {
-    let above = above.unwrap_or_default();
-    let is_replaced = |old: &String| above.iter().any(|new| target::replaces(new, old));
-    let kept = below.into_iter().flatten().filter(|old| !is_replaced(old));
-    Some(kept.chain(above.iter().cloned()).collect())
+/// The targets of two layers. A target of `upper` replaces one of `lower` that bounds the same
+/// figure from the same side; all others are kept.
+fn merge_targets(upper: Option<Vec<String>>, lower: Option<Vec<String>>) -> Option<Vec<String>> {
+    let upper = upper.unwrap_or_default();
+    let is_replaced = |old: &String| upper.iter().any(|new| target::replaces(new, old));
+    let kept = lower.into_iter().flatten().filter(|old| !is_replaced(old));
+    Some(kept.chain(upper.iter().cloned()).collect())
 }
 
 impl std::fmt::Display for Scenario {
-    /// As TOML, the way `run` reads it.
+    /// TOML that `switchboard-load run` accepts.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&toml::to_string(self).map_err(|_| std::fmt::Error)?)
     }
@@ -382,17 +388,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_built_in_and_complete() {
-        assert_eq!(BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Scenario::KINDS);
+    fn every_scenario_is_built_in_with_all_its_keys() {
+        assert_eq!(BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Scenario::NAMES);
         for (name, text) in BUILT_IN {
             let scenario = parse_file(text).unwrap().resolve();
-            assert_eq!(scenario.kind(), *name);
-            // `resolve` has panicked by now if the file lacked a key.
+            assert_eq!(scenario.name(), *name);
+            // `resolve` panics if the file lacks a key.
         }
     }
 
     #[test]
-    fn a_resolved_scenario_is_a_file_that_gives_it_again() {
+    fn a_resolved_scenario_can_be_written_and_read_back() {
         for (_, text) in BUILT_IN {
             let scenario = parse_file(text).unwrap().resolve();
             assert_eq!(parse_file(&scenario.to_string()).unwrap().resolve(), scenario);
@@ -400,47 +406,49 @@ mod tests {
     }
 
     #[test]
-    fn flags_lie_over_the_file_and_the_file_over_what_is_built_in() {
+    fn flags_override_the_file_and_the_file_overrides_the_built_in_scenario() {
         let file = parse_file("scenario = \"connections\"\nusers = 7\nhold = \"1m\"\n").unwrap();
         let flags =
             PartialScenario::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
-        let Scenario::Connections(all) = flags.over(file).unwrap().resolve() else { panic!() };
+        let Scenario::Connections(all) = flags.with_fallback(file).unwrap().resolve() else {
+            panic!()
+        };
         assert_eq!((all.users, all.hold), (9, HumanDuration::seconds(60)));
         assert_eq!(all.ping_every, HumanDuration::seconds(10), "from the built-in scenario");
         assert_eq!(all.common.targets, "baseline");
     }
 
     #[test]
-    fn a_target_more_goes_beside_those_of_the_scenario_or_instead_of_one() {
+    fn a_required_target_is_added_or_replaces_one_of_the_scenario() {
         let flags = |require: &[&str]| {
             let require = Some(require.iter().map(|&target| target.to_owned()).collect());
             PartialScenario::Signaling(SignalingFlags { require, ..Default::default() })
         };
         let list = |scenario: &Scenario| scenario.common().require.join(" ");
         let own = "delivered_percent>=100 kept_percent>=100";
-        let beside = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]).resolve();
-        assert_eq!(list(&beside), format!("{own} relay_p99_ms<50 relay_p99_ms>1"));
+        let added = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]).resolve();
+        assert_eq!(list(&added), format!("{own} relay_p99_ms<50 relay_p99_ms>1"));
         let milder = flags(&["kept_percent > 99"]).resolve();
         assert_eq!(list(&milder), "delivered_percent>=100 kept_percent > 99");
-        // What has run runs again as it was, whether its flags are given again or not.
-        let again = || parse_file(&beside.to_string()).unwrap();
-        assert_eq!(again().resolve(), beside);
+        // A stored configuration gives the same run, with or without its original flags.
+        let stored = || parse_file(&added.to_string()).unwrap();
+        assert_eq!(stored().resolve(), added);
         let same = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]);
-        assert_eq!(same.over(again()).unwrap().resolve(), beside);
-        let other = flags(&["lost==0"]).over(again()).unwrap().resolve();
-        assert_eq!(list(&other), format!("{} lost==0", list(&beside)));
+        assert_eq!(same.with_fallback(stored()).unwrap().resolve(), added);
+        let other = flags(&["lost==0"]).with_fallback(stored()).unwrap().resolve();
+        assert_eq!(list(&other), format!("{} lost==0", list(&added)));
         let short = || parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
-        assert_eq!(list(&short().resolve()), "lost==0", "a file holds the whole list");
-        let more = flags(&["reordered==0"]).over(short()).unwrap().resolve();
+        assert_eq!(list(&short().resolve()), "lost==0", "`require` of a file is the whole list");
+        let more = flags(&["reordered==0"]).with_fallback(short()).unwrap().resolve();
         assert_eq!(list(&more), "lost==0 reordered==0");
-        // One that has none leaves the scenario's own.
+        // A file without `require` keeps the scenario's list.
         let silent = || parse_file("scenario = \"signaling\"\n").unwrap();
         let none = || PartialScenario::Signaling(SignalingFlags::default());
-        assert_eq!(list(&none().over(silent()).unwrap().resolve()), own);
-        assert_eq!(list(&none().over(short()).unwrap().resolve()), "lost==0");
-        let more = || flags(&["lost==0"]).over(silent()).unwrap();
+        assert_eq!(list(&none().with_fallback(silent()).unwrap().resolve()), own);
+        assert_eq!(list(&none().with_fallback(short()).unwrap().resolve()), "lost==0");
+        let more = || flags(&["lost==0"]).with_fallback(silent()).unwrap();
         assert_eq!(list(&more().resolve()), format!("{own} lost==0"));
         let stored = parse_file(&more().resolve().to_string()).unwrap();
-        assert_eq!(more().over(stored).unwrap().resolve(), more().resolve(), "resumed");
+        assert_eq!(more().with_fallback(stored).unwrap().resolve(), more().resolve(), "resumed");
     }
 }

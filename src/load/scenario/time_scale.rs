@@ -1,20 +1,20 @@
-//! Makes every duration of a scenario shorter or longer by one factor. Pure.
+//! `--time-scale`: multiplies every duration of load by one factor. Pure.
 //!
-//! What is scaled is how long load is applied. Timeouts and intervals are properties of what is
-//! measured and stay; so does the length of a call, which makes the load what it is: with calls
-//! of a second there would be thirty times the matches and session descriptions.
+//! Timeouts and intervals are not scaled, because they define what is measured. The length of a
+//! call is not scaled either, because it is part of the load: calls of one second in place of
+//! thirty would mean thirty times the matches and session descriptions.
 
 use super::Scenario;
 use crate::load::units::HumanDuration;
 use std::time::Duration;
 
-/// Nothing is scaled below this: a shorter run has too few samples to judge.
+/// A scaled duration is at least this long; a shorter run has too few samples to judge.
 const FLOOR: Duration = Duration::from_secs(2);
-/// A stress level is not held shorter than this: a backlog must have time to show.
+/// A stress level is held at least this long, so that a growing backlog becomes visible.
 pub const STEP_FLOOR: Duration = Duration::from_secs(5);
 
 impl Scenario {
-    /// The same scenario with every duration of load times `factor`.
+    /// The same scenario with every duration of load multiplied by `factor`.
     pub fn scaled(mut self, factor: f64) -> Scenario {
         let scale = |time: &mut Duration| *time = HumanDuration(*time).scaled(factor, FLOOR).0;
         let scale_step = |step: &mut HumanDuration| *step = step.scaled(factor, STEP_FLOOR);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scaled_plan_is_short_and_otherwise_the_same() {
+    fn scaling_shortens_a_plan_and_changes_nothing_else() {
         let plan = parse_file(BUILT_IN.last().unwrap().1).unwrap().resolve();
         let Scenario::Plan(long) = plan.clone() else { panic!() };
         let Scenario::Plan(short) = plan.scaled(0.005) else { panic!() };

@@ -67,6 +67,6 @@ impl ResourceGrowth {
             format!("steady: {changed} over {over} is within the noise or the bound")
         };
         let (figure, unit) = (self.figure.to_owned(), self.unit.to_owned());
-        Some(TrendReport { figure, unit, trend, convicted, verdict })
+        Some(TrendReport { figure, unit, trend, is_growing: convicted, verdict })
     }
 }

@@ -101,7 +101,8 @@ impl RunTotals {
             self.resource_growth.iter_mut().for_each(ResourceGrowth::begin_again);
         }
         self.last_sample = *server;
-        self.extent.server_memory_before = self.extent.server_memory_before.or(server.memory_bytes);
+        self.extent.server_memory_before_bytes =
+            self.extent.server_memory_before_bytes.or(server.memory_bytes);
     }
 
     /// The run is one in which users talk.
@@ -133,9 +134,10 @@ impl RunTotals {
             (extent.users_peak, extent.users_peak_at_s) = (row.users, row.at_s);
         }
         extent.waiting_peak = extent.waiting_peak.max(row.waiting_peak).max(row.waiting);
-        extent.longest_turn_ms = extent.longest_turn_ms.max(row.generator.longest_turn_ms);
-        extent.generator_memory = row.generator.memory_bytes;
-        extent.server_memory_peak = extent.server_memory_peak.max(server.memory_bytes);
+        extent.longest_iteration_ms =
+            extent.longest_iteration_ms.max(row.generator.longest_iteration_ms);
+        extent.generator_memory_bytes = row.generator.memory_bytes;
+        extent.server_memory_peak_bytes = extent.server_memory_peak_bytes.max(server.memory_bytes);
         extent.server_descriptors_peak = extent.server_descriptors_peak.max(server.descriptors);
         if row.measured {
             if let Some(percent) = server.cpu_percent {
@@ -143,9 +145,9 @@ impl RunTotals {
                 extent.server_cpu_peak_percent = Some(peak.max(percent));
             }
             if let Some(percent) = server.busiest_shard_percent {
-                let (cpu, told) = extent.server_busiest_shard.unwrap_or_default();
+                let (cpu, told) = extent.server_busiest_shard_s.unwrap_or_default();
                 let more = percent / 100.0 * row.length_s;
-                extent.server_busiest_shard = Some((cpu + more, told + row.length_s));
+                extent.server_busiest_shard_s = Some((cpu + more, told + row.length_s));
             }
             extent.measured_s += row.length_s;
             extent.measured_received += recorder.get(CountMetric::Received);
@@ -184,7 +186,7 @@ impl RunTotals {
                 .collect();
             let at = crate::timestamp::Timestamp::from_nanos((self.seconds * 1e9) as u64);
             // Decay of the relay time is a target's business; what grows without end is a leak.
-            let leaks = trends.iter().filter(|t| t.convicted && t.unit != "ms").count();
+            let leaks = trends.iter().filter(|t| t.is_growing && t.unit != "ms").count();
             if leaks > 0 {
                 self.total.faults_at(LoadFault::Leaked, leaks as u64, at);
             }
@@ -242,7 +244,7 @@ impl RunTotals {
                 count: figures::occurrences(&self.total, *fault),
                 first_s: seen.first_ns as f64 / 1e9,
                 last_s: seen.last_ns as f64 / 1e9,
-                convicts: fault.convicts() && !(void && fault.needs_time()),
+                is_server_fault: fault.convicts() && !(void && fault.needs_time()),
             }
         };
         LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
@@ -293,7 +295,7 @@ impl RunTotals {
     ) -> (TestOutcome, String) {
         let convictions: Vec<String> = faults
             .iter()
-            .filter(|fault| fault.convicts)
+            .filter(|fault| fault.is_server_fault)
             .map(|fault| self.conviction(fault))
             .collect();
         if !convictions.is_empty() {
@@ -439,7 +441,7 @@ mod tests {
             totals.total.add(CountMetric::LateStarts, late);
             totals.total.fault(fault, crate::timestamp::Timestamp::ZERO);
             let report = totals.report(&spec(), &[]);
-            (report.outcome, report.faults[0].convicts)
+            (report.outcome, report.faults[0].is_server_fault)
         };
         for fault in LoadFault::ALL.iter().filter(|fault| fault.needs_time()) {
             assert_eq!(outcome(0, *fault), (TestOutcome::Failed, true));

@@ -1,0 +1,120 @@
+//! The arguments: declaration and parsing.
+
+use super::CliError;
+use crate::load::scenario::{BUILT_IN, PartialScenario};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Name of the flag that continues an interrupted run.
+const RESUME: &str = "resume";
+
+/// Finds the load at which a Switchboard server misses its targets, and what limits it.
+///
+/// The virtual users are matched with each other, so the tester measures what a general load tool
+/// cannot: the time to a match, the one-way time of a relayed message, and messages that are
+/// lost, duplicated, reordered, corrupted or delivered to the wrong session. The load is
+/// open-loop: a latency counts from the intended start time of each operation.
+///
+/// Exit status: 0 passed, 1 wrong usage, 2 a target was missed (or no run has the figure of a
+/// --require target) or the server broke a guarantee, 3 the server cannot be reached, 4 void (the
+/// generator was the bottleneck), 130 stopped early.
+#[derive(Parser)]
+#[command(name = "switchboard-load", version, arg_required_else_help = true)]
+pub(super) struct LoadArguments {
+    /// List the built-in scenarios
+    #[arg(long)]
+    pub(super) list: bool,
+    /// Print a built-in scenario as a TOML file, to be edited and given to `run`
+    #[arg(long, value_name = "NAME")]
+    pub(super) show: Option<String>,
+    /// List every figure that a target can name
+    #[arg(long)]
+    pub(super) figures: bool,
+    /// Print the JSON Schema of report.json
+    #[arg(long)]
+    pub(super) schema: bool,
+    /// Multiply every duration of load by this factor; at least 2 s of each remain, and 5 s of a
+    /// stress level. The length of a call is part of the load and stays
+    #[arg(long, global = true, value_name = "FACTOR")]
+    pub(super) time_scale: Option<f64>,
+    /// Show the differences to an earlier report.json
+    #[arg(long, global = true, value_name = "REPORT.JSON")]
+    pub(super) compare: Option<PathBuf>,
+    /// Start even if the limits of this machine seem too low for the load
+    #[arg(long, global = true)]
+    pub(super) no_preflight: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    #[command(subcommand)]
+    pub(super) command: Option<LoadCommand>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum LoadCommand {
+    #[command(flatten)]
+    Scenario(PartialScenario),
+    /// Runs a scenario file; its keys are the flags of its scenario
+    Run {
+        /// The file; --show prints examples
+        file: PathBuf,
+        /// Flags of the file's scenario, which take precedence over the file
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<OsString>,
+    },
+}
+
+/// Parses the arguments; the second value is whether `--resume` was given. Only the scenarios
+/// that end with an endurance run have that flag.
+pub(super) fn parse_arguments(
+    words: impl Iterator<Item = OsString>,
+) -> Result<(LoadArguments, bool), CliError> {
+    let flag = clap::Arg::new(RESUME)
+        .long(RESUME)
+        .action(clap::ArgAction::SetTrue)
+        .help("Continue the interrupted endurance run of the report directory, with its values; a different value is refused");
+    let command = LoadArguments::command()
+        .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
+        .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
+    let mut command = accept_leading_minus(command);
+    let scenarios: Vec<_> =
+        command.get_subcommands().map(|scenario| scenario.get_name().to_owned()).collect();
+    for name in scenarios {
+        command = command.mut_subcommand(name, accept_leading_minus);
+    }
+    let matches = command.try_get_matches_from(words)?;
+    let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
+    let resume = matches!(of_scenario, Some(Ok(Some(true))));
+    Ok((LoadArguments::from_arg_matches(&matches)?, resume))
+}
+
+/// Lets a flag with a numeric value take one that begins with `-`. A negative number is then
+/// reported as a wrong value of that flag, and not as an unknown flag.
+fn accept_leading_minus(command: clap::Command) -> clap::Command {
+    use std::any::TypeId;
+    let text_types = [TypeId::of::<String>(), TypeId::of::<PathBuf>(), TypeId::of::<OsString>()];
+    command.mut_args(|arg| {
+        let value_type = arg.get_value_parser().type_id();
+        let is_text = text_types.iter().any(|text| value_type == *text);
+        let is_number = arg.get_action().takes_values() && !is_text;
+        if is_number { arg.allow_hyphen_values(true) } else { arg }
+    })
+}
+
+/// The first paragraph of clap's message in one line, without its heading.
+pub(super) fn one_line(error: &clap::Error) -> String {
+    if let Some(name) = error.get(clap::error::ContextKind::InvalidSubcommand) {
+        return format!("unknown scenario '{name}', expected one of {}", scenario_names());
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// The names of the built-in scenarios, separated by commas.
+pub(super) fn scenario_names() -> String {
+    let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,185 @@
+//! Runs a validated scenario and writes its report.
+
+use super::arguments::LoadArguments;
+use super::validation::ValidatedScenario;
+use super::verdict::conclude;
+use super::{CliError, LoadExitStatus, print, print_error, usage_error};
+use crate::load::checkpoint::{Checkpoint, RequestedRun};
+use crate::load::interval_log::IntervalLog;
+use crate::load::progress::ProgressDisplay;
+use crate::load::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
+use crate::load::scenario::Scenario;
+use crate::load::target_address::check_reachable;
+use crate::load::test_environment::TestEnvironment;
+use crate::load::{preflight, report, runner, server_monitor};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime};
+
+/// Runs the scenario, writes the report and prints the result.
+pub(super) fn execute(
+    arguments: &LoadArguments,
+    scenario: &Scenario,
+    requested: &RequestedRun,
+    validated: ValidatedScenario,
+    resume: bool,
+) -> Result<LoadExitStatus, CliError> {
+    let common = scenario.common();
+    let earlier =
+        arguments.compare.as_deref().map(report::read).transpose().map_err(usage_error)?;
+    let directory = prepare_directory(&common.report)?;
+    check_limits(arguments, scenario, &validated)?;
+    let ValidatedScenario { targets, required, server, stats, sources } = validated;
+    check_reachable(&server).map_err(|error| {
+        (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
+    })?;
+    let stats_missing = server_monitor::explain_missing_stats(stats.as_ref());
+    let log = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
+    if !resume {
+        // The rows that it belongs to were in the log that has just been truncated.
+        Checkpoint::clear(&directory).map_err(|error| unwritable(&directory, &error))?;
+    }
+    let interrupted = watch_signals()
+        .map_err(|error| usage_error(format!("signal handlers cannot be installed: {error}")))?;
+    let mut environment = TestEnvironment {
+        place: server,
+        stats,
+        sources,
+        journal: log,
+        progress: ProgressDisplay::new(arguments.quiet),
+        interrupted,
+        server_pid: common.server_pid,
+        goals: targets,
+        runs: 0,
+        failure: None,
+    };
+    let host = generator_host(environment.find_server().is_some(), stats_missing);
+    if let Some(reason) = &host.figures_missing {
+        environment.progress.note(&format!("the server's own figures are missing: {reason}"));
+    }
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let (results, completed) =
+        runner::run_scenario(scenario, requested, &host, &mut environment, resume);
+    environment.progress.finish();
+    if let Err(error) = completed {
+        let line = format!("the test cannot continue: {error}");
+        if results.runs.is_empty() {
+            return Err(usage_error(line));
+        }
+        environment.failure.get_or_insert(line);
+    }
+    let mut report = LoadReport {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: humantime::format_rfc3339_seconds(started).to_string(),
+        seconds: clock.elapsed().as_secs_f64(),
+        url: common.url.clone(),
+        scenario: scenario.name().to_owned(),
+        configuration: scenario.to_string(),
+        machine: host,
+        outcome: TestOutcome::Passed,
+        exit_status: 0,
+        runs: results.runs,
+        breaking_point: results.breaking_point,
+        unjudged_requirements: Vec::new(),
+        recommendations: Vec::new(),
+    };
+    let status = conclude(&mut report, &required, environment.ends_early());
+    let errors = environment.failure.iter().chain(&report.unjudged_requirements);
+    errors.for_each(|line| print_error(line));
+    Ok(write_report(&directory, &report, earlier.as_ref(), status))
+}
+
+/// Raises the limit of open files and checks that this machine can generate the load.
+fn check_limits(
+    arguments: &LoadArguments,
+    scenario: &Scenario,
+    validated: &ValidatedScenario,
+) -> Result<(), CliError> {
+    // The limit is raised even if the check is skipped.
+    let descriptors = preflight::raise_limit();
+    if arguments.no_preflight {
+        return Ok(());
+    }
+    let too_low = preflight::check(
+        runner::max_connections(scenario),
+        scenario.common().threads,
+        descriptors,
+        &validated.sources,
+        validated.server.address.is_ipv6(),
+    );
+    match too_low.first() {
+        Some(limit) => Err((LoadExitStatus::Void, limit.to_string()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Writes the report and prints the result. The result is printed even if the report cannot be
+/// written; the exit status is then not `Passed`, because a script would look for the report.
+fn write_report(
+    directory: &Path,
+    report: &LoadReport,
+    earlier: Option<&LoadReport>,
+    status: LoadExitStatus,
+) -> LoadExitStatus {
+    let text = report::console(report, earlier);
+    match report::write(directory, report, earlier) {
+        Ok(()) => {
+            print(&format!("{text}\nreport: {}\n", directory.join("report.html").display()));
+            status
+        }
+        Err(error) => {
+            print(&text);
+            print_error(&write_error(directory, &error));
+            if status == LoadExitStatus::Passed { LoadExitStatus::Void } else { status }
+        }
+    }
+}
+
+/// Creates the report directory and checks that it can be written, before the test spends time.
+fn prepare_directory(directory: &Path) -> Result<PathBuf, CliError> {
+    std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
+    let probe = directory.join(".writable");
+    std::fs::write(&probe, b"").map_err(|error| unwritable(directory, &error))?;
+    std::fs::remove_file(&probe).map_err(|error| unwritable(directory, &error))?;
+    Ok(directory.to_owned())
+}
+
+fn unwritable(directory: &Path, error: &std::io::Error) -> CliError {
+    usage_error(write_error(directory, error))
+}
+
+fn write_error(directory: &Path, error: &std::io::Error) -> String {
+    format!("the report cannot be written to {}: {error}", directory.display())
+}
+
+/// The first SIGINT or SIGTERM sets the flag that ends the test early; the second one ends the
+/// process at once.
+fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let status = LoadExitStatus::Stopped as i32;
+        signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    Ok(interrupted)
+}
+
+fn generator_host(server_is_here: bool, figures_missing: Option<String>) -> GeneratorHost {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let memory_kib = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+        })
+        .unwrap_or(0u64);
+    GeneratorHost {
+        cpus: std::thread::available_parallelism().map_or(0, |count| count.get() as u64),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        memory_bytes: memory_kib * 1024,
+        server_is_here,
+        figures_missing,
+    }
+}

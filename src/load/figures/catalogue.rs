@@ -1,0 +1,118 @@
+//! The names of all figures and their meanings. Pure.
+
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
+
+/// Figures that are neither latencies nor counters nor faults.
+const DERIVED: &[(&str, &str)] = &[
+    ("success_percent", "share of all connects, matches, messages and requests that succeeded"),
+    ("connected_percent", "share of arrivals that became sessions"),
+    ("alive_percent", "share of sessions that answered every ping (connections)"),
+    ("kept_percent", "share of sessions that the server did not drop"),
+    ("matched_percent", "share of completed match requests that ended in a match"),
+    ("delivered_percent", "share of messages that arrived unchanged at the right partner"),
+    ("undelivered", "messages sent that did not arrive at their receiver, for whatever reason"),
+    ("http_ok_percent", "share of HTTP requests answered with 200"),
+    ("users_peak", "most sessions open at the same time"),
+    ("users_peak_at_s", "seconds until that number was reached, to one interval"),
+    (
+        "waiting_peak",
+        "most users waiting for a match at the same time; with several threads an upper bound",
+    ),
+    ("messages_per_s", "relayed messages per second while measuring"),
+    ("late_percent", "share of starts that the generator was late for"),
+    ("server_cpu_percent", "CPU of the server while measuring, in percent of one CPU"),
+    ("server_cpu_peak_percent", "peak CPU of the server in one interval, in percent of one CPU"),
+    ("server_cpus", "CPUs to which the server's shards are pinned, if /stats reports them"),
+    (
+        "server_busiest_shard_percent",
+        "CPU of the server's busiest shard while measuring, in percent of one CPU",
+    ),
+    ("server_cpu_us_per_message", "CPU of the server per relayed message, in microseconds"),
+    ("server_memory_mb", "peak resident memory of the server, in MiB"),
+    ("server_memory_per_user_kb", "memory that the server added per session, in KiB"),
+    ("server_descriptors", "peak number of descriptors of the server"),
+    (
+        "server_connect_cpu_us",
+        "CPU of the server per opened session, in microseconds (connections)",
+    ),
+    ("generator_cpu_percent", "CPU of the generator while measuring, in percent of one CPU"),
+    ("generator_cpu_us_per_message", "CPU of the generator per relayed message, in microseconds"),
+    ("generator_cpu_ratio", "CPU of the generator per message, divided by the server's"),
+    ("generator_memory_mb", "resident memory of the generator at the end, in MiB"),
+    (
+        "accept_queue_drops",
+        "connections that this machine dropped because an accept queue was full",
+    ),
+    ("server_descriptor_limit", "descriptors that the server may open"),
+    ("loop_lag_ms", "longest iteration of an event loop of the generator"),
+];
+
+/// The statistics of each latency.
+pub(super) const STATISTICS: [&str; 6] = ["mean", "p50", "p90", "p99", "p999", "max"];
+
+/// Whether there is a figure of this name: a derived one, a fault, a counter, or
+/// `<latency>_<statistic>_ms` like `relay_p99_ms`.
+pub fn is_known(name: &str) -> bool {
+    let is_latency = |(latency, statistic): (&str, &str)| {
+        TimeMetric::named(latency).is_some() && STATISTICS.contains(&statistic)
+    };
+    DERIVED.iter().any(|(known, _)| *known == name)
+        || LoadFault::named(name).is_some()
+        || CountMetric::named(name).is_some()
+        || name.strip_suffix("_ms").and_then(|rest| rest.rsplit_once('_')).is_some_and(is_latency)
+}
+
+/// The names of all figures, with their meanings.
+pub fn catalogue() -> Vec<(String, String)> {
+    let derived = DERIVED.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
+    let latencies = TimeMetric::ALL.iter().map(|latency| {
+        let name = format!("{}_<{}>_ms", latency.name(), STATISTICS.join("|"));
+        (name, latency_meaning(*latency).to_owned())
+    });
+    let counters =
+        CountMetric::ALL.iter().map(|c| (c.name().to_owned(), counter_meaning(*c).to_owned()));
+    let faults = LoadFault::ALL.iter().map(|f| (f.name().to_owned(), f.meaning().to_owned()));
+    derived.chain(latencies).chain(counters).chain(faults).collect()
+}
+
+fn latency_meaning(latency: TimeMetric) -> &'static str {
+    match latency {
+        TimeMetric::Connect => "from the intended arrival of a user to its `session` message",
+        TimeMetric::Match => "from the intended match request to `match_found`",
+        TimeMetric::Relay => "from the intended start of a message to its arrival at the partner",
+        TimeMetric::RelayService => "from the actual start of a message to its arrival",
+        TimeMetric::Ping => "from a ping to its pong",
+        TimeMetric::Http => "from the intended start of a request to the end of its answer",
+        TimeMetric::HttpService => "from the actual start of a request to the end of its answer",
+        TimeMetric::Late => "from the intended to the actual start of an operation",
+    }
+}
+
+fn counter_meaning(counter: CountMetric) -> &'static str {
+    match counter {
+        CountMetric::Arrivals => "users that were due to arrive",
+        CountMetric::Connected => "sessions opened",
+        CountMetric::ConnectFailed => "connections that did not become sessions",
+        CountMetric::ClosedAsPlanned => "sessions that ended as planned",
+        CountMetric::Alive => "sessions that had answered every ping at the end",
+        CountMetric::Asked => "`find_match` messages sent",
+        CountMetric::Matched => "`match_found` messages that answer a request",
+        CountMetric::Unmatched => "users that waited longer than --match-timeout in vain",
+        CountMetric::CallsCompleted => "calls that reached their planned end",
+        CountMetric::CallsInterrupted => "calls that ended with the partner's connection",
+        CountMetric::Sent => "messages sent to the partner",
+        CountMetric::Received => "messages received from the partner, each counted once",
+        CountMetric::ReceivedWhileLeaving => {
+            "messages that arrived between `leave_room` and its answer"
+        }
+        CountMetric::Pings => "pings sent",
+        CountMetric::Pongs => "pongs received",
+        CountMetric::HttpDue => "HTTP requests that were due",
+        CountMetric::HttpOk => "HTTP answers with status 200",
+        CountMetric::HttpFailed => "HTTP requests without an answer with status 200",
+        CountMetric::Starts => "operations started by the schedule",
+        CountMetric::LateStarts => "operations started later than --late-after",
+        CountMetric::BytesIn => "bytes read from sockets",
+        CountMetric::BytesOut => "bytes written to sockets",
+    }
+}

@@ -1,0 +1,302 @@
+//! What to do about the findings of a test; each recommendation with the measurement behind it.
+//! Pure.
+
+use super::breaking_point::headline;
+use super::limiting_factor::{
+    exhausted_descriptors, figure, high_cpu_use, is_full, limiting_factor, unknown_cpus_remark,
+};
+use super::model::{
+    FaultReport, GeneratorHost, LoadReport, Recommendation, RunReport, TestOutcome,
+};
+use super::text::number;
+use crate::load::target::TargetOutcome;
+
+/// From this share of its CPUs on, a server is short of CPU.
+const SHORT_CPU_SHARE: f64 = 0.8;
+/// From this share of its descriptors on, a server is short of descriptors.
+const SHORT_DESCRIPTORS_SHARE: f64 = 0.8;
+/// The cost of a message for the generator is judged from this many messages per second on. Below,
+/// the generator wakes twice for each message (to send and to receive it) and the server once, so
+/// up to twice the server's CPU is normal. `src/load/README.md` states the same figure.
+const JUDGE_COST_FROM_PER_S: f64 = 3000.0;
+/// With fewer messages for each opened session, opening sessions dominates the CPU time.
+const MIN_MESSAGES_PER_SESSION: f64 = 50.0;
+/// CPU time in /proc advances in steps of 10 ms; a ratio of fewer steps than this is noise.
+const MIN_CPU_STEPS: f64 = 50.0;
+/// A message may cost the generator this many times the CPU that it costs the server.
+const MAX_COST_RATIO: f64 = 1.5;
+
+/// All recommendations, each once.
+pub fn recommend(report: &LoadReport) -> Vec<Recommendation> {
+    let mut recommendations = Vec::new();
+    let mut add = |action: &str, evidence: String| {
+        if !recommendations.iter().any(|known: &Recommendation| known.action == action) {
+            recommendations.push(Recommendation { action: action.to_owned(), evidence });
+        }
+    };
+    for run in &report.runs {
+        recommend_for_run(run, &report.machine, &mut add);
+    }
+    if let Some(point) = &report.breaking_point
+        && let Some(holds) = point.holds
+        && !point.void
+    {
+        let action = format!(
+            "Plan for at most 70 % of the level that holds: {:.0} {}.",
+            holds * 0.7,
+            point.raised
+        );
+        add(&action, headline(point));
+    }
+    if let Some(reason) = &report.machine.figures_missing {
+        add(
+            "Give the URL of the server's figures (--stats-url); they are missing here.",
+            reason.clone(),
+        );
+    }
+    if report.machine.server_is_here && report.breaking_point.is_some() {
+        add(
+            "Run the generator on another machine before you quote a capacity.",
+            "server and generator shared the CPUs of one machine".to_owned(),
+        );
+    }
+    recommendations
+}
+
+fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut(&str, String)) {
+    let name = &run.name;
+    for fault in run.faults.iter().filter(|fault| fault.is_server_fault) {
+        let action = format!("Repair the server: {}.", fault.meaning);
+        add(&action, format!("{name}: {}", occurrences(fault)));
+    }
+    recommend_for_resources(run, host, add);
+    recommend_for_faults(run, add);
+    if run.no_session_opened() {
+        add(
+            "Check the URL: what answers there refuses every session, or is another kind of server.",
+            format!("{name}: {}", run.reason),
+        );
+    }
+    recommend_for_missed_targets(run, host, add);
+    if run.outcome == TestOutcome::Void && !run.trial {
+        add(
+            "Give the generator more CPU, or another machine, and repeat the test: this run says \
+             nothing about the server.",
+            format!("{name}: {}", run.reason),
+        );
+    }
+    if let Some(ratio) = excessive_cost_ratio(run) {
+        let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
+        add("A message costs the generator too much CPU; do not let it share CPUs.", evidence);
+    }
+    for trend in run.trends.iter().filter(|trend| trend.is_growing) {
+        let action = format!("Find out why this figure grows: {}.", trend.figure);
+        add(&action, format!("{name}: {} {}", trend.figure, trend.verdict));
+    }
+}
+
+fn recommend_for_resources(
+    run: &RunReport,
+    host: &GeneratorHost,
+    add: &mut impl FnMut(&str, String),
+) {
+    let name = &run.name;
+    let exhausted = exhausted_descriptors(run);
+    if is_full(run) && exhausted.is_none() {
+        let evidence =
+            format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
+        add("Raise the server's connection limit, or add servers.", evidence);
+    }
+    if figure(run, "rate_limited") > 0.0 {
+        let evidence = format!("{name}: {:.0} errors `rate_limited`", figure(run, "rate_limited"));
+        add(
+            "The server's message rate limit is below this load: raise it, or lower the load.",
+            evidence,
+        );
+    }
+    let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
+    let is_short = limit > 0.0 && used > limit * SHORT_DESCRIPTORS_SHARE;
+    let short = is_short.then(|| format!("{used:.0} of {limit:.0} descriptors"));
+    if let Some(evidence) = exhausted.or(short) {
+        let evidence = format!("{name}: {evidence}");
+        add("Raise the server's limit of open files (ulimit -n, LimitNOFILE).", evidence);
+    }
+    if figure(run, "accept_queue_drops") > 0.0 {
+        let drops = figure(run, "accept_queue_drops");
+        let evidence = format!("{name}: the kernel dropped {drops:.0} connections");
+        add(
+            "Raise net.core.somaxconn and the listen backlog: the accept queue was full.",
+            evidence,
+        );
+    }
+    if let Some(evidence) = high_cpu_use(run, host, SHORT_CPU_SHARE) {
+        let evidence = format!("{name}: {evidence}");
+        add("The server is short of CPU: add shards on more CPUs, or servers.", evidence);
+    }
+}
+
+/// For faults that are not server faults but need an explanation.
+fn recommend_for_faults(run: &RunReport, add: &mut impl FnMut(&str, String)) {
+    if run.trial || figure(run, "crashed") > 0.0 {
+        return;
+    }
+    for (kind, action) in [
+        ("draining", "Repeat the test: the server was shutting down, so its service was limited."),
+        (
+            "closed_by_server",
+            "Find out why the server closed sessions; its log should name the reason.",
+        ),
+        (
+            "connection_lost",
+            "Find out what interrupted connections: the server, or the network between.",
+        ),
+    ] {
+        if let Some(fault) = run.faults.iter().find(|fault| fault.kind == kind) {
+            add(action, format!("{}: {}", run.name, occurrences(fault)));
+        }
+    }
+}
+
+/// The generator's CPU time per message as a multiple of the server's, if that is too high and the
+/// run allows a judgement.
+fn excessive_cost_ratio(run: &RunReport) -> Option<f64> {
+    let rate = figure(run, "messages_per_s");
+    // Percent times seconds is the CPU time in steps of 10 ms.
+    let cpu_steps = figure(run, "server_cpu_percent") * run.seconds;
+    let messages = rate * run.seconds;
+    let messages_dominate = messages >= MIN_MESSAGES_PER_SESSION * figure(run, "connected");
+    let can_judge = rate >= JUDGE_COST_FROM_PER_S
+        && cpu_steps >= MIN_CPU_STEPS
+        && messages_dominate
+        && run.outcome != TestOutcome::Void;
+    Some(figure(run, "generator_cpu_ratio")).filter(|ratio| can_judge && *ratio > MAX_COST_RATIO)
+}
+
+/// How often a fault occurred, and when.
+fn occurrences(fault: &FaultReport) -> String {
+    match fault.count {
+        1 => format!("once, {:.1} s into the run", fault.first_s),
+        count => format!(
+            "{count} times, first {:.1} s and last {:.1} s into the run",
+            fault.first_s, fault.last_s
+        ),
+    }
+}
+
+/// For each missed target of a run that failed: what limited the run.
+fn recommend_for_missed_targets(
+    run: &RunReport,
+    host: &GeneratorHost,
+    add: &mut impl FnMut(&str, String),
+) {
+    // After a server fault, missed targets are a consequence.
+    let server_fault = run.faults.iter().any(|fault| fault.is_server_fault);
+    let failed = run.outcome == TestOutcome::Failed && !run.no_session_opened();
+    if run.trial || !failed || server_fault {
+        return;
+    }
+    let factor = limiting_factor(run, host);
+    for target in run.targets.iter().filter(|target| target.reached == TargetOutcome::No) {
+        let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
+        let (action, evidence) = match factor.is_known {
+            true => (
+                format!("{missed} was missed; limited by: {}.", factor.cause),
+                factor.evidence.clone(),
+            ),
+            false => (
+                format!(
+                    "{missed} was missed although no observed resource is exhausted: check the \
+                     server's own latencies (/metrics), the network and other processes."
+                ),
+                format!(
+                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late{}",
+                    figure(run, "server_cpu_percent"),
+                    figure(run, "generator_cpu_percent"),
+                    figure(run, "late_percent"),
+                    unknown_cpus_remark(run, host)
+                ),
+            ),
+        };
+        add(&action, format!("{}: measured {}; {evidence}", run.name, number(value)));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::load::report::model::example_run;
+    use crate::load::target::TargetVerdict;
+
+    fn host() -> GeneratorHost {
+        GeneratorHost { cpus: 2, server_is_here: true, ..GeneratorHost::default() }
+    }
+
+    /// A run with these figures.
+    pub(in crate::load::report) fn run(figures: &[(&str, f64)], outcome: TestOutcome) -> RunReport {
+        RunReport {
+            figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            outcome,
+            ..example_run()
+        }
+    }
+
+    /// All recommendations for a run with their evidence, one per line.
+    pub(in crate::load::report) fn actions(run: &RunReport, host: &GeneratorHost) -> String {
+        let mut lines = Vec::new();
+        recommend_for_run(run, host, &mut |action: &str, evidence| {
+            lines.push(format!("{action} {evidence}"));
+        });
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_run_that_did_not_pass_gets_a_recommendation() {
+        let missed = TargetVerdict {
+            target: "relay_p99_ms < 100".to_owned(),
+            figure: "relay_p99_ms".to_owned(),
+            bound: 100.0,
+            value: Some(336.9),
+            reached: TargetOutcome::No,
+            note: String::new(),
+        };
+        let idle = run(&[], TestOutcome::Failed);
+        let text = actions(&RunReport { targets: vec![missed.clone()], ..idle }, &host());
+        assert!(text.contains("relay_p99_ms < 100") && text.contains("336.9"), "{text}");
+        let busy = run(&[("server_cpu_percent", 190.0)], TestOutcome::Failed);
+        let text = actions(&RunReport { targets: vec![missed], ..busy }, &host());
+        assert!(text.contains("limited by: the server's CPU"), "{text}");
+        let refused = run(&[("connect_failed", 20.0)], TestOutcome::Failed);
+        assert!(actions(&refused, &host()).contains("URL"));
+        assert_eq!(actions(&run(&[], TestOutcome::Passed), &host()), "");
+    }
+
+    #[test]
+    fn the_generators_cost_is_judged_by_messages_and_not_by_sessions_opened() {
+        let is_too_high = |connected: f64, messages_per_s: f64| {
+            let figures = [
+                ("generator_cpu_ratio", 1.8),
+                ("messages_per_s", messages_per_s),
+                ("server_cpu_percent", 50.0),
+                ("connected", connected),
+            ];
+            let run = RunReport { seconds: 10.0, ..run(&figures, TestOutcome::Passed) };
+            actions(&run, &host()).contains("costs the generator too much CPU")
+        };
+        assert!(is_too_high(100.0, JUDGE_COST_FROM_PER_S));
+        assert!(!is_too_high(5000.0, 5000.0));
+        assert!(!is_too_high(10.0, JUDGE_COST_FROM_PER_S - 1.0));
+        let manual = include_str!("../README.md").split_whitespace().collect::<Vec<_>>();
+        let text = format!("From {} messages a second", number(JUDGE_COST_FROM_PER_S));
+        assert!(manual.join(" ").contains(&text), "README.md does not contain `{text}`");
+    }
+
+    #[test]
+    fn a_server_that_shuts_down_needs_no_higher_connection_limit() {
+        let advised = |figures: &[(&str, f64)]| {
+            let run = run(figures, TestOutcome::Failed);
+            actions(&run, &host()).contains("Raise the server's connection limit")
+        };
+        assert!(advised(&[("upgrade_503", 3.0)]));
+        assert!(!advised(&[("upgrade_503", 3.0), ("draining", 2.0)]));
+    }
+}
