@@ -91,7 +91,7 @@ impl BenchMatcher {
                 return;
             }
             if self.batch > 1 {
-                self.queue.warm(&self.commands);
+                self.queue.prefetch(&self.commands);
             }
             for command in &self.commands {
                 on_result(match *command {
@@ -267,7 +267,7 @@ fn recent_partners_in_each_queue(queues: usize, batch: usize) -> f64 {
                 }
                 while let Some(deadline) = matcher.queue.next_deadline() {
                     matcher.now = deadline;
-                    matcher.queue.expire(deadline, |one, other| {
+                    matcher.queue.pair_due(deadline, |one, other| {
                         black_box((one.holder, other.holder));
                         matcher.pairs += 1;
                     });

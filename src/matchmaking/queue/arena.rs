@@ -1,20 +1,20 @@
-//! Numbered places for values, in segments that never move. Pure; owned by the matcher.
+//! Values that are found by index, stored in segments that never move. Pure; owned by the matcher.
 //!
-//! A growing `Vec` copies everything it holds; a million tickets would stop the matcher for
-//! milliseconds. Here growth is one more segment, and what lies in the others stays put.
+//! A growing `Vec` copies everything it holds, which for a million tickets would stop the matcher
+//! for milliseconds. An arena grows by one more segment, and its other values stay in place.
 
 use std::ops::{Index, IndexMut};
 
 /// Values in one segment, a power of two.
 const SEGMENT: usize = 1024;
 
-/// Values that are found by the number they were given. Numbers are used again.
+/// Values that are found by the index that `insert` returned. Indices are reused.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
-    /// All but the last hold [`SEGMENT`] values. A free place holds the default value.
+    /// All but the last hold [`SEGMENT`] values. A free element holds the default value.
     segments: Vec<Vec<T>>,
-    /// The free places before the end of the last segment. A stack of its own, because a list
-    /// threaded through the places would cost a cache miss to find the next.
+    /// The free indices before the end of the last segment. A separate stack, because a list
+    /// threaded through the free elements would cost a cache miss to find the next one.
     free: Vec<u32>,
 }
 
@@ -25,7 +25,7 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T: Default> Arena<T> {
-    /// Places ever used since the arena was last empty.
+    /// Number of elements in the segments, free ones included.
     fn used(&self) -> usize {
         match self.segments.last() {
             Some(last) => (self.segments.len() - 1) * SEGMENT + last.len(),
@@ -33,39 +33,39 @@ impl<T: Default> Arena<T> {
         }
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.used() - self.free.len()
     }
 
-    /// The places of the next `count` insertions at most, as far as they have been used before.
-    pub(super) fn next_places(&self, count: usize) -> impl Iterator<Item = &T> {
-        self.free.iter().rev().take(count).map(|&place| &self[place])
+    /// The elements that the next `count` insertions will overwrite, as far as they exist already.
+    pub(super) fn next_free(&self, count: usize) -> impl Iterator<Item = &T> {
+        self.free.iter().rev().take(count).map(|&index| &self[index])
     }
 
-    /// Keeps the value; its number is below 2³¹.
+    /// Stores the value and returns its index, which is below 2³¹.
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self[place] = value;
-            return place;
+        if let Some(index) = self.free.pop() {
+            self[index] = value;
+            return index;
         }
-        let place = self.used();
-        assert!(place < 1 << 31, "because each place stands for a session of this process");
-        if place == self.segments.len() * SEGMENT {
+        let index = self.used();
+        assert!(index < 1 << 31, "because each value belongs to a session of this process");
+        if index == self.segments.len() * SEGMENT {
             self.segments.push(Vec::with_capacity(SEGMENT));
         }
         if let Some(last) = self.segments.last_mut() {
             last.push(value);
         }
-        place as u32
+        index as u32
     }
 
-    /// Takes out the value with this number, which must be one that `insert` returned.
+    /// Removes the value with this index, which `insert` must have returned.
     ///
-    /// Whatever the arena grew to, once it is empty it keeps one segment at most.
-    pub(super) fn remove(&mut self, place: u32) -> T {
-        let value = std::mem::take(&mut self[place]);
-        self.free.push(place);
+    /// However large the arena was, it keeps at most one segment when it becomes empty.
+    pub(super) fn remove(&mut self, index: u32) -> T {
+        let value = std::mem::take(&mut self[index]);
+        self.free.push(index);
         if self.len() == 0 {
             self.segments.truncate(1);
             self.segments.shrink_to(1);
@@ -76,9 +76,9 @@ impl<T: Default> Arena<T> {
         value
     }
 
-    /// What is in a place that may not even exist; the default value if it is free.
-    pub(super) fn get(&self, place: u32) -> Option<&T> {
-        self.segments.get(place as usize / SEGMENT)?.get(place as usize % SEGMENT)
+    /// The element with this index; the default value if it is free, `None` if it never existed.
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        self.segments.get(index as usize / SEGMENT)?.get(index as usize % SEGMENT)
     }
 
     /// Bytes that are kept from the allocator.
@@ -92,14 +92,14 @@ impl<T: Default> Arena<T> {
 
 impl<T> Index<u32> for Arena<T> {
     type Output = T;
-    fn index(&self, place: u32) -> &T {
-        &self.segments[place as usize / SEGMENT][place as usize % SEGMENT]
+    fn index(&self, index: u32) -> &T {
+        &self.segments[index as usize / SEGMENT][index as usize % SEGMENT]
     }
 }
 
 impl<T> IndexMut<u32> for Arena<T> {
-    fn index_mut(&mut self, place: u32) -> &mut T {
-        &mut self.segments[place as usize / SEGMENT][place as usize % SEGMENT]
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        &mut self.segments[index as usize / SEGMENT][index as usize % SEGMENT]
     }
 }
 
@@ -108,27 +108,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_good_while_it_grows_and_are_used_again() {
+    fn indices_stay_valid_while_the_arena_grows_and_are_reused() {
         let mut arena = Arena::default();
-        let places: Vec<_> = (0..5_000u32).map(|value| arena.insert(value + 1)).collect();
-        for (value, &place) in places.iter().enumerate() {
-            assert_eq!(arena[place] as usize, value + 1);
+        let indices: Vec<_> = (0..5_000u32).map(|value| arena.insert(value + 1)).collect();
+        for (value, &index) in indices.iter().enumerate() {
+            assert_eq!(arena[index] as usize, value + 1);
         }
-        assert_eq!(arena.remove(places[7]), 8);
-        assert_eq!(arena.remove(places[4_999]), 5_000);
-        assert_eq!(arena.get(places[7]), Some(&0));
+        assert_eq!(arena.remove(indices[7]), 8);
+        assert_eq!(arena.remove(indices[4_999]), 5_000);
+        assert_eq!(arena.get(indices[7]), Some(&0));
         assert_eq!(arena.get(5_000), None);
-        assert_eq!((arena.insert(1), arena.insert(1)), (places[4_999], places[7]));
+        assert_eq!((arena.insert(1), arena.insert(1)), (indices[4_999], indices[7]));
         assert_eq!((arena.len(), arena.insert(1)), (5_000, 5_000));
     }
 
     #[test]
-    fn an_empty_arena_keeps_one_segment() {
+    fn keeps_one_segment_when_it_becomes_empty() {
         let mut arena = Arena::default();
         for round in 0..3 {
-            let places: Vec<_> = (0..50_000u32).map(|value| arena.insert(value)).collect();
-            assert!(places.iter().all(|&place| place < 50_000), "round {round}");
-            places.into_iter().for_each(|place| assert_eq!(arena.remove(place), place));
+            let indices: Vec<_> = (0..50_000u32).map(|value| arena.insert(value)).collect();
+            assert!(indices.iter().all(|&index| index < 50_000), "round {round}");
+            indices.into_iter().for_each(|index| assert_eq!(arena.remove(index), index));
             assert_eq!(arena.len(), 0);
             assert!(arena.retained_bytes() <= 2 * SEGMENT * size_of::<u32>() + 64);
         }

@@ -1,90 +1,92 @@
-//! Who meets whom: tickets in, pairs out. Pure; owned by the matcher thread.
+//! The match queues: tickets in, pairs out. Pure; owned by the matcher thread.
 //!
-//! It reads no clock and answers nobody: the time comes in as an argument, and pairs go out
-//! through a closure. (All it asks of [`crate::sys`] is a hint to the processor's cache.) It never refuses a ticket, and takes out only what its holder names.
+//! It reads no clock and sends nothing: the time is an argument, and pairs leave through a
+//! closure. All it needs of [`crate::sys`] is a prefetch hint to the processor. It never refuses
+//! a ticket, and it removes a ticket only for its holder.
 //!
-//! # The law
+//! # The rules
 //!
-//! Within a queue, first come, first matched: tickets stand in the order of their `since`, and
-//! those of the same moment in the order in which they were entered. Two of the same session
-//! never meet. Two of which one has just recent_partner from the other's session do not meet before
-//! the time it says; they are passed over, others come first, and when the time has come they
-//! meet each other after all. A ticket that comes back after a match that failed still has
-//! its first `since`, and so its place.
+//! Within a queue, first come, first matched: tickets are ordered by their `since`, and tickets
+//! with the same `since` by the order in which they were entered. Two tickets of one session
+//! never meet. If one of two tickets names the session of the other as its recent partner, they
+//! do not meet before the time that it names: they are skipped and others come first. When that
+//! time has come, they meet each other after all. A ticket that is entered again after a failed
+//! match keeps its first `since`, and with it its position.
 //!
-//! # Why each operation takes constant time, although it walks the queue
+//! # Why each operation takes constant time, although it scans the queue
 //!
-//! An operation never leaves two tickets together that may meet at that moment. So of n tickets
-//! at rest, each of the n(n−1)/2 pairs is kept apart by a refusal of one of its two. A ticket
-//! refuses one other at most, which makes n refusals at most; so n(n−1)/2 ≤ n, and n ≤ 3.
-//! (As long as a session has one ticket. Nothing here goes wrong if it has more; it is only
-//! the walk that gets longer.)
+//! No operation leaves two tickets in a queue that may meet at that time. So in a queue of n
+//! tickets, each of the n(n−1)/2 pairs is kept apart by the recent partner of one of the two. A
+//! ticket names at most one recent partner, so at most n pairs are kept apart: n(n−1)/2 ≤ n, and
+//! therefore n ≤ 3. (This assumes one ticket for each session. With more, everything still works,
+//! but the scan gets longer.)
 //!
-//! # Where things lie
+//! # Storage
 //!
-//! With a million queues the time goes into cache misses. A match touches two lines: the bucket
-//! of the queue's name in the [`table`], and the [`place`] of the ticket that waits there.
-//! The table says the place itself as long as one ticket waits; only a [`crowd`] has more.
+//! With a million queues the time goes into cache misses. A match touches two cache lines: the
+//! bucket of the queue in the [`table`], and the [`ticket_slot`] of the ticket that waits. The
+//! table holds the index of the slot itself while one ticket waits; only several tickets need a
+//! [`waiting_group`].
 
 mod arena;
-mod crowd;
-mod place;
 mod table;
 #[cfg(test)]
 mod tests;
+mod ticket_slot;
+mod waiting_group;
 
 use crate::commands::{MatcherCommand, Ticket, TicketHandle};
 use crate::ids::{QueueKey, SessionAddress, TicketNo};
 use crate::sys::prefetch::prefetch;
 use crate::timestamp::Timestamp;
 use arena::Arena;
-use crowd::Crowds;
-use place::{NEVER, Place};
-use table::{Spot, Table};
+use table::{EntryLocation, QueueTable};
+use ticket_slot::{NEVER, TicketSlot};
+use waiting_group::WaitingGroups;
 
-/// What may stay allocated when nobody waits: the first segments of what can grow.
-pub const KEPT_BYTES: usize = 384 * 1024;
+/// Bytes that may stay allocated when no ticket waits: the first segments of the arenas.
+pub const RETAINED_BYTES: usize = 384 * 1024;
 
 /// All queues of the process, and the tickets in them.
 ///
-/// What it keeps from the allocator follows what waits: queues that end are forgotten at once, and
-/// when the last ticket has gone, at most [`KEPT_BYTES`] stay behind.
+/// Its memory follows the number of tickets: an empty queue is removed at once, and when the last
+/// ticket has left, at most [`RETAINED_BYTES`] stay allocated.
 #[derive(Debug, Default)]
 pub struct MatchQueue {
-    places: Arena<Place>,
-    /// What waits in each queue that is not empty.
-    table: Table,
-    crowds: Crowds,
+    slots: Arena<TicketSlot>,
+    /// The tickets of each queue that is not empty.
+    table: QueueTable,
+    groups: WaitingGroups,
 }
 
-/// What waits in a queue, as the table says it.
+/// The tickets of a queue, as the table stores them: in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    /// The ticket in this place.
-    Alone(u32),
-    /// The tickets of this crowd, two or more.
-    Crowd(u32),
+enum QueuedTickets {
+    /// The ticket in this slot.
+    One(u32),
+    /// The tickets of this group, two or more.
+    Group(u32),
 }
 
-impl Waits {
-    const CROWD: u32 = 1 << 31;
+impl QueuedTickets {
+    const GROUP_BIT: u32 = 1 << 31;
 
     fn from_word(word: u32) -> Self {
-        match word & Self::CROWD {
-            0 => Waits::Alone(word),
-            _ => Waits::Crowd(word & !Self::CROWD),
+        match word & Self::GROUP_BIT {
+            0 => QueuedTickets::One(word),
+            _ => QueuedTickets::Group(word & !Self::GROUP_BIT),
         }
     }
 
     fn to_word(self) -> u32 {
         match self {
-            Waits::Alone(place) => place,
-            Waits::Crowd(crowd) => crowd | Self::CROWD,
+            QueuedTickets::One(slot) => slot,
+            QueuedTickets::Group(group) => group | Self::GROUP_BIT,
         }
     }
 }
 
-/// The bits of the name that the table knows a queue by.
+/// The bits of the key that the table stores.
 fn tag(queue: QueueKey) -> u32 {
     queue.0 as u32
 }
@@ -95,64 +97,64 @@ impl MatchQueue {
         Self::default()
     }
 
-    /// How many tickets wait.
+    /// The number of tickets that wait.
     pub fn waiting(&self) -> usize {
-        self.places.len()
+        self.slots.len()
     }
 
-    /// In how many queues they wait.
+    /// The number of queues that are not empty.
     pub fn queues(&self) -> usize {
         self.table.len()
     }
 
-    /// Loads into the cache what these letters are going to need. It changes nothing, and nobody
-    /// has to call it.
+    /// Loads what these commands are going to touch into the cache. Changes nothing, and is
+    /// optional.
     ///
-    /// One operation after the other would wait for one cache miss after the other, about
-    /// 150 ns each when there are a million queues; the processor can have a dozen under way.
-    /// So the matcher shows the letters that it has taken from its mailbox, a few dozen at once,
-    /// before it handles the first.
-    pub fn warm(&self, letters: &[MatcherCommand]) {
-        for letter in letters {
-            if let MatcherCommand::Enter { ticket, .. } = letter {
-                self.table.touch(tag(ticket.queue));
+    /// Carried out one after the other, the commands would wait for one cache miss after the
+    /// other, about 150 ns each with a million queues; but the processor can have a dozen misses
+    /// in flight. So the matcher passes the commands that it took from its mailbox, a few dozen
+    /// at once, before it handles the first.
+    pub fn prefetch(&self, commands: &[MatcherCommand]) {
+        for command in commands {
+            if let MatcherCommand::Enter { ticket, .. } = command {
+                self.table.prefetch(tag(ticket.queue));
             }
-            if let Some(place) = self.leaving(letter) {
-                prefetch(place);
+            if let Some(slot) = self.slot_to_remove(command) {
+                prefetch(slot);
             }
         }
-        self.places.next_places(letters.len()).for_each(prefetch);
-        // What the first round has asked for says where to look next.
-        for letter in letters {
-            if let MatcherCommand::Enter { ticket, .. } = letter
-                && let Some(word) = self.table.guess(tag(ticket.queue))
-                && let Waits::Alone(place) = Waits::from_word(word)
+        self.slots.next_free(commands.len()).for_each(prefetch);
+        // The buckets and slots of the first pass tell which others are needed.
+        for command in commands {
+            if let MatcherCommand::Enter { ticket, .. } = command
+                && let Some(word) = self.table.first_with_tag(tag(ticket.queue))
+                && let QueuedTickets::One(slot) = QueuedTickets::from_word(word)
             {
-                prefetch(&self.places[place]);
+                prefetch(&self.slots[slot]);
             }
-            if let Some(place) = self.leaving(letter) {
-                self.table.touch(tag(place.queue()));
+            if let Some(slot) = self.slot_to_remove(command) {
+                self.table.prefetch(tag(slot.queue()));
             }
         }
     }
 
-    /// The place of the ticket that a letter takes out, if it still is that ticket's.
-    fn leaving(&self, letter: &MatcherCommand) -> Option<&Place> {
-        match *letter {
-            MatcherCommand::Enter { replaces, .. } => self.places.get(replaces?.0.0),
-            MatcherCommand::Leave { handle, .. } => self.places.get(handle.0),
+    /// The slot that a command empties, if it still holds the ticket that the command means.
+    fn slot_to_remove(&self, command: &MatcherCommand) -> Option<&TicketSlot> {
+        match *command {
+            MatcherCommand::Enter { replaces, .. } => self.slots.get(replaces?.0.0),
+            MatcherCommand::Leave { handle, .. } => self.slots.get(handle.0),
             MatcherCommand::Stop => None,
         }
     }
 
-    /// Enters a ticket, after taking out the one that it replaces (if that is still there).
+    /// Enters a ticket, after removing the one that it replaces (if that is still there).
     ///
-    /// Every pair that this makes goes out through `pair`: first those in the ticket's queue who
-    /// have been allowed to meet since the last look, each the one ahead first; then the ticket
-    /// itself, as the second of its pair. Returns where the ticket waits, or `None` if it was
-    /// among the pairs.
+    /// Every pair that this makes leaves through `pair`: first the tickets of the same queue whose
+    /// delay has passed since the last call, the earlier ticket of each pair first; then the
+    /// ticket itself, as the second of its pair. Returns where the ticket waits, or `None` if it
+    /// has been paired.
     ///
-    /// `now` must not lie before that of an earlier call.
+    /// `now` must not be earlier than in a previous call.
     pub fn enter(
         &mut self,
         ticket: Ticket,
@@ -163,170 +165,176 @@ impl MatchQueue {
         if let Some((handle, number)) = replaces {
             self.leave(ticket.holder, handle, number);
         }
-        let newcomer = Place::of(&ticket);
+        let new = TicketSlot::new(&ticket);
         loop {
             match self.find(ticket.queue) {
                 None => {
-                    let place = self.places.insert(newcomer);
-                    self.table.insert(tag(ticket.queue), Waits::Alone(place).to_word());
-                    return Some(TicketHandle(place));
+                    let slot = self.slots.insert(new);
+                    self.table.insert(tag(ticket.queue), QueuedTickets::One(slot).to_word());
+                    return Some(TicketHandle(slot));
                 }
-                Some((spot, Waits::Alone(other))) => {
-                    if self.places[other].may_meet(&newcomer) > now {
-                        return Some(self.gather(spot, other, newcomer, now));
+                Some((location, QueuedTickets::One(other))) => {
+                    if self.slots[other].may_meet_from(&new) > now {
+                        return Some(self.form_group(location, other, new, now));
                     }
-                    self.table.remove(spot);
-                    pair(self.places.remove(other).ticket(), ticket);
+                    self.table.remove(location);
+                    pair(self.slots.remove(other).ticket(), ticket);
                     return None;
                 }
-                Some((_, Waits::Crowd(crowd))) if self.crowds.get(crowd).due() <= now => {
-                    self.settle(crowd, now, &mut pair);
+                Some((_, QueuedTickets::Group(group))) if self.groups.get(group).due() <= now => {
+                    self.pair_members(group, now, &mut pair);
                 }
-                Some((spot, Waits::Crowd(crowd))) => {
-                    return self.join(spot, crowd, newcomer, now, pair);
+                Some((location, QueuedTickets::Group(group))) => {
+                    return self.join_group(location, group, new, now, pair);
                 }
             }
         }
     }
 
-    /// Takes out the ticket with this number, if it lies there and is this holder's. Says
-    /// whether it did: a ticket that is not there any more has been matched or taken out before.
+    /// Removes the ticket with this handle and number if it is still there and belongs to this
+    /// holder. Returns whether it did; if not, the ticket has been matched or removed before.
     pub fn leave(
         &mut self,
         holder: SessionAddress,
         handle: TicketHandle,
         number: TicketNo,
     ) -> bool {
-        let Some(place) = self.places.get(handle.0) else { return false };
-        if !place.is(holder, number) {
+        let Some(slot) = self.slots.get(handle.0) else { return false };
+        if !slot.holds(holder, number) {
             return false;
         }
-        let (spot, waits) =
-            self.find(place.queue()).expect("because every ticket waits in a queue of the table");
-        match waits {
-            Waits::Alone(_) => self.table.remove(spot),
-            Waits::Crowd(crowd) => {
-                self.crowds.members_mut(crowd).retain(|&member| member != handle.0);
-                self.adjust(spot, crowd);
+        let (location, tickets) =
+            self.find(slot.queue()).expect("because every ticket waits in a queue of the table");
+        match tickets {
+            QueuedTickets::One(_) => self.table.remove(location),
+            QueuedTickets::Group(group) => {
+                self.groups.members_mut(group).retain(|&member| member != handle.0);
+                self.update_group(location, group);
             }
         }
-        self.places.remove(handle.0);
+        self.slots.remove(handle.0);
         true
     }
 
-    /// When [`MatchQueue::expire`] has to be called next: at most 1.1 ms after two tickets of the
-    /// same queue may meet, and once in a while before, where a rematch delay is longer than
-    /// a second. After a call with `now`, it lies after `now`.
+    /// When [`MatchQueue::pair_due`] has to be called next: at most 1.1 ms after two tickets of
+    /// the same queue may meet. If a rematch delay is longer than a second, it is also called now
+    /// and then before that. After a call with `now`, the deadline is later than `now`.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.crowds.next_look()
+        self.groups.next_deadline()
     }
 
-    /// Pairs those who had to wait for each other and need not any longer, the one ahead first.
-    pub fn expire(&mut self, now: Timestamp, mut pair: impl FnMut(Ticket, Ticket)) {
-        while let Some(crowd) = self.crowds.next_due(now) {
-            self.settle(crowd, now, &mut pair);
+    /// Pairs tickets whose delays have passed, the earlier ticket of each pair first.
+    pub fn pair_due(&mut self, now: Timestamp, mut pair: impl FnMut(Ticket, Ticket)) {
+        while let Some(group) = self.groups.first_due(now) {
+            self.pair_members(group, now, &mut pair);
         }
     }
 
-    fn find(&self, queue: QueueKey) -> Option<(Spot, Waits)> {
-        let is_it = |word| match Waits::from_word(word) {
-            Waits::Alone(place) => self.places[place].queue() == queue,
-            Waits::Crowd(crowd) => self.crowds.get(crowd).queue == queue,
+    fn find(&self, queue: QueueKey) -> Option<(EntryLocation, QueuedTickets)> {
+        let is_queue = |word| match QueuedTickets::from_word(word) {
+            QueuedTickets::One(slot) => self.slots[slot].queue() == queue,
+            QueuedTickets::Group(group) => self.groups.get(group).queue == queue,
         };
-        let (spot, word) = self.table.find(tag(queue), is_it)?;
-        Some((spot, Waits::from_word(word)))
+        let (location, word) = self.table.find(tag(queue), is_queue)?;
+        Some((location, QueuedTickets::from_word(word)))
     }
 
-    /// Makes a crowd of a ticket that waits and one that may not meet it yet.
-    fn gather(&mut self, spot: Spot, other: u32, newcomer: Place, now: Timestamp) -> TicketHandle {
-        let place = self.places.insert(newcomer);
+    /// Makes a group of a ticket that waits alone and a new one that may not meet it yet.
+    fn form_group(
+        &mut self,
+        location: EntryLocation,
+        other: u32,
+        new: TicketSlot,
+        now: Timestamp,
+    ) -> TicketHandle {
+        let slot = self.slots.insert(new);
         let mut members = Vec::with_capacity(4);
         members.push(other);
-        let crowd = self.crowds.insert(newcomer.queue(), members, now);
-        self.table.set(spot, Waits::Crowd(crowd).to_word());
-        self.line_up(crowd, place);
-        self.adjust(spot, crowd);
-        TicketHandle(place)
+        let group = self.groups.insert(new.queue(), members, now);
+        self.table.set(location, QueuedTickets::Group(group).to_word());
+        self.insert_member(group, slot);
+        self.update_group(location, group);
+        TicketHandle(slot)
     }
 
-    /// Enters a ticket where several wait of whom no two may meet at present.
-    fn join(
+    /// Enters a ticket in a group of which no two members may meet at present.
+    fn join_group(
         &mut self,
-        spot: Spot,
-        crowd: u32,
-        newcomer: Place,
+        location: EntryLocation,
+        group: u32,
+        new: TicketSlot,
         now: Timestamp,
         mut pair: impl FnMut(Ticket, Ticket),
     ) -> Option<TicketHandle> {
-        let members = self.crowds.members_mut(crowd);
-        let first = members.iter().position(|&one| self.places[one].may_meet(&newcomer) <= now);
+        let members = self.groups.members_mut(group);
+        let first = members.iter().position(|&one| self.slots[one].may_meet_from(&new) <= now);
         let handle = match first {
             Some(first) => {
                 let other = members.remove(first);
-                pair(self.places.remove(other).ticket(), newcomer.ticket());
+                pair(self.slots.remove(other).ticket(), new.ticket());
                 None
             }
             None => {
-                let place = self.places.insert(newcomer);
-                self.line_up(crowd, place);
-                Some(TicketHandle(place))
+                let slot = self.slots.insert(new);
+                self.insert_member(group, slot);
+                Some(TicketHandle(slot))
             }
         };
-        self.adjust(spot, crowd);
+        self.update_group(location, group);
         handle
     }
 
-    /// Puts a ticket in its place among the others: behind all that have waited as long.
-    fn line_up(&mut self, crowd: u32, place: u32) {
-        let since = self.places[place].since();
-        let members = self.crowds.members_mut(crowd);
-        let at = members.partition_point(|&member| self.places[member].since() <= since);
-        members.insert(at, place);
+    /// Inserts a ticket at its position in a group: behind all that have waited as long.
+    fn insert_member(&mut self, group: u32, slot: u32) {
+        let since = self.slots[slot].since();
+        let members = self.groups.members_mut(group);
+        let at = members.partition_point(|&member| self.slots[member].since() <= since);
+        members.insert(at, slot);
     }
 
-    /// Pairs all in a crowd who may meet by now, those ahead first.
-    fn settle(&mut self, crowd: u32, now: Timestamp, pair: &mut impl FnMut(Ticket, Ticket)) {
-        let (spot, _) = self
-            .find(self.crowds.get(crowd).queue)
-            .expect("because every crowd waits in a queue of the table");
-        let members = self.crowds.members_mut(crowd);
-        let mut ahead = 0;
-        while ahead < members.len() {
-            let one = &self.places[members[ahead]];
-            let mut others = members[ahead + 1..].iter();
-            match others.position(|&other| one.may_meet(&self.places[other]) <= now) {
+    /// Pairs all members of a group that may meet by now, earlier tickets first.
+    fn pair_members(&mut self, group: u32, now: Timestamp, pair: &mut impl FnMut(Ticket, Ticket)) {
+        let (location, _) = self
+            .find(self.groups.get(group).queue)
+            .expect("because every group waits in a queue of the table");
+        let members = self.groups.members_mut(group);
+        let mut at = 0;
+        while at < members.len() {
+            let one = &self.slots[members[at]];
+            let mut others = members[at + 1..].iter();
+            match others.position(|&other| one.may_meet_from(&self.slots[other]) <= now) {
                 Some(distance) => {
-                    let other = members.remove(ahead + 1 + distance);
-                    let one = members.remove(ahead);
-                    let one = self.places.remove(one).ticket();
-                    pair(one, self.places.remove(other).ticket());
+                    let other = members.remove(at + 1 + distance);
+                    let one = members.remove(at);
+                    let one = self.slots.remove(one).ticket();
+                    pair(one, self.slots.remove(other).ticket());
                 }
-                None => ahead += 1,
+                None => at += 1,
             }
         }
-        self.adjust(spot, crowd);
+        self.update_group(location, group);
     }
 
-    /// After a change among its members: files the crowd under the moment when the first two of
-    /// them may meet, or, if it is none any longer, removes it.
-    fn adjust(&mut self, spot: Spot, crowd: u32) {
-        match self.crowds.get(crowd).members[..] {
+    /// After a change of its members: schedules the group for the time at which the first two of
+    /// them may meet, or removes it if fewer than two are left.
+    fn update_group(&mut self, location: EntryLocation, group: u32) {
+        match self.groups.get(group).members[..] {
             [] => {
-                self.crowds.remove(crowd);
-                self.table.remove(spot);
+                self.groups.remove(group);
+                self.table.remove(location);
             }
             [last] => {
-                self.crowds.remove(crowd);
-                self.table.set(spot, Waits::Alone(last).to_word());
+                self.groups.remove(group);
+                self.table.set(location, QueuedTickets::One(last).to_word());
             }
             ref members => {
                 let mut due = NEVER;
                 for (at, &one) in members.iter().enumerate() {
                     for &other in &members[at + 1..] {
-                        due = due.min(self.places[one].may_meet(&self.places[other]));
+                        due = due.min(self.slots[one].may_meet_from(&self.slots[other]));
                     }
                 }
-                self.crowds.file(crowd, due);
+                self.groups.schedule(group, due);
             }
         }
     }
@@ -334,6 +342,6 @@ impl MatchQueue {
     /// Bytes that are kept from the allocator.
     #[cfg(test)]
     fn retained_bytes(&self) -> usize {
-        self.places.retained_bytes() + self.table.retained_bytes() + self.crowds.retained_bytes()
+        self.slots.retained_bytes() + self.table.retained_bytes() + self.groups.retained_bytes()
     }
 }

@@ -1,42 +1,42 @@
-//! From the name of a queue to what waits in it: a hash table that grows and shrinks by a bucket
-//! at a time. Pure; owned by the matcher.
+//! A hash table from a queue to the tickets that wait in it. It grows and shrinks by one bucket at
+//! a time. Pure; owned by the matcher.
 //!
 //! A table that doubles moves all its entries in one operation, which for a million queues
-//! stops every match for milliseconds. This one is a linear hash table (Litwin, VLDB 1980):
-//! there are `base + split` buckets, those below `split` and from `base` on have been divided
-//! by one more bit of the hash than the others, and to grow by one divides bucket `split`.
-//! A bucket is one cache line, so that most look-ups cost one cache miss here.
+//! stops every match for milliseconds. This one is a linear hash table (Litwin, VLDB 1980). It
+//! has `base + split` buckets: those below `split` and from `base` on have been divided by one
+//! more bit of the hash than the others, and growing by one divides bucket `split`. A bucket is
+//! one cache line, so most look-ups cost one cache miss here.
 //!
-//! Names are keyed hashes already ([`crate::ids::QueueKey`]), so their bits are used as they
-//! are. The table keeps 32 of them, and asks its user whether an entry with the same 32 is
-//! really the one: the user has the whole name where it has to look anyway.
+//! Queue keys are keyed hashes already ([`crate::ids::QueueKey`]), so their bits are used as they
+//! are. The table stores 32 of them, the tag, and asks the caller whether an entry with the same
+//! tag is the right one: the caller stores the whole key where it has to read anyway.
 
 use super::arena::Arena;
 use crate::sys::prefetch::prefetch;
 
 /// Entries in one bucket.
-const BUCKET: usize = 7;
+const ENTRIES_PER_BUCKET: usize = 7;
 /// Buckets in one segment.
-const SEGMENT: usize = 1024;
+const BUCKETS_PER_SEGMENT: usize = 1024;
 /// Buckets of an empty table, a power of two.
-const SMALLEST: usize = 64;
-/// Entries for each undivided bucket from which on buckets are divided. With 4 on average, one
-/// bucket in twenty overflows; after the doubling there are 2 on average.
-const FULL: usize = 4;
-/// Buckets divided by each insertion while the table grows. With 2, the table holds 4.5 entries
+const MIN_BUCKETS: usize = 64;
+/// Buckets are divided when there are more entries than this for each undivided bucket. With 4 on
+/// average, one bucket in twenty overflows; after a doubling there are 2 on average.
+const MAX_AVERAGE_ENTRIES: usize = 4;
+/// Buckets that each insertion divides while the table grows. With 2, the table holds 4.5 entries
 /// for each of the old buckets when the last of them is divided.
-const DIVIDED: usize = 2;
-/// "No further bucket."
-const NONE: u32 = u32::MAX;
+const DIVISIONS_PER_INSERT: usize = 2;
+/// Marks the end of a chain.
+const NO_BUCKET: u32 = u32::MAX;
 
 /// One cache line of entries. All buckets of a chain but the last are full.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Bucket {
-    tags: [u32; BUCKET],
-    values: [u32; BUCKET],
+    tags: [u32; ENTRIES_PER_BUCKET],
+    values: [u32; ENTRIES_PER_BUCKET],
     len: u32,
-    /// Where in `overflow` the chain goes on.
+    /// The index in `overflow` of the next bucket of the chain.
     next: u32,
 }
 
@@ -44,33 +44,38 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Default for Bucket {
     fn default() -> Self {
-        Bucket { tags: [0; BUCKET], values: [0; BUCKET], len: 0, next: NONE }
+        Bucket {
+            tags: [0; ENTRIES_PER_BUCKET],
+            values: [0; ENTRIES_PER_BUCKET],
+            len: 0,
+            next: NO_BUCKET,
+        }
     }
 }
 
 impl Bucket {
-    /// One bit for each entry with this tag. It has no branch, because which of the entries it is
-    /// cannot be predicted.
-    fn hits(&self, tag: u32) -> u32 {
-        let mut hits = 0;
+    /// A bit mask of the entries with this tag. Without branches, because it cannot be predicted
+    /// which entry matches.
+    fn matches(&self, tag: u32) -> u32 {
+        let mut mask = 0;
         for (at, &one) in self.tags.iter().enumerate() {
-            hits |= u32::from(one == tag) << at;
+            mask |= u32::from(one == tag) << at;
         }
-        hits & ((1 << self.len) - 1)
+        mask & ((1 << self.len) - 1)
     }
 
-    /// Adds an entry, if there is room.
+    /// Adds an entry, if there is room. Returns whether there was.
     fn add(&mut self, tag: u32, value: u32) -> bool {
         let at = self.len as usize;
-        let has_room = at < BUCKET;
+        let has_room = at < ENTRIES_PER_BUCKET;
         if has_room {
-            self.put(at, (tag, value));
+            self.set(at, (tag, value));
             self.len += 1;
         }
         has_room
     }
 
-    fn put(&mut self, at: usize, (tag, value): (u32, u32)) {
+    fn set(&mut self, at: usize, (tag, value): (u32, u32)) {
         self.tags[at] = tag;
         self.values[at] = value;
     }
@@ -82,112 +87,116 @@ impl Bucket {
     }
 }
 
-/// Which bucket: one of those that the hash leads to, or one that continues a chain.
+/// A bucket: one that the hash leads to, or one that continues its chain.
 #[derive(Clone, Copy, Debug)]
-enum Link {
+enum BucketRef {
     Home(usize),
     Overflow(u32),
 }
 
-/// Where an entry is, good until the table is changed.
+/// The location of an entry, valid until the table changes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
+pub(super) struct EntryLocation {
     home: usize,
-    link: Link,
+    bucket_ref: BucketRef,
     at: usize,
 }
 
-/// The table: 32 bits of hash to 32 bits of value.
+/// The table: from a 32-bit tag to a 32-bit value.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct QueueTable {
     segments: Vec<Vec<Bucket>>,
     overflow: Arena<Bucket>,
-    /// Buckets before the present round of divisions, a power of two.
+    /// Buckets before the current round of divisions, a power of two.
     base: usize,
-    /// Of these, how many have been divided.
+    /// The number of these that have been divided.
     split: usize,
     len: usize,
 }
 
-impl Default for Table {
+impl Default for QueueTable {
     fn default() -> Self {
-        let mut table = Table {
+        let mut table = QueueTable {
             segments: Vec::new(),
             overflow: Arena::default(),
-            base: SMALLEST,
+            base: MIN_BUCKETS,
             split: 0,
             len: 0,
         };
-        (0..SMALLEST).for_each(|_| table.push_bucket());
+        (0..MIN_BUCKETS).for_each(|_| table.push_bucket());
         table
     }
 }
 
-impl Table {
-    /// How many entries there are.
+impl QueueTable {
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// The entry with this tag that `is_it` recognises by its value.
-    pub(super) fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<(Spot, u32)> {
+    /// The entry with this tag for which `is_match` accepts the value.
+    pub(super) fn find(
+        &self,
+        tag: u32,
+        is_match: impl Fn(u32) -> bool,
+    ) -> Option<(EntryLocation, u32)> {
         let home = self.home(tag);
-        let mut link = Link::Home(home);
+        let mut bucket_ref = BucketRef::Home(home);
         let mut bucket = self.home_bucket(home);
         loop {
-            let mut hits = bucket.hits(tag);
-            while hits != 0 {
-                let at = hits.trailing_zeros() as usize;
-                if is_it(bucket.values[at]) {
-                    return Some((Spot { home, link, at }, bucket.values[at]));
+            let mut mask = bucket.matches(tag);
+            while mask != 0 {
+                let at = mask.trailing_zeros() as usize;
+                if is_match(bucket.values[at]) {
+                    return Some((EntryLocation { home, bucket_ref, at }, bucket.values[at]));
                 }
-                hits &= hits - 1;
+                mask &= mask - 1;
             }
-            if bucket.next == NONE {
+            if bucket.next == NO_BUCKET {
                 return None;
             }
-            link = Link::Overflow(bucket.next);
+            bucket_ref = BucketRef::Overflow(bucket.next);
             bucket = &self.overflow[bucket.next];
         }
     }
 
-    /// Asks for the bucket of this tag to be loaded into the cache.
-    pub(super) fn touch(&self, tag: u32) {
+    /// Loads the bucket of this tag into the cache.
+    pub(super) fn prefetch(&self, tag: u32) {
         prefetch(self.home_bucket(self.home(tag)));
     }
 
-    /// The value of the first entry with this tag, which need not be the one that is looked for.
-    pub(super) fn guess(&self, tag: u32) -> Option<u32> {
+    /// The value of the first entry with this tag, which need not be the right one.
+    pub(super) fn first_with_tag(&self, tag: u32) -> Option<u32> {
         let bucket = self.home_bucket(self.home(tag));
-        match bucket.hits(tag) {
+        match bucket.matches(tag) {
             0 => None,
-            hits => Some(bucket.values[hits.trailing_zeros() as usize]),
+            mask => Some(bucket.values[mask.trailing_zeros() as usize]),
         }
     }
 
-    /// Changes the value of an entry that `find` found.
-    pub(super) fn set(&mut self, spot: Spot, value: u32) {
-        self.bucket_mut(spot.link).values[spot.at] = value;
+    /// Changes the value of an entry that `find` returned.
+    pub(super) fn set(&mut self, location: EntryLocation, value: u32) {
+        self.bucket_mut(location.bucket_ref).values[location.at] = value;
     }
 
-    /// Adds an entry, which must not be there yet.
+    /// Adds an entry that is not in the table yet.
     pub(super) fn insert(&mut self, tag: u32, value: u32) {
         self.push(self.home(tag), tag, value);
         self.len += 1;
-        if self.len > self.base * FULL {
-            (0..DIVIDED).for_each(|_| self.divide());
+        if self.len > self.base * MAX_AVERAGE_ENTRIES {
+            (0..DIVISIONS_PER_INSERT).for_each(|_| self.divide());
         }
     }
 
-    /// Takes out an entry that `find` found.
-    pub(super) fn remove(&mut self, spot: Spot) {
-        // The chain's last entry fills the gap, so that all buckets but the last stay full.
-        let home = self.home_bucket_mut(spot.home);
-        if home.next == NONE {
+    /// Removes an entry that `find` returned.
+    pub(super) fn remove(&mut self, location: EntryLocation) {
+        // The last entry of the chain fills the gap, so all buckets but the last stay full.
+        let home = self.home_bucket_mut(location.home);
+        if home.next == NO_BUCKET {
             let last = home.take_last();
-            home.put(spot.at, last);
+            home.set(location.at, last);
         } else {
-            self.remove_from_chain(spot);
+            self.remove_from_chain(location);
         }
         self.len -= 1;
         if self.len < self.base + self.split {
@@ -195,18 +204,18 @@ impl Table {
         }
     }
 
-    fn remove_from_chain(&mut self, spot: Spot) {
-        let mut before = Link::Home(spot.home);
-        let mut place = self.bucket(before).next;
-        while self.overflow[place].next != NONE {
-            before = Link::Overflow(place);
-            place = self.overflow[place].next;
+    fn remove_from_chain(&mut self, location: EntryLocation) {
+        let mut previous = BucketRef::Home(location.home);
+        let mut index = self.bucket(previous).next;
+        while self.overflow[index].next != NO_BUCKET {
+            previous = BucketRef::Overflow(index);
+            index = self.overflow[index].next;
         }
-        let last = self.overflow[place].take_last();
-        self.bucket_mut(spot.link).put(spot.at, last);
-        if self.overflow[place].len == 0 {
-            self.bucket_mut(before).next = NONE;
-            self.overflow.remove(place);
+        let last = self.overflow[index].take_last();
+        self.bucket_mut(location.bucket_ref).set(location.at, last);
+        if self.overflow[index].len == 0 {
+            self.bucket_mut(previous).next = NO_BUCKET;
+            self.overflow.remove(index);
         }
     }
 
@@ -216,24 +225,24 @@ impl Table {
     }
 
     fn home_bucket(&self, index: usize) -> &Bucket {
-        &self.segments[index / SEGMENT][index % SEGMENT]
+        &self.segments[index / BUCKETS_PER_SEGMENT][index % BUCKETS_PER_SEGMENT]
     }
 
     fn home_bucket_mut(&mut self, index: usize) -> &mut Bucket {
-        &mut self.segments[index / SEGMENT][index % SEGMENT]
+        &mut self.segments[index / BUCKETS_PER_SEGMENT][index % BUCKETS_PER_SEGMENT]
     }
 
-    fn bucket(&self, link: Link) -> &Bucket {
-        match link {
-            Link::Home(index) => self.home_bucket(index),
-            Link::Overflow(place) => &self.overflow[place],
+    fn bucket(&self, bucket_ref: BucketRef) -> &Bucket {
+        match bucket_ref {
+            BucketRef::Home(index) => self.home_bucket(index),
+            BucketRef::Overflow(index) => &self.overflow[index],
         }
     }
 
-    fn bucket_mut(&mut self, link: Link) -> &mut Bucket {
-        match link {
-            Link::Home(index) => self.home_bucket_mut(index),
-            Link::Overflow(place) => &mut self.overflow[place],
+    fn bucket_mut(&mut self, bucket_ref: BucketRef) -> &mut Bucket {
+        match bucket_ref {
+            BucketRef::Home(index) => self.home_bucket_mut(index),
+            BucketRef::Overflow(index) => &mut self.overflow[index],
         }
     }
 
@@ -243,33 +252,34 @@ impl Table {
         if bucket.add(tag, value) {
             return;
         }
-        let mut link = Link::Home(home);
-        while self.bucket(link).next != NONE {
-            link = Link::Overflow(self.bucket(link).next);
+        let mut bucket_ref = BucketRef::Home(home);
+        while self.bucket(bucket_ref).next != NO_BUCKET {
+            bucket_ref = BucketRef::Overflow(self.bucket(bucket_ref).next);
         }
-        if !self.bucket_mut(link).add(tag, value) {
+        if !self.bucket_mut(bucket_ref).add(tag, value) {
             let mut bucket = Bucket::default();
             bucket.add(tag, value);
-            self.bucket_mut(link).next = self.overflow.insert(bucket);
+            self.bucket_mut(bucket_ref).next = self.overflow.insert(bucket);
         }
     }
 
-    /// One bucket more: the next undivided one keeps the entries whose next bit is 0.
+    /// Adds a bucket: the next undivided one keeps the entries whose next bit is 0, and the new one
+    /// gets the others.
     fn divide(&mut self) {
         self.push_bucket();
-        let chain = std::mem::take(self.bucket_mut(Link::Home(self.split)));
+        let chain = std::mem::take(self.bucket_mut(BucketRef::Home(self.split)));
         self.split += 1;
         if self.split == self.base {
             self.base *= 2;
             self.split = 0;
         }
-        self.file_again(chain);
+        self.reinsert(chain);
     }
 
-    /// One bucket less: the last one's entries go back to where they were divided from.
+    /// Removes the last bucket: its entries go back to the bucket that they were divided from.
     fn merge(&mut self) {
         if self.split == 0 {
-            if self.base == SMALLEST {
+            if self.base == MIN_BUCKETS {
                 return;
             }
             self.base /= 2;
@@ -277,15 +287,15 @@ impl Table {
         }
         self.split -= 1;
         let chain = self.pop_bucket();
-        self.file_again(chain);
+        self.reinsert(chain);
     }
 
-    fn file_again(&mut self, mut chain: Bucket) {
+    fn reinsert(&mut self, mut chain: Bucket) {
         loop {
             for at in 0..chain.len as usize {
                 self.push(self.home(chain.tags[at]), chain.tags[at], chain.values[at]);
             }
-            if chain.next == NONE {
+            if chain.next == NO_BUCKET {
                 return;
             }
             chain = self.overflow.remove(chain.next);
@@ -293,8 +303,8 @@ impl Table {
     }
 
     fn push_bucket(&mut self) {
-        if self.segments.last().is_none_or(|last| last.len() == SEGMENT) {
-            self.segments.push(Vec::with_capacity(SEGMENT));
+        if self.segments.last().is_none_or(|last| last.len() == BUCKETS_PER_SEGMENT) {
+            self.segments.push(Vec::with_capacity(BUCKETS_PER_SEGMENT));
         }
         if let Some(last) = self.segments.last_mut() {
             last.push(Bucket::default());
@@ -325,51 +335,52 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every entry is found, nothing else is, and all buckets but a chain's last are full.
-    fn check(table: &Table, entries: &[(u32, u32)]) {
+    /// Checks that exactly these entries are found, and that all buckets of a chain but the last
+    /// are full.
+    fn check(table: &QueueTable, entries: &[(u32, u32)]) {
         assert_eq!(table.len(), entries.len());
         for &(tag, value) in entries {
             let found = table.find(tag, |other| other == value);
             assert_eq!(found.map(|(_, value)| value), Some(value));
             assert!(table.find(tag, |_| false).is_none());
         }
-        let mut seen = 0;
+        let mut found = 0;
         for home in 0..table.base + table.split {
-            let mut bucket = table.bucket(Link::Home(home));
-            seen += bucket.len as usize;
-            while bucket.next != NONE {
-                assert_eq!(bucket.len as usize, BUCKET);
-                bucket = table.bucket(Link::Overflow(bucket.next));
+            let mut bucket = table.bucket(BucketRef::Home(home));
+            found += bucket.len as usize;
+            while bucket.next != NO_BUCKET {
+                assert_eq!(bucket.len as usize, ENTRIES_PER_BUCKET);
+                bucket = table.bucket(BucketRef::Overflow(bucket.next));
                 assert_ne!(bucket.len, 0);
-                seen += bucket.len as usize;
+                found += bucket.len as usize;
             }
         }
-        assert_eq!(seen, entries.len());
+        assert_eq!(found, entries.len());
     }
 
     proptest! {
-        /// Few different tags, so that chains get long, or all sorts, so that they stay short.
+        /// With few different tags chains get long, with many they stay short.
         #[test]
-        fn what_was_put_in_is_found_until_it_is_taken_out(
+        fn finds_every_entry_from_its_insertion_to_its_removal(
             spread in prop_oneof![Just(0x1u32), Just(0x3f), Just(0x001f_001f), Just(u32::MAX)],
             seed in any::<u32>(),
             runs in proptest::collection::vec((any::<bool>(), 1..400usize), 1..12),
         ) {
-            let mut table = Table::default();
+            let mut table = QueueTable::default();
             let mut entries: Vec<(u32, u32)> = Vec::new();
-            let mut chance = seed | 1;
+            let mut random = seed | 1;
             let mut next = 0;
             for (grows, count) in runs {
                 for _ in 0..count {
-                    chance = chance.wrapping_mul(0x9e37_79b1).rotate_left(13) ^ seed;
+                    random = random.wrapping_mul(0x9e37_79b1).rotate_left(13) ^ seed;
                     if grows {
                         next += 1;
-                        entries.push((chance & spread, next));
-                        table.insert(chance & spread, next);
+                        entries.push((random & spread, next));
+                        table.insert(random & spread, next);
                     } else if !entries.is_empty() {
-                        let (tag, value) = entries.swap_remove(chance as usize % entries.len());
-                        let (spot, _) = table.find(tag, |other| other == value).unwrap();
-                        table.remove(spot);
+                        let (tag, value) = entries.swap_remove(random as usize % entries.len());
+                        let (location, _) = table.find(tag, |other| other == value).unwrap();
+                        table.remove(location);
                     }
                 }
                 check(&table, &entries);
@@ -378,19 +389,19 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_and_shrinks_with_what_is_in_it() {
-        let mut table = Table::default();
+    fn grows_and_shrinks_with_the_number_of_entries() {
+        let mut table = QueueTable::default();
         let tag = |value: u32| value.wrapping_mul(0x9e37_79b1);
         for value in 0..100_000 {
             table.insert(tag(value), value);
-            assert!(table.base + table.split <= SMALLEST.max(table.len()));
-            assert!(table.base * FULL * 5 / 4 >= table.len());
+            assert!(table.base + table.split <= MIN_BUCKETS.max(table.len()));
+            assert!(table.base * MAX_AVERAGE_ENTRIES * 5 / 4 >= table.len());
         }
         for value in 0..100_000 {
-            let (spot, _) = table.find(tag(value), |other| other == value).unwrap();
-            table.remove(spot);
-            assert!(table.base + table.split <= SMALLEST.max(table.len() + 1));
+            let (location, _) = table.find(tag(value), |other| other == value).unwrap();
+            table.remove(location);
+            assert!(table.base + table.split <= MIN_BUCKETS.max(table.len() + 1));
         }
-        assert_eq!((table.base, table.split, table.overflow.len()), (SMALLEST, 0, 0));
+        assert_eq!((table.base, table.split, table.overflow.len()), (MIN_BUCKETS, 0, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The law of the queue, against a model that states it word for word and scans everything.
+//! Compares the queue with a model that implements the rules literally and scans everything.
 
 use super::*;
 use crate::commands::RecentPartner;
@@ -6,14 +6,14 @@ use crate::ids::{ConnectionKey, SessionNo, ShardId};
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// A tick of the wheel: pairs come up to this much late.
+/// A tick of the wheel: pairs are made up to this much late.
 const TICK: Duration = Duration::from_nanos(1 << 20);
 
 fn holder(session: u64) -> SessionAddress {
     SessionAddress { shard: ShardId(session as u16 % 3), key: ConnectionKey::from_word(session) }
 }
 
-/// A ticket that refuses nobody.
+/// A ticket without a recent partner.
 fn ticket(session: u64, number: u32, queue: u128, since: Timestamp) -> Ticket {
     Ticket {
         holder: holder(session),
@@ -25,52 +25,52 @@ fn ticket(session: u64, number: u32, queue: u128, since: Timestamp) -> Ticket {
     }
 }
 
-fn recent_partner(ticket: Ticket, from: u64, until: Timestamp) -> Ticket {
-    Ticket { recent_partner: Some(RecentPartner { session: SessionNo(from), until }), ..ticket }
+fn with_partner(ticket: Ticket, partner: u64, until: Timestamp) -> Ticket {
+    Ticket { recent_partner: Some(RecentPartner { session: SessionNo(partner), until }), ..ticket }
 }
 
 fn millis(millis: u64) -> Timestamp {
     Timestamp::ZERO + Duration::from_millis(millis)
 }
 
-/// The law, literally. Tickets stand in the order in which they were entered.
+/// The rules, literally. Tickets are in the order in which they were entered.
 #[derive(Default)]
-struct Model {
+struct QueueModel {
     waiting: Vec<(Ticket, TicketHandle)>,
 }
 
-impl Model {
+impl QueueModel {
     fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
-        let refuses = |a: &Ticket, b: &Ticket| {
+        let avoids = |a: &Ticket, b: &Ticket| {
             a.recent_partner.is_some_and(|recent_partner| {
                 recent_partner.session == b.session && now < recent_partner.until
             })
         };
-        one.session != other.session && !refuses(one, other) && !refuses(other, one)
+        one.session != other.session && !avoids(one, other) && !avoids(other, one)
     }
 
-    /// The tickets of a queue in the order in which they come first.
-    fn line(&self, queue: QueueKey) -> Vec<Ticket> {
-        let mut line: Vec<_> =
+    /// The tickets of a queue, in its order.
+    fn in_order(&self, queue: QueueKey) -> Vec<Ticket> {
+        let mut tickets: Vec<_> =
             self.waiting.iter().map(|&(ticket, _)| ticket).filter(|t| t.queue == queue).collect();
-        line.sort_by_key(|ticket| ticket.since);
-        line
+        tickets.sort_by_key(|ticket| ticket.since);
+        tickets
     }
 
-    fn take_out(&mut self, ticket: &Ticket) {
+    fn remove(&mut self, ticket: &Ticket) {
         let at = self.waiting.iter().position(|(other, _)| other == ticket).unwrap();
         self.waiting.remove(at);
     }
 
     fn pair_up(&mut self, queue: QueueKey, now: Timestamp, pairs: &mut Vec<(Ticket, Ticket)>) {
-        let line = self.line(queue);
-        let two = line.iter().enumerate().find_map(|(at, one)| {
-            let other = line[at + 1..].iter().find(|other| Self::may_meet(one, other, now))?;
+        let tickets = self.in_order(queue);
+        let two = tickets.iter().enumerate().find_map(|(at, one)| {
+            let other = tickets[at + 1..].iter().find(|other| Self::may_meet(one, other, now))?;
             Some((*one, *other))
         });
         if let Some((one, other)) = two {
-            self.take_out(&one);
-            self.take_out(&other);
+            self.remove(&one);
+            self.remove(&other);
             pairs.push((one, other));
             self.pair_up(queue, now, pairs);
         }
@@ -84,14 +84,14 @@ impl Model {
         self.waiting.len() < before
     }
 
-    /// All pairs, and whether the ticket waits; then the caller says where.
+    /// All pairs, and whether the ticket waits. If it does, the caller adds it with its handle.
     fn enter(&mut self, ticket: Ticket, now: Timestamp) -> (Vec<(Ticket, Ticket)>, bool) {
         let mut pairs = Vec::new();
         self.pair_up(ticket.queue, now, &mut pairs);
-        let line = self.line(ticket.queue);
-        let other = line.into_iter().find(|other| Self::may_meet(other, &ticket, now));
+        let tickets = self.in_order(ticket.queue);
+        let other = tickets.into_iter().find(|other| Self::may_meet(other, &ticket, now));
         if let Some(other) = other {
-            self.take_out(&other);
+            self.remove(&other);
             pairs.push((other, ticket));
         }
         (pairs, other.is_none())
@@ -105,19 +105,20 @@ impl Model {
     }
 
     fn may_two_meet(&self, queue: QueueKey, now: Timestamp) -> bool {
-        let line = self.line(queue);
-        line.iter()
+        let tickets = self.in_order(queue);
+        tickets
+            .iter()
             .enumerate()
-            .any(|(at, one)| line[at + 1..].iter().any(|other| Self::may_meet(one, other, now)))
+            .any(|(at, one)| tickets[at + 1..].iter().any(|other| Self::may_meet(one, other, now)))
     }
 
-    /// Queues in which two could meet when the last whole tick ended.
-    fn expire(&mut self, now: Timestamp) -> Vec<(Ticket, Ticket)> {
+    /// Pairs in the queues in which two tickets could meet when the last whole tick ended.
+    fn pair_due(&mut self, now: Timestamp) -> Vec<(Ticket, Ticket)> {
         let tick = TICK.as_nanos() as u64;
-        let looked_at = Timestamp::from_nanos(now.as_nanos() / tick * tick);
+        let last_tick = Timestamp::from_nanos(now.as_nanos() / tick * tick);
         let mut pairs = Vec::new();
         for queue in self.queues() {
-            if self.may_two_meet(queue, looked_at) {
+            if self.may_two_meet(queue, last_tick) {
                 self.pair_up(queue, now, &mut pairs);
             }
         }
@@ -128,89 +129,90 @@ impl Model {
     fn next_meeting(&self, now: Timestamp) -> Option<Timestamp> {
         let untils =
             self.waiting.iter().filter_map(|(ticket, _)| Some(ticket.recent_partner?.until));
-        let mut moments: Vec<_> = untils.chain([now]).collect();
-        moments.sort();
-        let soon =
+        let mut times: Vec<_> = untils.chain([now]).collect();
+        times.sort();
+        let meet_at =
             |at: &Timestamp| self.queues().into_iter().any(|queue| self.may_two_meet(queue, *at));
-        moments.into_iter().find(soon)
+        times.into_iter().find(meet_at)
     }
 }
 
-/// What happens next. Numbers are taken modulo what there is to choose from.
+/// One operation. Indices are taken modulo the number of candidates.
 #[derive(Clone, Debug)]
-enum Step {
+enum QueueStep {
     Enter {
         session: u64,
         queue: u8,
-        /// From whom the session has just recent_partner, and for how much longer that counts.
+        /// The recent partner, and for how many more milliseconds it is avoided.
         recent_partner: Option<(u64, u16)>,
         /// How long ago its wait began.
         waited_ms: u16,
-        /// The ticket it replaces, and whether its number is wrong.
+        /// The ticket that it replaces, and whether the number is wrong.
         replaces: Option<(usize, bool)>,
     },
     Leave {
         which: usize,
-        /// What is wrong with the letter, if anything.
-        wrong: Wrong,
+        /// What is wrong with the command, if anything.
+        mistake: LeaveMistake,
     },
-    /// So many ticks and nanoseconds go by.
+    /// Time passes.
     Wait {
         ticks: u16,
         nanos: u32,
     },
-    Expire,
+    PairDue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Nothing,
+enum LeaveMistake {
+    None,
     Number,
     Holder,
-    TicketHandle,
+    Handle,
 }
 
-fn steps(sessions: u64) -> impl Strategy<Value = Vec<Step>> {
+fn steps(sessions: u64) -> impl Strategy<Value = Vec<QueueStep>> {
     let ms = prop_oneof![4 => Just(800u16), 2 => 0..900u16, 1 => 900..5_000u16];
     let recent_partner = proptest::option::of((0..sessions, ms));
     let waited = prop_oneof![3 => Just(0u16), 1 => 0..1_000u16, 1 => Just(500u16)];
     let replaces = proptest::option::weighted(0.3, (any::<usize>(), proptest::bool::weighted(0.2)));
-    let wrong = prop_oneof![
-        5 => Just(Wrong::Nothing),
-        1 => Just(Wrong::Number),
-        1 => Just(Wrong::Holder),
-        1 => Just(Wrong::TicketHandle),
+    let mistake = prop_oneof![
+        5 => Just(LeaveMistake::None),
+        1 => Just(LeaveMistake::Number),
+        1 => Just(LeaveMistake::Holder),
+        1 => Just(LeaveMistake::Handle),
     ];
     let step = prop_oneof![
         8 => (0..sessions, 0..3u8, recent_partner, waited, replaces).prop_map(
-            |(session, queue, recent_partner, waited_ms, replaces)| Step::Enter {
+            |(session, queue, recent_partner, waited_ms, replaces)| QueueStep::Enter {
                 session, queue, recent_partner, waited_ms, replaces
             }
         ),
-        3 => (any::<usize>(), wrong).prop_map(|(which, wrong)| Step::Leave { which, wrong }),
-        2 => (0..900u16, 0..2_000_000u32).prop_map(|(ticks, nanos)| Step::Wait { ticks, nanos }),
-        1 => (0..3u16, 0..3u32).prop_map(|(ticks, nanos)| Step::Wait { ticks, nanos }),
-        2 => Just(Step::Expire),
+        3 => (any::<usize>(), mistake)
+            .prop_map(|(which, mistake)| QueueStep::Leave { which, mistake }),
+        2 => (0..900u16, 0..2_000_000u32).prop_map(|(ticks, nanos)| QueueStep::Wait { ticks, nanos }),
+        1 => (0..3u16, 0..3u32).prop_map(|(ticks, nanos)| QueueStep::Wait { ticks, nanos }),
+        2 => Just(QueueStep::PairDue),
     ];
     proptest::collection::vec(step, 1..120)
 }
 
-/// The queue and the model side by side.
+/// Applies each operation to the queue and to the model, and compares the results.
 #[derive(Default)]
-struct Both {
+struct QueueAndModel {
     real: MatchQueue,
-    model: Model,
+    model: QueueModel,
     now: Timestamp,
     numbers: u32,
 }
 
-impl Both {
+impl QueueAndModel {
     fn enter(
         &mut self,
         ticket: Ticket,
         replaces: Option<(TicketHandle, TicketNo)>,
     ) -> Option<TicketHandle> {
-        self.real.warm(&[MatcherCommand::Enter { ticket, replaces }]);
+        self.real.prefetch(&[MatcherCommand::Enter { ticket, replaces }]);
         if let Some((handle, number)) = replaces {
             self.model.leave(ticket.holder, handle, number);
         }
@@ -227,31 +229,31 @@ impl Both {
     }
 
     fn leave(&mut self, holder: SessionAddress, handle: TicketHandle, number: TicketNo) -> bool {
-        self.real.warm(&[MatcherCommand::Leave { holder, handle, number }]);
+        self.real.prefetch(&[MatcherCommand::Leave { holder, handle, number }]);
         let left = self.real.leave(holder, handle, number);
         assert_eq!(left, self.model.leave(holder, handle, number));
         left
     }
 
-    fn expire(&mut self) {
+    fn pair_due(&mut self) {
         let mut pairs = Vec::new();
-        self.real.expire(self.now, |one, other| pairs.push((one, other)));
-        // Within a queue the order counts, between queues there is none.
+        self.real.pair_due(self.now, |one, other| pairs.push((one, other)));
+        // The order of pairs matters within a queue, but not between queues.
         pairs.sort_by_key(|(one, _)| one.queue.0);
-        assert_eq!(pairs, self.model.expire(self.now));
+        assert_eq!(pairs, self.model.pair_due(self.now));
         if let Some(next) = self.real.next_deadline() {
-            assert!(next > self.now, "a poll without end");
+            assert!(next > self.now, "the matcher would poll without waiting");
         }
     }
 
-    fn take(&mut self, step: &Step) {
+    fn apply(&mut self, step: &QueueStep) {
         match *step {
-            Step::Enter { session, queue, recent_partner: refused, waited_ms, replaces } => {
+            QueueStep::Enter { session, queue, recent_partner, waited_ms, replaces } => {
                 self.numbers += 1;
                 let since = self.now - Duration::from_millis(waited_ms.into());
                 let mut new = ticket(session, self.numbers, queue.into(), since);
-                if let Some((from, ms)) = refused {
-                    new = recent_partner(new, from, self.now + Duration::from_millis(ms.into()));
+                if let Some((partner, ms)) = recent_partner {
+                    new = with_partner(new, partner, self.now + Duration::from_millis(ms.into()));
                 }
                 let replaces = replaces.filter(|_| !self.model.waiting.is_empty());
                 let replaces = replaces.map(|(which, wrong)| {
@@ -260,35 +262,36 @@ impl Both {
                 });
                 self.enter(new, replaces);
             }
-            Step::Leave { which, wrong } => {
+            QueueStep::Leave { which, mistake } => {
                 let Some(&(ticket, handle)) =
                     self.model.waiting.get(which % self.model.waiting.len().max(1))
                 else {
                     return;
                 };
                 let (mut holder, mut number, mut handle) = (ticket.holder, ticket.number, handle);
-                match wrong {
-                    Wrong::Nothing => {}
-                    Wrong::Number => number.0 += 1,
-                    Wrong::Holder => holder.key.serial.0 += 1,
-                    Wrong::TicketHandle => handle.0 += which as u32 % 3_000 + 1,
+                match mistake {
+                    LeaveMistake::None => {}
+                    LeaveMistake::Number => number.0 += 1,
+                    LeaveMistake::Holder => holder.key.serial.0 += 1,
+                    LeaveMistake::Handle => handle.0 += which as u32 % 3_000 + 1,
                 }
-                assert_eq!(self.leave(holder, handle, number), wrong == Wrong::Nothing);
+                assert_eq!(self.leave(holder, handle, number), mistake == LeaveMistake::None);
             }
-            Step::Wait { ticks, nanos } => {
+            QueueStep::Wait { ticks, nanos } => {
                 self.now = self.now + TICK * u32::from(ticks) + Duration::from_nanos(nanos.into());
             }
-            Step::Expire => self.expire(),
+            QueueStep::PairDue => self.pair_due(),
         }
     }
 
     fn check(&self) {
         assert_eq!(self.real.waiting(), self.model.waiting.len());
         assert_eq!(self.real.queues(), self.model.queues().len());
-        // A meeting is at most one tick late.
+        // A pair is made at most one tick late.
         if let Some(meeting) = self.model.next_meeting(self.now) {
-            let look = self.real.next_deadline().expect("because two are going to meet");
-            assert!(look < meeting + TICK, "{look:?} is too late for {meeting:?}");
+            let deadline =
+                self.real.next_deadline().expect("because two tickets are going to meet");
+            assert!(deadline < meeting + TICK, "{deadline:?} is too late for {meeting:?}");
         }
     }
 }
@@ -296,31 +299,30 @@ impl Both {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Also with several tickets of one session, and the more the fewer sessions there are, so
-    /// that queues get long.
+    /// Sessions have several tickets here. Few sessions make queues long.
     #[test]
-    fn it_makes_the_models_matches_in_the_models_order(steps in (2..8u64).prop_flat_map(steps)) {
-        let mut both = Both { now: millis(10_000), ..Both::default() };
+    fn makes_the_same_pairs_in_the_same_order_as_the_model(steps in (2..8u64).prop_flat_map(steps)) {
+        let mut checked = QueueAndModel { now: millis(10_000), ..QueueAndModel::default() };
         for step in &steps {
-            both.take(step);
-            both.check();
+            checked.apply(step);
+            checked.check();
         }
     }
 
     #[test]
-    fn with_one_ticket_a_session_no_queue_holds_more_than_three(steps in steps(12)) {
-        let mut both = Both { now: millis(10_000), ..Both::default() };
+    fn a_queue_holds_at_most_three_tickets_with_one_ticket_per_session(steps in steps(12)) {
+        let mut checked = QueueAndModel { now: millis(10_000), ..QueueAndModel::default() };
         let mut most = 0;
         for step in &steps {
-            if let Step::Enter { session, .. } = *step {
-                let earlier = both.model.waiting.iter().find(|(t, _)| t.session.0 == session);
+            if let QueueStep::Enter { session, .. } = *step {
+                let earlier = checked.model.waiting.iter().find(|(t, _)| t.session.0 == session);
                 if let Some(&(earlier, handle)) = earlier {
-                    both.leave(earlier.holder, handle, earlier.number);
+                    checked.leave(earlier.holder, handle, earlier.number);
                 }
             }
-            both.take(step);
-            for queue in both.model.queues() {
-                most = most.max(both.model.line(queue).len());
+            checked.apply(step);
+            for queue in checked.model.queues() {
+                most = most.max(checked.model.in_order(queue).len());
             }
         }
         prop_assert!(most <= 3, "{most} tickets in one queue");
@@ -328,102 +330,103 @@ proptest! {
 }
 
 #[test]
-fn three_at_rest_is_reached() {
-    let mut both = Both::default();
-    for (session, from) in [(1, 2), (2, 3), (3, 1)] {
+fn three_tickets_can_wait_in_one_queue() {
+    let mut checked = QueueAndModel::default();
+    for (session, partner) in [(1, 2), (2, 3), (3, 1)] {
         assert!(
-            both.enter(
-                recent_partner(ticket(session, 1, 5, Timestamp::ZERO), from, millis(800)),
-                None
-            )
-            .is_some()
+            checked
+                .enter(
+                    with_partner(ticket(session, 1, 5, Timestamp::ZERO), partner, millis(800)),
+                    None
+                )
+                .is_some()
         );
     }
-    assert_eq!((both.real.waiting(), both.real.queues()), (3, 1));
-    // Whoever comes fourth meets the first of them.
-    assert_eq!(both.enter(ticket(4, 1, 5, millis(1)), None), None);
-    both.now = both.real.next_deadline().unwrap();
-    both.expire();
-    assert_eq!((both.real.waiting(), both.real.queues()), (0, 0));
-    assert_eq!(both.real.next_deadline(), None);
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (3, 1));
+    // A fourth ticket meets the first of them.
+    assert_eq!(checked.enter(ticket(4, 1, 5, millis(1)), None), None);
+    checked.now = checked.real.next_deadline().unwrap();
+    checked.pair_due();
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (0, 0));
+    assert_eq!(checked.real.next_deadline(), None);
 }
 
 #[test]
-fn those_who_just_parted_meet_somebody_else_first_and_each_other_in_the_end() {
-    let mut both = Both::default();
-    both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
-    both.enter(recent_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
-    assert_eq!(both.real.waiting(), 2);
-    both.now = millis(800);
-    both.expire();
-    assert_eq!(both.real.waiting(), 2, "the tick in which they may meet is not over");
-    both.now = both.real.next_deadline().unwrap();
-    assert!(both.now < millis(800) + TICK);
-    both.expire();
-    assert_eq!(both.real.waiting(), 0);
+fn recent_partners_meet_each_other_when_the_rematch_delay_has_passed() {
+    let mut checked = QueueAndModel::default();
+    checked.enter(with_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
+    checked.enter(with_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
+    assert_eq!(checked.real.waiting(), 2);
+    checked.now = millis(800);
+    checked.pair_due();
+    assert_eq!(checked.real.waiting(), 2, "the tick of their meeting has not ended");
+    checked.now = checked.real.next_deadline().unwrap();
+    assert!(checked.now < millis(800) + TICK);
+    checked.pair_due();
+    assert_eq!(checked.real.waiting(), 0);
 }
 
 #[test]
-fn who_enters_after_the_delay_does_not_come_before_those_who_wait() {
-    let mut both = Both::default();
-    both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
-    both.enter(recent_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
-    both.now = millis(800);
-    // Nobody has looked at the clock yet, and still 1 meets 2.
-    assert!(both.enter(ticket(3, 1, 5, both.now), None).is_some());
-    assert_eq!(both.real.waiting(), 1);
+fn a_new_ticket_does_not_overtake_waiting_tickets_whose_delay_has_passed() {
+    let mut checked = QueueAndModel::default();
+    checked.enter(with_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
+    checked.enter(with_partner(ticket(2, 1, 5, Timestamp::ZERO), 1, millis(800)), None);
+    checked.now = millis(800);
+    // `pair_due` has not been called yet, and still 1 meets 2.
+    assert!(checked.enter(ticket(3, 1, 5, checked.now), None).is_some());
+    assert_eq!(checked.real.waiting(), 1);
 }
 
 #[test]
-fn a_refusal_ends_at_its_moment_not_after_it() {
+fn a_rematch_delay_ends_exactly_at_its_time() {
     for (now, waits) in [(millis(800) - Duration::from_nanos(1), true), (millis(800), false)] {
-        let mut both = Both { now, ..Both::default() };
-        both.enter(recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
-        assert_eq!(both.enter(ticket(2, 1, 5, now), None).is_some(), waits);
+        let mut checked = QueueAndModel { now, ..QueueAndModel::default() };
+        checked.enter(with_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800)), None);
+        assert_eq!(checked.enter(ticket(2, 1, 5, now), None).is_some(), waits);
     }
 }
 
 #[test]
-fn all_who_may_meet_at_last_are_paired_in_one_go() {
-    let mut both = Both::default();
-    // Three tickets each of 1 and 2, who refuse each other: more than the server ever enters.
+fn pairs_all_tickets_of_a_group_that_are_due_in_one_call() {
+    let mut checked = QueueAndModel::default();
+    // Three tickets each of 1 and 2, which avoid each other: more than the server ever enters.
     for number in 0..3 {
-        for (session, from) in [(1, 2), (2, 1)] {
-            both.enter(
-                recent_partner(ticket(session, number, 5, Timestamp::ZERO), from, millis(800)),
+        for (session, partner) in [(1, 2), (2, 1)] {
+            checked.enter(
+                with_partner(ticket(session, number, 5, Timestamp::ZERO), partner, millis(800)),
                 None,
             );
         }
     }
-    assert_eq!((both.real.waiting(), both.real.queues()), (6, 1));
-    both.now = both.real.next_deadline().unwrap();
-    both.expire();
-    assert_eq!((both.real.waiting(), both.real.queues()), (0, 0));
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (6, 1));
+    checked.now = checked.real.next_deadline().unwrap();
+    checked.pair_due();
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (0, 0));
 }
 
 #[test]
-fn a_ticket_that_comes_back_has_its_old_place() {
-    let mut both = Both { now: millis(100), ..Both::default() };
-    // 1 and 2 refuse each other; 3, who was there first, comes back between them in time.
-    both.enter(recent_partner(ticket(1, 1, 5, millis(10)), 2, millis(800)), None);
-    both.enter(recent_partner(ticket(2, 1, 5, millis(20)), 3, millis(800)), None);
-    both.enter(recent_partner(ticket(3, 1, 5, millis(5)), 1, millis(800)), None);
+fn a_ticket_entered_again_keeps_its_position() {
+    let mut checked = QueueAndModel { now: millis(100), ..QueueAndModel::default() };
+    // 1, 2 and 3 avoid each other. 3 has waited longest, but is entered last.
+    checked.enter(with_partner(ticket(1, 1, 5, millis(10)), 2, millis(800)), None);
+    checked.enter(with_partner(ticket(2, 1, 5, millis(20)), 3, millis(800)), None);
+    checked.enter(with_partner(ticket(3, 1, 5, millis(5)), 1, millis(800)), None);
     let mut first = None;
-    both.real.enter(ticket(4, 1, 5, millis(100)), None, both.now, |one, _| first = Some(one));
+    checked.real.enter(ticket(4, 1, 5, millis(100)), None, checked.now, |one, _| first = Some(one));
     assert_eq!(first.unwrap().session, SessionNo(3));
 }
 
 #[test]
-fn a_stale_desk_takes_out_nobody() {
+fn a_stale_handle_removes_no_ticket() {
     let mut queue = MatchQueue::new();
-    let never = |_, _| panic!("nobody is to meet");
+    let no_pair = |_, _| panic!("no pair is expected");
     let first = ticket(1, 1, 5, Timestamp::ZERO);
-    let handle = queue.enter(first, None, Timestamp::ZERO, never).unwrap();
+    let handle = queue.enter(first, None, Timestamp::ZERO, no_pair).unwrap();
     assert!(queue.leave(first.holder, handle, first.number));
     assert!(!queue.leave(first.holder, handle, first.number));
-    // The place is used again, by the same session's next ticket and by another's.
+    // The slot is reused, by the next ticket of the same session and by one of another session.
     for next in [ticket(1, 2, 5, Timestamp::ZERO), ticket(2, 1, 5, Timestamp::ZERO)] {
-        let reused = queue.enter(next, None, Timestamp::ZERO, never).unwrap();
+        let reused = queue.enter(next, None, Timestamp::ZERO, no_pair).unwrap();
         assert_eq!(reused, handle);
         assert!(!queue.leave(first.holder, handle, first.number));
         assert!(queue.leave(next.holder, handle, next.number));
@@ -432,60 +435,61 @@ fn a_stale_desk_takes_out_nobody() {
 }
 
 #[test]
-fn a_ticket_replaces_its_predecessor_in_another_queue_or_the_same() {
+fn a_ticket_replaces_the_earlier_one_in_the_same_or_another_queue() {
     let mut queue = MatchQueue::new();
-    let never = |_, _| panic!("nobody is to meet");
-    let mut last = queue.enter(ticket(1, 0, 0, Timestamp::ZERO), None, Timestamp::ZERO, never);
+    let no_pair = |_, _| panic!("no pair is expected");
+    let mut last = queue.enter(ticket(1, 0, 0, Timestamp::ZERO), None, Timestamp::ZERO, no_pair);
     for number in 1..9 {
         let replaces = last.map(|handle| (handle, TicketNo(number - 1)));
         let ticket = ticket(1, number, (number / 2).into(), Timestamp::ZERO);
-        last = queue.enter(ticket, replaces, Timestamp::ZERO, never);
+        last = queue.enter(ticket, replaces, Timestamp::ZERO, no_pair);
         assert_eq!((queue.waiting(), queue.queues()), (1, 1));
     }
 }
 
-/// Queue names as the server makes them: all bits look like chance.
-fn name(number: u64) -> u128 {
+/// A queue key as the server makes them: all bits look random.
+fn queue_key(number: u64) -> u128 {
     u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32))
 }
 
 #[test]
-fn when_all_have_left_little_is_kept() {
+fn frees_its_memory_when_all_tickets_have_left() {
     const QUEUES: u64 = 30_000;
     let mut queue = MatchQueue::new();
     for round in 1..=3 {
-        // Two who refuse each other in every queue.
+        // Two sessions that avoid each other, in every queue.
         let mut all = Vec::new();
         for session in 0..2 * QUEUES {
-            let ticket = ticket(session, round, name(session / 2), Timestamp::ZERO);
-            let ticket = recent_partner(ticket, session ^ 1, millis(800));
-            let handle =
-                queue.enter(ticket, None, Timestamp::ZERO, |_, _| panic!("refused")).unwrap();
+            let ticket = ticket(session, round, queue_key(session / 2), Timestamp::ZERO);
+            let ticket = with_partner(ticket, session ^ 1, millis(800));
+            let handle = queue
+                .enter(ticket, None, Timestamp::ZERO, |_, _| panic!("they avoid each other"))
+                .unwrap();
             all.push((ticket, handle));
         }
         assert_eq!((queue.waiting(), queue.queues()), (all.len(), QUEUES as usize));
-        assert!(queue.retained_bytes() > 8 * KEPT_BYTES);
-        // A bijection of a prime's residues: out of order, but each once.
+        assert!(queue.retained_bytes() > 8 * RETAINED_BYTES);
+        // Removes each ticket once, out of order: 48,611 and their number are coprime.
         for at in 0..all.len() as u64 {
             let (ticket, handle) = all[(at * 48_611 % all.len() as u64) as usize];
             assert!(queue.leave(ticket.holder, handle, ticket.number));
         }
         assert_eq!((queue.waiting(), queue.queues(), queue.next_deadline()), (0, 0, None));
-        assert!(queue.retained_bytes() <= KEPT_BYTES, "{} bytes", queue.retained_bytes());
+        assert!(queue.retained_bytes() <= RETAINED_BYTES, "{} bytes", queue.retained_bytes());
     }
 }
 
 #[test]
-fn coming_and_going_without_end_grows_nothing() {
+fn memory_stays_bounded_when_tickets_come_and_go() {
     let mut queue = MatchQueue::new();
-    let never = |_, _| panic!("nobody is to meet");
-    let waits = recent_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800));
-    queue.enter(waits, None, Timestamp::ZERO, never);
+    let no_pair = |_, _| panic!("no pair is expected");
+    let waiting = with_partner(ticket(1, 1, 5, Timestamp::ZERO), 2, millis(800));
+    queue.enter(waiting, None, Timestamp::ZERO, no_pair);
     for number in 0..100_000 {
-        let comes = ticket(2, number, 5, Timestamp::ZERO);
-        let handle = queue.enter(comes, None, Timestamp::ZERO, never).unwrap();
-        assert!(queue.leave(comes.holder, handle, comes.number));
+        let other = ticket(2, number, 5, Timestamp::ZERO);
+        let handle = queue.enter(other, None, Timestamp::ZERO, no_pair).unwrap();
+        assert!(queue.leave(other.holder, handle, other.number));
     }
     assert_eq!(queue.waiting(), 1);
-    assert!(queue.retained_bytes() <= KEPT_BYTES);
+    assert!(queue.retained_bytes() <= RETAINED_BYTES);
 }

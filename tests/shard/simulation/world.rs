@@ -20,7 +20,7 @@ use switchboard::access::AccessPolicy;
 use switchboard::access::admission::{Admission, AdmissionDecision};
 use switchboard::commands::{MatcherCommand, MatcherReply, Pairing, ShardCommand};
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
-use switchboard::matchmaking::matcher::{self, MatcherCore};
+use switchboard::matchmaking::matcher_core::{MatcherCore, MatcherSink};
 use switchboard::shard::core::{Core, Readiness, Setup};
 use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
 use switchboard::timestamp::Timestamp;
@@ -449,11 +449,11 @@ impl World {
             if let MatcherCommand::Enter { ticket, .. } = &letter {
                 office.ledger.entered(ticket, office.shared);
             }
-            self.desks.letter(letter, now, &mut office);
+            let _flow = self.desks.handle_command(letter, now, &mut office);
             office.mirror.letter_read();
         }
-        self.desks.expire(now, &mut office);
-        self.desks.show();
+        self.desks.pair_due(now, &mut office);
+        self.desks.publish_gauges();
         let counters = &self.matcher_counters;
         self.mirror.rests(counters.tickets_waiting.get(), counters.queues.get());
         let then = Timestamp::from_nanos(now.as_nanos() - MATCHER_TICK.as_nanos() as u64);
@@ -468,7 +468,7 @@ struct Office<'a> {
     mirror: &'a mut Mirror,
 }
 
-impl matcher::Post for Office<'_> {
+impl MatcherSink for Office<'_> {
     fn reply(&mut self, reply: MatcherReply) {
         self.shared.trace.tell(|| format!("matcher → {}", Brief(&reply)));
         self.shared.post.write_to_shard(reply.holder.shard, ShardCommand::Reply(reply));
