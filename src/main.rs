@@ -71,7 +71,7 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(ServerExit::Immediate) => {
-            let SessionCounts { sessions, waiting, rooms } = telemetry.crowd();
+            let SessionCounts { sessions, waiting, rooms } = telemetry.session_counts();
             tracing::warn!(sessions, waiting, rooms, "ended at once, as asked");
             ExitCode::from(AT_ONCE)
         }

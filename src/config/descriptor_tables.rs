@@ -39,7 +39,7 @@ impl DescriptorTables {
     }
 
     /// Connections that one shard may come to hold, of so many in all.
-    pub fn most_of_shard(self, max_connections: u32) -> u32 {
+    pub fn max_of_shard(self, max_connections: u32) -> u32 {
         match self {
             DescriptorTables::Shared => max_connections,
             DescriptorTables::Private { connections_each } => connections_each.min(max_connections),

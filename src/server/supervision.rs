@@ -1,137 +1,142 @@
-//! Whether all threads live, and the process under a service manager such as systemd: it says when
-//! it is ready, how it is doing, that its threads live, and when it stops. The main thread owns it.
-//! Without a manager a thread that stands still is told in the log and in the figures only.
+//! Reports the state of the process to a service manager such as systemd, and stalled event loops
+//! to the log and the metrics. The main thread owns it.
+//!
+//! The service manager is told when the server is ready, how many sessions it has, that its threads
+//! are healthy (the watchdog message) and when it stops. Without a service manager only the log and
+//! `switchboard_stalled_threads` report a stall.
 
+use super::watchdog::{StallLog, Watchdog, WatchdogAction};
 use crate::logging::throttle::LogThrottle;
-use crate::server::watchdog::{StallLog, Watchdog, WatchdogFinding};
 use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
 use crate::telemetry::{SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// How long a thread may take to answer where nobody says so. An idle one is woken as often.
-const PERIOD: Duration = Duration::from_secs(10);
-/// Between two looks at the most.
-const LOOK_MOST: Duration = Duration::from_secs(1);
-/// Between two looks at the least, however impatient the manager is.
-const LOOK_LEAST: Duration = Duration::from_millis(5);
-/// While the server shuts down, the manager is asked once a second for this much more time, so
-/// that `--drain-timeout` may be longer than the unit's `TimeoutStopSec`.
+/// Time between two checks where the service manager sets none. An idle thread is woken as often.
+const DEFAULT_CHECK_PERIOD: Duration = Duration::from_secs(10);
+/// Longest time between two updates.
+const MAX_UPDATE_PERIOD: Duration = Duration::from_secs(1);
+/// Shortest time between two updates, however short the manager's timeout is.
+const MIN_UPDATE_PERIOD: Duration = Duration::from_millis(5);
+/// While the server shuts down, it asks the manager once a second for this much more time, so that
+/// `--drain-timeout` may be longer than the unit's `TimeoutStopSec`.
 const STOP_EXTENSION: &str = "EXTEND_TIMEOUT_USEC=10000000";
-const EXTEND_PERIOD: Duration = Duration::from_secs(1);
+const STOP_EXTENSION_PERIOD: Duration = Duration::from_secs(1);
 
-/// What may be said once a minute.
-static UNTOLD: LogThrottle = LogThrottle::new();
+static SEND_FAILURES: LogThrottle = LogThrottle::new();
 
-/// What stands between the server and its manager.
+/// The connection to the service manager, and the watchdog over the server's threads.
 #[derive(Debug)]
 pub struct Supervision {
     notifier: Option<Notifier>,
     watchdog: Watchdog,
-    told: StallLog,
-    /// What the manager hears while every thread lives.
-    sign_of_life: &'static [&'static str],
-    look_period: Duration,
+    stall_log: StallLog,
+    /// Lines that are sent to the manager after each check that has passed.
+    healthy_lines: &'static [&'static str],
+    update_period: Duration,
+    /// When more time to stop was asked for last.
     extended: Timestamp,
 }
 
 impl Supervision {
     /// As the environment says (see [`Notifier::from_environment`] and [`watchdog_timeout`]). A
-    /// manager that cannot be reached is no reason not to serve: it is logged.
+    /// manager that cannot be reached does not keep the server from serving: that is logged.
     pub fn from_environment() -> Self {
         let notifier = Notifier::from_environment().unwrap_or_else(|error| {
-            tracing::warn!(%error, "NOTIFY_SOCKET cannot be used");
+            tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: no reports to the service manager");
             None
         });
         let timeout = watchdog_timeout();
-        // Half of the manager's patience, as sd_watchdog_enabled(3) advises, and looks so
-        // often that two of them more do not use up the other half.
-        let look_period = timeout.map_or(LOOK_MOST, |t| (t / 8).clamp(LOOK_LEAST, LOOK_MOST));
+        // Checks take half of the manager's timeout, as sd_watchdog_enabled(3) advises. Updates are
+        // so frequent that two late ones do not use up the other half.
+        let update_period = timeout
+            .map_or(MAX_UPDATE_PERIOD, |t| (t / 8).clamp(MIN_UPDATE_PERIOD, MAX_UPDATE_PERIOD));
         Supervision {
             notifier,
-            watchdog: Watchdog::new(timeout.map_or(PERIOD, |timeout| timeout / 2)),
-            told: StallLog::default(),
-            sign_of_life: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
-            look_period,
+            watchdog: Watchdog::new(timeout.map_or(DEFAULT_CHECK_PERIOD, |timeout| timeout / 2)),
+            stall_log: StallLog::default(),
+            healthy_lines: if timeout.is_some() { &["WATCHDOG=1"] } else { &[] },
+            update_period,
             extended: Timestamp::ZERO,
         }
     }
 
-    /// How long the main thread may wait before the next [`Supervision::look`].
-    pub fn look_period(&self) -> Duration {
-        self.look_period
+    /// Longest time until the next [`Supervision::update`].
+    pub fn update_period(&self) -> Duration {
+        self.update_period
     }
 
     /// Every shard listens.
     pub fn ready(&self, telemetry: &Telemetry) {
-        self.tell(&["READY=1", &status(telemetry)]);
+        self.notify(&["READY=1", &status_line(telemetry)]);
     }
 
     /// The shutdown has begun.
     pub fn stopping(&self, telemetry: &Telemetry) {
-        self.tell(&["STOPPING=1", STOP_EXTENSION, &status(telemetry)]);
+        self.notify(&["STOPPING=1", STOP_EXTENSION, &status_line(telemetry)]);
     }
 
-    /// Tells what is due by now. `nudge` wakes the matcher and every shard.
-    pub fn look(&mut self, now: Timestamp, telemetry: &Telemetry, nudge: impl FnOnce()) {
-        if telemetry.draining.get() != 0 && now.since(self.extended) >= EXTEND_PERIOD {
+    /// Sends and logs what is due now. `wake_threads` wakes the matcher and every shard.
+    pub fn update(&mut self, now: Timestamp, telemetry: &Telemetry, wake_threads: impl FnOnce()) {
+        if telemetry.draining.get() != 0 && now.since(self.extended) >= STOP_EXTENSION_PERIOD {
             self.extended = now;
-            self.tell(&[STOP_EXTENSION]);
+            self.notify(&[STOP_EXTENSION]);
         }
-        match self.watchdog.look(now, || turns(telemetry)) {
-            WatchdogFinding::Nothing => {}
-            WatchdogFinding::Ask => nudge(),
-            WatchdogFinding::Alive => {
+        match self.watchdog.update(now, || iterations(telemetry)) {
+            WatchdogAction::None => {}
+            WatchdogAction::WakeThreads => wake_threads(),
+            WatchdogAction::ReportHealthy => {
                 telemetry.stalled_threads.set(0);
-                if self.told.alive() {
-                    tracing::info!("all threads make turns again");
+                if self.stall_log.healthy() {
+                    tracing::info!("event loops recovered: all threads make iterations again");
                 }
-                self.tell(&[self.sign_of_life, &[&status(telemetry)]].concat());
+                self.notify(&[self.healthy_lines, &[&status_line(telemetry)]].concat());
             }
-            WatchdogFinding::Stalled { thread, threads, silent } => {
+            WatchdogAction::ReportStall { thread, threads, stalled_for } => {
                 telemetry.stalled_threads.set(threads as i64);
-                let name = match thread {
+                let thread_name = match thread {
                     0 => "matcher".to_owned(),
                     shard => format!("shard-{}", shard - 1),
                 };
-                if let Some(suppressed) = self.told.stalled(thread, now) {
-                    let thread = &name;
+                if let Some(suppressed) = self.stall_log.stalled(thread, now) {
+                    let thread = &thread_name;
                     tracing::error!(
                         thread,
                         threads,
-                        ?silent,
+                        ?stalled_for,
                         suppressed,
-                        "a thread makes no turns"
+                        "event loop stalled: no iteration since the thread was woken"
                     );
                 }
-                self.tell(&[&format!("STATUS={name} has made no turn for {silent:.1?}")]);
+                let status = format!("STATUS=event loop of {thread_name} stalled");
+                self.notify(&[&format!("{status} for {stalled_for:.1?}")]);
             }
         }
     }
 
-    fn tell(&self, lines: &[&str]) {
+    fn notify(&self, lines: &[&str]) {
         if let Some(notifier) = &self.notifier
             && let Err(error) = notifier.send(lines)
-            && let Some(suppressed) = UNTOLD.permit(clock::monotonic())
+            && let Some(suppressed) = SEND_FAILURES.permit(clock::monotonic())
         {
-            tracing::warn!(%error, suppressed, "the service manager cannot be told");
+            tracing::warn!(%error, suppressed, "cannot send to the service manager");
         }
     }
 }
 
-/// Turns ended so far: the matcher's, then each shard's.
-fn turns(telemetry: &Telemetry) -> Vec<u64> {
+/// Iterations that have ended: the matcher's, then those of each shard.
+fn iterations(telemetry: &Telemetry) -> Vec<u64> {
     let shards = telemetry.shards.iter().map(|shard| &shard.iteration_time);
     std::iter::once(&telemetry.matcher.iteration_time)
         .chain(shards)
-        .map(|turns| turns.read().count())
+        .map(|iterations| iterations.read().count())
         .collect()
 }
 
 /// One line for `systemctl status`.
-fn status(telemetry: &Telemetry) -> String {
-    let SessionCounts { sessions, waiting, rooms } = telemetry.crowd();
-    let doing = if telemetry.draining.get() == 0 { "serving" } else { "shutting down" };
-    format!("STATUS={doing}: {sessions} sessions, {waiting} waiting, {rooms} rooms")
+fn status_line(telemetry: &Telemetry) -> String {
+    let SessionCounts { sessions, waiting, rooms } = telemetry.session_counts();
+    let phase = if telemetry.draining.get() == 0 { "serving" } else { "shutting down" };
+    format!("STATUS={phase}: {sessions} sessions, {waiting} waiting, {rooms} rooms")
 }

@@ -1,11 +1,12 @@
-//! How a server ends that must not end.
+//! What ends a server that has received no signal.
 
 use super::*;
+use crate::commands::ShardCommand;
 use crate::config::{Arguments, MachineCapabilities};
 use crate::sys::descriptor_tables::PrivateTableSupport;
 
-/// What a server that has a thread more ends with, whose end comes by itself.
-fn ended_with(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
+/// The error that a server ends with when an additional thread runs `run` and ends.
+fn error_after_thread(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
     let machine = MachineCapabilities {
         descriptors_allowed: 10_000,
         descriptors_ceiling: None,
@@ -18,22 +19,23 @@ fn ended_with(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static)
     let config = Arguments::read(words).unwrap().validate(&machine).unwrap();
     let mut server = Server::start(&config).unwrap();
     let (shards, matcher) = (server.shards.clone(), server.matcher.clone());
-    // A poll takes one waker only. The main thread also looks for itself.
-    let elsewhere = Poll::new().unwrap();
-    let exit_notifier = Arc::new(Waker::new(elsewhere.registry(), THREADS).unwrap());
-    server.spawn(name.to_owned(), &exit_notifier, run).unwrap();
+    // A poll takes only one waker, so this one wakes another poll. The main thread finds the ended
+    // thread after its poll timeout.
+    let other_poll = Poll::new().unwrap();
+    let exit_waker = Arc::new(Waker::new(other_poll.registry(), THREAD_EXIT_TOKEN).unwrap());
+    server.spawn(name.to_owned(), &exit_waker, run).unwrap();
     let error = server.run().expect_err("a thread has ended");
     for shard in shards {
-        let _told = shard.send(ShardCommand::Stop);
+        let _sent = shard.send(ShardCommand::Stop);
     }
-    let _told = matcher.send(MatcherCommand::Stop);
+    let _sent = matcher.send(MatcherCommand::Stop);
     error.to_string()
 }
 
 #[test]
-fn a_thread_that_panics_or_fails_ends_the_server_and_is_named() {
-    let panicked = ended_with("one", || panic!("as a fault of the server's own would"));
+fn ends_and_names_the_thread_when_a_thread_panics_or_fails() {
+    let panicked = error_after_thread("one", || panic!("a simulated defect"));
     assert!(panicked.starts_with("thread one has ended"), "{panicked}");
-    let failed = ended_with("other", || Err(io::Error::other("the poll is gone")));
+    let failed = error_after_thread("other", || Err(io::Error::other("the poll failed")));
     assert!(failed.starts_with("thread other has ended"), "{failed}");
 }

@@ -1,37 +1,36 @@
-//! Whether every thread still makes turns. Pure; the main thread owns it.
+//! Checks that every event loop still makes iterations. Pure; the main thread owns it.
 //!
-//! A thread that has nothing to do blocks in its poll and makes no turn, so standing still says
-//! nothing by itself. A round therefore begins with a question: the turns of all threads are
-//! noted and all of them are woken. A thread that lives then makes a turn, busy or not. Only
-//! when each of them has is the answer yes; a thread that is stuck within a turn, or that the
-//! system does not run, keeps it from coming.
+//! A thread without work blocks in its poll and makes no iteration, so a counter that stands still
+//! proves nothing. A check therefore begins by noting the iteration counts of all threads and waking
+//! all of them: a healthy thread then makes an iteration, busy or not. The check passes when every
+//! count has grown. It cannot pass while a thread is stuck within an iteration or is not scheduled.
 
 use crate::logging::throttle::LogThrottle;
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// What to do now.
+/// What the caller has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchdogFinding {
+pub enum WatchdogAction {
     /// Nothing.
-    Nothing,
-    /// Wake every thread: a round has begun.
-    Ask,
-    /// Every thread has made a turn since it was asked. Said once a round.
-    Alive,
-    /// This thread, by its place among the counts, has made none for a whole period or more.
-    /// Said once a period for as long as that lasts.
-    Stalled {
-        /// Its place.
+    None,
+    /// A check begins: wake every thread.
+    WakeThreads,
+    /// Every thread has made an iteration since the check began. Returned once for each check.
+    ReportHealthy,
+    /// A thread has made no iteration for a whole period or longer. Returned once a period while
+    /// that lasts.
+    ReportStall {
+        /// The first such thread, as an index into the counts.
         thread: usize,
-        /// How many there are like it.
+        /// How many such threads there are.
         threads: usize,
-        /// Time since they were asked.
-        silent: Duration,
+        /// Time since the check began.
+        stalled_for: Duration,
     },
 }
 
-/// Asks again and again.
+/// Makes one check after the other.
 #[derive(Debug)]
 pub struct Watchdog {
     period: Duration,
@@ -40,58 +39,64 @@ pub struct Watchdog {
 
 #[derive(Debug)]
 enum WatchdogState {
-    /// Everybody was alive; the next round begins then.
-    Resting { until: Timestamp },
-    /// Everybody was asked, with these counts.
-    Asking { since: Timestamp, noted: Vec<u64>, report: Timestamp },
+    /// The last check has passed; the next one begins at `next`.
+    Idle { next: Timestamp },
+    /// A check began at `since` with the counts `noted`. A stall is reported at `report`.
+    Checking { since: Timestamp, noted: Vec<u64>, report: Timestamp },
 }
 
 impl Watchdog {
-    /// Rounds begin `period` apart, the first at the first look.
+    /// A watchdog whose checks begin `period` apart, the first at the first update.
     pub fn new(period: Duration) -> Self {
-        Watchdog { period, state: WatchdogState::Resting { until: Timestamp::ZERO } }
+        Watchdog { period, state: WatchdogState::Idle { next: Timestamp::ZERO } }
     }
 
-    /// To be called several times a period. `turns` reads how many turns each thread has made,
-    /// always in the same order.
-    pub fn look(&mut self, now: Timestamp, turns: impl FnOnce() -> Vec<u64>) -> WatchdogFinding {
+    /// To be called several times a period. `read_iterations` reads how many iterations each thread
+    /// has made, always in the same order.
+    pub fn update(
+        &mut self,
+        now: Timestamp,
+        read_iterations: impl FnOnce() -> Vec<u64>,
+    ) -> WatchdogAction {
         match &mut self.state {
-            WatchdogState::Resting { until } if now < *until => WatchdogFinding::Nothing,
-            WatchdogState::Resting { .. } => {
-                let report = now + self.period;
-                self.state = WatchdogState::Asking { since: now, noted: turns(), report };
-                WatchdogFinding::Ask
+            WatchdogState::Idle { next } if now < *next => WatchdogAction::None,
+            WatchdogState::Idle { .. } => {
+                let (noted, report) = (read_iterations(), now + self.period);
+                self.state = WatchdogState::Checking { since: now, noted, report };
+                WatchdogAction::WakeThreads
             }
-            WatchdogState::Asking { since, noted, report } => {
-                let silent = now.since(*since);
-                let turns = turns();
-                let mut still = (0..turns.len()).filter(|&nth| noted.get(nth) == turns.get(nth));
-                match still.next() {
+            WatchdogState::Checking { since, noted, report } => {
+                let stalled_for = now.since(*since);
+                let counts = read_iterations();
+                let mut stalled =
+                    (0..counts.len()).filter(|&nth| noted.get(nth) == counts.get(nth));
+                match stalled.next() {
                     None => {
-                        self.state = WatchdogState::Resting { until: *since + self.period };
-                        WatchdogFinding::Alive
+                        self.state = WatchdogState::Idle { next: *since + self.period };
+                        WatchdogAction::ReportHealthy
                     }
                     Some(thread) if now >= *report => {
                         *report = now + self.period;
-                        WatchdogFinding::Stalled { thread, threads: 1 + still.count(), silent }
+                        let threads = 1 + stalled.count();
+                        WatchdogAction::ReportStall { thread, threads, stalled_for }
                     }
-                    Some(_) => WatchdogFinding::Nothing,
+                    Some(_) => WatchdogAction::None,
                 }
             }
         }
     }
 }
 
-/// What the log is told of it: every stall when it begins, and again once a minute at most.
+/// Decides which stalls are logged: each one when it begins, then at most once a minute.
 #[derive(Debug, Default)]
 pub struct StallLog {
-    /// The thread that was named last, until all live.
+    /// The thread that was logged last, until all threads are healthy again.
     thread: Option<usize>,
     repeats: LogThrottle,
 }
 
 impl StallLog {
-    /// This thread stands still. Whether that is to be told; if so, how often it was held back.
+    /// `thread` is stalled. If this is to be logged, returns how many reports were suppressed.
     pub fn stalled(&mut self, thread: usize, now: Timestamp) -> Option<u64> {
         if self.thread.replace(thread) != Some(thread) {
             self.repeats = LogThrottle::new();
@@ -99,8 +104,8 @@ impl StallLog {
         self.repeats.permit(now)
     }
 
-    /// Every thread lives. Whether that is to be told: one did not.
-    pub fn alive(&mut self) -> bool {
+    /// All threads are healthy. Whether this is to be logged: a stall has ended.
+    pub fn healthy(&mut self) -> bool {
         self.thread.take().is_some()
     }
 }
@@ -116,65 +121,66 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_won_once_when_every_thread_has_moved_and_the_next_comes_a_period_later() {
-        let mut dog = Watchdog::new(PERIOD);
-        assert_eq!(dog.look(at(10), || vec![1, 1, 1]), WatchdogFinding::Ask);
-        assert_eq!(dog.look(at(11), || vec![2, 1, 9]), WatchdogFinding::Nothing);
-        assert_eq!(dog.look(at(12), || vec![2, 2, 9]), WatchdogFinding::Alive);
+    fn reports_healthy_once_a_check_after_every_thread_made_an_iteration() {
+        let mut watchdog = Watchdog::new(PERIOD);
+        assert_eq!(watchdog.update(at(10), || vec![1, 1, 1]), WatchdogAction::WakeThreads);
+        assert_eq!(watchdog.update(at(11), || vec![2, 1, 9]), WatchdogAction::None);
+        assert_eq!(watchdog.update(at(12), || vec![2, 2, 9]), WatchdogAction::ReportHealthy);
         for second in 12..15 {
-            assert_eq!(dog.look(at(second), || panic!("not asked for")), WatchdogFinding::Nothing);
+            let unread = || panic!("no check is under way");
+            assert_eq!(watchdog.update(at(second), unread), WatchdogAction::None);
         }
-        assert_eq!(dog.look(at(15), || vec![2, 2, 9]), WatchdogFinding::Ask);
-        assert_eq!(dog.look(at(16), || vec![3, 3, 10]), WatchdogFinding::Alive);
+        assert_eq!(watchdog.update(at(15), || vec![2, 2, 9]), WatchdogAction::WakeThreads);
+        assert_eq!(watchdog.update(at(16), || vec![3, 3, 10]), WatchdogAction::ReportHealthy);
     }
 
     #[test]
-    fn turns_made_before_the_question_do_not_count() {
-        let mut dog = Watchdog::new(PERIOD);
-        assert_eq!(dog.look(at(0), || vec![7]), WatchdogFinding::Ask);
+    fn does_not_count_iterations_made_before_the_check_began() {
+        let mut watchdog = Watchdog::new(PERIOD);
+        assert_eq!(watchdog.update(at(0), || vec![7]), WatchdogAction::WakeThreads);
         for second in 1..5 {
-            assert_eq!(dog.look(at(second), || vec![7]), WatchdogFinding::Nothing);
+            assert_eq!(watchdog.update(at(second), || vec![7]), WatchdogAction::None);
         }
     }
 
     #[test]
-    fn one_stalled_thread_among_busy_ones_is_named_each_period_until_it_moves() {
-        let mut dog = Watchdog::new(PERIOD);
-        let turns = |busy: u64, stuck: u64| move || vec![busy, stuck, busy];
-        assert_eq!(dog.look(at(0), turns(0, 4)), WatchdogFinding::Ask);
-        let mut named = Vec::new();
+    fn names_one_stalled_thread_among_busy_ones_each_period_until_it_recovers() {
+        let mut watchdog = Watchdog::new(PERIOD);
+        let counts = |busy: u64, stalled: u64| move || vec![busy, stalled, busy];
+        assert_eq!(watchdog.update(at(0), counts(0, 4)), WatchdogAction::WakeThreads);
+        let mut reports = Vec::new();
         for second in 1..=20 {
-            match dog.look(at(second), turns(second, 4)) {
-                WatchdogFinding::Nothing => {}
-                WatchdogFinding::Stalled { thread, threads, silent } => {
-                    named.push((thread, threads, silent.as_secs()));
+            match watchdog.update(at(second), counts(second, 4)) {
+                WatchdogAction::None => {}
+                WatchdogAction::ReportStall { thread, threads, stalled_for } => {
+                    reports.push((thread, threads, stalled_for.as_secs()));
                 }
                 other => panic!("{other:?} at {second}"),
             }
         }
-        assert_eq!(named, [(1, 1, 5), (1, 1, 10), (1, 1, 15), (1, 1, 20)]);
-        assert_eq!(dog.look(at(21), turns(21, 5)), WatchdogFinding::Alive);
+        assert_eq!(reports, [(1, 1, 5), (1, 1, 10), (1, 1, 15), (1, 1, 20)]);
+        assert_eq!(watchdog.update(at(21), counts(21, 5)), WatchdogAction::ReportHealthy);
     }
 
     #[test]
-    fn all_that_stand_still_are_counted() {
-        let mut dog = Watchdog::new(PERIOD);
-        assert_eq!(dog.look(at(0), || vec![1, 1, 1, 1]), WatchdogFinding::Ask);
-        let silent = Duration::from_secs(9);
-        let found = dog.look(at(9), || vec![2, 1, 2, 1]);
-        assert_eq!(found, WatchdogFinding::Stalled { thread: 1, threads: 2, silent });
+    fn counts_all_stalled_threads() {
+        let mut watchdog = Watchdog::new(PERIOD);
+        assert_eq!(watchdog.update(at(0), || vec![1, 1, 1, 1]), WatchdogAction::WakeThreads);
+        let stalled_for = Duration::from_secs(9);
+        let action = watchdog.update(at(9), || vec![2, 1, 2, 1]);
+        assert_eq!(action, WatchdogAction::ReportStall { thread: 1, threads: 2, stalled_for });
     }
 
     #[test]
-    fn every_stall_is_told_when_it_begins_and_only_its_repeats_wait_for_a_minute() {
-        let mut told = StallLog::default();
-        assert!(!told.alive(), "nobody stood still");
-        let passed = [0, 10, 20, 60].map(|second| told.stalled(1, at(second)));
-        assert_eq!(passed, [Some(0), None, None, Some(2)]);
-        assert_eq!(told.stalled(0, at(70)), Some(0), "another one");
-        assert_eq!(told.stalled(0, at(80)), None);
-        assert_eq!(told.stalled(1, at(90)), Some(0), "the first again");
-        assert_eq!([told.alive(), told.alive()], [true, false]);
-        assert_eq!(told.stalled(1, at(100)), Some(0), "and again, after all had lived");
+    fn logs_each_stall_when_it_begins_and_repeats_it_at_most_once_a_minute() {
+        let mut log = StallLog::default();
+        assert!(!log.healthy(), "there was no stall");
+        let permits = [0, 10, 20, 60].map(|second| log.stalled(1, at(second)));
+        assert_eq!(permits, [Some(0), None, None, Some(2)]);
+        assert_eq!(log.stalled(0, at(70)), Some(0), "another thread");
+        assert_eq!(log.stalled(0, at(80)), None);
+        assert_eq!(log.stalled(1, at(90)), Some(0), "the first thread again");
+        assert_eq!([log.healthy(), log.healthy()], [true, false]);
+        assert_eq!(log.stalled(1, at(100)), Some(0), "a new stall after recovery");
     }
 }

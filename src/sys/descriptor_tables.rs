@@ -19,7 +19,7 @@ pub struct ThreadId(libc::pid_t);
 
 impl ThreadId {
     /// The calling thread's.
-    pub fn here() -> Self {
+    pub fn current() -> Self {
         // SAFETY: the call takes no arguments and cannot fail.
         ThreadId(unsafe { libc::gettid() })
     }
@@ -139,7 +139,7 @@ fn attempt() -> Result<(), &'static str> {
         let _bare = unshare_empty();
         let opened = unshare().map_err(|_| "unshare(CLONE_FILES)").and_then(|()| {
             let file = fs::File::open("/dev/null").map_err(|_| "/dev/null")?;
-            Ok((ThreadId::here(), file))
+            Ok((ThreadId::current(), file))
         });
         let told = opened.as_ref().map(|(id, file)| (*id, file.as_raw_fd()));
         // Whoever asked may have given up; then it is of no interest.
@@ -174,7 +174,7 @@ mod tests {
         std::thread::spawn(move || {
             unshare_empty().unwrap();
             unshare().unwrap();
-            to.send((ThreadId::here(), work())).unwrap();
+            to.send((ThreadId::current(), work())).unwrap();
             let _kept = wait.recv();
         });
         let (thread, made) = from.recv().unwrap();

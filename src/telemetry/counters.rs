@@ -30,7 +30,7 @@ macro_rules! shard_counters {
             pub pinned_cpu: Gauge,
             /// The number of this shard's thread, if the thread has a descriptor table of its
             /// own; else -1.
-            pub table_of: Gauge,
+            pub table_thread: Gauge,
         }
 
         impl ShardCounters {
@@ -43,7 +43,7 @@ macro_rules! shard_counters {
                     $($histogram: Histogram::default(),)+
                     waiting_by_queue: (0..stats_queues).map(|_| Gauge::default()).collect(),
                     pinned_cpu: Gauge::at(-1),
-                    table_of: Gauge::at(-1),
+                    table_thread: Gauge::at(-1),
                 }
             }
 

@@ -101,14 +101,14 @@ impl Telemetry {
     }
 
     /// Who is here now.
-    pub fn crowd(&self) -> SessionCounts {
-        let mut crowd = SessionCounts::default();
+    pub fn session_counts(&self) -> SessionCounts {
+        let mut counts = SessionCounts::default();
         for shard in &self.shards {
-            crowd.sessions += shard.sessions.get();
-            crowd.waiting += shard.waiting.get();
-            crowd.rooms += shard.rooms.get();
+            counts.sessions += shard.sessions.get();
+            counts.waiting += shard.waiting.get();
+            counts.rooms += shard.rooms.get();
         }
-        crowd
+        counts
     }
 
     /// The figures of every shard at this moment, and their sum.

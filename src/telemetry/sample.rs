@@ -193,7 +193,7 @@ impl Sampler {
 fn count_tables(telemetry: &Telemetry) -> u64 {
     let gauges = telemetry.shards.iter().zip(&telemetry.sample.shard_descriptors);
     let counted = gauges.map(|(shard, gauge)| {
-        let thread = i32::try_from(shard.table_of.get()).ok().filter(|thread| *thread > 0);
+        let thread = i32::try_from(shard.table_thread.get()).ok().filter(|thread| *thread > 0);
         let count = thread.and_then(|thread| descriptor_tables::open_count(thread).ok());
         gauge.set(count.and_then(|count| i64::try_from(count).ok()).unwrap_or(-1));
         count.unwrap_or(0)

@@ -107,7 +107,7 @@ fn the_status_counts_sessions_waiting_users_and_rooms() {
 /// Checks that no watchdog message is sent while `thread` is stopped, and that the status names it.
 fn check_stall(manager: &Manager, server: &Server, thread: &str) {
     let stopped = Stopped::new(server, thread);
-    let complaint = format!("STATUS={thread} has made no turn for ");
+    let complaint = format!("STATUS=event loop of {thread} stalled for ");
     // A watchdog check that had begun before the thread was stopped may still succeed.
     manager.expect(&complaint);
     let alive = Cell::new(0);
@@ -123,20 +123,21 @@ fn check_stall(manager: &Manager, server: &Server, thread: &str) {
 
 #[test]
 fn a_stalled_thread_stops_the_watchdog_messages_and_is_named() {
-    const GOES_ON: &str = "all threads make turns again";
+    const GOES_ON: &str = "event loops recovered";
     let manager = Manager::new("stalls");
     let mut server = manager.start(SHORT_WATCHDOG, &["--shards", "2"]);
     manager.expect("WATCHDOG=1");
     for thread in ["shard-1", "matcher", "shard-0"] {
         check_stall(&manager, &server, thread);
         let told = server.until_logged(&format!("thread=\"{thread}\""));
-        assert!(told.contains("a thread makes no turns") && told.contains("threads="), "{told}");
+        assert!(told.contains("event loop stalled") && told.contains("threads="), "{told}");
         server.until_logged(GOES_ON);
     }
     // Each stall is logged once, however often the status repeats it. On a busy machine other
     // threads may be named in between.
     let told: Vec<String> = server.log();
-    let told = told.iter().filter(|line| line.contains("makes no turns") || line.contains(GOES_ON));
+    let told =
+        told.iter().filter(|line| line.contains("event loop stalled") || line.contains(GOES_ON));
     let named: Vec<&str> =
         told.map(|line| line.split("thread=").nth(1).unwrap_or(GOES_ON)).collect();
     let name = |line: &str| line.split(' ').next().map(str::to_owned);
@@ -159,8 +160,8 @@ fn without_a_manager_the_log_and_the_metric_report_a_stalled_thread() {
     stalled("1");
     drop(stopped);
     stalled("0");
-    server.until_logged("a thread makes no turns");
-    server.until_logged("all threads make turns again");
+    server.until_logged("event loop stalled");
+    server.until_logged("event loops recovered");
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn drains(signal: &str) {
     assert_eq!(server.exit().code(), Some(0));
     let began = server.until_logged("shutting down");
     assert!(began.contains("sessions=9 waiting=1 rooms=1"), "{began}");
-    let cut_off = server.until_logged("--drain-timeout is over: rooms were cut off");
+    let cut_off = server.until_logged("--drain-timeout has passed: open rooms were closed");
     assert!(cut_off.contains("rooms=1"), "{cut_off}");
     let summary = server.until_logged("ended gracefully");
     for figure in ["connections=", "sessions=9", "rooms=1", "messages_relayed=4"] {
@@ -174,7 +174,7 @@ fn a_drain_timeout_of_zero_closes_everybody_at_once() {
             }
         }
     }
-    server.until_logged("--drain-timeout is over: rooms were cut off");
+    server.until_logged("--drain-timeout has passed: open rooms were closed");
     drop((idle, one, other));
     assert_eq!(server.exit().code(), Some(0));
 }

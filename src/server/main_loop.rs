@@ -1,0 +1,173 @@
+//! What the main thread does while the server runs: waits for signals and for threads that end,
+//! takes samples, reports to the service manager, and shuts down gracefully.
+
+use super::drain_log::{DrainLog, DrainLogLine};
+use super::supervision::Supervision;
+use super::{Server, ServerError};
+use crate::commands::{MatcherCommand, ShardCommand};
+use crate::logging;
+use crate::sys;
+use crate::telemetry::notices::{Notice, NoticeReporter};
+use crate::telemetry::{Sampler, SessionCounts, Telemetry};
+use crate::timestamp::Timestamp;
+use mio::Events;
+use std::io;
+use std::time::Duration;
+
+/// How often the main thread checks whether all connections have ended while the server drains.
+const DRAIN_CHECK_PERIOD: Duration = Duration::from_millis(20);
+/// The port stays open for at least this long after the signal, so that a health check sees
+/// `draining` even if there are no connections.
+const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Time between two samples of the process (see [`Sampler`]).
+const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How a server ended after a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerExit {
+    /// Every session had ended, or `--drain-timeout` had passed.
+    Graceful,
+    /// A second signal ended the drain.
+    Immediate,
+}
+
+/// What the main thread does once or several times a second.
+struct PeriodicTasks {
+    sampler: Sampler,
+    sampled: Timestamp,
+    notices: NoticeReporter,
+    supervision: Supervision,
+}
+
+impl PeriodicTasks {
+    /// Takes the first sample.
+    fn new(telemetry: &Telemetry) -> Self {
+        let (mut sampler, sampled) = (Sampler::new(), sys::clock::monotonic());
+        sampler.take(telemetry, sampled);
+        let (notices, supervision) = (NoticeReporter::default(), Supervision::from_environment());
+        PeriodicTasks { sampler, sampled, notices, supervision }
+    }
+
+    /// Longest time until the tasks are due again.
+    fn period(&self) -> Duration {
+        self.supervision.update_period().min(SAMPLE_PERIOD)
+    }
+}
+
+impl Server {
+    /// Serves until a signal arrives, then shuts down gracefully.
+    ///
+    /// # Errors
+    /// When a thread ends that must run until shutdown.
+    pub fn run(mut self) -> Result<ServerExit, ServerError> {
+        let mut events = Events::with_capacity(8);
+        let mut tasks = PeriodicTasks::new(&self.telemetry);
+        tasks.supervision.ready(&self.telemetry);
+        while !self.wait_for_signal(&mut events, tasks.period())? {
+            self.run_tasks(&mut tasks);
+        }
+        let exit = self.drain(&mut events, &mut tasks)?;
+        if exit == ServerExit::Graceful {
+            self.join_threads();
+            tasks.notices.remaining(&self.telemetry).into_iter().for_each(Notice::log);
+        }
+        Ok(exit)
+    }
+
+    /// Lets the sessions end, for at most `--drain-timeout` and then `--close-timeout`.
+    fn drain(
+        &mut self,
+        events: &mut Events,
+        tasks: &mut PeriodicTasks,
+    ) -> Result<ServerExit, ServerError> {
+        let counts @ SessionCounts { sessions, waiting, rooms } = self.telemetry.session_counts();
+        tracing::info!(
+            timeout = ?self.drain_timeout,
+            sessions,
+            waiting,
+            rooms,
+            "shutting down; a second signal ends the process at once"
+        );
+        self.telemetry.draining.set(1);
+        tasks.supervision.stopping(&self.telemetry);
+        for shard in &self.shards {
+            let _sent = shard.send(ShardCommand::StartDrain);
+        }
+        let began = sys::clock::monotonic();
+        let mut log = DrainLog::new(self.drain_timeout, counts);
+        loop {
+            if self.wait_for_signal(events, DRAIN_CHECK_PERIOD.min(tasks.period()))? {
+                return Ok(ServerExit::Immediate);
+            }
+            let passed = sys::clock::monotonic().since(began);
+            let all_closed =
+                self.open_connections() == 0 && passed >= MIN_DRAIN_TIME.min(self.drain_timeout);
+            let line = log.update(passed, self.telemetry.session_counts());
+            line.into_iter().for_each(DrainLogLine::log);
+            if all_closed || passed >= self.drain_timeout + self.close_timeout {
+                return Ok(ServerExit::Graceful);
+            }
+            self.run_tasks(tasks);
+        }
+    }
+
+    /// Runs the periodic tasks that are due.
+    fn run_tasks(&self, tasks: &mut PeriodicTasks) {
+        let now = sys::clock::monotonic();
+        if now.since(tasks.sampled) >= SAMPLE_PERIOD {
+            tasks.sampler.take(&self.telemetry, now);
+            tasks.sampled = now;
+            self.telemetry.log_lines_dropped.raise_to(logging::lines_dropped());
+            tasks.notices.due(&self.telemetry, now).into_iter().for_each(Notice::log);
+        }
+        tasks.supervision.update(now, &self.telemetry, || {
+            // A thread that cannot be woken makes no iteration, and the watchdog reports it.
+            let _matcher = self.matcher.interrupt_poll();
+            for shard in &self.shards {
+                let _shard = shard.interrupt_poll();
+            }
+        });
+    }
+
+    /// Waits for at most `timeout`. Returns whether a signal arrived.
+    fn wait_for_signal(
+        &mut self,
+        events: &mut Events,
+        timeout: Duration,
+    ) -> Result<bool, ServerError> {
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(ServerError::System { what: "wait for signals", error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        // guard: a thread that ended is noticed [argument 1 value |_| false]
+        if let Some(ended) = self.threads.iter().find(|thread| thread.is_finished()) {
+            let thread = ended.thread().name().unwrap_or("?").to_owned();
+            return Err(ServerError::ThreadEnded { thread });
+        }
+        Ok(self.signals.pending().next().is_some())
+    }
+
+    /// Connections on all shards, those that are migrating included.
+    fn open_connections(&self) -> i64 {
+        let shards = self.telemetry.shards.iter();
+        shards.map(|shard| shard.connections.get() + shard.migrations_in_flight.get()).sum()
+    }
+
+    /// Ends the shards, then the matcher.
+    fn join_threads(&mut self) {
+        for shard in &self.shards {
+            let _sent = shard.send(ShardCommand::Stop);
+        }
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        let matcher = threads.next();
+        for thread in threads {
+            let _joined = thread.join();
+        }
+        let _sent = self.matcher.send(MatcherCommand::Stop);
+        if let Some(thread) = matcher {
+            let _joined = thread.join();
+        }
+    }
+}
