@@ -69,14 +69,24 @@ def test_names():
     """The full name of every test, as `cargo test` filters it, by binary; None is the library."""
     names = {}
     for folder in ("src", "tests"):
-        for path in (ROOT / folder).rglob("*.rs"):
-            parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            binary = None if folder == "src" else parts[0]
-            module = [p for p in parts[folder == "tests" :] if p not in ("mod", "lib", "main")]
-            names.setdefault(binary, set()).update(
+        paths = list((ROOT / folder).rglob("*.rs"))
+        elsewhere = {}
+        for path in paths:
+            for file, module in re.findall(r'#\[path = "(.*)"\]\s+mod (\w+);', path.read_text()):
+                elsewhere[(path.parent / file).resolve()] = [*module_of(path, folder), module]
+        for path in paths:
+            binary = None if folder == "src" else path.relative_to(ROOT / folder).parts[0]
+            module = elsewhere.get(path) or module_of(path, folder)
+            names.setdefault(binary.removesuffix(".rs") if binary else None, set()).update(
                 "::".join(module + inner) for inner in tests_in(path.read_text())
             )
     return names
+
+
+def module_of(path, folder):
+    """The module of a file, by its path; in a test binary, below that binary."""
+    parts = path.relative_to(ROOT / folder).with_suffix("").parts[folder == "tests" :]
+    return [part for part in parts if part not in ("mod", "lib", "main")]
 
 
 def tests_in(source):

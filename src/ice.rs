@@ -216,10 +216,11 @@ impl IceServers {
         };
         let expiry_s = unix_time_s.saturating_add(limited.ttl.as_secs());
         let user = format!("{expiry_s}:{session}");
+        let password = limited.secret.password(&user);
         let entry = Entry {
             urls: limited.urls.iter().map(IceUrl::as_str).collect(),
             username: Some(&user),
-            credential: Some(&limited.secret.password(&user)),
+            credential: Some(&password),
         };
         let fixed = self.fixed_json.trim_end_matches(']');
         let comma = if fixed.len() > 1 { "," } else { "" };

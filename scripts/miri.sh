@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the unit tests of the pure modules under Miri, which detects undefined behaviour.
+#
+#   scripts/miri.sh             the modules below
+#   scripts/miri.sh FILTER...   tests with one of these in their name
+#
+# Uses the nightly toolchain and installs Miri if it is missing. Miri is about a thousand times
+# slower than the compiled tests, so property tests run few cases and exhaustive tests are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+MODULES=(wire:: ids:: session:: matchmaking:: timestamp:: ice::)
+SKIPPED=()
+
+cargo +nightly miri --version >/dev/null 2>&1 ||
+    rustup toolchain install nightly --profile minimal --component miri,rust-src
+[ $# -gt 0 ] || set -- "${MODULES[@]}"
+skip=()
+for name in ${SKIPPED[@]+"${SKIPPED[@]}"}; do skip+=(--skip "$name"); done
+# Without isolation: proptest reads its settings from the environment.
+export MIRIFLAGS="${MIRIFLAGS:-} -Zmiri-disable-isolation"
+export PROPTEST_CASES=${PROPTEST_CASES:-4}
+cargo +nightly miri test --lib -- "$@" ${skip[@]+"${skip[@]}"}
