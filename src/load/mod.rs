@@ -1,18 +1,21 @@
-//! The load tester: virtual users that pair up with each other, and what they find out.
+#![doc = include_str!("README.md")]
+//!
+//! # Modules
 //!
 //! ```text
-//! cli → scenario → plans → program → stand ─── rows ──→ journal, progress, report
-//!                             │        ▲ merges slices
-//!                           search     │
-//!                                    engine: worker (poll loop) → link → user (pure) → recorder
-//!                                              pace, dial, web          │ news
-//!                                                                     book
+//! cli → scenario → run_plans → runner → test_environment ── rows → interval_log, progress, report
+//!                                │              ▲
+//!                             search            │ sample windows, one per thread and interval
+//!                                               │
+//!                                       engine: worker (event loop) → connection → user → measure
+//!                                       schedule, source_addresses, http_client      │ events
+//!                                                                             pairing_ledger
 //! ```
 //!
-//! It is part of the package but not of the server: it knows [`crate::wire`] and
-//! [`crate::sys`] and nothing else of it. Everything that decides is pure: a user, the match
-//! book, the search, the slope test, targets and figures take time and bytes as arguments, so
-//! that a simulator can drive the same code.
+//! The load tester is part of the package, but not of the server: of the server's modules it uses
+//! `wire`, `sys`, `limits` and `timestamp` only. Every module that decides is pure: users, the
+//! pairing ledger, the search, the slope test, targets and figures take time and bytes as
+//! arguments, so that a simulation can drive the same code.
 
 pub mod checkpoint;
 pub mod cli;

@@ -1,5 +1,5 @@
 //! The report of a test: `report.html`, `report.json`, `junit.xml`, `summary.md` and the text on
-//! the console. All but [`write`] and [`read`] is pure.
+//! the console. All but [`write()`] and [`read()`] is pure.
 
 pub mod breaking_point;
 mod charts;
