@@ -1,14 +1,14 @@
-"""Guards: marked places in the Rust sources, and the mutation that takes each one out.
+"""Finds the markers of guards in the Rust sources, and applies the mutation that each one names.
 
-A guard is marked by a comment directly above the code that it is about:
+A marker is a comment directly above the guard:
 
     // guard: a control frame is not fragmented [false]
     if control && !fin {
 
-The text names the guard; the brackets name the mutation. A mutation finds its place by the shape
-of the code that follows, not by identifiers, so that a rename does not break it.
+The text is the name of the guard; the brackets contain the mutation. A mutation finds its place by
+the structure of the code below it, not by identifiers, so that a rename does not break it.
 
-The code that follows is one of: an `if`, `while`, `for` or `match`; a match arm; a `let`,
+The code is one of: an `if`, `while`, `for` or `match`; a match arm; a `let`,
 `const` or assignment; a field of a struct literal; any other statement or final expression.
 
 Actions:
@@ -17,22 +17,22 @@ Actions:
                             arm without one), or the value of anything else
     value CODE              replace the value: the condition of an `if`, `while` or `match`, what
                             a `for` loops over, the body of an arm, what is assigned or returned,
-                            or the expression itself; `$` in CODE stands for what was there
+                            or the expression itself; `$` in CODE stands for the present value
     value of the arm above  replace the body of an arm by that of the arm before it
-    call NAME               call the method NAME in place of the first one that is called
+    call NAME               replace the name of the first method that is called
     drop term N             remove the term and the operator before it
     drop last call          remove the last `.method(...)`
-Selectors, in front of an action, narrow the value to a part of it; several may follow each other:
+Selectors before an action select a part of the value; they may be combined:
     condition               the guard of an arm, else the first condition of an `if`, `while` or
                             `match` inside it
     branch N                the Nth block inside it
     operand N               the Nth operand of `&&` and `||`
     term N                  the Nth operand of `+`, `-`, `&`, `|` and `^`
     argument N              the Nth argument of its last call
-    receiver                what its first method is called on
+    receiver                the expression on which its first method is called
 
-Several markers may stand above the same code. Markers of the same name are one guard, which is
-taken out at all its places at once.
+Several markers may be above the same code. Markers with the same name are one guard, and its
+mutations are applied together.
 """
 
 import re
@@ -61,7 +61,7 @@ ASSIGNS = ("=", "+=", "-=", "*=", "/=", "%=", "^=", "&=", "|=", "<<=", ">>=")
 
 
 class GuardError(Exception):
-    """A marker, or the code that follows it, is not as described above."""
+    """A marker or the code below it is not as described above."""
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Code:
                 self.partner[i], self.partner[j] = j, i
 
     def text(self, i):
-        """The text of a token; literals have none that could be mistaken for a sign."""
+        """The text of a word or sign; empty for literals, which may look like signs."""
         token = self.tokens[i]
         return token.text if token.kind in ("sign", "word") else ""
 
@@ -141,8 +141,7 @@ class Code:
             i = self.partner[i] if self.text(i) in CLOSING else i + 1
 
     def end_of(self, i, *signs):
-        """The first of `signs` from `i` on that is not inside brackets, or the closing bracket
-        of what `i` is in."""
+        """The first of `signs` from `i` on, outside brackets, or the bracket that closes around `i`."""
         while i < len(self.tokens):
             text = self.text(i)
             if text in signs or text in CLOSING.values():
@@ -151,8 +150,8 @@ class Code:
         raise GuardError("the file ends before the guarded code does")
 
     def operators(self, span, kinds):
-        """Binary operators of these kinds in a range, outside brackets. A `|` or `&` where an
-        operand has to begin is a closure's or a reference's."""
+        """Binary operators of these kinds in a range, outside brackets. Where an operand begins, `|`
+        belongs to a closure and `&` to a reference."""
         found, operand_begins, i = [], True, span[0]
         while i < span[1]:
             text = self.text(i)
@@ -196,7 +195,7 @@ class Code:
 
 @dataclass
 class Item:
-    """The code that a marker is above."""
+    """The code below a marker."""
 
     kind: str
     span: tuple
@@ -206,7 +205,7 @@ class Item:
 
 
 def item_at(code, i):
-    """Finds out what begins at token `i`."""
+    """The item that begins at token `i`."""
     while code.text(i) == "#":
         i = code.partner[i + 1] + 1
     word = code.text(i)
@@ -241,7 +240,7 @@ def item_at(code, i):
 
 
 def body_of_arm(code, arrow):
-    """What is after the `=>` of an arm."""
+    """The code after the `=>` of an arm."""
     first = arrow + 1
     if code.text(first) == "{":
         after = code.partner[first] + 1
@@ -293,7 +292,7 @@ def condition_in(code, span):
 
 
 def select(code, span, words):
-    """Applies the selectors in front of an action; the words of the action are left over."""
+    """Applies the selectors. Returns the selected range and the words of the action."""
     while True:
         head = words[0].rstrip(",") if words else ""
         if head == "condition":
@@ -322,7 +321,7 @@ def parts_of(code, span, what):
 
 
 def edit_of(code, item, mutation):
-    """The tokens that a mutation replaces, and the text that comes in their place."""
+    """The tokens that a mutation replaces, and their replacement."""
     if mutation == "skip":
         return (item.value, "{}") if item.kind == "arm" else (item.span, "")
     if mutation in ("true", "false") and item.kind == "arm":
@@ -362,7 +361,7 @@ def edit_of(code, item, mutation):
 
 @dataclass
 class Marker:
-    """One marked place, and what its mutation changes there."""
+    """A marker, and the change that its mutation makes."""
 
     path: str
     line: int
@@ -373,12 +372,12 @@ class Marker:
     replacement: str
 
     def applied_to(self, source):
-        """The file with this mutation."""
+        """The source with this mutation."""
         return source[: self.start] + self.replacement + source[self.end :]
 
 
 def markers_in(path, source):
-    """All markers of a file, and what is wrong with those that are not understood."""
+    """All markers of a file, and the errors of invalid ones."""
     code, found, errors = Code(source), [], []
     for comment, next_token in code.markers:
         line = source.count("\n", 0, comment.start) + 1

@@ -21,7 +21,7 @@ SLOWNESS = 5
 
 
 def read_table(root):
-    """The tests of each guard, as arguments of `cargo test`, and what is wrong with the table."""
+    """Reads the table: for each guard the arguments of `cargo test`, and the errors of the table."""
     tests, errors, name = {}, [], None
     for number, line in enumerate((root / TABLE).read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -36,7 +36,7 @@ def read_table(root):
 
 
 def read_guards(root, patterns=()):
-    """The markers of each guard by name, its test, and what is wrong with either."""
+    """The markers and the test of each guard by its name, and the errors of both."""
     markers, errors = all_markers(root)
     tests, wrong = read_table(root)
     errors += wrong
@@ -55,7 +55,7 @@ def read_guards(root, patterns=()):
 
 
 def check_words(guards):
-    """A mutation that names an identifier which nothing in src has is one that a rename missed."""
+    """Errors for mutations with an identifier that is not in src: a rename has missed them."""
     known = set()
     for path in (ROOT / "src").rglob("*.rs"):
         known.update(t.text for t in tokenize(path.read_text()) if t.kind == "word")
@@ -104,7 +104,7 @@ def tests_in(source):
 
 
 def check_tests(tests):
-    """Entries of the table that name a test which does not exist."""
+    """Errors for entries of the table whose test does not exist."""
     names = test_names()
     for guard, test in tests.items():
         where, filters = (None, test[1:]) if test[0] == "--lib" else (test[1], test[2:])
@@ -116,13 +116,13 @@ def check_tests(tests):
 
 
 class Copy:
-    """A copy of the sources that may be broken."""
+    """A copy of the sources, which the mutations change."""
 
     def __init__(self, folder):
         self.root = Path(folder)
         self.originals = {}
         target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-        # A mutant leaves things unused, which is no fault of it.
+        # Mutations leave variables and functions unused; these lints must not fail the build.
         self.env = os.environ | {
             "CARGO_TARGET_DIR": str(Path(target).resolve() / "mutants"),
             "RUSTFLAGS": os.environ.get("RUSTFLAGS", "") + " --cap-lints=warn",
@@ -138,7 +138,7 @@ class Copy:
                 shutil.copymode(ROOT / name, self.root / name)
 
     def cargo(self, *arguments, timeout=None):
-        """Runs cargo here; whether it succeeded, and what it wrote."""
+        """Runs cargo in the copy. Returns whether it succeeded, and its output."""
         with subprocess.Popen(
             ["cargo", *arguments], cwd=self.root, env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -157,7 +157,7 @@ class Copy:
 
     def mutate(self, markers):
         """Applies the mutation of each of these markers."""
-        # From the end of a file to its beginning, so that no place moves before it is used.
+        # From the end of a file to its start, so that the positions of the others stay valid.
         for marker in sorted(markers, key=lambda marker: -marker.start):
             path = self.root / marker.path
             source = path.read_text()
@@ -166,7 +166,6 @@ class Copy:
 
     def restore(self):
         """Puts the mutated files back."""
-        # Not from the working tree, which may be edited meanwhile.
         for path, source in self.originals.items():
             path.write_text(source)
         self.originals.clear()
@@ -178,8 +177,8 @@ def last_lines(log):
 
 
 def run_test(copy, test, timeout=None):
-    """Builds and runs a test. The outcome ('passes', 'fails', 'does not compile' or 'runs no test'),
-    the log and the seconds of the run."""
+    """Builds and runs a test. Returns the outcome ('passes', 'fails', 'does not compile' or 'runs no
+    test'), the output and the seconds of the run."""
     built, log = copy.cargo("test", "--no-run", *test)
     if not built:
         return "does not compile", log, 0
@@ -191,7 +190,7 @@ def run_test(copy, test, timeout=None):
 
 
 def try_guards(copy, guards, tests):
-    """Takes out each guard; the names of those whose test does not show it."""
+    """Takes out each guard. Returns the names of the guards that are not red."""
     failed = []
     unchanged = {}
     for name, markers in guards.items():
@@ -220,7 +219,7 @@ def try_guards(copy, guards, tests):
 
 
 def compile_guards(copy, guards):
-    """Compiles each mutant; the names of those that do not."""
+    """Compiles each mutant. Returns the names of the guards whose mutant does not compile."""
     failed = []
     for name, markers in guards.items():
         copy.mutate(markers)
@@ -242,17 +241,17 @@ def show(guards, tests):
 
 
 def usage():
-    """What cannot be understood ends with status 2."""
+    """Prints the usage and returns the status for wrong arguments."""
     print("usage: scripts/mutants.sh [--check | --list | --compile] [PATTERN...]", file=sys.stderr)
     return 2
 
 
 def run(mode, patterns):
-    """Tries or compiles the mutants; the status."""
+    """Tests or compiles the mutants. Returns the exit status."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Copy(folder)
-        # From the copy: the working tree may be edited while this runs.
+        # Read from the copy, because the working tree may be edited while this runs.
         guards, tests, _ = read_guards(copy.root, patterns)
         if mode == "--compile":
             failed = compile_guards(copy, guards)
@@ -265,7 +264,7 @@ def run(mode, patterns):
 
 
 def main(arguments):
-    """Does what the arguments say; the status."""
+    """Returns the exit status."""
     options = [argument for argument in arguments if argument.startswith("-")]
     patterns = [argument for argument in arguments if not argument.startswith("-")]
     mode = "".join(options)

@@ -1,4 +1,4 @@
-//! A shard core with two users in a room, over sockets that are only vectors.
+//! A shard core with two users in a room, and sockets in memory.
 
 use crate::common::KEY;
 use crate::operations::candidate;
@@ -22,14 +22,14 @@ use switchboard::wire::http::HttpDate;
 use switchboard::wire::message::client::write_find_match;
 use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
-/// A host that has what the next read brings, and forgets what is sent.
+/// A host whose next read returns `incoming`, and which discards what is sent.
 #[derive(Debug, Default)]
 struct Void {
     incoming: Vec<u8>,
     letters: Vec<MatcherCommand>,
     last_sent: Rc<RefCell<Vec<u8>>>,
     keep_sent: bool,
-    /// Whether the next read finds the connection at its end.
+    /// Whether the next read finds the end of the connection.
     ends: bool,
 }
 
@@ -81,7 +81,7 @@ impl Host for Void {
 
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
 
-/// The shard, and one member of its room.
+/// A shard, and one member of its room.
 pub(crate) struct ShardHarness {
     core: Core<Void>,
     sender: ConnectionKey,
@@ -134,14 +134,14 @@ impl ShardHarness {
         ShardHarness { sender: users[0], room: room[..22].to_owned(), core }
     }
 
-    /// A read that brings so many candidates.
+    /// The bytes of a read with `messages` candidates.
     pub(crate) fn read_of(&self, messages: usize) -> Vec<u8> {
         let mut frame = Vec::new();
         push_client_frame(&mut frame, TEXT, &candidate(&self.room), KEY);
         frame.repeat(messages)
     }
 
-    /// A read that brings a candidate which names no room.
+    /// The bytes of a read with one candidate that names no room.
     pub(crate) fn read_unnamed(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         let named = String::from_utf8(candidate(&self.room)).expect("because JSON is UTF-8");
@@ -150,7 +150,7 @@ impl ShardHarness {
         frame
     }
 
-    /// One turn in which `read` arrives from a member of the room.
+    /// One iteration in which `read` arrives from the member.
     pub(crate) fn relay(&mut self, read: &[u8]) {
         self.core.host.incoming.clear();
         self.core.host.incoming.extend_from_slice(read);
@@ -158,7 +158,7 @@ impl ShardHarness {
         self.core.ready(self.sender, READABLE);
     }
 
-    /// A connection comes, is upgraded, and ends.
+    /// Opens, upgrades and closes a connection.
     pub(crate) fn open_and_close(&mut self, request: &[u8]) {
         self.core.host.incoming.clear();
         self.core.host.incoming.extend_from_slice(request);
