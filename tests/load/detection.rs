@@ -1,12 +1,13 @@
-//! The load tester convicts a bad server of exactly what it does, and a good one of nothing.
+//! The load tester reports exactly the fault that a misbehaving server has, and no fault for a
+//! correct one.
 
-use crate::support::bad_server::{Vice, start};
+use crate::support::bad_server::{Misbehaviour, start};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Runs the tester against `server`; gives its exit status and report.json.
+/// Runs the tester against `server`; returns its exit status and report.json.
 fn load(name: &str, server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
     let directory: PathBuf =
         [env!("CARGO_TARGET_TMPDIR"), &format!("faults-{name}-{}", std::process::id())]
@@ -15,20 +16,20 @@ fn load(name: &str, server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
         .args(arguments)
         .args(["--quiet", "--url", &format!("ws://{server}/ws"), "--targets", "none"])
-        // A busy machine must not make a test void: only what the server does is judged.
+        // A busy machine must not make a run void: the tests judge the server only.
         .args(["--late-percent", "100", "--report"])
         .arg(&directory)
         .output()
         .unwrap();
     let report = std::fs::read(directory.join("report.json")).unwrap_or_else(|error| {
-        panic!("{error}; the tester said: {}", String::from_utf8_lossy(&output.stderr))
+        panic!("{error}; the tester printed: {}", String::from_utf8_lossy(&output.stderr))
     });
     std::fs::remove_dir_all(&directory).unwrap();
     (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
 }
 
-/// The faults that convict, of all runs that are no trials.
-fn convictions(report: &Value) -> Vec<&str> {
+/// The kinds of server faults in all runs.
+fn server_faults(report: &Value) -> Vec<&str> {
     report["runs"]
         .as_array()
         .unwrap()
@@ -55,20 +56,20 @@ const ROOMS: [&str; 13] = [
     "2s",
 ];
 
-fn convicted_of(name: &str, vice: Vice, arguments: &[&str], kind: &str) -> Value {
-    let (status, report) = load(name, start(vice), arguments);
-    assert_eq!(convictions(&report), [kind], "{:#}", report["runs"][0]["faults"]);
+fn expect_fault(name: &str, misbehaviour: Misbehaviour, arguments: &[&str], kind: &str) -> Value {
+    let (status, report) = load(name, start(misbehaviour), arguments);
+    assert_eq!(server_faults(&report), [kind], "{:#}", report["runs"][0]["faults"]);
     assert_eq!(status, 2);
     assert_eq!(report["outcome"], "failed");
     let advised = report["advice"].as_array().unwrap();
-    assert!(!advised.is_empty(), "a conviction leads to a recommendation");
+    assert!(!advised.is_empty(), "a fault leads to advice");
     report
 }
 
 #[test]
-fn a_server_without_fault_is_convicted_of_nothing() {
-    let (status, report) = load("none", start(Vice::None), &ROOMS);
-    assert_eq!(convictions(&report), [""; 0]);
+fn reports_no_fault_of_a_correct_server() {
+    let (status, report) = load("none", start(Misbehaviour::None), &ROOMS);
+    assert_eq!(server_faults(&report), [""; 0]);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["reason"]);
     let figures = &report["runs"][0]["figures"];
     assert_eq!(figures["sent"], figures["received"]);
@@ -76,7 +77,7 @@ fn a_server_without_fault_is_convicted_of_nothing() {
 }
 
 #[test]
-fn users_who_go_on_to_the_next_are_no_fault() {
+fn reports_no_fault_when_users_move_to_the_next_partner() {
     let arguments = [
         "calls",
         "--phases",
@@ -88,57 +89,57 @@ fn users_who_go_on_to_the_next_are_no_fault() {
         "--message-rate",
         "10",
     ];
-    let (status, report) = load("next", start(Vice::None), &arguments);
-    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+    let (status, report) = load("next", start(Misbehaviour::None), &arguments);
+    assert_eq!(server_faults(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
     assert_eq!(status, 0);
     assert!(report["runs"][0]["figures"]["calls_done"].as_f64().unwrap() > 20.0);
 }
 
 #[test]
-fn dropping_is_found() {
-    convicted_of(
+fn reports_lost_messages() {
+    expect_fault(
         "drops",
-        Vice::Drops,
+        Misbehaviour::DropsMessages,
         &[&ROOMS[..], &["--message-timeout", "2s"]].concat(),
         "lost",
     );
 }
 
 #[test]
-fn duplicating_is_found() {
-    convicted_of("duplicates", Vice::Duplicates, &ROOMS, "duplicated");
+fn reports_duplicated_messages() {
+    expect_fault("duplicates", Misbehaviour::DuplicatesMessages, &ROOMS, "duplicated");
 }
 
 #[test]
-fn reordering_is_found() {
-    convicted_of("reorders", Vice::Reorders, &ROOMS, "reordered");
+fn reports_reordered_messages() {
+    expect_fault("reorders", Misbehaviour::ReordersMessages, &ROOMS, "reordered");
 }
 
 #[test]
-fn corrupting_is_found() {
-    convicted_of("corrupts", Vice::Corrupts, &ROOMS, "corrupted");
+fn reports_corrupted_messages() {
+    expect_fault("corrupts", Misbehaviour::CorruptsMessages, &ROOMS, "corrupted");
 }
 
 #[test]
-fn misrouting_is_found() {
-    convicted_of("misroutes", Vice::Misroutes, &ROOMS, "misrouted");
+fn reports_misrouted_messages() {
+    expect_fault("misroutes", Misbehaviour::MisroutesMessages, &ROOMS, "misrouted");
 }
 
 #[test]
-fn matching_a_user_twice_is_found() {
+fn reports_a_user_who_is_matched_twice() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    convicted_of("twice", Vice::MatchesTwice, &arguments, "double_matched");
+    expect_fault("twice", Misbehaviour::MatchesTwice, &arguments, "double_matched");
 }
 
 #[test]
-fn never_matching_is_found() {
+fn reports_users_who_are_never_matched() {
     let arguments = [&ROOMS[..], &["--match-timeout", "1s"]].concat();
-    convicted_of("never", Vice::NeverMatches, &arguments, "never_matched");
+    expect_fault("never", Misbehaviour::NeverMatches, &arguments, "never_matched");
 }
 
-/// The law: what was asked before the end has its time, however short the run is.
+/// A request made before the end gets its whole time limit, however short the run is.
 #[test]
-fn never_matching_is_found_in_a_run_that_is_shorter_than_the_wait() {
+fn reports_users_who_are_never_matched_in_a_run_shorter_than_the_timeout() {
     let arguments = [
         "matchmaking",
         "--users",
@@ -154,26 +155,27 @@ fn never_matching_is_found_in_a_run_that_is_shorter_than_the_wait() {
         "--message-timeout",
         "500ms",
     ];
-    let report = convicted_of("never-short", Vice::NeverMatches, &arguments, "never_matched");
+    let report =
+        expect_fault("never-short", Misbehaviour::NeverMatches, &arguments, "never_matched");
     assert_eq!(report["runs"][0]["figures"]["unmatched"], 10.0);
     assert_eq!(report["runs"][0]["figures"]["matched_percent"], 0.0);
 }
 
-/// And not after the run either, however long the time to wait is.
+/// An odd number of users leaves one without a partner; the run does not wait for its timeout.
 #[test]
-fn an_odd_user_is_not_waited_for_when_nobody_is_left_to_be_met() {
+fn does_not_wait_for_a_user_who_has_no_possible_partner() {
     let arguments =
         ["calls", "--phases", "3/s for 1s", "--talk-min", "200ms", "--talk-max", "200ms"];
     let arguments = [&arguments[..], &["--next-percent", "0", "--match-timeout", "1m"]].concat();
-    let (status, report) = load("odd", start(Vice::None), &arguments);
-    assert_eq!((convictions(&report), status), (vec![], 0));
+    let (status, report) = load("odd", start(Misbehaviour::None), &arguments);
+    assert_eq!((server_faults(&report), status), (vec![], 0));
     let run = &report["runs"][0];
     assert_eq!((&run["figures"]["asked"], &run["figures"]["matched"]), (&3.0.into(), &2.0.into()));
     assert!(run["seconds"].as_f64().unwrap() < 30.0);
 }
 
 #[test]
-fn a_trial_in_which_nobody_could_talk_does_not_hold() {
+fn a_stress_level_without_any_match_does_not_hold() {
     let arguments = [
         "stress",
         "--rooms",
@@ -191,14 +193,14 @@ fn a_trial_in_which_nobody_could_talk_does_not_hold() {
         "--match-timeout",
         "3s",
     ];
-    let (status, report) = load("never-stress", start(Vice::NeverMatches), &arguments);
+    let (status, report) = load("never-stress", start(Misbehaviour::NeverMatches), &arguments);
     assert_eq!(status, 2, "{:#}", report["breaking_point"]);
     assert_eq!(report["runs"][0]["figures"]["messages_per_s"], 0.0);
     assert!(report["breaking_point"]["holds"].is_null());
 }
 
 #[test]
-fn forgetting_one_user_among_many_is_found() {
+fn reports_one_forgotten_user_among_many() {
     let arguments = [
         "calls",
         "--phases",
@@ -210,71 +212,70 @@ fn forgetting_one_user_among_many_is_found() {
         "--match-timeout",
         "3s",
     ];
-    convicted_of("forgets", Vice::ForgetsOne, &arguments, "never_matched");
+    expect_fault("forgets", Misbehaviour::ForgetsOneRequest, &arguments, "never_matched");
 }
 
 #[test]
-fn telling_only_one_of_a_match_is_found() {
+fn reports_a_match_announced_to_one_member_only() {
     let arguments = [&ROOMS[..], &["--match-timeout", "1s", "--message-timeout", "2s"]].concat();
-    convicted_of("one", Vice::TellsOne, &arguments, "one_sided_match");
+    expect_fault("one", Misbehaviour::AnnouncesMatchToOneMember, &arguments, "one_sided_match");
 }
 
 #[test]
-fn two_initiators_are_found() {
-    convicted_of("initiators", Vice::MakesBothInitiate, &ROOMS, "bad_initiator");
+fn reports_two_initiators() {
+    expect_fault("initiators", Misbehaviour::MakesBothInitiate, &ROOMS, "bad_initiator");
 }
 
 #[test]
-fn two_rooms_for_one_match_are_found() {
+fn reports_different_rooms_for_one_match() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    convicted_of("rooms", Vice::NamesTwoRooms, &arguments, "room_mismatch");
+    expect_fault("rooms", Misbehaviour::NamesTwoRooms, &arguments, "room_mismatch");
 }
 
 #[test]
-fn relaying_before_the_match_is_found() {
-    convicted_of("early", Vice::RelaysEarly, &ROOMS, "before_match");
+fn reports_a_message_relayed_before_match_found() {
+    expect_fault("early", Misbehaviour::RelaysBeforeMatch, &ROOMS, "before_match");
 }
 
 #[test]
-fn not_answering_a_wish_is_found() {
-    convicted_of("skips", Vice::SkipsWaiting, &ROOMS, "bad_message");
+fn reports_a_missing_waiting() {
+    expect_fault("skips", Misbehaviour::SkipsWaiting, &ROOMS, "bad_message");
 }
 
 #[test]
-fn never_telling_the_end_of_a_room_is_found() {
+fn reports_a_missing_peer_left() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    convicted_of("untold", Vice::NeverTellsTheEnd, &arguments, "end_untold");
+    expect_fault("untold", Misbehaviour::NeverSendsPeerLeft, &arguments, "end_untold");
 }
 
 #[test]
-fn telling_the_end_of_a_room_twice_is_found() {
-    convicted_of("end-twice", Vice::TellsTheEndTwice, &ROOMS, "bad_message");
+fn reports_a_second_peer_left() {
+    expect_fault("end-twice", Misbehaviour::SendsPeerLeftTwice, &ROOMS, "bad_message");
 }
 
 #[test]
-fn relaying_after_the_end_is_found() {
-    convicted_of("after-end", Vice::RelaysAfterTheEnd, &ROOMS, "after_end");
+fn reports_a_message_relayed_after_peer_left() {
+    expect_fault("after-end", Misbehaviour::RelaysAfterEnd, &ROOMS, "after_end");
 }
 
-/// Also beyond the time in which the end of a room has to be told otherwise.
+/// The room lasts longer than the time limit for `peer_left` without `peer_away`.
 #[test]
-fn keeping_a_place_for_one_who_was_cut_off_is_no_fault() {
+fn reports_no_fault_when_a_room_waits_for_a_lost_member() {
     let arguments = [&ROOMS[..11], &["--duration", "4s", "--message-timeout", "2s"]].concat();
-    let (_, report) = load("place", start(Vice::KeepsAPlace), &arguments);
-    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+    let (_, report) = load("place", start(Misbehaviour::KeepsLostMember), &arguments);
+    assert_eq!(server_faults(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
     assert_eq!(report["runs"][0]["figures"]["connection_lost"], 1.0);
 }
 
-/// It is a server, and what it does is a fault.
 #[test]
-fn greeting_nobody_is_not_taken_for_the_want_of_a_server() {
+fn reports_a_server_that_answers_no_upgrade_as_stalled() {
     let arguments = [&ROOMS[..], &["--connect-timeout", "2s", "--stall-after", "500ms"]].concat();
-    convicted_of("greets", Vice::GreetsNobody, &arguments, "stalled");
+    expect_fault("greets", Misbehaviour::AnswersNoUpgrade, &arguments, "stalled");
 }
 
-/// A run shorter than `--connect-timeout` sees it as well as a longer one.
+/// The run is shorter than `--connect-timeout`.
 #[test]
-fn leaving_every_second_upgrade_unanswered_misses_a_target() {
+fn unanswered_upgrades_miss_the_connection_target() {
     let arguments = [
         "connections",
         "--users",
@@ -288,8 +289,9 @@ fn leaving_every_second_upgrade_unanswered_misses_a_target() {
         "--message-timeout",
         "500ms",
     ];
-    let (status, report) = load("second", start(Vice::GreetsEverySecond), &arguments);
-    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    let (status, report) =
+        load("second", start(Misbehaviour::AnswersEverySecondUpgrade), &arguments);
+    assert_eq!((server_faults(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
     let figures = &report["runs"][0]["figures"];
     assert_eq!(
         (&figures["connected_percent"], &figures["connect_timeout"]),
@@ -298,7 +300,7 @@ fn leaving_every_second_upgrade_unanswered_misses_a_target() {
 }
 
 #[test]
-fn answering_no_request_misses_a_target_however_short_the_run_is() {
+fn unanswered_http_requests_miss_a_target_in_a_short_run() {
     let arguments = [
         "http",
         "--requests",
@@ -308,47 +310,50 @@ fn answering_no_request_misses_a_target_however_short_the_run_is() {
         "--connect-timeout",
         "2s",
     ];
-    let (status, report) = load("silent", start(Vice::NeverAnswersSlow), &arguments);
-    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    let (status, report) = load("silent", start(Misbehaviour::NeverAnswersSlowPath), &arguments);
+    assert_eq!((server_faults(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
     let figures = &report["runs"][0]["figures"];
     assert_eq!((&figures["http_ok_percent"], &figures["http_timeout"]), (&0.0.into(), &5.0.into()));
 }
 
 #[test]
-fn truncating_is_found() {
-    convicted_of("truncates", Vice::Truncates, &ROOMS, "corrupted");
+fn reports_truncated_messages() {
+    expect_fault("truncates", Misbehaviour::TruncatesMessages, &ROOMS, "corrupted");
 }
 
 #[test]
-fn changing_the_type_is_found() {
-    convicted_of("retypes", Vice::Retypes, &ROOMS, "corrupted");
+fn reports_a_changed_message_type() {
+    expect_fault("retypes", Misbehaviour::ChangesTypes, &ROOMS, "corrupted");
 }
 
-/// A part of the server stands still: the others are answered, so nothing stalls as a whole.
+/// Part of the server stops; other users are served, so the run as a whole does not stall.
 #[test]
-fn freezing_for_some_is_found() {
+fn reports_users_whose_messages_are_ignored() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    let report = convicted_of("freezes", Vice::Freezes, &arguments, "end_untold");
+    let report = expect_fault("freezes", Misbehaviour::FreezesSomeUsers, &arguments, "end_untold");
     let figures = &report["runs"][0]["figures"];
     let of = |name: &str| figures[name].as_f64().unwrap();
-    assert!(of("undelivered") > 50.0, "what was said into the void is not called delivered");
-    // Half of the twelve; those who give up last may be cut off by the end of the run.
+    assert!(of("undelivered") > 50.0, "ignored messages do not count as delivered");
+    // Half of the twelve users; the end of the run may come before the last ones give up.
     let dropped = of("connection_lost");
-    assert!((1.0..=6.0).contains(&dropped), "each is dropped once: {dropped}");
+    assert!((1.0..=6.0).contains(&dropped), "each is counted once: {dropped}");
 }
 
 #[test]
-fn dawdling_misses_a_target_and_convicts_of_nothing() {
+fn slow_relaying_misses_a_target_without_being_a_fault() {
     let arguments = [&ROOMS[..], &["--require", "relay_p99_ms<100"]].concat();
-    let (status, report) = load("dawdles", start(Vice::Dawdles), &arguments);
-    assert_eq!((convictions(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
+    let (status, report) = load("dawdles", start(Misbehaviour::DelaysMessages), &arguments);
+    assert_eq!((server_faults(&report), status), (vec![], 2), "{:#}", report["runs"][0]["faults"]);
     assert_eq!(report["runs"][0]["reason"], "missed: relay_p99_ms < 100");
     let figures = &report["runs"][0]["figures"];
-    assert!(figures["relay_service_p50_ms"].as_f64().unwrap() >= 200.0, "it is the server's time");
+    assert!(
+        figures["relay_service_p50_ms"].as_f64().unwrap() >= 200.0,
+        "service time is the server's"
+    );
 }
 
 #[test]
-fn leaking_is_found() {
+fn reports_a_memory_leak() {
     let arguments = [
         "endurance",
         "--capacity",
@@ -370,16 +375,16 @@ fn leaking_is_found() {
         "--connect-rate",
         "100",
     ];
-    convicted_of("leaks", Vice::Leaks, &arguments, "leaked");
-    convicted_of("slow-leak", Vice::LeaksSlowly, &arguments, "leaked");
-    // And where nothing grows, nothing is called a leak.
-    let (status, report) = load("tight", start(Vice::None), &arguments);
-    assert_eq!((convictions(&report), status), (vec![], 0));
+    expect_fault("leaks", Misbehaviour::LeaksMemory, &arguments, "leaked");
+    expect_fault("slow-leak", Misbehaviour::LeaksMemorySlowly, &arguments, "leaked");
+    // Without growth no leak is reported.
+    let (status, report) = load("tight", start(Misbehaviour::None), &arguments);
+    assert_eq!((server_faults(&report), status), (vec![], 0));
 }
 
 #[test]
-fn stalling_is_found() {
-    // On a busy machine the tester may sleep through a part of it.
+fn reports_a_stall() {
+    // On a busy machine the tester may not run during part of the stall.
     let arguments = [&ROOMS[..11], &["--duration", "8s", "--stall-after", "500ms"]].concat();
-    convicted_of("stalls", Vice::Stalls, &arguments, "stalled");
+    expect_fault("stalls", Misbehaviour::Stalls, &arguments, "stalled");
 }

@@ -1,5 +1,5 @@
-//! What the load tester is told: each option does what it says, and what cannot be is refused
-//! in one line with its exit status.
+//! The options of the load tester: each has its effect, and invalid ones are refused in one line
+//! with the right exit status.
 
 use crate::support::load::{Server, directory, figure, load, refusal, tester};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
-fn bad_input_gets_one_clear_line_and_its_status() {
+fn invalid_input_is_refused_in_one_line_with_its_exit_status() {
     let file = directory("file.toml");
     std::fs::write(&file, "scenario = \"calls\"\n\ntalk_mim = \"1s\"\n").unwrap();
     let (status, line) = refusal("key", &["run", file.to_str().unwrap()]);
@@ -42,7 +42,7 @@ fn bad_input_gets_one_clear_line_and_its_status() {
         (&["connections", "--connect-rate", "-5"], "connect_rate: -5"),
         (&["calls", "--time-scale", "-1"], "--time-scale"),
         (&["calls", "--report", "--nonsense"], "'--nonsense'"),
-        // The greatest that there can be is 4194304 (proc(5), pid_max).
+        // The largest possible process id is 4194304 (proc(5), pid_max).
         (&["calls", "--server-pid", "999999999"], "server_pid: no process 999999999 runs"),
     ] {
         let (status, line) = refusal("bad", arguments);
@@ -51,9 +51,9 @@ fn bad_input_gets_one_clear_line_and_its_status() {
     }
 }
 
-/// What names the report is written into it.
+/// The path is written into the report, which is UTF-8.
 #[test]
-fn a_report_directory_that_is_no_text_is_refused() {
+fn a_report_directory_that_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
         .args(["connections", "--report"])
@@ -65,9 +65,9 @@ fn a_report_directory_that_is_no_text_is_refused() {
     assert!(line.contains("report: "), "{line}");
 }
 
-/// The law: what the server refuses is no capacity of its, whatever else is asked for.
+/// Refused connections do not count as capacity, even without targets.
 #[test]
-fn a_search_over_connections_ends_at_what_the_server_takes() {
+fn a_search_over_connections_ends_at_the_servers_limit() {
     let server = Server::start(&["--max-connections", "60"]);
     let levels = ["--start", "40", "--factor", "2", "--ceiling", "160", "--step", "1s"];
     let search = ["--tolerance-percent", "100", "--confirmations", "1", "--connect-rate", "200"];
@@ -79,9 +79,9 @@ fn a_search_over_connections_ends_at_what_the_server_takes() {
     assert_eq!(point["cause"], "the server's connection limit", "{point:#}");
 }
 
-/// The law: a target that people ask for judges something, or is missed.
+/// A target given with `--require` either judges a figure or counts as missed.
 #[test]
-fn a_target_that_no_run_has_a_figure_for_is_missed() {
+fn a_required_target_without_a_figure_is_missed() {
     let server = Server::start(&[]);
     let hold = ["connections", "--users", "10", "--hold", "1s", "--late-percent", "100"];
     let run = |more: &[&str]| {
@@ -96,15 +96,15 @@ fn a_target_that_no_run_has_a_figure_for_is_missed() {
     assert_eq!((status, line), (Some(2), format!("switchboard-load: {said}\n")));
     assert!(summary.contains(&format!("**Missed:** {said}")), "{summary}");
     assert!(summary.contains("- `match_p99_ms < 50`: not measured in this run"), "{summary}");
-    // What a set holds is for every scenario, and is listed where it judges nothing.
+    // Predefined target sets apply to every scenario; targets without a figure are listed.
     let (status, line, summary) = run(&[]);
     assert_eq!((status, line.as_str()), (Some(0), ""));
     assert!(summary.contains("- `match_p99_ms < 2000`: not measured in this run"), "{summary}");
 }
 
-/// It looks at nothing, and takes what there is all the same.
+/// `--no-preflight` skips the checks but still raises the soft limit.
 #[test]
-fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {
+fn without_preflight_the_tester_still_raises_its_descriptor_limit() {
     let server = Server::start(&[]);
     let output = Command::new("sh")
         .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
@@ -118,7 +118,8 @@ fn without_its_preflight_the_tester_uses_all_descriptors_that_it_may() {
     assert_eq!(output.status.code(), Some(0), "{said}");
 }
 
-/// `--stress-ceiling 0` says no stress run; so none is to find out what endurance should hold.
+/// `--stress-ceiling 0` disables the stress run, which would determine the load of the endurance
+/// run.
 #[test]
 fn a_plan_without_messages_and_stress_has_no_endurance_run() {
     let server = Server::start(&[]);
@@ -135,9 +136,9 @@ fn a_plan_without_messages_and_stress_has_no_endurance_run() {
     assert!(report["breaking_point"].is_null());
 }
 
-/// Not only what a file cannot hold: also what the words in it mean.
+/// Errors in the meaning of a value have a position, like syntax errors.
 #[test]
-fn a_wrong_value_in_a_file_is_named_with_its_place() {
+fn an_invalid_value_in_a_file_is_reported_with_its_position() {
     let file = directory("value.toml");
     let path = file.to_str().unwrap();
     for (key, value) in [
@@ -155,14 +156,14 @@ fn a_wrong_value_in_a_file_is_named_with_its_place() {
         assert_eq!((status, line.lines().count()), (1, 1), "{line}");
         assert!(line.contains(&place), "{line}");
     }
-    // What a flag says instead is not in the file.
+    // A flag overrides the file and has no position in it.
     let (_, line) = refusal("value", &["run", path, "--source", "here"]);
     assert!(line.contains("source: `here`") && !line.contains("line"), "{line}");
     std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
-fn whoever_stops_reading_what_is_said_does_no_harm() {
+fn a_closed_standard_output_is_not_an_error() {
     for option in ["--list", "--figures", "--schema"] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
             .arg(option)
@@ -176,14 +177,14 @@ fn whoever_stops_reading_what_is_said_does_no_harm() {
     }
 }
 
-/// The law: what lets nobody in is no server to be judged; it cannot be reached.
+/// A server that accepts no session is reported as not reachable instead of faulty.
 #[test]
-fn what_is_no_such_server_is_named_and_convicted_of_nothing() {
+fn a_server_that_accepts_no_session_is_not_judged() {
     let hangs_up = TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging_up = hangs_up.local_addr().unwrap();
     std::thread::spawn(move || hangs_up.incoming().for_each(drop));
     for (server, part) in [
-        (tell("404 Not Found", ""), "the upgrade was refused, first with 404"),
+        (serve_fixed("404 Not Found", ""), "the upgrade was refused, first with 404"),
         (hanging_up, "were reset"),
     ] {
         let url = format!("ws://{server}/ws");
@@ -198,12 +199,12 @@ fn what_is_no_such_server_is_named_and_convicted_of_nothing() {
         let reason = report["runs"][0]["reason"].as_str().unwrap();
         assert!(reason.starts_with("not one session could be opened") && reason.contains(part));
         let seconds = report["runs"][0]["seconds"].as_f64().unwrap();
-        assert!(seconds < 50.0, "it does not go on for nothing");
+        assert!(seconds < 50.0, "the run ends early");
     }
 }
 
 #[test]
-fn a_broken_report_to_compare_with_is_refused_before_anything_runs() {
+fn an_invalid_report_to_compare_with_is_refused_before_the_run() {
     let file = directory("earlier.json");
     std::fs::write(&file, "{\"schema\": 1, ").unwrap();
     let (status, line) = refusal("earlier", &["calls", "--compare", file.to_str().unwrap()]);
@@ -213,7 +214,7 @@ fn a_broken_report_to_compare_with_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn what_was_never_interrupted_cannot_be_gone_on_with() {
+fn resume_is_refused_without_an_interrupted_run() {
     let server = Server::start(&[]);
     for scenario in ["endurance", "plan"] {
         let (status, line) = refusal("never", &[scenario, "--resume", "--url", &server.url]);
@@ -223,7 +224,7 @@ fn what_was_never_interrupted_cannot_be_gone_on_with() {
 }
 
 #[test]
-fn a_file_takes_the_flags_of_its_scenario_and_those_of_all() {
+fn a_scenario_file_accepts_common_flags_and_those_of_its_scenario() {
     let server = Server::start(&[]);
     let file = directory("flags.toml");
     std::fs::write(&file, "scenario = \"http\"\nrequests = \"/health 20/s for 100s\"\n").unwrap();
@@ -238,13 +239,13 @@ fn a_file_takes_the_flags_of_its_scenario_and_those_of_all() {
     assert_eq!((wrong, line.lines().count()), (1, 1), "{line}");
 }
 
-/// Answers every request with `answer`, for as long as the process lives.
-fn tell(status: &'static str, answer: &'static str) -> SocketAddr {
+/// Starts a server that answers every request with `answer`, until the process ends.
+fn serve_fixed(status: &'static str, answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
-            // A request fits into one read, and who hangs up is not told anything.
+            // A request fits into one read. Errors of a closed connection do not matter.
             let _ = socket.read(&mut [0; 4096]);
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", answer.len());
             let _ = socket.write_all(format!("{head}{answer}").as_bytes());
@@ -253,9 +254,9 @@ fn tell(status: &'static str, answer: &'static str) -> SocketAddr {
     address
 }
 
-/// Answers requests with `body` as it is, announced as chunked, in two pieces, on connections
-/// that stay open; counts these.
-fn tell_in_chunks(body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+/// Starts a server that answers every request with `body`, unchanged, declared as chunked and sent
+/// in two pieces. Connections stay open; returns their count.
+fn serve_chunked(body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -280,15 +281,15 @@ fn tell_in_chunks(body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, connections)
 }
 
-/// The law: an answer in chunks (RFC 9112 §7.1) is an answer like any other, to a request and to
-/// a look at the server's figures; one that only claims to be in chunks is a fault.
+/// A chunked response (RFC 9112 §7.1) is accepted for requests and for server samples; a malformed
+/// one is an error.
 #[test]
-fn answers_in_chunks_are_read() {
+fn chunked_responses_are_read() {
     const REQUESTS: [&str; 5] = ["http", "--requests", "/a 50/s for 1s", "--max-connections", "2"];
     let ask = |name: &str, body| {
-        let (server, connections) = tell_in_chunks(body);
+        let (server, connections) = serve_chunked(body);
         let url = format!("ws://{server}/ws");
-        // A busy machine must not make it void.
+        // A busy machine must not make the run void.
         let output = tester(name, &REQUESTS)
             .args(["--url", &url, "--late-percent", "100", "--targets", "none"])
             .output()
@@ -304,28 +305,28 @@ fn answers_in_chunks_are_read() {
     let (report, connections) = ask("chunks", figures);
     assert_eq!(figure(&report, "http_ok"), 50.0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
-    // Two for the requests; the rest are looks at the server.
-    assert!(connections < 25, "a connection is used again: {connections}");
+    // Two connections for the requests; the rest are samples of the server.
+    assert!(connections < 25, "connections are reused: {connections}");
     let (report, _) = ask("no-chunks", "5\r\ntoo long\r\n0\r\n\r\n");
     assert_eq!(figure(&report, "http_broken"), 50.0, "{:#}", report["runs"][0]["faults"]);
 }
 
 #[test]
-fn the_servers_figures_may_be_elsewhere_or_nowhere() {
+fn server_figures_may_come_from_another_url_or_be_disabled() {
     const SHORT: [&str; 5] = ["connections", "--users", "10", "--hold", "1s"];
     let server = Server::start(&[]);
-    let told = tell("200 OK", r#"{"process":{"resident_bytes":129024000}}"#);
-    let elsewhere = format!("http://{told}");
+    let figures_server = serve_fixed("200 OK", r#"{"process":{"resident_bytes":129024000}}"#);
+    let elsewhere = format!("http://{figures_server}");
     let (status, report) =
         load("elsewhere", &server, &[&SHORT[..], &["--stats-url", &elsewhere]].concat());
     assert_eq!(status, 0);
     assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
     assert_eq!(report["machine"]["figures_missing"], Value::Null);
-    let refused = format!("http://{}/figures", tell("404 Not Found", ""));
+    let refused = format!("http://{}/figures", serve_fixed("404 Not Found", ""));
     for (url, part) in [("none", "not asked for"), (&refused, "/figures was answered with 404")] {
         let (status, report) =
             load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
-        assert_eq!(status, 0, "it goes on without");
+        assert_eq!(status, 0, "the run continues without them");
         let why = report["machine"]["figures_missing"].as_str().unwrap();
         assert!(why.contains(part), "{why}");
         assert!(report["runs"][0]["intervals"][0]["server"]["connections"].is_null());
@@ -333,7 +334,7 @@ fn the_servers_figures_may_be_elsewhere_or_nowhere() {
 }
 
 #[test]
-fn a_sample_of_rooms_talks_beside_those_who_only_hold() {
+fn sample_rooms_exchange_messages_beside_idle_connections() {
     let server = Server::start(&[]);
     let arguments = [
         "connections",
@@ -354,7 +355,7 @@ fn a_sample_of_rooms_talks_beside_those_who_only_hold() {
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "users_peak"), 70.0);
     assert_eq!(figure(&report, "alive_percent"), 100.0);
-    assert_eq!(figure(&report, "matched"), 10.0, "those who hold never ask");
+    assert_eq!(figure(&report, "matched"), 10.0, "idle users send no find_match");
     assert_eq!(figure(&report, "sent"), server.stats()["messages.relayed"]);
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));
     for name in ["match_p99_ms", "relay_p99_ms", "users_peak_at_s", "server_memory_per_user_kb"] {
@@ -362,9 +363,9 @@ fn a_sample_of_rooms_talks_beside_those_who_only_hold() {
     }
 }
 
-/// The law: at most 1 KiB for each idle virtual user, all that the process keeps counted.
+/// Counts all memory of the process.
 #[test]
-fn an_idle_user_costs_the_generator_a_kibibyte_at_most() {
+fn an_idle_user_costs_the_generator_at_most_1_kib() {
     let server = Server::start(&[]);
     let arguments = [
         "connections",
@@ -391,11 +392,11 @@ fn an_idle_user_costs_the_generator_a_kibibyte_at_most() {
     let (many, memory) = all.reduce(|a, b| if a.1 > b.1 { a } else { b }).unwrap();
     let each = (memory - memory_of_few) / (many - few);
     assert!(few < 2000.0 && each <= 1024.0, "{each} bytes each beyond the first {few}");
-    assert!(each > 100.0, "{each} bytes: this measures something else");
+    assert!(each > 100.0, "{each} bytes: the measurement is wrong");
 }
 
 #[test]
-fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
+fn an_unreachable_server_and_an_unwritable_directory_are_distinguished() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
     assert_eq!((status, line.lines().count()), (3, 1), "{line}");
@@ -414,7 +415,7 @@ fn an_unreachable_server_and_an_unwritable_directory_are_told_apart() {
 }
 
 #[test]
-fn scenarios_are_listed_and_shown_and_what_is_shown_runs() {
+fn listed_scenarios_can_be_shown() {
     let run = |arguments: &[&str]| {
         let output =
             Command::new(env!("CARGO_BIN_EXE_switchboard-load")).args(arguments).output().unwrap();

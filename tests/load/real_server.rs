@@ -1,5 +1,5 @@
-//! The load tester against the real server: its figures agree with what the server counted, and
-//! an end before its time leaves a report.
+//! The load tester against the real server: its figures agree with the server's counters, and a
+//! run that ends early leaves a report.
 
 use crate::support::load::{Server, directory, figure, load, tester};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 #[test]
-fn signalling_agrees_with_the_servers_own_count() {
+fn signalling_figures_agree_with_the_servers_counters() {
     let server = Server::start(&[]);
     let (status, report) = load(
         "signaling",
@@ -36,13 +36,12 @@ fn signalling_agrees_with_the_servers_own_count() {
     assert!(stats["connections.closed.client_close"] >= 20.0);
 }
 
-/// The law: what a message costs the tester is at most one and a half times what it costs the
-/// server, and its report says so. How an unoptimised build divides its time says nothing of that:
-/// there the figure is only measured.
+/// The tester uses at most 1.5 times the server's CPU time for each message. In a debug build the
+/// ratio has no meaning, so it is measured but not judged.
 #[test]
-fn a_message_costs_the_generator_little_more_than_the_server() {
+fn the_generator_uses_at_most_1_5_times_the_servers_cpu_for_each_message() {
     let server = Server::start(&[]);
-    // In half a second of the server's CPU a step of its clock, 10 ms, is no matter.
+    // The server uses about 0.5 s of CPU, so the resolution of its clock, 10 ms, does not matter.
     let (rooms, rate) = if cfg!(debug_assertions) { ("10", "20") } else { ("100", "100") };
     let load_of = ["signaling", "--rooms", rooms, "--message-rate", rate, "--candidates", "2"];
     let times = ["--connect-rate", "200", "--warm-up", "1s", "--duration", "5s"];
@@ -57,8 +56,8 @@ fn a_message_costs_the_generator_little_more_than_the_server() {
 }
 
 #[test]
-fn matchmaking_agrees_with_the_servers_own_count() {
-    // The last two of a round may have just recent_partner; they must not have to wait for the next.
+fn matchmaking_figures_agree_with_the_servers_counters() {
+    // The last two users of a round may be recent partners; they must not wait for the delay.
     let server = Server::start(&["--rematch-delay", "0s"]);
     let (status, report) = load(
         "matchmaking",
@@ -77,13 +76,13 @@ fn matchmaking_agrees_with_the_servers_own_count() {
     );
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "matched"), 60.0);
-    assert_eq!(figure(&report, "waiting_peak"), 20.0, "all ask in one instant");
+    assert_eq!(figure(&report, "waiting_peak"), 20.0, "all requests are sent at once");
     assert_eq!(server.stats()["matchmaking.matches"], 30.0);
     assert_eq!(figure(&report, "matched_percent"), 100.0);
 }
 
 #[test]
-fn connections_agree_with_the_servers_own_count() {
+fn connection_figures_agree_with_the_servers_counters() {
     let server = Server::start(&[]);
     let (status, report) = load(
         "connections",
@@ -115,16 +114,16 @@ fn http_requests_are_all_answered() {
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "http_ok"), 120.0);
     assert_eq!(figure(&report, "http_due"), 120.0);
-    // Beside these it has answered the looks at its figures.
+    // The server has also answered the samples of its figures.
     let asked = server.stats()["http.requests"] - before;
     assert!(asked >= figure(&report, "http_ok"), "{asked}");
     assert!(asked <= figure(&report, "http_ok") + 30.0, "{asked}");
 }
 
-/// The law: whoever waits when the run ends is judged by the same time as everybody, so that two
-/// who have just met and are kept apart are not held against a good server.
+/// Users who wait at the end of the run get the same time limit as all others, so recent partners
+/// that the server keeps apart are not a fault.
 #[test]
-fn two_who_are_kept_apart_when_the_run_ends_are_no_fault() {
+fn recent_partners_waiting_at_the_end_of_a_run_are_not_a_fault() {
     let server = Server::start(&["--rematch-delay", "3s"]);
     let arguments =
         ["calls", "--phases", "2/s for 2s", "--talk-min", "300ms", "--talk-max", "300ms"];
@@ -136,7 +135,7 @@ fn two_who_are_kept_apart_when_the_run_ends_are_no_fault() {
 }
 
 #[test]
-fn calls_with_comings_and_goings_lose_nothing_on_two_threads() {
+fn calls_on_two_threads_lose_no_message() {
     let server = Server::start(&[]);
     let (status, report) = load(
         "calls",
@@ -161,7 +160,7 @@ fn calls_with_comings_and_goings_lose_nothing_on_two_threads() {
 }
 
 #[test]
-fn the_whole_programme_runs_scaled_down() {
+fn the_whole_plan_runs_scaled_down() {
     let server = Server::start(&[]);
     let (status, report) = load(
         "plan",
@@ -198,7 +197,7 @@ fn the_whole_programme_runs_scaled_down() {
     assert_eq!(names.first(), Some(&"baseline: 10 users"));
     assert_eq!(names.last(), Some(&"endurance"));
     assert_eq!(report["breaking_point"]["holds"], 200.0);
-    // The trials of the search have sent theirs too.
+    // The trials of the search have sent messages too.
     let runs = report["runs"].as_array().unwrap();
     assert!(runs.iter().any(|run| run["trial"] == true && run["figures"]["sent"] != 0.0));
     let sent: f64 = runs.iter().map(|run| run["figures"]["sent"].as_f64().unwrap()).sum();
@@ -206,7 +205,7 @@ fn the_whole_programme_runs_scaled_down() {
 }
 
 #[test]
-fn an_interrupted_endurance_run_goes_on_where_it_was() {
+fn an_interrupted_endurance_run_resumes() {
     let server = Server::start(&[]);
     let arguments = [
         "endurance",
@@ -236,7 +235,7 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     let name = "resume";
     let mut first = tester(name, &arguments).args(["--url", &server.url]).spawn().unwrap();
     let log = directory(name).join("intervals.jsonl");
-    // Killed after some rows, without any chance to write a report.
+    // Killed after some rows, before a report is written.
     while std::fs::read_to_string(&log).unwrap_or_default().lines().count() < 10 {
         std::thread::yield_now();
     }
@@ -248,7 +247,7 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     let line = String::from_utf8(other.stderr).unwrap();
     assert_eq!((other.status.code(), line.lines().count()), (Some(1), 1), "{line}");
     assert!(line.contains("rooms was 3, is 9"), "{line}");
-    // What is not said is as it was.
+    // Options that are not given keep their values.
     let second = tester(name, &arguments[..1]).args(["--resume"]).output().unwrap();
     let report = std::fs::read(directory(name).join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
@@ -259,9 +258,9 @@ fn an_interrupted_endurance_run_goes_on_where_it_was() {
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() >= 6.0);
 }
 
-/// The law: what was measured is reported, also where the disk takes no more of it.
+/// A report is written even when the disk is full.
 #[test]
-fn a_full_disk_ends_a_run_early_and_costs_it_nothing_else() {
+fn a_full_disk_ends_a_run_early_with_a_report() {
     let server = Server::start(&[]);
     let directory = directory("full");
     std::fs::create_dir_all(&directory).unwrap();
@@ -276,12 +275,12 @@ fn a_full_disk_ends_a_run_early_and_costs_it_nothing_else() {
     assert!(figure(&report, "connected") > 0.0);
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("No space left on device") && line.lines().count() == 1, "{line}");
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("signaling: stopped early"), "{told}");
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    assert!(output_text.contains("signaling: stopped early"), "{output_text}");
 }
 
 #[test]
-fn a_verdict_is_told_though_the_report_cannot_be_written() {
+fn the_verdict_is_printed_when_the_report_cannot_be_written() {
     let server = Server::start(&[]);
     let directory = directory("unwritten");
     std::fs::create_dir_all(&directory).unwrap();
@@ -289,15 +288,15 @@ fn a_verdict_is_told_though_the_report_cannot_be_written() {
     let load = ["http", "--requests", "/health 20/s for 1s", "--late-percent", "100"];
     let output = tester("unwritten", &load).args(["--url", &server.url]).output().unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
-    assert_eq!(output.status.code(), Some(4), "nothing has passed that nobody can read");
+    assert_eq!(output.status.code(), Some(4), "a run without a report has not passed");
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("No space left on device") && line.lines().count() == 1, "{line}");
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("http: passed"), "{told}");
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    assert!(output_text.contains("http: passed"), "{output_text}");
 }
 
-/// A server, and a tester in the midst of its run against it.
-fn in_mid_run(name: &str) -> (Server, Child) {
+/// A server and a tester during a run against it.
+fn start_run(name: &str) -> (Server, Child) {
     let server = Server::start(&[]);
     let scenario = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
     let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
@@ -312,8 +311,8 @@ fn in_mid_run(name: &str) -> (Server, Child) {
     (server, child)
 }
 
-/// Exit status of a tester that comes to its end, and its report.
-fn end_of(name: &str, child: Child) -> (i32, Value) {
+/// Waits for a tester; returns its exit status and its report.
+fn finish(name: &str, child: Child) -> (i32, Value) {
     let output = child.wait_with_output().unwrap();
     let report = std::fs::read(directory(name).join("report.json")).unwrap();
     std::fs::remove_dir_all(directory(name)).unwrap();
@@ -321,24 +320,24 @@ fn end_of(name: &str, child: Child) -> (i32, Value) {
 }
 
 #[test]
-fn a_server_that_crashes_in_mid_run_gets_a_report_that_says_so() {
-    let (mut server, child) = in_mid_run("crash");
+fn a_server_crash_during_a_run_is_reported() {
+    let (mut server, child) = start_run("crash");
     server.child.kill().unwrap();
-    let (status, report) = end_of("crash", child);
+    let (status, report) = finish("crash", child);
     assert_eq!(status, 2);
     let faults = report["runs"][0]["faults"].as_array().unwrap();
     let of = |kind: &str| faults.iter().find(|fault| fault["kind"] == kind).cloned();
     assert_eq!(of("crashed").unwrap()["count"], 1, "{faults:#?}");
-    assert_eq!(of("connection_lost").unwrap()["count"], 10, "what was lost is counted");
+    assert_eq!(of("connection_lost").unwrap()["count"], 10, "lost sessions are counted");
     let reason = report["runs"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("s into the run; lost were 10 sessions and"), "{reason}");
-    assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
+    assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "the run ends early");
 }
 
-/// The law: what waits in the sockets is read before a clock that stood still is believed.
+/// After the tester was stopped, it reads its sockets before it applies timeouts.
 #[test]
-fn a_pause_of_the_testers_own_convicts_nobody() {
-    // The same two wait for a second between two calls, and for less than two in all.
+fn a_stopped_tester_reports_no_timeouts_of_the_server() {
+    // The two users wait between calls for the rematch delay: between one and two seconds.
     let server = Server::start(&["--rematch-delay", "1s"]);
     let load = ["endurance", "--rooms", "1", "--capacity", "10", "--duration", "7s"];
     let talk = ["--talk-min", "300ms", "--talk-max", "400ms", "--match-timeout", "2s"];
@@ -359,13 +358,13 @@ fn a_pause_of_the_testers_own_convicts_nobody() {
     signal("-STOP");
     std::thread::sleep(Duration::from_secs(3));
     signal("-CONT");
-    let (status, report) = end_of("pause", child);
+    let (status, report) = finish("pause", child);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
 }
 
-/// The law: where the server has gone, the programme is over, also in a search.
+/// A crash during the search ends the plan.
 #[test]
-fn a_plan_does_not_go_on_without_its_server() {
+fn a_plan_ends_when_the_server_has_crashed() {
     let name = "plan-crash";
     let mut server = Server::start(&[]);
     let stages = ["plan", "--stages", "4 for 2s", "--connect-rate", "100", "--rooms", "4"];
@@ -385,39 +384,39 @@ fn a_plan_does_not_go_on_without_its_server() {
         std::thread::yield_now();
     }
     server.child.kill().unwrap();
-    let (status, report) = end_of(name, child);
+    let (status, report) = finish(name, child);
     let runs = report["runs"].as_array().unwrap();
     assert_eq!((status, runs.len()), (2, 2), "{runs:#?}");
     assert_eq!(runs[1]["trial"], true);
     assert!(report["breaking_point"]["cause"].as_str().unwrap().contains("crashed"));
 }
 
-/// A supervisor starts a server anew before anybody can knock at its door and find it gone.
+/// A supervisor restarts the server before the tester can find its port closed.
 #[test]
-fn a_server_that_is_back_at_once_has_crashed_all_the_same() {
-    let (mut server, child) = in_mid_run("back");
+fn a_server_that_restarts_at_once_counts_as_crashed() {
+    let (mut server, child) = start_run("back");
     let address = server.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let _next = Server::start(&["--listen", &address]);
-    let (status, report) = end_of("back", child);
+    let (status, report) = finish("back", child);
     assert_eq!(status, 2);
     let reason = report["runs"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("the server vanished"), "{reason}");
-    assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "it does not go on for nothing");
+    assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "the run ends early");
 }
 
-/// What does not come of a match_request that the server has refused, or has dropped over its rate, is not
-/// held against it.
+/// Match requests that the server refuses while draining, or drops above its message rate, are not
+/// faults.
 #[test]
-fn a_server_that_declines_is_convicted_of_nothing() {
+fn refusals_of_the_server_are_not_faults() {
     let calls = |name: &str, more: &[&str]| {
         let calls = ["calls", "--talk-min", "500ms", "--talk-max", "1s", "--message-rate", "20"];
         let times = ["--match-timeout", "1s", "--message-timeout", "2s", "--next-percent", "90"];
         let rules = ["--late-percent", "100", "--targets", "none"];
         tester(name, &[&calls[..], &times, &rules, more].concat())
     };
-    let convictions = |report: &Value| -> Vec<String> {
+    let server_faults = |report: &Value| -> Vec<String> {
         let faults = report["runs"][0]["faults"].as_array().unwrap().iter();
         let faults = faults.filter(|fault| fault["convicts"] == true);
         faults.map(|fault| fault["kind"].to_string()).collect()
@@ -430,27 +429,27 @@ fn a_server_that_declines_is_convicted_of_nothing() {
     }
     let pid = server.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let (_, report) = end_of("drains", child);
-    assert!(figure(&report, "draining") > 0.0, "it has refused some");
+    let (_, report) = finish("drains", child);
+    assert!(figure(&report, "draining") > 0.0, "some requests were refused");
     let crashed = [String::from("\"crashed\"")];
     let found: Vec<_> =
-        convictions(&report).into_iter().filter(|kind| !crashed.contains(kind)).collect();
+        server_faults(&report).into_iter().filter(|kind| !crashed.contains(kind)).collect();
     assert_eq!(found, [""; 0], "{:#}", report["runs"][0]["faults"]);
 
     let server = Server::start(&["--max-messages-per-second", "5"]);
     let mut limited = calls("limits", &["--phases", "20/s for 4s"]);
     let child = limited.args(["--url", &server.url]).spawn().unwrap();
-    let (_, report) = end_of("limits", child);
+    let (_, report) = finish("limits", child);
     assert!(figure(&report, "rate_limited") > 10.0);
-    assert_eq!(convictions(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
+    assert_eq!(server_faults(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
 }
 
 #[test]
-fn ctrl_c_stops_early_and_reports_what_was_measured() {
-    let (_server, child) = in_mid_run("interrupt");
+fn ctrl_c_stops_a_run_early_with_a_report() {
+    let (_server, child) = start_run("interrupt");
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let (status, report) = end_of("interrupt", child);
+    let (status, report) = finish("interrupt", child);
     assert_eq!(status, 130);
     assert_eq!(report["outcome"], "stopped");
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));

@@ -1,5 +1,5 @@
-//! A small server that speaks the protocol and misbehaves in exactly one way: what the load
-//! tester must convict it of. One thread a connection, one lock around everything.
+//! A small server that implements the protocol and misbehaves in exactly one way, which the load
+//! tester must detect. It uses one thread for each connection and one lock for its whole state.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -12,81 +12,81 @@ use switchboard::wire::message::client::{ClientMessage, parse_client_message};
 use switchboard::wire::websocket::assembly::{IncomingItem, MessageReader, ReceiveLimits};
 use switchboard::wire::websocket::frame::{CLOSE, PONG, Side, TEXT, push_server_frame};
 
-/// How it misbehaves.
+/// The way in which the server misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Vice {
+pub(crate) enum Misbehaviour {
     None,
-    Drops,
-    Duplicates,
-    Reorders,
-    Corrupts,
-    Misroutes,
+    DropsMessages,
+    DuplicatesMessages,
+    ReordersMessages,
+    CorruptsMessages,
+    MisroutesMessages,
     MatchesTwice,
     NeverMatches,
-    Leaks,
-    LeaksSlowly,
+    LeaksMemory,
+    LeaksMemorySlowly,
     Stalls,
-    /// A match is told to one of the two.
-    TellsOne,
-    /// Both are to send the offer.
+    /// Only one of the two members gets `match_found`.
+    AnnouncesMatchToOneMember,
+    /// Both members get `"initiator":true`.
     MakesBothInitiate,
-    /// The two are told different rooms.
+    /// The members get different room identifiers.
     NamesTwoRooms,
-    /// The first message overtakes the match.
-    RelaysEarly,
-    /// The match_request of one user is answered and forgotten.
-    ForgetsOne,
-    /// A match_request is not answered by `waiting`.
+    /// The first relayed message is sent before `match_found`.
+    RelaysBeforeMatch,
+    /// One `find_match` is answered with `waiting` and then forgotten.
+    ForgetsOneRequest,
+    /// `find_match` is not answered with `waiting`.
     SkipsWaiting,
-    NeverTellsTheEnd,
-    TellsTheEndTwice,
-    /// The partner of whoever leaves gets one message more.
-    RelaysAfterTheEnd,
-    /// No vice: one connection breaks, and its place in the room is kept for a while.
-    KeepsAPlace,
-    /// Nobody's upgrade is answered.
-    GreetsNobody,
+    NeverSendsPeerLeft,
+    SendsPeerLeftTwice,
+    /// The remaining member gets one more message after `peer_left`.
+    RelaysAfterEnd,
+    /// Correct behaviour: one connection is lost, and the room waits for it for a while.
+    KeepsLostMember,
+    /// No upgrade is answered.
+    AnswersNoUpgrade,
     /// Every second upgrade is not answered.
-    GreetsEverySecond,
+    AnswersEverySecondUpgrade,
     /// Requests to one path are not answered.
-    NeverAnswersSlow,
-    Truncates,
+    NeverAnswersSlowPath,
+    TruncatesMessages,
     /// The type of a message is changed to one that does not exist.
-    Retypes,
-    /// Some users are not heard any more, whatever they say.
-    Freezes,
+    ChangesTypes,
+    /// The messages of some users are ignored from some time on.
+    FreezesSomeUsers,
     /// Every relayed message takes 200 ms.
-    Dawdles,
+    DelaysMessages,
 }
 
-/// Every so many relayed messages one is treated badly.
+/// One relayed message in this many is affected.
 const ONE_IN: u64 = 10;
-/// How long a stall lasts, and after how many relayed messages it begins: before that, users
-/// who wait for their session ask for nothing whose absence could be noticed.
+/// Length of a stall, and the number of relayed messages after which it begins: earlier, users
+/// still wait for their sessions and would notice nothing.
 const STALL: Duration = Duration::from_secs(4);
 const STALL_AFTER: u64 = 300;
-/// What [`Vice::Dawdles`] adds to every message.
-const DAWDLE: Duration = Duration::from_millis(200);
-/// How long [`Vice::KeepsAPlace`] waits for one who does not come back, and after how many relayed
-/// messages it breaks a connection.
+/// Delay of every message with [`Misbehaviour::DelaysMessages`].
+const MESSAGE_DELAY: Duration = Duration::from_millis(200);
+/// How long [`Misbehaviour::KeepsLostMember`] waits for the lost member, and the number of relayed
+/// messages after which it closes a connection.
 const AWAY: Duration = Duration::from_secs(2);
 const AWAY_AFTER: u64 = 100;
-/// Of these rooms one is made badly.
+/// One room in this many is affected.
 const ROOMS_ONE_IN: u64 = 3;
 
-const RULES: ReceiveLimits =
+const LIMITS: ReceiveLimits =
     ReceiveLimits { sender: Side::Client, max_message_bytes: 64 * 1024, max_fragments: 1024 };
 
 struct User {
     socket: TcpStream,
     room: Option<(String, u64)>,
     held: Option<Vec<u8>>,
-    /// A `match_found` that is told too late.
-    untold: Option<String>,
+    /// A `match_found` that is sent too late.
+    delayed_match: Option<String>,
 }
 
 #[derive(Default)]
-struct World {
+struct State {
     users: HashMap<u64, User>,
     waiting: Vec<u64>,
     next_user: u64,
@@ -95,42 +95,43 @@ struct World {
     matched_twice: bool,
     memory: u64,
     stalled: bool,
-    wishes: u64,
-    looks: u64,
+    requests: u64,
+    samples: u64,
     upgrades: u64,
-    /// How often the end of a room is told.
-    ends: u32,
-    /// What was relayed last to each user, if that is sent again after the end.
-    last_words: Option<HashMap<u64, Vec<u8>>>,
-    /// Whose connection has been broken.
+    /// How many `peer_left` are sent at the end of a room.
+    peer_left_count: u32,
+    /// The message relayed last to each user, if it is sent again after the end.
+    last_relayed: Option<HashMap<u64, Vec<u8>>>,
+    /// The user whose connection was closed.
     away: Option<u64>,
 }
 
 struct Server {
-    vice: Vice,
-    world: Mutex<World>,
-    /// Messages that take their time: to whom, and when they are due.
-    slow: Sender<(Instant, u64, Vec<u8>)>,
+    misbehaviour: Misbehaviour,
+    state: Mutex<State>,
+    /// Delayed messages: due time, receiver, text.
+    delayed: Sender<(Instant, u64, Vec<u8>)>,
 }
 
 /// Starts the server; it lives as long as the test's process.
-pub(crate) fn start(vice: Vice) -> SocketAddr {
+pub(crate) fn start(misbehaviour: Misbehaviour) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let ends = match vice {
-        Vice::NeverTellsTheEnd => 0,
-        Vice::TellsTheEndTwice => 2,
+    let peer_left_count = match misbehaviour {
+        Misbehaviour::NeverSendsPeerLeft => 0,
+        Misbehaviour::SendsPeerLeftTwice => 2,
         _ => 1,
     };
-    let last_words = (vice == Vice::RelaysAfterTheEnd).then(HashMap::new);
-    let world = Mutex::new(World { memory: 100 << 20, ends, last_words, ..World::default() });
-    let (slow, dawdling) = channel::<(Instant, u64, Vec<u8>)>();
-    let server = Arc::new(Server { vice, world, slow });
-    let postman = Arc::clone(&server);
+    let last_relayed = (misbehaviour == Misbehaviour::RelaysAfterEnd).then(HashMap::new);
+    let state =
+        Mutex::new(State { memory: 100 << 20, peer_left_count, last_relayed, ..State::default() });
+    let (delayed, receiver) = channel::<(Instant, u64, Vec<u8>)>();
+    let server = Arc::new(Server { misbehaviour, state, delayed });
+    let sender = Arc::clone(&server);
     std::thread::spawn(move || {
-        for (due, to, text) in dawdling {
+        for (due, to, text) in receiver {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            postman.world.lock().unwrap().send(to, TEXT, &text);
+            sender.state.lock().unwrap().send(to, TEXT, &text);
         }
     });
     std::thread::spawn(move || {
@@ -156,17 +157,19 @@ impl Server {
         let head = String::from_utf8(head).ok()?;
         let Some(key) = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
         else {
-            if self.vice == Vice::NeverAnswersSlow && head.starts_with("GET /slow") {
+            if self.misbehaviour == Misbehaviour::NeverAnswersSlowPath
+                && head.starts_with("GET /slow")
+            {
                 return socket.read(&mut byte).ok().map(drop);
             }
             return self.plain(&mut socket);
         };
-        let others = self.vice == Vice::GreetsEverySecond && {
-            let mut world = self.world.lock().unwrap();
-            world.upgrades += 1;
-            world.upgrades.is_multiple_of(2)
+        let others = self.misbehaviour == Misbehaviour::AnswersEverySecondUpgrade && {
+            let mut state = self.state.lock().unwrap();
+            state.upgrades += 1;
+            state.upgrades.is_multiple_of(2)
         };
-        if self.vice == Vice::GreetsNobody || others {
+        if self.misbehaviour == Misbehaviour::AnswersNoUpgrade || others {
             return socket.read(&mut byte).ok().map(drop);
         }
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
@@ -184,19 +187,19 @@ impl Server {
 
     /// `/stats` and `/health`.
     fn plain(&self, socket: &mut TcpStream) -> Option<()> {
-        let mut world = self.world.lock().unwrap();
-        world.memory += match self.vice {
-            Vice::Leaks => 1 << 20,
-            // Over the noise of a server that breathes.
-            Vice::LeaksSlowly => 320 << 10,
+        let mut state = self.state.lock().unwrap();
+        state.memory += match self.misbehaviour {
+            Misbehaviour::LeaksMemory => 1 << 20,
+            // More than the noise that is added below.
+            Misbehaviour::LeaksMemorySlowly => 320 << 10,
             _ => 0,
         };
-        world.looks += 1;
-        let breath = (world.looks * 7919 % 13) << 14;
-        // The descriptors too: those of the process are shared with other tests' servers.
+        state.samples += 1;
+        let noise = (state.samples * 7919 % 13) << 14;
+        // Reports a fixed number of descriptors: those of this process belong to other tests too.
         let body = format!(
             r#"{{"status":"ok","process":{{"resident_bytes":{},"descriptors_used":50}}}}"#,
-            world.memory + breath
+            state.memory + noise
         );
         let length = body.len();
         write!(
@@ -207,12 +210,13 @@ impl Server {
     }
 
     fn enter(&self, socket: &TcpStream) -> Option<u64> {
-        let mut world = self.world.lock().unwrap();
-        world.next_user += 1;
-        let me = world.next_user;
-        let user = User { socket: socket.try_clone().ok()?, room: None, held: None, untold: None };
-        world.users.insert(me, user);
-        world.tell(me, &format!(r#"{{"type":"session","payload":{{"session_id":"s{me}"}}}}"#));
+        let mut state = self.state.lock().unwrap();
+        state.next_user += 1;
+        let me = state.next_user;
+        let user =
+            User { socket: socket.try_clone().ok()?, room: None, held: None, delayed_match: None };
+        state.users.insert(me, user);
+        state.send_text(me, &format!(r#"{{"type":"session","payload":{{"session_id":"s{me}"}}}}"#));
         Some(me)
     }
 
@@ -223,16 +227,16 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(len) => len,
             };
-            let mut reader = MessageReader::new(&mut buffer[..len], held.take(), &RULES);
+            let mut reader = MessageReader::new(&mut buffer[..len], held.take(), &LIMITS);
             while let Ok(Some(item)) = reader.next() {
-                let mut world = self.world.lock().unwrap();
-                if self.is_frozen(&world, me) {
+                let mut state = self.state.lock().unwrap();
+                if self.is_frozen(&state, me) {
                     continue;
                 }
                 match item {
-                    IncomingItem::Text(place) => self.hear(&mut world, me, reader.bytes(&place)),
-                    IncomingItem::Ping(place) => world.send(me, PONG, reader.bytes(&place)),
-                    IncomingItem::Close(_) => return world.send(me, CLOSE, &1000u16.to_be_bytes()),
+                    IncomingItem::Text(place) => self.handle(&mut state, me, reader.bytes(&place)),
+                    IncomingItem::Ping(place) => state.send(me, PONG, reader.bytes(&place)),
+                    IncomingItem::Close(_) => return state.send(me, CLOSE, &1000u16.to_be_bytes()),
                     IncomingItem::Binary(_) | IncomingItem::Pong(_) => {}
                 }
             }
@@ -240,197 +244,210 @@ impl Server {
         }
     }
 
-    /// Whoever is in a room with an odd number, from some time on.
-    fn is_frozen(&self, world: &World, me: u64) -> bool {
-        let room = world.users.get(&me).and_then(|user| user.room.as_ref());
+    /// Whether the messages of this user are ignored: users in rooms with an odd number, from some
+    /// time on.
+    fn is_frozen(&self, state: &State, me: u64) -> bool {
+        let room = state.users.get(&me).and_then(|user| user.room.as_ref());
         let is_odd = |name: &String| name.bytes().last().is_some_and(|digit| digit % 2 == 1);
-        self.vice == Vice::Freezes
-            && world.relayed > STALL_AFTER
+        self.misbehaviour == Misbehaviour::FreezesSomeUsers
+            && state.relayed > STALL_AFTER
             && room.is_some_and(|(name, _)| is_odd(name))
     }
 
-    fn hear(&self, world: &mut World, me: u64, text: &[u8]) {
-        if self.vice == Vice::Stalls && !world.stalled && world.relayed > STALL_AFTER {
-            world.stalled = true;
-            // With the lock held: everybody waits.
+    fn handle(&self, state: &mut State, me: u64, text: &[u8]) {
+        if self.misbehaviour == Misbehaviour::Stalls
+            && !state.stalled
+            && state.relayed > STALL_AFTER
+        {
+            state.stalled = true;
+            // The lock is held, so all users wait.
             std::thread::sleep(STALL);
         }
         match parse_client_message(text) {
             Ok(ClientMessage::FindMatch { .. }) => {
-                world.part(me, "next");
-                world.wishes += 1;
-                if self.vice != Vice::SkipsWaiting {
-                    world.tell(me, r#"{"type":"waiting","payload":{"queue":"load"}}"#);
+                state.end_room(me, "next");
+                state.requests += 1;
+                if self.misbehaviour != Misbehaviour::SkipsWaiting {
+                    state.send_text(me, r#"{"type":"waiting","payload":{"queue":"load"}}"#);
                 }
-                if self.vice == Vice::ForgetsOne && world.wishes == 3 {
+                if self.misbehaviour == Misbehaviour::ForgetsOneRequest && state.requests == 3 {
                     return;
                 }
-                world.waiting.push(me);
-                if self.vice != Vice::NeverMatches {
-                    self.pair(world);
+                state.waiting.push(me);
+                if self.misbehaviour != Misbehaviour::NeverMatches {
+                    self.pair(state);
                 }
             }
             Ok(ClientMessage::LeaveRoom(_)) => {
-                world.part(me, "left");
-                world.tell(me, r#"{"type":"room_left","payload":{}}"#);
+                state.end_room(me, "left");
+                state.send_text(me, r#"{"type":"room_left","payload":{}}"#);
             }
-            Ok(ClientMessage::Ping { .. }) => world.tell(me, r#"{"type":"pong"}"#),
-            Ok(ClientMessage::Relay(..)) => self.relay(world, me, text),
+            Ok(ClientMessage::Ping { .. }) => state.send_text(me, r#"{"type":"pong"}"#),
+            Ok(ClientMessage::Relay(..)) => self.relay(state, me, text),
             Ok(ClientMessage::CancelMatch) | Err(_) => {}
         }
     }
 
-    fn pair(&self, world: &mut World) {
-        while let [a, b, ..] = world.waiting[..] {
-            world.waiting.drain(..2);
-            if self.vice == Vice::MatchesTwice && !world.matched_twice && world.next_room > 2 {
-                // It forgets to take one of them out of the queue.
-                world.matched_twice = true;
-                world.waiting.insert(0, a);
+    fn pair(&self, state: &mut State) {
+        while let [a, b, ..] = state.waiting[..] {
+            state.waiting.drain(..2);
+            if self.misbehaviour == Misbehaviour::MatchesTwice
+                && !state.matched_twice
+                && state.next_room > 2
+            {
+                // One of the two is not removed from the queue.
+                state.matched_twice = true;
+                state.waiting.insert(0, a);
             }
-            world.next_room += 1;
-            let badly = world.next_room.is_multiple_of(ROOMS_ONE_IN);
+            state.next_room += 1;
+            let affected = state.next_room.is_multiple_of(ROOMS_ONE_IN);
             for (me, peer, initiator) in [(a, b, true), (b, a, false)] {
-                let second = badly && !initiator;
-                if second && self.vice == Vice::TellsOne {
+                let second = affected && !initiator;
+                if second && self.misbehaviour == Misbehaviour::AnnouncesMatchToOneMember {
                     continue;
                 }
-                let mut room = format!("room-{}", world.next_room);
-                if second && self.vice == Vice::NamesTwoRooms {
-                    room += "-too";
+                let mut room = format!("room-{}", state.next_room);
+                if second && self.misbehaviour == Misbehaviour::NamesTwoRooms {
+                    room += "-second";
                 }
-                let initiator = initiator || second && self.vice == Vice::MakesBothInitiate;
+                let initiator =
+                    initiator || second && self.misbehaviour == Misbehaviour::MakesBothInitiate;
                 let found = format!(
                     r#"{{"type":"match_found","payload":{{"room_id":"{room}","peer_id":"s{peer}","initiator":{initiator}}}}}"#
                 );
-                let Some(user) = world.users.get_mut(&me) else { continue };
+                let Some(user) = state.users.get_mut(&me) else { continue };
                 user.room = Some((room, peer));
-                if second && self.vice == Vice::RelaysEarly {
-                    user.untold = Some(found);
+                if second && self.misbehaviour == Misbehaviour::RelaysBeforeMatch {
+                    user.delayed_match = Some(found);
                 } else {
-                    world.tell(me, &found);
+                    state.send_text(me, &found);
                 }
             }
         }
     }
 
-    fn relay(&self, world: &mut World, me: u64, text: &[u8]) {
-        let Some((_, peer)) = world.users.get(&me).and_then(|user| user.room.clone()) else {
-            return world.tell(me, r#"{"type":"error","payload":{"code":"not_in_room"}}"#);
+    fn relay(&self, state: &mut State, me: u64, text: &[u8]) {
+        let Some((_, peer)) = state.users.get(&me).and_then(|user| user.room.clone()) else {
+            return state.send_text(me, r#"{"type":"error","payload":{"code":"not_in_room"}}"#);
         };
         let last = match MessageDecoder::default().decode(text) {
-            Some(DecodedMessage::Intact(stamp)) => stamp.last,
-            _ => panic!("the tester sends stamped messages"),
+            Some(DecodedMessage::Intact(header)) => header.last,
+            _ => panic!("the tester's messages have a header"),
         };
-        world.relayed += 1;
-        if self.vice == Vice::KeepsAPlace && world.relayed == AWAY_AFTER {
-            world.away = Some(me);
-            let _ = world.users[&me].socket.shutdown(std::net::Shutdown::Both);
+        state.relayed += 1;
+        if self.misbehaviour == Misbehaviour::KeepsLostMember && state.relayed == AWAY_AFTER {
+            state.away = Some(me);
+            let _ = state.users[&me].socket.shutdown(std::net::Shutdown::Both);
         }
-        if let Some(words) = &mut world.last_words {
-            words.insert(peer, text.to_vec());
+        if let Some(messages) = &mut state.last_relayed {
+            messages.insert(peer, text.to_vec());
         }
-        let badly = world.relayed.is_multiple_of(ONE_IN);
-        match self.vice {
-            Vice::Drops if badly => {}
-            Vice::Duplicates if badly => {
-                world.send(peer, TEXT, text);
-                world.send(peer, TEXT, text);
+        let affected = state.relayed.is_multiple_of(ONE_IN);
+        match self.misbehaviour {
+            Misbehaviour::DropsMessages if affected => {}
+            Misbehaviour::DuplicatesMessages if affected => {
+                state.send(peer, TEXT, text);
+                state.send(peer, TEXT, text);
             }
-            // The last message has no later one that could overtake it.
-            Vice::Reorders if badly && !last => {
-                let user = world.users.get_mut(&me).unwrap();
+            // No later message could overtake the last one.
+            Misbehaviour::ReordersMessages if affected && !last => {
+                let user = state.users.get_mut(&me).unwrap();
                 if let Some(earlier) = user.held.replace(text.to_vec()) {
-                    world.send(peer, TEXT, &earlier);
+                    state.send(peer, TEXT, &earlier);
                 }
             }
-            Vice::Corrupts if badly && !last => {
+            Misbehaviour::CorruptsMessages if affected && !last => {
                 let mut changed = text.to_vec();
                 let at = changed.len() - 5;
                 changed[at] ^= 1;
-                world.send(peer, TEXT, &changed);
+                state.send(peer, TEXT, &changed);
             }
-            Vice::Truncates if badly && !last => world.send(peer, TEXT, &text[..text.len() / 2]),
-            Vice::Retypes if badly && !last => {
+            Misbehaviour::TruncatesMessages if affected && !last => {
+                state.send(peer, TEXT, &text[..text.len() / 2])
+            }
+            Misbehaviour::ChangesTypes if affected && !last => {
                 let changed = String::from_utf8_lossy(text).replacen("\"signal\"", "\"signul\"", 1);
-                world.send(peer, TEXT, changed.as_bytes());
+                state.send(peer, TEXT, changed.as_bytes());
             }
-            Vice::Dawdles => {
-                self.slow.send((Instant::now() + DAWDLE, peer, text.to_vec())).unwrap()
+            Misbehaviour::DelaysMessages => {
+                self.delayed.send((Instant::now() + MESSAGE_DELAY, peer, text.to_vec())).unwrap()
             }
-            Vice::Misroutes if badly && !last => {
-                let strangers = world
+            Misbehaviour::MisroutesMessages if affected && !last => {
+                let others = state
                     .users
                     .iter()
                     .filter(|(id, user)| **id != peer && **id != me && user.room.is_some());
-                let stranger = strangers.map(|(id, _)| *id).min();
-                world.send(stranger.unwrap_or(peer), TEXT, text);
+                let other = others.map(|(id, _)| *id).min();
+                state.send(other.unwrap_or(peer), TEXT, text);
             }
             _ => {
-                world.send(peer, TEXT, text);
-                if let Some(found) = world.users.get_mut(&peer).and_then(|user| user.untold.take())
+                state.send(peer, TEXT, text);
+                if let Some(found) =
+                    state.users.get_mut(&peer).and_then(|user| user.delayed_match.take())
                 {
-                    world.tell(peer, &found);
+                    state.send_text(peer, &found);
                 }
-                if let Some(earlier) = world.users.get_mut(&me).and_then(|user| user.held.take()) {
-                    world.send(peer, TEXT, &earlier);
+                if let Some(earlier) = state.users.get_mut(&me).and_then(|user| user.held.take()) {
+                    state.send(peer, TEXT, &earlier);
                 }
             }
         }
     }
 
     fn leave(&self, me: u64) {
-        let mut world = self.world.lock().unwrap();
-        if self.is_frozen(&world, me) {
+        let mut state = self.state.lock().unwrap();
+        if self.is_frozen(&state, me) {
             return;
         }
-        if world.away == Some(me) {
-            let (room, peer) = world.users[&me].room.clone().unwrap();
-            world
-                .tell(peer, &format!(r#"{{"type":"peer_away","payload":{{"room_id":"{room}"}}}}"#));
+        if state.away == Some(me) {
+            let (room, peer) = state.users[&me].room.clone().unwrap();
+            state.send_text(
+                peer,
+                &format!(r#"{{"type":"peer_away","payload":{{"room_id":"{room}"}}}}"#),
+            );
             let text = format!(
                 r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"timeout"}}}}"#
             );
-            self.slow.send((Instant::now() + AWAY, peer, text.into_bytes())).unwrap();
-            world.users.remove(&me);
+            self.delayed.send((Instant::now() + AWAY, peer, text.into_bytes())).unwrap();
+            state.users.remove(&me);
             return;
         }
-        world.part(me, "disconnected");
-        world.waiting.retain(|waiting| *waiting != me);
-        world.users.remove(&me);
+        state.end_room(me, "disconnected");
+        state.waiting.retain(|waiting| *waiting != me);
+        state.users.remove(&me);
     }
 }
 
-impl World {
+impl State {
     fn send(&mut self, to: u64, opcode: tungstenite::protocol::frame::coding::OpCode, body: &[u8]) {
         let mut frame = Vec::new();
         push_server_frame(&mut frame, opcode, body);
         if let Some(user) = self.users.get_mut(&to) {
-            // Who is gone gets nothing; its own thread notices.
+            // The connection may be closed; its own thread notices.
             let _ = user.socket.write_all(&frame);
         }
     }
 
-    fn tell(&mut self, to: u64, text: &str) {
+    fn send_text(&mut self, to: u64, text: &str) {
         self.send(to, TEXT, text.as_bytes());
     }
 
-    fn part(&mut self, me: u64, reason: &str) {
+    fn end_room(&mut self, me: u64, reason: &str) {
         let Some((_, peer)) = self.users.get_mut(&me).and_then(|user| user.room.take()) else {
             return;
         };
         let Some(partner) = self.users.get_mut(&peer) else { return };
-        // It may have been torn out into another room.
+        // The partner may have been moved to another room.
         let Some((room, _)) = partner.room.take_if(|(_, theirs)| *theirs == me) else { return };
-        for _ in 0..self.ends {
-            self.tell(
+        for _ in 0..self.peer_left_count {
+            self.send_text(
                 peer,
                 &format!(
                     r#"{{"type":"peer_left","payload":{{"room_id":"{room}","reason":"{reason}"}}}}"#
                 ),
             );
         }
-        if let Some(text) = self.last_words.as_mut().and_then(|words| words.remove(&peer)) {
+        if let Some(text) = self.last_relayed.as_mut().and_then(|messages| messages.remove(&peer)) {
             self.send(peer, TEXT, &text);
         }
     }

@@ -1,4 +1,4 @@
-//! What the tests of the load tester share: the real server, and the tester as a process.
+//! Helpers for the tests of the load tester: the real server, and the tester as a process.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use switchboard::load::server_monitor::numbers;
 use switchboard::load::target_address::{http_get, parse_server_url};
 
-/// A server on a port of its own, ended with the test.
+/// A server on a free port; it is killed when this is dropped.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) url: String,
@@ -28,7 +28,7 @@ impl Server {
             .by_ref()
             .find_map(|line| Some(line.unwrap().split_once("listening on ")?.1.to_owned()))
             .unwrap();
-        // What it says later must not fill the pipe.
+        // Drain the rest of the log, so that the pipe does not fill up.
         std::thread::spawn(move || lines.for_each(drop));
         Server { child, url: format!("ws://{address}/ws") }
     }
@@ -42,7 +42,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have been ended by the test itself.
+        // The test may have stopped it already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -58,7 +58,7 @@ pub(crate) fn tester(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the tester; a busy machine must not make it void. Gives status, report and summary.
+/// Runs the tester without making a run void on a busy machine. Returns exit status and report.
 pub(crate) fn load(name: &str, server: &Server, arguments: &[&str]) -> (i32, Value) {
     let output = tester(name, arguments)
         .args(["--url", &server.url, "--late-percent", "100", "--targets", "none"])
@@ -66,7 +66,7 @@ pub(crate) fn load(name: &str, server: &Server, arguments: &[&str]) -> (i32, Val
         .unwrap();
     let path = directory(name).join("report.json");
     let report = std::fs::read(path).unwrap_or_else(|error| {
-        panic!("{error}; the tester said: {}", String::from_utf8_lossy(&output.stderr))
+        panic!("{error}; the tester printed: {}", String::from_utf8_lossy(&output.stderr))
     });
     for file in ["report.html", "junit.xml", "summary.md", "intervals.jsonl"] {
         assert!(directory(name).join(file).metadata().unwrap().len() > 100, "{file}");
@@ -79,10 +79,10 @@ pub(crate) fn figure(report: &Value, name: &str) -> f64 {
     report["runs"][0]["figures"][name].as_f64().unwrap_or_else(|| panic!("no figure {name}"))
 }
 
-/// Exit status and standard error of a run that cannot be.
+/// Exit status and standard error of a command that is refused.
 pub(crate) fn refusal(name: &str, arguments: &[&str]) -> (i32, String) {
     let output = tester(name, arguments).output().unwrap();
-    // Not every one gets as far as making it.
+    // The directory exists only if the command got that far.
     let _ = std::fs::remove_dir_all(directory(name));
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
