@@ -10,4 +10,5 @@ mod contract;
 mod documents;
 mod flags;
 mod load_scripts;
+mod manuals;
 mod notify;

@@ -1,0 +1,125 @@
+//! The manuals agree with the repository: flags, metrics, alerts, files and links that they name
+//! exist.
+
+use super::documents::read;
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::path::Path;
+use switchboard::config::Arguments;
+
+const OPERATIONS: &str = "tuning/OPERATIONS.md";
+
+/// The manuals whose links are checked.
+const MANUALS: &[&str] = &["src/wire/PROTOCOL.md"];
+
+/// Flags of programs that are not part of this repository.
+const FOREIGN_FLAGS: &[&str] = &["--nofile", "--pid", "--release", "--now", "--since", "--config"];
+
+/// Words of `text` that begin with `prefix`, each up to the first byte that is not part of a name.
+fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
+    let starts = text.match_indices(prefix).map(|(at, _)| at);
+    let starts = starts.filter(|at| *at == 0 || !is_part(text.as_bytes()[at - 1]));
+    starts
+        .map(|at| {
+            let rest = &text[at..];
+            let end = rest.bytes().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+            rest[..end].trim_end_matches([':', '-'])
+        })
+        .collect()
+}
+
+#[test]
+fn flags_in_the_operations_manual_exist() {
+    let command = Arguments::command();
+    let server: BTreeSet<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect();
+    let installer = read("scripts/install.sh") + &read("tuning/nic.sh");
+    let tester = read("src/load/README.md");
+    let manual = read(OPERATIONS);
+    let unknown: Vec<_> = words(&manual, "--")
+        .into_iter()
+        .filter(|flag| flag.len() > 2)
+        .filter(|flag| !server.contains(*flag) && !FOREIGN_FLAGS.contains(flag))
+        .filter(|flag| !installer.contains(*flag) && !tester.contains(*flag))
+        .collect();
+    assert!(unknown.is_empty(), "no program has {unknown:?}");
+}
+
+#[test]
+fn metrics_in_the_operations_manual_exist() {
+    let known = switchboard::telemetry::metrics_table();
+    let recorded = read("tuning/prometheus/rules/recording.yml");
+    let text = read(OPERATIONS);
+    let mut found = 0;
+    for prefix in ["switchboard_", "process_", "websocket_", "matchmaking_", "instance:"] {
+        for metric in words(&text, prefix) {
+            let is_known = known.contains(&format!("`{metric}`"));
+            assert!(is_known || recorded.contains(metric), "there is no metric {metric}");
+            found += 1;
+        }
+    }
+    assert!(found > 15, "{found} metrics");
+}
+
+#[test]
+fn every_alert_has_a_section_with_its_severity() {
+    let rules = read("tuning/prometheus/rules/alerts.yml");
+    let mut expected = BTreeSet::new();
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap();
+        let (_, severity) = rule.split_once("severity: ").unwrap();
+        expected.insert((name.to_owned(), severity.split(' ').next().unwrap().to_owned()));
+    }
+    let manual = read(OPERATIONS);
+    let (_, alerts) = manual.split_once("\n## Alerts\n").unwrap();
+    let (alerts, _) = alerts.split_once("\n## ").unwrap();
+    let mut described = BTreeSet::new();
+    for section in alerts.split("\n### ").skip(1) {
+        let (name, text) = section.split_once("\n\n*").unwrap();
+        described.insert((name.to_owned(), text.split(':').next().unwrap().to_lowercase()));
+    }
+    assert_eq!(described, expected);
+}
+
+/// The identifier that GitHub and rustdoc give a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The lines of a document outside its code blocks.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect::<Vec<_>>().join("\n")
+}
+
+fn anchors(document: &str) -> BTreeSet<String> {
+    let text = read(document);
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+#[test]
+fn links_in_the_manuals_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for manual in MANUALS {
+        let folder = Path::new(manual).parent().unwrap();
+        let text = prose(&read(manual));
+        for rest in text.split("](").skip(1) {
+            let target = rest.split(')').next().unwrap();
+            if target.starts_with("http") {
+                continue;
+            }
+            let (file, part) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { manual.into() } else { folder.join(file) };
+            assert!(root.join(&file).exists(), "{manual}: {target} does not exist");
+            if !part.is_empty() {
+                let known = anchors(file.to_str().unwrap());
+                assert!(known.contains(part), "{manual}: {target} has no such heading");
+            }
+        }
+    }
+}
