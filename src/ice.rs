@@ -1,22 +1,23 @@
-//! What `session` tells a browser about STUN and TURN: parsing of the operator's flags, and
-//! the `ice_servers` JSON made from them. Pure: the clock and the secret come in as arguments.
-//! It must never print a password or the secret; their `Debug` withholds them.
+//! The STUN and TURN servers that `session` sends to clients: parsing of the operator's flags, and
+//! the `ice_servers` JSON. Pure: the time and the secret are arguments. It must never print a
+//! password or the secret; their `Debug` implementations omit them.
 //!
-//! # How servers are written
+//! # Flags
 //!
 //! | flag | value | example |
 //! | --- | --- | --- |
 //! | `--ice-server` (repeatable) | URL, for TURN followed by `,user=NAME,password=SECRET` | `stun:stun.example.org` |
 //! | | | `turns:turn.example.org:5349?transport=tcp,user=ann,password=x,y` |
-//! | `--turn-url` (repeatable) | URL alone; the credentials are made for each session | `turn:turn.example.org:3478` |
+//! | `--turn-url` (repeatable) | URL alone; each session gets its own credentials | `turn:turn.example.org:3478` |
 //!
-//! The URL is that of RFC 7064 §3.1 (`stun:`) or RFC 7065 §3.1 (`turn:`, `turns:`). A name has
-//! no comma in it; a password may, because it is the rest of the value.
+//! The URL is that of RFC 7064 §3.1 (`stun:`) or RFC 7065 §3.1 (`turn:`, `turns:`). A user name
+//! contains no comma; a password may, because it is the rest of the value.
 
 mod url;
 
 pub use url::{IceServer, IceUrl};
 
+use crate::limits::TURN_TTL_BOUNDS;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -26,32 +27,32 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// Why a value of one of the flags cannot be used. Its text is one sentence for the operator.
+/// Why the value of a flag cannot be used. Its text is one sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IceError {
-    /// The value does not begin with a scheme that browsers know.
+    /// The value does not begin with a scheme that browsers support.
     Scheme(String),
-    /// The host is missing or is no host name, IPv4 address or bracketed IPv6 address.
+    /// The host is missing, or is not a host name, an IPv4 address or a bracketed IPv6 address.
     Host(String),
     /// The port is not a number from 1 to 65535.
     Port(String),
-    /// The part after `?` is not `transport=udp` or `transport=tcp`, or stands where none may.
+    /// The part after `?` is not `transport=udp` or `transport=tcp`, or the URL is `stun:`.
     Transport(String),
-    /// What follows the URL is not `,user=NAME,password=SECRET`.
+    /// The URL is followed by something other than `,user=NAME,password=SECRET`.
     Credentials(String),
-    /// A browser refuses to make any connection at all with a TURN URL that has no credentials.
+    /// A TURN URL without credentials. With it, browsers refuse to make any connection at all.
     TurnNeedsCredentials(String),
-    /// STUN knows no credentials in browsers.
+    /// A STUN URL with credentials, which browsers do not support.
     StunTakesNoCredentials(String),
-    /// `--turn-url` with something that is not `turn:` or `turns:`.
+    /// A value of `--turn-url` that is not `turn:` or `turns:`.
     NotTurn(String),
-    /// The secret file holds nothing.
+    /// The secret file is empty.
     EmptySecret,
-    /// The secret file is not text.
+    /// The secret file is not UTF-8 text.
     SecretNotText,
-    /// A time to live shorter than [`TURN_TTL_MIN`] or longer than [`TURN_TTL_MAX`].
+    /// A time to live outside [`TURN_TTL_BOUNDS`].
     Ttl(Duration),
-    /// Time-limited credentials without any URL to use them at.
+    /// Time-limited credentials without a URL to use them with.
     NoTurnUrl,
 }
 
@@ -71,7 +72,7 @@ impl fmt::Display for IceError {
                 "`{url}` may end in `?transport=udp` or `?transport=tcp`, and only with turn: or turns:"
             ),
             IceError::Credentials(url) => {
-                write!(f, "after `{url}` only `,user=NAME,password=SECRET` may follow")
+                write!(f, "only `,user=NAME,password=SECRET` may follow `{url}`")
             }
             IceError::TurnNeedsCredentials(url) => write!(
                 f,
@@ -88,8 +89,8 @@ impl fmt::Display for IceError {
             IceError::Ttl(ttl) => write!(
                 f,
                 "a TURN credential must be valid for {} s to {} s, not {} s",
-                TURN_TTL_MIN.as_secs(),
-                TURN_TTL_MAX.as_secs(),
+                TURN_TTL_BOUNDS.0.as_secs(),
+                TURN_TTL_BOUNDS.1.as_secs(),
                 ttl.as_secs()
             ),
             IceError::NoTurnUrl => {
@@ -101,20 +102,15 @@ impl fmt::Display for IceError {
 
 impl std::error::Error for IceError {}
 
-/// Shortest time to live of a TURN credential: a call must at least have time to begin.
-pub const TURN_TTL_MIN: Duration = Duration::from_secs(60);
-/// Longest time to live of a TURN credential, a year: more than any session lasts.
-pub const TURN_TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-
-/// What coturn has as `static-auth-secret`.
+/// The secret that is shared with TURN servers: coturn's `static-auth-secret`.
 #[derive(Clone)]
 pub struct TurnSecret {
     mac: Hmac<Sha1>,
 }
 
 impl TurnSecret {
-    /// Takes the contents of a secret file. The line ends that editors leave at its end are not
-    /// part of the secret.
+    /// Reads the contents of a secret file. Line ends at its end, which editors add, are not part of
+    /// the secret.
     pub fn from_file_contents(contents: &[u8]) -> Result<Self, IceError> {
         let text = std::str::from_utf8(contents).map_err(|_| IceError::SecretNotText)?;
         let secret = text.trim_end_matches(['\r', '\n']);
@@ -122,11 +118,11 @@ impl TurnSecret {
             return Err(IceError::EmptySecret);
         }
         let mac = Hmac::new_from_slice(secret.as_bytes())
-            .expect("because RFC 2104 takes keys of any length");
+            .expect("because RFC 2104 allows keys of any length");
         Ok(TurnSecret { mac })
     }
 
-    /// The password that goes with `user`: `base64(HMAC-SHA1(secret, user))`.
+    /// The password for `user`: `base64(HMAC-SHA1(secret, user))`.
     fn password(&self, user: &str) -> String {
         let mut mac = self.mac.clone();
         mac.update(user.as_bytes());
@@ -140,19 +136,22 @@ impl fmt::Debug for TurnSecret {
     }
 }
 
-/// TURN servers that share a secret with this process, so that every session gets credentials
-/// of its own which end by themselves: coturn's `use-auth-secret`, after the Internet-Draft
+/// TURN servers that share a secret with this process, so that every session gets its own
+/// credentials, which expire: coturn's `use-auth-secret`, after the Internet-Draft
 /// *A REST API For Access To TURN Services* (draft-uberti-behave-turn-rest-00 §2.2).
 #[derive(Clone, Debug)]
-pub struct TimeLimited {
+pub struct TimeLimitedTurn {
     urls: Vec<IceUrl>,
     secret: TurnSecret,
     ttl: Duration,
 }
 
-impl TimeLimited {
-    /// Credentials for `urls` that are valid for `ttl` from the time they are made;
-    /// [`TURN_TTL_MIN`] to [`TURN_TTL_MAX`], in whole seconds, what is beyond them cut off.
+impl TimeLimitedTurn {
+    /// Credentials for `urls` that are valid for `ttl` after they are issued. Fractions of a second
+    /// are ignored.
+    ///
+    /// # Errors
+    /// If `urls` is empty or contains a STUN URL, or if `ttl` is outside [`TURN_TTL_BOUNDS`].
     pub fn new(urls: Vec<IceUrl>, secret: TurnSecret, ttl: Duration) -> Result<Self, IceError> {
         if urls.is_empty() {
             return Err(IceError::NoTurnUrl);
@@ -160,17 +159,17 @@ impl TimeLimited {
         if let Some(url) = urls.iter().find(|url| !url.is_turn()) {
             return Err(IceError::NotTurn(url.as_str().to_owned()));
         }
-        if !(TURN_TTL_MIN..=TURN_TTL_MAX).contains(&ttl) {
+        if !(TURN_TTL_BOUNDS.0..=TURN_TTL_BOUNDS.1).contains(&ttl) {
             return Err(IceError::Ttl(ttl));
         }
-        Ok(TimeLimited { urls, secret, ttl })
+        Ok(TimeLimitedTurn { urls, secret, ttl })
     }
 }
 
-/// One element of `ice_servers`, as `new RTCPeerConnection({iceServers})` wants it
+/// One element of `ice_servers`, in the form that `new RTCPeerConnection({iceServers})` expects
 /// (W3C WebRTC §4.2.4, `RTCIceServer`).
 #[derive(Serialize)]
-struct Entry<'a> {
+struct IceServerEntry<'a> {
     urls: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a str>,
@@ -178,38 +177,39 @@ struct Entry<'a> {
     credential: Option<&'a str>,
 }
 
-impl Entry<'_> {
+impl IceServerEntry<'_> {
     fn json(&self) -> String {
-        serde_json::to_string(self).expect("because an entry is strings only")
+        serde_json::to_string(self).expect("because an entry contains only strings")
     }
 }
 
-/// All that `ice_servers` is made from, its constant part written out once.
+/// The source of `ice_servers`; its constant part is serialised once.
 #[derive(Clone)]
 pub struct IceServers {
-    /// A complete JSON array of the fixed servers.
+    /// The fixed servers as a complete JSON array.
     fixed_json: String,
-    time_limited: Option<TimeLimited>,
+    time_limited: Option<TimeLimitedTurn>,
 }
 
 impl IceServers {
-    /// Fixed servers first, in the order given; then the time-limited ones, if there are any.
-    pub fn new(fixed: &[IceServer], time_limited: Option<TimeLimited>) -> Self {
-        let entries: Vec<Entry<'_>> = fixed
+    /// The fixed servers come first, in the given order, then the time-limited ones.
+    pub fn new(fixed: &[IceServer], time_limited: Option<TimeLimitedTurn>) -> Self {
+        let entries: Vec<IceServerEntry<'_>> = fixed
             .iter()
-            .map(|server| Entry {
+            .map(|server| IceServerEntry {
                 urls: vec![server.url().as_str()],
                 username: server.credentials().map(|(user, _)| user),
                 credential: server.credentials().map(|(_, password)| password),
             })
             .collect();
-        let fixed_json = serde_json::to_string(&entries).expect("because an entry is strings only");
+        let fixed_json =
+            serde_json::to_string(&entries).expect("because an entry contains only strings");
         IceServers { fixed_json, time_limited }
     }
 
-    /// The JSON array for the `session` message of the session whose identifier is `session`,
-    /// at `unix_time_s` seconds since 1970. Without time-limited credentials it is constant and
-    /// only borrowed. `session` is part of the user name, so it must not hold a colon.
+    /// The JSON array for the `session` message of the session with the identifier `session`, sent
+    /// `unix_time_s` seconds after 1970. Without time-limited credentials it is constant and
+    /// borrowed. `session` becomes part of the user name, so it must not contain a colon.
     pub fn json(&self, session: &str, unix_time_s: u64) -> Cow<'_, str> {
         let Some(limited) = &self.time_limited else {
             return Cow::Borrowed(&self.fixed_json);
@@ -217,7 +217,7 @@ impl IceServers {
         let expiry_s = unix_time_s.saturating_add(limited.ttl.as_secs());
         let user = format!("{expiry_s}:{session}");
         let password = limited.secret.password(&user);
-        let entry = Entry {
+        let entry = IceServerEntry {
             urls: limited.urls.iter().map(IceUrl::as_str).collect(),
             username: Some(&user),
             credential: Some(&password),
@@ -229,7 +229,7 @@ impl IceServers {
 }
 
 impl Default for IceServers {
-    /// No servers: `[]`. Enough on one machine or one local network.
+    /// No servers: `[]`. That is enough on one machine or in one local network.
     fn default() -> Self {
         IceServers::new(&[], None)
     }
@@ -252,10 +252,10 @@ mod tests {
         text.parse()
     }
 
-    fn limited(urls: &[&str]) -> TimeLimited {
+    fn limited(urls: &[&str]) -> TimeLimitedTurn {
         let urls = urls.iter().map(|url| IceUrl::turn(url).unwrap()).collect();
         let secret = TurnSecret::from_file_contents(b"north wind and sun\n").unwrap();
-        TimeLimited::new(urls, secret, Duration::from_secs(3600)).unwrap()
+        TimeLimitedTurn::new(urls, secret, Duration::from_secs(3600)).unwrap()
     }
 
     fn value(servers: &IceServers) -> Value {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_servers_are_written_once_and_borrowed() {
+    fn fixed_servers_are_serialised_once_and_borrowed() {
         let servers = IceServers::new(
             &[parse("stun:a").unwrap(), parse("turn:b,user=\"u\",password=p").unwrap()],
             None,
@@ -280,11 +280,11 @@ mod tests {
         );
     }
 
-    /// The expected password was computed apart from this crate:
+    /// The expected password was computed with:
     /// `printf '%s' '1800000060:AbCdEfGhIjKlMnOpQrStUv' |
     ///  openssl dgst -sha1 -hmac 'north wind and sun' -binary | base64`
     #[test]
-    fn time_limited_credentials_agree_with_openssl() {
+    fn time_limited_credentials_match_those_of_openssl() {
         let servers = IceServers::new(&[], Some(limited(&["turn:t:3478", "turns:t:5349"])));
         assert_eq!(
             value(&servers),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_file_may_end_in_a_line_end_but_not_be_empty() {
+    fn a_secret_file_may_end_with_line_ends_but_not_be_empty() {
         let of = |contents: &[u8]| TurnSecret::from_file_contents(contents);
         assert_eq!(of(b"key\r\n").unwrap().password("u"), of(b"key").unwrap().password("u"));
         assert_ne!(of(b" key").unwrap().password("u"), of(b"key").unwrap().password("u"));
@@ -330,19 +330,20 @@ mod tests {
     }
 
     #[test]
-    fn a_time_limit_needs_a_url_and_a_sensible_length() {
+    fn time_limited_credentials_need_turn_urls_and_a_ttl_within_bounds() {
         let make = |urls, ttl| {
             let secret = TurnSecret::from_file_contents(b"key").unwrap();
-            TimeLimited::new(urls, secret, ttl).map(|_| ())
+            TimeLimitedTurn::new(urls, secret, ttl).map(|_| ())
         };
         let url = IceUrl::turn("turn:t").unwrap();
-        assert_eq!(make(vec![], TURN_TTL_MIN), Err(IceError::NoTurnUrl));
-        assert_eq!(make(vec![url.clone()], TURN_TTL_MIN), Ok(()));
-        assert_eq!(make(vec![url.clone()], TURN_TTL_MAX), Ok(()));
-        for ttl in [TURN_TTL_MIN - Duration::from_millis(1), TURN_TTL_MAX * 2] {
+        let (shortest, longest) = TURN_TTL_BOUNDS;
+        assert_eq!(make(vec![], shortest), Err(IceError::NoTurnUrl));
+        assert_eq!(make(vec![url.clone()], shortest), Ok(()));
+        assert_eq!(make(vec![url.clone()], longest), Ok(()));
+        for ttl in [shortest - Duration::from_millis(1), longest * 2] {
             assert_eq!(make(vec![url.clone()], ttl), Err(IceError::Ttl(ttl)));
         }
         let stun = "stun:a".parse().unwrap();
-        assert_eq!(make(vec![stun], TURN_TTL_MIN), Err(IceError::NotTurn("stun:a".into())));
+        assert_eq!(make(vec![stun], shortest), Err(IceError::NotTurn("stun:a".into())));
     }
 }

@@ -1,162 +1,203 @@
-//! Every constant, its unit in its name. Pure. What an operator can change is in
-//! [`crate::config`]; the defaults it starts from are here.
+//! Every tunable constant. Pure. The unit is the last word of a name; where a name has no unit,
+//! the constant is a count. What an operator can change is in [`crate::config`]; its defaults and
+//! bounds are here.
 
 use std::time::Duration;
 
-/// Largest control frame payload (RFC 6455 §5.5).
+// WebSocket
+
+/// Largest payload of a control frame (RFC 6455 §5.5).
 pub const CONTROL_PAYLOAD_BYTES: usize = 125;
-/// Longest header a server sends: two bytes and a 64-bit length (RFC 6455 §5.2).
+/// Longest frame header that a server sends: two bytes and a 64-bit length (RFC 6455 §5.2).
 pub const SERVER_HEADER_BYTES: usize = 10;
-/// Longest header a client sends: the server's and the mask key (RFC 6455 §5.2).
+/// Longest frame header that a client sends: a server's and the mask key (RFC 6455 §5.2).
 pub const CLIENT_HEADER_BYTES: usize = SERVER_HEADER_BYTES + 4;
-/// Most fragments of one message, empty ones counted.
+/// Most fragments of one message, empty ones included.
 pub const MESSAGE_FRAGMENTS: u32 = 1024;
-/// Largest message on `/echo`, whatever the limit elsewhere: what conformance suites send.
+/// Largest message on `/echo`, independent of `--max-message-bytes`: the largest that conformance
+/// suites send.
 pub const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Most fragments of one message on `/echo`.
 pub const ECHO_FRAGMENTS: u32 = 100_000;
-/// Deepest nesting of JSON that is always accepted, the outermost object counted.
+
+// Messages
+
+/// Deepest nesting of JSON that is accepted, the outermost object included.
 pub const JSON_DEPTH: usize = 100;
 /// Longest queue name.
 pub const QUEUE_NAME_BYTES: usize = 64;
-/// Most header fields of a request head.
+
+// HTTP
+
+/// Most header fields of a request or response head.
 pub const HEAD_FIELDS: usize = 100;
-/// Longest line with a chunk's size and extensions, its end included: what the load tester takes
-/// of a response. A size has 16 digits at most, and an extension is rare.
+/// Most empty lines that may precede a request line. RFC 9112 §2.2 asks servers to ignore at least
+/// one, because old clients send one after a body.
+pub const LEADING_EMPTY_LINES: usize = 4;
+/// While a request line is incomplete, the method is checked within this many bytes. A TLS
+/// ClientHello, an SSH banner or a binary protocol is recognised in them.
+pub const METHOD_CHECK_BYTES: usize = 32;
+/// Longest line with the size and the extensions of a chunk, line end included, that the load
+/// tester accepts in a response. A size has at most 16 digits, and extensions are rare.
 pub const CHUNK_LINE_BYTES: usize = 1024;
-/// Longest trailer section behind the last chunk, its end included.
+/// Longest trailer section after the last chunk, line ends included.
 pub const CHUNK_TRAILER_BYTES: usize = 16 * 1024;
-/// Size of the receive buffer that all connections of a shard share.
-pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
-/// Reads one connection may have in one turn before the others come first. One that fills the
-/// receive buffer is the last of them.
-pub const READS_PER_ITERATION: u32 = 4;
-/// Bytes that the events of one turn share, and one round of the run-list: where many connections
-/// have something to read, each brings less at first. What a share does not hold is read from the
-/// run-list.
-pub const EVENT_BYTES_PER_ITERATION: usize = 512 * 1024;
-/// The least of these shares: a read for every event must be worth its system call.
-pub const MIN_EVENT_BYTES: usize = 4 * 1024;
-/// Bytes read from the run-list in one turn before the others come first: a message of one who
-/// sends little waits for no more of those who send without end.
-pub const RUN_LIST_BYTES_PER_ITERATION: usize = 4 * RECEIVE_BUFFER_BYTES;
-/// Connections of the run-list that are read in one turn, if each brings little.
-pub const RUN_LIST_CONNECTIONS_PER_ITERATION: usize = 64;
-/// A byte of a session's counts for so many of them: its messages are parsed, and answered or passed
-/// on one by one.
-pub const SESSION_BYTE_COST_BYTES: usize = 4;
-/// A request that is answered from the run-list counts for so many bytes: its answer costs more
-/// than it does.
-pub const REQUEST_COST_BYTES: usize = 4 * 1024;
-/// Requests of one connection answered in one turn before the others come first.
-pub const REQUESTS_PER_ITERATION: u32 = 16;
-/// Requests of all connections answered in one turn, upgrades apart. Beyond them each connection
-/// is answered one.
-pub const TOTAL_REQUESTS_PER_ITERATION: u32 = 64;
-/// Connections one listener accepts in one turn before the others come first.
+/// Value of `Retry-After` when a limit or a shutdown refuses a connection.
+pub const RETRY_AFTER_S: u32 = 5;
+
+// Budgets of one iteration of an event loop. What exceeds a budget waits for the next iteration,
+// so that no connection starves the others.
+
+/// Most events that one poll returns.
+pub const EVENTS_PER_POLL: usize = 1024;
+/// Connections that one listener accepts in one iteration.
 pub const ACCEPTS_PER_ITERATION: u32 = 64;
-/// Letters one thread takes from its mailbox in one turn.
+/// Commands that a thread takes from its mailbox in one iteration.
 pub const COMMANDS_PER_ITERATION: usize = 1024;
 /// Commands that the matcher prefetches before it handles the first of them. The best of 8 to 256:
 /// with a million queues a command costs 61 ns, against 96 ns with 8 and 75 ns with 256.
 pub const COMMANDS_PER_PREFETCH: usize = 32;
-/// Commands a batch sender adds to a mailbox before it wakes the receiver although the batch goes
-/// on: the receiver may have a CPU of its own.
+/// Commands that a batch sender adds to a mailbox before it wakes the receiver, although the batch
+/// goes on: the receiver may run on another CPU.
 pub const COMMANDS_PER_WAKE_UP: u32 = 64;
-/// Events one poll reports at most.
-pub const EVENTS_PER_POLL: usize = 1024;
-/// Pending connections the kernel keeps for a listener; it takes the lesser of this and
-/// `net.core.somaxconn`.
-pub const LISTEN_BACKLOG: i32 = 65_535;
-/// The same for the listeners of `--admin-listen`.
-pub const ADMIN_BACKLOG: i32 = 128;
-/// Connections that a shard which ends still takes from each of its listeners to tell them that the
-/// server shuts down: a full queue, and as many again who come meanwhile. Whoever comes without
-/// end is reset with the listener; he must not keep the process from ending.
-pub const SHUTDOWN_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
-/// After a Close frame or a refusal, bytes that are read and dropped before the end.
-pub const LINGER_BYTES: u32 = 1024 * 1024;
-/// Most bytes of a slab entry: what an idle user costs.
-pub const CONNECTION_ENTRY_BYTES: usize = 64;
-/// Blocks of memory of so many bytes have pages of their own: parts of messages above it cost what
-/// they hold, however many grow at once.
-pub const MAPPED_ALLOCATION_BYTES: u32 = 8 * 1024;
-/// A part of a message that grows beyond so many bytes moves to pages of its own.
-pub const HEAP_ALLOCATION_BYTES: usize = 1024;
-/// Room identifiers that a shard remembers.
-pub const CACHED_ROOM_TOKENS: usize = 1024;
-/// What each of them takes, in bytes: the room's number is kept with it.
-pub const CACHED_ROOM_TOKEN_BYTES: usize = 32;
-/// Longest time between two sweeps of the same connection; shorter if a time limit asks for it.
-pub const SWEEP_PERIOD_MS: u64 = 1000;
-/// Shortest time between two sweeps of the same connection.
-pub const MIN_SWEEP_PERIOD_MS: u64 = 50;
-/// Connections above `--max-connections`, or above a limit of one address, that are still heard,
-/// so that a full server answers health checks and refuses politely. Beyond them a connection is refused unheard.
-pub const SURPLUS_CONNECTIONS: usize = 64;
-/// The same for a shard that has a descriptor table of its own, above what its table is meant to
-/// hold; the rest of what it has to spare is for sessions that come from other shards.
-pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
-/// Connections that `--admin-listen` takes, beside `--max-connections`. Beyond them a connection
-/// is refused unheard.
-pub const ADMIN_CONNECTIONS: usize = 64;
-/// Addresses whose new connections are counted within a second, of those that come: 2 MiB.
-pub const TRACKED_ADDRESSES: usize = 64 * 1024;
-/// Parts of the slab that are swept one after the other within [`SWEEP_PERIOD_MS`].
-// guard: a sweep looks at a part of the connections [value 1]
-pub const SWEEP_PARTS: usize = 10;
-/// Neighbouring slots that are in the same part: a KiB of connections, read in one go.
-pub const SWEEP_BLOCK: usize = 16;
-/// Pause before accepting is tried again when descriptors have run out.
-pub const ACCEPT_RETRY_MS: u64 = 50;
-/// Two of whom one could not be brought to the other's shard meet others first for so long, when
-/// they are tried again.
-pub const REJECTED_MIGRATION_DELAY_MS: u64 = 50;
-/// Shortest time between two log lines for the same reason.
-pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
-/// Seconds named in `Retry-After` when a limit or a shutdown refuses somebody.
-pub const RETRY_AFTER_S: u32 = 5;
-/// Shards one process may have.
-pub const MAX_SHARDS: usize = 1024;
-/// Queues whose figures `/stats` and `/metrics` may name.
-pub const MAX_STATS_QUEUES: usize = 64;
-/// Origins that `--allow-origin` may name, and networks that `--trusted-proxy` may: each is
-/// compared with at every upgrade.
-pub const MAX_ACCESS_LIST_ENTRIES: usize = 256;
-/// Addresses one process may listen on.
-pub const MAX_LISTEN_ADDRESSES: usize = 64;
+/// Size of the receive buffer that all connections of a shard share.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// Reads of one connection in one iteration. A read that fills the receive buffer is the last.
+pub const READS_PER_ITERATION: u32 = 4;
+/// Bytes that the events of one iteration share, and so does one round of the run list: when many
+/// connections are readable, each is read a smaller part at first. The rest is read from the run
+/// list.
+pub const EVENT_BYTES_PER_ITERATION: usize = 512 * 1024;
+/// Smallest of these shares: a read must be worth its system call.
+pub const MIN_EVENT_BYTES: usize = 4 * 1024;
+/// Bytes read from the run list in one iteration. It bounds how long a message of a connection
+/// that sends little waits for connections that send without pause.
+pub const RUN_LIST_BYTES_PER_ITERATION: usize = 4 * RECEIVE_BUFFER_BYTES;
+/// Connections of the run list that are read in one iteration, if each has little to read.
+pub const RUN_LIST_CONNECTIONS_PER_ITERATION: usize = 64;
+/// Cost of one byte from a session, in bytes of the run list's budget: its messages are parsed,
+/// and answered or relayed one by one.
+pub const SESSION_BYTE_COST_BYTES: usize = 4;
+/// Cost of one HTTP request, in bytes of the run list's budget: its response costs more than its
+/// bytes do.
+pub const REQUEST_COST_BYTES: usize = 4 * 1024;
+/// HTTP requests of one connection that are answered in one iteration.
+pub const REQUESTS_PER_ITERATION: u32 = 16;
+/// HTTP requests of all connections that are answered in one iteration, upgrades not counted.
+/// Beyond that, one request of each connection is answered.
+pub const TOTAL_REQUESTS_PER_ITERATION: u32 = 64;
 
-/// Descriptors that one shard needs beside its listeners and connections: poll, waker and
-/// reserve are three; the rest lets refused newcomers linger until their answer has arrived.
-pub const DESCRIPTORS_PER_SHARD: u64 = 16;
-/// Descriptors in the table of a shard that has one of its own, for each shard of the process:
-/// copies of its poll and waker, and the handle by which sockets are taken over from it.
-pub const DESCRIPTORS_PER_PEER: u64 = 3;
-/// Descriptors that the process needs beside its shards: standard streams, signals, the
-/// matcher, handles on `/proc`, and whoever attaches a tool.
-pub const DESCRIPTORS_PER_PROCESS: u64 = 64;
-/// Most connections the limit is derived to when nobody names one, however many descriptors
-/// there are: each shard reserves address space for all of them.
-pub const MAX_DERIVED_CONNECTIONS: u32 = 1 << 20;
-/// Most connections anybody may ask for.
-pub const MAX_CONNECTIONS: u32 = 1 << 26;
-
-/// Bounds of `--max-message-bytes`.
-pub const MESSAGE_BYTES_BOUNDS: (usize, usize) = (1024, 16 * 1024 * 1024);
-/// Bounds of `--max-unsent-bytes`.
-pub const UNSENT_BYTES_BOUNDS: (usize, usize) = (4 * 1024, 1024 * 1024 * 1024);
-/// Bounds of `--socket-send-buffer`; below the first the kernel would round up in silence.
-pub const SOCKET_SEND_BUFFER_BOUNDS: (usize, usize) = (4 * 1024, 512 * 1024 * 1024);
-/// Longest `--busy-poll`: beyond it a shard that has nothing to do never sleeps.
-pub const MAX_BUSY_POLL_MICROS: usize = 10_000;
-/// Bounds of `--max-head-bytes`.
-pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
-/// Bounds of every time limit that may not be zero.
-pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
-    (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+// Accepting and ending connections
 
 /// Port of the default listeners.
 pub const DEFAULT_PORT: u16 = 8080;
+/// Length of the kernel's accept queue of a listener; the kernel takes the smaller of this and
+/// `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 65_535;
+/// The same for a listener of `--admin-listen`.
+pub const ADMIN_BACKLOG: i32 = 128;
+/// Pause before the next accept when descriptors have run out.
+pub const ACCEPT_RETRY_MS: u64 = 50;
+/// Connections that a shard accepts from each listener when it ends, to tell them that the server
+/// shuts down: a full accept queue, and as many connections that arrive meanwhile. Later ones are
+/// reset with the listener, so that an endless stream of connections cannot keep the process
+/// alive.
+pub const SHUTDOWN_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
+/// Connections above `--max-connections`, or above a limit of one address, whose requests are
+/// still read, so that a full server answers health checks and refuses with a response. Beyond
+/// that, connections are refused before anything is read.
+pub const SURPLUS_CONNECTIONS: usize = 64;
+/// The same for a shard with a descriptor table of its own, above the number of connections that
+/// its table is meant for. The other spare descriptors are for sessions from other shards.
+pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
+/// Connections to `--admin-listen`, not counted in `--max-connections`. Beyond that, connections
+/// are refused before anything is read.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Addresses for which new connections within a second are counted; they take 2 MiB.
+pub const TRACKED_ADDRESSES: usize = 64 * 1024;
+/// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
+/// closed.
+pub const LINGER_BYTES: u32 = 1024 * 1024;
+
+// Memory
+
+/// Size of a connection's slab entry: what an idle plain connection costs.
+pub const CONNECTION_ENTRY_BYTES: usize = 64;
+/// Allocations of at least this size get pages of their own (`M_MMAP_THRESHOLD`, mallopt(3)), and
+/// untouched pages cost nothing. So large partial messages cost what has arrived of them, however
+/// many grow at once.
+pub const MAPPED_ALLOCATION_BYTES: u32 = 8 * 1024;
+/// A partial message that grows beyond this size moves to an allocation with pages of its own.
+pub const PARTIAL_MESSAGE_HEAP_BYTES: usize = 1024;
+/// Room identifiers that a shard caches.
+pub const CACHED_ROOM_TOKENS: usize = 1024;
+/// Size of a cached room identifier, together with the room's number.
+pub const CACHED_ROOM_TOKEN_BYTES: usize = 32;
+
+// Timers
+
+/// Time between two sweeps of the same connection; shorter if a time limit requires it.
+pub const SWEEP_PERIOD_MS: u64 = 1000;
+/// Shortest time between two sweeps of the same connection.
+pub const MIN_SWEEP_PERIOD_MS: u64 = 50;
+/// Parts of the slab, one of which is swept at a time, so that no iteration sweeps everything.
+// guard: a sweep looks at a part of the connections [value 1]
+pub const SWEEP_PARTS: usize = 10;
+/// Neighbouring slots in the same part: 1 KiB of slab entries, which are read sequentially.
+pub const SWEEP_BLOCK: usize = 16;
+/// When a session could not migrate to its partner, the two are not paired again for this time if
+/// that can be avoided.
+pub const REJECTED_MIGRATION_DELAY_MS: u64 = 50;
+/// Shortest time between two log lines for the same reason.
+pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
+
+// Bounds of what an operator may configure
+
+/// Most shards.
+pub const MAX_SHARDS: usize = 1024;
+/// Most queues whose figures `/stats` and `/metrics` show.
+pub const MAX_STATS_QUEUES: usize = 64;
+/// Most origins of `--allow-origin`, and most networks of `--trusted-proxy`: every upgrade is
+/// compared with each.
+pub const MAX_ACCESS_LIST_ENTRIES: usize = 256;
+/// Most addresses that the process listens on.
+pub const MAX_LISTEN_ADDRESSES: usize = 64;
+/// Largest `--max-connections`.
+pub const MAX_CONNECTIONS: u32 = 1 << 26;
+/// Largest limit that is derived when `--max-connections` is not given, however many descriptors
+/// are available: each shard reserves address space for all of them.
+pub const MAX_DERIVED_CONNECTIONS: u32 = 1 << 20;
+/// Longest `--busy-poll`, in microseconds: with more, an idle shard would never sleep.
+pub const MAX_BUSY_POLL_MICROS: usize = 10_000;
+/// Smallest and largest `--max-message-bytes`.
+pub const MESSAGE_BYTES_BOUNDS: (usize, usize) = (1024, 16 * 1024 * 1024);
+/// Smallest and largest `--max-unsent-bytes`.
+pub const UNSENT_BYTES_BOUNDS: (usize, usize) = (4 * 1024, 1024 * 1024 * 1024);
+/// Smallest and largest `--socket-send-buffer`, in bytes; the kernel rounds smaller values up
+/// without an error (socket(7)).
+pub const SOCKET_SEND_BUFFER_BOUNDS: (usize, usize) = (4 * 1024, 512 * 1024 * 1024);
+/// Smallest and largest `--max-head-bytes`.
+pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
+/// Shortest and longest value of a time limit that cannot be turned off.
+pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+/// Shortest and longest `--turn-ttl`. A credential must live long enough for a call to begin, and
+/// a year is longer than any session.
+pub const TURN_TTL_BOUNDS: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600));
+
+/// Descriptors of a shard beside its listeners and connections: three for poll, waker and reserve;
+/// the others are for refused connections that linger until their response has arrived.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Descriptors for each shard of the process in the descriptor table of a shard that has one of
+/// its own: copies of the shard's poll and waker, and the handle for duplicating sockets from it.
+pub const DESCRIPTORS_PER_PEER: u64 = 3;
+/// Descriptors of the process beside its shards: standard streams, signals, the matcher, files
+/// under `/proc`, and a reserve for attached tools.
+pub const DESCRIPTORS_PER_PROCESS: u64 = 64;
+
+// Defaults
+
 /// Default of `--max-message-bytes`.
 pub const DEFAULT_MESSAGE_BYTES: usize = 64 * 1024;
 /// Default of `--max-unsent-bytes`.
@@ -180,15 +221,48 @@ pub const DEFAULT_TURN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Default of `--drain-timeout`.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+const fn is_within(value: usize, bounds: (usize, usize)) -> bool {
+    bounds.0 <= value && value <= bounds.1
+}
+
+const fn is_time_within(value: Duration, bounds: (Duration, Duration)) -> bool {
+    bounds.0.as_nanos() <= value.as_nanos() && value.as_nanos() <= bounds.1.as_nanos()
+}
+
+/// Relations that the code relies on.
 const _: () = {
+    // A message that is accepted fits into the backlog of its receiver.
     assert!(DEFAULT_MESSAGE_BYTES + SERVER_HEADER_BYTES <= DEFAULT_UNSENT_BYTES);
     assert!(MESSAGE_BYTES_BOUNDS.1 + SERVER_HEADER_BYTES <= UNSENT_BYTES_BOUNDS.1);
     assert!(CONTROL_PAYLOAD_BYTES <= MESSAGE_BYTES_BOUNDS.0);
-    assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
-    assert!(MAX_DERIVED_CONNECTIONS <= MAX_CONNECTIONS);
-    assert!(MAX_SHARDS <= u16::MAX as usize + 1);
-    assert!(MIN_EVENT_BYTES <= RECEIVE_BUFFER_BYTES);
+    assert!(ECHO_MESSAGE_BYTES <= MESSAGE_BYTES_BOUNDS.1 && MESSAGE_FRAGMENTS <= ECHO_FRAGMENTS);
+    assert!(CHUNK_LINE_BYTES <= CHUNK_TRAILER_BYTES);
+    assert!(2 * LEADING_EMPTY_LINES + METHOD_CHECK_BYTES <= HEAD_BYTES_BOUNDS.0);
+
     assert!(COMMANDS_PER_ITERATION.is_multiple_of(COMMANDS_PER_PREFETCH));
-    assert!(HEAP_ALLOCATION_BYTES < MAPPED_ALLOCATION_BYTES as usize);
+    assert!(COMMANDS_PER_WAKE_UP as usize <= COMMANDS_PER_ITERATION);
+    assert!(MIN_EVENT_BYTES <= RECEIVE_BUFFER_BYTES);
+    assert!(RECEIVE_BUFFER_BYTES <= EVENT_BYTES_PER_ITERATION);
+    assert!(REQUESTS_PER_ITERATION <= TOTAL_REQUESTS_PER_ITERATION);
+    assert!(TABLE_SURPLUS_CONNECTIONS <= SURPLUS_CONNECTIONS);
+    assert!(ADMIN_BACKLOG <= LISTEN_BACKLOG);
+
+    assert!(PARTIAL_MESSAGE_HEAP_BYTES < MAPPED_ALLOCATION_BYTES as usize);
+    assert!(SWEEP_BLOCK * CONNECTION_ENTRY_BYTES == 1024);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
+    assert!(MIN_SWEEP_PERIOD_MS <= SWEEP_PERIOD_MS);
+
+    assert!(MAX_DERIVED_CONNECTIONS <= MAX_CONNECTIONS);
+    // Shard numbers are of 16 bits (`ShardId`).
+    assert!(MAX_SHARDS <= u16::MAX as usize + 1);
+    assert!(is_within(DEFAULT_MESSAGE_BYTES, MESSAGE_BYTES_BOUNDS));
+    assert!(is_within(DEFAULT_UNSENT_BYTES, UNSENT_BYTES_BOUNDS));
+    assert!(is_within(DEFAULT_SOCKET_SEND_BUFFER_BYTES, SOCKET_SEND_BUFFER_BOUNDS));
+    assert!(is_within(DEFAULT_HEAD_BYTES, HEAD_BYTES_BOUNDS));
+    assert!(is_time_within(DEFAULT_CLOSE_TIMEOUT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_HANDSHAKE_TIMEOUT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_SILENCE_LIMIT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_DRAIN_TIMEOUT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_TURN_TTL, TURN_TTL_BOUNDS));
+    assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
 };

@@ -1,12 +1,12 @@
-//! A point in time as every thread of the process means it. Pure: it reads no clock itself.
+//! A point in time, comparable between all threads of the process. Pure: it reads no clock.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Nanoseconds on the monotonic clock since an origin that one process (or one simulation)
-/// shares between all its threads.
+/// Nanoseconds on the monotonic clock since an origin that all threads of a process (or of a
+/// simulation) share.
 ///
-/// `u64` nanoseconds last 584 years, so arithmetic saturates only on nonsense.
+/// 64 bits of nanoseconds are 584 years, so saturating arithmetic never saturates on real times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -14,7 +14,7 @@ impl Timestamp {
     /// The origin.
     pub const ZERO: Timestamp = Timestamp(0);
 
-    /// The moment `nanos` nanoseconds after the origin.
+    /// The time `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Timestamp(nanos)
     }
@@ -24,7 +24,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The time from `earlier` to here; zero if `earlier` is in fact later.
+    /// The duration from `earlier` to `self`; zero if `earlier` is in fact later.
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_never_go_below_zero() {
+    fn differences_saturate_at_zero() {
         let (a, b) = (Timestamp::from_nanos(5), Timestamp::from_nanos(9));
         assert_eq!(b.since(a), Duration::from_nanos(4));
         assert_eq!(a.since(b), Duration::ZERO);

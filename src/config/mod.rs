@@ -74,7 +74,7 @@ pub struct TurnConfig {
     pub urls: Vec<IceUrl>,
     /// Holds the secret.
     pub secret_file: PathBuf,
-    /// How long a password is good for, within [`crate::ice::TURN_TTL_MIN`] and [`crate::ice::TURN_TTL_MAX`].
+    /// How long a password is good for, within [`crate::limits::TURN_TTL_BOUNDS`].
     pub ttl: Duration,
 }
 

@@ -5,7 +5,6 @@ use super::{
     HumanDuration, Limits, MachineCapabilities, TurnConfig,
 };
 use crate::access::AccessPolicy;
-use crate::ice;
 use crate::limits;
 use crate::wire::message::is_queue_name;
 use crate::wire::proxy::Networks;
@@ -112,7 +111,7 @@ impl Arguments {
     }
 
     fn turn(&self) -> Result<Option<TurnConfig>, ConfigError> {
-        let bounds = (ice::TURN_TTL_MIN, ice::TURN_TTL_MAX);
+        let bounds = limits::TURN_TTL_BOUNDS;
         let ttl = time_within("--turn-ttl", self.turn_ttl, bounds)?;
         match &self.turn_secret_file {
             None if self.turn_url.is_empty() => Ok(None),

@@ -1,5 +1,5 @@
-//! Where a STUN or TURN server is and how one logs in, read from an operator's words. Pure.
-//! It must never put a password into an error or a log; `Debug` withholds it.
+//! Parses the URL and the credentials of a STUN or TURN server. Pure. It must never put a password
+//! into an error or a log; `Debug` omits it.
 
 use super::IceError;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
+enum IceScheme {
     Stun,
     Turn,
 }
@@ -16,7 +16,7 @@ enum Scheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceUrl {
     text: String,
-    scheme: Scheme,
+    scheme: IceScheme,
 }
 
 impl IceUrl {
@@ -25,17 +25,17 @@ impl IceUrl {
         &self.text
     }
 
-    /// Whether a relay is there, and not only a mirror that tells one's address.
+    /// Whether this is a TURN server, which relays media, and not only a STUN server.
     pub fn is_turn(&self) -> bool {
-        self.scheme == Scheme::Turn
+        self.scheme == IceScheme::Turn
     }
 
-    /// Parses a `--turn-url`: as [`IceUrl::from_str`], and the scheme is `turn` or `turns`.
+    /// Parses a value of `--turn-url`: like [`IceUrl::from_str`], but only `turn` and `turns`.
     pub fn turn(text: &str) -> Result<Self, IceError> {
         let url: IceUrl = text.parse()?;
         match url.scheme {
-            Scheme::Turn => Ok(url),
-            Scheme::Stun => Err(IceError::NotTurn(text.to_owned())),
+            IceScheme::Turn => Ok(url),
+            IceScheme::Stun => Err(IceError::NotTurn(text.to_owned())),
         }
     }
 }
@@ -47,9 +47,9 @@ impl FromStr for IceUrl {
         let whole = || text.to_owned();
         let (scheme, rest) = text.split_once(':').ok_or_else(|| IceError::Scheme(whole()))?;
         let scheme = match scheme {
-            // `stuns:` is in RFC 7064 too, but no browser speaks it.
-            "stun" => Scheme::Stun,
-            "turn" | "turns" => Scheme::Turn,
+            // RFC 7064 also defines `stuns:`, but browsers do not support it.
+            "stun" => IceScheme::Stun,
+            "turn" | "turns" => IceScheme::Turn,
             _ => return Err(IceError::Scheme(whole())),
         };
         let (authority, query) = match rest.split_once('?') {
@@ -57,8 +57,10 @@ impl FromStr for IceUrl {
             None => (rest, None),
         };
         match (scheme, query) {
-            (_, None) | (Scheme::Turn, Some("transport=udp" | "transport=tcp")) => {}
-            (Scheme::Stun | Scheme::Turn, Some(_)) => return Err(IceError::Transport(whole())),
+            (_, None) | (IceScheme::Turn, Some("transport=udp" | "transport=tcp")) => {}
+            (IceScheme::Stun | IceScheme::Turn, Some(_)) => {
+                return Err(IceError::Transport(whole()));
+            }
         }
         let (host, port) = split_port(authority);
         if !is_host(host) {
@@ -71,7 +73,7 @@ impl FromStr for IceUrl {
     }
 }
 
-/// Cuts the port off; the colons of a bracketed IPv6 address are none of its business.
+/// Splits off the port. Colons within brackets belong to an IPv6 address.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     match authority[host_end..].find(':') {
@@ -111,12 +113,12 @@ pub struct IceServer {
 }
 
 impl IceServer {
-    /// Where the server is.
+    /// The URL of the server.
     pub fn url(&self) -> &IceUrl {
         &self.url
     }
 
-    /// User and password, which TURN has and STUN has not.
+    /// User name and password; `None` for a STUN server.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
@@ -133,16 +135,18 @@ impl FromStr for IceServer {
         let credentials = match rest {
             None => None,
             Some(rest) => Some(
-                // The password must not show up in an error, so the error holds the URL alone.
+                // The error contains only the URL, because it must not reveal the password.
                 parse_credentials(rest).ok_or_else(|| IceError::Credentials(url.to_owned()))?,
             ),
         };
         let url: IceUrl = url.parse()?;
         match (url.scheme, &credentials) {
-            (Scheme::Stun, None) | (Scheme::Turn, Some(_)) => Ok(IceServer { url, credentials }),
-            (Scheme::Stun, Some(_)) => Err(IceError::StunTakesNoCredentials(url.text)),
+            (IceScheme::Stun, None) | (IceScheme::Turn, Some(_)) => {
+                Ok(IceServer { url, credentials })
+            }
+            (IceScheme::Stun, Some(_)) => Err(IceError::StunTakesNoCredentials(url.text)),
             // W3C WebRTC §4.2.1.1: `new RTCPeerConnection` throws InvalidAccessError otherwise.
-            (Scheme::Turn, None) => Err(IceError::TurnNeedsCredentials(url.text)),
+            (IceScheme::Turn, None) => Err(IceError::TurnNeedsCredentials(url.text)),
         }
     }
 }
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_documented_form_is_accepted() {
+    fn accepts_every_documented_form() {
         for text in [
             "stun:stun.example.org",
             "stun:192.0.2.1:3478",
@@ -186,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_form_is_told_apart() {
-        type Made = fn(String) -> IceError;
-        let cases: [(&str, Made); 19] = [
+    fn reports_a_specific_error_for_every_malformed_value() {
+        type ErrorConstructor = fn(String) -> IceError;
+        let cases: [(&str, ErrorConstructor); 19] = [
             ("example.org", IceError::Scheme),
             ("http://example.org", IceError::Scheme),
             ("stuns:example.org", IceError::Scheme),
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_the_rest_of_the_value_and_never_in_an_error_or_debug() {
+    fn a_password_is_the_rest_of_the_value_and_never_in_errors_or_debug() {
         let server = parse("turn:a,user=ann,password=one,password=two").unwrap();
         assert_eq!(server.credentials(), Some(("ann", "one,password=two")));
         assert!(!format!("{server:?}").contains("two"));

@@ -1,39 +1,39 @@
-//! The browser page, embedded in the binary. Pure: paths in, bytes out; any thread may ask.
-//! It must never read a file at run time or send a reader to another host: the page works
-//! wherever the binary does.
+//! The browser page, embedded in the binary. Pure: a path in, a file out; any thread may call it.
+//! It must never read a file at run time or refer to another host: the page works wherever the
+//! binary does.
 //!
-//! The files are under `web/`. `client.js` is the protocol client and stands by itself; the
-//! others are one idea each, and `app.js` is where they meet.
+//! The files are under `web/`. `client.js` is the protocol client and depends on no other file;
+//! `app.js` combines it with the others, each of which does one thing.
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use std::sync::LazyLock;
 
-/// One file of the page, with the header values it is to be served with.
+/// One file of the page, and the values of its header fields.
 #[derive(Debug)]
 pub struct Asset {
     /// Value of `Content-Type`.
     pub content_type: &'static str,
-    /// What is sent.
+    /// The file.
     pub body: &'static [u8],
-    /// Value of `ETag`, in its quotes: a strong validator (RFC 9110 §8.8.3) of `body`.
+    /// Value of `ETag`, quotes included: a strong validator (RFC 9110 §8.8.3) of `body`.
     pub etag: String,
-    /// Value of `Cache-Control`: kept, but asked about each time, so that a page and the scripts
-    /// it was made with are never of different ages.
+    /// Value of `Cache-Control`: cached, but revalidated each time, so that the page and its scripts
+    /// are always of the same version.
     pub cache_control: &'static str,
     /// Value of `Content-Security-Policy`.
     pub content_security_policy: &'static str,
 }
 
-/// Everything from this origin, nothing from another, and nothing written into the page itself.
-/// `'self'` covers `ws:` and `wss:` to this origin (CSP 3 §6.7.2.8). A call's audio has no URL,
-/// so no directive is needed for it.
+/// Allows resources of this origin only, and no inline script or style. `'self'` includes `ws:`
+/// and `wss:` to this origin (CSP 3 §6.7.2.8). The audio of a call has no URL, so it needs no
+/// directive.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// More headers for every [`Asset`]: no address told to other sites, and the microphone for this
-/// origin alone. That types are not to be guessed goes with every answer.
+/// Further header fields of every [`Asset`]: no referrer for other sites, and the microphone for
+/// this origin only. (`X-Content-Type-Options: nosniff` is in every response.)
 pub const HEADERS: [(&str, &str); 2] = [
     ("Referrer-Policy", "no-referrer"),
     (
@@ -76,11 +76,11 @@ static FILES: [(&str, &str, &[u8]); 19] = files! {
 };
 
 static ASSETS: LazyLock<Vec<(&'static str, Asset)>> = LazyLock::new(|| {
-    FILES.iter().map(|&(path, content_type, body)| (path, make(content_type, body))).collect()
+    FILES.iter().map(|&(path, content_type, body)| (path, make_asset(content_type, body))).collect()
 });
 
-fn make(content_type: &'static str, body: &'static [u8]) -> Asset {
-    // A fixed key: the tag must be the same on every server that runs the same build.
+fn make_asset(content_type: &'static str, body: &'static [u8]) -> Asset {
+    // The key is fixed: all servers that run the same build must send the same tag.
     let mut hasher = SipHasher24::new();
     hasher.write(body);
     Asset {
@@ -92,8 +92,8 @@ fn make(content_type: &'static str, body: &'static [u8]) -> Asset {
     }
 }
 
-/// The file at `path`, which is a request's path without its query. `None`: there is none, and
-/// the answer is 404.
+/// The file at `path`, the path of a request without its query. `None` if there is no such file,
+/// which is answered with 404.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|(at, _)| *at == path).map(|(_, asset)| asset)
 }
@@ -106,13 +106,13 @@ mod tests {
         std::str::from_utf8(asset(path).unwrap().body).unwrap()
     }
 
-    /// What stands between `before` and the next quotation mark, wherever that is.
+    /// Every text between `before` and the next quotation mark.
     fn quoted<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
         text.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'']).next())
     }
 
     #[test]
-    fn every_file_that_the_page_names_is_served() {
+    fn every_file_that_the_page_refers_to_is_served() {
         let page = text("/");
         for attribute in ["src=\"", "href=\""] {
             for path in quoted(page, attribute) {
@@ -129,21 +129,21 @@ mod tests {
     }
 
     #[test]
-    fn every_file_under_web_is_served() {
+    fn every_file_in_the_web_folder_is_served() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/web");
         let files = std::fs::read_dir(folder).unwrap().count();
         assert_eq!(files, FILES.len());
     }
 
     #[test]
-    fn nothing_else_is_served() {
+    fn other_paths_are_not_served() {
         for path in ["", "/index.html", "//", "/app.js/", "/../Cargo.toml", "/web/app.js"] {
             assert!(asset(path).is_none(), "{path}");
         }
     }
 
     #[test]
-    fn the_page_obeys_its_own_policy() {
+    fn the_page_complies_with_its_content_security_policy() {
         let page = text("/");
         assert!(!page.contains("style=\"") && !page.contains("<style"));
         assert!(!page.contains("onclick=") && !page.contains("javascript:"));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_tell_files_apart_and_are_quoted() {
+    fn entity_tags_are_distinct_and_quoted() {
         let mut tags: Vec<&str> = ASSETS.iter().map(|(_, asset)| asset.etag.as_str()).collect();
         assert!(tags.iter().all(|tag| tag.len() == 34 && tag.starts_with('"')));
         tags.sort_unstable();

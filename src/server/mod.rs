@@ -17,7 +17,7 @@ pub use main_loop::ServerExit;
 use crate::access::admission::Admission;
 use crate::commands::MatcherCommand;
 use crate::config::Config;
-use crate::ice::{IceServers, TimeLimited, TurnSecret};
+use crate::ice::{IceServers, TimeLimitedTurn, TurnSecret};
 use crate::ids::TokenMint;
 use crate::mailbox::MailboxSender;
 use crate::matchmaking::MatcherCore;
@@ -195,7 +195,7 @@ fn ice_servers(config: &Config) -> Result<IceServers, ServerError> {
             })?;
             let secret = TurnSecret::from_file_contents(&contents).map_err(ServerError::Ice)?;
             let urls = turn.urls.clone();
-            Some(TimeLimited::new(urls, secret, turn.ttl).map_err(ServerError::Ice)?)
+            Some(TimeLimitedTurn::new(urls, secret, turn.ttl).map_err(ServerError::Ice)?)
         }
     };
     Ok(IceServers::new(&config.ice_servers, time_limited))

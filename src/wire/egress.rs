@@ -1,20 +1,21 @@
-//! The bounded outgoing bytes of one connection: what the kernel did not take at once. Pure.
+//! The bounded backlog of a connection: bytes that the kernel did not accept at once. Pure; owned
+//! by the connection.
 //!
-//! It knows where frames end, so that a slow consumer can still be told why it is closed: the
-//! frame it has a part of is completed, the rest is dropped, and the Close frame follows.
+//! It knows where frames end, so that even a slow consumer can be sent a Close frame: the frame
+//! that is partly sent is completed, the frames after it are dropped, and the Close frame follows.
 
 use crate::wire::websocket::frame::{Side, parse_header};
 
-/// What kind of bytes are appended.
+/// The kind of bytes that are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EgressContent {
     /// Whole server frames.
     Frames,
-    /// Bytes that cannot be cut anywhere: an HTTP response, also with frames glued to it.
+    /// Bytes that must be sent as a whole: an HTTP response, possibly with frames after it.
     Opaque,
 }
 
-/// The bytes would exceed the bound.
+/// The bytes would exceed the bound of the backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressFull;
 
@@ -24,75 +25,79 @@ pub struct Egress {
     buf: Vec<u8>,
     /// Bytes at the front of `buf` that have been sent.
     sent: usize,
-    /// Unsent bytes up to the first place where the stream may be cut.
-    uncuttable: usize,
-    /// Unsent bytes up to the end of the announcement, zero once it is out.
-    announcement: usize,
+    /// Unsent bytes up to the first position where the stream may be truncated.
+    indivisible: usize,
+    /// Unsent bytes up to the end of the `match_found` frame; zero when it has been sent.
+    match_found: usize,
 }
 
 impl Egress {
-    /// Appends `bytes`, of which the kernel has taken the first `taken` already, unless more
-    /// than `limit_bytes` would then be unsent. Nothing may be unsent if `taken` is not zero.
+    /// Appends `bytes`. The kernel has accepted the first `sent` of them already, which is possible
+    /// only if the backlog is empty.
+    ///
+    /// # Errors
+    /// If more than `limit_bytes` would be unsent; then nothing changes.
     pub fn push(
         &mut self,
         bytes: &[u8],
-        taken: usize,
-        framing: EgressContent,
+        sent: usize,
+        content: EgressContent,
         limit_bytes: usize,
     ) -> Result<(), EgressFull> {
-        if self.unsent_len() + bytes.len() - taken > limit_bytes {
+        if self.unsent_len() + bytes.len() - sent > limit_bytes {
             return Err(EgressFull);
         }
-        if framing == EgressContent::Opaque {
-            self.uncuttable = self.unsent_len() + bytes.len();
+        if content == EgressContent::Opaque {
+            self.indivisible = self.unsent_len() + bytes.len();
         }
         self.buf.reserve_exact(bytes.len().max(self.buf.len() / 4));
         self.buf.extend_from_slice(bytes);
-        self.mark_sent(taken);
+        self.mark_sent(sent);
         Ok(())
     }
 
-    /// Everything pushed so far ends with the frame that announces a room; see
+    /// Records that the last frame pushed is a `match_found`; see
     /// [`Egress::is_match_found_unsent`].
     pub fn mark_match_found(&mut self) {
-        self.announcement = self.unsent_len();
+        self.match_found = self.unsent_len();
     }
 
-    /// Whether the announcement has not been sent whole.
+    /// Whether a `match_found` has not been sent completely. Until then, messages of the client
+    /// cannot be meant for its new partner.
     pub fn is_match_found_unsent(&self) -> bool {
-        self.announcement > 0
+        self.match_found > 0
     }
 
-    /// What is to be sent next.
+    /// The bytes to be sent next.
     pub fn unsent(&self) -> &[u8] {
         &self.buf[self.sent..]
     }
 
-    /// How many bytes are to be sent.
+    /// The number of unsent bytes.
     pub fn unsent_len(&self) -> usize {
         self.buf.len() - self.sent
     }
 
-    /// Whether everything has been sent.
+    /// Whether all bytes have been sent.
     pub fn is_empty(&self) -> bool {
         self.unsent_len() == 0
     }
 
-    /// Bytes of memory that this value keeps.
+    /// Size of this value in memory, in bytes.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.buf.capacity()
     }
 
-    /// The kernel took `taken` bytes of [`Egress::unsent`].
-    pub fn mark_sent(&mut self, taken: usize) {
-        debug_assert!(taken <= self.unsent_len(), "cannot send more than there is");
-        while self.uncuttable < taken {
-            let frame_at = self.sent + self.uncuttable;
-            self.uncuttable += frame_len(&self.buf[frame_at..]);
+    /// Records that the kernel accepted the first `count` bytes of [`Egress::unsent`].
+    pub fn mark_sent(&mut self, count: usize) {
+        debug_assert!(count <= self.unsent_len(), "more bytes sent than were unsent");
+        while self.indivisible < count {
+            let frame_at = self.sent + self.indivisible;
+            self.indivisible += frame_len(&self.buf[frame_at..]);
         }
-        self.uncuttable -= taken;
-        self.announcement = self.announcement.saturating_sub(taken);
-        self.sent += taken;
+        self.indivisible -= count;
+        self.match_found = self.match_found.saturating_sub(count);
+        self.sent += count;
         if self.sent == self.buf.len() {
             self.buf.clear();
             self.sent = 0;
@@ -102,20 +107,20 @@ impl Egress {
         }
     }
 
-    /// Drops every frame of which no byte has been sent. Returns the bytes dropped.
+    /// Drops all frames whose first byte has not been sent. Returns the number of bytes dropped.
     pub fn drop_unstarted_frames(&mut self) -> usize {
-        let dropped = self.unsent_len() - self.uncuttable;
-        self.buf.truncate(self.sent + self.uncuttable);
-        self.announcement = self.announcement.min(self.uncuttable);
+        let dropped = self.unsent_len() - self.indivisible;
+        self.buf.truncate(self.sent + self.indivisible);
+        self.match_found = self.match_found.min(self.indivisible);
         dropped
     }
 }
 
-/// Length of the server frame that `bytes` begin with.
+/// Length of the server frame at the start of `bytes`.
 fn frame_len(bytes: &[u8]) -> usize {
     match parse_header(bytes, Side::Server) {
         Ok(Some(header)) => header.header_len + header.payload_len as usize,
-        // Not a frame of ours: then there is no place to cut but the end.
+        // Not a frame that this server wrote: it may be truncated only at its end.
         Ok(None) | Err(_) => bytes.len(),
     }
 }
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_and_a_refused_push_changes_nothing() {
+    fn a_push_beyond_the_bound_is_refused_and_changes_nothing() {
         let mut egress = Egress::default();
         egress.push(&[1; 60], 10, EgressContent::Opaque, 100).unwrap();
         assert_eq!(egress.push(&[2; 51], 0, EgressContent::Opaque, 100), Err(EgressFull));
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_is_pending_to_its_last_byte() {
+    fn match_found_is_unsent_until_its_last_byte_is_sent() {
         let mut egress = Egress::default();
         egress.push(&frame(10), 0, EgressContent::Frames, 1000).unwrap();
         egress.push(&frame(20), 0, EgressContent::Frames, 1000).unwrap();
@@ -156,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_response_is_never_cut() {
+    fn an_upgrade_response_is_never_truncated() {
         let mut egress = Egress::default();
         let response = [b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), frame(5)].concat();
         egress.push(&response, 3, EgressContent::Opaque, 1000).unwrap();
@@ -167,31 +172,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_leave_in_order_and_a_cut_falls_between_frames(
+        fn bytes_are_sent_in_order_and_truncated_between_frames(
             sizes in prop::collection::vec(0usize..300, 1..12),
-            takes in prop::collection::vec(0usize..400, 0..12),
+            sends in prop::collection::vec(0usize..400, 0..12),
         ) {
             let mut egress = Egress::default();
             let frames: Vec<Vec<u8>> = sizes.iter().map(|size| frame(*size)).collect();
             let all = frames.concat();
             let mut sent = 0;
             let mut pushed = 0;
-            let mut takes = takes.into_iter();
+            let mut sends = sends.into_iter();
             for frame in &frames {
                 egress.push(frame, 0, EgressContent::Frames, usize::MAX).unwrap();
                 pushed += frame.len();
-                let take = takes.next().unwrap_or(0).min(egress.unsent_len());
-                egress.mark_sent(take);
-                sent += take;
+                let now = sends.next().unwrap_or(0).min(egress.unsent_len());
+                egress.mark_sent(now);
+                sent += now;
                 prop_assert_eq!(egress.unsent(), &all[sent..pushed]);
             }
             egress.drop_unstarted_frames();
             let end = sent + egress.unsent_len();
-            let mut borders = vec![0];
+            let mut boundaries = vec![0];
             for frame in &frames {
-                borders.push(borders.last().unwrap() + frame.len());
+                boundaries.push(boundaries.last().unwrap() + frame.len());
             }
-            let expected = borders.into_iter().find(|border| *border >= sent).unwrap();
+            let expected = boundaries.into_iter().find(|boundary| *boundary >= sent).unwrap();
             prop_assert_eq!(end, expected);
             prop_assert_eq!(egress.unsent(), &all[sent..end]);
         }

@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use switchboard::ice::{IceServers, IceUrl, TimeLimited, TurnSecret};
+use switchboard::ice::{IceServers, IceUrl, TimeLimitedTurn, TurnSecret};
 use switchboard::ids::{RoomNo, SessionNo, TokenMint};
 use switchboard::telemetry::Label;
 use switchboard::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
@@ -110,7 +110,8 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
     let day = std::time::Duration::from_secs(86_400);
     let fixed = ["stun:stun.example.org", "turns:[2001:db8::1],user=a\"b,password=c\\d"];
     let fixed = fixed.map(|server| server.parse().unwrap());
-    let servers = IceServers::new(&fixed, Some(TimeLimited::new(vec![turn], secret, day).unwrap()));
+    let servers =
+        IceServers::new(&fixed, Some(TimeLimitedTurn::new(vec![turn], secret, day).unwrap()));
     let servers = servers.json(session_id.as_str(), 1_800_000_000);
     for ice_servers in ["[]", &*servers] {
         visit(ServerMessage::Session { session_id, ice_servers });

@@ -5,8 +5,8 @@
 
 use super::{IncomingItem, MessageError, PayloadLocation, ReceiveLimits};
 use crate::limits::{
-    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, HEAP_ALLOCATION_BYTES, MAPPED_ALLOCATION_BYTES,
-    SERVER_HEADER_BYTES,
+    CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, MAPPED_ALLOCATION_BYTES,
+    PARTIAL_MESSAGE_HEAP_BYTES, SERVER_HEADER_BYTES,
 };
 use crate::wire::websocket::frame::{FrameError, FrameHeader, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -229,7 +229,7 @@ impl PartialMessage {
         if self.message.capacity() - self.message.len() < bytes.len() {
             let needed = self.message.len() + bytes.len();
             // guard: a large message gets pages of its own [condition true]
-            let capacity = match needed <= HEAP_ALLOCATION_BYTES {
+            let capacity = match needed <= PARTIAL_MESSAGE_HEAP_BYTES {
                 true => needed + self.message.len(),
                 false => (needed + needed / 8).max(MAPPED_ALLOCATION_BYTES as usize),
             };
