@@ -1,29 +1,30 @@
-//! The match book: who was matched with whom, as both sides tell it. Pure.
+//! The pairing ledger: compares what both members of each match were told. Pure.
 //!
-//! All users of a run are in one process, so the two accounts of a match can be laid side by
-//! side: a match that only one was told of, a third member of a room, a user in two rooms.
-//! Memory is bounded by the users and the rooms that are open or whose second account is
-//! still awaited.
+//! All users of a run are in one process, so that the two `match_found` messages of a match can be
+//! compared. This reveals a match that only one member was told of, a third member of a room, or a
+//! user in two rooms. Memory is bounded by the number of users, of open rooms, and of rooms with
+//! only one notice so far.
 
 use super::measure::LoadFault;
 use crate::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-/// Whoever asked so much earlier than those who were matched has been passed over.
-const JUMPED_BY: Duration = Duration::from_secs(1);
-/// So many of the last who were matched must have jumped the queue: that two do not suit each
-/// other, because they have just met, can pass over one or the other.
-const JUMPERS: usize = 8;
+/// A waiting user has been overtaken by a match whose member asked later by more than this.
+const OVERTAKEN_BY: Duration = Duration::from_secs(1);
+/// Number of consecutive matches that must have overtaken a user before it counts as forgotten:
+/// two users who have just met are not paired again, which lets others overtake them.
+const OVERTAKING_MATCHES: usize = 8;
 
-/// One side's account of a match. Identifiers are hashes, see [`super::message_header::id_hash`].
+/// One member's `match_found` message. Identifiers are hashes, see
+/// [`super::message_header::id_hash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchNotice {
     /// The room.
     pub room: u64,
-    /// The session that was told.
+    /// The session that received the message.
     pub me: u64,
-    /// Who it was told the other one is.
+    /// The session named as its partner.
     pub peer: u64,
     /// Whether it was told to be the initiator.
     pub initiator: bool,
@@ -33,21 +34,23 @@ pub struct MatchNotice {
 struct LedgerRoom {
     first: MatchNotice,
     since: Timestamp,
+    /// The session that received the second notice.
     second: Option<u64>,
-    /// Members that have left, and when the last of them did.
+    /// Number of members that have left, and the time of the last leave.
     left: u8,
     left_at: Timestamp,
-    /// A fault was found in how it was made; what goes wrong in it is a consequence.
-    tainted: bool,
+    /// A fault of this room has been counted already; further faults in it are consequences.
+    has_known_fault: bool,
 }
 
-/// What is known of a live session.
+/// A live session.
 #[derive(Clone, Copy, Debug, Default)]
 struct LedgerSession {
-    /// The room it is in.
+    /// The room that it is in.
     room: Option<u64>,
-    /// The last room in which somebody was told to meet it, while it had not been told of it.
-    promised: Option<u64>,
+    /// The last room whose first notice named this session as partner, before it received the
+    /// second notice itself.
+    announced_room: Option<u64>,
 }
 
 /// All matches that are not over.
@@ -56,155 +59,158 @@ pub struct PairingLedger {
     rooms: HashMap<u64, LedgerRoom>,
     /// The live sessions.
     sessions: HashMap<u64, LedgerSession>,
-    /// A user who has waited too long while nobody else did.
-    overdue: Option<u64>,
-    /// Users who wait too long at the same time, each of them counted.
-    no_session_opened_abort: HashSet<u64>,
-    /// Users whose waiting shows nothing, or nothing more.
-    excused: HashSet<u64>,
-    /// When those asked who were matched last.
+    /// A user that has waited too long while no other user has.
+    overdue_alone: Option<u64>,
+    /// Users that wait too long at the same time; each has been counted.
+    overdue_counted: HashSet<u64>,
+    /// Users whose waiting is no evidence against the server, or has been counted.
+    exempt: HashSet<u64>,
+    /// Request times of the users that were matched last, the latest match first.
     served: VecDeque<Timestamp>,
 }
 
 impl PairingLedger {
-    /// A session began.
-    pub fn opened(&mut self, session: u64) {
+    /// Records the start of a session.
+    pub fn open_session(&mut self, session: u64) {
         self.sessions.insert(session, LedgerSession::default());
     }
 
-    /// A session ended.
-    pub fn closed(&mut self, session: u64, now: Timestamp) {
+    /// Records the end of a session.
+    pub fn close_session(&mut self, session: u64, now: Timestamp) {
         if let Some(LedgerSession { room: Some(room), .. }) = self.sessions.remove(&session) {
-            self.leave(room, now);
+            self.count_leave(room, now);
         }
-        self.settled(session);
+        self.stop_waiting(session);
     }
 
-    /// Somebody was matched who had asked at `asked`.
-    pub fn served(&mut self, asked: Timestamp) {
-        self.served.truncate(JUMPERS - 1);
+    /// Records that a user which had asked at `asked` was matched.
+    pub fn record_served(&mut self, asked: Timestamp) {
+        self.served.truncate(OVERTAKING_MATCHES - 1);
         self.served.push_front(asked);
     }
 
-    /// One side was told of a match. Gives the faults that this account shows.
-    pub fn matched(&mut self, account: MatchNotice, now: Timestamp) -> Vec<LoadFault> {
+    /// Records one member's notice of a match. Returns the faults that it reveals.
+    pub fn record_match(&mut self, notice: MatchNotice, now: Timestamp) -> Vec<LoadFault> {
         let mut faults = Vec::new();
-        self.settled(account.me);
-        if account.me == account.peer {
+        self.stop_waiting(notice.me);
+        if notice.me == notice.peer {
             faults.push(LoadFault::SelfMatched);
         }
-        if let Some(old) = self.room_of(account.me) {
-            // A second account of the same match tells nothing new; any other room is one
-            // room too many. The one that it is torn out of is a victim.
+        if let Some(old) = self.room_of(notice.me) {
+            // A user must leave its room before it is matched again, even if the notice repeats
+            // the same match. Its partner in the old room is a victim.
             faults.push(LoadFault::DoubleMatched);
-            self.taint(old);
-            self.leave(old, now);
+            self.mark_faulty(old);
+            self.count_leave(old, now);
         }
-        if let Some(other) = self.other_name_of(&account) {
+        if let Some(other) = self.differently_named_room(&notice) {
             faults.push(LoadFault::RoomMismatch);
-            self.taint(other);
+            self.mark_faulty(other);
         }
-        match self.rooms.get_mut(&account.room) {
+        match self.rooms.get_mut(&notice.room) {
             None => {
                 let fresh = LedgerRoom {
-                    first: account,
+                    first: notice,
                     since: now,
                     second: None,
                     left: 0,
                     left_at: now,
-                    tainted: false,
+                    has_known_fault: false,
                 };
-                self.rooms.insert(account.room, fresh);
-                if let Some(peer) = self.sessions.get_mut(&account.peer) {
-                    peer.promised = Some(account.room);
+                self.rooms.insert(notice.room, fresh);
+                if let Some(peer) = self.sessions.get_mut(&notice.peer) {
+                    peer.announced_room = Some(notice.room);
                 }
             }
             Some(room) if room.second.is_some() => faults.push(LoadFault::DoubleMatched),
             Some(room) => {
-                room.second = Some(account.me);
-                if room.first.me != account.peer || room.first.peer != account.me {
+                room.second = Some(notice.me);
+                if room.first.me != notice.peer || room.first.peer != notice.me {
                     faults.push(LoadFault::DoubleMatched);
                 }
-                if room.first.initiator == account.initiator {
+                if room.first.initiator == notice.initiator {
                     faults.push(LoadFault::BadInitiator);
                 }
             }
         }
         faults.dedup();
         if !faults.is_empty() {
-            self.taint(account.room);
+            self.mark_faulty(notice.room);
         }
-        self.sessions.entry(account.me).or_default().room = Some(account.room);
+        self.sessions.entry(notice.me).or_default().room = Some(notice.room);
         faults
     }
 
-    /// The room that the partner was told of, if it is not the one that this account names.
-    fn other_name_of(&self, account: &MatchNotice) -> Option<u64> {
-        let theirs = self.room_of(account.peer)?;
-        let room = self.rooms.get(&theirs).filter(|_| theirs != account.room)?;
-        let awaited = room.second.is_none() && !room.tainted;
-        (awaited && room.first.me == account.peer && room.first.peer == account.me)
+    /// The room in which the partner awaits this session, if the notice names another one.
+    fn differently_named_room(&self, notice: &MatchNotice) -> Option<u64> {
+        let theirs = self.room_of(notice.peer)?;
+        let room = self.rooms.get(&theirs).filter(|_| theirs != notice.room)?;
+        let is_half_announced = room.second.is_none() && !room.has_known_fault;
+        (is_half_announced && room.first.me == notice.peer && room.first.peer == notice.me)
             .then_some(theirs)
     }
 
-    /// A session left a room, or was told that the other one had. Tells whether what went
-    /// wrong in the room is only the consequence of a fault already found.
-    pub fn left(&mut self, session: u64, room: u64, now: Timestamp) -> bool {
-        let tainted = self.is_tainted(room);
+    /// Records that a session left a room or received `peer_left` for it. Returns whether faults
+    /// in this room are only consequences of one that has been counted.
+    pub fn record_leave(&mut self, session: u64, room: u64, now: Timestamp) -> bool {
+        let has_known_fault = self.has_known_fault(room);
         if let Some(member) = self.sessions.get_mut(&session)
             && member.room == Some(room)
         {
             member.room = None;
-            self.leave(room, now);
+            self.count_leave(room, now);
         }
-        tainted
+        has_known_fault
     }
 
-    /// The server may not have heard this session, which gave up a place in `room`, or would not
-    /// listen: that the other member is told nothing, and this one not matched, shows nothing.
-    pub fn excuse(&mut self, session: u64, room: Option<u64>) {
+    /// Records that the server may not have received or may have refused what this session asked
+    /// for. The absence of `peer_left` in the `room` that it left, or of its next match, is then no
+    /// evidence against the server.
+    pub fn exempt(&mut self, session: u64, room: Option<u64>) {
         if let Some(room) = room {
-            self.taint(room);
+            self.mark_faulty(room);
         }
-        self.settled(session);
-        self.excused.insert(session);
+        self.stop_waiting(session);
+        self.exempt.insert(session);
     }
 
-    /// Whether a fault was found in how this room was made.
-    pub fn is_tainted(&self, room: u64) -> bool {
-        self.rooms.get(&room).is_some_and(|room| room.tainted)
+    /// Whether a fault of this room has been counted.
+    pub fn has_known_fault(&self, room: u64) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.has_known_fault)
     }
 
-    /// A user who asked at `asked` has waited too long. One alone proves nothing: nobody else
-    /// need have been there. With a second one at the same time, both should have been matched;
-    /// and if others were who asked later, its match_request was forgotten (guarantee 9). Gives how many
-    /// users to count, each of them once.
-    pub fn overdue(&mut self, session: u64, asked: Timestamp) -> u64 {
-        if self.no_session_opened_abort.contains(&session) || self.excused.contains(&session) {
+    /// Records that a user which asked at `asked` has waited too long. One such user alone is no
+    /// evidence: perhaps no other user was there. Two at the same time should have been matched
+    /// with each other; and if users that asked later were matched, the server forgot the request
+    /// (guarantee 9). Returns how many users to count; each is counted once.
+    pub fn record_overdue(&mut self, session: u64, asked: Timestamp) -> u64 {
+        if self.overdue_counted.contains(&session) || self.exempt.contains(&session) {
             return 0;
         }
-        // If somebody was told of a match with it, that is another fault.
-        let is_promised = self.is_promised(session);
-        let jumped = |later: &Timestamp| *later > asked + JUMPED_BY;
-        if is_promised || self.served.len() >= JUMPERS && self.served.iter().all(jumped) {
-            self.settled(session);
-            self.excused.insert(session);
-            return u64::from(!is_promised);
+        // A match that only the partner was told of is counted as a different fault.
+        let is_announced = self.is_announced_to_partner(session);
+        let overtook = |later: &Timestamp| *later > asked + OVERTAKEN_BY;
+        let was_overtaken =
+            self.served.len() >= OVERTAKING_MATCHES && self.served.iter().all(overtook);
+        if is_announced || was_overtaken {
+            self.stop_waiting(session);
+            self.exempt.insert(session);
+            return u64::from(!is_announced);
         }
-        let first = self.overdue.take_if(|first| *first != session);
-        if first.is_none() && self.no_session_opened_abort.is_empty() {
-            self.overdue = Some(session);
+        let first = self.overdue_alone.take_if(|first| *first != session);
+        if first.is_none() && self.overdue_counted.is_empty() {
+            self.overdue_alone = Some(session);
             return 0;
         }
-        self.no_session_opened_abort.extend(first);
-        self.no_session_opened_abort.insert(session);
+        self.overdue_counted.extend(first);
+        self.overdue_counted.insert(session);
         1 + u64::from(first.is_some())
     }
 
-    /// Whether somebody waits in a room for this user, who has not been told of it.
-    pub fn is_promised(&self, session: u64) -> bool {
-        let promised = self.sessions.get(&session).and_then(|member| member.promised);
-        let room = promised.and_then(|room| self.rooms.get(&room));
+    /// Whether the partner has been told of a match with this user, and the user has not.
+    pub fn is_announced_to_partner(&self, session: u64) -> bool {
+        let announced = self.sessions.get(&session).and_then(|member| member.announced_room);
+        let room = announced.and_then(|room| self.rooms.get(&room));
         room.is_some_and(|room| room.second.is_none() && room.first.peer == session)
     }
 
@@ -213,57 +219,57 @@ impl PairingLedger {
         self.sessions.get(&session)?.room
     }
 
-    /// A user who was overdue was matched after all, or is gone.
-    fn settled(&mut self, session: u64) {
-        self.no_session_opened_abort.remove(&session);
-        self.excused.remove(&session);
-        self.overdue.take_if(|overdue| *overdue == session);
+    /// The user waits no longer: it was matched, its session ended, or it is exempt.
+    fn stop_waiting(&mut self, session: u64) {
+        self.overdue_counted.remove(&session);
+        self.exempt.remove(&session);
+        self.overdue_alone.take_if(|overdue| *overdue == session);
     }
 
-    /// Finds matches that only one of two live sessions was told of within `patience`.
-    pub fn one_sided(&mut self, now: Timestamp, patience: Duration) -> u64 {
-        let mut found = 0;
+    /// Counts the matches that only one of two live sessions was told of within `patience`.
+    pub fn count_one_sided(&mut self, now: Timestamp, patience: Duration) -> u64 {
+        let mut count = 0;
         let sessions = &self.sessions;
         self.rooms.retain(|_, room| {
             if room.second.is_some() || now.since(room.since) < patience {
                 return true;
             }
-            // A partner that is gone, or was never one of ours, cannot be asked.
-            let convicted = !room.tainted && sessions.contains_key(&room.first.peer);
-            found += u64::from(convicted);
-            room.tainted = true;
+            // A partner whose session has ended, or is not of this run, cannot be checked.
+            let is_one_sided = !room.has_known_fault && sessions.contains_key(&room.first.peer);
+            count += u64::from(is_one_sided);
+            room.has_known_fault = true;
             let first = sessions.get(&room.first.me);
             first.is_some_and(|first| first.room == Some(room.first.room))
         });
-        found
+        count
     }
 
-    /// Finds rooms that one member left so long ago, and of whose end the other, who is still
-    /// there, was not told (guarantee 8).
-    pub fn untold(&mut self, now: Timestamp, patience: Duration) -> u64 {
-        let mut found = 0;
+    /// Counts the rooms that one member left more than `patience` ago, while the other member is
+    /// still there and has not received `peer_left` (guarantee 8).
+    pub fn count_missing_peer_left(&mut self, now: Timestamp, patience: Duration) -> u64 {
+        let mut count = 0;
         for (number, room) in &mut self.rooms {
             let Some(second) = room.second else { continue };
-            if room.left != 1 || room.tainted || now.since(room.left_at) < patience {
+            if room.left != 1 || room.has_known_fault || now.since(room.left_at) < patience {
                 continue;
             }
             let stays = |member: u64| {
                 self.sessions.get(&member).is_some_and(|member| member.room == Some(*number))
             };
-            found += u64::from(stays(room.first.me) || stays(second));
-            room.tainted = true;
+            count += u64::from(stays(room.first.me) || stays(second));
+            room.has_known_fault = true;
         }
-        found
+        count
     }
 
-    fn taint(&mut self, room: u64) {
+    fn mark_faulty(&mut self, room: u64) {
         if let Some(room) = self.rooms.get_mut(&room) {
-            room.tainted = true;
+            room.has_known_fault = true;
         }
     }
 
-    /// A room is forgotten when both its members have left it.
-    fn leave(&mut self, room: u64, now: Timestamp) {
+    /// Counts a member that left; a room that both members have left is removed.
+    fn count_leave(&mut self, room: u64, now: Timestamp) {
         if let Some(entry) = self.rooms.get_mut(&room) {
             entry.left += 1;
             entry.left_at = now;
@@ -273,8 +279,8 @@ impl PairingLedger {
         }
     }
 
-    /// Rooms that are kept in mind.
-    pub fn rooms(&self) -> usize {
+    /// Number of rooms in the ledger.
+    pub fn room_count(&self) -> usize {
         self.rooms.len()
     }
 }
@@ -285,153 +291,155 @@ mod tests {
 
     const T: Timestamp = Timestamp::ZERO;
 
-    fn account(room: u64, me: u64, peer: u64) -> MatchNotice {
+    fn notice(room: u64, me: u64, peer: u64) -> MatchNotice {
         MatchNotice { room, me, peer, initiator: me < peer }
     }
 
-    fn book() -> PairingLedger {
-        let mut book = PairingLedger::default();
-        (1..=4).for_each(|session| book.opened(session));
-        book
+    fn ledger_with_four_sessions() -> PairingLedger {
+        let mut ledger = PairingLedger::default();
+        (1..=4).for_each(|session| ledger.open_session(session));
+        ledger
     }
 
     #[test]
-    fn two_accounts_that_agree_are_a_match_and_leave_nothing_behind() {
-        let mut book = book();
+    fn two_notices_that_agree_are_a_match_and_leave_no_entry() {
+        let mut ledger = ledger_with_four_sessions();
         for round in 10..20 {
-            assert_eq!(book.matched(account(round, 1, 2), T), []);
-            assert_eq!(book.matched(account(round, 2, 1), T), []);
-            assert!(!book.left(1, round, T));
-            assert!(!book.left(2, round, T));
+            assert_eq!(ledger.record_match(notice(round, 1, 2), T), []);
+            assert_eq!(ledger.record_match(notice(round, 2, 1), T), []);
+            assert!(!ledger.record_leave(1, round, T));
+            assert!(!ledger.record_leave(2, round, T));
         }
-        assert_eq!(book.rooms(), 0);
-        assert_eq!(book.one_sided(T + Duration::from_secs(60), Duration::from_secs(5)), 0);
+        assert_eq!(ledger.room_count(), 0);
+        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(60), Duration::from_secs(5)), 0);
     }
 
     #[test]
-    fn a_user_in_two_rooms_is_one_fault_and_both_rooms_are_tainted() {
-        let mut book = book();
-        book.matched(account(10, 1, 2), T);
-        book.matched(account(10, 2, 1), T);
-        assert_eq!(book.matched(account(11, 1, 3), T), [LoadFault::DoubleMatched]);
-        assert_eq!(book.matched(account(11, 3, 1), T), []);
-        assert!(book.is_tainted(10) && book.is_tainted(11));
-        assert!(book.left(2, 10, T), "what went wrong in the first room is a consequence");
+    fn a_user_in_two_rooms_is_one_fault_of_both_rooms() {
+        let mut ledger = ledger_with_four_sessions();
+        ledger.record_match(notice(10, 1, 2), T);
+        ledger.record_match(notice(10, 2, 1), T);
+        assert_eq!(ledger.record_match(notice(11, 1, 3), T), [LoadFault::DoubleMatched]);
+        assert_eq!(ledger.record_match(notice(11, 3, 1), T), []);
+        assert!(ledger.has_known_fault(10) && ledger.has_known_fault(11));
+        assert!(ledger.record_leave(2, 10, T), "faults in the first room are consequences");
     }
 
     #[test]
-    fn a_third_member_and_a_wrong_partner_are_found() {
-        let mut book = book();
-        book.matched(account(10, 1, 2), T);
-        assert_eq!(book.matched(account(10, 3, 1), T), [LoadFault::DoubleMatched]);
-        assert_eq!(book.matched(account(10, 4, 1), T), [LoadFault::DoubleMatched]);
+    fn detects_a_third_member_and_a_wrong_partner() {
+        let mut ledger = ledger_with_four_sessions();
+        ledger.record_match(notice(10, 1, 2), T);
+        assert_eq!(ledger.record_match(notice(10, 3, 1), T), [LoadFault::DoubleMatched]);
+        assert_eq!(ledger.record_match(notice(10, 4, 1), T), [LoadFault::DoubleMatched]);
     }
 
     #[test]
-    fn self_matches_and_wrong_initiators_are_found() {
-        let mut book = book();
-        assert_eq!(book.matched(account(10, 1, 1), T), [LoadFault::SelfMatched]);
-        book.matched(account(11, 2, 3), T);
-        let both = MatchNotice { initiator: true, ..account(11, 3, 2) };
-        assert_eq!(book.matched(both, T), [LoadFault::BadInitiator]);
+    fn detects_self_matches_and_two_initiators() {
+        let mut ledger = ledger_with_four_sessions();
+        assert_eq!(ledger.record_match(notice(10, 1, 1), T), [LoadFault::SelfMatched]);
+        ledger.record_match(notice(11, 2, 3), T);
+        let both = MatchNotice { initiator: true, ..notice(11, 3, 2) };
+        assert_eq!(ledger.record_match(both, T), [LoadFault::BadInitiator]);
     }
 
     #[test]
-    fn a_match_that_one_was_not_told_of_is_found_once() {
-        let mut book = book();
+    fn counts_a_match_that_one_member_was_not_told_of_once() {
+        let mut ledger = ledger_with_four_sessions();
         let (patience, later) = (Duration::from_secs(5), T + Duration::from_secs(6));
-        book.matched(account(10, 1, 2), T);
-        assert_eq!(book.one_sided(T + Duration::from_secs(4), patience), 0);
-        assert_eq!(book.one_sided(later, patience), 1);
-        assert_eq!(book.one_sided(later, patience), 0);
-        // A partner whose session is over cannot be asked.
-        book.closed(4, T);
-        book.matched(account(12, 3, 4), T);
-        assert_eq!(book.one_sided(later, patience), 0);
+        ledger.record_match(notice(10, 1, 2), T);
+        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(4), patience), 0);
+        assert_eq!(ledger.count_one_sided(later, patience), 1);
+        assert_eq!(ledger.count_one_sided(later, patience), 0);
+        // A partner whose session has ended cannot be checked.
+        ledger.close_session(4, T);
+        ledger.record_match(notice(12, 3, 4), T);
+        assert_eq!(ledger.count_one_sided(later, patience), 0);
     }
 
     #[test]
-    fn one_lonely_user_is_nobodys_fault_but_two_are() {
-        let mut book = book();
-        assert_eq!(book.overdue(1, T), 0);
-        assert_eq!(book.overdue(1, T), 0);
-        assert_eq!(book.overdue(2, T), 2);
-        assert_eq!(book.overdue(3, T), 1);
-        assert_eq!([1, 2, 3].map(|user| book.overdue(user, T)), [0; 3], "each is counted once");
-        let mut book = self::book();
-        assert_eq!(book.overdue(1, T), 0);
-        book.matched(account(10, 1, 4), T);
-        assert_eq!(book.overdue(2, T), 0, "the first has been matched meanwhile");
-        assert_eq!(book.overdue(3, T), 2);
-        book.closed(2, T);
-        book.matched(account(11, 3, 5), T);
-        assert_eq!(book.overdue(6, T), 0, "nobody else waits any more");
+    fn counts_overdue_users_only_when_two_wait_at_the_same_time() {
+        let mut ledger = ledger_with_four_sessions();
+        assert_eq!(ledger.record_overdue(1, T), 0);
+        assert_eq!(ledger.record_overdue(1, T), 0);
+        assert_eq!(ledger.record_overdue(2, T), 2);
+        assert_eq!(ledger.record_overdue(3, T), 1);
+        let again = [1, 2, 3].map(|user| ledger.record_overdue(user, T));
+        assert_eq!(again, [0; 3], "each is counted once");
+        let mut ledger = ledger_with_four_sessions();
+        assert_eq!(ledger.record_overdue(1, T), 0);
+        ledger.record_match(notice(10, 1, 4), T);
+        assert_eq!(ledger.record_overdue(2, T), 0, "the first has been matched since");
+        assert_eq!(ledger.record_overdue(3, T), 2);
+        ledger.close_session(2, T);
+        ledger.record_match(notice(11, 3, 5), T);
+        assert_eq!(ledger.record_overdue(6, T), 0, "no other user waits any more");
     }
 
     #[test]
-    fn who_is_passed_over_by_those_who_asked_later_was_forgotten() {
-        let (mut book, later) = (book(), T + Duration::from_secs(2));
-        (0..JUMPERS).for_each(|_| book.served(T));
-        assert_eq!(book.overdue(1, T), 0, "those who were matched had asked before");
-        (1..JUMPERS).for_each(|_| book.served(later));
-        assert_eq!(book.overdue(1, T), 0, "two who have just met may be kept apart");
-        book.served(later);
-        assert_eq!(book.overdue(1, T), 1);
-        assert_eq!(book.overdue(1, T), 0, "it is counted once");
-        assert_eq!(book.overdue(2, later), 0, "it asked when the others did");
+    fn counts_a_user_that_was_overtaken_by_matches_of_later_requests() {
+        let (mut ledger, later) = (ledger_with_four_sessions(), T + Duration::from_secs(2));
+        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(T));
+        assert_eq!(ledger.record_overdue(1, T), 0, "the matched users had asked before");
+        (1..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later));
+        assert_eq!(ledger.record_overdue(1, T), 0, "recent partners may be kept apart");
+        ledger.record_served(later);
+        assert_eq!(ledger.record_overdue(1, T), 1);
+        assert_eq!(ledger.record_overdue(1, T), 0, "it is counted once");
+        assert_eq!(ledger.record_overdue(2, later), 0, "it asked when the others did");
     }
 
     #[test]
-    fn whoever_is_promised_to_somebody_is_another_faults_victim() {
-        let mut book = book();
-        book.matched(account(10, 1, 2), T);
-        book.opened(3);
-        assert_eq!([2, 3, 2].map(|user| book.overdue(user, T)), [0, 0, 0]);
-        let mut book = self::book();
-        assert_eq!(book.overdue(2, T), 0);
-        book.matched(account(10, 1, 2), T);
-        assert_eq!([2, 3].map(|user| book.overdue(user, T)), [0, 0], "3 waits alone");
+    fn does_not_count_an_overdue_user_when_its_partner_was_told_of_a_match() {
+        let mut ledger = ledger_with_four_sessions();
+        ledger.record_match(notice(10, 1, 2), T);
+        ledger.open_session(3);
+        assert_eq!([2, 3, 2].map(|user| ledger.record_overdue(user, T)), [0, 0, 0]);
+        let mut ledger = ledger_with_four_sessions();
+        assert_eq!(ledger.record_overdue(2, T), 0);
+        ledger.record_match(notice(10, 1, 2), T);
+        let counted = [2, 3].map(|user| ledger.record_overdue(user, T));
+        assert_eq!(counted, [0, 0], "3 waits alone");
     }
 
     #[test]
-    fn a_server_that_declines_is_not_accused_of_what_it_did_not_do() {
-        let (mut book, patience) = (book(), Duration::from_secs(5));
-        book.matched(account(10, 1, 2), T);
-        book.matched(account(10, 2, 1), T);
-        book.left(1, 10, T);
-        book.excuse(1, Some(10));
-        assert_eq!(book.untold(T + 2 * patience, patience), 0);
-        assert_eq!([1, 3].map(|user| book.overdue(user, T)), [0, 0], "3 waits alone");
-        // From its next match on it is like everybody.
-        book.matched(account(11, 1, 4), T);
-        book.left(1, 11, T);
-        assert_eq!(book.overdue(1, T), 2);
+    fn an_exempt_user_counts_no_fault_until_its_next_match() {
+        let (mut ledger, patience) = (ledger_with_four_sessions(), Duration::from_secs(5));
+        ledger.record_match(notice(10, 1, 2), T);
+        ledger.record_match(notice(10, 2, 1), T);
+        ledger.record_leave(1, 10, T);
+        ledger.exempt(1, Some(10));
+        assert_eq!(ledger.count_missing_peer_left(T + 2 * patience, patience), 0);
+        let counted = [1, 3].map(|user| ledger.record_overdue(user, T));
+        assert_eq!(counted, [0, 0], "3 waits alone");
+        ledger.record_match(notice(11, 1, 4), T);
+        ledger.record_leave(1, 11, T);
+        assert_eq!(ledger.record_overdue(1, T), 2);
     }
 
     #[test]
-    fn the_end_of_a_room_that_one_was_not_told_of_is_found_once() {
-        let (mut book, patience) = (book(), Duration::from_secs(5));
+    fn counts_a_missing_peer_left_once() {
+        let (mut ledger, patience) = (ledger_with_four_sessions(), Duration::from_secs(5));
         let at = |seconds| T + Duration::from_secs(seconds);
-        book.matched(account(10, 1, 2), T);
-        book.matched(account(10, 2, 1), T);
-        assert_eq!(book.untold(at(100), patience), 0, "nobody has left");
-        book.left(1, 10, at(100));
-        assert_eq!(book.untold(at(104), patience), 0);
-        assert_eq!(book.untold(at(106), patience), 1);
-        assert_eq!(book.untold(at(107), patience), 0);
-        book.matched(account(11, 3, 4), T);
-        book.matched(account(11, 4, 3), T);
-        book.closed(3, at(110));
-        book.left(4, 11, at(111));
-        assert_eq!(book.untold(at(200), patience), 0);
+        ledger.record_match(notice(10, 1, 2), T);
+        ledger.record_match(notice(10, 2, 1), T);
+        assert_eq!(ledger.count_missing_peer_left(at(100), patience), 0, "no member has left");
+        ledger.record_leave(1, 10, at(100));
+        assert_eq!(ledger.count_missing_peer_left(at(104), patience), 0);
+        assert_eq!(ledger.count_missing_peer_left(at(106), patience), 1);
+        assert_eq!(ledger.count_missing_peer_left(at(107), patience), 0);
+        ledger.record_match(notice(11, 3, 4), T);
+        ledger.record_match(notice(11, 4, 3), T);
+        ledger.close_session(3, at(110));
+        ledger.record_leave(4, 11, at(111));
+        assert_eq!(ledger.count_missing_peer_left(at(200), patience), 0);
     }
 
     #[test]
-    fn two_names_for_one_room_are_one_fault() {
-        let mut book = book();
-        assert_eq!(book.matched(account(10, 1, 2), T), []);
-        assert_eq!(book.matched(account(11, 2, 1), T), [LoadFault::RoomMismatch]);
-        assert!(book.is_tainted(10) && book.is_tainted(11));
-        assert_eq!(book.one_sided(T + Duration::from_secs(9), Duration::from_secs(5)), 0);
+    fn different_room_names_for_one_match_are_one_fault() {
+        let mut ledger = ledger_with_four_sessions();
+        assert_eq!(ledger.record_match(notice(10, 1, 2), T), []);
+        assert_eq!(ledger.record_match(notice(11, 2, 1), T), [LoadFault::RoomMismatch]);
+        assert!(ledger.has_known_fault(10) && ledger.has_known_fault(11));
+        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(9), Duration::from_secs(5)), 0);
     }
 }

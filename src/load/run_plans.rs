@@ -47,7 +47,7 @@ fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Work
     Workload {
         rules: UserRules {
             script,
-            sample: None,
+            sample_script: None,
             queue: common.queue.clone(),
             match_timeout: common.match_timeout.0,
             message_timeout: common.message_timeout.0,
@@ -92,7 +92,7 @@ pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     if s.sample_rooms > 0 {
         about += &format!(", beside {} rooms whose users talk", s.sample_rooms);
         load.sample_from = s.users.into();
-        load.rules.sample = Some(UserScript::Calls(CallPlan {
+        load.rules.sample_script = Some(UserScript::Calls(CallPlan {
             candidates: 8,
             gap: message_gap(s.sample_rate),
             steady_from: Timestamp::ZERO,

@@ -126,7 +126,7 @@ impl TestEnvironment {
             doubt: None,
         };
         totals.begin(&watch.probe.latest());
-        if workload.rules.talk() {
+        if workload.rules.sends_messages() {
             totals.plan_messages();
         }
         let length = workload.ends.since(crate::timestamp::Timestamp::ZERO);
@@ -171,7 +171,7 @@ impl TestEnvironment {
         totals: &mut RunTotals,
     ) {
         let mut merged = Recorder::default();
-        let (mut gauges, mut longest_turn) = (LoadGauges::default(), Duration::ZERO);
+        let (mut gauges, mut longest_iteration) = (LoadGauges::default(), Duration::ZERO);
         let (mut working, mut here) = (threads, 0);
         while working > 0 {
             if self.is_interrupted() && !totals.stopped {
@@ -179,20 +179,26 @@ impl TestEnvironment {
                 self.progress.note("stopping early; what was measured is reported");
                 engine.stop();
             }
-            let Ok(slice) = engine.slices().recv_timeout(LOOK_AROUND) else {
-                if engine.slices().is_empty() && engine.all_ended() {
+            let Ok(window) = engine.windows().recv_timeout(LOOK_AROUND) else {
+                if engine.windows().is_empty() && engine.all_threads_ended() {
                     // A thread died without a last slice, and has printed why.
                     totals.worker_died = true;
                     break;
                 }
                 continue;
             };
-            let SampleWindow { thread, recorder, gauges: theirs, longest_turn: turn, last, .. } =
-                slice;
+            let SampleWindow {
+                thread,
+                recorder,
+                gauges: theirs,
+                longest_iteration: iteration,
+                last,
+                ..
+            } = window;
             merged.merge(&recorder);
-            engine.give_back(thread, recorder);
+            engine.return_recorder(thread, recorder);
             gauges.add(&theirs);
-            longest_turn = longest_turn.max(turn);
+            longest_iteration = longest_iteration.max(iteration);
             here += 1;
             working -= usize::from(last);
             if here < working.max(1) && working > 0 {
@@ -201,7 +207,7 @@ impl TestEnvironment {
             here = 0;
             let at = engine.now();
             merged.shift_faults((totals.offset_s * 1e9) as u64);
-            let mut row = self.row(&merged, &gauges, longest_turn, watch, spec);
+            let mut row = self.row(&merged, &gauges, longest_iteration, watch, spec);
             row.at_s = totals.offset_s + at.as_nanos() as f64 / 1e9;
             // Rows that lie in it, but for a turn of the loop at either end.
             let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
@@ -230,7 +236,7 @@ impl TestEnvironment {
                 engine.stop();
             }
             merged.clear();
-            (gauges, longest_turn) = (LoadGauges::default(), Duration::ZERO);
+            (gauges, longest_iteration) = (LoadGauges::default(), Duration::ZERO);
         }
     }
 
@@ -253,7 +259,7 @@ impl TestEnvironment {
         &self,
         merged: &Recorder,
         gauges: &LoadGauges,
-        longest_turn: Duration,
+        longest_iteration: Duration,
         watch: &mut RunMonitor,
         spec: &RunSpec,
     ) -> IntervalRow {
@@ -268,7 +274,7 @@ impl TestEnvironment {
             server: watch.probe.latest(),
             generator: GeneratorSample {
                 cpu_percent: 100.0 * used.as_secs_f64() / length.as_secs_f64().max(1e-3),
-                longest_iteration_ms: longest_turn.as_secs_f64() * 1000.0,
+                longest_iteration_ms: longest_iteration.as_secs_f64() * 1000.0,
                 memory_bytes: figures.resident_bytes,
             },
             ..IntervalRow::default()

@@ -1,4 +1,4 @@
-//! One connection of a virtual user: socket, opening handshake, frames. Owned by its worker.
+//! One connection of a virtual user: socket, opening handshake and frames. Owned by its worker.
 
 use crate::load::measure::LoadFault;
 use crate::load::user::{User, UserActivity};
@@ -9,15 +9,15 @@ use crate::wire::websocket::assembly::PartialMessage;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 
-/// Bytes that may wait to be sent on one connection; a server that takes less is broken.
-const UNSENT_BYTES: usize = 4 * 1024 * 1024;
+/// Limit of unsent bytes on one connection; a server that reads so slowly is broken.
+const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// How far the opening handshake is.
+/// Progress of the opening handshake.
 #[derive(Debug)]
 pub(super) enum ConnectionStage {
-    /// The request is sent, or waits to be.
+    /// The upgrade request is sent, or waits to be sent.
     Upgrading(Box<PendingUpgrade>),
-    /// It is a WebSocket now.
+    /// The connection is a WebSocket.
     Open,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum ConnectionStage {
 pub(super) struct PendingUpgrade {
     pub(super) expected: AcceptKey,
     pub(super) scan: HeadScan,
-    /// The head as far as it has come, if it did not come in one piece.
+    /// The part of the response head that has arrived, if it did not arrive in one read.
     pub(super) head: Vec<u8>,
 }
 
@@ -35,23 +35,24 @@ pub(super) struct UserConnection {
     pub(super) socket: TcpStream,
     pub(super) user: User,
     pub(super) stage: ConnectionStage,
-    pub(super) held: Option<Box<PartialMessage>>,
+    /// An incomplete message or frame.
+    pub(super) assembly: Option<Box<PartialMessage>>,
     pub(super) egress: Egress,
-    /// When the user should have arrived.
+    /// Planned arrival of the user.
     pub(super) intended: Timestamp,
-    /// Tells this connection from an earlier one in the same slot.
+    /// Distinguishes this connection from an earlier one in the same slot.
     pub(super) serial: u32,
-    /// When it is woken next, as far as its timers know.
-    pub(super) alarm: Timestamp,
-    /// Whether the kernel takes bytes: false from a blocked write to the next writable event.
+    /// Earliest wake-up among the connection's timers.
+    pub(super) wake_at: Timestamp,
+    /// Whether the kernel accepts bytes: false from a short write until the next writable event.
     pub(super) writable: bool,
-    /// It is over, and its slot is about to be freed.
-    pub(super) gone: bool,
-    /// What its user was doing when the gauges last looked.
+    /// The connection has ended; its slot is freed at the end of the iteration.
+    pub(super) ended: bool,
+    /// The activity that the gauges count this user under.
     pub(super) counted_as: Option<UserActivity>,
 }
 
-/// What one read brought.
+/// Outcome of one read.
 pub(super) enum SocketRead {
     Bytes(usize),
     Drained,
@@ -74,22 +75,22 @@ impl UserConnection {
         }
     }
 
-    /// Sends `bytes` behind what is still unsent. Gives how many the kernel took; an error
-    /// means that the connection is broken.
+    /// Sends `bytes` after those that are still unsent. Returns how many bytes the kernel
+    /// accepted; an error means that the connection is broken.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<u64, LoadFault> {
-        let mut taken = 0;
+        let mut sent = 0;
         if self.egress.is_empty() && self.writable {
-            taken = self.write(bytes)?;
+            sent = self.write(bytes)?;
         }
-        if taken < bytes.len() {
+        if sent < bytes.len() {
             self.egress
-                .push(bytes, taken, EgressContent::Opaque, UNSENT_BYTES)
+                .push(bytes, sent, EgressContent::Opaque, MAX_UNSENT_BYTES)
                 .map_err(|_| LoadFault::ConnectionLost)?;
         }
-        Ok(taken as u64)
+        Ok(sent as u64)
     }
 
-    /// Sends what is unsent, now that the kernel takes bytes again.
+    /// Sends the unsent bytes after a writable event.
     pub(super) fn flush(&mut self) -> Result<u64, LoadFault> {
         self.writable = true;
         if self.egress.is_empty() {
@@ -98,21 +99,21 @@ impl UserConnection {
         let egress = std::mem::take(&mut self.egress);
         let outcome = self.write(egress.unsent());
         self.egress = egress;
-        let taken = outcome?;
-        self.egress.mark_sent(taken);
+        let sent = outcome?;
+        self.egress.mark_sent(sent);
         if self.egress.is_empty() {
-            // With it goes the memory of a server that once was slow.
+            // Frees the memory of the backlog.
             self.egress = Egress::default();
         }
-        Ok(taken as u64)
+        Ok(sent as u64)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<usize, LoadFault> {
         loop {
             match self.socket.write(bytes) {
-                Ok(taken) => {
-                    self.writable = taken == bytes.len();
-                    return Ok(taken);
+                Ok(sent) => {
+                    self.writable = sent == bytes.len();
+                    return Ok(sent);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => {
@@ -127,7 +128,7 @@ impl UserConnection {
     }
 }
 
-/// What a failure to connect is called.
+/// The fault that a failure to connect counts as.
 pub(super) fn connect_fault(error: &io::Error) -> LoadFault {
     match (error.raw_os_error(), error.kind()) {
         (Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM), _) => {

@@ -1,25 +1,30 @@
 //! Drives the virtual users: threads, sockets and clocks.
 //!
 //! Each thread owns a poll, a slab of connections with their users, and one receive buffer that
-//! all of them share; an idle user holds no buffer. Where there are several, each has a descriptor
-//! table of its own, so that the limit of open files holds for each of them. What users of different threads must be
-//! asked about together lies in one match book, which is touched at a match and at its end
-//! only. Every interval each thread hands over what it has recorded and goes on with an empty
-//! recorder that comes back to it, so nothing grows with time.
+//! all its connections share; an idle user holds no buffer. With several threads each one has a
+//! descriptor table of its own, so that the limit of open files applies to each of them. The
+//! pairing ledger, which compares users of different threads, is locked only when a match begins
+//! or ends. Each interval, every thread hands over its recorder and continues with an empty one
+//! that was returned to it, so that memory does not grow with time.
 
 mod connection;
+mod gauges;
 mod http_client;
+mod http_connection;
+mod pause_detector;
 mod schedule;
 mod source_addresses;
+mod stall_detector;
 mod timers;
 mod worker;
 
+pub use gauges::LoadGauges;
 pub use source_addresses::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 
 use super::measure::Recorder;
 use super::pairing_ledger::PairingLedger;
 use super::units::{HttpPhase, RatePhase};
-use super::user::{UserActivity, UserRules};
+use super::user::UserRules;
 use crate::sys::clock::monotonic;
 use crate::sys::descriptor_tables::unshare_empty;
 use crate::timestamp::Timestamp;
@@ -32,134 +37,78 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use worker::Worker;
 
-/// Bytes of a queued user, as a rule: the acceptance limit of one kibibyte, held at compile
-/// time with room for what a slab and a timer add.
+/// The acceptance limit for a waiting user is one kibibyte; the rest is for the slab's and the
+/// timer's overhead.
 const _: () = assert!(size_of::<connection::UserConnection>() <= 640);
 
-/// One run of the engine.
+/// What one run of the engine does.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// What users do.
     pub rules: UserRules,
     /// When users arrive.
     pub arrivals: Vec<RatePhase>,
-    /// Arrivals from this number on, counted from 0, are the sample of [`UserRules::sample`].
+    /// Arrivals from this number on, counted from 0, follow [`UserRules::sample_script`].
     pub sample_from: u64,
     /// HTTP requests, one phase after the other.
     pub requests: Vec<HttpPhase>,
-    /// Most HTTP connections open at once.
+    /// Limit of simultaneous HTTP connections.
     pub max_connections: u32,
-    /// When the run ends, and everybody comes to an end in good order.
+    /// When the run ends and all users finish in good order.
     pub ends: Timestamp,
     /// How long a connection may take to become a session, and an HTTP request to be answered.
     pub connect_timeout: Duration,
-    /// A silence this long is a stall.
+    /// Time without any answer after which the server counts as stalled.
     pub stall_after: Duration,
     /// Size of a plain message.
     pub message_bytes: usize,
-    /// Between two handovers of what was recorded.
+    /// Time between two handovers of the recorder.
     pub interval: Duration,
     /// Seed of everything random.
     pub seed: u64,
-    /// How many threads.
+    /// Number of threads.
     pub threads: u16,
 }
 
-/// Where the server is.
+/// The server to connect to, and the addresses to connect from.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// Its address.
+    /// The server's address.
     pub address: SocketAddr,
-    /// What goes into `Host`.
+    /// Value of the `Host` field.
     pub host: String,
     /// Path and query of the upgrade.
     pub path: String,
-    /// From where to connect.
+    /// Local addresses to connect from.
     pub sources: SourceAddresses,
-}
-
-/// What is there at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadGauges {
-    /// Connections that are not sessions yet.
-    pub connecting: u64,
-    /// Sessions.
-    pub users: u64,
-    /// Of these, waiting for a match.
-    pub waiting: u64,
-    /// Most that waited at once in the interval. Of several threads the peaks are added, though
-    /// they need not fall together: then it is an upper bound.
-    pub waiting_peak: u64,
-    /// Of these, in a room.
-    pub in_rooms: u64,
-    /// Open HTTP connections.
-    pub http_connections: u64,
-}
-
-impl LoadGauges {
-    /// Adds another thread's.
-    pub fn add(&mut self, other: &LoadGauges) {
-        self.connecting += other.connecting;
-        self.users += other.users;
-        self.waiting += other.waiting;
-        self.waiting_peak += other.waiting_peak;
-        self.in_rooms += other.in_rooms;
-        self.http_connections += other.http_connections;
-    }
-
-    /// One more user, who does this; or, with `u64::MAX`, one less.
-    fn change(&mut self, standing: Option<UserActivity>, sign: u64) {
-        let change = |gauge: &mut u64| *gauge = gauge.wrapping_add(sign);
-        match standing {
-            None | Some(UserActivity::Greeting) => change(&mut self.connecting),
-            Some(UserActivity::Idle | UserActivity::Closing) => change(&mut self.users),
-            Some(UserActivity::Waiting) => {
-                change(&mut self.users);
-                change(&mut self.waiting);
-                // Most wait for less than an interval: at its end there is nobody to be seen.
-                self.waiting_peak = self.waiting_peak.max(self.waiting);
-            }
-            Some(UserActivity::InRoom) => {
-                change(&mut self.users);
-                change(&mut self.in_rooms);
-            }
-        }
-    }
-
-    /// What the interval that is over has seen; the next one begins with those who are there.
-    fn hand_over(&mut self) -> LoadGauges {
-        let seen = *self;
-        self.waiting_peak = self.waiting;
-        seen
-    }
 }
 
 /// What one thread recorded in one interval.
 #[derive(Debug)]
 pub struct SampleWindow {
-    /// Which thread.
+    /// Number of the thread.
     pub thread: u16,
-    /// Which interval, counted from 0.
+    /// Number of the interval, from 0.
     pub interval: u64,
-    /// What happened in it.
+    /// Counts, faults and times of the interval.
     pub recorder: Box<Recorder>,
-    /// What was there at its end.
+    /// Gauges at the end of the interval.
     pub gauges: LoadGauges,
-    /// The longest turn of the loop.
-    pub longest_turn: Duration,
-    /// CPU time the thread used.
+    /// Longest iteration of the thread's loop.
+    pub longest_iteration: Duration,
+    /// CPU time that the thread used.
     pub cpu: Duration,
-    /// Whether it was the thread's last.
+    /// Whether this is the thread's last window.
     pub last: bool,
 }
 
-/// What the threads share.
+/// State that the threads share.
 pub(crate) struct EngineShared {
-    /// Who was matched with whom.
-    book: Mutex<PairingLedger>,
-    /// Come to an end now.
+    /// Compares what users of all threads were told about their matches.
+    ledger: Mutex<PairingLedger>,
+    /// The operator has stopped the run: all users finish now.
     stop: AtomicBool,
-    /// Users of all threads who wait for a match.
+    /// Users of all threads that wait for a match.
     waiting: AtomicU64,
 }
 
@@ -167,114 +116,93 @@ pub(crate) struct EngineShared {
 pub struct LoadEngine {
     shared: Arc<EngineShared>,
     threads: Vec<JoinHandle<()>>,
-    slices: Receiver<SampleWindow>,
-    back: Vec<Sender<Box<Recorder>>>,
+    windows: Receiver<SampleWindow>,
+    empty_recorders: Vec<Sender<Box<Recorder>>>,
     started: Timestamp,
 }
 
 impl LoadEngine {
-    /// Starts the threads; the run's time begins now.
+    /// Starts the threads; the time of the run starts now.
     ///
     /// # Errors
-    /// When the system has no descriptor for a poll, or no thread.
-    pub fn start(workload: Workload, target: Destination) -> io::Result<LoadEngine> {
+    /// When a thread, or a thread's poll or timer, cannot be created.
+    pub fn start(workload: Workload, destination: Destination) -> io::Result<LoadEngine> {
         let shared = Arc::new(EngineShared {
-            book: Mutex::new(PairingLedger::default()),
+            ledger: Mutex::new(PairingLedger::default()),
             stop: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
         });
-        let (to_us, slices) = crossbeam_channel::unbounded();
+        let (to_engine, windows) = crossbeam_channel::unbounded();
         let started = monotonic();
-        let (mut threads, mut back) = (Vec::new(), Vec::new());
+        let (mut threads, mut empty_recorders) = (Vec::new(), Vec::new());
         for number in 0..workload.threads.max(1) {
             let (give_back, empty) = crossbeam_channel::unbounded();
-            let post = WorkerChannel { thread: number, slices: to_us.clone(), empty };
-            let (load, target, shared) = (workload.clone(), target.clone(), Arc::clone(&shared));
-            let (tell, ready) = crossbeam_channel::bounded(1);
+            let channel = WorkerChannel { thread: number, windows: to_engine.clone(), empty };
+            let (workload, destination) = (workload.clone(), destination.clone());
+            let shared = Arc::clone(&shared);
+            let (started_sender, started_receiver) = crossbeam_channel::bounded(1);
             let name = format!("load-{number}");
             let work = move || {
-                if load.threads > 1 {
-                    // Each has its own limit of descriptors then. Where that does not work they
-                    // share one, which the preflight has reckoned with.
-                    let _alone = unshare_empty();
+                if workload.threads > 1 {
+                    // On failure the threads share one table; the preflight assumes the worst case.
+                    let _ = unshare_empty();
                 }
-                let worker = Worker::new(load, target, shared, post, started);
-                let (told, worker) =
+                let worker = Worker::new(workload, destination, shared, channel, started);
+                let (outcome, worker) =
                     worker.map_or_else(|e| (Err(e), None), |worker| (Ok(()), Some(worker)));
-                if tell.send(told).is_ok()
+                if started_sender.send(outcome).is_ok()
                     && let Some(worker) = worker
                 {
                     worker.run();
                 }
             };
             threads.push(std::thread::Builder::new().name(name).spawn(work)?);
-            // One that has ended without a word has panicked, and has printed why.
-            ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread has ended")))?;
-            back.push(give_back);
+            // A thread that ends without an outcome has panicked and printed the reason.
+            started_receiver.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended")))?;
+            empty_recorders.push(give_back);
         }
-        Ok(LoadEngine { shared, threads, slices, back, started })
+        Ok(LoadEngine { shared, threads, windows, empty_recorders, started })
     }
 
-    /// What the threads hand over.
-    pub fn slices(&self) -> &Receiver<SampleWindow> {
-        &self.slices
+    /// The windows that the threads hand over.
+    pub fn windows(&self) -> &Receiver<SampleWindow> {
+        &self.windows
     }
 
-    /// Gives a recorder back, to be filled again.
-    pub fn give_back(&self, thread: u16, mut recorder: Box<Recorder>) {
+    /// Returns a recorder to its thread, to be filled again.
+    pub fn return_recorder(&self, thread: u16, mut recorder: Box<Recorder>) {
         recorder.clear();
-        // A thread that has ended needs none.
-        let _ = self.back[thread as usize].send(recorder);
+        // A thread that has ended does not need it.
+        let _ = self.empty_recorders[thread as usize].send(recorder);
     }
 
-    /// The time in the run.
+    /// The time since the start of the run.
     pub fn now(&self) -> Timestamp {
         Timestamp::ZERO + monotonic().since(self.started)
     }
 
-    /// Lets everybody come to an end now.
+    /// Ends the run now.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no thread runs any more.
-    pub fn all_ended(&self) -> bool {
+    /// Whether all threads have ended.
+    pub fn all_threads_ended(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits for the threads; they end after their last slice.
+    /// Waits for the threads, which end after their last window.
     pub fn join(self) {
         for thread in self.threads {
-            // A thread that panicked has printed why; its figures are missing from the report.
+            // A thread that panicked has printed the reason; its figures are missing.
             let _ = thread.join();
         }
     }
 }
 
-/// How a thread and the conductor exchange recorders.
+/// A thread's end of the exchange of recorders.
 pub(crate) struct WorkerChannel {
     thread: u16,
-    slices: Sender<SampleWindow>,
+    windows: Sender<SampleWindow>,
     empty: Receiver<Box<Recorder>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn those_who_waited_within_an_interval_are_seen_at_its_end() {
-        let mut gauges = LoadGauges::default();
-        let waiting = Some(UserActivity::Waiting);
-        (0..3).for_each(|_| gauges.change(waiting, 1));
-        (0..2).for_each(|_| gauges.change(waiting, u64::MAX));
-        let first = gauges.hand_over();
-        assert_eq!((first.waiting, first.waiting_peak), (1, 3));
-        gauges.change(waiting, u64::MAX);
-        let second = gauges.hand_over();
-        assert_eq!((second.waiting, second.waiting_peak), (0, 1), "one waited across the border");
-        let mut both = first;
-        both.add(&second);
-        assert_eq!(both.waiting_peak, 4);
-    }
 }

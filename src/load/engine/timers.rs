@@ -1,39 +1,39 @@
-//! Wake-up calls for users. Pure.
+//! Wake-up timers of the connections. Pure.
 //!
-//! One wheel of a second with a slot for each millisecond, and a map of the seconds behind it.
-//! A heap would do, but its comparisons, which no processor can predict, were 60 % of the
-//! time the generator's own loop took at 17,000 messages a second.
+//! A wheel of 1,024 slots of one millisecond, and a map of the later rounds. With a binary heap,
+//! its unpredictable comparisons took 60 % of the time of the generator's own loop at 17,000
+//! messages a second.
 
 use crate::timestamp::Timestamp;
 use std::collections::BTreeMap;
 
-/// Nanoseconds of a tick: planned moments lie on this grid, see `user::call`.
+/// Nanoseconds of a tick; planned sending times are multiples of it, see `user::timer`.
 const TICK_NANOS: u64 = 1_000_000;
-/// Ticks in a round of the wheel.
+/// Ticks in one round of the wheel.
 const TICKS: u64 = 1024;
 const WORD_BITS: usize = u64::BITS as usize;
 const WORDS: usize = TICKS as usize / WORD_BITS;
 
 #[derive(Clone, Copy, Debug)]
-struct WakeUp {
+struct UserTimer {
     at: Timestamp,
     slot: u32,
     serial: u32,
 }
 
-/// Wake-up calls. An entry is not taken back: who is woken too early goes to sleep again.
+/// Wake-up timers. A timer is never cancelled: a connection that is woken early does nothing.
 #[derive(Debug)]
 pub(super) struct UserTimers {
-    /// What is due in ticks before `tick`, the latest first.
-    ready: Vec<WakeUp>,
+    /// Timers due in ticks before `tick`, the latest first.
+    ready: Vec<UserTimer>,
     /// The first tick that is still in the wheel.
     tick: u64,
-    /// The ticks of the round that `tick` is in.
-    wheel: Vec<Vec<WakeUp>>,
-    /// Bit *i*: whether slot *i* of the wheel holds anything.
+    /// The timers of the round that contains `tick`.
+    wheel: Vec<Vec<UserTimer>>,
+    /// Bit *i*: whether slot *i* of the wheel has timers.
     filled: [u64; WORDS],
-    /// Later rounds.
-    far: BTreeMap<u64, Vec<WakeUp>>,
+    /// The timers of later rounds.
+    later_rounds: BTreeMap<u64, Vec<UserTimer>>,
 }
 
 impl Default for UserTimers {
@@ -43,7 +43,7 @@ impl Default for UserTimers {
             tick: 0,
             wheel: (0..TICKS).map(|_| Vec::new()).collect(),
             filled: [0; WORDS],
-            far: BTreeMap::new(),
+            later_rounds: BTreeMap::new(),
         }
     }
 }
@@ -53,35 +53,35 @@ fn tick_of(at: Timestamp) -> u64 {
 }
 
 impl UserTimers {
-    /// Wakes `slot`, if it still has this `serial`, at `at`.
+    /// Schedules a wake-up at `at` of the connection with this slot and serial.
     pub(super) fn push(&mut self, at: Timestamp, slot: u32, serial: u32) {
-        let (call, tick) = (WakeUp { at, slot, serial }, tick_of(at));
+        let (timer, tick) = (UserTimer { at, slot, serial }, tick_of(at));
         if tick < self.tick {
-            let place = self.ready.partition_point(|other| other.at > at);
-            self.ready.insert(place, call);
+            let position = self.ready.partition_point(|other| other.at > at);
+            self.ready.insert(position, timer);
         } else if tick / TICKS == self.tick / TICKS {
-            self.put(tick, call);
+            self.insert_in_wheel(tick, timer);
         } else {
-            self.far.entry(tick / TICKS).or_default().push(call);
+            self.later_rounds.entry(tick / TICKS).or_default().push(timer);
         }
     }
 
-    fn put(&mut self, tick: u64, call: WakeUp) {
+    fn insert_in_wheel(&mut self, tick: u64, timer: UserTimer) {
         let index = (tick % TICKS) as usize;
-        self.wheel[index].push(call);
+        self.wheel[index].push(timer);
         self.filled[index / WORD_BITS] |= 1 << (index % WORD_BITS);
     }
 
-    /// Who is to be woken by `now`.
+    /// Takes the next timer that is due by `now`: the slot and serial of its connection.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<(u32, u32)> {
         if self.tick <= tick_of(now) {
             self.advance(tick_of(now) + 1);
         }
-        let call = self.ready.pop_if(|call| call.at <= now)?;
-        Some((call.slot, call.serial))
+        let timer = self.ready.pop_if(|timer| timer.at <= now)?;
+        Some((timer.slot, timer.serial))
     }
 
-    /// Makes everything before the tick `to` ready.
+    /// Moves all timers before the tick `to` to `ready`.
     fn advance(&mut self, to: u64) {
         let before = self.ready.len();
         while self.tick < to {
@@ -94,32 +94,32 @@ impl UserTimers {
             }
             self.tick = end;
             if end.is_multiple_of(TICKS) {
-                for call in self.far.remove(&(end / TICKS)).unwrap_or_default() {
-                    self.put(tick_of(call.at), call);
+                for timer in self.later_rounds.remove(&(end / TICKS)).unwrap_or_default() {
+                    self.insert_in_wheel(tick_of(timer.at), timer);
                 }
             }
         }
         if self.ready.len() > before {
-            // Nearly sorted the other way round, which this sort is quick with.
-            self.ready.sort_by_key(|call| std::cmp::Reverse(call.at));
+            // Almost sorted in descending order already, which this sort exploits.
+            self.ready.sort_by_key(|timer| std::cmp::Reverse(timer.at));
         }
     }
 
-    /// The first slot of the wheel that holds anything.
+    /// The first slot of the wheel that has timers.
     fn next_filled(&self) -> Option<u64> {
         let word = self.filled.iter().position(|word| *word != 0)?;
         Some((word * WORD_BITS) as u64 + u64::from(self.filled[word].trailing_zeros()))
     }
 
-    /// When somebody is to be woken next, or a moment before that.
+    /// When the next timer is due, or a time before that.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        if let Some(call) = self.ready.last() {
-            return Some(call.at);
+        if let Some(timer) = self.ready.last() {
+            return Some(timer.at);
         }
         if let Some(index) = self.next_filled() {
-            return self.wheel[index as usize].iter().map(|call| call.at).min();
+            return self.wheel[index as usize].iter().map(|timer| timer.at).min();
         }
-        let (round, _) = self.far.first_key_value()?;
+        let (round, _) = self.later_rounds.first_key_value()?;
         Some(Timestamp::from_nanos(round * TICKS * TICK_NANOS))
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn timers_ring_in_order_and_not_before_their_time() {
+    fn timers_expire_in_order_and_not_early() {
         let at = Timestamp::from_nanos;
         let mut timers = UserTimers::default();
         for (time, slot) in [(30, 3), (10, 1), (20, 2)] {
@@ -145,27 +145,27 @@ mod tests {
     }
 
     #[test]
-    fn a_day_ahead_is_not_forgotten_and_wakes_nobody_before() {
+    fn a_timer_one_day_ahead_expires_on_time_with_few_wakeups() {
         let mut timers = UserTimers::default();
         let day = Timestamp::ZERO + Duration::from_secs(86_400) + Duration::from_micros(1);
         timers.push(day, 1, 2);
         let mut now = Timestamp::ZERO;
-        let mut wakes = 0;
+        let mut wakeups = 0;
         while timers.pop(now).is_none() {
             let next = timers.next().unwrap();
             assert!(now < next && next <= day);
             now = next;
-            wakes += 1;
+            wakeups += 1;
         }
         assert_eq!(now, day);
-        assert!(wakes <= 2, "{wakes}");
+        assert!(wakeups <= 2, "{wakeups}");
     }
 
     proptest! {
-        /// Against a list that is searched: nobody is forgotten, early or out of order, however
-        /// far apart the looks are.
+        /// Compared with a list that is searched: no timer is lost, early or out of order,
+        /// however long the time between two calls is.
         #[test]
-        fn they_ring_as_a_plain_list_would(
+        fn timers_expire_like_the_entries_of_a_plain_list(
             steps in prop::collection::vec((0u64..6_000_000_000, 0u64..3_000_000_000), 1..60),
         ) {
             let (mut timers, mut list, mut now) = (UserTimers::default(), Vec::new(), 0u64);
@@ -175,12 +175,12 @@ mod tests {
                 now += pass;
                 let next = timers.next().map(Timestamp::as_nanos);
                 prop_assert!(next.unwrap() <= list.iter().min().unwrap().0);
-                let mut rung = Vec::new();
+                let mut expired = Vec::new();
                 while let Some((number, 7)) = timers.pop(Timestamp::from_nanos(now)) {
-                    let place = list.iter().position(|(_, known)| *known == number).unwrap();
-                    rung.push(list.remove(place).0);
+                    let position = list.iter().position(|(_, known)| *known == number).unwrap();
+                    expired.push(list.remove(position).0);
                 }
-                prop_assert!(rung.is_sorted() && rung.iter().all(|at| *at <= now));
+                prop_assert!(expired.is_sorted() && expired.iter().all(|at| *at <= now));
                 prop_assert!(list.iter().all(|(at, _)| *at > now));
             }
         }

@@ -1,128 +1,135 @@
-//! One thread's loop: arrivals, timers, events, and what is handed over each interval.
+//! One thread of the engine: its loop and what it hands over each interval.
+//!
+//! An iteration starts arrivals, runs timers and HTTP requests, polls, and handles events. What
+//! happens to one connection is in the submodules.
 
+mod arrivals;
+mod disconnect;
 mod finish;
 mod receive;
+mod step;
 
-use super::connection::{ConnectionStage, PendingUpgrade, UserConnection, connect_fault};
+use super::connection::UserConnection;
 use super::http_client::HttpLoadClient;
-use super::schedule::{PauseDetector, RateSchedule, StallDetector};
+use super::pause_detector::PauseDetector;
+use super::schedule::RateSchedule;
+use super::stall_detector::StallDetector;
 use super::timers::UserTimers;
 use super::{Destination, EngineShared, LoadGauges, SampleWindow, WorkerChannel, Workload};
 use crate::limits::{EVENTS_PER_POLL, RECEIVE_BUFFER_BYTES};
-use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::measure::{LoadFault, Recorder};
 use crate::load::message_header::{MessageDecoder, MessageEncoder};
 use crate::load::rng::Rng;
-use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent};
-
+use crate::load::user::{NEVER, UserEvent};
 use crate::sys::clock::{monotonic, thread_cpu};
 use crate::sys::timerfd::TimerFd;
 use crate::timestamp::Timestamp;
-use crate::wire::http::{HeadScan, WebSocketKey, write_upgrade_request};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Arrivals started in one turn at most, so that the users who are there are not forgotten.
-const ARRIVALS_PER_ITERATION: u32 = 64;
-/// A poll never sleeps longer than this.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-/// While catching up nothing is due, and this is between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-const ALARM: Token = Token(usize::MAX);
+/// Longest sleep in a poll.
+const MAX_POLL_TIME: Duration = Duration::from_millis(100);
+/// Longest sleep in a poll while catching up after a pause, when timers do not run.
+const CATCH_UP_POLL_TIME: Duration = Duration::from_millis(1);
+const TIMER: Token = Token(usize::MAX);
 
-/// One thread's world.
+/// The state of one thread.
 pub(super) struct Worker {
-    pub(super) load: Workload,
-    pub(super) target: Destination,
+    pub(super) workload: Workload,
+    pub(super) destination: Destination,
     pub(super) poll: Poll,
     pub(super) recorder: Box<Recorder>,
-    pub(super) watch: StallDetector,
-    blind: PauseDetector,
+    pub(super) stall_detector: StallDetector,
+    pause_detector: PauseDetector,
     shared: Arc<EngineShared>,
-    post: WorkerChannel,
+    channel: WorkerChannel,
     started: Timestamp,
-    alarm: TimerFd,
-    alarm_at: Timestamp,
+    timer: TimerFd,
+    /// When the timer expires; [`NEVER`] if it is not set.
+    timer_at: Timestamp,
     connections: Slab<UserConnection>,
-    /// Slots to be freed at the end of the turn, so that no event meets a stranger.
-    gone: Vec<usize>,
-    /// Connections with bytes left to read when their budget was used up.
+    /// Slots of ended connections. They are freed at the end of the iteration, so that no event
+    /// of this iteration reaches a new connection in the same slot.
+    ended: Vec<usize>,
+    /// Slots and serials of connections that used up their read budget with bytes left to read.
     unread: Vec<(usize, u32)>,
     timers: UserTimers,
     arrivals: RateSchedule,
     http: Option<HttpLoadClient>,
     gauges: LoadGauges,
     encoder: MessageEncoder,
-    reader: MessageDecoder,
+    decoder: MessageDecoder,
     rng: Rng,
     buffer: Vec<u8>,
     out: Vec<u8>,
-    news: Vec<UserEvent>,
+    events: Vec<UserEvent>,
+    /// Number of arrivals so far.
     serial: u32,
     interval: u64,
-    longest_turn: Duration,
+    longest_iteration: Duration,
     cpu_before: Duration,
+    /// The run is over and users come to their end.
     finishing: bool,
-    /// Those who have not been told yet that the run is over.
-    untold: Vec<usize>,
-    /// When the next of them is told; when all have been, since when.
-    told_at: Timestamp,
+    /// Slots of holding users that have not begun to finish.
+    holders_left: Vec<usize>,
+    /// When the next of them begins to finish. Once all have begun: since when the worker waits
+    /// for the last of them to end.
+    finish_clock: Timestamp,
 }
 
 impl Worker {
     pub(super) fn new(
-        load: Workload,
-        target: Destination,
+        workload: Workload,
+        destination: Destination,
         shared: Arc<EngineShared>,
-        post: WorkerChannel,
+        channel: WorkerChannel,
         started: Timestamp,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let alarm = TimerFd::new()?;
-        let fd = alarm.as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), ALARM, Interest::READABLE)?;
-        let (share, shares) = (u64::from(post.thread), u64::from(load.threads.max(1)));
+        let timer = TimerFd::new()?;
+        let fd = timer.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
+        let (share, shares) = (u64::from(channel.thread), u64::from(workload.threads.max(1)));
         let stream = u64::MAX - share;
+        let mask_seed = Rng::new(workload.seed, stream).next_u64();
         Ok(Worker {
             recorder: Box::default(),
-            watch: StallDetector::new(load.stall_after),
-            blind: PauseDetector::new(),
-            alarm_at: NEVER,
+            stall_detector: StallDetector::new(workload.stall_after),
+            pause_detector: PauseDetector::new(),
+            timer_at: NEVER,
             connections: Slab::new(),
-            gone: Vec::new(),
+            ended: Vec::new(),
             unread: Vec::new(),
             timers: UserTimers::default(),
-            arrivals: RateSchedule::new(load.arrivals.clone(), share, shares),
-            http: (!load.requests.is_empty()).then(|| HttpLoadClient::new(&load, share, shares)),
+            arrivals: RateSchedule::new(workload.arrivals.clone(), share, shares),
+            http: (!workload.requests.is_empty())
+                .then(|| HttpLoadClient::new(&workload, share, shares)),
             gauges: LoadGauges::default(),
-            encoder: MessageEncoder::new(
-                load.message_bytes,
-                Rng::new(load.seed, stream).next_u64(),
-            ),
-            reader: MessageDecoder::default(),
-            rng: Rng::new(load.seed, stream - shares),
+            encoder: MessageEncoder::new(workload.message_bytes, mask_seed),
+            decoder: MessageDecoder::default(),
+            rng: Rng::new(workload.seed, stream - shares),
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             out: Vec::new(),
-            news: Vec::new(),
+            events: Vec::new(),
             serial: 0,
             interval: 0,
-            longest_turn: Duration::ZERO,
+            longest_iteration: Duration::ZERO,
             cpu_before: Duration::ZERO,
             finishing: false,
-            untold: Vec::new(),
-            told_at: NEVER,
-            load,
-            target,
+            holders_left: Vec::new(),
+            finish_clock: NEVER,
+            workload,
+            destination,
             poll,
             shared,
-            post,
+            channel,
             started,
-            alarm,
+            timer,
         })
     }
 
@@ -136,274 +143,38 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             let now = self.now();
-            if !self.blind.is_catching_up(now) {
-                self.begin_or_finish(now);
-                self.tell_the_end(now);
+            if !self.pause_detector.is_catching_up(now) {
+                self.finish_if_due(now);
+                self.finish_next_holders(now);
                 self.start_arrivals(now);
-                self.ring_timers(now);
-                self.settle(now);
+                self.run_timers(now);
+                self.settle_pending_users(now);
                 self.drive_http(now);
                 if self.finishing && self.is_over(now) {
                     break;
                 }
             }
             self.hand_over_if_due(now);
-            let sleep = self.sleep_time(now);
-            if self.poll.poll(&mut events, Some(sleep)).is_err() {
+            let poll_time = self.poll_time(now);
+            if self.poll.poll(&mut events, Some(poll_time)).is_err() {
                 events.clear();
             }
             let woke = self.now();
             for event in &events {
                 self.on_event(event, woke);
             }
-            self.read_on(woke);
+            self.read_unread(woke);
             let now = self.now();
-            self.blind.looked(now);
-            // When all come to an end, silence is what is to be expected.
-            if let Some(since) = self.watch.look(now).filter(|_| !self.finishing) {
+            self.pause_detector.record_read(now);
+            // While the users finish, silence is expected.
+            if let Some(since) = self.stall_detector.check(now).filter(|_| !self.finishing) {
                 self.recorder.fault(LoadFault::Stalled, since);
             }
             self.reap();
-            self.longest_turn = self.longest_turn.max(now.since(woke));
+            self.longest_iteration = self.longest_iteration.max(now.since(woke));
         }
-        self.drop_everybody();
+        self.drop_all();
         self.hand_over(true);
-    }
-
-    fn start_arrivals(&mut self, now: Timestamp) {
-        if self.finishing {
-            return;
-        }
-        for _ in 0..ARRIVALS_PER_ITERATION {
-            let Some(intended) = self.arrivals.peek().filter(|at| *at <= now) else { return };
-            self.arrivals.advance();
-            self.arrive(intended);
-        }
-    }
-
-    /// One more user arrives.
-    fn arrive(&mut self, intended: Timestamp) {
-        let now = self.now();
-        self.recorder.count(CountMetric::Arrivals);
-        self.count_start(intended, now);
-        let number = u64::from(self.serial) * u64::from(self.load.threads.max(1))
-            + u64::from(self.post.thread);
-        self.serial = self.serial.wrapping_add(1);
-        let socket = match self.target.sources.dial(self.target.address, number) {
-            Ok(socket) => socket,
-            Err(error) => {
-                self.recorder.count(CountMetric::ConnectFailed);
-                return self.recorder.fault(connect_fault(&error), now);
-            }
-        };
-        let nonce = [self.rng.next_u64().to_le_bytes(), self.rng.next_u64().to_le_bytes()];
-        let key = WebSocketKey::from_nonce(
-            nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
-        );
-        let handshake =
-            PendingUpgrade { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
-        let slot = self.connections.insert(UserConnection {
-            socket,
-            user: User::new(self.load.seed, number, number >= self.load.sample_from),
-            stage: ConnectionStage::Upgrading(Box::new(handshake)),
-            held: None,
-            egress: Default::default(),
-            intended,
-            serial: self.serial,
-            alarm: NEVER,
-            writable: true,
-            gone: false,
-            counted_as: None,
-        });
-        self.gauges.connecting += 1;
-        let connection = &mut self.connections[slot];
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut connection.socket, Token(slot), interest).is_err() {
-            return self.fail_connect(slot, LoadFault::NoDescriptors, now);
-        }
-        self.out.clear();
-        let (host, path) = (&self.target.host, &self.target.path);
-        write_upgrade_request(&mut self.out, host, path, key, &[]);
-        // On loopback the connection is there already; elsewhere this waits for `writable`.
-        self.send_out(slot, now);
-        self.wake_at(slot, now + self.load.connect_timeout);
-    }
-
-    pub(super) fn count_start(&mut self, intended: Timestamp, now: Timestamp) {
-        let late = now.since(intended);
-        self.recorder.count(CountMetric::Starts);
-        self.recorder.time(TimeMetric::Late, late);
-        if late > self.load.rules.late_after {
-            self.recorder.count(CountMetric::LateStarts);
-        }
-    }
-
-    /// Sends what is in `out` on a connection.
-    fn send_out(&mut self, slot: usize, now: Timestamp) {
-        if self.out.is_empty() {
-            return;
-        }
-        self.watch.asked(now);
-        match self.connections[slot].send(&self.out) {
-            Ok(taken) => self.recorder.add(CountMetric::BytesOut, taken),
-            Err(fault) => self.lose(slot, fault, now),
-        }
-        self.out.clear();
-    }
-
-    fn wake_at(&mut self, slot: usize, at: Timestamp) {
-        let connection = &mut self.connections[slot];
-        if at < connection.alarm {
-            connection.alarm = at;
-            self.timers.push(at, slot as u32, connection.serial);
-        }
-    }
-
-    fn ring_timers(&mut self, now: Timestamp) {
-        loop {
-            // The pause may come in the middle of them.
-            let clock = self.now();
-            if self.blind.is_catching_up(clock) {
-                break;
-            }
-            let Some((slot, serial)) = self.timers.pop(now) else { break };
-            let slot = slot as usize;
-            // One that is over may have more than one call left; it is over once.
-            let is_meant =
-                |connection: &&mut UserConnection| connection.serial == serial && !connection.gone;
-            let Some(connection) = self.connections.get_mut(slot).filter(is_meant) else {
-                continue;
-            };
-            connection.alarm = NEVER;
-            match connection.stage {
-                ConnectionStage::Upgrading(_) => {
-                    match now >= connection.intended + self.load.connect_timeout {
-                        true => self.fail_connect(slot, LoadFault::ConnectTimeout, now),
-                        false => {
-                            let at = connection.intended + self.load.connect_timeout;
-                            self.wake_at(slot, at);
-                        }
-                    }
-                }
-                ConnectionStage::Open if connection.user.standing() == UserActivity::Greeting => {
-                    self.fail_connect(slot, LoadFault::ConnectTimeout, now);
-                }
-                // The server has not answered the Close frame.
-                ConnectionStage::Open if connection.user.is_done_for(now) => {
-                    self.recorder.fault(LoadFault::ConnectionLost, now);
-                    self.let_go(slot);
-                }
-                ConnectionStage::Open => {
-                    self.with_user_at(slot, clock, |user, turn| user.wake(turn))
-                }
-            }
-        }
-        self.reap();
-    }
-
-    /// Lets a user take a step, then sends what it wrote and sets its alarm.
-    fn with_user(
-        &mut self,
-        slot: usize,
-        now: Timestamp,
-        step: impl FnOnce(&mut User, &mut UserContext<'_>),
-    ) {
-        self.with_user_at(slot, now.max(self.now()), step);
-    }
-
-    /// The same, where the clock has just been read.
-    fn with_user_at(
-        &mut self,
-        slot: usize,
-        now: Timestamp,
-        step: impl FnOnce(&mut User, &mut UserContext<'_>),
-    ) {
-        let connection = &mut self.connections[slot];
-        let mut turn = UserContext {
-            now,
-            catching_up: self.blind.is_catching_up(now),
-            rules: &self.load.rules,
-            out: &mut self.out,
-            recorder: &mut self.recorder,
-            encoder: &mut self.encoder,
-            reader: &self.reader,
-            news: &mut self.news,
-        };
-        step(&mut connection.user, &mut turn);
-        self.after_step(slot, now);
-    }
-
-    fn after_step(&mut self, slot: usize, now: Timestamp) {
-        let due = self.connections[slot].user.due(&self.load.rules);
-        self.recount(slot);
-        if !self.news.is_empty() {
-            self.tell_news(slot, now);
-        }
-        self.send_out(slot, now);
-        if due != NEVER {
-            self.wake_at(slot, due);
-        }
-    }
-
-    /// Keeps the gauges in step with what a user is doing.
-    fn recount(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        let standing = Some(connection.user.standing());
-        if connection.counted_as == standing {
-            return;
-        }
-        let before = std::mem::replace(&mut connection.counted_as, standing);
-        self.uncount(before);
-        self.gauges.change(standing, 1);
-        if standing == Some(UserActivity::Waiting) {
-            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Nobody does this any more who did.
-    fn uncount(&mut self, standing: Option<UserActivity>) {
-        self.gauges.change(standing, u64::MAX);
-        if standing == Some(UserActivity::Waiting) {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes to the match book what concerns more than one user.
-    fn tell_news(&mut self, slot: usize, now: Timestamp) {
-        let Ok(mut book) = self.shared.book.lock() else { return };
-        for news in self.news.drain(..) {
-            match news {
-                UserEvent::Opened(session) => {
-                    book.opened(session);
-                    self.recorder
-                        .time(TimeMetric::Connect, now.since(self.connections[slot].intended));
-                }
-                UserEvent::Matched(account) => {
-                    for fault in book.matched(account, now) {
-                        self.recorder.fault(fault, now);
-                    }
-                }
-                UserEvent::RecentPartner { session, room, missing } => {
-                    if !book.left(session, room, now) && missing > 0 {
-                        self.recorder.faults_at(LoadFault::Lost, u64::from(missing), now);
-                    }
-                }
-                UserEvent::Stray { room, fault } => {
-                    if !book.is_tainted(room) {
-                        self.recorder.fault(fault, now);
-                    }
-                }
-                UserEvent::Excused { session, room } => book.excuse(session, room),
-                UserEvent::Served(asked) => book.served(asked),
-                UserEvent::Overdue { session, asked } => {
-                    let many = book.overdue(session, asked);
-                    if many > 0 {
-                        self.recorder.faults_at(LoadFault::NeverMatched, many, now);
-                        self.recorder.add(CountMetric::Unmatched, many);
-                    }
-                }
-            }
-        }
     }
 
     fn drive_http(&mut self, now: Timestamp) {
@@ -425,23 +196,22 @@ impl Worker {
         self.finishing
     }
 
-    /// How long the poll may sleep, with the alarm set for anything earlier.
-    fn sleep_time(&mut self, now: Timestamp) -> Duration {
+    /// How long the poll may sleep; sets the timer if something is due before that.
+    fn poll_time(&mut self, now: Timestamp) -> Duration {
         if !self.unread.is_empty() {
             return Duration::ZERO;
         }
-        if self.blind.is_catching_up(now) {
-            return LOOK_AGAIN;
+        if self.pause_detector.is_catching_up(now) {
+            return CATCH_UP_POLL_TIME;
         }
         let arrival = if self.finishing { None } else { self.arrivals.peek() };
         let request = self.http.as_mut().and_then(HttpLoadClient::next_due);
-        let handover = Timestamp::ZERO + self.load.interval * (self.interval as u32 + 1);
-        let ends = match (self.finishing, self.untold.is_empty()) {
-            (false, _) => self.load.ends,
-            (true, false) => self.told_at,
+        let ends = match (self.finishing, self.holders_left.is_empty()) {
+            (false, _) => self.workload.ends,
+            (true, false) => self.finish_clock,
             (true, true) => NEVER,
         };
-        let due = [arrival, request, self.timers.next(), Some(handover), Some(ends)]
+        let due = [arrival, request, self.timers.next(), Some(self.next_handover()), Some(ends)]
             .into_iter()
             .flatten()
             .min()
@@ -449,50 +219,55 @@ impl Worker {
         if due <= now {
             return Duration::ZERO;
         }
-        if due < self.alarm_at && due < now + LONGEST_SLEEP {
-            if self.alarm.set(due.since(now)).is_err() {
+        if due < self.timer_at && due < now + MAX_POLL_TIME {
+            if self.timer.set(due.since(now)).is_err() {
                 return Duration::from_millis(1);
             }
-            self.alarm_at = due;
+            self.timer_at = due;
         }
-        LONGEST_SLEEP
+        MAX_POLL_TIME
+    }
+
+    fn next_handover(&self) -> Timestamp {
+        Timestamp::ZERO + self.workload.interval * (self.interval as u32 + 1)
     }
 
     fn hand_over_if_due(&mut self, now: Timestamp) {
-        if now >= Timestamp::ZERO + self.load.interval * (self.interval as u32 + 1) {
+        if now >= self.next_handover() {
             self.hand_over(false);
         }
     }
 
+    /// Ends the interval: sends its recorder and gauges to the engine.
     fn hand_over(&mut self, last: bool) {
         let now = self.now();
-        // What is missing in the book may be unread here, or in a thread that slept as long.
-        if !self.blind.is_catching_up(now)
-            && let Ok(mut book) = self.shared.book.lock()
+        // After a pause, what the ledger misses may be unread in this or another thread.
+        if !self.pause_detector.is_catching_up(now)
+            && let Ok(mut ledger) = self.shared.ledger.lock()
         {
-            let rules = &self.load.rules;
-            let found = [
-                (LoadFault::OneSidedMatch, book.one_sided(now, rules.match_timeout)),
-                (LoadFault::MissingPeerLeft, book.untold(now, rules.message_timeout / 2)),
-            ];
-            for (fault, many) in found.into_iter().filter(|(_, many)| *many > 0) {
+            let rules = &self.workload.rules;
+            let one_sided = ledger.count_one_sided(now, rules.match_timeout);
+            let missing = ledger.count_missing_peer_left(now, rules.message_timeout / 2);
+            let counts =
+                [(LoadFault::OneSidedMatch, one_sided), (LoadFault::MissingPeerLeft, missing)];
+            for (fault, many) in counts.into_iter().filter(|(_, many)| *many > 0) {
                 self.recorder.faults_at(fault, many, now);
             }
         }
-        let fresh = self.post.empty.try_recv().unwrap_or_default();
+        let empty = self.channel.empty.try_recv().unwrap_or_default();
         let cpu = thread_cpu().unwrap_or_default();
-        let slice = SampleWindow {
-            thread: self.post.thread,
+        let window = SampleWindow {
+            thread: self.channel.thread,
             interval: self.interval,
-            recorder: std::mem::replace(&mut self.recorder, fresh),
-            gauges: self.gauges.hand_over(),
-            longest_turn: std::mem::take(&mut self.longest_turn),
+            recorder: std::mem::replace(&mut self.recorder, empty),
+            gauges: self.gauges.end_interval(),
+            longest_iteration: std::mem::take(&mut self.longest_iteration),
             cpu: cpu.saturating_sub(self.cpu_before),
             last,
         };
         self.cpu_before = cpu;
         self.interval += 1;
-        // If nobody listens any more, the process is on its way out.
-        let _ = self.post.slices.send(slice);
+        // Without a receiver the process is about to exit.
+        let _ = self.channel.windows.send(window);
     }
 }

@@ -1,4 +1,4 @@
-//! One user's side of one call: what to send when, and what has come. Pure.
+//! One user's side of one call: what it sends when, and what it has received. Pure.
 
 use super::script::{CallPlan, NEVER};
 use crate::load::message_header::id_hash;
@@ -8,13 +8,13 @@ use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use std::time::Duration;
 
-/// Planned moments of a steady stream lie on this grid.
+/// Granularity of the planned sending times of a steady stream.
 const GRID: Duration = Duration::from_millis(1);
 
-/// What is sent next.
+/// The next message to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallStep {
-    /// The other side's offer is awaited; if it never comes, the call goes on without.
+    /// Waits for the partner's offer; if it never arrives, the call continues without it.
     AwaitOffer,
     Description(RelayKind),
     Candidate {
@@ -32,28 +32,28 @@ pub(super) struct ActiveCall {
     /// Hash of the partner's session.
     pub(super) peer: u64,
     pub(super) initiator: bool,
-    /// The number of the next message.
+    /// Sequence number of the next message.
     pub(super) sequence: u32,
     pub(super) received: SequenceTracker,
     step: CallStep,
-    /// When the next message should be sent.
+    /// Planned time of the next message.
     pub(super) next_send: Timestamp,
-    /// First moment of this user's own beat.
-    beat: Timestamp,
-    /// The beat that `next_send` was rounded from.
-    ideal: Timestamp,
-    /// When the initiator says its last word; the other one answers it.
+    /// Planned time of the first message of the steady stream.
+    steady_start: Timestamp,
+    /// The exact time that `next_send` was rounded from.
+    exact_next_send: Timestamp,
+    /// When the initiator sends its final message; the other side replies to it with its own.
     pub(super) ends_at: Timestamp,
-    /// When this side said its last word.
-    pub(super) bye_sent: Option<Timestamp>,
-    /// Whether the partner has said its last word.
-    pub(super) bye_heard: bool,
-    /// When to leave, whatever is still missing.
+    /// When this side sent its final message.
+    pub(super) final_sent_at: Option<Timestamp>,
+    /// Whether the partner's final message has arrived.
+    pub(super) final_received: bool,
+    /// When to leave, even if messages are missing.
     pub(super) leave_at: Timestamp,
-    /// The partner said that the server dropped some of its messages.
+    /// The partner has reported that the server dropped some of its messages.
     pub(super) gaps_expected: bool,
-    /// The server said that it dropped some of ours.
-    pub(super) limited: bool,
+    /// The server has reported that it dropped some of this user's messages.
+    pub(super) rate_limited: bool,
 }
 
 impl ActiveCall {
@@ -67,50 +67,50 @@ impl ActiveCall {
             received: SequenceTracker::default(),
             step: CallStep::Steady,
             next_send: NEVER,
-            beat: NEVER,
-            ideal: NEVER,
+            steady_start: NEVER,
+            exact_next_send: NEVER,
             ends_at: if initiator { ends_at } else { NEVER },
-            bye_sent: None,
-            bye_heard: false,
+            final_sent_at: None,
+            final_received: false,
             leave_at: NEVER,
             gaps_expected: false,
-            limited: false,
+            rate_limited: false,
         }
     }
 
-    /// Plans what is sent; without it the call is silent.
-    pub(super) fn plan(&mut self, plan: &CallPlan, rng: &mut Rng, now: Timestamp) {
+    /// Plans the messages; without a plan this side sends none.
+    pub(super) fn plan_messages(&mut self, plan: &CallPlan, rng: &mut Rng, now: Timestamp) {
         let setup_ends = now + plan.setup_time();
         if let Some(gap) = plan.gap {
-            // A beat of its own for each user, so that all together make an even stream.
-            self.beat = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.next_fraction());
+            // Each user starts at a random offset, so that the total stream is even.
+            self.steady_start = plan.steady_from.max(setup_ends) + gap.mul_f64(rng.next_fraction());
         }
         if self.initiator {
             self.step = CallStep::Description(RelayKind::Offer);
             self.next_send = now;
         } else {
             self.step = CallStep::AwaitOffer;
-            self.ideal = self.beat;
-            self.next_send = on_grid(self.beat, plan.gap.unwrap_or_default());
+            self.exact_next_send = self.steady_start;
+            self.next_send = round_up_to_grid(self.steady_start, plan.gap.unwrap_or_default());
         }
     }
 
-    /// The offer has come: answer it.
-    pub(super) fn offered(&mut self, now: Timestamp) {
+    /// Plans the answer to the partner's offer, which has arrived.
+    pub(super) fn on_offer(&mut self, now: Timestamp) {
         if self.step == CallStep::AwaitOffer {
             self.step = CallStep::Description(RelayKind::Answer);
             self.next_send = now;
         }
     }
 
-    /// The message to send now, if its moment has come; goes on to the next one.
-    pub(super) fn due(
+    /// Takes the next message if its planned time has come, with that time.
+    pub(super) fn take_due(
         &mut self,
         plan: &CallPlan,
         now: Timestamp,
     ) -> Option<(RelayKind, Timestamp)> {
         let intended = self.next_send;
-        if intended > now || self.bye_sent.is_some() {
+        if intended > now || self.final_sent_at.is_some() {
             return None;
         }
         let kind = match self.step {
@@ -126,16 +126,17 @@ impl ActiveCall {
             }
             CallStep::Candidate { .. } => {
                 self.step = CallStep::Steady;
-                self.ideal = self.next_beat(plan, intended);
-                self.next_send = on_grid(self.ideal, plan.gap.unwrap_or_default());
-                return self.due(plan, now);
+                self.exact_next_send = self.next_steady_time(plan, intended);
+                self.next_send =
+                    round_up_to_grid(self.exact_next_send, plan.gap.unwrap_or_default());
+                return self.take_due(plan, now);
             }
             CallStep::AwaitOffer | CallStep::Steady => {
                 self.step = CallStep::Steady;
                 if let Some(gap) = plan.gap {
-                    // Each beat is counted from the first, so that rounding never adds up.
-                    self.ideal = self.ideal + gap;
-                    self.next_send = on_grid(self.ideal, gap);
+                    // Counted from the exact time, so that rounding errors do not accumulate.
+                    self.exact_next_send = self.exact_next_send + gap;
+                    self.next_send = round_up_to_grid(self.exact_next_send, gap);
                 }
                 RelayKind::Signal
             }
@@ -143,23 +144,23 @@ impl ActiveCall {
         Some((kind, intended))
     }
 
-    /// The first beat at or after `from`.
-    fn next_beat(&self, plan: &CallPlan, from: Timestamp) -> Timestamp {
+    /// The first time of the steady stream at or after `from`.
+    fn next_steady_time(&self, plan: &CallPlan, from: Timestamp) -> Timestamp {
         let Some(gap) = plan.gap else { return NEVER };
         let gap = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let behind = from.as_nanos().saturating_sub(self.beat.as_nanos());
-        let beat = self.beat.as_nanos().saturating_add(behind.div_ceil(gap) * gap);
-        Timestamp::from_nanos(beat)
+        let behind = from.as_nanos().saturating_sub(self.steady_start.as_nanos());
+        let next = self.steady_start.as_nanos().saturating_add(behind.div_ceil(gap) * gap);
+        Timestamp::from_nanos(next)
     }
 }
 
-/// Rounds a planned moment up to the grid. One wake-up then serves all users whose moments are
-/// the same: at thousands of messages a second that halves the generator's system calls, and
-/// the plan is as fixed beforehand as without it. Beats closer than the grid are left alone.
-fn on_grid(moment: Timestamp, gap: Duration) -> Timestamp {
+/// Rounds a planned time up to the grid. One wake-up then serves all users with the same planned
+/// time, which halves the generator's system calls at thousands of messages a second. The plan
+/// stays fixed in advance. Streams with a gap below the grid are not rounded.
+fn round_up_to_grid(at: Timestamp, gap: Duration) -> Timestamp {
     if gap < GRID {
-        return moment;
+        return at;
     }
     let grid = GRID.as_nanos() as u64;
-    Timestamp::from_nanos(moment.as_nanos().div_ceil(grid).saturating_mul(grid))
+    Timestamp::from_nanos(at.as_nanos().div_ceil(grid).saturating_mul(grid))
 }

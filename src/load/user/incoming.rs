@@ -1,331 +1,243 @@
-//! What a user does about what it is told. Pure.
+//! How a user reacts to the server's messages. Pure.
 
 use super::call::ActiveCall;
-use super::{STRAGGLERS_WAIT, User, UserContext, UserEvent, UserScript, UserState, send};
+use super::{User, UserContext, UserEvent, UserScript, UserState};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
-use crate::load::sequence_tracker::SequenceStatus;
 use crate::timestamp::Timestamp;
-use crate::wire::message::RelayKind;
 use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
 
 impl User {
-    /// A text message came.
-    pub fn text(&mut self, text: &[u8], turn: &mut UserContext<'_>) {
-        if let Some(reading) = turn.reader.decode(text) {
-            return self.relayed(reading, turn);
+    /// Handles a text message.
+    pub fn on_text(&mut self, text: &[u8], context: &mut UserContext<'_>) {
+        if let Some(message) = context.decoder.decode(text) {
+            return self.on_relayed(message, context);
         }
         match parse_server_message(text) {
-            // What is left of a message of ours: the server has rewritten it.
+            // A relayed message that the server has rewritten.
             Ok(ParsedServerMessage::Relayed { .. }) => {
-                self.relayed(DecodedMessage::Corrupted, turn)
+                self.on_relayed(DecodedMessage::Corrupted, context)
             }
-            Ok(ParsedServerMessage::Unknown) | Err(_) if turn.reader.has_marker(text) => {
-                self.relayed(DecodedMessage::Corrupted, turn);
+            Ok(ParsedServerMessage::Unknown) | Err(_) if context.decoder.has_marker(text) => {
+                self.on_relayed(DecodedMessage::Corrupted, context);
             }
-            Ok(message) => self.message(message, turn),
-            Err(_) => turn.recorder.fault(LoadFault::BadMessage, turn.now),
+            Ok(message) => self.on_server_message(message, context),
+            Err(_) => context.recorder.fault(LoadFault::BadMessage, context.now),
         }
     }
 
-    /// A message of the partner's came, or what should have been one.
-    fn relayed(&mut self, reading: DecodedMessage, turn: &mut UserContext<'_>) {
-        let UserState::InRoom(call) = &mut self.state else {
-            return self.relayed_outside(reading, turn);
-        };
-        let stamp = match reading {
-            DecodedMessage::Intact(stamp) => stamp,
-            DecodedMessage::Corrupted => {
-                call.received.record_unreadable();
-                return turn.recorder.fault(LoadFault::Corrupted, turn.now);
-            }
-        };
-        if stamp.room != call.room {
-            return self.stray(stamp.room, turn);
-        }
-        if stamp.sender != call.peer {
-            return turn.recorder.fault(LoadFault::Misrouted, turn.now);
-        }
-        match call.received.record(stamp.sequence) {
-            SequenceStatus::Duplicated => {
-                return turn.recorder.fault(LoadFault::Duplicated, turn.now);
-            }
-            SequenceStatus::Reordered => turn.recorder.fault(LoadFault::Reordered, turn.now),
-            SequenceStatus::New => {}
-        }
-        turn.recorder.count(CountMetric::Received);
-        // At the end all users at once say their last words: that is the tester's doing, and no
-        // load it was asked for. What was sent before counts, however late it comes.
-        let is_of_the_end = stamp.last && self.finishing;
-        if stamp.intended >= turn.rules.measure_from && !is_of_the_end {
-            turn.recorder.between(TimeMetric::Relay, stamp.intended, turn.now);
-            turn.recorder.between(TimeMetric::RelayService, stamp.sent, turn.now);
-        }
-        call.gaps_expected |= stamp.gaps_expected;
-        if stamp.last {
-            call.bye_heard = true;
-            self.heard_last_word(turn);
-        } else if call.sequence == 0 {
-            call.offered(turn.now);
-        }
-    }
-
-    /// The partner sends nothing more: answer with the own last word, or leave.
-    fn heard_last_word(&mut self, turn: &mut UserContext<'_>) {
-        let UserState::InRoom(call) = &mut self.state else { return };
-        let missing = call.received.missing() > 0 && !call.gaps_expected;
-        if call.bye_sent.is_none() {
-            send(call, self.session, RelayKind::Signal, turn.now, true, turn);
-            // The initiator leaves; this is only in case that it cannot.
-            call.leave_at = turn.now + turn.rules.message_timeout * 2;
-        }
-        if call.initiator {
-            call.leave_at = if missing { turn.now + STRAGGLERS_WAIT } else { turn.now };
-            if !missing {
-                self.leave(turn);
-            }
-        }
-    }
-
-    fn relayed_outside(&mut self, reading: DecodedMessage, turn: &mut UserContext<'_>) {
-        let DecodedMessage::Intact(stamp) = reading else {
-            return turn.recorder.fault(LoadFault::Corrupted, turn.now);
-        };
-        let own_tail = matches!(
-            self.state,
-            UserState::Waiting { acknowledged: false, .. }
-                | UserState::Leaving { .. }
-                | UserState::Closing { .. }
-        );
-        if stamp.room == self.last_room && own_tail && !self.last_room_over {
-            turn.recorder.count(CountMetric::ReceivedWhileLeaving);
-        } else if stamp.room != self.last_room && matches!(self.state, UserState::Waiting { .. }) {
-            if self.early.0 != stamp.room {
-                self.disown_early(turn);
-                self.early.0 = stamp.room;
-            }
-            self.early.1 += 1;
-        } else {
-            self.stray(stamp.room, turn);
-        }
-    }
-
-    /// What came while waiting was not out of the room that came of it.
-    pub(super) fn disown_early(&mut self, turn: &mut UserContext<'_>) {
-        let (room, many) = std::mem::take(&mut self.early);
-        (0..many).for_each(|_| self.stray(room, turn));
-    }
-
-    /// A message came out of a room that the user is not in, or not any more.
-    fn stray(&self, room: u64, turn: &mut UserContext<'_>) {
-        let after_end = room == self.last_room;
-        let fault = if after_end { LoadFault::AfterEnd } else { LoadFault::Misrouted };
-        turn.news.push(UserEvent::Stray { room, fault });
-    }
-
-    fn message(&mut self, message: ParsedServerMessage<'_>, turn: &mut UserContext<'_>) {
+    fn on_server_message(
+        &mut self,
+        message: ParsedServerMessage<'_>,
+        context: &mut UserContext<'_>,
+    ) {
         match message {
-            ParsedServerMessage::Session { session_id } => self.greeted(&session_id, turn),
+            ParsedServerMessage::Session { session_id } => self.on_session(&session_id, context),
             ParsedServerMessage::Waiting => {
                 if let UserState::Waiting { acknowledged, .. } = &mut self.state {
                     *acknowledged = true;
-                    self.last_room_over = true;
+                    self.last_room_ended = true;
                 }
             }
             ParsedServerMessage::MatchFound { room_id, peer_id, initiator } => {
-                self.matched(&room_id, &peer_id, initiator, turn);
+                self.on_match_found(&room_id, &peer_id, initiator, context);
             }
             ParsedServerMessage::RoomLeft | ParsedServerMessage::MatchCancelled => {
                 if let UserState::Leaving { .. } = self.state {
-                    self.last_room_over = true;
-                    self.between_calls(turn);
+                    self.last_room_ended = true;
+                    self.continue_after_room(context);
                 }
             }
             ParsedServerMessage::PeerLeft { room_id, reason } => {
-                self.peer_left(&room_id, &reason, turn)
+                self.on_peer_left(&room_id, &reason, context);
             }
-            ParsedServerMessage::Pong => self.ponged(turn),
-            ParsedServerMessage::Error { code } => self.refused(&code, turn),
+            ParsedServerMessage::Pong => self.on_pong(context),
+            ParsedServerMessage::Error { code } => self.on_error(&code, context),
             ParsedServerMessage::Draining => {
-                self.draining = true;
-                self.declined(turn);
-                turn.recorder.fault(LoadFault::Draining, turn.now);
+                self.server_draining = true;
+                self.exempt_pending_request(context);
+                context.recorder.fault(LoadFault::Draining, context.now);
             }
-            // Of what is relayed, the caller has taken care.
+            // `on_text` handles relayed messages.
             ParsedServerMessage::Relayed { .. } | ParsedServerMessage::Unknown => {}
         }
     }
 
-    fn greeted(&mut self, session_id: &str, turn: &mut UserContext<'_>) {
-        let UserState::Greeting = self.state else {
-            return turn.recorder.fault(LoadFault::BadMessage, turn.now);
+    fn on_session(&mut self, session_id: &str, context: &mut UserContext<'_>) {
+        let UserState::AwaitingSession = self.state else {
+            return context.recorder.fault(LoadFault::BadMessage, context.now);
         };
         self.session = id_hash(session_id);
         self.state = UserState::Idle;
-        turn.recorder.count(CountMetric::Connected);
-        turn.news.push(UserEvent::Opened(self.session));
+        context.recorder.count(CountMetric::Connected);
+        context.events.push(UserEvent::SessionOpened(self.session));
         if self.finishing {
-            return self.finish(turn);
+            return self.finish(context);
         }
-        match turn.rules.script_for(self.sampled) {
+        match context.rules.script_for(self.in_sample) {
             UserScript::Hold { ping_every } => {
-                self.ping_at = turn.now + ping_every.mul_f64(self.rng.next_fraction());
+                self.ping_at = context.now + ping_every.mul_f64(self.rng.next_fraction());
             }
             UserScript::Rounds { .. } => {}
-            UserScript::Calls(_) => self.ask(turn.now, turn),
+            UserScript::Calls(_) => self.request_match(context.now, context),
         }
     }
 
-    fn matched(
+    fn on_match_found(
         &mut self,
         room_id: &str,
         peer_id: &str,
         initiator: bool,
-        turn: &mut UserContext<'_>,
+        context: &mut UserContext<'_>,
     ) {
-        let account = MatchNotice {
+        let notice = MatchNotice {
             room: id_hash(room_id),
             me: self.session,
             peer: id_hash(peer_id),
             initiator,
         };
-        turn.news.push(UserEvent::Matched(account));
-        let stay = match turn.rules.script_for(self.sampled) {
+        context.events.push(UserEvent::Matched(notice));
+        let room_time = match context.rules.script_for(self.in_sample) {
             UserScript::Calls(plan) => self.rng.duration_between(plan.talk_min, plan.talk_max),
-            UserScript::Hold { .. } | UserScript::Rounds { .. } => {
-                turn.rules.script_for(self.sampled).round_stay()
+            script @ (UserScript::Hold { .. } | UserScript::Rounds { .. }) => {
+                script.round_room_time()
             }
         };
-        let mut begins = turn.now;
+        let mut begins = context.now;
         match &self.state {
             UserState::Waiting { since, acknowledged, .. } => {
                 if !acknowledged {
-                    // The match_request is answered by `waiting` first.
-                    turn.recorder.fault(LoadFault::BadMessage, turn.now);
+                    // The server must answer a match request with `waiting` first.
+                    context.recorder.fault(LoadFault::BadMessage, context.now);
                 }
-                turn.news.push(UserEvent::Served(*since));
-                turn.recorder.count(CountMetric::Matched);
-                turn.recorder.time(TimeMetric::Match, turn.now.since(*since));
-                if let UserScript::Rounds { .. } = turn.rules.script_for(self.sampled) {
+                context.events.push(UserEvent::Served(*since));
+                context.recorder.count(CountMetric::Matched);
+                context.recorder.time(TimeMetric::Match, context.now.since(*since));
+                if let UserScript::Rounds { .. } = context.rules.script_for(self.in_sample) {
                     begins = *since;
                 }
             }
-            // The match book knows that this user is in two rooms now.
-            UserState::InRoom(call) => (self.last_room, self.last_room_over) = (call.room, false),
-            // It crossed our Close frame; the partner will be told.
+            // The pairing ledger counts the user in two rooms as a fault.
+            UserState::InRoom(call) => {
+                (self.last_room, self.last_room_ended) = (call.room, false);
+            }
+            // The match was made before the server read the Close frame, and the partner will
+            // receive `peer_left`.
             UserState::Closing { .. } => {
-                let (session, room) = (self.session, account.room);
-                (self.last_room, self.last_room_over) = (room, false);
-                return turn.news.push(UserEvent::RecentPartner { session, room, missing: 0 });
+                let (session, room) = (self.session, notice.room);
+                (self.last_room, self.last_room_ended) = (room, false);
+                return context.events.push(UserEvent::RoomEnded { session, room, missing: 0 });
             }
-            UserState::Greeting | UserState::Idle | UserState::Leaving { .. } => {
-                turn.recorder.fault(LoadFault::UnrequestedMatch, turn.now);
+            UserState::AwaitingSession | UserState::Idle | UserState::Leaving { .. } => {
+                context.recorder.fault(LoadFault::UnrequestedMatch, context.now);
             }
         }
-        let ends_at = if self.finishing { turn.now } else { begins + stay };
-        let mut call = ActiveCall::new(room_id, peer_id, initiator, ends_at);
-        call.limited = self.limited;
-        if self.finishing {
-            call.leave_at = turn.now + turn.rules.message_timeout * 2;
-        }
-        if let UserScript::Calls(plan) = turn.rules.script_for(self.sampled) {
-            call.plan(plan, &mut self.rng, turn.now);
-        }
-        if self.early.0 == account.room {
-            let (_, many) = std::mem::take(&mut self.early);
-            turn.recorder.faults_at(LoadFault::BeforeMatch, many.into(), turn.now);
-            // They did come, so they are not lost as well.
-            (0..many).for_each(|_| call.received.record_unreadable());
-        }
-        self.disown_early(turn);
-        self.state = UserState::InRoom(Box::new(call));
-        self.wake(turn);
+        let ends_at = if self.finishing { context.now } else { begins + room_time };
+        self.enter_room(ActiveCall::new(room_id, peer_id, initiator, ends_at), context);
     }
 
-    fn peer_left(&mut self, room_id: &str, reason: &str, turn: &mut UserContext<'_>) {
+    fn enter_room(&mut self, mut call: ActiveCall, context: &mut UserContext<'_>) {
+        call.rate_limited = self.rate_limited;
+        if self.finishing {
+            call.leave_at = context.now + context.rules.message_timeout * 2;
+        }
+        if let UserScript::Calls(plan) = context.rules.script_for(self.in_sample) {
+            call.plan_messages(plan, &mut self.rng, context.now);
+        }
+        if self.early_messages.0 == call.room {
+            let (_, many) = std::mem::take(&mut self.early_messages);
+            context.recorder.faults_at(LoadFault::BeforeMatch, many.into(), context.now);
+            // These messages have arrived and must not also count as lost.
+            (0..many).for_each(|_| call.received.record_unreadable());
+        }
+        self.report_early_messages(context);
+        self.state = UserState::InRoom(Box::new(call));
+        self.wake(context);
+    }
+
+    fn on_peer_left(&mut self, room_id: &str, reason: &str, context: &mut UserContext<'_>) {
         let room = id_hash(room_id);
         let call = match &self.state {
             UserState::InRoom(call) if call.room == room => call,
             _ => {
-                // It crossed our own leaving, unless that has been answered; of a room that is
-                // over already, or any other, it means nothing.
-                if room != self.last_room || self.last_room_over {
-                    turn.recorder.fault(LoadFault::BadMessage, turn.now);
+                // Both members left at the same time. After the server has confirmed the leave, or
+                // for any other room, the message breaks the protocol.
+                if room != self.last_room || self.last_room_ended {
+                    context.recorder.fault(LoadFault::BadMessage, context.now);
                 }
-                self.last_room_over |= room == self.last_room;
+                self.last_room_ended |= room == self.last_room;
                 return;
             }
         };
         let on_purpose = reason == "left" || reason == "next";
-        let talks = matches!(turn.rules.script_for(self.sampled), UserScript::Calls(_));
+        let talks = matches!(context.rules.script_for(self.in_sample), UserScript::Calls(_));
         let mut missing = call.received.missing();
-        if talks && on_purpose && !call.bye_heard {
-            // Nobody leaves without a last word, so that was lost, if nothing else.
+        if talks && on_purpose && !call.final_received {
+            // A partner that leaves on purpose has sent a final message, which was lost.
             missing = missing.saturating_add(1);
         }
-        let patience = turn.rules.message_timeout.mul_f64(0.8);
-        let too_late = |bye: Timestamp| !turn.catching_up && turn.now.since(bye) > patience;
-        if talks && call.bye_heard && call.bye_sent.is_some_and(too_late) {
-            // The partner waited for our last word until it gave up: that was lost.
+        let patience = context.rules.message_timeout.mul_f64(0.8);
+        let too_late = |sent: Timestamp| !context.catching_up && context.now.since(sent) > patience;
+        if talks && call.final_received && call.final_sent_at.is_some_and(too_late) {
+            // The partner waited until its timeout: this side's final message was lost.
             missing = missing.saturating_add(1);
         }
-        let whole = !talks || call.bye_heard || on_purpose;
-        turn.recorder.count(if whole {
-            CountMetric::CallsCompleted
-        } else {
-            CountMetric::CallsInterrupted
-        });
-        self.part(missing, turn);
-        self.last_room_over = true;
-        self.between_calls(turn);
+        let is_complete = !talks || call.final_received || on_purpose;
+        let outcome =
+            if is_complete { CountMetric::CallsCompleted } else { CountMetric::CallsInterrupted };
+        context.recorder.count(outcome);
+        self.end_room(missing, context);
+        self.last_room_ended = true;
+        self.continue_after_room(context);
     }
 
-    fn ponged(&mut self, turn: &mut UserContext<'_>) {
-        let Some(pinged) = self.pinged.take() else { return };
-        turn.recorder.count(CountMetric::Pongs);
-        turn.recorder.time(TimeMetric::Ping, turn.now.since(pinged));
+    fn on_pong(&mut self, context: &mut UserContext<'_>) {
+        let Some(pinged) = self.unanswered_ping.take() else { return };
+        context.recorder.count(CountMetric::Pongs);
+        context.recorder.time(TimeMetric::Ping, context.now.since(pinged));
         if self.finishing {
-            turn.recorder.count(CountMetric::Alive);
-            return self.close(turn);
+            context.recorder.count(CountMetric::Alive);
+            return self.close(context);
         }
-        if let UserScript::Hold { ping_every } = turn.rules.script_for(self.sampled) {
-            self.ping_at = (pinged + *ping_every).max(turn.now);
+        if let UserScript::Hold { ping_every } = context.rules.script_for(self.in_sample) {
+            self.ping_at = (pinged + *ping_every).max(context.now);
         }
     }
 
-    /// The server does not do all it is asked.
-    fn declined(&self, turn: &mut UserContext<'_>) {
+    /// The server refuses requests or drops messages: reports a pending request as exempt.
+    fn exempt_pending_request(&self, context: &mut UserContext<'_>) {
         if matches!(self.state, UserState::Waiting { .. } | UserState::Leaving { .. }) {
-            self.excuse(turn);
+            self.report_exempt(context);
         }
     }
 
-    fn refused(&mut self, code: &str, turn: &mut UserContext<'_>) {
+    fn on_error(&mut self, code: &str, context: &mut UserContext<'_>) {
         let fault = match code {
             "rate_limited" => {
                 if let UserState::InRoom(call) = &mut self.state {
-                    call.limited = true;
+                    call.rate_limited = true;
                 }
-                self.limited = true;
-                self.declined(turn);
+                self.rate_limited = true;
+                self.exempt_pending_request(context);
                 LoadFault::RateLimited
             }
             "draining" => {
-                self.draining = true;
-                self.declined(turn);
-                // There are no more matches, and it is still in the room that it wanted to leave.
+                self.server_draining = true;
+                self.exempt_pending_request(context);
+                // The server makes no more matches, and a user that asked for the next partner is
+                // still in its old room.
                 if matches!(self.state, UserState::Waiting { .. }) {
-                    self.close(turn);
+                    self.close(context);
                 }
                 LoadFault::Draining
             }
-            // Both left at once; the other one was first.
+            // Both members left at the same time, the partner first.
             "not_in_room" if matches!(self.state, UserState::Leaving { .. }) => {
-                return self.between_calls(turn);
+                return self.continue_after_room(context);
             }
             _ => LoadFault::Refused,
         };
-        turn.recorder.fault(fault, turn.now);
+        context.recorder.fault(fault, context.now);
     }
 }

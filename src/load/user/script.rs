@@ -1,9 +1,9 @@
-//! What all users of a run do. Pure values.
+//! What the users of a run do: their script and its limits. Pure values.
 
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// A moment that never comes.
+/// A time that is never reached.
 pub const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 
 /// The rules of a run, the same for every user.
@@ -11,88 +11,88 @@ pub const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 pub struct UserRules {
     /// What a user does once it has a session.
     pub script: UserScript,
-    /// What users of the sample do instead, where there is one.
-    pub sample: Option<UserScript>,
-    /// The queue it asks for.
+    /// What the users of the sample do instead, if there is a sample.
+    pub sample_script: Option<UserScript>,
+    /// The queue in which users ask for a match.
     pub queue: String,
     /// How long a user may wait before it is overdue.
     pub match_timeout: Duration,
-    /// How long an answer or a partner's last message may take.
+    /// How long an answer or a partner's final message may take.
     pub message_timeout: Duration,
-    /// A start later than this after its intended moment counts as late.
+    /// A start later than this after its planned time counts as late.
     pub late_after: Duration,
-    /// Relay times count from this moment on: before, it is warming up.
+    /// Relay times are recorded from this time on; before it, the run warms up.
     pub measure_from: Timestamp,
 }
 
 impl UserRules {
-    /// What a user does, who is of the sample or not.
-    pub fn script_for(&self, sampled: bool) -> &UserScript {
-        self.sample.as_ref().filter(|_| sampled).unwrap_or(&self.script)
+    /// The script of a user, which may be part of the sample.
+    pub fn script_for(&self, in_sample: bool) -> &UserScript {
+        self.sample_script.as_ref().filter(|_| in_sample).unwrap_or(&self.script)
     }
 
-    /// Whether any of the users are to send messages.
-    pub fn talk(&self) -> bool {
+    /// Whether any of the users sends messages.
+    pub fn sends_messages(&self) -> bool {
         [false, true]
             .into_iter()
-            .any(|sampled| matches!(self.script_for(sampled), UserScript::Calls(_)))
+            .any(|in_sample| matches!(self.script_for(in_sample), UserScript::Calls(_)))
     }
 }
 
 /// What a user does once it has a session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UserScript {
-    /// Stays, and shows that it is alive.
+    /// Keeps the session open and pings.
     Hold {
         /// Time between pings.
         ping_every: Duration,
     },
-    /// Asks for a match at fixed instants, together with everybody else.
+    /// Asks for a match at fixed times, at the same time as all other users.
     Rounds {
-        /// The first instant.
+        /// Start of the first round.
         first: Timestamp,
-        /// From one to the next.
+        /// Time from one round to the next.
         every: Duration,
-        /// How many.
+        /// Number of rounds.
         rounds: u32,
     },
-    /// Asks for a match at once, then does what a call does.
+    /// Asks for a match at once, then talks to its partner.
     Calls(CallPlan),
 }
 
 /// What happens in a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallPlan {
-    /// ICE candidates that each side sends after its offer or answer.
+    /// Number of ICE candidates that each side sends after its offer or answer.
     pub candidates: u32,
-    /// Time between two messages of one user after that; `None`: there are none.
+    /// Time between two messages of one user after the setup; `None`: no messages.
     pub gap: Option<Duration>,
-    /// The messages begin at this moment if the call is set up by then.
+    /// Messages start at this time, or when the call is set up if that is later.
     pub steady_from: Timestamp,
     /// Shortest call.
     pub talk_min: Duration,
     /// Longest call.
     pub talk_max: Duration,
-    /// Share of users who ask for the next partner after a call; the others leave.
+    /// Share of users that ask for the next partner after a call; the others leave.
     pub next_share: f64,
 }
 
 impl CallPlan {
-    /// Time between two ICE candidates, as a browser finds them.
+    /// Time between two ICE candidates, as browsers gather them.
     pub const CANDIDATE_GAP: Duration = Duration::from_millis(20);
 
-    /// Time from the beginning of a call until it is set up.
+    /// Time from the start of a call until it is set up.
     pub fn setup_time(&self) -> Duration {
         Self::CANDIDATE_GAP * (self.candidates + 2)
     }
 }
 
 impl UserScript {
-    /// Of the time between two rounds, the share that matched users stay together.
-    const STAY: f64 = 0.6;
+    /// Share of the time between two rounds that matched users stay in their room.
+    const ROOM_SHARE: f64 = 0.6;
 
-    /// The instant of round number `round`.
-    pub fn round_at(&self, round: u32) -> Timestamp {
+    /// Start of round number `round`, or [`NEVER`] when there is no such round.
+    pub fn round_start(&self, round: u32) -> Timestamp {
         match self {
             UserScript::Rounds { first, every, rounds } if round < *rounds => {
                 *first + every.saturating_mul(round)
@@ -101,10 +101,10 @@ impl UserScript {
         }
     }
 
-    /// How long a room of a round lasts.
-    pub fn round_stay(&self) -> Duration {
+    /// How long users stay in the room of a round.
+    pub fn round_room_time(&self) -> Duration {
         match self {
-            UserScript::Rounds { every, .. } => every.mul_f64(Self::STAY),
+            UserScript::Rounds { every, .. } => every.mul_f64(Self::ROOM_SHARE),
             UserScript::Hold { .. } | UserScript::Calls(_) => Duration::ZERO,
         }
     }

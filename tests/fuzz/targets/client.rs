@@ -1,5 +1,5 @@
-//! The client's half, which the load tester and the simulation use: responses and frames of a
-//! server in any cuts, and a virtual user who is told whatever a broken server may say.
+//! The client side of the protocol, which the load tester and the simulation use: responses and
+//! frames split at any byte, and a virtual user that receives what a broken server may send.
 #![no_main]
 
 #[path = "bytes.rs"]
@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::Duration;
 use switchboard::load::measure::Recorder;
-use switchboard::load::message_header::{MessageEncoder, MessageHeader, MessageDecoder, id_hash};
-use switchboard::load::user::{CallPlan, UserScript, UserRules, UserContext, User};
+use switchboard::load::message_header::{MessageDecoder, MessageEncoder, MessageHeader, id_hash};
+use switchboard::load::user::{CallPlan, User, UserContext, UserRules, UserScript};
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
 use switchboard::wire::message::RelayKind;
@@ -71,17 +71,17 @@ fn frames(choices: &mut Bytes<'_>) {
     assert_eq!(items(&mut [bytes].into_iter()), items(&mut cut(bytes, pieces)));
 }
 
-struct TicketHandle {
+struct ClientParts {
     recorder: Recorder,
     encoder: MessageEncoder,
-    reader: MessageDecoder,
+    decoder: MessageDecoder,
 }
 
 thread_local! {
-    static DESK: RefCell<TicketHandle> = RefCell::new(TicketHandle {
+    static PARTS: RefCell<ClientParts> = RefCell::new(ClientParts {
         recorder: Recorder::default(),
         encoder: MessageEncoder::new(40, 1),
-        reader: MessageDecoder::default(),
+        decoder: MessageDecoder::default(),
     });
 }
 
@@ -109,13 +109,13 @@ fn script(choices: &mut Bytes<'_>) -> UserScript {
     }
 }
 
-/// A message as a partner in some room sends it.
-fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
+/// A relayed message of a partner in some room.
+fn relayed_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const NAMES: [&str; 4] = ["a", "b", "r1", "r2"];
     let kind = RelayKind::ALL[usize::from(choices.byte() % 4)];
     let flags = choices.byte();
     let room = choices.pick(&NAMES);
-    let stamp = MessageHeader {
+    let message = MessageHeader {
         room: id_hash(room),
         sender: id_hash(choices.pick(&NAMES)),
         intended: Timestamp::from_nanos(choices.number() as u64 * 1_000_000),
@@ -125,7 +125,7 @@ fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
         gaps_expected: flags & 2 != 0,
     };
     let mut frame = Vec::new();
-    encoder.encode_relay(&mut frame, kind, room, &stamp);
+    encoder.encode_relay(&mut frame, kind, room, &message);
     let header = parse_header(&frame, Side::Client).expect("a right one").expect("a whole one");
     let mut text = frame.split_off(header.header_len);
     unmask(&mut text, header.mask.expect("a client masks"), 0);
@@ -136,7 +136,7 @@ fn stamped(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     text
 }
 
-fn told(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
+fn server_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const TEXTS: [&str; 12] = [
         r#"{"type":"session","payload":{"session_id":"a","ice_servers":[],"resumed":false}}"#,
         r#"{"type":"waiting","payload":{"queue":"q"}}"#,
@@ -153,7 +153,7 @@ fn told(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     ];
     match choices.byte() % 4 {
         0 | 1 => choices.pick(&TEXTS).into(),
-        2 => stamped(choices, encoder),
+        2 => relayed_message(choices, encoder),
         _ => {
             let length = usize::from(choices.byte());
             String::from_utf8_lossy(choices.take(length)).into_owned().into_bytes()
@@ -164,51 +164,51 @@ fn told(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
 fn user(choices: &mut Bytes<'_>) {
     let rules = UserRules {
         script: script(choices),
-        sample: (choices.byte() % 2 == 0).then(|| script(choices)),
+        sample_script: (choices.byte() % 2 == 0).then(|| script(choices)),
         queue: "q".to_owned(),
         match_timeout: Duration::from_millis(500),
         message_timeout: Duration::from_millis(200),
         late_after: Duration::from_millis(10),
         measure_from: Timestamp::ZERO + Duration::from_millis(50),
     };
-    DESK.with_borrow_mut(|TicketHandle { recorder, encoder, reader }| {
+    PARTS.with_borrow_mut(|ClientParts { recorder, encoder, decoder }| {
         let mut user = User::new(1, u64::from(choices.byte()), choices.byte() % 2 == 0);
-        let (mut now, mut out, mut news) = (Timestamp::ZERO, Vec::new(), Vec::new());
+        let (mut now, mut out, mut events) = (Timestamp::ZERO, Vec::new(), Vec::new());
         while !choices.is_empty() {
             let what = choices.byte();
-            let text = (what % 8 < 5).then(|| told(choices, encoder));
-            let turn = &mut UserContext {
+            let text = (what % 8 < 5).then(|| server_message(choices, encoder));
+            let context = &mut UserContext {
                 now,
                 catching_up: what & 64 != 0,
                 rules: &rules,
                 out: &mut out,
                 recorder,
                 encoder,
-                reader,
-                news: &mut news,
+                decoder,
+                events: &mut events,
             };
             match (text, what % 8) {
-                (Some(text), _) => user.text(&text, turn),
+                (Some(text), _) => user.on_text(&text, context),
                 (None, 5 | 6) => {
                     now = now + Duration::from_millis(u64::from(what) * 4);
-                    turn.now = now;
-                    user.wake(turn);
+                    context.now = now;
+                    user.wake(context);
                 }
-                (None, _) if what < 32 => user.finish(turn),
+                (None, _) if what < 32 => user.finish(context),
                 (None, _) => {
-                    if what < 48 && user.lost(what % 2 == 0, turn) {
+                    if what < 48 && user.on_disconnect(what % 2 == 0, context) {
                         return;
                     }
                 }
             }
-            let _gives_up = user.is_done_for(now);
+            let _gives_up = user.close_has_timed_out(now);
             check_sent(&mut out);
-            news.clear();
+            events.clear();
         }
     });
 }
 
-/// What a user sends are whole frames of a client.
+/// Checks that a user sends complete client frames only.
 fn check_sent(out: &mut Vec<u8>) {
     let mut rest = &out[..];
     while !rest.is_empty() {

@@ -1,0 +1,88 @@
+//! How users arrive: their connection, and the start of their opening handshake.
+
+use super::Worker;
+use crate::load::engine::connection::{
+    ConnectionStage, PendingUpgrade, UserConnection, connect_fault,
+};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
+use crate::load::user::{NEVER, User};
+use crate::timestamp::Timestamp;
+use crate::wire::http::{HeadScan, WebSocketKey, write_upgrade_request};
+use mio::{Interest, Token};
+
+/// Limit of arrivals in one iteration, so that they do not starve the users that are present.
+const ARRIVALS_PER_ITERATION: u32 = 64;
+
+impl Worker {
+    /// Starts the users whose planned arrival has come.
+    pub(super) fn start_arrivals(&mut self, now: Timestamp) {
+        if self.finishing {
+            return;
+        }
+        for _ in 0..ARRIVALS_PER_ITERATION {
+            let Some(intended) = self.arrivals.peek().filter(|at| *at <= now) else { return };
+            self.arrivals.advance();
+            self.start_user(intended);
+        }
+    }
+
+    fn start_user(&mut self, intended: Timestamp) {
+        let now = self.now();
+        self.recorder.count(CountMetric::Arrivals);
+        self.record_start(intended, now);
+        let number = u64::from(self.serial) * u64::from(self.workload.threads.max(1))
+            + u64::from(self.channel.thread);
+        self.serial = self.serial.wrapping_add(1);
+        let socket = match self.destination.sources.connect(self.destination.address, number) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.recorder.count(CountMetric::ConnectFailed);
+                return self.recorder.fault(connect_fault(&error), now);
+            }
+        };
+        let nonce = [self.rng.next_u64().to_le_bytes(), self.rng.next_u64().to_le_bytes()];
+        let key = WebSocketKey::from_nonce(
+            nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
+        );
+        let upgrade =
+            PendingUpgrade { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
+        let in_sample = number >= self.workload.sample_from;
+        let slot = self.connections.insert(UserConnection {
+            socket,
+            user: User::new(self.workload.seed, number, in_sample),
+            stage: ConnectionStage::Upgrading(Box::new(upgrade)),
+            assembly: None,
+            egress: Default::default(),
+            intended,
+            serial: self.serial,
+            wake_at: NEVER,
+            writable: true,
+            ended: false,
+            counted_as: None,
+        });
+        self.gauges.increment(None);
+        let connection = &mut self.connections[slot];
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if registry.register(&mut connection.socket, Token(slot), interest).is_err() {
+            return self.fail_connect(slot, LoadFault::NoDescriptors, now);
+        }
+        self.out.clear();
+        let (host, path) = (&self.destination.host, &self.destination.path);
+        write_upgrade_request(&mut self.out, host, path, key, &[]);
+        // On loopback the connection is established already; elsewhere the request is sent at the
+        // first writable event.
+        self.send_out(slot, now);
+        self.schedule_wakeup(slot, now + self.workload.connect_timeout);
+    }
+
+    /// Counts a scheduled start and records how late it is.
+    pub(in crate::load::engine) fn record_start(&mut self, intended: Timestamp, now: Timestamp) {
+        let late = now.since(intended);
+        self.recorder.count(CountMetric::Starts);
+        self.recorder.time(TimeMetric::Late, late);
+        if late > self.workload.rules.late_after {
+            self.recorder.count(CountMetric::LateStarts);
+        }
+    }
+}

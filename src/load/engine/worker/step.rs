@@ -1,0 +1,178 @@
+//! Steps of users: their timers, their output, and what follows for gauges and ledger.
+
+use super::Worker;
+use crate::load::engine::connection::{ConnectionStage, UserConnection};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
+use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent};
+use crate::timestamp::Timestamp;
+use std::sync::atomic::Ordering;
+
+impl Worker {
+    /// Wakes the connections whose timers have expired.
+    pub(super) fn run_timers(&mut self, now: Timestamp) {
+        loop {
+            // The thread may be paused between two timers.
+            let clock = self.now();
+            if self.pause_detector.is_catching_up(clock) {
+                break;
+            }
+            let Some((slot, serial)) = self.timers.pop(now) else { break };
+            let slot = slot as usize;
+            // A connection that has ended may have timers left, as may an earlier one in the slot.
+            let is_current =
+                |connection: &&mut UserConnection| connection.serial == serial && !connection.ended;
+            let Some(connection) = self.connections.get_mut(slot).filter(is_current) else {
+                continue;
+            };
+            connection.wake_at = NEVER;
+            match connection.stage {
+                ConnectionStage::Upgrading(_) => {
+                    let deadline = connection.intended + self.workload.connect_timeout;
+                    match now >= deadline {
+                        true => self.fail_connect(slot, LoadFault::ConnectTimeout, now),
+                        false => self.schedule_wakeup(slot, deadline),
+                    }
+                }
+                ConnectionStage::Open if connection.user.activity() == UserActivity::Connecting => {
+                    self.fail_connect(slot, LoadFault::ConnectTimeout, now);
+                }
+                // The server has not answered the Close frame.
+                ConnectionStage::Open if connection.user.close_has_timed_out(now) => {
+                    self.recorder.fault(LoadFault::ConnectionLost, now);
+                    self.end_connection(slot);
+                }
+                ConnectionStage::Open => {
+                    self.step_user_at(slot, clock, |user, context| user.wake(context));
+                }
+            }
+        }
+        self.reap();
+    }
+
+    /// Lets a user take a step, then sends its output and schedules its next wake-up.
+    pub(super) fn step_user(
+        &mut self,
+        slot: usize,
+        now: Timestamp,
+        step: impl FnOnce(&mut User, &mut UserContext<'_>),
+    ) {
+        self.step_user_at(slot, now.max(self.now()), step);
+    }
+
+    /// Like [`Worker::step_user`], for a caller that has just read the clock.
+    fn step_user_at(
+        &mut self,
+        slot: usize,
+        now: Timestamp,
+        step: impl FnOnce(&mut User, &mut UserContext<'_>),
+    ) {
+        let connection = &mut self.connections[slot];
+        let mut context = UserContext {
+            now,
+            catching_up: self.pause_detector.is_catching_up(now),
+            rules: &self.workload.rules,
+            out: &mut self.out,
+            recorder: &mut self.recorder,
+            encoder: &mut self.encoder,
+            decoder: &self.decoder,
+            events: &mut self.events,
+        };
+        step(&mut connection.user, &mut context);
+        self.after_step(slot, now);
+    }
+
+    pub(super) fn after_step(&mut self, slot: usize, now: Timestamp) {
+        let wakeup = self.connections[slot].user.next_wakeup(&self.workload.rules);
+        self.update_gauges(slot);
+        if !self.events.is_empty() {
+            self.report_events(slot, now);
+        }
+        self.send_out(slot, now);
+        if wakeup != NEVER {
+            self.schedule_wakeup(slot, wakeup);
+        }
+    }
+
+    /// Sends the contents of `out` on a connection.
+    pub(super) fn send_out(&mut self, slot: usize, now: Timestamp) {
+        if self.out.is_empty() {
+            return;
+        }
+        self.stall_detector.record_request(now);
+        match self.connections[slot].send(&self.out) {
+            Ok(sent) => self.recorder.add(CountMetric::BytesOut, sent),
+            Err(fault) => self.disconnect(slot, fault, now),
+        }
+        self.out.clear();
+    }
+
+    /// Schedules a wake-up, unless an earlier one is scheduled already.
+    pub(super) fn schedule_wakeup(&mut self, slot: usize, at: Timestamp) {
+        let connection = &mut self.connections[slot];
+        if at < connection.wake_at {
+            connection.wake_at = at;
+            self.timers.push(at, slot as u32, connection.serial);
+        }
+    }
+
+    /// Counts the user under its present activity.
+    fn update_gauges(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let activity = Some(connection.user.activity());
+        if connection.counted_as == activity {
+            return;
+        }
+        let before = std::mem::replace(&mut connection.counted_as, activity);
+        self.uncount_user(before);
+        self.gauges.increment(activity);
+        if activity == Some(UserActivity::Waiting) {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes a user with this activity from the gauges.
+    pub(super) fn uncount_user(&mut self, activity: Option<UserActivity>) {
+        self.gauges.decrement(activity);
+        if activity == Some(UserActivity::Waiting) {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records the events of a user's step in the pairing ledger.
+    pub(super) fn report_events(&mut self, slot: usize, now: Timestamp) {
+        let Ok(mut ledger) = self.shared.ledger.lock() else { return };
+        for event in self.events.drain(..) {
+            match event {
+                UserEvent::SessionOpened(session) => {
+                    ledger.open_session(session);
+                    let took = now.since(self.connections[slot].intended);
+                    self.recorder.time(TimeMetric::Connect, took);
+                }
+                UserEvent::Matched(notice) => {
+                    for fault in ledger.record_match(notice, now) {
+                        self.recorder.fault(fault, now);
+                    }
+                }
+                UserEvent::RoomEnded { session, room, missing } => {
+                    if !ledger.record_leave(session, room, now) && missing > 0 {
+                        self.recorder.faults_at(LoadFault::Lost, u64::from(missing), now);
+                    }
+                }
+                UserEvent::StrayMessage { room, fault } => {
+                    if !ledger.has_known_fault(room) {
+                        self.recorder.fault(fault, now);
+                    }
+                }
+                UserEvent::Exempt { session, room } => ledger.exempt(session, room),
+                UserEvent::Served(asked) => ledger.record_served(asked),
+                UserEvent::Overdue { session, asked } => {
+                    let many = ledger.record_overdue(session, asked);
+                    if many > 0 {
+                        self.recorder.faults_at(LoadFault::NeverMatched, many, now);
+                        self.recorder.add(CountMetric::Unmatched, many);
+                    }
+                }
+            }
+        }
+    }
+}
