@@ -29,7 +29,7 @@ pub enum LoadExitStatus {
     Failed = 2,
     /// The server cannot be reached.
     Unreachable = 3,
-    /// The generator was the bottleneck; the result says nothing about the server.
+    /// The generator was the bottleneck; the result gives no information about the server.
     Void = 4,
     /// Stopped by a signal.
     Stopped = 130,
@@ -163,8 +163,8 @@ fn print_information(arguments: &LoadArguments) -> Result<bool, CliError> {
     Ok(true)
 }
 
-/// A queue that no other client uses. Two load testers in one queue would match users of
-/// different processes, whose clocks differ.
+/// A queue that no other client uses. Users of two load testers in one queue would be
+/// matched with each other, and the clocks of the two processes differ.
 fn random_queue() -> Result<String, CliError> {
     let bytes = crate::sys::entropy().map_err(|error| (LoadExitStatus::Void, error.to_string()))?;
     let digits: String = bytes[..6].iter().map(|byte| format!("{byte:02x}")).collect();

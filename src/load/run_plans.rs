@@ -90,7 +90,7 @@ pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let mut about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
     let mut load = Workload { arrivals, ..workload(&s.common, script, ramp + s.hold.0) };
     if s.sample_rooms > 0 {
-        about += &format!(", beside {} rooms whose users talk", s.sample_rooms);
+        about += &format!(", beside {} rooms of talking users", s.sample_rooms);
         load.sample_from = s.users.into();
         load.rules.sample_script = Some(UserScript::Calls(CallPlan {
             candidates: 8,
@@ -346,7 +346,7 @@ pub fn plan_endurance(
     }
 }
 
-/// The search for the capacity of which an endurance run holds a share.
+/// The capacity search of an endurance run, which then holds a share of the result.
 pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> StressScenario {
     StressScenario {
         rooms: s.rooms,
@@ -358,7 +358,7 @@ pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> Stres
     }
 }
 
-/// The endurance run at `messages_per_s`, of which the duration `done` is complete.
+/// The endurance run at `messages_per_s`; the duration `done` is already complete.
 pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> PlannedRun {
     let users = s.rooms * 2;
     let remaining = s.duration.0.saturating_sub(done).max(Duration::from_secs(1));

@@ -198,7 +198,7 @@ impl ScenarioRunner<'_> {
     }
 
     /// The endurance run itself. The checkpoint remains only if the run was stopped early. A run
-    /// whose server crashed is complete: the crash is its result.
+    /// that ends with a crash of the server is complete: the crash is its result.
     fn run_endurance(
         &mut self,
         run: PlannedRun,

@@ -8,6 +8,7 @@ use crate::load::checkpoint::{Checkpoint, RequestedRun};
 use crate::load::interval_log::IntervalLog;
 use crate::load::progress::ProgressDisplay;
 use crate::load::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
+use crate::load::runner::ScenarioResults;
 use crate::load::scenario::Scenario;
 use crate::load::target_address::check_reachable;
 use crate::load::test_environment::TestEnvironment;
@@ -70,11 +71,24 @@ pub(super) fn execute(
         environment.failure.get_or_insert(line);
     }
     let mut report = LoadReport {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: clock.elapsed().as_secs_f64(),
-        url: common.url.clone(),
+        ..report_of(scenario, host, results)
+    };
+    let status = conclude(&mut report, &required, environment.ends_early());
+    let errors = environment.failure.iter().chain(&report.unjudged_requirements);
+    errors.for_each(|line| print_error(line));
+    Ok(write_report(&directory, &report, earlier.as_ref(), status))
+}
+
+/// The report of these results, not yet judged and without times.
+fn report_of(scenario: &Scenario, host: GeneratorHost, results: ScenarioResults) -> LoadReport {
+    LoadReport {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: String::new(),
+        seconds: 0.0,
+        url: scenario.common().url.clone(),
         scenario: scenario.name().to_owned(),
         configuration: scenario.to_string(),
         machine: host,
@@ -84,11 +98,7 @@ pub(super) fn execute(
         breaking_point: results.breaking_point,
         unjudged_requirements: Vec::new(),
         recommendations: Vec::new(),
-    };
-    let status = conclude(&mut report, &required, environment.ends_early());
-    let errors = environment.failure.iter().chain(&report.unjudged_requirements);
-    errors.for_each(|line| print_error(line));
-    Ok(write_report(&directory, &report, earlier.as_ref(), status))
+    }
 }
 
 /// Raises the limit of open files and checks that this machine can generate the load.

@@ -35,7 +35,7 @@ pub(super) fn interrupted_run(
     Ok((scenario, interrupted))
 }
 
-/// Each key whose value makes it a different run, with both values.
+/// The keys that make it a different run, each with both values.
 fn differences(before: &Scenario, now: &Scenario) -> Vec<String> {
     if before.name() != now.name() {
         return vec![format!("scenario was {}, is {}", before.name(), now.name())];

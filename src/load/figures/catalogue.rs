@@ -7,7 +7,7 @@ const DERIVED: &[(&str, &str)] = &[
     ("success_percent", "share of all connects, matches, messages and requests that succeeded"),
     ("connected_percent", "share of arrivals that became sessions"),
     ("alive_percent", "share of sessions that answered every ping (connections)"),
-    ("kept_percent", "share of sessions that the server did not drop"),
+    ("kept_percent", "share of sessions that were not dropped"),
     ("matched_percent", "share of completed match requests that ended in a match"),
     ("delivered_percent", "share of messages that arrived unchanged at the right partner"),
     ("undelivered", "messages sent that did not arrive at their receiver, for whatever reason"),

@@ -71,7 +71,7 @@ pub(super) fn compare(earlier: &LoadReport, report: &LoadReport) -> Vec<FigureCh
     all
 }
 
-/// Whether a run with this outcome says something about the server.
+/// Whether the figures of a run with this outcome describe the server.
 fn describes_server(outcome: TestOutcome) -> bool {
     matches!(outcome, TestOutcome::Passed | TestOutcome::Failed)
 }

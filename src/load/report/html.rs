@@ -87,10 +87,10 @@ fn reasons(report: &LoadReport) -> String {
 
 fn generator_host(report: &LoadReport) -> String {
     let host = &report.machine;
-    let place = if host.server_is_here { "the same" } else { "another" };
-    let mut server = format!("server on {place} machine");
+    let which = if host.server_is_here { "the same" } else { "another" };
+    let mut server = format!("server on {which} machine");
     if let Some(reason) = &host.figures_missing {
-        server += &format!(", whose figures are missing: {}", escape(reason));
+        server += &format!(" (its figures are missing: {})", escape(reason));
     }
     format!(
         "generator on {} CPU{}, {:.0} GiB, Linux {}, {server}",

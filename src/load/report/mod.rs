@@ -1,5 +1,5 @@
 //! The report of a test: `report.html`, `report.json`, `junit.xml`, `summary.md` and the text on
-//! the console. All but [`write()`] and [`read()`] is pure.
+//! the console. Only [`write()`] and [`read()`] access files.
 
 pub mod breaking_point;
 mod charts;
@@ -42,7 +42,7 @@ pub fn write(
 /// Reads a `report.json` for a comparison.
 ///
 /// # Errors
-/// One line that says why the file cannot be used.
+/// The reason in one line, if the file cannot be used.
 pub fn read(path: &Path) -> Result<LoadReport, String> {
     let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let report: LoadReport = serde_json::from_slice(&text)

@@ -2,8 +2,8 @@
 //!
 //! Names end in the unit of their value. Every measured number is stored under its name in
 //! `figures`, so two reports can be compared without a list of the figures. The schema is
-//! `report.schema.json` in this directory; a member whose Rust name differs from its JSON name
-//! has a `serde(rename)`.
+//! `report.schema.json` in this directory; `serde(rename)` marks the members that have
+//! another name in JSON.
 
 use crate::load::interval_log::IntervalRow;
 use crate::load::measure::LatencySummary;
@@ -23,7 +23,7 @@ pub enum TestOutcome {
     Passed,
     /// A target was missed, or a server fault occurred.
     Failed,
-    /// The generator reached its limit; the result says nothing about the server.
+    /// The generator reached its limit; the result gives no information about the server.
     Void,
     /// Stopped early; judged by what had been measured.
     Stopped,

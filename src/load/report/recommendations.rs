@@ -80,8 +80,8 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
     recommend_for_missed_targets(run, host, add);
     if run.outcome == TestOutcome::Void && !run.trial {
         add(
-            "Give the generator more CPU, or another machine, and repeat the test: this run says \
-             nothing about the server.",
+            "Give the generator more CPU, or another machine, and repeat the test: this run \
+             gives no information about the server.",
             format!("{name}: {}", run.reason),
         );
     }

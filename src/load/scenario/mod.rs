@@ -1,4 +1,4 @@
-//! Scenarios and all their values. Pure.
+//! Scenarios and all their values.
 //!
 //! A value is declared once, in the macro `scenarios!`. It is then a flag of the subcommand, a key
 //! of the TOML file and a field of the scenario. Three layers supply the values: flags take
@@ -194,7 +194,7 @@ scenarios! {
         /// Time within which a connection must become a session, and an HTTP request be answered.
         connect_timeout: HumanDuration = HumanDuration::seconds(10),
         /// Time within which a user must be matched, provided that another one waits as long or
-        /// that users who asked later are matched. Must exceed the server's `--rematch-delay`.
+        /// that users with a later request are matched. Must exceed the server's `--rematch-delay`.
         match_timeout: HumanDuration = HumanDuration::seconds(15),
         /// Time within which a relayed message or an answer must arrive. Within half of it, a user
         /// must be informed that the partner has left.
@@ -219,9 +219,9 @@ scenarios! {
         connect_rate: f64,
         /// How long the sessions are held after the last one was opened.
         hold: HumanDuration,
-        /// Interval at which each session sends a ping, whose answer shows that it is alive.
+        /// Interval at which each session sends a ping; the answer shows that it is alive.
         ping_every: HumanDuration,
-        /// Rooms of two additional users each, who are matched and talk once all other sessions
+        /// Rooms of two additional users each, which are matched and talk once all other sessions
         /// are open. They measure the service that a user gets beside the idle sessions.
         sample_rooms: u32,
         /// Messages per second that each of these users sends; 0.1 is one every ten seconds.
@@ -266,7 +266,7 @@ scenarios! {
         talk_min: HumanDuration,
         /// Longest call.
         talk_max: HumanDuration,
-        /// Percentage of users who request the next partner after a call; the others leave.
+        /// Percentage of users that request the next partner after a call; the others leave.
         next_percent: f64,
         /// Messages per second that each user sends during a call.
         message_rate: f64,
