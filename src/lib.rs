@@ -1,32 +1,46 @@
-//! Switchboard: strangers connect, are matched in pairs and signal each other.
+//! Switchboard connects strangers for voice calls: a server that matches the users of a WebSocket in
+//! pairs and relays their WebRTC signalling, with one thread per core, and a load tester for it.
 //!
-//! ```text
-//! kernel → shard/driver → wire/http → wire/frame → wire/assembly → wire/message → session
-//!              ▲                                                     │ find_match   │ offer, answer, …
-//!              │ one write per destination and read                  ▼              ▼
-//!          wire/egress ◄────────── room partner (same shard) ◄─ match ─ matcher (one thread)
-//! ```
-//!
-//! Modules stand in the order in which data flows through them; imports run downwards only.
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// In the order in which data flows through them. The blank lines keep rustfmt from sorting.
+
+pub mod server;
+
+pub mod shard;
 
 pub mod access;
+
+pub mod wire;
+
+pub mod session;
+
 pub mod commands;
-pub mod config;
-pub mod ice;
+
+pub mod mailbox;
+
+pub mod matchmaking;
+
+// What all of them use.
+
 pub mod ids;
 pub mod limits;
-pub mod load;
-pub mod logging;
-pub mod mailbox;
-pub mod matchmaking;
-pub mod page;
-pub mod preflight;
-pub mod server;
-pub mod session;
-pub mod shard;
 pub mod timestamp;
 
 pub mod sys;
+
+// What the server tells clients and operators.
+
+pub mod ice;
+pub mod page;
 pub mod telemetry;
 
-pub mod wire;
+// Before the server runs, and beside it.
+
+pub mod config;
+pub mod logging;
+pub mod preflight;
+
+// The load tester.
+
+pub mod load;
