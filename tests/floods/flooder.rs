@@ -1,7 +1,7 @@
 //! The floods: the load that one hostile process puts on a server, from one thread and with a
 //! limited share of a CPU.
 
-use crate::support::{frame, handshake, ping_frame, text_frame};
+use crate::support::{client_frame, ping_frame, text_frame, upgrade_request};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -205,7 +205,7 @@ struct Script {
 }
 
 fn script(flood: Flood) -> Script {
-    let session = handshake();
+    let session = upgrade_request();
     let find = text_frame(br#"{"type":"find_match","payload":{"queue":"flood"}}"#);
     let cancel = text_frame(br#"{"type":"cancel_match"}"#);
     let offer =
@@ -220,7 +220,7 @@ fn script(flood: Flood) -> Script {
     let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {:x<8000}\r\n\r\n", "").into_bytes();
     let stats = b"HEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50);
-    let echo = String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ");
+    let echo = String::from_utf8(upgrade_request()).unwrap().replace("GET /ws ", "GET /echo ");
     let all = |_: usize| true;
     let none = |_: usize| false;
     // Two of three read, so that of each pair at least one does not.
@@ -244,7 +244,7 @@ fn script(flood: Flood) -> Script {
         Flood::MassReconnect => ([session, find].concat(), Vec::new(), 0, none),
         Flood::UnreadMetrics => (Vec::new(), metrics, 60_000, none),
         Flood::PipelinedStats => (Vec::new(), stats, 60_000, all),
-        Flood::Echo => (echo.into_bytes(), frame(0x82, b"").repeat(10_000), 60_000, all),
+        Flood::Echo => (echo.into_bytes(), client_frame(0x82, b"").repeat(10_000), 60_000, all),
     };
     Script { first, rest, most, reads }
 }

@@ -9,7 +9,9 @@ mod reconnect;
 mod support;
 mod table;
 
-use crate::support::{Client, Server, Talk, number, pair_up, test_process, until};
+use crate::support::{
+    Client, ProtocolClient, Server, match_pair, stat_number, test_process, wait_until,
+};
 use flooder::Flood;
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
@@ -65,14 +67,14 @@ fn runs_a_flooder_when_started_by_another_test() {
 fn relay_times(
     one: &mut Client,
     other: &mut Client,
-    room: &crate::support::Match,
+    room: &crate::support::MatchFound,
     count: usize,
 ) -> Vec<Duration> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let before = Instant::now();
         let sent = one.relay("signal", room, r#"{"from":"another user"}"#);
-        assert_eq!(other.text(), sent);
+        assert_eq!(other.receive_text(), sent);
         times.push(before.elapsed());
     }
     times
@@ -81,7 +83,7 @@ fn relay_times(
 /// Time for two users to connect, be matched and exchange a message.
 fn meeting_time(server: &Server) -> Duration {
     let before = Instant::now();
-    let (mut one, mut other, room) = pair_up(server.client(), server.client());
+    let (mut one, mut other, room) = match_pair(server.client(), server.client());
     relay_times(&mut one, &mut other, &room, 1);
     before.elapsed()
 }
@@ -101,17 +103,17 @@ fn other_users_are_served_during(flood: Flood) {
     };
     // The first process sample opens its files, and the first match loads code into memory: both
     // come before the measurement.
-    server.until_sampled();
+    server.wait_for_process_sample();
     meeting_time(&server);
-    let (before, resident) = (server.descriptors(), server.resident_bytes());
-    let (mut one, mut other, room) = server.pair();
+    let (before, resident) = (server.open_descriptors(), server.resident_bytes());
+    let (mut one, mut other, room) = server.matched_pair();
     let flooder = Flooder::start(flood, server.address(), 1, 3);
     if flood != Flood::Calm {
         // More connections than the pair and the one that requests the figures.
-        until("the flood begins", || {
+        wait_until("the flood begins", || {
             let stats = server.stats();
-            let active = number(&stats, "/connections/active");
-            let accepted = number(&stats, "/connections/accepted");
+            let active = stat_number(&stats, "/connections/active");
+            let accepted = stat_number(&stats, "/connections/accepted");
             if active > 3 || accepted > 500 {
                 Ok(())
             } else {
@@ -126,8 +128,8 @@ fn other_users_are_served_during(flood: Flood) {
         assert!(slowest < RELAY_BOUND && took < MEET_BOUND);
     }
     if flood == Flood::SlowPartner {
-        until("a client that does not read is closed", || {
-            let closed = server.figure("/connections/closed/slow_consumer");
+        wait_until("a client that does not read is closed", || {
+            let closed = server.stat("/connections/closed/slow_consumer");
             if closed > 0 { Ok(()) } else { Err("none is closed".to_owned()) }
         });
     }
@@ -135,17 +137,17 @@ fn other_users_are_served_during(flood: Flood) {
     let took = meeting_time(&server);
     assert!(took < MEET_BOUND, "meeting took {took:?} after {flood:?}");
     drop((one, other));
-    server.comes_to_rest();
-    until("descriptors are released", || match server.descriptors() {
+    server.wait_until_idle();
+    wait_until("descriptors are released", || match server.open_descriptors() {
         now if now <= before => Ok(()),
         now => Err(format!("{now} are open, {before} before the flood")),
     });
-    let more = until("memory is released", || {
+    let more = wait_until("memory is released", || {
         let more = server.resident_bytes().saturating_sub(resident);
         if more <= MORE_BYTES { Ok(more) } else { Err(format!("{more} more bytes are resident")) }
     });
     // CPU time depends little on other processes.
-    let percent = until("a server without users is idle", || {
+    let percent = wait_until("a server without users is idle", || {
         let percent = idle_percent(&server, IDLE_WATCHED);
         if percent <= IDLE_PERCENT { Ok(percent) } else { Err(format!("{percent:.0} % of a core")) }
     });

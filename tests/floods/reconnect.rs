@@ -2,7 +2,7 @@
 //! server.
 
 use super::relay_times;
-use crate::support::{Server, handshake, text_frame, until};
+use crate::support::{Server, text_frame, upgrade_request, wait_until};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ pub(crate) const MATCHED_WITHIN: Duration = Duration::from_secs(5);
 /// Connects `count` users, each of whom requests a partner.
 pub(crate) fn connect_users(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let find = text_frame(br#"{"type":"find_match"}"#);
-    let first = [handshake(), find].concat();
+    let first = [upgrade_request(), find].concat();
     let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(&first).unwrap();
@@ -45,18 +45,18 @@ pub(crate) fn reconnect_after_restart(count: usize) -> ReconnectResult {
     let rooms = i64::try_from(count / 2).unwrap();
     let mut server = Server::start(&listen);
     let connected = connect_users(address, count);
-    server.until_figure("/rooms/active", rooms);
-    server.signal("KILL");
-    server.exit();
+    server.wait_for_stat("/rooms/active", rooms);
+    server.send_signal("KILL");
+    server.wait_for_exit();
     drop((server, connected));
     let began = Instant::now();
     let server = Server::start(&listen);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     let users = std::thread::spawn(move || connect_users(address, count));
     let mut relays = Vec::new();
-    until("all users are matched", || {
+    wait_until("all users are matched", || {
         relays.extend(relay_times(&mut one, &mut other, &room, 10));
-        match server.figure("/rooms/active") {
+        match server.stat("/rooms/active") {
             found if found == rooms + 1 => Ok(()),
             found => Err(format!("{found} rooms of {}", rooms + 1)),
         }

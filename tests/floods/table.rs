@@ -2,7 +2,9 @@
 //! release build.
 
 use super::{Flood, Flooder, IDLE_PERCENT, idle_percent, meeting_time, reconnect, relay_times};
-use crate::support::{Raw, Server, Talk, frame, handshake, number, until};
+use crate::support::{
+    ProtocolClient, RawClient, Server, client_frame, stat_number, upgrade_request, wait_until,
+};
 use std::time::{Duration, Instant};
 
 /// How long each flood is measured.
@@ -27,7 +29,7 @@ const USERS: usize = 15_000;
 
 /// The histogram of iteration times: upper bound in seconds, cumulative count.
 fn iteration_histogram(server: &Server) -> Vec<(f64, u64)> {
-    let metrics = server.page("/metrics");
+    let metrics = server.get("/metrics");
     let lines = metrics.text().lines().map(str::to_owned);
     let buckets = lines.filter_map(|line| {
         let rest = line.strip_prefix("switchboard_loop_iteration_duration_seconds_bucket{le=\"")?;
@@ -52,8 +54,8 @@ fn quantile(sorted: &[Duration], share: f64) -> f64 {
 
 /// Measures one flood and prints its row of the table. Returns the missed goals.
 fn row(server: &Server, flood: Flood) -> Vec<String> {
-    let (memory, descriptors) = (server.resident_bytes(), server.descriptors());
-    let (mut one, mut other, room) = server.pair();
+    let (memory, descriptors) = (server.resident_bytes(), server.open_descriptors());
+    let (mut one, mut other, room) = server.matched_pair();
     let flooder = Flooder::start(flood, server.address(), 10, 3);
     std::thread::sleep(Duration::from_secs(2));
     let (iterations_before, began) = (iteration_histogram(server), Instant::now());
@@ -67,8 +69,8 @@ fn row(server: &Server, flood: Flood) -> Vec<String> {
     drop(flooder);
     let after = meeting_time(server).as_secs_f64() * 1e3;
     drop((one, other));
-    server.comes_to_rest();
-    until("descriptors are released", || match server.descriptors() {
+    server.wait_until_idle();
+    wait_until("descriptors are released", || match server.open_descriptors() {
         now if now <= descriptors => Ok(()),
         now => Err(format!("{now} are open, {descriptors} before the flood")),
     });
@@ -124,14 +126,14 @@ fn every_flood_at_full_size_meets_its_goals() {
 #[ignore = "measures CPU time on a quiet machine: scripts/floods.sh"]
 fn a_message_received_byte_by_byte_costs_less_than_half_a_second_of_cpu() {
     let server = Server::start(&["--shards", "1"]);
-    let mut user = server.session();
+    let mut user = server.raw_session();
     let text = format!(r#"{{"type":"ping","payload":"{:x<65500}"}}"#, "");
     let bytes = crate::support::text_frame(text.as_bytes());
     let before = server.cpu_time();
     for byte in bytes {
         user.send(&[byte]);
     }
-    user.expect("pong");
+    user.expect_message("pong");
     let took = server.cpu_time() - before;
     println!("64 KiB byte by byte: {:.3} s of CPU time, goal 0.5", took.as_secs_f64());
     assert!(took < Duration::from_millis(500), "{took:?}");
@@ -141,31 +143,31 @@ fn a_message_received_byte_by_byte_costs_less_than_half_a_second_of_cpu() {
 #[ignore = "measures memory of a release build: scripts/floods.sh"]
 fn held_one_byte_fragments_cost_at_most_1_2_times_their_payload() {
     let server = Server::start(&["--shards", "1", "--echo"]);
-    let request = String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ");
+    let request = String::from_utf8(upgrade_request()).unwrap().replace("GET /ws ", "GET /echo ");
     let echo = || {
-        let mut raw = server.raw();
-        assert_eq!(raw.ask(&request).status, 101);
+        let mut raw = server.raw_connection();
+        assert_eq!(raw.request(&request).status, 101);
         raw
     };
-    let mut fragments = frame(0x02, b"x");
-    fragments.extend(frame(0x00, b"x").repeat(FRAGMENTS - 1));
+    let mut fragments = client_frame(0x02, b"x");
+    fragments.extend(client_frame(0x00, b"x").repeat(FRAGMENTS - 1));
     // The first connection loads shared code and buffers into memory before the measurement.
     let mut first = echo();
-    first.send(&[&fragments[..], &frame(0x80, b"x")].concat());
-    assert_eq!(first.frame().unwrap().payload.len(), FRAGMENTS + 1);
+    first.send(&[&fragments[..], &client_frame(0x80, b"x")].concat());
+    assert_eq!(first.read_frame().unwrap().payload.len(), FRAGMENTS + 1);
     // Fills the receive buffer that all connections share.
-    first.send(&frame(0x82, &vec![b'x'; 1 << 20]));
-    assert_eq!(first.frame().unwrap().payload.len(), 1 << 20);
-    let mut raws: Vec<Raw> = (0..ECHOES).map(|_| echo()).collect();
+    first.send(&client_frame(0x82, &vec![b'x'; 1 << 20]));
+    assert_eq!(first.read_frame().unwrap().payload.len(), 1 << 20);
+    let mut raws: Vec<RawClient> = (0..ECHOES).map(|_| echo()).collect();
     let before = server.resident_bytes();
     for raw in &mut raws {
         raw.send(&fragments);
     }
     // The pong shows that all fragments before the ping have been read.
-    let held = |stats: &serde_json::Value| number(stats, "/bytes/held") as f64;
+    let held = |stats: &serde_json::Value| stat_number(stats, "/bytes/held") as f64;
     for raw in &mut raws {
         raw.send(&crate::support::ping_frame(b"read"));
-        assert_eq!(raw.frame().unwrap().payload, b"read");
+        assert_eq!(raw.read_frame().unwrap().payload, b"read");
     }
     let payload = (ECHOES * FRAGMENTS) as f64;
     // Read before any other request, which would allocate memory.
@@ -182,12 +184,12 @@ fn held_one_byte_fragments_cost_at_most_1_2_times_their_payload() {
 fn fifteen_thousand_dropped_users_are_all_matched_again_within_five_seconds() {
     let server = Server::start(&[]);
     let users = reconnect::connect_users(server.address(), USERS);
-    server.until_figure("/rooms/active", USERS as i64 / 2);
+    server.wait_for_stat("/rooms/active", USERS as i64 / 2);
     drop(users);
     let began = Instant::now();
     let _users = reconnect::connect_users(server.address(), USERS);
     let connected = began.elapsed();
-    server.until_figure("/rooms/active", USERS as i64 / 2);
+    server.wait_for_stat("/rooms/active", USERS as i64 / 2);
     let took = began.elapsed();
     println!(
         "{USERS} dropped and reconnected: connected in {connected:.2?}, all matched after {took:.2?}, goal {:?}",

@@ -1,7 +1,9 @@
 //! The options of the load tester: each has its effect, and invalid ones are refused in one line
 //! with the right exit status.
 
-use crate::support::load::{Server, directory, figure, load, refusal, tester};
+use crate::support::load::{
+    figure, report_directory, run_load, run_refused, server_stats, start_server, tester,
+};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -11,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn invalid_input_is_refused_in_one_line_with_its_exit_status() {
-    let file = directory("file.toml");
+    let file = report_directory("file.toml");
     std::fs::write(&file, "scenario = \"calls\"\n\ntalk_mim = \"1s\"\n").unwrap();
-    let (status, line) = refusal("key", &["run", file.to_str().unwrap()]);
+    let (status, line) = run_refused("key", &["run", file.to_str().unwrap()]);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(status, 1);
     assert!(line.contains("line 3, column 1") && line.contains("`talk_mim`"), "{line}");
@@ -45,7 +47,7 @@ fn invalid_input_is_refused_in_one_line_with_its_exit_status() {
         // The largest possible process id is 4194304 (proc(5), pid_max).
         (&["calls", "--server-pid", "999999999"], "server_pid: no process 999999999 runs"),
     ] {
-        let (status, line) = refusal("bad", arguments);
+        let (status, line) = run_refused("bad", arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");
         assert!(line.contains(part), "{arguments:?}: {line}");
     }
@@ -68,11 +70,11 @@ fn a_report_directory_that_is_not_utf8_is_refused() {
 /// Refused connections do not count as capacity, even without targets.
 #[test]
 fn a_search_over_connections_ends_at_the_servers_limit() {
-    let server = Server::start(&["--max-connections", "60"]);
+    let server = start_server(&["--max-connections", "60"]);
     let levels = ["--start", "40", "--factor", "2", "--ceiling", "160", "--step", "1s"];
     let search = ["--tolerance-percent", "100", "--confirmations", "1", "--connect-rate", "200"];
     let arguments = [&["stress", "--raise", "connections"][..], &levels, &search].concat();
-    let (status, report) = load("raise", &server, &arguments);
+    let (status, report) = run_load("raise", &server, &arguments);
     let point = &report["breaking_point"];
     assert_eq!((status, point["holds"].as_f64()), (0, Some(40.0)), "{point:#}");
     assert_eq!((point["breaks"].as_f64(), &point["void"]), (Some(80.0), &false.into()));
@@ -82,13 +84,13 @@ fn a_search_over_connections_ends_at_the_servers_limit() {
 /// A target given with `--require` either judges a figure or counts as missed.
 #[test]
 fn a_required_target_without_a_figure_is_missed() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let hold = ["connections", "--users", "10", "--hold", "1s", "--late-percent", "100"];
     let run = |more: &[&str]| {
         let output =
-            tester("vain", &hold).args(more).args(["--url", &server.url]).output().unwrap();
-        let summary = std::fs::read_to_string(directory("vain").join("summary.md")).unwrap();
-        std::fs::remove_dir_all(directory("vain")).unwrap();
+            tester("vain", &hold).args(more).args(["--url", server.url()]).output().unwrap();
+        let summary = std::fs::read_to_string(report_directory("vain").join("summary.md")).unwrap();
+        std::fs::remove_dir_all(report_directory("vain")).unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap(), summary)
     };
     let (status, line, summary) = run(&["--targets", "none", "--require", "match_p99_ms<50"]);
@@ -105,15 +107,15 @@ fn a_required_target_without_a_figure_is_missed() {
 /// `--no-preflight` skips the checks but still raises the soft limit.
 #[test]
 fn without_preflight_the_tester_still_raises_its_descriptor_limit() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let output = Command::new("sh")
         .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
         .args(["connections", "--users", "150", "--hold", "1s", "--no-preflight", "--quiet"])
-        .args(["--late-percent", "100", "--targets", "none", "--url", &server.url, "--report"])
-        .arg(directory("preflight"))
+        .args(["--late-percent", "100", "--targets", "none", "--url", server.url(), "--report"])
+        .arg(report_directory("preflight"))
         .output()
         .unwrap();
-    std::fs::remove_dir_all(directory("preflight")).unwrap();
+    std::fs::remove_dir_all(report_directory("preflight")).unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
 }
@@ -122,8 +124,8 @@ fn without_preflight_the_tester_still_raises_its_descriptor_limit() {
 /// run.
 #[test]
 fn a_plan_without_messages_and_stress_has_no_endurance_run() {
-    let server = Server::start(&[]);
-    let (status, report) = load(
+    let server = start_server(&[]);
+    let (status, report) = run_load(
         "silent-plan",
         &server,
         &["plan", "--message-rate", "0", "--stress-ceiling", "0", "--endurance", "1s"]
@@ -139,7 +141,7 @@ fn a_plan_without_messages_and_stress_has_no_endurance_run() {
 /// Errors in the meaning of a value have a position, like syntax errors.
 #[test]
 fn an_invalid_value_in_a_file_is_reported_with_its_position() {
-    let file = directory("value.toml");
+    let file = report_directory("value.toml");
     let path = file.to_str().unwrap();
     for (key, value) in [
         ("require", "[\"lost==0\", \"speed<1\"]"),
@@ -150,14 +152,14 @@ fn an_invalid_value_in_a_file_is_reported_with_its_position() {
         ("source", "\"192.0.2.7\""),
     ] {
         std::fs::write(&file, format!("scenario = \"connections\"\n\n{key} = {value}\n")).unwrap();
-        let (status, line) = refusal("value", &["run", path]);
+        let (status, line) = run_refused("value", &["run", path]);
         let place =
             format!("value.toml-{}: line 3, column {}: {key}: ", std::process::id(), key.len() + 4);
         assert_eq!((status, line.lines().count()), (1, 1), "{line}");
         assert!(line.contains(&place), "{line}");
     }
     // A flag overrides the file and has no position in it.
-    let (_, line) = refusal("value", &["run", path, "--source", "here"]);
+    let (_, line) = run_refused("value", &["run", path, "--source", "here"]);
     assert!(line.contains("source: `here`") && !line.contains("line"), "{line}");
     std::fs::remove_file(&file).unwrap();
 }
@@ -192,9 +194,9 @@ fn a_server_that_accepts_no_session_is_not_judged() {
             .args(["--url", &url, "--late-percent", "100"])
             .output()
             .unwrap();
-        let report = std::fs::read(directory("stranger").join("report.json")).unwrap();
+        let report = std::fs::read(report_directory("stranger").join("report.json")).unwrap();
         let report: Value = serde_json::from_slice(&report).unwrap();
-        std::fs::remove_dir_all(directory("stranger")).unwrap();
+        std::fs::remove_dir_all(report_directory("stranger")).unwrap();
         assert_eq!(output.status.code(), Some(3), "{:#}", report["runs"][0]["faults"]);
         let reason = report["runs"][0]["reason"].as_str().unwrap();
         assert!(reason.starts_with("not one session could be opened") && reason.contains(part));
@@ -205,9 +207,9 @@ fn a_server_that_accepts_no_session_is_not_judged() {
 
 #[test]
 fn an_invalid_report_to_compare_with_is_refused_before_the_run() {
-    let file = directory("earlier.json");
+    let file = report_directory("earlier.json");
     std::fs::write(&file, "{\"schema\": 1, ").unwrap();
-    let (status, line) = refusal("earlier", &["calls", "--compare", file.to_str().unwrap()]);
+    let (status, line) = run_refused("earlier", &["calls", "--compare", file.to_str().unwrap()]);
     std::fs::remove_file(&file).unwrap();
     assert_eq!((status, line.lines().count()), (1, 1), "{line}");
     assert!(line.contains("earlier.json") && line.contains("is not a report"), "{line}");
@@ -215,9 +217,9 @@ fn an_invalid_report_to_compare_with_is_refused_before_the_run() {
 
 #[test]
 fn resume_is_refused_without_an_interrupted_run() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     for scenario in ["endurance", "plan"] {
-        let (status, line) = refusal("never", &[scenario, "--resume", "--url", &server.url]);
+        let (status, line) = run_refused("never", &[scenario, "--resume", "--url", server.url()]);
         assert_eq!((status, line.lines().count()), (1, 1), "{line}");
         assert!(line.contains("no interrupted endurance run"), "{line}");
     }
@@ -225,13 +227,13 @@ fn resume_is_refused_without_an_interrupted_run() {
 
 #[test]
 fn a_scenario_file_accepts_common_flags_and_those_of_its_scenario() {
-    let server = Server::start(&[]);
-    let file = directory("flags.toml");
+    let server = start_server(&[]);
+    let file = report_directory("flags.toml");
     std::fs::write(&file, "scenario = \"http\"\nrequests = \"/health 20/s for 100s\"\n").unwrap();
     let arguments =
         ["run", file.to_str().unwrap(), "--max-connections", "3", "--time-scale", "0.01"];
-    let (status, report) = load("flags", &server, &arguments);
-    let (wrong, line) = refusal("flags", &["run", file.to_str().unwrap(), "--rooms", "3"]);
+    let (status, report) = run_load("flags", &server, &arguments);
+    let (wrong, line) = run_refused("flags", &["run", file.to_str().unwrap(), "--rooms", "3"]);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(status, 0);
     assert_eq!(figure(&report, "http_ok"), 40.0, "2 s remain");
@@ -294,9 +296,9 @@ fn chunked_responses_are_read() {
             .args(["--url", &url, "--late-percent", "100", "--targets", "none"])
             .output()
             .unwrap();
-        let report = std::fs::read(directory(name).join("report.json"));
+        let report = std::fs::read(report_directory(name).join("report.json"));
         let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
-        std::fs::remove_dir_all(directory(name)).unwrap();
+        std::fs::remove_dir_all(report_directory(name)).unwrap();
         let report: Value = serde_json::from_slice(&report).unwrap();
         (report, connections.load(Ordering::Relaxed))
     };
@@ -314,18 +316,18 @@ fn chunked_responses_are_read() {
 #[test]
 fn server_figures_may_come_from_another_url_or_be_disabled() {
     const SHORT: [&str; 5] = ["connections", "--users", "10", "--hold", "1s"];
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let figures_server = serve_fixed("200 OK", r#"{"process":{"resident_bytes":129024000}}"#);
     let elsewhere = format!("http://{figures_server}");
     let (status, report) =
-        load("elsewhere", &server, &[&SHORT[..], &["--stats-url", &elsewhere]].concat());
+        run_load("elsewhere", &server, &[&SHORT[..], &["--stats-url", &elsewhere]].concat());
     assert_eq!(status, 0);
     assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
     assert_eq!(report["machine"]["figures_missing"], Value::Null);
     let refused = format!("http://{}/figures", serve_fixed("404 Not Found", ""));
     for (url, part) in [("none", "not asked for"), (&refused, "/figures was answered with 404")] {
         let (status, report) =
-            load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
+            run_load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
         assert_eq!(status, 0, "the run continues without them");
         let why = report["machine"]["figures_missing"].as_str().unwrap();
         assert!(why.contains(part), "{why}");
@@ -335,7 +337,7 @@ fn server_figures_may_come_from_another_url_or_be_disabled() {
 
 #[test]
 fn sample_rooms_exchange_messages_beside_idle_connections() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let arguments = [
         "connections",
         "--users",
@@ -351,12 +353,12 @@ fn sample_rooms_exchange_messages_beside_idle_connections() {
         "--ping-every",
         "1s",
     ];
-    let (status, report) = load("sample", &server, &arguments);
+    let (status, report) = run_load("sample", &server, &arguments);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "users_peak"), 70.0);
     assert_eq!(figure(&report, "alive_percent"), 100.0);
     assert_eq!(figure(&report, "matched"), 10.0, "idle users send no find_match");
-    assert_eq!(figure(&report, "sent"), server.stats()["messages.relayed"]);
+    assert_eq!(figure(&report, "sent"), server_stats(&server)["messages.relayed"]);
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));
     for name in ["match_p99_ms", "relay_p99_ms", "users_peak_at_s", "server_memory_per_user_kb"] {
         assert!(figure(&report, name) >= 0.0, "{name} is measured");
@@ -366,7 +368,7 @@ fn sample_rooms_exchange_messages_beside_idle_connections() {
 /// Counts all memory of the process.
 #[test]
 fn an_idle_user_costs_the_generator_at_most_1_kib() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let arguments = [
         "connections",
         "--users",
@@ -380,7 +382,7 @@ fn an_idle_user_costs_the_generator_at_most_1_kib() {
         "--interval",
         "200ms",
     ];
-    let (status, report) = load("idle", &server, &arguments);
+    let (status, report) = run_load("idle", &server, &arguments);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     let rows = report["runs"][0]["intervals"].as_array().unwrap();
     let of = |row: &Value| {
@@ -398,10 +400,10 @@ fn an_idle_user_costs_the_generator_at_most_1_kib() {
 #[test]
 fn an_unreachable_server_and_an_unwritable_directory_are_distinguished() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (status, line) = refusal("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
+    let (status, line) = run_refused("gone", &["calls", "--url", &format!("ws://{free}/ws")]);
     assert_eq!((status, line.lines().count()), (3, 1), "{line}");
     assert!(line.contains("cannot be reached"), "{line}");
-    let (status, line) = refusal("nowhere", &["calls", "--url", "ws://nohost.invalid/ws"]);
+    let (status, line) = run_refused("nowhere", &["calls", "--url", "ws://nohost.invalid/ws"]);
     assert_eq!((status, line.lines().count()), (3, 1), "{line}");
     let part = "ws://nohost.invalid/ws cannot be reached: `nohost.invalid:80` cannot be resolved";
     assert!(line.contains(part), "{line}");

@@ -1,15 +1,18 @@
 //! The load tester against the real server: its figures agree with the server's counters, and a
 //! run that ends early leaves a report.
 
-use crate::support::load::{Server, directory, figure, load, tester};
+use crate::support::Server;
+use crate::support::load::{
+    figure, report_directory, run_load, server_stats, start_server, tester,
+};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 #[test]
 fn signalling_figures_agree_with_the_servers_counters() {
-    let server = Server::start(&[]);
-    let (status, report) = load(
+    let server = start_server(&[]);
+    let (status, report) = run_load(
         "signaling",
         &server,
         &[
@@ -27,7 +30,7 @@ fn signalling_figures_agree_with_the_servers_counters() {
         ],
     );
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
-    let stats = server.stats();
+    let stats = server_stats(&server);
     assert_eq!(figure(&report, "sent"), stats["messages.relayed"]);
     assert_eq!(figure(&report, "received"), stats["messages.relayed"]);
     assert_eq!(figure(&report, "connected"), stats["sessions.opened"]);
@@ -40,12 +43,12 @@ fn signalling_figures_agree_with_the_servers_counters() {
 /// ratio has no meaning, so it is measured but not judged.
 #[test]
 fn the_generator_uses_at_most_1_5_times_the_servers_cpu_for_each_message() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     // The server uses about 0.5 s of CPU, so the resolution of its clock, 10 ms, does not matter.
     let (rooms, rate) = if cfg!(debug_assertions) { ("10", "20") } else { ("100", "100") };
     let load_of = ["signaling", "--rooms", rooms, "--message-rate", rate, "--candidates", "2"];
     let times = ["--connect-rate", "200", "--warm-up", "1s", "--duration", "5s"];
-    let (status, report) = load("cost", &server, &[&load_of[..], &times].concat());
+    let (status, report) = run_load("cost", &server, &[&load_of[..], &times].concat());
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     let ratio = figure(&report, "generator_cpu_ratio");
     assert!(ratio > 0.0, "{ratio}");
@@ -58,8 +61,8 @@ fn the_generator_uses_at_most_1_5_times_the_servers_cpu_for_each_message() {
 #[test]
 fn matchmaking_figures_agree_with_the_servers_counters() {
     // The last two users of a round may be recent partners; they must not wait for the delay.
-    let server = Server::start(&["--rematch-delay", "0s"]);
-    let (status, report) = load(
+    let server = start_server(&["--rematch-delay", "0s"]);
+    let (status, report) = run_load(
         "matchmaking",
         &server,
         &[
@@ -77,14 +80,14 @@ fn matchmaking_figures_agree_with_the_servers_counters() {
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "matched"), 60.0);
     assert_eq!(figure(&report, "waiting_peak"), 20.0, "all requests are sent at once");
-    assert_eq!(server.stats()["matchmaking.matches"], 30.0);
+    assert_eq!(server_stats(&server)["matchmaking.matches"], 30.0);
     assert_eq!(figure(&report, "matched_percent"), 100.0);
 }
 
 #[test]
 fn connection_figures_agree_with_the_servers_counters() {
-    let server = Server::start(&[]);
-    let (status, report) = load(
+    let server = start_server(&[]);
+    let (status, report) = run_load(
         "connections",
         &server,
         &[
@@ -102,20 +105,23 @@ fn connection_figures_agree_with_the_servers_counters() {
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "users_peak"), 100.0);
     assert_eq!(figure(&report, "alive_percent"), 100.0);
-    assert_eq!(server.stats()["sessions.opened"], 100.0);
+    assert_eq!(server_stats(&server)["sessions.opened"], 100.0);
 }
 
 #[test]
 fn http_requests_are_all_answered() {
-    let server = Server::start(&[]);
-    let before = server.stats()["http.requests"];
-    let (status, report) =
-        load("http", &server, &["http", "--requests", "/health 50/s for 2s, /stats 20/s for 1s"]);
+    let server = start_server(&[]);
+    let before = server_stats(&server)["http.requests"];
+    let (status, report) = run_load(
+        "http",
+        &server,
+        &["http", "--requests", "/health 50/s for 2s, /stats 20/s for 1s"],
+    );
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "http_ok"), 120.0);
     assert_eq!(figure(&report, "http_due"), 120.0);
     // The server has also answered the samples of its figures.
-    let asked = server.stats()["http.requests"] - before;
+    let asked = server_stats(&server)["http.requests"] - before;
     assert!(asked >= figure(&report, "http_ok"), "{asked}");
     assert!(asked <= figure(&report, "http_ok") + 30.0, "{asked}");
 }
@@ -124,11 +130,11 @@ fn http_requests_are_all_answered() {
 /// that the server keeps apart are not a fault.
 #[test]
 fn recent_partners_waiting_at_the_end_of_a_run_are_not_a_fault() {
-    let server = Server::start(&["--rematch-delay", "3s"]);
+    let server = start_server(&["--rematch-delay", "3s"]);
     let arguments =
         ["calls", "--phases", "2/s for 2s", "--talk-min", "300ms", "--talk-max", "300ms"];
     let arguments = [&arguments[..], &["--next-percent", "100"]].concat();
-    let (status, report) = load("apart", &server, &arguments);
+    let (status, report) = run_load("apart", &server, &arguments);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!((figure(&report, "unmatched"), figure(&report, "kept_percent")), (0.0, 100.0));
     assert!(figure(&report, "asked") >= 4.0);
@@ -136,8 +142,8 @@ fn recent_partners_waiting_at_the_end_of_a_run_are_not_a_fault() {
 
 #[test]
 fn calls_on_two_threads_lose_no_message() {
-    let server = Server::start(&[]);
-    let (status, report) = load(
+    let server = start_server(&[]);
+    let (status, report) = run_load(
         "calls",
         &server,
         &[
@@ -156,13 +162,13 @@ fn calls_on_two_threads_lose_no_message() {
     );
     assert_eq!(status, 0, "{:#}", report["runs"][0]["faults"]);
     assert_eq!(figure(&report, "sent"), figure(&report, "received"));
-    assert_eq!(figure(&report, "sent"), server.stats()["messages.relayed"]);
+    assert_eq!(figure(&report, "sent"), server_stats(&server)["messages.relayed"]);
 }
 
 #[test]
 fn the_whole_plan_runs_scaled_down() {
-    let server = Server::start(&[]);
-    let (status, report) = load(
+    let server = start_server(&[]);
+    let (status, report) = run_load(
         "plan",
         &server,
         &[
@@ -201,12 +207,12 @@ fn the_whole_plan_runs_scaled_down() {
     let runs = report["runs"].as_array().unwrap();
     assert!(runs.iter().any(|run| run["trial"] == true && run["figures"]["sent"] != 0.0));
     let sent: f64 = runs.iter().map(|run| run["figures"]["sent"].as_f64().unwrap()).sum();
-    assert_eq!(sent, server.stats()["messages.relayed"]);
+    assert_eq!(sent, server_stats(&server)["messages.relayed"]);
 }
 
 #[test]
 fn an_interrupted_endurance_run_resumes() {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let arguments = [
         "endurance",
         "--capacity",
@@ -233,8 +239,8 @@ fn an_interrupted_endurance_run_resumes() {
         "100",
     ];
     let name = "resume";
-    let mut first = tester(name, &arguments).args(["--url", &server.url]).spawn().unwrap();
-    let log = directory(name).join("intervals.jsonl");
+    let mut first = tester(name, &arguments).args(["--url", server.url()]).spawn().unwrap();
+    let log = report_directory(name).join("intervals.jsonl");
     // Killed after some rows, before a report is written.
     while std::fs::read_to_string(&log).unwrap_or_default().lines().count() < 10 {
         std::thread::yield_now();
@@ -242,16 +248,16 @@ fn an_interrupted_endurance_run_resumes() {
     first.kill().unwrap();
     first.wait().unwrap();
     let rows_before = std::fs::read_to_string(&log).unwrap().lines().count();
-    let other = ["--url", &server.url, "--resume", "--rooms", "9"];
+    let other = ["--url", server.url(), "--resume", "--rooms", "9"];
     let other = tester(name, &arguments[..1]).args(other).output().unwrap();
     let line = String::from_utf8(other.stderr).unwrap();
     assert_eq!((other.status.code(), line.lines().count()), (Some(1), 1), "{line}");
     assert!(line.contains("rooms was 3, is 9"), "{line}");
     // Options that are not given keep their values.
     let second = tester(name, &arguments[..1]).args(["--resume"]).output().unwrap();
-    let report = std::fs::read(directory(name).join("report.json")).unwrap();
+    let report = std::fs::read(report_directory(name).join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
-    std::fs::remove_dir_all(directory(name)).unwrap();
+    std::fs::remove_dir_all(report_directory(name)).unwrap();
     assert_eq!(second.status.code(), Some(0), "{:#}", report["runs"][0]["faults"]);
     let intervals = report["runs"][0]["intervals"].as_array().unwrap();
     assert!(intervals.len() > rows_before, "the earlier rows are part of the report");
@@ -261,12 +267,12 @@ fn an_interrupted_endurance_run_resumes() {
 /// A report is written even when the disk is full.
 #[test]
 fn a_full_disk_ends_a_run_early_with_a_report() {
-    let server = Server::start(&[]);
-    let directory = directory("full");
+    let server = start_server(&[]);
+    let directory = report_directory("full");
     std::fs::create_dir_all(&directory).unwrap();
     std::os::unix::fs::symlink("/dev/full", directory.join("intervals.jsonl")).unwrap();
     let load = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
-    let rules = ["--warm-up", "0s", "--late-percent", "100", "--url", &server.url];
+    let rules = ["--warm-up", "0s", "--late-percent", "100", "--url", server.url()];
     let output = tester("full", &[&load[..], &rules].concat()).output().unwrap();
     let report = std::fs::read(directory.join("report.json")).unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
@@ -281,12 +287,12 @@ fn a_full_disk_ends_a_run_early_with_a_report() {
 
 #[test]
 fn the_verdict_is_printed_when_the_report_cannot_be_written() {
-    let server = Server::start(&[]);
-    let directory = directory("unwritten");
+    let server = start_server(&[]);
+    let directory = report_directory("unwritten");
     std::fs::create_dir_all(&directory).unwrap();
     std::os::unix::fs::symlink("/dev/full", directory.join("report.json")).unwrap();
     let load = ["http", "--requests", "/health 20/s for 1s", "--late-percent", "100"];
-    let output = tester("unwritten", &load).args(["--url", &server.url]).output().unwrap();
+    let output = tester("unwritten", &load).args(["--url", server.url()]).output().unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(output.status.code(), Some(4), "a run without a report has not passed");
     let line = String::from_utf8(output.stderr).unwrap();
@@ -297,15 +303,15 @@ fn the_verdict_is_printed_when_the_report_cannot_be_written() {
 
 /// A server and a tester during a run against it.
 fn start_run(name: &str) -> (Server, Child) {
-    let server = Server::start(&[]);
+    let server = start_server(&[]);
     let scenario = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
     let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
     let child = tester(name, &[&scenario[..], &rules].concat())
-        .args(["--url", &server.url])
+        .args(["--url", server.url()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    while server.stats()["messages.relayed"] < 200.0 {
+    while server_stats(&server)["messages.relayed"] < 200.0 {
         std::thread::yield_now();
     }
     (server, child)
@@ -314,15 +320,15 @@ fn start_run(name: &str) -> (Server, Child) {
 /// Waits for a tester; returns its exit status and its report.
 fn finish(name: &str, child: Child) -> (i32, Value) {
     let output = child.wait_with_output().unwrap();
-    let report = std::fs::read(directory(name).join("report.json")).unwrap();
-    std::fs::remove_dir_all(directory(name)).unwrap();
+    let report = std::fs::read(report_directory(name).join("report.json")).unwrap();
+    std::fs::remove_dir_all(report_directory(name)).unwrap();
     (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
 }
 
 #[test]
 fn a_server_crash_during_a_run_is_reported() {
     let (mut server, child) = start_run("crash");
-    server.child.kill().unwrap();
+    server.kill();
     let (status, report) = finish("crash", child);
     assert_eq!(status, 2);
     let faults = report["runs"][0]["faults"].as_array().unwrap();
@@ -338,12 +344,12 @@ fn a_server_crash_during_a_run_is_reported() {
 #[test]
 fn a_stopped_tester_reports_no_timeouts_of_the_server() {
     // The two users wait between calls for the rematch delay: between one and two seconds.
-    let server = Server::start(&["--rematch-delay", "1s"]);
+    let server = start_server(&["--rematch-delay", "1s"]);
     let load = ["endurance", "--rooms", "1", "--capacity", "10", "--duration", "7s"];
     let talk = ["--talk-min", "300ms", "--talk-max", "400ms", "--match-timeout", "2s"];
     let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
     let child = tester("pause", &[&load[..], &talk, &rules].concat())
-        .args(["--url", &server.url])
+        .args(["--url", server.url()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -351,7 +357,8 @@ fn a_stopped_tester_reports_no_timeouts_of_the_server() {
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     };
-    while server.stats()["matchmaking.matches"] < 1.0 || server.stats()["matchmaking.waiting"] < 2.0
+    while server_stats(&server)["matchmaking.matches"] < 1.0
+        || server_stats(&server)["matchmaking.waiting"] < 2.0
     {
         std::thread::yield_now();
     }
@@ -366,16 +373,16 @@ fn a_stopped_tester_reports_no_timeouts_of_the_server() {
 #[test]
 fn a_plan_ends_when_the_server_has_crashed() {
     let name = "plan-crash";
-    let mut server = Server::start(&[]);
+    let mut server = start_server(&[]);
     let stages = ["plan", "--stages", "4 for 2s", "--connect-rate", "100", "--rooms", "4"];
     let rest = ["--stress-step", "20s", "--stress-start", "100", "--endurance", "3s"];
     let rules = ["--late-percent", "100", "--targets", "none", "--talk-min", "1s"];
     let child = tester(name, &[&stages[..], &rest, &rules].concat())
-        .args(["--url", &server.url, "--talk-max", "1s"])
+        .args(["--url", server.url(), "--talk-max", "1s"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let log = directory(name).join("intervals.jsonl");
+    let log = report_directory(name).join("intervals.jsonl");
     let of_stress = |line: &str| {
         let row: Value = serde_json::from_str(line).unwrap_or_default();
         row["run"] == 1 && row["in_rooms"] == 8
@@ -383,7 +390,7 @@ fn a_plan_ends_when_the_server_has_crashed() {
     while !std::fs::read_to_string(&log).unwrap_or_default().lines().any(of_stress) {
         std::thread::yield_now();
     }
-    server.child.kill().unwrap();
+    server.kill();
     let (status, report) = finish(name, child);
     let runs = report["runs"].as_array().unwrap();
     assert_eq!((status, runs.len()), (2, 2), "{runs:#?}");
@@ -395,10 +402,9 @@ fn a_plan_ends_when_the_server_has_crashed() {
 #[test]
 fn a_server_that_restarts_at_once_counts_as_crashed() {
     let (mut server, child) = start_run("back");
-    let address = server.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
-    let _next = Server::start(&["--listen", &address]);
+    let address = server.url().trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    server.kill();
+    let _next = start_server(&["--listen", &address]);
     let (status, report) = finish("back", child);
     assert_eq!(status, 2);
     let reason = report["runs"][0]["reason"].as_str().unwrap();
@@ -421,24 +427,24 @@ fn refusals_of_the_server_are_not_faults() {
         let faults = faults.filter(|fault| fault["convicts"] == true);
         faults.map(|fault| fault["kind"].to_string()).collect()
     };
-    let server = Server::start(&["--drain-timeout", "4s"]);
+    let mut server = start_server(&["--drain-timeout", "4s"]);
     let mut draining = calls("drains", &["--phases", "20/s for 6s"]);
-    let child = draining.args(["--url", &server.url]).spawn().unwrap();
-    while server.stats()["messages.relayed"] < 200.0 {
+    let child = draining.args(["--url", server.url()]).spawn().unwrap();
+    while server_stats(&server)["messages.relayed"] < 200.0 {
         std::thread::yield_now();
     }
-    let pid = server.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    server.send_signal("TERM");
     let (_, report) = finish("drains", child);
+    server.wait_for_exit();
     assert!(figure(&report, "draining") > 0.0, "some requests were refused");
     let crashed = [String::from("\"crashed\"")];
     let found: Vec<_> =
         server_faults(&report).into_iter().filter(|kind| !crashed.contains(kind)).collect();
     assert_eq!(found, [""; 0], "{:#}", report["runs"][0]["faults"]);
 
-    let server = Server::start(&["--max-messages-per-second", "5"]);
+    let server = start_server(&["--max-messages-per-second", "5"]);
     let mut limited = calls("limits", &["--phases", "20/s for 4s"]);
-    let child = limited.args(["--url", &server.url]).spawn().unwrap();
+    let child = limited.args(["--url", server.url()]).spawn().unwrap();
     let (_, report) = finish("limits", child);
     assert!(figure(&report, "rate_limited") > 10.0);
     assert_eq!(server_faults(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);

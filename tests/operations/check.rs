@@ -12,11 +12,11 @@ fn limit_line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
 
 #[test]
 fn ten_connections_are_possible_and_the_maximum_number_is_not() {
-    let few = Server::refused(&["--check", "10", "--shards", "1"]);
+    let few = Server::run_to_exit(&["--check", "10", "--shards", "1"]);
     assert_eq!(few.status.code(), Some(0), "{}{}", few.stdout, few.stderr);
     assert!(!few.stdout.lines().any(|line| line.starts_with("short")), "{}", few.stdout);
     assert_eq!(limit_line(&few.stdout, "cpus"), ("ok", 1));
-    let many = Server::refused(&["--check", "67108864"]);
+    let many = Server::run_to_exit(&["--check", "67108864"]);
     assert_eq!(many.status.code(), Some(1), "{}{}", many.stdout, many.stderr);
     let (status, need) = limit_line(&many.stdout, "RLIMIT_NOFILE");
     assert_eq!(status, "short");
@@ -31,11 +31,12 @@ fn the_check_agrees_with_the_limit_that_the_server_accepts() {
     let mut all = Vec::new();
     for flags in [&here[..], &admin] {
         // The most connections that this process's descriptors allow, as the server's error says.
-        let refusal = Server::refused(&[flags, &["--max-connections", "67108864"]].concat());
+        let refusal = Server::run_to_exit(&[flags, &["--max-connections", "67108864"]].concat());
         let (_, behind) = refusal.stderr.split_once("--max-connections ").unwrap();
         let possible: u32 = behind.split_whitespace().next().unwrap().parse().unwrap();
         for (connections, expected) in [(possible, "ok"), (possible + 1, "short")] {
-            let text = Server::refused(&[flags, &["--check", &connections.to_string()]].concat());
+            let text =
+                Server::run_to_exit(&[flags, &["--check", &connections.to_string()]].concat());
             assert_eq!(limit_line(&text.stdout, "RLIMIT_NOFILE").0, expected, "{}", text.stdout);
         }
         all.push(possible);
@@ -47,7 +48,7 @@ fn the_check_agrees_with_the_limit_that_the_server_accepts() {
 fn the_configured_limit_is_compared_with_the_requested_connections() {
     let flags = ["--max-connections", "5", "--shards", "1"];
     for (connections, status, expected) in [("5", 0, "ok"), ("6", 1, "short")] {
-        let checked = Server::refused(&[&flags[..], &["--check", connections]].concat());
+        let checked = Server::run_to_exit(&[&flags[..], &["--check", connections]].concat());
         assert_eq!(
             limit_line(&checked.stdout, "max-connections").0,
             expected,
@@ -61,7 +62,7 @@ fn the_configured_limit_is_compared_with_the_requested_connections() {
 #[test]
 fn an_invalid_number_of_connections_is_a_usage_error() {
     for wrong in ["0", "-1", "many", "67108865"] {
-        let refused = Server::refused(&["--check", wrong]);
+        let refused = Server::run_to_exit(&["--check", wrong]);
         assert_eq!(refused.status.code(), Some(2), "{wrong}");
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
     }

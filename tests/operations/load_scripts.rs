@@ -1,6 +1,6 @@
 //! The scripts that start a server and run the load tester against it, with short durations.
 
-use crate::support::load::directory;
+use crate::support::load::report_directory;
 use serde_json::Value;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +39,7 @@ fn is_listening(log: &Path) -> bool {
 
 #[test]
 fn endurance_resumes_after_an_interruption_and_stops_its_server() {
-    let directory = directory("endurance-script");
+    let directory = report_directory("endurance-script");
     let flags = "--rooms 3 --talk-min 500ms --talk-max 1s --connect-rate 100 --warm-up 0s --interval \
                  200ms --targets none --late-percent 100 --quiet";
     let run = || {
@@ -96,7 +96,7 @@ fn endurance_prints_its_usage_and_reports_a_server_that_does_not_start() {
         String::from_utf8(help.stdout).unwrap().contains("CAPACITY=30000 scripts/endurance.sh")
     );
     assert_eq!(script("endurance.sh").arg("--wrong").status().unwrap().code(), Some(1));
-    let directory = directory("endurance-refused");
+    let directory = report_directory("endurance-refused");
     std::fs::create_dir_all(&directory).unwrap();
     let mut command = script("endurance.sh");
     command.current_dir(&directory).env("REPORT", "here").env("SERVER_FLAGS", "--no-such-flag");
@@ -110,7 +110,7 @@ fn endurance_prints_its_usage_and_reports_a_server_that_does_not_start() {
 
 #[test]
 fn scripts_build_only_the_programs_that_are_not_named() {
-    let directory = directory("named-programs");
+    let directory = report_directory("named-programs");
     std::fs::create_dir_all(&directory).unwrap();
     let built = directory.join("built");
     let cargo = format!("#!/bin/sh\necho \"$@\" >>'{}'\n", built.display());
@@ -155,7 +155,7 @@ fn is_running(name: &str, directory: &Path) -> bool {
 
 #[test]
 fn max_connections_stops_its_programs_when_it_is_ended() {
-    let directory = directory("max-connections");
+    let directory = report_directory("max-connections");
     let tools = directory.join("tools");
     std::fs::create_dir_all(&tools).unwrap();
     // Stand-ins for tools that may not be installed. They report 0 sessions, so the script waits.
@@ -201,7 +201,7 @@ fn max_connections_names_an_invalid_argument() {
 
 #[test]
 fn the_nightly_plan_writes_its_report_and_stops_its_server() {
-    let directory = directory("nightly");
+    let directory = report_directory("nightly");
     let mut command = script("load-nightly.sh");
     command
         .current_dir(directory.parent().unwrap())

@@ -1,7 +1,7 @@
 //! The server under a service manager (sd_notify(3)): READY when it listens, WATCHDOG while all
 //! threads run, STOPPING during a shutdown. The manager is a socket of the test.
 
-use crate::support::{Client, PATIENCE, Server, Shell, Stopped, Talk};
+use crate::support::{Client, ProtocolClient, Server, SuspendedThread, TIMEOUT};
 use std::cell::Cell;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ impl Manager {
         let path = std::env::temp_dir().join(file);
         let _left_over = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Manager { socket, path }
     }
 
@@ -28,7 +28,7 @@ impl Manager {
     fn start(&self, prepare: &str, flags: &[&str]) -> Server {
         let path = self.path.display();
         let prepare = format!("export NOTIFY_SOCKET={path} && {prepare}");
-        Server::start_in(Shell(Box::leak(prepare.into_boxed_str())), flags)
+        Server::start_in_shell(&prepare, flags)
     }
 
     /// The lines of the next message.
@@ -71,9 +71,9 @@ fn reports_ready_once_when_it_listens_on_every_address() {
     let first = manager.next();
     assert_eq!(first, ["READY=1", "STATUS=serving: 0 sessions, 0 waiting, 0 rooms"]);
     for address in server.addresses() {
-        Client::connect(*address).expect_nothing();
+        Client::connect(*address).expect_no_message();
     }
-    server.signal("TERM");
+    server.send_signal("TERM");
     let mut ready = 0;
     manager.until("STOPPING=1", |lines| {
         ready += lines.iter().filter(|line| *line == "READY=1").count();
@@ -96,17 +96,17 @@ fn the_status_counts_sessions_waiting_users_and_rooms() {
     let manager = Manager::new("status");
     let server = manager.start(SHORT_WATCHDOG, &["--shards", "2"]);
     let (mut one, mut two, mut three) = (server.client(), server.client(), server.client());
-    one.wait_in("en");
-    two.wait_in("en");
+    one.join_queue("en");
+    two.join_queue("en");
     one.expect_match();
     two.expect_match();
-    three.wait_in("en");
+    three.join_queue("en");
     manager.expect("STATUS=serving: 3 sessions, 1 waiting, 1 rooms");
 }
 
 /// Checks that no watchdog message is sent while `thread` is stopped, and that the status names it.
 fn check_stall(manager: &Manager, server: &Server, thread: &str) {
-    let stopped = Stopped::new(server, thread);
+    let stopped = SuspendedThread::new(server, thread);
     let complaint = format!("STATUS=event loop of {thread} stalled for ");
     // A watchdog check that had begun before the thread was stopped may still succeed.
     manager.expect(&complaint);
@@ -129,9 +129,9 @@ fn a_stalled_thread_stops_the_watchdog_messages_and_is_named() {
     manager.expect("WATCHDOG=1");
     for thread in ["shard-1", "matcher", "shard-0"] {
         check_stall(&manager, &server, thread);
-        let told = server.until_logged(&format!("thread=\"{thread}\""));
+        let told = server.wait_for_log_line(&format!("thread=\"{thread}\""));
         assert!(told.contains("event loop stalled") && told.contains("threads="), "{told}");
-        server.until_logged(GOES_ON);
+        server.wait_for_log_line(GOES_ON);
     }
     // Each stall is logged once, however often the status repeats it. On a busy machine other
     // threads may be named in between.
@@ -146,22 +146,22 @@ fn a_stalled_thread_stops_the_watchdog_messages_and_is_named() {
 
 #[test]
 fn without_a_manager_the_log_and_the_metric_report_a_stalled_thread() {
-    let mut server = Server::start_in(Shell(SHORT_WATCHDOG), &["--shards", "2"]);
+    let mut server = Server::start_in_shell(SHORT_WATCHDOG, &["--shards", "2"]);
     let metric = "switchboard_stalled_threads ";
     let stalled = |expected: &str| {
-        crate::support::until("the figure", || {
+        crate::support::wait_until("the figure", || {
             let answer = crate::support::get(server.address(), "/metrics");
             let line = answer.text().lines().find(|line| line.starts_with(metric)).unwrap();
             if line == format!("{metric}{expected}") { Ok(()) } else { Err(line.to_owned()) }
         });
     };
     stalled("0");
-    let stopped = Stopped::new(&server, "matcher");
+    let stopped = SuspendedThread::new(&server, "matcher");
     stalled("1");
     drop(stopped);
     stalled("0");
-    server.until_logged("event loop stalled");
-    server.until_logged("event loops recovered");
+    server.wait_for_log_line("event loop stalled");
+    server.wait_for_log_line("event loops recovered");
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn a_server_without_free_descriptors_keeps_reporting_to_the_watchdog() {
     let manager = Manager::new("full");
     let mut server = manager.start(SHORT_WATCHDOG, &[]);
     manager.expect("WATCHDOG=1");
-    let none_more = format!("--nofile={}", server.descriptors());
+    let none_more = format!("--nofile={}", server.open_descriptors());
     let pid = server.pid().to_string();
     let status = Command::new("prlimit").args(["--pid", &pid, &none_more]).status().unwrap();
     assert!(status.success());
-    let _outside: Vec<_> = (0..4).map(|_| server.raw()).collect();
-    server.until_logged("accepting pauses");
+    let _outside: Vec<_> = (0..4).map(|_| server.raw_connection()).collect();
+    server.wait_for_log_line("accepting pauses");
     for _ in 0..3 {
         manager.expect("WATCHDOG=1");
     }
@@ -185,12 +185,12 @@ fn a_shutdown_reports_stopping_and_extends_its_timeout() {
     let manager = Manager::new("stop");
     let server = manager.start(SHORT_WATCHDOG, &["--drain-timeout", "1h"]);
     let (mut one, mut two) = (server.client(), server.client());
-    one.wait_in("en");
-    two.wait_in("en");
+    one.join_queue("en");
+    two.join_queue("en");
     one.expect_match();
     two.expect_match();
     manager.expect("WATCHDOG=1");
-    server.signal("TERM");
+    server.send_signal("TERM");
     let message = manager.expect("STOPPING=1");
     assert_eq!(message[1], "EXTEND_TIMEOUT_USEC=10000000");
     assert_eq!(message[2], "STATUS=shutting down: 2 sessions, 0 waiting, 1 rooms");
@@ -206,9 +206,9 @@ fn a_watchdog_for_another_process_gets_no_messages() {
     let manager = Manager::new("other");
     let mut server = manager.start(&format!("{SHORT_WATCHDOG} WATCHDOG_PID=1"), &[]);
     manager.expect("READY=1");
-    server.signal("TERM");
+    server.send_signal("TERM");
     // An empty server runs for another second, in which a watchdog message would arrive.
-    assert!(server.exit().success());
+    assert!(server.wait_for_exit().success());
     manager.socket.set_nonblocking(true).unwrap();
     let mut bytes = [0; 4096];
     let mut received = String::new();

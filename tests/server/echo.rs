@@ -1,24 +1,26 @@
 //! `/echo`: what RFC 6455 asks of an endpoint, where every message comes back.
 
-use crate::support::{Raw, Server, close_frame, frame, get, handshake, ping_frame, text_frame};
+use crate::support::{
+    RawClient, Server, client_frame, close_frame, get, ping_frame, text_frame, upgrade_request,
+};
 use switchboard::wire::websocket::frame::{BINARY, CLOSE, PONG, TEXT};
 use tungstenite::protocol::frame::coding::OpCode;
 
 const CONTINUATION: u8 = 0x00;
 const FIN: u8 = 0x80;
 
-fn echo(server: &Server) -> Raw {
-    let mut raw = server.raw();
-    assert_eq!(raw.ask(&request()).status, 101);
+fn echo(server: &Server) -> RawClient {
+    let mut raw = server.raw_connection();
+    assert_eq!(raw.request(&request()).status, 101);
     raw
 }
 
 fn request() -> String {
-    String::from_utf8(handshake()).unwrap().replace("GET /ws ", "GET /echo ")
+    String::from_utf8(upgrade_request()).unwrap().replace("GET /ws ", "GET /echo ")
 }
 
-fn expect(raw: &mut Raw, opcode: OpCode, payload: &[u8]) {
-    let frame = raw.frame().expect("a frame");
+fn expect(raw: &mut RawClient, opcode: OpCode, payload: &[u8]) {
+    let frame = raw.read_frame().expect("a frame");
     assert_eq!(frame.opcode, opcode);
     assert!(
         frame.payload == payload,
@@ -31,7 +33,7 @@ fn expect(raw: &mut Raw, opcode: OpCode, payload: &[u8]) {
 #[test]
 fn there_is_no_echo_unless_asked_for() {
     let server = Server::start(&[]);
-    assert_eq!(server.raw().ask(&request()).status, 404);
+    assert_eq!(server.raw_connection().request(&request()).status, 404);
     assert_eq!(get(server.address(), "/echo").status, 404);
     let server = Server::start(&["--echo"]);
     assert_eq!(get(server.address(), "/echo").status, 426);
@@ -42,18 +44,18 @@ fn every_message_comes_back_in_order_with_pongs_between() {
     let server = Server::start(&["--echo"]);
     let mut raw = echo(&server);
     let fragments = [
-        frame(TEXT_BEGUN, "κό".as_bytes()),
+        client_frame(TEXT_BEGUN, "κό".as_bytes()),
         ping_frame(b"between"),
-        frame(CONTINUATION, b""),
-        frame(CONTINUATION | FIN, "σμε".as_bytes()),
+        client_frame(CONTINUATION, b""),
+        client_frame(CONTINUATION | FIN, "σμε".as_bytes()),
     ];
     let all = [
         text_frame(b"one"),
-        frame(0x82, &[0xff, 0, 0xfe]),
-        frame(0x82, b""),
+        client_frame(0x82, &[0xff, 0, 0xfe]),
+        client_frame(0x82, b""),
         ping_frame(b"p"),
         fragments.concat(),
-        frame(0x8a, b"an unasked pong"),
+        client_frame(0x8a, b"an unasked pong"),
         text_frame(b""),
     ];
     raw.send(&all.concat());
@@ -68,7 +70,7 @@ fn every_message_comes_back_in_order_with_pongs_between() {
         raw.send(&[byte]);
     }
     for _ in 0..7 {
-        raw.frame().expect("the same again");
+        raw.read_frame().expect("the same again");
     }
 }
 
@@ -79,7 +81,7 @@ fn a_close_comes_back_as_it_was() {
     let server = Server::start(&["--echo"]);
     for payload in [&b""[..], &1000u16.to_be_bytes(), &4999u16.to_be_bytes()] {
         let mut raw = echo(&server);
-        raw.send(&frame(0x88, payload));
+        raw.send(&client_frame(0x88, payload));
         expect(&mut raw, CLOSE, payload);
         raw.expect_end();
     }
@@ -102,23 +104,23 @@ fn the_largest_message_and_many_fragments_come_back() {
     let server = Server::start(&["--echo"]);
     let mut raw = echo(&server);
     let large: Vec<u8> = (0..16 * 1024 * 1024).map(|n: u32| (n / 7) as u8).collect();
-    raw.send(&frame(0x82, &large));
+    raw.send(&client_frame(0x82, &large));
     expect(&mut raw, BINARY, &large);
-    let mut many = frame(0x02, b"a");
-    many.extend(frame(CONTINUATION, b"b").repeat(99_998));
-    many.extend(frame(CONTINUATION | FIN, b"c"));
+    let mut many = client_frame(0x02, b"a");
+    many.extend(client_frame(CONTINUATION, b"b").repeat(99_998));
+    many.extend(client_frame(CONTINUATION | FIN, b"c"));
     raw.send(&many);
-    let back = raw.frame().expect("one message");
+    let back = raw.read_frame().expect("one message");
     assert_eq!(back.payload.len(), 100_000);
     let mut raw = echo(&server);
     let one_more = 16 * 1024 * 1024_u64 + 1;
     raw.send(&[&[0x82, 0xff][..], &one_more.to_be_bytes(), &[0; 4]].concat());
     expect(&mut raw, CLOSE, &1009u16.to_be_bytes());
     let mut raw = echo(&server);
-    raw.send(&[frame(0x02, b""), frame(CONTINUATION, b"").repeat(99_999)].concat());
+    raw.send(&[client_frame(0x02, b""), client_frame(CONTINUATION, b"").repeat(99_999)].concat());
     raw.send(&ping_frame(b"not one too many"));
     expect(&mut raw, PONG, b"not one too many");
-    raw.send(&frame(CONTINUATION, b""));
+    raw.send(&client_frame(CONTINUATION, b""));
     expect(&mut raw, CLOSE, &1008u16.to_be_bytes());
 }
 
@@ -140,7 +142,7 @@ fn one_that_does_not_read_is_not_read_from_and_not_closed() {
         sent += 1;
     }
     assert!(sent < 100, "the server read {taken} bytes without being read");
-    let (unsent, held) = (server.figure("/bytes/unsent"), server.figure("/bytes/held"));
+    let (unsent, held) = (server.stat("/bytes/unsent"), server.stat("/bytes/held"));
     assert!(unsent + held < 200_000, "{unsent} bytes unsent, {held} held");
     // When it reads at last, it gets every whole message that it sent.
     for _ in 0..taken / message.len() {
@@ -155,9 +157,9 @@ fn one_that_reads_slowly_is_not_silent() {
     let silence = ["--ping-interval", "200ms", "--silence-limit", "500ms"];
     let flags = ["--echo", "--close-timeout", "300ms", "--socket-send-buffer", "16384"];
     let server = Server::start(&[&flags[..], &silence].concat());
-    let mut raw = Raw::narrow(server.address());
-    assert_eq!(raw.ask(&request()).status, 101);
-    raw.send(&frame(FIN | 0x02, &vec![b'x'; BYTES]));
+    let mut raw = RawClient::connect_with_small_buffer(server.address());
+    assert_eq!(raw.request(&request()).status, 101);
+    raw.send(&client_frame(FIN | 0x02, &vec![b'x'; BYTES]));
     // A header of ten bytes comes back with it.
     let (mut left, mut buffer) = (BYTES + 10, vec![0; 64 * 1024]);
     while left > 0 {
@@ -169,21 +171,21 @@ fn one_that_reads_slowly_is_not_silent() {
             count => left -= count,
         }
     }
-    assert_eq!(server.figure("/connections/closed/silent"), 0);
+    assert_eq!(server.stat("/connections/closed/silent"), 0);
 }
 
 #[test]
 fn many_small_fragments_cost_little_more_than_their_payload() {
     let server = Server::start(&["--echo", "--shards", "1"]);
-    let mut one = frame(0x02, b"12");
-    one.extend(frame(CONTINUATION, b"12").repeat(15_999));
-    let mut clients: Vec<Raw> = (0..20).map(|_| echo(&server)).collect();
+    let mut one = client_frame(0x02, b"12");
+    one.extend(client_frame(CONTINUATION, b"12").repeat(15_999));
+    let mut clients: Vec<RawClient> = (0..20).map(|_| echo(&server)).collect();
     for client in &mut clients {
         client.send(&one);
         client.send(&ping_frame(b"all read"));
         expect(client, PONG, b"all read");
     }
-    let held = server.figure("/bytes/held");
+    let held = server.stat("/bytes/held");
     assert!(held as f64 <= 1.2 * 20.0 * 32_000.0, "{held} bytes");
 }
 
@@ -191,15 +193,15 @@ fn many_small_fragments_cost_little_more_than_their_payload() {
 fn messages_that_grow_side_by_side_leave_no_holes_between_them() {
     const FRAGMENTS: usize = 16_000;
     let server = Server::start(&["--echo", "--shards", "1"]);
-    let mut clients: Vec<Raw> = (0..100).map(|_| echo(&server)).collect();
+    let mut clients: Vec<RawClient> = (0..100).map(|_| echo(&server)).collect();
     // Whatever a connection needs of the server once is there.
     for client in &mut clients {
         client.send(&ping_frame(b"here"));
         expect(client, PONG, b"here");
     }
     let before = server.resident_bytes();
-    let mut one = frame(0x02, b"1");
-    one.extend(frame(CONTINUATION, b"1").repeat(FRAGMENTS - 1));
+    let mut one = client_frame(0x02, b"1");
+    one.extend(client_frame(CONTINUATION, b"1").repeat(FRAGMENTS - 1));
     for piece in one.chunks(350) {
         for client in &mut clients {
             client.send(piece);

@@ -2,7 +2,9 @@
 //! of it stands there; whatever they do, a reason has one line a minute; and whoever does not read
 //! it stops nothing.
 
-use crate::support::{Client, Raw, Server, Talk, get, handshake, pair_up, still_talk};
+use crate::support::{
+    Client, ProtocolClient, RawClient, Server, expect_room_relays, get, match_pair, upgrade_request,
+};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::net::SocketAddr;
@@ -50,7 +52,7 @@ impl Unread {
     }
 
     fn status(&mut self) -> std::process::ExitStatus {
-        crate::support::until("the process ends", || {
+        crate::support::wait_until("the process ends", || {
             self.child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
         })
     }
@@ -78,7 +80,7 @@ fn fill(pipe: &PipeWriter) {
 /// milliseconds. It can be of this very millisecond, so each age is held against the one before.
 fn the_main_thread_looks_round<A: PartialOrd + std::fmt::Display>(mut age: impl FnMut() -> A) {
     let mut before = age();
-    crate::support::until("the main thread looks round", || {
+    crate::support::wait_until("the main thread looks round", || {
         let last = std::mem::replace(&mut before, age());
         if before < last { Ok(()) } else { Err(format!("{before} ms ago")) }
     });
@@ -91,31 +93,33 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
         let flags = [&flags[..], &["--log-format", format, "--shards", "2"]].concat();
         let mut server = Unread::start(&flags);
         let connect = || Client::connect(server.address);
-        let (mut one, mut other, room) = pair_up(connect(), connect());
+        let (mut one, mut other, room) = match_pair(connect(), connect());
         // A shard has something to tell: it cannot accept.
         let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
         server.run("prlimit", &["--pid", "PID", &format!("--nofile={open}:20000")]);
-        let crowd: Vec<Raw> = (0..20).map(|_| Raw::connect(server.address)).collect();
+        let crowd: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.address)).collect();
         for _ in 0..20 {
-            still_talk(&mut one, &mut other, &room);
+            expect_room_relays(&mut one, &mut other, &room);
         }
         server.run("prlimit", &["--pid", "PID", "--nofile=20000:20000"]);
         drop(crowd);
         // So has the main thread, about those who are refused.
-        let full: Vec<Raw> = (0..200).map(|_| Raw::connect(server.address)).collect();
+        let full: Vec<RawClient> = (0..200).map(|_| RawClient::connect(server.address)).collect();
         drop(full);
-        let (mut third, mut fourth, second_room) = crate::support::until("newcomers meet", || {
-            let mut raws = [Raw::connect(server.address), Raw::connect(server.address)];
-            for raw in &mut raws {
-                raw.send(&handshake());
-                match raw.peek_status() {
-                    101 => raw.upgraded(),
-                    status => return Err(format!("{status}")),
+        let (mut third, mut fourth, second_room) =
+            crate::support::wait_until("newcomers meet", || {
+                let mut raws =
+                    [RawClient::connect(server.address), RawClient::connect(server.address)];
+                for raw in &mut raws {
+                    raw.send(&upgrade_request());
+                    match raw.peek_status() {
+                        101 => raw.expect_upgrade(),
+                        status => return Err(format!("{status}")),
+                    }
                 }
-            }
-            let [one, other] = raws;
-            Ok(pair_up(one, other))
-        });
+                let [one, other] = raws;
+                Ok(match_pair(one, other))
+            });
         // It samples once a second: so it still goes round.
         let sampled = || -> i64 {
             let stats = get(server.address, "/stats").json();
@@ -124,10 +128,10 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
         for _ in 0..2 {
             the_main_thread_looks_round(sampled);
         }
-        still_talk(&mut one, &mut other, &room);
-        still_talk(&mut third, &mut fourth, &second_room);
+        expect_room_relays(&mut one, &mut other, &room);
+        expect_room_relays(&mut third, &mut fourth, &second_room);
         server.run("kill", &["-TERM", "PID"]);
-        one.expect("draining");
+        one.expect_message("draining");
         assert!(server.status().success());
     }
 }
@@ -165,7 +169,7 @@ fn nothing_that_a_client_sends_stands_in_the_log() {
         let access = ["--allow-origin", "https://a.example", "--trusted-proxy", "127.0.0.1"];
         let mut server = Server::start(&[&flags[..], &access].concat());
         let evil = "evil\u{1b}[31m\u{9b}31m\r\nERROR evil";
-        let upgrade = String::from_utf8(handshake()).unwrap();
+        let upgrade = String::from_utf8(upgrade_request()).unwrap();
         for request in [
             evil.to_owned(),
             format!("GET /{evil} HTTP/1.1\r\nHost: t\r\n\r\n"),
@@ -176,24 +180,24 @@ fn nothing_that_a_client_sends_stands_in_the_log() {
             format!("PROXY TCP4 {evil}"),
             format!("PROXY UNKNOWN evil\r\n{upgrade}"),
         ] {
-            let mut raw = server.raw();
+            let mut raw = server.raw_connection();
             raw.send(request.as_bytes());
             raw.half_close_if_open();
-            let _answer = raw.rest();
+            let _answer = raw.read_to_end();
         }
         let mut user = server.client();
-        user.say(r#"{"type":"find_match","payload":{"queue":"evil"}}"#);
-        user.expect("waiting");
-        user.say(r#"{"type":"evil\u001b[31m"}"#);
+        user.send_text(r#"{"type":"find_match","payload":{"queue":"evil"}}"#);
+        user.expect_message("waiting");
+        user.send_text(r#"{"type":"evil\u001b[31m"}"#);
         user.expect_error("unknown_type");
-        user.say("evil\r\n");
+        user.send_text("evil\r\n");
         user.expect_error("bad_json");
-        user.say(r#"{"type":"ping","payload":"evil"}"#);
-        user.expect("pong");
+        user.send_text(r#"{"type":"ping","payload":"evil"}"#);
+        user.expect_message("pong");
         drop(user);
-        server.signal("TERM");
-        assert!(server.exit().success());
-        server.until_logged("ended gracefully");
+        server.send_signal("TERM");
+        assert!(server.wait_for_exit().success());
+        server.wait_for_log_line("ended gracefully");
         for line in server.log() {
             assert!(!line.contains("evil"), "{line}");
             assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
@@ -209,12 +213,12 @@ fn nothing_that_a_client_sends_stands_in_the_log() {
 fn a_reason_has_one_line_a_minute_however_often_it_happens() {
     let flags = ["--max-connections", "2", "--allow-origin", "https://a.example"];
     let mut server = Server::start(&flags);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     let refused = |origin: &str, status: u16| {
-        let mut raw = server.raw();
-        let upgrade = String::from_utf8(handshake()).unwrap();
+        let mut raw = server.raw_connection();
+        let upgrade = String::from_utf8(upgrade_request()).unwrap();
         raw.send(upgrade.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1).as_bytes());
-        assert_eq!(raw.response().status, status);
+        assert_eq!(raw.read_response().status, status);
     };
     let storm = |rounds: usize| {
         for _ in 0..rounds {
@@ -226,20 +230,20 @@ fn a_reason_has_one_line_a_minute_however_often_it_happens() {
     let lines = ["--max-connections is reached", "--allow-origin does not list their origin"];
     // More of the same, after it was told, and time enough for the main thread to tell it again.
     let counted = |line: &str| server.log().iter().filter(|one| one.contains(line)).count();
-    crate::support::until("both are told", || match lines.map(counted) {
+    crate::support::wait_until("both are told", || match lines.map(counted) {
         [1, 1] => Ok(()),
         other => Err(format!("{other:?}")),
     });
     storm(50);
     for _ in 0..3 {
-        let age = || server.figure("/process/sample_age_ms");
+        let age = || server.stat("/process/sample_age_ms");
         the_main_thread_looks_round(age);
         storm(5);
     }
     assert_eq!(lines.map(counted), [1, 1], "{:#?}", server.log());
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
     for line in lines {
-        let told = server.until_logged(line);
+        let told = server.wait_for_log_line(line);
         let times: u64 = told.split("times=").nth(1).unwrap().trim().parse().unwrap();
         assert!((1..=50).contains(&times), "{told}");
     }

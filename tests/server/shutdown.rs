@@ -1,13 +1,15 @@
 //! The end of the process: gracefully at the first signal, at once at the second.
 
-use crate::support::{Heard, Raw, Server, Talk, handshake, still_talk, text_frame};
+use crate::support::{
+    ProtocolClient, RawClient, Received, Server, expect_room_relays, text_frame, upgrade_request,
+};
 use std::time::{Duration, Instant};
 
 /// Waits for a Close frame and for the end; gives the code and when the frame came.
-fn closed(user: &mut Raw) -> (Option<u16>, Instant) {
-    let Heard::Close(code) = user.hear() else { panic!("no Close frame") };
+fn closed(user: &mut RawClient) -> (Option<u16>, Instant) {
+    let Received::Close(code) = user.receive() else { panic!("no Close frame") };
     let at = Instant::now();
-    assert_eq!(user.hear(), Heard::End);
+    assert_eq!(user.receive(), Received::End);
     (code, at)
 }
 
@@ -25,17 +27,17 @@ fn drains(signal: &str) {
     let timeout = Duration::from_secs(3);
     let flags = ["--drain-timeout", "3s", "--shards", "2", "--stats-queue", "en"];
     let mut server = Server::start(&flags);
-    let mut idle: Vec<Raw> = (0..6).map(|_| server.session()).collect();
-    let mut waiting = server.session();
-    waiting.wait_in("en");
-    let (mut one, mut other, room) = server.raw_pair();
-    let mut kept = server.raw();
-    assert_eq!(kept.ask("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+    let mut idle: Vec<RawClient> = (0..6).map(|_| server.raw_session()).collect();
+    let mut waiting = server.raw_session();
+    waiting.join_queue("en");
+    let (mut one, mut other, room) = server.matched_raw_pair();
+    let mut kept = server.raw_connection();
+    assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
     let began = Instant::now();
-    server.signal(signal);
+    server.send_signal(signal);
     // Everyone is told.
     for user in idle.iter_mut().chain([&mut waiting, &mut one, &mut other]) {
-        let deadline_ms = user.expect("draining")["deadline_ms"].as_u64().unwrap();
+        let deadline_ms = user.expect_message("draining")["deadline_ms"].as_u64().unwrap();
         assert!((1..=3000).contains(&deadline_ms), "{deadline_ms}");
     }
     // The port stays open.
@@ -43,22 +45,22 @@ fn drains(signal: &str) {
     assert_eq!((health.status, health.json()["status"].as_str()), (503, Some("draining")));
     assert!(health.field("retry-after").is_some());
     assert_eq!(server.stats()["status"], "draining");
-    let mut newcomer = server.raw();
-    newcomer.send(&handshake());
-    let refusal = newcomer.response();
+    let mut newcomer = server.raw_connection();
+    newcomer.send(&upgrade_request());
+    let refusal = newcomer.read_response();
     assert_eq!(refusal.status, 503);
     assert!(refusal.field("retry-after").is_some());
     newcomer.expect_end();
-    assert_eq!(server.figure("/http/rejected/draining"), 1);
+    assert_eq!(server.stat("/http/rejected/draining"), 1);
     // A connection that is kept open is answered once more, and closed.
-    let last = kept.ask("GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
+    let last = kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(last.status, 503);
-    assert!(last.connection("close"));
+    assert!(last.has_connection_option("close"));
     kept.expect_end();
     // No new matches, and nothing changes by asking.
-    one.say(r#"{"type":"find_match"}"#);
+    one.send_text(r#"{"type":"find_match"}"#);
     one.expect_error("draining");
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
     // Idle and waiting sessions go within the first half, not all in the same instant.
     let mut went: Vec<Duration> = Vec::new();
     for user in idle.iter_mut().chain([&mut waiting]) {
@@ -68,27 +70,27 @@ fn drains(signal: &str) {
     }
     drop((idle, waiting));
     assert!(began.elapsed() < timeout, "they are gone before the deadline: {went:?}");
-    server.until_figure("/matchmaking/waiting", 0);
+    server.wait_for_stat("/matchmaking/waiting", 0);
     // Rooms go on until the deadline.
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
     for user in [&mut one, &mut other] {
         // Of the two, one may hear of the other's end first.
-        match user.hear() {
-            Heard::Text(text) => {
+        match user.receive() {
+            Received::Text(text) => {
                 assert!(text.contains("peer_left"), "{text}");
                 assert_eq!(closed(user).0, Some(1012));
             }
-            other => assert_eq!(other, Heard::Close(Some(1012))),
+            other => assert_eq!(other, Received::Close(Some(1012))),
         }
     }
     assert!(began.elapsed() >= timeout, "{:?}", began.elapsed());
     drop((one, other));
-    assert_eq!(server.exit().code(), Some(0));
-    let began = server.until_logged("shutting down");
+    assert_eq!(server.wait_for_exit().code(), Some(0));
+    let began = server.wait_for_log_line("shutting down");
     assert!(began.contains("sessions=9 waiting=1 rooms=1"), "{began}");
-    let cut_off = server.until_logged("--drain-timeout has passed: open rooms were closed");
+    let cut_off = server.wait_for_log_line("--drain-timeout has passed: open rooms were closed");
     assert!(cut_off.contains("rooms=1"), "{cut_off}");
-    let summary = server.until_logged("ended gracefully");
+    let summary = server.wait_for_log_line("ended gracefully");
     for figure in ["connections=", "sessions=9", "rooms=1", "messages_relayed=4"] {
         assert!(summary.contains(figure), "{summary}");
     }
@@ -98,98 +100,98 @@ fn drains(signal: &str) {
 #[test]
 fn a_room_that_ends_while_draining_lets_its_members_go() {
     let mut server = Server::start(&["--drain-timeout", "2s", "--shards", "2"]);
-    let (mut one, mut other, room) = server.raw_pair();
-    server.signal("TERM");
-    one.expect("draining");
-    other.expect("draining");
-    one.say(r#"{"type":"leave_room"}"#);
-    one.expect("room_left");
+    let (mut one, mut other, room) = server.matched_raw_pair();
+    server.send_signal("TERM");
+    one.expect_message("draining");
+    other.expect_message("draining");
+    one.send_text(r#"{"type":"leave_room"}"#);
+    one.expect_message("room_left");
     other.expect_peer_left(&room, "left");
     one.expect_close(1012);
     other.expect_close(1012);
     drop((one, other));
-    assert_eq!(server.exit().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn who_waits_while_draining_can_stop_waiting_but_not_ask_anew() {
     let mut server = Server::start(&["--drain-timeout", "1h"]);
-    let mut users: Vec<Raw> = (0..8).map(|_| server.session()).collect();
+    let mut users: Vec<RawClient> = (0..8).map(|_| server.raw_session()).collect();
     for (nth, user) in users.iter_mut().enumerate() {
-        user.wait_in(&format!("alone-{nth}"));
+        user.join_queue(&format!("alone-{nth}"));
     }
-    server.signal("TERM");
+    server.send_signal("TERM");
     let mut answered = 0;
     for user in &mut users {
-        user.expect("draining");
+        user.expect_message("draining");
         let anew = text_frame(br#"{"type":"find_match","payload":{"queue":"another"}}"#);
         user.send(&[anew, text_frame(br#"{"type":"cancel_match"}"#)].concat());
-        match user.hear() {
+        match user.receive() {
             // Its turn to go came early in the half hour.
-            Heard::Close(code) => assert_eq!(code, Some(1012)),
-            Heard::Text(text) => {
+            Received::Close(code) => assert_eq!(code, Some(1012)),
+            Received::Text(text) => {
                 assert!(text.contains(r#""code":"draining""#), "{text}");
-                user.expect("match_cancelled");
+                user.expect_message("match_cancelled");
                 answered += 1;
             }
-            Heard::End => panic!("no Close frame"),
+            Received::End => panic!("no Close frame"),
         }
     }
     assert!(answered >= 4, "{answered} of 8");
-    server.signal("TERM");
-    assert_eq!(server.exit().code(), Some(130));
+    server.send_signal("TERM");
+    assert_eq!(server.wait_for_exit().code(), Some(130));
 }
 
 #[test]
 fn a_server_with_nobody_on_it_ends_soon_and_answers_until_then() {
     let mut server = Server::start(&["--drain-timeout", "1h"]);
     // Whoever watches /health sees it.
-    let mut watcher = server.raw();
-    let mut health = move || watcher.ask("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
+    let mut watcher = server.raw_connection();
+    let mut health = move || watcher.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
     assert_eq!(health(), 200);
-    server.signal("TERM");
-    crate::support::until("the server drains", || match health() {
+    server.send_signal("TERM");
+    crate::support::wait_until("the server drains", || match health() {
         503 => Ok(()),
         status => Err(format!("{status}")),
     });
     drop(health);
-    assert_eq!(server.exit().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn a_drain_timeout_of_zero_closes_everybody_at_once() {
     let mut server = Server::start(&["--drain-timeout", "0s", "--shards", "2"]);
-    let mut idle = server.session();
-    let (mut one, mut other, _) = server.raw_pair();
-    server.signal("TERM");
-    idle.expect("draining");
+    let mut idle = server.raw_session();
+    let (mut one, mut other, _) = server.matched_raw_pair();
+    server.send_signal("TERM");
+    idle.expect_message("draining");
     idle.expect_close(1012);
     for user in [&mut one, &mut other] {
-        user.expect("draining");
+        user.expect_message("draining");
         loop {
-            match user.hear() {
-                Heard::Text(text) => assert!(text.contains("peer_left"), "{text}"),
-                Heard::Close(code) => break assert_eq!(code, Some(1012)),
-                Heard::End => panic!("no Close frame"),
+            match user.receive() {
+                Received::Text(text) => assert!(text.contains("peer_left"), "{text}"),
+                Received::Close(code) => break assert_eq!(code, Some(1012)),
+                Received::End => panic!("no Close frame"),
             }
         }
     }
-    server.until_logged("--drain-timeout has passed: open rooms were closed");
+    server.wait_for_log_line("--drain-timeout has passed: open rooms were closed");
     drop((idle, one, other));
-    assert_eq!(server.exit().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
         let mut server = Server::start(&["--drain-timeout", "1h"]);
-        let (mut one, _other, _) = server.raw_pair();
-        server.signal(first);
-        one.expect("draining");
-        server.signal(second);
-        assert_eq!(server.exit().code(), Some(130));
-        server.until_logged("ended at once");
-        while one.hear() != Heard::End {}
+        let (mut one, _other, _) = server.matched_raw_pair();
+        server.send_signal(first);
+        one.expect_message("draining");
+        server.send_signal(second);
+        assert_eq!(server.wait_for_exit().code(), Some(130));
+        server.wait_for_log_line("ended at once");
+        while one.receive() != Received::End {}
     }
 }
 
@@ -198,38 +200,38 @@ fn clients_that_never_leave_do_not_hold_up_the_end() {
     let flags = ["--drain-timeout", "400ms", "--close-timeout", "400ms"];
     let mut server = Server::start(&flags);
     // Neither of them reads or closes anything.
-    let (_one, _other, _) = server.raw_pair();
-    let mut half = server.raw();
+    let (_one, _other, _) = server.matched_raw_pair();
+    let mut half = server.raw_connection();
     half.send(b"GET / HT");
-    let _fresh = server.raw();
-    server.signal("TERM");
-    assert_eq!(server.exit().code(), Some(0));
+    let _fresh = server.raw_connection();
+    server.send_signal("TERM");
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn what_waits_in_the_backlog_at_the_end_is_answered() {
     // Stopped, the process accepts nothing; what comes then waits in its listeners.
     let mut server = Server::start(&["--drain-timeout", "0s", "--shards", "2"]);
-    server.signal("STOP");
-    let mut late: Vec<Raw> = (0..20).map(|_| server.raw()).collect();
+    server.send_signal("STOP");
+    let mut late: Vec<RawClient> = (0..20).map(|_| server.raw_connection()).collect();
     for raw in &mut late {
-        raw.send(&handshake());
+        raw.send(&upgrade_request());
     }
-    server.signal("TERM");
-    server.signal("CONT");
+    server.send_signal("TERM");
+    server.send_signal("CONT");
     for raw in &mut late {
         // A shard may go on sooner than the thread that handles signals.
         if raw.peek_status() == 101 {
-            raw.upgraded();
-            raw.expect("draining");
+            raw.expect_upgrade();
+            raw.expect_message("draining");
             raw.expect_close(1012);
         } else {
-            let refusal = raw.response();
+            let refusal = raw.read_response();
             assert_eq!(refusal.status, 503);
             assert!(refusal.field("retry-after").is_some());
             raw.expect_end();
         }
     }
     drop(late);
-    assert_eq!(server.exit().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }

@@ -1,12 +1,12 @@
 //! The start of the process: what it says, and how it refuses to start: with one clear line on
 //! standard error and a status that is not zero.
 
-use crate::support::{Client, Raw, Server, Talk, number, still_talk};
+use crate::support::{Client, ProtocolClient, RawClient, Server, expect_room_relays, stat_number};
 use std::net::{Ipv6Addr, TcpListener};
 
 /// The server does not start with these flags, and says why in one line with these words.
 fn refuses(flags: &[&str], status: i32, words: &[&str]) {
-    let refusal = Server::refused(flags);
+    let refusal = Server::run_to_exit(flags);
     assert_eq!(refusal.status.code(), Some(status), "{flags:?}: {}", refusal.stderr);
     assert_eq!(refusal.stdout, "", "{flags:?}");
     assert_eq!(refusal.stderr.lines().count(), 1, "{flags:?}: {}", refusal.stderr);
@@ -36,7 +36,7 @@ fn a_port_that_another_switchboard_listens_on_is_refused_and_that_one_serves_on(
     }
     // None of the traffic was lost to it.
     for _ in 0..20 {
-        server.client().expect_nothing();
+        server.client().expect_no_message();
     }
 }
 
@@ -47,15 +47,15 @@ fn a_port_that_was_just_given_up_can_be_listened_on_again() {
     let address = server.address().to_string();
     // A connection that the server ends stays in TIME-WAIT on its side.
     for _ in 0..3 {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(b"nonsense\r\n");
-        assert_eq!(raw.response().status, 400);
+        assert_eq!(raw.read_response().status, 400);
         raw.expect_end();
     }
     drop(server);
     let server = Server::start(&["--listen", &address]);
     assert_eq!(server.address().to_string(), address);
-    server.client().expect_nothing();
+    server.client().expect_no_message();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn several_addresses_are_served_as_one() {
     users.push(Client::connect(addresses[0]));
     users.truncate(users.len() / 2 * 2);
     for user in &mut users {
-        user.wait_in("en");
+        user.join_queue("en");
     }
     for user in &mut users {
         user.expect_match();
@@ -145,12 +145,12 @@ fn an_ipv6_address_takes_ipv6_only() {
     }
     let server = Server::start(&["--listen", "[::]:0"]);
     let port = server.address().port();
-    Client::connect((Ipv6Addr::LOCALHOST, port).into()).expect_nothing();
+    Client::connect((Ipv6Addr::LOCALHOST, port).into()).expect_no_message();
     // So another server may have the same port on IPv4.
     let v4 = format!("0.0.0.0:{port}");
     let other = Server::start(&["--listen", &v4]);
-    Client::connect(([127, 0, 0, 1], port).into()).expect_nothing();
-    assert_eq!(other.figure_at(([127, 0, 0, 1], port).into(), "/sessions/opened"), 1);
+    Client::connect(([127, 0, 0, 1], port).into()).expect_no_message();
+    assert_eq!(other.stat_at(([127, 0, 0, 1], port).into(), "/sessions/opened"), 1);
 }
 
 #[test]
@@ -165,11 +165,10 @@ fn the_log_can_be_json() {
 
 #[test]
 fn settings_come_from_the_environment_too_and_flags_win() {
-    let shell = crate::support::Shell(
-        "export SWITCHBOARD_MAX_CONNECTIONS=17 SWITCHBOARD_SHARDS=3 SWITCHBOARD_LISTEN=nonsense",
-    );
-    let server = Server::start_in(shell, &[]);
-    assert_eq!(server.figure("/connections/limit"), 17);
+    let prepare =
+        "export SWITCHBOARD_MAX_CONNECTIONS=17 SWITCHBOARD_SHARDS=3 SWITCHBOARD_LISTEN=nonsense";
+    let server = Server::start_in_shell(prepare, &[]);
+    assert_eq!(server.stat("/connections/limit"), 17);
     assert_eq!(server.stats()["shards"].as_array().map(Vec::len), Some(1));
 }
 
@@ -178,7 +177,7 @@ fn newcomers_come_to_the_shard_of_their_packets_cpu() {
     use switchboard::sys::affinity::AllowedCpus;
     let cpus = AllowedCpus::here();
     let shards = cpus.numbers().len().to_string();
-    for tables in crate::support::kinds_of_tables() {
+    for tables in crate::support::descriptor_table_modes() {
         let flags = ["--steer", "cpu", "--shards", &shards, "--fd-tables", tables];
         let server = Server::start(&flags);
         let mut held = Vec::new();
@@ -187,13 +186,13 @@ fn newcomers_come_to_the_shard_of_their_packets_cpu() {
             // On loopback a packet arrives on the CPU that sends it.
             let connect = move || {
                 cpus.pin_current_thread(shard).unwrap();
-                (0..5).map(|_| Raw::session(address)).collect::<Vec<_>>()
+                (0..5).map(|_| RawClient::open_session(address)).collect::<Vec<_>>()
             };
             held.push(std::thread::spawn(connect).join().unwrap());
         }
         let stats = server.stats();
         for shard in 0..cpus.numbers().len() {
-            assert_eq!(number(&stats, &format!("/shards/{shard}/sessions")), 5, "{stats:#}");
+            assert_eq!(stat_number(&stats, &format!("/shards/{shard}/sessions")), 5, "{stats:#}");
         }
     }
 }
@@ -201,21 +200,21 @@ fn newcomers_come_to_the_shard_of_their_packets_cpu() {
 #[test]
 fn a_server_that_polls_busily_serves() {
     if switchboard::sys::steering::busy_poll(&mio::Poll::new().unwrap(), 1).is_err() {
-        let refusal = Server::refused(&["--busy-poll", "50", "--listen", "127.0.0.1:0"]);
+        let refusal = Server::run_to_exit(&["--busy-poll", "50", "--listen", "127.0.0.1:0"]);
         assert!(refusal.stderr.contains("cannot apply --busy-poll: "), "{}", refusal.stderr);
         return;
     }
     let server = Server::start(&["--busy-poll", "50"]);
-    let (mut one, mut other, room) = server.pair();
-    still_talk(&mut one, &mut other, &room);
+    let (mut one, mut other, room) = server.matched_pair();
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
 fn version_and_help_go_to_standard_output() {
-    let version = Server::refused(&["--version"]);
+    let version = Server::run_to_exit(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(version.stdout, format!("switchboard {}\n", env!("CARGO_PKG_VERSION")));
-    let help = Server::refused(&["--help"]);
+    let help = Server::run_to_exit(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for flag in ["--listen", "--drain-timeout", "SWITCHBOARD_SHARDS"] {
         assert!(help.stdout.contains(flag), "{flag}");

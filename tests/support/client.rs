@@ -1,8 +1,7 @@
-//! A user whose frames tungstenite makes and checks, so that the server's are not judged by
-//! code of the server's.
+//! A client whose frames tungstenite makes and checks.
 
-use super::talk::is_identifier;
-use super::{Heard, PATIENCE, Talk};
+use super::protocol_client::is_identifier;
+use super::{ProtocolClient, Received, TIMEOUT};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,11 +10,11 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
-/// A socket whose reads go on when a signal interrupts them: one that has a timeout is not
-/// restarted by the kernel (signal(7)).
-struct Patient(TcpStream);
+/// A socket that repeats a call which a signal interrupted: the kernel does not restart a read or
+/// write on a socket that has a timeout (signal(7)).
+struct RestartingStream(TcpStream);
 
-impl Read for Patient {
+impl Read for RestartingStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.0.read(into) {
@@ -26,7 +25,7 @@ impl Read for Patient {
     }
 }
 
-impl Write for Patient {
+impl Write for RestartingStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {
@@ -41,29 +40,29 @@ impl Write for Patient {
     }
 }
 
-/// A user with a session.
+/// A client with a session.
 pub(crate) struct Client {
-    socket: WebSocket<Patient>,
+    socket: WebSocket<RestartingStream>,
     session: Value,
     id: String,
 }
 
 impl Client {
-    /// Connects and takes the `session` message.
+    /// Opens a session at `/ws`.
     pub(crate) fn connect(address: SocketAddr) -> Client {
         Client::connect_at(address, "/ws")
     }
 
-    /// The same by another path.
+    /// Opens a session at another path.
     pub(crate) fn connect_at(address: SocketAddr, path: &str) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         let (socket, _response) =
-            tungstenite::client(format!("ws://{address}{path}"), Patient(stream)).unwrap();
+            tungstenite::client(format!("ws://{address}{path}"), RestartingStream(stream)).unwrap();
         let mut client = Client { socket, session: Value::Null, id: String::new() };
-        client.session = client.expect("session");
+        client.session = client.expect_message("session");
         client.id = client.session["session_id"].as_str().unwrap().to_owned();
         assert!(is_identifier(&client.id), "{}", client.id);
         client
@@ -74,7 +73,7 @@ impl Client {
         &self.session
     }
 
-    /// Sends whatever message.
+    /// Sends any message.
     pub(crate) fn send(&mut self, message: Message) {
         self.socket.send(message).unwrap();
     }
@@ -87,35 +86,35 @@ impl Client {
     }
 }
 
-impl Talk for Client {
+impl ProtocolClient for Client {
     fn id(&self) -> &str {
         &self.id
     }
 
-    fn say(&mut self, text: &str) {
+    fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    fn hear(&mut self) -> Heard {
-        let deadline = Instant::now() + PATIENCE;
+    fn receive(&mut self) -> Received {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Heard::Text(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => return Received::Text(text.as_str().to_owned()),
                 Ok(Message::Close(frame)) => {
-                    return Heard::Close(frame.map(|frame| frame.code.into()));
+                    return Received::Close(frame.map(|frame| frame.code.into()));
                 }
                 // Tungstenite answers a ping by itself.
                 Ok(Message::Ping(_)) => assert!(Instant::now() < deadline, "nothing but pings"),
-                Ok(other) => panic!("the server sends no {other:?}"),
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Heard::End,
+                Ok(other) => panic!("the server must not send {other:?}"),
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Received::End,
                 Err(Error::Protocol(
                     tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                )) => return Heard::End,
+                )) => return Received::End,
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    panic!("the server has sent nothing for {PATIENCE:?}")
+                    panic!("the server has sent nothing for {TIMEOUT:?}")
                 }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Heard::End;
+                    return Received::End;
                 }
                 Err(error) => panic!("{error}"),
             }

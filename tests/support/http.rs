@@ -1,21 +1,21 @@
-//! Plain requests and their answers.
+//! Plain HTTP requests and responses.
 
-use super::Raw;
+use super::RawClient;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Response {
-    /// The head that `bytes` begin with, and its length; `None` while it is incomplete.
-    pub(crate) fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
+impl HttpResponse {
+    /// The response head at the start of `bytes`, and its length; `None` while it is incomplete.
+    pub(crate) fn parse_head(bytes: &[u8]) -> Option<(HttpResponse, usize)> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut fields);
         let httparse::Status::Complete(length) = head.parse(bytes).unwrap() else { return None };
@@ -25,11 +25,11 @@ impl Response {
             (field.name.to_ascii_lowercase(), value)
         });
         let response =
-            Response { status: head.code.unwrap(), fields: fields.collect(), body: Vec::new() };
+            HttpResponse { status: head.code.unwrap(), fields: fields.collect(), body: Vec::new() };
         Some((response, length))
     }
 
-    /// A field's value; it may stand there once.
+    /// The value of a field, which must not occur twice.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -37,13 +37,13 @@ impl Response {
         value
     }
 
-    /// Whether `Connection` names this option.
-    pub(crate) fn connection(&self, option: &str) -> bool {
+    /// Whether the `Connection` field lists this option.
+    pub(crate) fn has_connection_option(&self, option: &str) -> bool {
         let options = self.field("connection").unwrap_or_default().split(',');
         options.into_iter().any(|one| one.trim().eq_ignore_ascii_case(option))
     }
 
-    /// The body's announced length.
+    /// The value of `Content-Length`.
     pub(crate) fn content_length(&self) -> Option<usize> {
         self.field("content-length").map(|length| length.parse().unwrap())
     }
@@ -59,25 +59,30 @@ impl Response {
     }
 }
 
-/// Asks for one document on a connection of its own.
-pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
-    once(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+/// Requests a path on a new connection.
+pub(crate) fn get(address: SocketAddr, path: &str) -> HttpResponse {
+    request_once(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
+    )
 }
 
-/// Sends one request on a connection of its own, which has to end after the answer.
-pub(crate) fn once(address: SocketAddr, request: &str) -> Response {
-    let mut raw = Raw::connect(address);
-    raw.send(request.as_bytes());
-    let response = raw.response();
-    raw.expect_end();
+/// Sends one request on a new connection, which the server must close after its response.
+pub(crate) fn request_once(address: SocketAddr, request: &str) -> HttpResponse {
+    let mut client = RawClient::connect(address);
+    client.send(request.as_bytes());
+    let response = client.read_response();
+    client.expect_end();
     response
 }
 
-/// Asks for the head of a document.
-pub(crate) fn head(address: SocketAddr, path: &str) -> Response {
-    let mut raw = Raw::connect(address);
-    raw.send(format!("HEAD {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
-    let response = raw.response_head();
-    raw.expect_end();
+/// Requests a path with HEAD on a new connection.
+pub(crate) fn head(address: SocketAddr, path: &str) -> HttpResponse {
+    let mut client = RawClient::connect(address);
+    client.send(
+        format!("HEAD {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes(),
+    );
+    let response = client.read_response_head();
+    client.expect_end();
     response
 }

@@ -1,52 +1,62 @@
-//! What the tests against a real server share: the server as a process ([`Server`]), a client
-//! that tungstenite frames ([`Client`]), one whose every byte the test decides ([`Raw`]), and
-//! what can be expected of either ([`Talk`]).
+//! What the black-box tests share.
 //!
-//! Nothing here sleeps to let something happen: whoever waits looks until it has happened, and
-//! panics with what it saw when [`PATIENCE`] is over.
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(unused_imports, reason = "each test file uses a part of it")]
+//! - [`Server`] runs the server as a process of its own.
+//! - [`ProtocolClient`] is what a client with a session sends and expects. The frames of
+//!   [`Client`] are made and checked by tungstenite, so that the server's framing is not judged by
+//!   the server's own code. [`RawClient`] sends exactly the bytes that a test chooses.
+//! - [`load`] runs the load tester as a process; [`bad_server`] is a server with one defect.
+//! - [`run_alone`] and [`run_shared`] decide which tests run at the same time.
+//!
+//! Nothing here sleeps for a fixed time to synchronise. A helper polls until its condition holds,
+//! and panics with what it saw last when [`TIMEOUT`] has passed.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(unused_imports, reason = "each test binary uses a part of it")]
 
 pub(crate) mod bad_server;
 mod client;
 mod http;
 pub(crate) mod load;
-mod raw;
+mod protocol_client;
+mod raw_client;
 mod schedule;
 mod server;
-mod stopped;
-mod talk;
+mod suspended_thread;
 
 pub(crate) use client::Client;
-pub(crate) use http::{Response, get, head, once};
-pub(crate) use raw::{End, Frame, Raw, close_frame, frame, handshake, ping_frame, text_frame};
+pub(crate) use http::{HttpResponse, get, head, request_once};
+pub(crate) use protocol_client::{
+    MatchFound, ProtocolClient, Received, expect_room_relays, match_pair,
+};
+pub(crate) use raw_client::{
+    ConnectionEnd, RawClient, ServerFrame, client_frame, close_frame, ping_frame, text_frame,
+    upgrade_request,
+};
 pub(crate) use schedule::{run_alone, run_shared, test_process};
-pub(crate) use server::{Server, Shell, map, number, pair_up};
-pub(crate) use stopped::Stopped;
-pub(crate) use talk::{Heard, Match, Talk, still_talk};
+pub(crate) use server::{Server, stat_map, stat_number};
+pub(crate) use suspended_thread::SuspendedThread;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up. Far beyond what it takes on a machine
-/// that is busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a condition may take before a test fails. Far more than it takes on a machine that is
+/// busy with other tests.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether shards can have descriptor tables of their own on this machine.
-pub(crate) fn private_tables() -> bool {
+/// Whether the kernel lets each shard have a descriptor table of its own.
+pub(crate) fn private_tables_supported() -> bool {
     use switchboard::sys::descriptor_tables::{PrivateTableSupport, support};
     support() == PrivateTableSupport::Works
 }
 
-/// What `--fd-tables` can be on this machine.
-pub(crate) fn kinds_of_tables() -> &'static [&'static str] {
-    if private_tables() { &["shared", "private"] } else { &["shared"] }
+/// The values of `--fd-tables` that work on this machine.
+pub(crate) fn descriptor_table_modes() -> &'static [&'static str] {
+    if private_tables_supported() { &["shared", "private"] } else { &["shared"] }
 }
 
-/// Looks until there is something to see.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+/// Polls `check` until it gives a value. Its error says what it saw instead.
+pub(crate) fn wait_until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        match look() {
+        match check() {
             Ok(value) => return value,
             Err(seen) if Instant::now() > deadline => panic!("{what}: {seen}"),
             Err(_) => std::thread::sleep(Duration::from_millis(5)),

@@ -1,6 +1,8 @@
 //! The server as a process of its own.
 
-use super::{Client, Match, PATIENCE, Raw, Response, Talk, get, run_shared, until};
+use super::{
+    Client, HttpResponse, MatchFound, RawClient, TIMEOUT, get, match_pair, run_shared, wait_until,
+};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -9,19 +11,24 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A running server. It is killed when this is dropped, and then must not have panicked.
+/// A running server. Dropping it kills it, and asserts that it had not panicked.
 pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     addresses: Vec<SocketAddr>,
-    /// Whether a test has seen it end.
+    url: String,
+    /// Whether a test expects that it has ended.
     ended: bool,
 }
 
-/// A command that starts the server within a shell that has prepared something for it.
-pub(crate) struct Shell(pub(crate) &'static str);
+/// What a program that ran to its end left.
+pub(crate) struct ProgramOutput {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
 
-/// The server's own command, without what the environment could say to it.
+/// A command without the environment variables that configure the server.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -33,36 +40,24 @@ fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What became of a server that was not meant to start.
-pub(crate) struct Refusal {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
+/// Starting and ending.
 impl Server {
-    /// The command that starts the server with these flags, as they stand.
-    pub(crate) fn command(flags: &[&str]) -> Command {
-        let mut command = command(env!("CARGO_BIN_EXE_switchboard"));
-        command.args(flags);
-        command
-    }
-
-    /// A server on a free port of 127.0.0.1, unless `flags` say otherwise; on one shard, unless
-    /// they say otherwise; not pinned, for many tests share two CPUs, unless it is to steer.
+    /// Starts a server. Unless `flags` say otherwise it listens on a free port of 127.0.0.1 and
+    /// has one shard. Its threads are not pinned, since tests share the CPUs, unless it is to
+    /// steer connections.
     pub(crate) fn start(flags: &[&str]) -> Server {
-        Server::run(Server::command(&[]), flags)
+        Server::spawn(command(env!("CARGO_BIN_EXE_switchboard")), flags)
     }
 
-    /// The same, by `sh`, which does `prepare` first and then becomes the server.
-    pub(crate) fn start_in(prepare: Shell, flags: &[&str]) -> Server {
+    /// Starts a server from `sh`, which runs `prepare` first and then becomes the server.
+    pub(crate) fn start_in_shell(prepare: &str, flags: &[&str]) -> Server {
         let mut shell = command("sh");
-        let script = format!("{} && exec \"$0\" \"$@\"", prepare.0);
+        let script = format!("{prepare} && exec \"$0\" \"$@\"");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_switchboard")]);
-        Server::run(shell, flags)
+        Server::spawn(shell, flags)
     }
 
-    fn run(mut command: Command, flags: &[&str]) -> Server {
+    fn spawn(mut command: Command, flags: &[&str]) -> Server {
         run_shared();
         command.args(flags);
         if !flags.contains(&"--steer") {
@@ -76,40 +71,68 @@ impl Server {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
+        let written = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines {
-                kept.lock().unwrap().push(line.unwrap_or_else(|error| format!("{error}")));
+                written.lock().unwrap().push(line.unwrap_or_else(|error| format!("{error}")));
             }
         });
-        let mut server = Server { child, log, addresses: Vec::new(), ended: false };
-        // The last line at the start comes after all addresses.
-        server.until_logged("max_connections");
-        server.addresses = server
-            .log()
-            .iter()
-            .filter_map(|line| line.split("listening on ").nth(1))
+        let mut server =
+            Server { child, log, addresses: Vec::new(), url: String::new(), ended: false };
+        // This line follows those with the addresses.
+        server.wait_for_log_line("max_connections");
+        let log = server.log();
+        let addresses = log.iter().filter_map(|line| line.split("listening on ").nth(1));
+        server.addresses = addresses
             .map(|address| address.trim_end_matches(['"', '}']).parse().unwrap())
             .collect();
+        server.url = format!("ws://{}/ws", server.addresses[0]);
         server
     }
 
-    /// Runs a server that is expected to end by itself. It gets a free port unless `flags` name
-    /// one, so that a server on the default port does not decide what happens.
-    pub(crate) fn refused(flags: &[&str]) -> Refusal {
+    /// Runs the program until it ends by itself: a start that fails, or a flag like `--help`. It
+    /// gets a free port unless `flags` name one, so that the result does not depend on another
+    /// server at the default port.
+    pub(crate) fn run_to_exit(flags: &[&str]) -> ProgramOutput {
         run_shared();
         let free_port = ["--listen", "127.0.0.1:0"];
-        let before: &[&str] = if flags.contains(&"--listen") { &[] } else { &free_port };
-        let mut child = Server::command(&[before, flags].concat()).spawn().unwrap();
-        let status = exit_of(&mut child);
+        let listen: &[&str] = if flags.contains(&"--listen") { &[] } else { &free_port };
+        let mut command = command(env!("CARGO_BIN_EXE_switchboard"));
+        let mut child = command.args(listen).args(flags).spawn().unwrap();
+        let status = wait_for_exit(&mut child);
         let output = child.wait_with_output().unwrap();
-        Refusal {
+        ProgramOutput {
             status,
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
+    /// Sends a signal, named without SIG.
+    pub(crate) fn send_signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.pid().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until the process ends.
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+        let status = wait_for_exit(&mut self.child);
+        self.ended = true;
+        status
+    }
+
+    /// Ends the process without a graceful shutdown, by SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.wait_for_exit();
+    }
+}
+
+/// Clients of this server.
+impl Server {
     /// The first address it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
@@ -120,46 +143,28 @@ impl Server {
         &self.addresses
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// The WebSocket URL of the first address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
-    /// What it has written to standard error so far.
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// Waits for a line that contains `text`, and gives it.
-    pub(crate) fn until_logged(&mut self, text: &str) -> String {
-        let (log, child) = (&self.log, &mut self.child);
-        until(&format!("the server logs {text:?}"), || {
-            let lines = log.lock().unwrap();
-            let found = lines.iter().find(|line| line.contains(text)).cloned();
-            found.ok_or_else(|| {
-                let state = child.try_wait();
-                format!("it has not, and is {state:?}; its log: {lines:#?}")
-            })
-        })
-    }
-
-    /// A user who has a session.
+    /// A client with a session.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
-    /// A user who has a session, and whose every byte the test decides.
-    pub(crate) fn session(&self) -> Raw {
-        Raw::session(self.address())
+    /// A client with a session that sends exactly the bytes that the test chooses.
+    pub(crate) fn raw_session(&self) -> RawClient {
+        RawClient::open_session(self.address())
     }
 
     /// A connection on which nothing has been sent.
-    pub(crate) fn raw(&self) -> Raw {
-        Raw::connect(self.address())
+    pub(crate) fn raw_connection(&self) -> RawClient {
+        RawClient::connect(self.address())
     }
 
-    /// Connects users with `connect` until one is on `shard`; the others leave.
-    pub(crate) fn on_shard<T>(&self, shard: usize, connect: impl Fn() -> T) -> T {
+    /// Calls `connect` until a session is on `shard`, and drops the others.
+    pub(crate) fn connect_on_shard<T>(&self, shard: usize, connect: impl Fn() -> T) -> T {
         let opened = || -> Vec<i64> {
             let stats = self.stats();
             let shards = stats["shards"].as_array().unwrap();
@@ -168,7 +173,7 @@ impl Server {
         for _ in 0..200 {
             let before = opened();
             let client = connect();
-            let after = until("a shard has one more session", || {
+            let after = wait_until("a shard has one more session", || {
                 let after = opened();
                 if after != before { Ok(after) } else { Err(format!("{after:?}")) }
             });
@@ -176,21 +181,42 @@ impl Server {
                 return client;
             }
         }
-        panic!("of 200 connections none came to shard {shard}")
+        panic!("none of 200 connections was accepted by shard {shard}")
     }
 
-    /// Two users in one room, the one who sends the offer first.
-    pub(crate) fn pair(&self) -> (Client, Client, Match) {
-        pair_up(self.client(), self.client())
+    /// Two clients in one room, the initiator first.
+    pub(crate) fn matched_pair(&self) -> (Client, Client, MatchFound) {
+        match_pair(self.client(), self.client())
     }
 
-    /// The same with [`Raw`].
-    pub(crate) fn raw_pair(&self) -> (Raw, Raw, Match) {
-        pair_up(self.session(), self.session())
+    /// The same with [`RawClient`].
+    pub(crate) fn matched_raw_pair(&self) -> (RawClient, RawClient, MatchFound) {
+        match_pair(self.raw_session(), self.raw_session())
+    }
+}
+
+/// What the server reports.
+impl Server {
+    /// What it has written to standard error so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
-    /// The body of `GET path`, which has to be there.
-    pub(crate) fn page(&self, path: &str) -> Response {
+    /// Waits for a log line that contains `text`, and gives it.
+    pub(crate) fn wait_for_log_line(&mut self, text: &str) -> String {
+        let (log, child) = (&self.log, &mut self.child);
+        wait_until(&format!("the server logs {text:?}"), || {
+            let lines = log.lock().unwrap();
+            let found = lines.iter().find(|line| line.contains(text)).cloned();
+            found.ok_or_else(|| {
+                let state = child.try_wait();
+                format!("it has not, and its state is {state:?}; its log: {lines:#?}")
+            })
+        })
+    }
+
+    /// The response to `GET path`, which must be 200.
+    pub(crate) fn get(&self, path: &str) -> HttpResponse {
         let response = get(self.address(), path);
         assert_eq!(response.status, 200, "{path}: {response:?}");
         response
@@ -198,46 +224,46 @@ impl Server {
 
     /// `/stats`.
     pub(crate) fn stats(&self) -> Value {
-        self.page("/stats").json()
+        self.get("/stats").json()
     }
 
-    /// One number of `/stats`, by its JSON pointer.
-    pub(crate) fn figure(&self, pointer: &str) -> i64 {
-        number(&self.stats(), pointer)
+    /// One number of `/stats`, by its JSON pointer (RFC 6901).
+    pub(crate) fn stat(&self, pointer: &str) -> i64 {
+        stat_number(&self.stats(), pointer)
     }
 
-    /// The same, asked for at another of its addresses.
-    pub(crate) fn figure_at(&self, address: SocketAddr, pointer: &str) -> i64 {
-        number(&get(address, "/stats").json(), pointer)
+    /// One number of `/stats`, requested at another of the server's addresses.
+    pub(crate) fn stat_at(&self, address: SocketAddr, pointer: &str) -> i64 {
+        stat_number(&get(address, "/stats").json(), pointer)
     }
 
     /// Waits until a number of `/stats` is `expected`.
-    pub(crate) fn until_figure(&self, pointer: &str, expected: i64) {
-        until(&format!("{pointer} becomes {expected}"), || match self.figure(pointer) {
+    pub(crate) fn wait_for_stat(&self, pointer: &str, expected: i64) {
+        wait_until(&format!("{pointer} becomes {expected}"), || match self.stat(pointer) {
             found if found == expected => Ok(()),
             found => Err(format!("it is {found}")),
         });
     }
 
-    /// Waits until the figures of the process have been read for the first time.
-    pub(crate) fn until_sampled(&self) {
-        until("the process is sampled", || match &self.stats()["process"]["threads"] {
+    /// Waits until the process has been sampled once: before, `/stats` has no numbers of it.
+    pub(crate) fn wait_for_process_sample(&self) {
+        wait_until("the process is sampled", || match &self.stats()["process"]["threads"] {
             Value::Number(_) => Ok(()),
             other => Err(format!("{other} threads")),
         });
     }
 
-    /// Waits until nobody is there and nothing is kept for anybody, and checks that every
-    /// connection that came has gone for exactly one reason.
-    pub(crate) fn comes_to_rest(&self) {
-        until("the figures go back to zero", || {
+    /// Waits until no client is connected and no resource is held, and checks that each accepted
+    /// connection was counted as closed for exactly one reason.
+    pub(crate) fn wait_until_idle(&self) {
+        wait_until("the gauges return to zero", || {
             let stats = self.stats();
-            let open = |pointer: &&str| number(&stats, pointer) != 0;
-            let rest: Vec<&str> = GAUGES.iter().filter(|gauge| open(gauge)).copied().collect();
-            // The connection that asks is one.
-            let active = number(&stats, "/connections/active");
-            let closed: i64 = map(&stats, "/connections/closed").iter().map(|(_, n)| n).sum();
-            let accepted = number(&stats, "/connections/accepted");
+            let not_zero = |pointer: &&str| stat_number(&stats, pointer) != 0;
+            let rest: Vec<&str> = IDLE_GAUGES.iter().copied().filter(not_zero).collect();
+            // The connection that requests the figures is one.
+            let active = stat_number(&stats, "/connections/active");
+            let closed: i64 = stat_map(&stats, "/connections/closed").iter().map(|(_, n)| n).sum();
+            let accepted = stat_number(&stats, "/connections/accepted");
             if !rest.is_empty() || active != 1 || accepted != active + closed {
                 return Err(format!(
                     "not zero: {rest:?}; accepted {accepted}, active {active}, closed {closed}; \
@@ -247,21 +273,13 @@ impl Server {
             Ok(())
         });
     }
+}
 
-    /// A signal, by its name without SIG.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{name}"), self.pid().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits until the process ends by itself.
-    pub(crate) fn exit(&mut self) -> ExitStatus {
-        let status = exit_of(&mut self.child);
-        self.ended = true;
-        status
+/// What the kernel reports about the process.
+impl Server {
+    /// Its process identifier.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// CPU time the process has used so far, user and system.
@@ -275,7 +293,7 @@ impl Server {
         Duration::from_nanos(nanos.sum())
     }
 
-    /// Memory of the process that is resident.
+    /// Resident memory of the process.
     pub(crate) fn resident_bytes(&self) -> u64 {
         // VmRSS is off by up to some dozen pages for each CPU (proc_pid_status(5)).
         let rollup = format!("/proc/{}/smaps_rollup", self.pid());
@@ -286,13 +304,13 @@ impl Server {
     }
 
     /// Descriptors that the process has open.
-    pub(crate) fn descriptors(&self) -> usize {
+    pub(crate) fn open_descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 }
 
-/// Gauges that are zero when nobody is there.
-const GAUGES: &[&str] = &[
+/// Gauges that are zero while no client is connected.
+const IDLE_GAUGES: &[&str] = &[
     "/sessions/active",
     "/matchmaking/waiting",
     "/matchmaking/queues",
@@ -303,50 +321,36 @@ const GAUGES: &[&str] = &[
     "/migrations/in_flight",
 ];
 
-/// A number of a `/stats` that was read before.
-pub(crate) fn number(stats: &Value, pointer: &str) -> i64 {
+/// A number of a `/stats` document.
+pub(crate) fn stat_number(stats: &Value, pointer: &str) -> i64 {
     let found = stats.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {stats:#}"));
     found.as_i64().unwrap_or_else(|| panic!("{pointer} is {found}"))
 }
 
-/// The numbers of an object of `/stats`.
-pub(crate) fn map(stats: &Value, pointer: &str) -> Vec<(String, i64)> {
+/// The numbers of an object of a `/stats` document.
+pub(crate) fn stat_map(stats: &Value, pointer: &str) -> Vec<(String, i64)> {
     let found = stats.pointer(pointer).and_then(Value::as_object);
     let found = found.unwrap_or_else(|| panic!("{pointer} in {stats:#}"));
     found.iter().map(|(name, value)| (name.clone(), value.as_i64().unwrap())).collect()
 }
 
-/// Two users who are not in a room meet, and only they.
-pub(crate) fn pair_up<T: Talk>(mut one: T, mut other: T) -> (T, T, Match) {
-    let queue = format!("q{}", one.id());
-    for user in [&mut one, &mut other] {
-        user.find(&queue);
-        assert_eq!(user.expect("waiting")["queue"], queue);
-    }
-    let (ones, others) = (one.expect_match(), other.expect_match());
-    assert_eq!(ones.room_id, others.room_id);
-    assert_eq!((&*ones.peer_id, &*others.peer_id), (other.id(), one.id()));
-    assert_ne!(ones.initiator, others.initiator, "exactly one sends the offer");
-    if ones.initiator { (one, other, ones) } else { (other, one, others) }
-}
-
-fn exit_of(child: &mut Child) -> ExitStatus {
-    until("the process ends", || match child.try_wait().unwrap() {
+fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    wait_until("the process ends", || match child.try_wait().unwrap() {
         Some(status) => Ok(status),
-        None => Err(format!("it still runs after {PATIENCE:?}")),
+        None => Err(format!("it still runs after {TIMEOUT:?}")),
     })
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let running = self.child.try_wait();
+        let state = self.child.try_wait();
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
         if std::thread::panicking() {
             eprintln!("the server's log: {:#?}", self.log());
             return;
         }
-        assert!(self.ended || matches!(running, Ok(None)), "ended by itself: {running:?}");
+        assert!(self.ended || matches!(state, Ok(None)), "ended by itself: {state:?}");
         let log = self.log();
         assert!(!log.iter().any(|line| line.contains("panicked")), "a panic: {log:#?}");
     }

@@ -1,7 +1,7 @@
 //! `--allow-origin`: which pages may open sessions (RFC 6455 §10.2, RFC 6454). A browser always
 //! says whose page it is, and a page cannot change what it says.
 
-use crate::support::{Raw, Response, Server, Talk, get, still_talk};
+use crate::support::{HttpResponse, ProtocolClient, RawClient, Server, expect_room_relays, get};
 
 /// An upgrade of `path` with these lines of `Origin`.
 fn upgrade(path: &str, origins: &[&str]) -> Vec<u8> {
@@ -14,18 +14,18 @@ fn upgrade(path: &str, origins: &[&str]) -> Vec<u8> {
 }
 
 /// Asks and looks at the status of the answer.
-fn asked(server: &Server, path: &str, origins: &[&str]) -> (Raw, u16) {
-    let mut raw = server.raw();
+fn asked(server: &Server, path: &str, origins: &[&str]) -> (RawClient, u16) {
+    let mut raw = server.raw_connection();
     raw.send(&upgrade(path, origins));
     let status = raw.peek_status();
     (raw, status)
 }
 
-fn refused(server: &Server, path: &str, origins: &[&str]) -> Response {
+fn refused(server: &Server, path: &str, origins: &[&str]) -> HttpResponse {
     let (mut raw, status) = asked(server, path, origins);
     assert_eq!(status, 403, "{path} {origins:?}");
-    let response = raw.response();
-    assert!(response.connection("close"));
+    let response = raw.read_response();
+    assert!(response.has_connection_option("close"));
     raw.expect_end();
     response
 }
@@ -34,7 +34,7 @@ fn refused(server: &Server, path: &str, origins: &[&str]) -> Response {
 fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_does() {
     let allowed = "https://app.example,http://Localhost:8080";
     let server = Server::start(&["--echo", "--allow-origin", allowed, "--allow-origin", "null"]);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     let hostile: &[&[&str]] = &[
         &["https://evil.example"],
         &["http://app.example"],
@@ -67,21 +67,21 @@ fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_doe
         }
     }
     let refusals = 3 * i64::try_from(hostile.len()).unwrap();
-    assert_eq!(server.figure("/http/rejected/origin"), refusals);
+    assert_eq!(server.stat("/http/rejected/origin"), refusals);
     let metrics = get(server.address(), "/metrics");
     let line = format!("switchboard_http_rejected_total{{reason=\"origin\"}} {refusals}");
     assert!(metrics.text().contains(&line), "{}", metrics.text());
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
 fn what_is_no_upgrade_is_answered_whatever_page_asks() {
     let server = Server::start(&["--allow-origin", "https://app.example"]);
     for path in ["/", "/health", "/stats"] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: t\r\nOrigin: https://evil.example\r\n\r\n");
-        assert_eq!(raw.ask(&request).status, 200, "{path}");
+        assert_eq!(raw.request(&request).status, 200, "{path}");
     }
     // A request that is no handshake is told that first.
     let (_, status) = asked(&server, "/echo", &["https://evil.example"]);
@@ -94,7 +94,7 @@ fn without_the_flag_every_page_may() {
     for origins in [&["https://evil.example"][..], &["null"], &["junk", "junk"]] {
         let (mut raw, status) = asked(&server, "/ws", origins);
         assert_eq!(status, 101, "{origins:?}");
-        raw.upgraded();
-        raw.expect_nothing();
+        raw.expect_upgrade();
+        raw.expect_no_message();
     }
 }

@@ -1,15 +1,15 @@
 //! HTTP on the same port: what is answered to which request, and with which header fields.
 
-use crate::support::{Raw, Response, Server, Talk, get, head, once};
+use crate::support::{HttpResponse, ProtocolClient, RawClient, Server, get, head, request_once};
 use serde_json::Value;
 
 const DOCUMENTS: [&str; 4] = ["/health", "/stats", "/metrics", "/"];
 
 /// One request on a connection of its own.
-fn ask(server: &Server, request: &str) -> Response {
-    let mut raw = server.raw();
+fn ask(server: &Server, request: &str) -> HttpResponse {
+    let mut raw = server.raw_connection();
     raw.send(request.as_bytes());
-    raw.response()
+    raw.read_response()
 }
 
 /// A request with these fields beside `Host`.
@@ -33,7 +33,7 @@ fn handshake(instead: &[(&str, &str)]) -> String {
 }
 
 /// A refusal says in a word what is wrong, and is not kept by anybody in between.
-fn is_refusal(response: &Response, status: u16) {
+fn is_refusal(response: &HttpResponse, status: u16) {
     assert_eq!(response.status, status, "{response:?}");
     assert_eq!(response.field("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -46,12 +46,12 @@ fn every_document_is_there_and_says_what_it_is() {
     let server = Server::start(&[]);
     let types = ["application/json", "application/json", "text/plain; version=0.0.4", "text/html"];
     for (path, media_type) in DOCUMENTS.iter().zip(types) {
-        let response = server.page(path);
+        let response = server.get(path);
         let found = response.field("content-type").unwrap();
         assert!(found.starts_with(media_type), "{path}: {found}");
         assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
         assert!(response.field("date").unwrap().ends_with(" GMT"), "RFC 9110 §6.6.1");
-        assert!(response.connection("close"));
+        assert!(response.has_connection_option("close"));
         assert!(!response.body.is_empty());
     }
     let query = get(server.address(), "/health?from=a-load-balancer");
@@ -64,7 +64,7 @@ fn head_is_answered_as_get_without_the_body() {
     for path in DOCUMENTS.iter().chain(&["/favicon.svg", "/nothing"]) {
         let (got, headed) = (get(server.address(), path), head(server.address(), path));
         assert_eq!(got.status, headed.status, "{path}");
-        let names = |response: &Response| -> Vec<String> {
+        let names = |response: &HttpResponse| -> Vec<String> {
             response.fields.iter().map(|(name, _)| name.clone()).collect()
         };
         assert_eq!(names(&got), names(&headed), "{path}");
@@ -80,8 +80,8 @@ fn head_is_answered_as_get_without_the_body() {
 fn health_says_ok_and_how_full_the_server_is() {
     let server = Server::start(&["--max-connections", "7"]);
     let _user = server.client();
-    server.until_figure("/connections/active", 2);
-    let health = server.page("/health").json();
+    server.wait_for_stat("/connections/active", 2);
+    let health = server.get("/health").json();
     assert_eq!(health["status"], "ok");
     assert!(health["connections"].as_i64().is_some_and(|open| open >= 2), "{health}");
     assert_eq!(health["connections_limit"], 7);
@@ -90,19 +90,19 @@ fn health_says_ok_and_how_full_the_server_is() {
 #[test]
 fn stats_tell_what_happened() {
     let server = Server::start(&["--shards", "2", "--stats-queue", "en,fr"]);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     let sent = one.relay("offer", &room, r#"{"sdp":"v=0"}"#);
-    assert_eq!(other.text(), sent);
+    assert_eq!(other.receive_text(), sent);
     let mut third = server.client();
-    third.wait_in("en");
+    third.join_queue("en");
     let mut fourth = server.client();
-    fourth.wait_in("unlisted");
-    third.say("nonsense");
+    fourth.join_queue("unlisted");
+    third.send_text("nonsense");
     third.expect_error("bad_json");
-    server.until_figure("/matchmaking/tickets", 2);
+    server.wait_for_stat("/matchmaking/tickets", 2);
     // Four users, and the one who asks.
-    server.until_figure("/connections/active", 5);
-    server.until_sampled();
+    server.wait_for_stat("/connections/active", 5);
+    server.wait_for_process_sample();
     let stats = server.stats();
     for (pointer, expected) in [
         ("/sessions/active", 4),
@@ -119,12 +119,12 @@ fn stats_tell_what_happened() {
         ("/latency_ms/match_wait/count", 2),
         ("/latency_ms/relay/count", 1),
     ] {
-        assert_eq!(crate::support::number(&stats, pointer), expected, "{pointer}");
+        assert_eq!(crate::support::stat_number(&stats, pointer), expected, "{pointer}");
     }
-    let threads = crate::support::number(&stats, "/process/threads");
+    let threads = crate::support::stat_number(&stats, "/process/threads");
     assert_eq!(threads, 2 + 1 + 1 + 1, "two shards, the matcher, the log's, main");
-    assert!(crate::support::number(&stats, "/process/descriptors_used") > 10);
-    assert!(crate::support::number(&stats, "/process/resident_bytes") > 1 << 20);
+    assert!(crate::support::stat_number(&stats, "/process/descriptors_used") > 10);
+    assert!(crate::support::stat_number(&stats, "/process/resident_bytes") > 1 << 20);
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(stats["shards"].as_array().map(Vec::len), Some(2));
     let text = stats.to_string();
@@ -136,9 +136,9 @@ fn stats_tell_what_happened() {
 #[test]
 fn metrics_have_the_names_that_dashboards_know() {
     let server = Server::start(&["--shards", "2"]);
-    let (_one, _other, room) = server.pair();
-    server.until_sampled();
-    let metrics = server.page("/metrics");
+    let (_one, _other, room) = server.matched_pair();
+    server.wait_for_process_sample();
+    let metrics = server.get("/metrics");
     let text = metrics.text();
     let value = |name: &str| -> f64 {
         let line = text.lines().find(|line| line.split(' ').next() == Some(name));
@@ -160,7 +160,7 @@ fn what_is_not_there_is_404() {
         is_refusal(&ask(&server, &request("GET", path, "")), 404);
         is_refusal(&ask(&server, &request("POST", path, "Content-Length: 0\r\n")), 404);
     }
-    assert_eq!(server.figure("/http/rejected/not_found"), 14);
+    assert_eq!(server.stat("/http/rejected/not_found"), 14);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn other_methods_are_405_and_told_which_are_allowed() {
     }
     is_refusal(&ask(&server, &request("OPTIONS", "*", "")), 405);
     is_refusal(&ask(&server, &request("CONNECT", "example.org:443", "")), 405);
-    assert_eq!(server.figure("/http/rejected/method_not_allowed"), methods.len() as i64 * 5 + 2);
+    assert_eq!(server.stat("/http/rejected/method_not_allowed"), methods.len() as i64 * 5 + 2);
 }
 
 #[test]
@@ -185,11 +185,11 @@ fn an_answer_to_head_has_no_content_whatever_is_wrong() {
     for field in ["X : y", "X: y\r\n folded", "X: \0", "X: a\nb", "Content-Length: x"] {
         for before in ["", "\r\n"] {
             let head = format!("{before}HEAD /health HTTP/1.1\r\nHost: t\r\n{field}\r\n\r\n");
-            let mut raw = server.raw();
+            let mut raw = server.raw_connection();
             raw.send(head.as_bytes());
-            assert_eq!(raw.response_head().status, 400, "{head}");
+            assert_eq!(raw.read_response_head().status, 400, "{head}");
             raw.half_close_if_open();
-            assert_eq!(raw.rest().0, b"", "{head}");
+            assert_eq!(raw.read_to_end().0, b"", "{head}");
         }
     }
 }
@@ -204,21 +204,21 @@ fn the_websocket_path_without_an_upgrade_is_426() {
         handshake(&[("Upgrade", "h2c")]),
     ];
     for form in &forms {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(form.as_bytes());
-        let response = raw.response_head();
+        let response = raw.read_response_head();
         assert_eq!(response.status, 426, "{form}");
         assert_eq!(response.field("sec-websocket-version"), Some("13"));
         assert_eq!(response.field("upgrade"), Some("websocket"));
-        assert!(response.connection("upgrade"), "RFC 9110 §7.8");
+        assert!(response.has_connection_option("upgrade"), "RFC 9110 §7.8");
     }
-    assert_eq!(server.figure("/http/rejected/upgrade_required"), forms.len() as i64);
+    assert_eq!(server.stat("/http/rejected/upgrade_required"), forms.len() as i64);
     for version in ["12", "14", "8", "130", "13, 8"] {
         let response = ask(&server, &handshake(&[("Sec-WebSocket-Version", version)]));
         is_refusal(&response, 426);
         assert_eq!(response.field("sec-websocket-version"), Some("13"), "RFC 6455 §4.4");
     }
-    assert_eq!(server.figure("/http/rejected/unsupported_version"), 5);
+    assert_eq!(server.stat("/http/rejected/unsupported_version"), 5);
 }
 
 #[test]
@@ -234,13 +234,13 @@ fn a_handshake_that_breaks_rfc_6455_is_400() {
         handshake(&[]).replace("Upgrade: websocket", "Upgrade: websocket\r\nContent-Length: x"),
     ];
     for form in &forms {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(form.as_bytes());
-        let response = raw.response_head();
+        let response = raw.read_response_head();
         assert_eq!(response.status, 400, "{form}");
-        assert!(response.connection("close"));
+        assert!(response.has_connection_option("close"));
     }
-    assert_eq!(server.figure("/http/rejected/bad_request"), forms.len() as i64);
+    assert_eq!(server.stat("/http/rejected/bad_request"), forms.len() as i64);
 }
 
 #[test]
@@ -255,10 +255,10 @@ fn a_handshake_is_read_as_leniently_as_the_rfc_asks() {
         format!("\r\n{}", handshake(&[])),
     ];
     for form in &forms {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(form.as_bytes());
-        raw.upgraded();
-        raw.expect_nothing();
+        raw.expect_upgrade();
+        raw.expect_no_message();
     }
 }
 
@@ -283,15 +283,15 @@ fn what_is_no_http_is_400_at_once() {
         b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     ];
     for form in forms {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(form);
-        let response = raw.response();
+        let response = raw.read_response();
         is_refusal(&response, 400);
-        assert!(response.connection("close"), "{}", form.escape_ascii());
+        assert!(response.has_connection_option("close"), "{}", form.escape_ascii());
         raw.expect_end();
     }
-    server.until_figure("/http/rejected/bad_request", 14);
-    server.until_figure("/connections/closed/refused", 14);
+    server.wait_for_stat("/http/rejected/bad_request", 14);
+    server.wait_for_stat("/connections/closed/refused", 14);
 }
 
 #[test]
@@ -308,9 +308,9 @@ fn what_two_readers_could_frame_differently_is_400() {
         "Transfer-Encoding: chunked, identity\r\n",
     ];
     for body in bodies {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(request("GET", "/health", body).as_bytes());
-        is_refusal(&raw.response(), 400);
+        is_refusal(&raw.read_response(), 400);
         raw.expect_end();
     }
 }
@@ -325,22 +325,22 @@ fn a_request_with_a_body_is_413_and_its_body_is_never_a_request() {
         ("POST", "Transfer-Encoding: chunked\r\n".to_owned()),
         ("POST", "Expect: 100-continue\r\nContent-Length: 99999999999999\r\n".to_owned()),
     ] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(format!("{}{smuggled}", request(method, "/health", &field)).as_bytes());
-        is_refusal(&raw.response(), 413);
+        is_refusal(&raw.read_response(), 413);
         raw.expect_end();
     }
-    assert_eq!(server.figure("/http/rejected/body_refused"), 4);
+    assert_eq!(server.stat("/http/rejected/body_refused"), 4);
 }
 
 #[test]
 fn a_client_that_has_the_page_is_told_304() {
     let server = Server::start(&[]);
     for path in ["/", "/client.js", "/style.css"] {
-        let first = server.page(path);
+        let first = server.get(path);
         let etag = first.field("etag").unwrap().to_owned();
         let ask_with = |tags: &str| {
-            once(
+            request_once(
                 server.address(),
                 &request("GET", path, &format!("If-None-Match: {tags}\r\nConnection: close\r\n")),
             )
@@ -355,7 +355,7 @@ fn a_client_that_has_the_page_is_told_304() {
     }
     // The figures are never kept.
     for path in ["/health", "/stats", "/metrics"] {
-        let response = server.page(path);
+        let response = server.get(path);
         assert_eq!(response.field("cache-control"), Some("no-store"));
         assert_eq!(response.field("etag"), None);
     }
@@ -364,7 +364,7 @@ fn a_client_that_has_the_page_is_told_304() {
 #[test]
 fn the_page_may_load_nothing_from_elsewhere() {
     let server = Server::start(&[]);
-    let page = server.page("/");
+    let page = server.get("/");
     let policy = page.field("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'"), "{policy}");
     assert_eq!(page.field("referrer-policy"), Some("no-referrer"));
@@ -392,16 +392,16 @@ fn a_figure_of_stats_is_a_number_or_unknown() {
         }
     }
     let server = Server::start(&["--shards", "2"]);
-    let (_one, _other, _) = server.pair();
+    let (_one, _other, _) = server.matched_pair();
     walk("", &server.stats());
 }
 
 #[test]
 fn errors_never_show_what_the_client_sent() {
     let server = Server::start(&[]);
-    let mut raw: Raw = server.raw();
+    let mut raw: RawClient = server.raw_connection();
     raw.send(request("GET", "/<script>alert(1)</script>", "X: <script>\r\n").as_bytes());
-    let response = raw.response();
+    let response = raw.read_response();
     assert!(!response.text().contains("script"));
     assert!(!response.fields.iter().any(|(_, value)| value.contains("script")));
 }

@@ -1,7 +1,9 @@
 //! HTTP on the same port: keep-alive, pipelining, slow and broken clients. Nothing ever hangs,
 //! and an answer that was given arrives.
 
-use crate::support::{End, Raw, Server, Talk, frame, handshake, text_frame};
+use crate::support::{
+    ConnectionEnd, ProtocolClient, RawClient, Server, client_frame, text_frame, upgrade_request,
+};
 use std::time::Duration;
 
 const GET: &str = "GET /health HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -12,71 +14,71 @@ const LAST: &str = "GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
 #[test]
 fn a_connection_is_kept_for_more_requests() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     for _ in 0..20 {
-        let response = raw.ask(GET);
+        let response = raw.request(GET);
         assert_eq!(response.status, 200);
-        assert!(!response.connection("close"));
+        assert!(!response.has_connection_option("close"));
     }
     // Errors that leave no doubt about where the next request begins keep it too.
     for request in [MISSING, "POST /health HTTP/1.1\r\nHost: test\r\n\r\n"] {
-        let response = raw.ask(request);
-        assert!(response.status >= 404 && !response.connection("close"), "{response:?}");
+        let response = raw.request(request);
+        assert!(response.status >= 404 && !response.has_connection_option("close"), "{response:?}");
     }
-    assert_eq!(raw.ask("GET /ws HTTP/1.1\r\nHost: test\r\n\r\n").status, 426);
+    assert_eq!(raw.request("GET /ws HTTP/1.1\r\nHost: test\r\n\r\n").status, 426);
     raw.send(b"HEAD /stats HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(raw.response_head().status, 200);
+    assert_eq!(raw.read_response_head().status, 200);
     // And it can still become a session.
     raw.upgrade();
-    raw.expect_nothing();
-    assert_eq!(server.figure("/connections/accepted"), 2);
+    raw.expect_no_message();
+    assert_eq!(server.stat("/connections/accepted"), 2);
 }
 
 #[test]
 fn connection_close_is_honoured() {
     let server = Server::start(&[]);
     for options in ["close", "keep-alive, Close", "x,close,y"] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         let request = format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {options}\r\n\r\n");
         // What comes after the last request is not answered.
         raw.send(format!("{request}{GET}").as_bytes());
-        let response = raw.response();
+        let response = raw.read_response();
         assert_eq!(response.status, 200);
-        assert!(response.connection("close"));
+        assert!(response.has_connection_option("close"));
         raw.expect_end();
     }
-    server.until_figure("/connections/closed/http_done", 3);
+    server.wait_for_stat("/connections/closed/http_done", 3);
 }
 
 #[test]
 fn http_1_0_closes_unless_it_asks_to_be_kept() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
-    let response = raw.ask("GET /health HTTP/1.0\r\n\r\n");
+    let mut raw = server.raw_connection();
+    let response = raw.request("GET /health HTTP/1.0\r\n\r\n");
     assert_eq!(response.status, 200);
-    assert!(response.connection("close"));
+    assert!(response.has_connection_option("close"));
     raw.expect_end();
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     for _ in 0..3 {
-        let response = raw.ask("GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
-        assert!(response.connection("keep-alive"), "{response:?}");
+        let response = raw.request("GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+        assert!(response.has_connection_option("keep-alive"), "{response:?}");
     }
     // RFC 9110 §7.8: an upgrade from HTTP/1.0 is ignored.
-    let upgrade = String::from_utf8(handshake()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
-    assert_eq!(raw.ask(&upgrade).status, 426);
+    let upgrade = String::from_utf8(upgrade_request()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    assert_eq!(raw.request(&upgrade).status, 426);
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     let requests: Vec<&str> =
         (0..200).map(|nth| [GET, MISSING, PAGE][nth % 3]).chain([LAST]).collect();
     raw.send(requests.concat().as_bytes());
     for nth in 0..200 {
-        assert_eq!(raw.response().status, [200, 404, 200][nth % 3]);
+        assert_eq!(raw.read_response().status, [200, 404, 200][nth % 3]);
     }
-    assert!(raw.response().connection("close"));
+    assert!(raw.read_response().has_connection_option("close"));
     raw.expect_end();
 }
 
@@ -84,11 +86,11 @@ fn pipelined_requests_are_answered_in_order() {
 fn figures_are_made_once_a_turn_however_often_they_are_asked_for() {
     let server = Server::start(&["--shards", "1"]);
     for path in ["/stats", "/metrics"] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
         let mut ask = |times: usize| {
             raw.send(request.repeat(times).as_bytes());
-            (0..times).map(|_| raw.response().text().to_owned()).collect::<Vec<_>>()
+            (0..times).map(|_| raw.read_response().text().to_owned()).collect::<Vec<_>>()
         };
         // They tell how many requests there were, so no two of different turns are alike.
         let together = ask(3);
@@ -101,38 +103,38 @@ fn figures_are_made_once_a_turn_however_often_they_are_asked_for() {
 fn a_half_read_head_behind_pipelined_requests_is_completed_later() {
     let server = Server::start(&[]);
     for cut in [1, 5, 20, GET.len() - 1] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         let (start, end) = GET.split_at(cut);
         raw.send(format!("{GET}{MISSING}{start}").as_bytes());
-        assert_eq!(raw.response().status, 200);
-        assert_eq!(raw.response().status, 404);
-        assert!(!raw.stirs_within(Duration::from_millis(1)));
+        assert_eq!(raw.read_response().status, 200);
+        assert_eq!(raw.read_response().status, 404);
+        assert!(!raw.is_readable_within(Duration::from_millis(1)));
         raw.send(format!("{end}{MISSING}{start}").as_bytes());
-        assert_eq!(raw.response().status, 200);
-        assert_eq!(raw.response().status, 404);
+        assert_eq!(raw.read_response().status, 200);
+        assert_eq!(raw.read_response().status, 404);
         raw.send(end.as_bytes());
-        assert_eq!(raw.response().status, 200);
+        assert_eq!(raw.read_response().status, 200);
     }
 }
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_answered() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     for _ in 0..2 {
         for byte in GET.as_bytes() {
             raw.send(&[*byte]);
         }
-        assert_eq!(raw.response().status, 200);
+        assert_eq!(raw.read_response().status, 200);
     }
-    for byte in handshake() {
+    for byte in upgrade_request() {
         raw.send(&[byte]);
     }
-    raw.upgraded();
+    raw.expect_upgrade();
     for byte in text_frame(br#"{"type":"ping"}"#) {
         raw.send(&[byte]);
     }
-    raw.expect("pong");
+    raw.expect_message("pong");
 }
 
 #[test]
@@ -144,42 +146,44 @@ fn an_upgrade_can_stand_at_the_end_of_a_pipeline_with_frames_glued_to_it() {
     ]
     .concat();
     for cut in [0, 1, 10, frames.len() - 1, frames.len()] {
-        let mut raw = server.raw();
-        let requests = [PAGE.as_bytes(), MISSING.as_bytes(), &handshake()].concat();
+        let mut raw = server.raw_connection();
+        let requests = [PAGE.as_bytes(), MISSING.as_bytes(), &upgrade_request()].concat();
         raw.send(&[&requests, &frames[..cut]].concat());
-        assert_eq!(raw.response().status, 200);
-        assert_eq!(raw.response().status, 404);
-        raw.upgraded();
+        assert_eq!(raw.read_response().status, 200);
+        assert_eq!(raw.read_response().status, 404);
+        raw.expect_upgrade();
         raw.send(&frames[cut..]);
-        assert_eq!(raw.expect("pong"), "glued");
-        raw.expect("waiting");
+        assert_eq!(raw.expect_message("pong"), "glued");
+        raw.expect_message("waiting");
         drop(raw);
-        server.until_figure("/matchmaking/waiting", 0);
+        server.wait_for_stat("/matchmaking/waiting", 0);
     }
 }
 
 #[test]
 fn many_pipelined_requests_wait_until_their_client_reads() {
     let server = Server::start(&["--max-unsent-bytes", "70000"]);
-    let mut raw = Raw::narrow(server.address());
+    let mut raw = RawClient::connect_with_small_buffer(server.address());
     // A thousand pages are 100 times what may be unsent for a user who does not read.
     let mut sender = raw.stream().try_clone().unwrap();
     let count = 1000;
     let requests = format!("{}{LAST}", PAGE.repeat(count));
-    let length = server.page("/").body.len();
+    let length = server.get("/").body.len();
     std::thread::scope(|scope| {
         scope.spawn(move || std::io::Write::write_all(&mut sender, requests.as_bytes()).unwrap());
-        crate::support::until("answers wait to be sent", || match server.figure("/bytes/unsent") {
-            0 => Err("none".into()),
-            unsent => {
-                assert!(unsent < 1 << 20, "one answer at a time, not {unsent} bytes");
-                Ok(())
+        crate::support::wait_until("answers wait to be sent", || {
+            match server.stat("/bytes/unsent") {
+                0 => Err("none".into()),
+                unsent => {
+                    assert!(unsent < 1 << 20, "one answer at a time, not {unsent} bytes");
+                    Ok(())
+                }
             }
         });
         for _ in 0..count {
-            assert_eq!(raw.response().body.len(), length);
+            assert_eq!(raw.read_response().body.len(), length);
         }
-        assert!(raw.response().connection("close"));
+        assert!(raw.read_response().has_connection_option("close"));
         raw.expect_end();
     });
 }
@@ -188,36 +192,36 @@ fn many_pipelined_requests_wait_until_their_client_reads() {
 fn a_client_that_half_closes_after_its_request_gets_the_answer() {
     let server = Server::start(&[]);
     for requests in [GET.to_owned(), LAST.to_owned(), format!("{GET}{MISSING}{PAGE}")] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(requests.as_bytes());
         raw.half_close();
         let count = requests.matches("\r\n\r\n").count();
         for _ in 0..count {
-            assert!([200, 404].contains(&raw.response().status));
+            assert!([200, 404].contains(&raw.read_response().status));
         }
         raw.expect_end();
     }
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
 fn a_client_that_half_closes_behind_a_long_pipeline_gets_every_answer() {
     let server = Server::start(&[]);
-    let mut raw = Raw::narrow(server.address());
+    let mut raw = RawClient::connect_with_small_buffer(server.address());
     let count = 200;
     raw.send(format!("{}{LAST}", PAGE.repeat(count)).as_bytes());
     raw.half_close();
-    crate::support::until("answers wait to be sent", || match server.figure("/bytes/unsent") {
+    crate::support::wait_until("answers wait to be sent", || match server.stat("/bytes/unsent") {
         0 => Err("none".into()),
         _ => Ok(()),
     });
     for nth in 0..count {
-        assert_eq!(raw.response().status, 200, "{nth}");
+        assert_eq!(raw.read_response().status, 200, "{nth}");
     }
-    assert!(raw.response().connection("close"));
+    assert!(raw.read_response().has_connection_option("close"));
     raw.expect_end();
     drop(raw);
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
@@ -225,16 +229,16 @@ fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() 
     let flags = ["--socket-send-buffer", "4096", "--shards", "32", "--max-connections", "100"];
     let server = Server::start(&flags);
     for (option, count) in [("close", 1), ("keep-alive", 1), ("keep-alive", 4)] {
-        let mut raw = Raw::narrow(server.address());
+        let mut raw = RawClient::connect_with_small_buffer(server.address());
         let request = format!("GET /stats HTTP/1.1\r\nHost: t\r\nConnection: {option}\r\n\r\n");
         raw.send(request.repeat(count).as_bytes());
         raw.half_close();
         for _ in 0..count {
-            assert!(raw.response().body.len() > 40_000, "more than the kernel takes at once");
+            assert!(raw.read_response().body.len() > 40_000, "more than the kernel takes at once");
         }
         raw.expect_end();
     }
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
@@ -249,25 +253,29 @@ fn a_refusal_arrives_although_much_of_the_request_is_unread() {
         (long_head.into_bytes(), 431),
         ([&b"GET / HTTP/3.0\r\n\r\n"[..], &body].concat(), 400),
     ] {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(&request);
-        assert_eq!(raw.response().status, status);
-        let (rest, end) = raw.rest();
-        assert_eq!((rest.len(), end), (0, End::Closed), "no reset that destroys the answer");
+        assert_eq!(raw.read_response().status, status);
+        let (rest, end) = raw.read_to_end();
+        assert_eq!(
+            (rest.len(), end),
+            (0, ConnectionEnd::Closed),
+            "no reset that destroys the answer"
+        );
     }
 }
 
 #[test]
 fn a_connection_on_which_nothing_is_said_leaves_no_trace() {
     let server = Server::start(&[]);
-    drop(server.raw());
-    server.raw().reset();
-    let raw = server.raw();
+    drop(server.raw_connection());
+    server.raw_connection().reset();
+    let raw = server.raw_connection();
     raw.half_close();
-    let mut half = server.raw();
+    let mut half = server.raw_connection();
     half.send(&GET.as_bytes()[..10]);
     drop((raw, half));
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
@@ -281,7 +289,7 @@ fn random_bytes_never_hang_or_harm() {
         seed
     };
     for nth in 0..200 {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         // Half of them as frames of a session.
         if nth % 2 == 1 {
             raw.upgrade();
@@ -289,11 +297,11 @@ fn random_bytes_never_hang_or_harm() {
         let bytes: Vec<u8> = (0..next() % 300).map(|_| next() as u8).collect();
         let _cut_off_already = raw.try_send(&bytes);
         if nth % 4 == 3 {
-            let _cut_off_already = raw.try_send(&frame(0x80 | next() as u8, &bytes));
+            let _cut_off_already = raw.try_send(&client_frame(0x80 | next() as u8, &bytes));
         }
         raw.half_close_if_open();
-        let _whatever = raw.rest();
+        let _whatever = raw.read_to_end();
     }
-    server.comes_to_rest();
-    assert_eq!(server.page("/health").status, 200);
+    server.wait_until_idle();
+    assert_eq!(server.get("/health").status, 200);
 }

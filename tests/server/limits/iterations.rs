@@ -1,13 +1,13 @@
 //! The bound on the letters of one turn.
 
-use crate::support::{Raw, Server, Stopped, Talk, number, until};
+use crate::support::{ProtocolClient, RawClient, Server, SuspendedThread, stat_number, wait_until};
 use switchboard::limits::COMMANDS_PER_ITERATION;
 
 const TURNS: usize = 8;
 
 /// Turns that the server's one shard has begun, asked for on a connection that is there already.
-fn turns(asks: &mut Raw) -> usize {
-    let metrics = asks.ask("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+fn turns(asks: &mut RawClient) -> usize {
+    let metrics = asks.request("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut lines = metrics.text().lines();
     let count =
         lines.find_map(|line| line.strip_prefix("switchboard_loop_iterations_total{")).unwrap();
@@ -16,7 +16,7 @@ fn turns(asks: &mut Raw) -> usize {
 
 /// Waits until a thread has nothing to do.
 fn until_asleep(server: &Server, name: &str) {
-    until(&format!("{name} has nothing to do"), || {
+    wait_until(&format!("{name} has nothing to do"), || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
         let mut stats = tasks.map(|task| {
             // The state is behind the name, which is in parentheses (proc_pid_stat(5)).
@@ -33,25 +33,25 @@ fn letters_are_read_in_a_bounded_number_to_a_turn() {
     crate::support::run_alone();
     switchboard::sys::descriptors::raise_limit().unwrap();
     let server = Server::start(&["--handshake-timeout", "5m", "--ping-interval", "50s"]);
-    let mut asks = server.raw();
-    let mut users: Vec<Raw> =
-        (0..TURNS * COMMANDS_PER_ITERATION).map(|_| server.session()).collect();
-    let matcher = Stopped::new(&server, "matcher");
+    let mut asks = server.raw_connection();
+    let mut users: Vec<RawClient> =
+        (0..TURNS * COMMANDS_PER_ITERATION).map(|_| server.raw_session()).collect();
+    let matcher = SuspendedThread::new(&server, "matcher");
     for (nth, user) in users.iter_mut().enumerate() {
-        user.find(&format!("alone-{nth}"));
+        user.find_match(&format!("alone-{nth}"));
     }
-    until("all wishes have been read", || {
-        let stats = asks.ask("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
-        let read = number(&stats, "/messages/received") as usize;
+    wait_until("all wishes have been read", || {
+        let stats = asks.request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
+        let read = stat_number(&stats, "/messages/received") as usize;
         if read == users.len() { Ok(()) } else { Err(format!("{read}")) }
     });
     let before = turns(&mut asks);
-    let shard = Stopped::new(&server, "shard-0");
+    let shard = SuspendedThread::new(&server, "shard-0");
     drop(matcher);
     until_asleep(&server, "matcher");
     drop(shard);
     for user in &mut users {
-        user.expect("waiting");
+        user.expect_message("waiting");
     }
     let took = turns(&mut asks) - before;
     assert!(took >= TURNS, "{} letters in {took} turns, which should be {TURNS}", users.len());

@@ -1,7 +1,7 @@
 //! The bound on connections that a shard hears though its own descriptor table is full. Where the
 //! kernel has no handles on threads there is nothing to test.
 
-use crate::support::{Raw, Server, Shell, still_talk};
+use crate::support::{RawClient, Server, expect_room_relays};
 use switchboard::config::descriptors_of_table;
 use switchboard::limits::TABLE_SURPLUS_CONNECTIONS;
 
@@ -16,22 +16,22 @@ fn descriptors(server: &Server) -> usize {
 
 #[test]
 fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
-    if !crate::support::private_tables() {
+    if !crate::support::private_tables_supported() {
         return;
     }
     const EACH: usize = 30;
     let limit = descriptors_of_table(2, 1) + EACH as u64;
-    let shell = Shell(Box::leak(format!("ulimit -n {limit}").into_boxed_str()));
-    let server = Server::start_in(shell, &["--fd-tables", "private", "--shards", "2"]);
-    let pair = || server.on_shard(0, || server.client());
-    let (mut one, mut other, room) = crate::support::pair_up(pair(), pair());
+    let prepare = format!("ulimit -n {limit}");
+    let server = Server::start_in_shell(&prepare, &["--fd-tables", "private", "--shards", "2"]);
+    let pair = || server.connect_on_shard(0, || server.client());
+    let (mut one, mut other, room) = crate::support::match_pair(pair(), pair());
     let before = descriptors(&server);
     // Whoever comes to the second shard stays.
-    let mut there: Vec<Raw> = Vec::new();
+    let mut there: Vec<RawClient> = Vec::new();
     let refused = (0..2000).any(|_| {
-        let mut raw = server.raw();
+        let mut raw = server.raw_connection();
         raw.send(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
-        let status = raw.response().status;
+        let status = raw.read_response().status;
         if status == 200 && descriptors(&server) > before + there.len() {
             there.push(raw);
         }
@@ -39,5 +39,5 @@ fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
     });
     assert!(refused, "{} came in", there.len());
     assert_eq!(there.len(), EACH + TABLE_SURPLUS_CONNECTIONS);
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
 }

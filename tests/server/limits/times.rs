@@ -2,15 +2,16 @@
 //! Each has its named outcome and its counter (guarantee 5 for silence).
 
 use crate::support::{
-    End, Frame, Heard, Raw, Server, Talk, frame, handshake, still_talk, text_frame,
+    ConnectionEnd, ProtocolClient, RawClient, Received, Server, ServerFrame, client_frame,
+    expect_room_relays, text_frame, upgrade_request,
 };
 use std::time::{Duration, Instant};
 use switchboard::wire::websocket::frame::{CLOSE, PING, TEXT};
 
 /// Sends one byte after the other for as long as the server takes them.
-fn drip(raw: &mut Raw, bytes: &[u8], every: Duration) {
+fn drip(raw: &mut RawClient, bytes: &[u8], every: Duration) {
     for byte in bytes {
-        if raw.stirs_within(every) || raw.try_send(&[*byte]).is_err() {
+        if raw.is_readable_within(every) || raw.try_send(&[*byte]).is_err() {
             return;
         }
     }
@@ -20,58 +21,58 @@ fn drip(raw: &mut Raw, bytes: &[u8], every: Duration) {
 fn a_head_that_takes_too_long_is_408_however_it_drips() {
     let server = Server::start(&["--handshake-timeout", "400ms", "--shards", "2"]);
     let began = Instant::now();
-    let mut begun = server.raw();
+    let mut begun = server.raw_connection();
     begun.send(b"GET /health HT");
-    let mut dripping = server.raw();
+    let mut dripping = server.raw_connection();
     drip(&mut dripping, &[b'G'; 1000], Duration::from_millis(20));
     for raw in [&mut begun, &mut dripping] {
-        let response = raw.response();
+        let response = raw.read_response();
         assert_eq!(response.status, 408);
-        assert!(response.connection("close"));
-        let (rest, end) = raw.rest();
-        assert_eq!((rest.len(), end), (0, End::Closed));
+        assert!(response.has_connection_option("close"));
+        let (rest, end) = raw.read_to_end();
+        assert_eq!((rest.len(), end), (0, ConnectionEnd::Closed));
     }
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     drop((begun, dripping));
-    assert_eq!(server.figure("/http/rejected/head_timeout"), 2);
-    server.until_figure("/connections/closed/head_timeout", 2);
+    assert_eq!(server.stat("/http/rejected/head_timeout"), 2);
+    server.wait_for_stat("/connections/closed/head_timeout", 2);
 }
 
 #[test]
 fn a_connection_on_which_no_request_comes_is_closed_in_silence() {
     let server = Server::start(&["--handshake-timeout", "300ms"]);
-    let mut fresh = server.raw();
-    let mut kept = server.raw();
-    assert_eq!(kept.ask("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+    let mut fresh = server.raw_connection();
+    let mut kept = server.raw_connection();
+    assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
     fresh.expect_end();
     kept.expect_end();
-    server.until_figure("/connections/closed/http_idle", 2);
+    server.wait_for_stat("/connections/closed/http_idle", 2);
 }
 
 #[test]
 fn the_time_for_a_head_counts_from_the_answer_before() {
     let server = Server::start(&["--handshake-timeout", "600ms"]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     let began = Instant::now();
     // Longer in all than one head may take.
     while began.elapsed() < Duration::from_millis(1500) {
-        assert_eq!(raw.ask("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
-        assert!(!raw.stirs_within(Duration::from_millis(150)));
+        assert_eq!(raw.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+        assert!(!raw.is_readable_within(Duration::from_millis(150)));
     }
     // And a session is not held to it at all.
     raw.upgrade();
-    assert!(!raw.stirs_within(Duration::from_millis(900)));
-    raw.expect_nothing();
+    assert!(!raw.is_readable_within(Duration::from_millis(900)));
+    raw.expect_no_message();
 }
 
 #[test]
 fn a_client_that_does_not_take_its_answers_is_closed_too() {
     let server = Server::start(&["--handshake-timeout", "400ms", "--socket-send-buffer", "8192"]);
-    let mut raw = Raw::narrow(server.address());
+    let mut raw = RawClient::connect_with_small_buffer(server.address());
     raw.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(1000).as_bytes());
-    server.until_figure("/connections/closed/http_idle", 1);
-    server.comes_to_rest();
-    let _whatever = raw.rest();
+    server.wait_for_stat("/connections/closed/http_idle", 1);
+    server.wait_until_idle();
+    let _whatever = raw.read_to_end();
 }
 
 const SILENCE: [&str; 4] = ["--ping-interval", "200ms", "--silence-limit", "800ms"];
@@ -80,48 +81,48 @@ const SILENCE: [&str; 4] = ["--ping-interval", "200ms", "--silence-limit", "800m
 fn a_silent_client_is_pinged_and_then_closed_with_1001() {
     let server = Server::start(&[&SILENCE[..], &["--shards", "2"]].concat());
     let began = Instant::now();
-    let (mut silent, mut partner, room) = server.raw_pair();
+    let (mut silent, mut partner, room) = server.matched_raw_pair();
     let mut pings = 0;
     let close = loop {
-        let frame = silent.frame().unwrap();
+        let frame = silent.read_frame().unwrap();
         match frame.opcode {
             PING => pings += 1,
             _ => break frame,
         }
         // The partner is there and answers.
-        partner.say(r#"{"type":"ping"}"#);
-        partner.expect("pong");
+        partner.send_text(r#"{"type":"ping"}"#);
+        partner.expect_message("pong");
     };
-    assert_eq!(close, Frame { opcode: CLOSE, payload: 1001u16.to_be_bytes().to_vec() });
-    assert_eq!(silent.frame(), None);
+    assert_eq!(close, ServerFrame { opcode: CLOSE, payload: 1001u16.to_be_bytes().to_vec() });
+    assert_eq!(silent.read_frame(), None);
     assert!((1..=4).contains(&pings), "{pings} pings");
     assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
     partner.expect_peer_left(&room, "disconnected");
     drop(silent);
-    server.until_figure("/connections/closed/silent", 1);
+    server.wait_for_stat("/connections/closed/silent", 1);
 }
 
 #[test]
 fn a_client_that_answers_pings_stays() {
     let server = Server::start(&SILENCE);
-    let mut user = server.session();
+    let mut user = server.raw_session();
     let began = Instant::now();
     let mut pings = 0;
     while began.elapsed() < Duration::from_millis(2400) {
-        let ping = user.frame().unwrap();
+        let ping = user.read_frame().unwrap();
         assert_eq!(ping.opcode, PING);
-        user.send(&frame(0x8a, &ping.payload));
+        user.send(&client_frame(0x8a, &ping.payload));
         pings += 1;
     }
     assert!(pings >= 3, "{pings} pings in three silence limits");
-    user.expect_nothing();
+    user.expect_no_message();
 }
 
 #[test]
 fn any_inbound_byte_shows_that_a_client_is_alive() {
     let server = Server::start(&SILENCE);
-    let mut user = server.session();
-    let (mut one, mut other, _) = server.raw_pair();
+    let mut user = server.raw_session();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     // A frame of which a byte comes now and then, and a partner's that is never complete.
     let bytes = text_frame(br#"{"type":"ping","payload":"0123456789"}"#);
     let mut sent = bytes.iter();
@@ -130,103 +131,103 @@ fn any_inbound_byte_shows_that_a_client_is_alive() {
         if let Some(byte) = sent.next() {
             user.send(&[*byte]);
         }
-        one.send(&frame(0x8a, b""));
-        other.send(&frame(0x8a, b""));
+        one.send(&client_frame(0x8a, b""));
+        other.send(&client_frame(0x8a, b""));
         std::thread::sleep(Duration::from_millis(60));
     }
     user.send(sent.as_slice());
-    assert_eq!(user.expect("pong"), "0123456789");
-    one.expect_nothing();
-    other.expect_nothing();
+    assert_eq!(user.expect_message("pong"), "0123456789");
+    one.expect_no_message();
+    other.expect_no_message();
 }
 
 #[test]
 fn a_client_that_sends_but_never_reads_is_not_closed_for_missing_pongs() {
     let server = Server::start(&[&SILENCE[..], &["--max-unsent-bytes", "1000000"]].concat());
     // Its receive window is full, with bytes unsent on the server, for three silence limits.
-    let deaf = Raw::narrow_session(server.address());
+    let deaf = RawClient::open_session_with_small_buffer(server.address());
     let id = deaf.id().to_owned();
-    let (one, other, room) = crate::support::pair_up(deaf, server.session());
+    let (one, other, room) = crate::support::match_pair(deaf, server.raw_session());
     let (mut deaf, mut partner) = if one.id() == id { (one, other) } else { (other, one) };
     let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(5_000));
     for _ in 0..100 {
-        partner.say(&message);
+        partner.send_text(&message);
     }
-    crate::support::until("bytes are unsent", || match server.figure("/bytes/unsent") {
+    crate::support::wait_until("bytes are unsent", || match server.stat("/bytes/unsent") {
         0 => Err("none".to_owned()),
         _ => Ok(()),
     });
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2400) {
         let sent = deaf.relay("signal", &room, "\"I am here\"");
-        assert_eq!(partner.text(), sent);
-        partner.send(&frame(0x8a, b""));
+        assert_eq!(partner.receive_text(), sent);
+        partner.send(&client_frame(0x8a, b""));
         std::thread::sleep(Duration::from_millis(60));
     }
-    assert!(server.figure("/bytes/unsent") > 0, "it has not read");
+    assert!(server.stat("/bytes/unsent") > 0, "it has not read");
     // And when it reads at last, all is there.
     let mut texts = 0;
     while texts < 100 {
-        let got = deaf.frame().unwrap();
+        let got = deaf.read_frame().unwrap();
         if got.opcode == TEXT {
             assert_eq!(got.payload, message.as_bytes());
             texts += 1;
         }
-        deaf.send(&frame(0x8a, b""));
-        partner.send(&frame(0x8a, b""));
+        deaf.send(&client_frame(0x8a, b""));
+        partner.send(&client_frame(0x8a, b""));
     }
-    still_talk(&mut deaf, &mut partner, &room);
+    expect_room_relays(&mut deaf, &mut partner, &room);
 }
 
 #[test]
 fn a_client_that_does_not_end_the_connection_after_the_close_is_cut() {
     let server = Server::start(&["--close-timeout", "300ms"]);
     let began = Instant::now();
-    let mut raw = server.session();
-    raw.send(&frame(0x83, b"bad"));
-    assert_eq!(raw.hear(), Heard::Close(Some(1002)));
+    let mut raw = server.raw_session();
+    raw.send(&client_frame(0x83, b"bad"));
+    assert_eq!(raw.receive(), Received::Close(Some(1002)));
     // The server's end is closed at once, the client's is cut when the time is over.
-    assert_eq!(raw.hear(), Heard::End);
-    server.until_figure("/connections/active", 1);
+    assert_eq!(raw.receive(), Received::End);
+    server.wait_for_stat("/connections/active", 1);
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
-    assert_eq!(server.figure("/connections/closed/protocol_error"), 1);
-    assert_eq!(server.figure("/connections/close_timeouts"), 1);
+    assert_eq!(server.stat("/connections/closed/protocol_error"), 1);
+    assert_eq!(server.stat("/connections/close_timeouts"), 1);
     // The same for a refusal.
-    let mut refused = server.raw();
+    let mut refused = server.raw_connection();
     refused.send(b"nonsense\r\n");
-    assert_eq!(refused.response().status, 400);
-    server.until_figure("/connections/close_timeouts", 2);
-    assert_eq!(server.figure("/connections/closed/refused"), 1);
-    server.comes_to_rest();
+    assert_eq!(refused.read_response().status, 400);
+    server.wait_for_stat("/connections/close_timeouts", 2);
+    assert_eq!(server.stat("/connections/closed/refused"), 1);
+    server.wait_until_idle();
 }
 
 #[test]
 fn a_close_that_cannot_be_sent_ends_with_the_close_timeout() {
     let flags = ["--close-timeout", "300ms", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
-    let deaf = Raw::narrow_session(server.address());
+    let deaf = RawClient::open_session_with_small_buffer(server.address());
     let id = deaf.id().to_owned();
-    let (one, other, _) = crate::support::pair_up(deaf, server.session());
+    let (one, other, _) = crate::support::match_pair(deaf, server.raw_session());
     let (deaf, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
     let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(60_000));
-    while server.figure("/rooms/active") == 1 {
-        busy.say(&message);
+    while server.stat("/rooms/active") == 1 {
+        busy.send_text(&message);
     }
     // It never reads, so neither the messages nor the Close frame leave the server.
     drop(busy);
-    server.comes_to_rest();
-    assert_eq!(server.figure("/connections/closed/slow_consumer"), 1);
-    assert_eq!(server.figure("/connections/close_timeouts"), 1);
+    server.wait_until_idle();
+    assert_eq!(server.stat("/connections/closed/slow_consumer"), 1);
+    assert_eq!(server.stat("/connections/close_timeouts"), 1);
     drop(deaf);
 }
 
 #[test]
 fn the_time_for_a_head_ends_with_the_upgrade() {
     let server = Server::start(&["--handshake-timeout", "300ms"]);
-    let mut raw = server.raw();
-    raw.send(&[handshake(), text_frame(br#"{"type":"ping"}"#)[..3].to_vec()].concat());
-    raw.upgraded();
-    assert!(!raw.stirs_within(Duration::from_millis(900)), "a begun frame is no head");
+    let mut raw = server.raw_connection();
+    raw.send(&[upgrade_request(), text_frame(br#"{"type":"ping"}"#)[..3].to_vec()].concat());
+    raw.expect_upgrade();
+    assert!(!raw.is_readable_within(Duration::from_millis(900)), "a begun frame is no head");
     raw.send(&text_frame(br#"{"type":"ping"}"#)[3..]);
-    raw.expect("pong");
+    raw.expect_message("pong");
 }

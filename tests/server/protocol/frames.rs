@@ -1,38 +1,38 @@
 //! PROTOCOL.md and RFC 6455: frames, and every close code that a client can bring about.
 
 use crate::support::{
-    Client, End, Frame, Heard, Raw, Server, Stopped, Talk, close_frame, frame, handshake,
-    ping_frame, text_frame,
+    Client, ConnectionEnd, ProtocolClient, RawClient, Received, Server, ServerFrame,
+    SuspendedThread, client_frame, close_frame, ping_frame, text_frame, upgrade_request,
 };
 use serde_json::json;
 use switchboard::wire::websocket::frame::{CLOSE, PONG};
 
 /// A user whose partner watches.
-fn watched(server: &Server) -> (Raw, Raw, String) {
-    let (one, other, room) = server.raw_pair();
+fn watched(server: &Server) -> (RawClient, RawClient, String) {
+    let (one, other, room) = server.matched_raw_pair();
     (one, other, room.room_id)
 }
 
 /// These bytes end the connection with this code, the partner hears of it, and it is counted
 /// under this reason.
 fn ends_with(server: &Server, bytes: &[u8], code: u16, reason: &str) {
-    let before = server.figure(&format!("/connections/closed/{reason}"));
+    let before = server.stat(&format!("/connections/closed/{reason}"));
     let (mut one, mut other, room_id) = watched(server);
     // Answers to what came before are not lost.
     one.send(&[&text_frame(br#"{"type":"ping"}"#), bytes].concat());
-    one.expect("pong");
+    one.expect_message("pong");
     one.expect_close(code);
-    let left = other.expect("peer_left");
+    let left = other.expect_message("peer_left");
     assert_eq!(left, json!({"room_id": room_id, "reason": "disconnected"}), "{bytes:02x?}");
-    other.expect_nothing();
+    other.expect_no_message();
     drop(one);
-    server.until_figure(&format!("/connections/closed/{reason}"), before + 1);
+    server.wait_for_stat(&format!("/connections/closed/{reason}"), before + 1);
 }
 
 #[test]
 fn a_close_is_answered_with_1000_whatever_its_code() {
     let server = Server::start(&[]);
-    let close_with = |payload: &[u8]| frame(0x88, payload);
+    let close_with = |payload: &[u8]| client_frame(0x88, payload);
     let long = [&1000u16.to_be_bytes()[..], &[b'r'; 123]].concat();
     let worded = [&1000u16.to_be_bytes()[..], "ä€".as_bytes()].concat();
     let mut forms = vec![close_with(b""), close_with(&long), close_with(&worded)];
@@ -51,17 +51,17 @@ fn the_closing_handshake_satisfies_a_client_nobody_here_wrote() {
     client.close(1000);
     client.expect_close(1000);
     drop(client);
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
 fn after_a_close_nothing_more_is_understood() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.raw_pair();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     one.send(&[close_frame(1000), text_frame(br#"{"type":"signal","payload":"late"}"#)].concat());
     one.expect_close(1000);
-    other.expect("peer_left");
-    other.expect_nothing();
+    other.expect_message("peer_left");
+    other.expect_no_message();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_frame_that_breaks_rfc_6455_ends_the_connection_with_1002() {
     let server = Server::start(&[]);
     let unmasked = [0x81, 0x02, b'{', b'}'];
     let long_ping = {
-        let mut bytes = frame(0x89, &[0; 126]);
+        let mut bytes = client_frame(0x89, &[0; 126]);
         bytes.truncate(200);
         bytes
     };
@@ -83,20 +83,20 @@ fn a_frame_that_breaks_rfc_6455_ends_the_connection_with_1002() {
         wide_16,
         wide_64,
         negative.to_vec(),
-        frame(0xc1, b"{}"), // reserved bit 1
-        frame(0xa1, b"{}"), // reserved bit 2
-        frame(0x91, b"{}"), // reserved bit 3
-        frame(0x83, b"{}"), // reserved opcodes
-        frame(0x87, b"{}"),
-        frame(0x8b, b""),
-        frame(0x8f, b""),
-        frame(0x09, b""), // a control frame in fragments
-        frame(0x08, b""),
-        frame(0x80, b"{}"), // a continuation of nothing
-        frame(0x00, b"{}"),
-        [frame(0x01, b"{"), frame(0x81, b"{}")].concat(), // a message within a message
-        [frame(0x01, b"{"), frame(0x02, b"{}")].concat(),
-        frame(0x88, b"\x03"), // half a close code
+        client_frame(0xc1, b"{}"), // reserved bit 1
+        client_frame(0xa1, b"{}"), // reserved bit 2
+        client_frame(0x91, b"{}"), // reserved bit 3
+        client_frame(0x83, b"{}"), // reserved opcodes
+        client_frame(0x87, b"{}"),
+        client_frame(0x8b, b""),
+        client_frame(0x8f, b""),
+        client_frame(0x09, b""), // a control frame in fragments
+        client_frame(0x08, b""),
+        client_frame(0x80, b"{}"), // a continuation of nothing
+        client_frame(0x00, b"{}"),
+        [client_frame(0x01, b"{"), client_frame(0x81, b"{}")].concat(), // a message within a message
+        [client_frame(0x01, b"{"), client_frame(0x02, b"{}")].concat(),
+        client_frame(0x88, b"\x03"), // half a close code
         close_frame(0),
         close_frame(999),
         close_frame(1004),
@@ -130,13 +130,13 @@ fn text_that_is_not_utf8_ends_the_connection_with_1007() {
         let text = [br#"{"type":"signal","payload":""#, bytes, br#""}"#].concat();
         ends_with(&server, &text_frame(&text), 1007, "not_utf8");
         let (start, end) = text.split_at(29);
-        let halves = [frame(0x01, start), frame(0x80, end)].concat();
+        let halves = [client_frame(0x01, start), client_frame(0x80, end)].concat();
         ends_with(&server, &halves, 1007, "not_utf8");
     }
     // The message ends within a sequence.
     ends_with(&server, &text_frame(b"\"\xe2\x82"), 1007, "not_utf8");
     // The reason of a Close frame is text too.
-    ends_with(&server, &frame(0x88, b"\x03\xe8\xff"), 1007, "not_utf8");
+    ends_with(&server, &client_frame(0x88, b"\x03\xe8\xff"), 1007, "not_utf8");
     // It is refused at the byte that shows it, not only when the message is complete.
     let mut begun = text_frame(&[&b"{\"type\":\"\xff"[..], &[b' '; 1000]].concat());
     begun.truncate(100);
@@ -146,114 +146,117 @@ fn text_that_is_not_utf8_ends_the_connection_with_1007() {
 #[test]
 fn a_character_split_between_fragments_is_text() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.raw_pair();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"😀"}"#.as_bytes();
     let at = text.iter().position(|byte| *byte == 0xf0).unwrap();
     for cut in at + 1..at + 4 {
-        let bytes = [frame(0x01, &text[..cut]), frame(0x80, &text[cut..])].concat();
+        let bytes = [client_frame(0x01, &text[..cut]), client_frame(0x80, &text[cut..])].concat();
         one.send(&bytes);
-        assert_eq!(other.text().as_bytes(), text);
+        assert_eq!(other.receive_text().as_bytes(), text);
     }
 }
 
 #[test]
 fn a_ping_is_answered_with_its_own_bytes() {
     let server = Server::start(&[]);
-    let mut one = server.session();
+    let mut one = server.raw_session();
     for payload in [&b""[..], b"x", &[0xff; 125]] {
         one.send(&ping_frame(payload));
-        assert_eq!(one.frame(), Some(Frame { opcode: PONG, payload: payload.to_vec() }));
+        assert_eq!(one.read_frame(), Some(ServerFrame { opcode: PONG, payload: payload.to_vec() }));
     }
     // One that comes in pieces.
     for byte in ping_frame(b"in pieces") {
         one.send(&[byte]);
     }
-    assert_eq!(one.frame(), Some(Frame { opcode: PONG, payload: b"in pieces".to_vec() }));
+    assert_eq!(
+        one.read_frame(),
+        Some(ServerFrame { opcode: PONG, payload: b"in pieces".to_vec() })
+    );
 }
 
 #[test]
 fn an_unasked_pong_is_taken_in_silence() {
     let server = Server::start(&[]);
-    let mut one = server.session();
-    one.send(&[frame(0x8a, b""), frame(0x8a, &[b'p'; 125])].concat());
-    one.expect_nothing();
+    let mut one = server.raw_session();
+    one.send(&[client_frame(0x8a, b""), client_frame(0x8a, &[b'p'; 125])].concat());
+    one.expect_no_message();
 }
 
 #[test]
 fn frames_glued_to_the_handshake_are_understood() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     let frames = [text_frame(br#"{"type":"ping","payload":1}"#), ping_frame(b"2")].concat();
-    raw.send(&[handshake(), frames].concat());
-    raw.upgraded();
-    assert_eq!(raw.expect("pong"), 1);
-    assert_eq!(raw.frame(), Some(Frame { opcode: PONG, payload: b"2".to_vec() }));
+    raw.send(&[upgrade_request(), frames].concat());
+    raw.expect_upgrade();
+    assert_eq!(raw.expect_message("pong"), 1);
+    assert_eq!(raw.read_frame(), Some(ServerFrame { opcode: PONG, payload: b"2".to_vec() }));
     // Even a Close, so that the session ends with the bytes it began with.
-    let mut raw = server.raw();
-    raw.send(&[handshake(), close_frame(1000)].concat());
-    raw.upgraded();
+    let mut raw = server.raw_connection();
+    raw.send(&[upgrade_request(), close_frame(1000)].concat());
+    raw.expect_upgrade();
     raw.expect_close(1000);
 }
 
 #[test]
 fn what_still_comes_after_the_close_frame_is_dropped_so_that_the_frame_arrives() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.raw_pair();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     // All of it is under way before the server sees the first byte of it, and most of it is
     // unread when the server has decided: a reset would destroy the Close frame.
-    let mut bytes = frame(0x83, b"bad");
+    let mut bytes = client_frame(0x83, b"bad");
     bytes.extend(vec![0x55; 900_000]);
     one.send(&bytes);
-    assert_eq!(one.frame().map(|frame| frame.opcode), Some(CLOSE));
-    let (rest, end) = one.rest();
-    assert_eq!((rest.len(), end), (0, End::Closed));
-    other.expect("peer_left");
+    assert_eq!(one.read_frame().map(|frame| frame.opcode), Some(CLOSE));
+    let (rest, end) = one.read_to_end();
+    assert_eq!((rest.len(), end), (0, ConnectionEnd::Closed));
+    other.expect_message("peer_left");
 }
 
 #[test]
 fn beyond_a_mebibyte_after_the_close_frame_the_connection_is_cut() {
     let server = Server::start(&["--close-timeout", "1h"]);
-    let mut one = server.session();
-    one.send(&frame(0x83, b"bad"));
-    assert_eq!(one.hear(), Heard::Close(Some(1002)));
+    let mut one = server.raw_session();
+    one.send(&client_frame(0x83, b"bad"));
+    assert_eq!(one.receive(), Received::Close(Some(1002)));
     let chunk = vec![0x55; 64 * 1024];
     let mut sent = 0;
     while one.try_send(&chunk).is_ok() {
         sent += chunk.len();
         assert!(sent < 64 << 20, "it takes everything");
     }
-    server.until_figure("/connections/closed/protocol_error", 1);
+    server.wait_for_stat("/connections/closed/protocol_error", 1);
 }
 
 #[test]
 fn urgent_data_hides_nothing_of_what_follows_it() {
     let server = Server::start(&[]);
-    let mut one = server.session();
+    let mut one = server.raw_session();
     let ping = text_frame(br#"{"type":"ping"}"#);
     for cut in [0, 1, 7, ping.len()] {
         // All of it is there when it is read, so that nothing that comes later calls for a read.
-        let stopped = Stopped::new(&server, "shard-0");
+        let stopped = SuspendedThread::new(&server, "shard-0");
         one.send(&ping[..cut]);
         // A read ends at the mark, which is no sign that nothing is behind it (tcp(7)).
         assert_eq!(socket2::SockRef::from(one.stream()).send_out_of_band(b"!").unwrap(), 1);
         one.send(&ping[cut..]);
         drop(stopped);
-        one.expect("pong");
+        one.expect_message("pong");
     }
-    one.expect_nothing();
+    one.expect_no_message();
 }
 
 #[test]
 fn neither_extension_nor_subprotocol_is_negotiated() {
     let server = Server::start(&[]);
-    let mut raw = server.raw();
+    let mut raw = server.raw_connection();
     let offers = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
                   Sec-WebSocket-Protocol: chat, superchat\r\n\r\n";
-    let request = String::from_utf8(handshake()).unwrap();
+    let request = String::from_utf8(upgrade_request()).unwrap();
     raw.send(request.trim_end().as_bytes());
     raw.send(format!("\r\n{offers}").as_bytes());
     // Checks that nothing of it is in the answer.
-    raw.upgraded();
+    raw.expect_upgrade();
     let client: Client = server.client();
     drop(client);
 }

@@ -1,6 +1,6 @@
 //! PROTOCOL.md, every message and every error code, each under its exact condition.
 
-use crate::support::{Client, Server, Talk, still_talk};
+use crate::support::{Client, ProtocolClient, Server, expect_room_relays};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
@@ -20,8 +20,8 @@ fn the_root_opens_a_session_just_as_ws_does() {
     let server = Server::start(&[]);
     let mut root = Client::connect_at(server.address(), "/");
     let mut ws = Client::connect_at(server.address(), "/ws?from=somewhere");
-    root.wait_in("en");
-    ws.wait_in("en");
+    root.join_queue("en");
+    ws.join_queue("en");
     assert_eq!(root.expect_match().room_id, ws.expect_match().room_id);
 }
 
@@ -47,8 +47,8 @@ fn find_match_without_a_queue_means_the_default_queue() {
     ];
     let mut all: Vec<Client> = forms.iter().map(|_| server.client()).collect();
     for (client, form) in all.iter_mut().zip(forms) {
-        client.say(form);
-        assert_eq!(client.expect("waiting"), json!({"queue": "default"}), "{form}");
+        client.send_text(form);
+        assert_eq!(client.expect_message("waiting"), json!({"queue": "default"}), "{form}");
     }
     for client in &mut all {
         client.expect_match();
@@ -61,9 +61,9 @@ fn every_queue_name_that_the_rule_allows_is_taken() {
     let mut client = server.client();
     let longest = "x".repeat(64);
     for name in ["a", "EN", "en_GB.x:1-2", "0", "-", ":", &longest] {
-        client.wait_in(name);
+        client.join_queue(name);
     }
-    client.expect_nothing();
+    client.expect_no_message();
 }
 
 #[test]
@@ -74,24 +74,24 @@ fn bad_queue_leaves_the_present_state_as_it_is() {
     // Idle.
     let mut one = server.client();
     for name in bad {
-        one.find(name);
+        one.find_match(name);
         one.expect_error("bad_queue");
     }
-    one.say(r#"{"type":"cancel_match"}"#);
+    one.send_text(r#"{"type":"cancel_match"}"#);
     one.expect_error("not_waiting");
     // Waiting.
-    one.wait_in("en");
-    one.find("a b");
+    one.join_queue("en");
+    one.find_match("a b");
     one.expect_error("bad_queue");
     let mut other = server.client();
-    other.wait_in("en");
+    other.join_queue("en");
     let room = one.expect_match();
     other.expect_match();
     // In a room.
-    one.find("a b");
+    one.find_match("a b");
     one.expect_error("bad_queue");
     let sent = one.relay("signal", &room, "1");
-    assert_eq!(other.text(), sent);
+    assert_eq!(other.receive_text(), sent);
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn a_payload_of_the_wrong_shape_is_a_bad_message() {
     let server = Server::start(&[]);
     let mut client = server.client();
     for payload in ["[]", "\"en\"", "7", "true", r#"{"queue":7}"#, r#"{"queue":["en"]}"#] {
-        client.say(&format!(r#"{{"type":"find_match","payload":{payload}}}"#));
+        client.send_text(&format!(r#"{{"type":"find_match","payload":{payload}}}"#));
         client.expect_error("bad_message");
     }
-    client.say(r#"{"type":"cancel_match"}"#);
+    client.send_text(r#"{"type":"cancel_match"}"#);
     client.expect_error("not_waiting");
 }
 
@@ -134,38 +134,38 @@ fn what_is_not_a_strict_json_object_is_bad_json() {
         r#"{"type":"ping","payload":[1,2}"#,
     ];
     for text in bad {
-        client.say(text);
+        client.send_text(text);
         client.expect_error("bad_json");
     }
-    client.expect_nothing();
-    assert_eq!(server.figure("/messages/errors/bad_json"), bad.len() as i64);
+    client.expect_no_message();
+    assert_eq!(server.stat("/messages/errors/bad_json"), bad.len() as i64);
 }
 
 #[test]
 fn json_may_nest_a_hundred_levels_and_beyond_128_it_may_not() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.pair();
+    let (mut one, mut other, _) = server.matched_pair();
     // The outermost object is one level.
     let nested = |kind: &str, levels: usize| {
         let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
         format!(r#"{{"type":"{kind}","payload":{open}{close}}}"#)
     };
     let within = nested("signal", 100);
-    one.say(&within);
-    assert_eq!(other.text(), within);
-    one.say(&nested("ping", 100));
-    one.expect("pong");
+    one.send_text(&within);
+    assert_eq!(other.receive_text(), within);
+    one.send_text(&nested("ping", 100));
+    one.expect_message("pong");
     for kind in ["signal", "ping", "find_match", "nonsense"] {
         for levels in [129, 130, 1000, 20_000] {
-            one.say(&nested(kind, levels));
+            one.send_text(&nested(kind, levels));
             one.expect_error("bad_json");
         }
     }
     // Brackets within strings are no levels.
     let text = format!(r#"{{"type":"signal","payload":"{}"}}"#, "[{".repeat(300));
-    one.say(&text);
-    assert_eq!(other.text(), text);
-    other.expect_nothing();
+    one.send_text(&text);
+    assert_eq!(other.receive_text(), text);
+    other.expect_no_message();
 }
 
 #[test]
@@ -187,20 +187,20 @@ fn without_one_usable_type_it_is_a_bad_message() {
         r#"{"type":"ping","\u0054Y\u0050e":"ping"}"#,
     ];
     for text in bad {
-        client.say(text);
+        client.send_text(text);
         client.expect_error("bad_message");
     }
     // One of these is a type like any other, if it is the only one, and so is one further in.
-    client.say(r#"{"\u0074ype":"ping"}"#);
-    assert_eq!(client.expect("pong"), Value::Null);
-    client.say(r#"{"payload":{"type":"x","type":"y"},"type":"ping"}"#);
-    assert_eq!(client.text(), r#"{"type":"pong","payload":{"type":"x","type":"y"}}"#);
+    client.send_text(r#"{"\u0074ype":"ping"}"#);
+    assert_eq!(client.expect_message("pong"), Value::Null);
+    client.send_text(r#"{"payload":{"type":"x","type":"y"},"type":"ping"}"#);
+    assert_eq!(client.receive_text(), r#"{"type":"pong","payload":{"type":"x","type":"y"}}"#);
 }
 
 #[test]
 fn a_type_that_clients_do_not_send_is_unknown() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.pair();
+    let (mut one, mut other, _) = server.matched_pair();
     let unknown = [
         "",
         "hello",
@@ -224,24 +224,24 @@ fn a_type_that_clients_do_not_send_is_unknown() {
         "draining",
     ];
     for name in unknown {
-        one.say(&format!(r#"{{"type":"{name}"}}"#));
+        one.send_text(&format!(r#"{{"type":"{name}"}}"#));
         one.expect_error("unknown_type");
     }
-    one.say(r#"{"type":"ping\u0000"}"#);
+    one.send_text(r#"{"type":"ping\u0000"}"#);
     one.expect_error("unknown_type");
-    other.expect_nothing();
+    other.expect_no_message();
 }
 
 #[test]
 fn a_binary_message_is_a_bad_message_whatever_it_says() {
     let server = Server::start(&[]);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     for bytes in [&br#"{"type":"offer"}"#[..], br#"{"type":"peer_left"}"#, b"", b"\xff\xfe"] {
         one.send(Message::binary(bytes.to_vec()));
         one.expect_error("bad_message");
     }
-    other.expect_nothing();
-    still_talk(&mut one, &mut other, &room);
+    other.expect_no_message();
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
@@ -260,12 +260,12 @@ fn ping_is_answered_with_the_same_payload_to_the_byte() {
         "123456789012345678901234567890.0",
     ];
     for payload in payloads {
-        client.say(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
-        assert_eq!(client.text(), format!(r#"{{"type":"pong","payload":{payload}}}"#));
+        client.send_text(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
+        assert_eq!(client.receive_text(), format!(r#"{{"type":"pong","payload":{payload}}}"#));
     }
     for without in [r#"{"type":"ping"}"#, r#"{"payload":null,"type":"ping"}"#] {
-        client.say(without);
-        assert_eq!(client.text(), r#"{"type":"pong"}"#, "{without}");
+        client.send_text(without);
+        assert_eq!(client.receive_text(), r#"{"type":"pong"}"#, "{without}");
     }
 }
 
@@ -273,13 +273,13 @@ fn ping_is_answered_with_the_same_payload_to_the_byte() {
 fn ping_is_answered_in_every_state() {
     let server = Server::start(&[]);
     let mut one = server.client();
-    one.expect_nothing();
-    one.wait_in("en");
-    one.expect_nothing();
+    one.expect_no_message();
+    one.join_queue("en");
+    one.expect_no_message();
     let mut other = server.client();
-    other.wait_in("en");
+    other.join_queue("en");
     one.expect_match();
-    one.expect_nothing();
+    one.expect_no_message();
 }
 
 #[test]
@@ -289,21 +289,21 @@ fn relay_without_a_room_is_refused() {
     let kinds = ["offer", "answer", "ice_candidate", "signal", "leave_room"];
     let try_all = |client: &mut Client| {
         for kind in kinds {
-            client.say(&format!(r#"{{"type":"{kind}","payload":{{}}}}"#));
+            client.send_text(&format!(r#"{{"type":"{kind}","payload":{{}}}}"#));
             client.expect_error("not_in_room");
         }
     };
     try_all(&mut client);
-    client.wait_in("en");
+    client.join_queue("en");
     try_all(&mut client);
-    assert_eq!(server.figure("/messages/errors/not_in_room"), 2 * kinds.len() as i64);
-    assert_eq!(server.figure("/messages/relayed"), 0);
+    assert_eq!(server.stat("/messages/errors/not_in_room"), 2 * kinds.len() as i64);
+    assert_eq!(server.stat("/messages/relayed"), 0);
 }
 
 #[test]
 fn a_room_id_other_than_the_present_one_is_refused() {
     let server = Server::start(&[]);
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     let id = &room.room_id;
     let shorter = &id[1..];
     let wrong = [
@@ -319,23 +319,23 @@ fn a_room_id_other_than_the_present_one_is_refused() {
     ];
     for claim in &wrong {
         for kind in ["offer", "leave_room"] {
-            one.say(&format!(r#"{{"type":"{kind}","room_id":{claim},"payload":{{}}}}"#));
+            one.send_text(&format!(r#"{{"type":"{kind}","room_id":{claim},"payload":{{}}}}"#));
             one.expect_error("not_in_room");
-            one.say(&format!(r#"{{"room_id" : {claim},"type":"{kind}"}}"#));
+            one.send_text(&format!(r#"{{"room_id" : {claim},"type":"{kind}"}}"#));
             one.expect_error("not_in_room");
         }
     }
-    other.expect_nothing();
+    other.expect_no_message();
     // Absent, or the present one, however it is written.
     let first = id.chars().next().unwrap() as u32;
     let escaped = format!(r#"{{"type":"signal","room_id":"\u{first:04x}{shorter}"}}"#);
     let last = format!(r#"{{"type":"signal","payload":{{}},"room_id":"{id}"}}"#);
     for text in [r#"{"type":"signal"}"#, &escaped, &last] {
-        one.say(text);
-        assert_eq!(other.text(), text);
+        one.send_text(text);
+        assert_eq!(other.receive_text(), text);
     }
-    one.say(&format!(r#"{{"type":"leave_room","room_id":"{id}"}}"#));
-    assert_eq!(one.expect("room_left"), json!({"room_id": id}));
+    one.send_text(&format!(r#"{{"type":"leave_room","room_id":"{id}"}}"#));
+    assert_eq!(one.expect_message("room_left"), json!({"room_id": id}));
     other.expect_peer_left(&room, "left");
 }
 
@@ -344,18 +344,18 @@ fn cancel_match_while_not_waiting_is_refused() {
     let server = Server::start(&[]);
     let mut one = server.client();
     let cancel = r#"{"type":"cancel_match","payload":{"anything":1}}"#;
-    one.say(cancel);
+    one.send_text(cancel);
     one.expect_error("not_waiting");
-    one.wait_in("en");
-    one.say(cancel);
-    assert_eq!(one.expect("match_cancelled"), Value::Null);
-    one.say(cancel);
+    one.join_queue("en");
+    one.send_text(cancel);
+    assert_eq!(one.expect_message("match_cancelled"), Value::Null);
+    one.send_text(cancel);
     one.expect_error("not_waiting");
-    let (mut one, mut other, room) = server.pair();
+    let (mut one, mut other, room) = server.matched_pair();
     // It crossed the match_found.
-    one.say(cancel);
+    one.send_text(cancel);
     one.expect_error("not_waiting");
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
@@ -363,10 +363,10 @@ fn an_error_changes_nothing_and_the_connection_stays_open() {
     let server = Server::start(&[]);
     let mut client = server.client();
     for _ in 0..1000 {
-        client.say("x");
+        client.send_text("x");
     }
     for _ in 0..1000 {
         client.expect_error("bad_json");
     }
-    client.wait_in("en");
+    client.join_queue("en");
 }

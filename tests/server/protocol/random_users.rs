@@ -4,7 +4,7 @@
 //! `SWITCHBOARD_SEED` replays one run, as far as threads and kernel allow, and
 //! `SWITCHBOARD_STEPS` makes it longer.
 
-use crate::support::{Heard, Raw, Server, Talk, frame, text_frame};
+use crate::support::{ProtocolClient, RawClient, Received, Server, client_frame, text_frame};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -41,7 +41,7 @@ enum Due {
 
 /// A user, and what it has asked for and been told.
 struct User {
-    raw: Raw,
+    raw: RawClient,
     due: VecDeque<Due>,
     room: Option<Room>,
     former: Vec<String>,
@@ -51,12 +51,12 @@ struct User {
 
 impl User {
     fn enter(server: &Server) -> User {
-        let raw = server.session();
+        let raw = server.raw_session();
         User { raw, due: Default::default(), room: None, former: Vec::new(), waits: false }
     }
 
     fn ask(&mut self, text: &str, answers: &'static [&'static str]) {
-        self.raw.say(text);
+        self.raw.send_text(text);
         self.due.push_back(Due::Answer(answers));
     }
 
@@ -80,9 +80,9 @@ impl User {
                 // In two pieces, with something in between.
                 let text = br#"{"type":"ping"}"#;
                 let cut = rng.next(text.len() as u64) as usize;
-                self.raw.send(&frame(0x01, &text[..cut]));
-                self.raw.send(&frame(0x89, b"between"));
-                self.raw.send(&frame(0x80, &text[cut..]));
+                self.raw.send(&client_frame(0x01, &text[..cut]));
+                self.raw.send(&client_frame(0x89, b"between"));
+                self.raw.send(&client_frame(0x80, &text[cut..]));
                 self.due.push_back(Due::Answer(&["pong"]));
             }
             92..94 => {
@@ -91,7 +91,7 @@ impl User {
             }
             94 => return None,
             95 => {
-                self.raw.send(&frame(0x88, b"\x03\xe8"));
+                self.raw.send(&client_frame(0x88, b"\x03\xe8"));
                 return None;
             }
             96 => {
@@ -120,7 +120,7 @@ impl User {
                 r#"{{"type":"signal","room_id":"{id}","payload":["{id}","{from}",{nth},"{filling}"]}}"#
             );
             // Refused if the partner has left meanwhile; there is no answer otherwise.
-            self.raw.say(&text);
+            self.raw.send_text(&text);
         }
         self.due.push_back(Due::Refusals(count));
         self.ask(r#"{"type":"ping"}"#, &["pong"]);
@@ -128,8 +128,8 @@ impl User {
 
     /// Checks all that has come.
     fn listen(&mut self) {
-        while let Some(heard) = self.raw.hear_what_came() {
-            let Heard::Text(text) = heard else { panic!("{heard:?}") };
+        while let Some(heard) = self.raw.try_receive() {
+            let Received::Text(text) = heard else { panic!("{heard:?}") };
             self.check(&text);
         }
     }
@@ -205,7 +205,7 @@ impl User {
     fn catch_up(&mut self) {
         self.ask(r#"{"type":"ping"}"#, &["pong"]);
         while !self.due.is_empty() {
-            let text = self.raw.text();
+            let text = self.raw.receive_text();
             self.check(&text);
         }
     }
@@ -230,11 +230,11 @@ fn a_crowd(shards: &str, seed: u64, steps: u64) {
     }
     // All come to know everything, and then agree.
     crowd.iter_mut().for_each(User::catch_up);
-    crate::support::until("whoever can be matched is", || {
+    crate::support::wait_until("whoever can be matched is", || {
         let stats = server.stats();
-        let waiting = crate::support::number(&stats, "/matchmaking/waiting");
-        let under_way = crate::support::number(&stats, "/migrations/in_flight");
-        let rooms = crate::support::number(&stats, "/rooms/active");
+        let waiting = crate::support::stat_number(&stats, "/matchmaking/waiting");
+        let under_way = crate::support::stat_number(&stats, "/migrations/in_flight");
+        let rooms = crate::support::stat_number(&stats, "/rooms/active");
         crowd.iter_mut().for_each(User::catch_up);
         let seated = crowd.iter().filter(|user| user.room.is_some()).count() as i64;
         let waits = crowd.iter().filter(|user| user.waits).count() as i64;
@@ -253,10 +253,10 @@ fn a_crowd(shards: &str, seed: u64, steps: u64) {
         assert_eq!((theirs.sent, theirs.heard), (room.heard, room.sent), "nothing is lost");
     }
     drop(crowd);
-    server.comes_to_rest();
+    server.wait_until_idle();
     let stats = server.stats();
-    assert_eq!(crate::support::number(&stats, "/connections/closed/internal"), 0);
-    assert_eq!(crate::support::number(&stats, "/connections/closed/protocol_error"), 0);
+    assert_eq!(crate::support::stat_number(&stats, "/connections/closed/internal"), 0);
+    assert_eq!(crate::support::stat_number(&stats, "/connections/closed/protocol_error"), 0);
 }
 
 #[test]

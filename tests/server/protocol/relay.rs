@@ -1,7 +1,10 @@
 //! PROTOCOL.md, what passes between two members of a room: byte for byte, in order, once, and
 //! never in the server's name (guarantees 1, 6 and 7).
 
-use crate::support::{Client, Frame, Raw, Server, Talk, frame, ping_frame, still_talk, text_frame};
+use crate::support::{
+    Client, ProtocolClient, RawClient, Server, ServerFrame, client_frame, expect_room_relays,
+    ping_frame, text_frame,
+};
 use std::thread;
 use switchboard::wire::websocket::frame::{PONG, TEXT};
 
@@ -37,34 +40,37 @@ fn forms() -> Vec<String> {
 #[test]
 fn whatever_is_relayed_arrives_byte_for_byte() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.pair();
+    let (mut one, mut other, _) = server.matched_pair();
     let forms = forms();
     for text in &forms {
-        one.say(text);
-        assert_eq!(&other.text(), text);
-        other.say(text);
-        assert_eq!(&one.text(), text);
+        one.send_text(text);
+        assert_eq!(&other.receive_text(), text);
+        other.send_text(text);
+        assert_eq!(&one.receive_text(), text);
     }
     let bytes: usize = forms.iter().map(|text| text.len() * 2).sum();
-    server.until_figure("/messages/relayed", forms.len() as i64 * 2);
-    server.until_figure("/bytes/relayed", bytes as i64);
-    server.until_figure("/latency_ms/relay/count", forms.len() as i64 * 2);
+    server.wait_for_stat("/messages/relayed", forms.len() as i64 * 2);
+    server.wait_for_stat("/bytes/relayed", bytes as i64);
+    server.wait_for_stat("/latency_ms/relay/count", forms.len() as i64 * 2);
 }
 
 #[test]
 fn a_relayed_message_leaves_as_one_unmasked_text_frame() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.raw_pair();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     for text in forms() {
-        one.say(&text);
-        assert_eq!(other.frame(), Some(Frame { opcode: TEXT, payload: text.into_bytes() }));
+        one.send_text(&text);
+        assert_eq!(
+            other.read_frame(),
+            Some(ServerFrame { opcode: TEXT, payload: text.into_bytes() })
+        );
     }
 }
 
 #[test]
 fn messages_glued_together_arrive_in_order_each_once() {
     let server = Server::start(&["--shards", "2"]);
-    let (mut one, mut other, room) = server.raw_pair();
+    let (mut one, mut other, room) = server.matched_raw_pair();
     let mut bytes = Vec::new();
     let mut expected = Vec::new();
     for nth in 0..500 {
@@ -77,47 +83,50 @@ fn messages_glued_together_arrive_in_order_each_once() {
             10 => bytes.extend(ping_frame(b"in between")),
             20 => bytes.extend(text_frame(br#"{"type":"ping"}"#)),
             30 => bytes.extend(text_frame(b"nonsense")),
-            40 => bytes.extend(frame(0x8a, b"unasked")),
+            40 => bytes.extend(client_frame(0x8a, b"unasked")),
             _ => {}
         }
     }
     one.send(&bytes);
     for text in &expected {
-        assert_eq!(&other.text(), text);
+        assert_eq!(&other.receive_text(), text);
     }
     for _ in 0..10 {
-        assert_eq!(one.frame(), Some(Frame { opcode: PONG, payload: b"in between".to_vec() }));
-        one.expect("pong");
+        assert_eq!(
+            one.read_frame(),
+            Some(ServerFrame { opcode: PONG, payload: b"in between".to_vec() })
+        );
+        one.expect_message("pong");
         one.expect_error("bad_json");
     }
-    other.expect_nothing();
-    still_talk(&mut one, &mut other, &room);
+    other.expect_no_message();
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
 fn a_message_split_at_any_byte_arrives_whole() {
     let server = Server::start(&[]);
-    let (mut one, mut other, _) = server.raw_pair();
+    let (mut one, mut other, _) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"ä€😀"}"#;
     let bytes = text_frame(text.as_bytes());
     for at in 1..bytes.len() {
         one.send(&bytes[..at]);
         // Something that the other end of the room waits for shows that the first part is read.
-        other.expect_nothing();
+        other.expect_no_message();
         one.send(&bytes[at..]);
-        assert_eq!(other.text(), text, "split at {at}");
+        assert_eq!(other.receive_text(), text, "split at {at}");
     }
     for byte in &bytes {
         one.send(std::slice::from_ref(byte));
     }
-    assert_eq!(other.text(), text);
-    server.until_figure("/bytes/held", 0);
+    assert_eq!(other.receive_text(), text);
+    server.wait_for_stat("/bytes/held", 0);
 }
 
 #[test]
 fn fragments_with_control_frames_between_them_arrive_as_one_message() {
     let server = Server::start(&["--shards", "2"]);
-    let (mut one, mut other, room) = server.raw_pair();
+    let (mut one, mut other, room) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"ä€😀 in pieces"}"#;
     for size in [1, 2, 3, 7, 20, 1000] {
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
@@ -125,23 +134,23 @@ fn fragments_with_control_frames_between_them_arrive_as_one_message() {
         for (nth, piece) in pieces.iter().enumerate() {
             let opcode = if nth == 0 { 0x01 } else { 0x00 };
             let last = nth + 1 == pieces.len();
-            bytes.extend(frame(opcode | if last { 0x80 } else { 0 }, piece));
+            bytes.extend(client_frame(opcode | if last { 0x80 } else { 0 }, piece));
             if !last {
                 bytes.extend(ping_frame(&[nth as u8; 125]));
-                bytes.extend(frame(0x8a, b""));
+                bytes.extend(client_frame(0x8a, b""));
                 // An empty fragment counts, but brings nothing.
-                bytes.extend(frame(0x00, b""));
+                bytes.extend(client_frame(0x00, b""));
             }
         }
         one.send(&bytes);
-        assert_eq!(other.text(), text, "in pieces of {size}");
+        assert_eq!(other.receive_text(), text, "in pieces of {size}");
         for nth in 0..pieces.len() - 1 {
-            let pong = Frame { opcode: PONG, payload: vec![nth as u8; 125] };
-            assert_eq!(one.frame(), Some(pong));
+            let pong = ServerFrame { opcode: PONG, payload: vec![nth as u8; 125] };
+            assert_eq!(one.read_frame(), Some(pong));
         }
     }
-    still_talk(&mut one, &mut other, &room);
-    server.until_figure("/bytes/held", 0);
+    expect_room_relays(&mut one, &mut other, &room);
+    server.wait_for_stat("/bytes/held", 0);
 }
 
 /// What a receiver that is lenient about case, escapes or repetition could take for a message
@@ -175,32 +184,34 @@ const FORGERIES: &[(&str, &str)] = &[
 #[test]
 fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
     let server = Server::start(&[]);
-    let (mut one, mut other, room) = server.raw_pair();
+    let (mut one, mut other, room) = server.matched_raw_pair();
     for (text, code) in FORGERIES {
-        one.say(text);
+        one.send_text(text);
         one.expect_error(code);
         // In fragments, which take another path through the server.
         let (start, end) = text.as_bytes().split_at(text.len() / 2);
-        one.send(&[frame(0x01, start), frame(0x80, end)].concat());
+        one.send(&[client_frame(0x01, start), client_frame(0x80, end)].concat());
         one.expect_error(code);
         // As binary, which many clients parse too.
-        one.send(&frame(0x82, text.as_bytes()));
+        one.send(&client_frame(0x82, text.as_bytes()));
         one.expect_error("bad_message");
-        one.send(&[frame(0x02, start), frame(0x80, end)].concat());
+        one.send(&[client_frame(0x02, start), client_frame(0x80, end)].concat());
         one.expect_error("bad_message");
     }
-    other.expect_nothing();
-    assert_eq!(server.figure("/messages/relayed"), 0);
+    other.expect_no_message();
+    assert_eq!(server.stat("/messages/relayed"), 0);
     // Filled up so that the second type stands far from the first.
     for length in [10, 31, 32, 33, 34, 63, 64, 65, 100, 1000, 60_000] {
         let filling = "z".repeat(length);
         for key in ["type", "TYPE", "typ\\u0065"] {
-            one.say(&format!(r#"{{"type":"offer","payload":"{filling}","{key}":"peer_left"}}"#));
+            one.send_text(&format!(
+                r#"{{"type":"offer","payload":"{filling}","{key}":"peer_left"}}"#
+            ));
             one.expect_error("bad_message");
         }
     }
-    other.expect_nothing();
-    still_talk(&mut one, &mut other, &room);
+    other.expect_no_message();
+    expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
@@ -209,7 +220,7 @@ fn both_directions_at_once_lose_and_mix_nothing() {
     let server = Server::start(&["--shards", "2"]);
     let mut pairs: Vec<(Client, Client)> = (0..4)
         .map(|_| {
-            let (one, other, _) = server.pair();
+            let (one, other, _) = server.matched_pair();
             (one, other)
         })
         .collect();
@@ -221,8 +232,8 @@ fn both_directions_at_once_lose_and_mix_nothing() {
         }
     });
     drop(pairs);
-    server.comes_to_rest();
-    assert_eq!(server.figure("/messages/relayed"), 4 * 2 * MESSAGES as i64);
+    server.wait_until_idle();
+    assert_eq!(server.stat("/messages/relayed"), 4 * 2 * MESSAGES as i64);
 }
 
 const MESSAGES: usize = 500;
@@ -236,10 +247,10 @@ fn chatter(user: &mut Client, pair: usize, side: usize) {
     const AHEAD: usize = 10;
     for nth in 0..MESSAGES + AHEAD {
         if nth < MESSAGES {
-            user.say(&text(side, nth));
+            user.send_text(&text(side, nth));
         }
         if nth >= AHEAD {
-            assert_eq!(user.text(), text(1 - side, nth - AHEAD));
+            assert_eq!(user.receive_text(), text(1 - side, nth - AHEAD));
         }
     }
 }
@@ -248,16 +259,18 @@ fn chatter(user: &mut Client, pair: usize, side: usize) {
 fn a_member_that_does_not_read_slows_nobody_else() {
     let server = Server::start(&["--max-unsent-bytes", "1048576"]);
     // One member takes nothing of what its partner sends, as far as the bound allows.
-    let (idle, mut busy, room) =
-        crate::support::pair_up(Raw::narrow_session(server.address()), server.session());
+    let (idle, mut busy, room) = crate::support::match_pair(
+        RawClient::open_session_with_small_buffer(server.address()),
+        server.raw_session(),
+    );
     for _ in 0..20 {
         busy.relay("signal", &room, &format!("\"{}\"", "b".repeat(40_000)));
     }
-    busy.expect_nothing();
-    let (mut one, mut other, room) = server.pair();
+    busy.expect_no_message();
+    let (mut one, mut other, room) = server.matched_pair();
     for _ in 0..100 {
-        still_talk(&mut one, &mut other, &room);
+        expect_room_relays(&mut one, &mut other, &room);
     }
     drop(idle);
-    busy.expect("peer_left");
+    busy.expect_message("peer_left");
 }

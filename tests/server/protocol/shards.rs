@@ -1,7 +1,10 @@
 //! PROTOCOL.md where two shards have a hand in it: users who meet across threads, crowds that
 //! come, meet and vanish all at once, and figures that go back to zero.
 
-use crate::support::{Match, Raw, Server, Talk, map, number, still_talk, test_process, text_frame};
+use crate::support::{
+    MatchFound, ProtocolClient, RawClient, Server, expect_room_relays, stat_map, stat_number,
+    test_process, text_frame,
+};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -15,33 +18,33 @@ const FIND: &str = r#"{"type":"find_match"}"#;
 fn two_users_on_different_shards_meet_on_one() {
     let server = Server::start(&["--shards", "2"]);
     for nth in 1..=4 {
-        let one = server.on_shard(0, || server.session());
-        let other = server.on_shard(1, || server.session());
-        let (mut one, mut other, room) = crate::support::pair_up(one, other);
-        still_talk(&mut one, &mut other, &room);
+        let one = server.connect_on_shard(0, || server.raw_session());
+        let other = server.connect_on_shard(1, || server.raw_session());
+        let (mut one, mut other, room) = crate::support::match_pair(one, other);
+        expect_room_relays(&mut one, &mut other, &room);
         let stats = server.stats();
-        assert_eq!(number(&stats, "/migrations/out"), nth);
-        assert_eq!(number(&stats, "/migrations/in"), nth);
+        assert_eq!(stat_number(&stats, "/migrations/out"), nth);
+        assert_eq!(stat_number(&stats, "/migrations/in"), nth);
         drop((one, other));
-        server.until_figure("/rooms/active", 0);
+        server.wait_for_stat("/rooms/active", 0);
     }
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
 fn two_users_on_one_shard_stay_there() {
     let server = Server::start(&["--shards", "2"]);
-    let one = server.on_shard(1, || server.session());
-    let other = server.on_shard(1, || server.session());
-    let (mut one, mut other, room) = crate::support::pair_up(one, other);
-    still_talk(&mut one, &mut other, &room);
-    assert_eq!(server.figure("/migrations/out"), 0);
-    assert_eq!(server.figure("/shards/1/rooms"), 1);
+    let one = server.connect_on_shard(1, || server.raw_session());
+    let other = server.connect_on_shard(1, || server.raw_session());
+    let (mut one, mut other, room) = crate::support::match_pair(one, other);
+    expect_room_relays(&mut one, &mut other, &room);
+    assert_eq!(server.stat("/migrations/out"), 0);
+    assert_eq!(server.stat("/shards/1/rooms"), 1);
 }
 
 #[test]
 fn whoever_moves_keeps_what_it_had_half_sent_and_half_received() {
-    for tables in crate::support::kinds_of_tables() {
+    for tables in crate::support::descriptor_table_modes() {
         let flags = ["--shards", "2", "--rematch-delay", "0s", "--fd-tables", tables];
         moves_with_halves(&Server::start(&flags));
     }
@@ -51,24 +54,24 @@ fn moves_with_halves(server: &Server) {
     let ping = text_frame(br#"{"type":"ping","payload":"sent in two halves, on two shards"}"#);
     for cut in [1, 2, 5, 6, 10, ping.len() - 1] {
         // One of the two moves, whichever it is: both have half a frame under way.
-        let mut one = server.on_shard(0, || server.session());
-        let mut other = server.on_shard(1, || server.session());
+        let mut one = server.connect_on_shard(0, || server.raw_session());
+        let mut other = server.connect_on_shard(1, || server.raw_session());
         for user in [&mut one, &mut other] {
             user.send(&text_frame(FIND.as_bytes()));
-            user.expect("waiting");
+            user.expect_message("waiting");
             user.send(&ping[..cut]);
         }
         one.expect_match();
         other.expect_match();
         for user in [&mut one, &mut other] {
             user.send(&ping[cut..]);
-            assert_eq!(user.expect("pong"), "sent in two halves, on two shards");
+            assert_eq!(user.expect_message("pong"), "sent in two halves, on two shards");
         }
         drop((one, other));
-        server.until_figure("/rooms/active", 0);
+        server.wait_for_stat("/rooms/active", 0);
     }
-    assert!(server.figure("/migrations/out") >= 6);
-    server.comes_to_rest();
+    assert!(server.stat("/migrations/out") >= 6);
+    server.wait_until_idle();
 }
 
 #[test]
@@ -76,13 +79,15 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
     let flags = ["--shards", "2", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
     let deaf = |shard: usize| {
-        let mut raw = server.on_shard(shard, || Raw::narrow_session(server.address()));
+        let mut raw = server.connect_on_shard(shard, || {
+            RawClient::open_session_with_small_buffer(server.address())
+        });
         let mut pings = 0;
         // The kernel may take a little more later.
-        while server.figure(&format!("/shards/{shard}/unsent_bytes")) < 50_000 {
+        while server.stat(&format!("/shards/{shard}/unsent_bytes")) < 50_000 {
             for _ in 0..50 {
                 let payload = format!("[{pings},\"{}\"]", "p".repeat(200));
-                raw.say(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
+                raw.send_text(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
                 pings += 1;
             }
         }
@@ -90,29 +95,29 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
     };
     let mut both = [deaf(0), deaf(1)];
     for (user, _) in &mut both {
-        user.find("en");
+        user.find_match("en");
     }
-    server.until_figure("/migrations/in", 1);
-    assert!(server.figure("/bytes/unsent") > 50_000, "they moved with their user");
+    server.wait_for_stat("/migrations/in", 1);
+    assert!(server.stat("/bytes/unsent") > 50_000, "they moved with their user");
     let rooms = both.map(|(mut user, pings)| {
         for nth in 0..pings {
-            assert_eq!(user.expect("pong")[0], nth);
+            assert_eq!(user.expect_message("pong")[0], nth);
         }
-        user.expect("waiting");
+        user.expect_message("waiting");
         let room = user.expect_match();
         (user, room)
     });
     let [(mut one, room), (mut other, _)] = rooms;
-    still_talk(&mut one, &mut other, &room);
+    expect_room_relays(&mut one, &mut other, &room);
     drop((one, other));
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 #[test]
 fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
     let server = Server::start(&["--shards", "2"]);
-    let one = server.on_shard(0, || server.session());
-    let other = server.on_shard(1, || server.session());
+    let one = server.connect_on_shard(0, || server.raw_session());
+    let other = server.connect_on_shard(1, || server.raw_session());
     // More than one turn reads, so that the move falls between.
     let count = 6000;
     let mut users = [one, other];
@@ -126,10 +131,10 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
             }
             scope.spawn(move || sending.write_all(&bytes).unwrap());
             scope.spawn(move || {
-                user.expect("waiting");
+                user.expect_message("waiting");
                 let (mut pongs, mut matches) = (0, 0);
                 while (pongs, matches) != (count, 1) {
-                    let text = user.text();
+                    let text = user.receive_text();
                     if text.contains("match_found") {
                         matches += 1;
                     } else {
@@ -142,18 +147,18 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
         }
     });
     drop(users);
-    assert_eq!(server.figure("/migrations/in"), 1);
-    server.comes_to_rest();
+    assert_eq!(server.stat("/migrations/in"), 1);
+    server.wait_until_idle();
 }
 
 #[test]
 fn nothing_is_lost_while_users_move_from_shard_to_shard() {
     let shared = ["1", "2", "4"].map(|shards| (shards, "shared"));
-    let private = crate::support::kinds_of_tables().iter().map(|tables| ("3", *tables));
+    let private = crate::support::descriptor_table_modes().iter().map(|tables| ("3", *tables));
     for (shards, tables) in shared.into_iter().chain(private) {
         let flags = ["--shards", shards, "--fd-tables", tables, "--rematch-delay", "0s"];
         let server = Server::start(&flags);
-        let mut users: Vec<Raw> = (0..24).map(|_| server.session()).collect();
+        let mut users: Vec<RawClient> = (0..24).map(|_| server.raw_session()).collect();
         for round in 0..6 {
             // Everybody asks for the next partner, and pipelines pings behind that: each has to
             // be answered once, wherever its user is by then.
@@ -165,7 +170,7 @@ fn nothing_is_lost_while_users_move_from_shard_to_shard() {
             for user in &mut users {
                 user.send(&bytes);
             }
-            let mut rooms: HashMap<String, Vec<Match>> = HashMap::new();
+            let mut rooms: HashMap<String, Vec<MatchFound>> = HashMap::new();
             for user in &mut users {
                 let room = until_matched(user, round * 10..round * 10 + 10);
                 rooms.entry(room.room_id.clone()).or_default().push(room);
@@ -174,24 +179,24 @@ fn nothing_is_lost_while_users_move_from_shard_to_shard() {
             assert_eq!((rooms.len(), twos), (12, 12), "{rooms:?}");
         }
         drop(users);
-        server.comes_to_rest();
+        server.wait_until_idle();
     }
 }
 
 /// Reads until this user has had its match and these pongs, which come in their order. The end
 /// of its former room may come before.
-fn until_matched(user: &mut Raw, pongs: std::ops::Range<i32>) -> Match {
+fn until_matched(user: &mut RawClient, pongs: std::ops::Range<i32>) -> MatchFound {
     let mut pongs = pongs;
     let mut found = None;
     while found.is_none() || !pongs.is_empty() {
-        let text = user.text();
+        let text = user.receive_text();
         let message: serde_json::Value = serde_json::from_str(&text).unwrap();
         match message["type"].as_str().unwrap() {
             "pong" => assert_eq!(message["payload"], pongs.next().unwrap()),
             "waiting" | "peer_left" => {}
             "match_found" => {
                 let text = |name: &str| message["payload"][name].as_str().unwrap().to_owned();
-                found = Some(Match {
+                found = Some(MatchFound {
                     room_id: text("room_id"),
                     peer_id: text("peer_id"),
                     initiator: message["payload"]["initiator"].as_bool().unwrap(),
@@ -211,11 +216,11 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
     crate::support::run_alone();
     switchboard::sys::descriptors::raise_limit().unwrap();
     let server = Server::start(&["--shards", "2"]);
-    let mut users: Vec<Raw> = (0..2 * ROOMS).map(|_| server.session()).collect();
+    let mut users: Vec<RawClient> = (0..2 * ROOMS).map(|_| server.raw_session()).collect();
     let threads = 4;
     let together = Barrier::new(threads);
     let find = text_frame(FIND.as_bytes());
-    let mut matches: HashMap<String, Vec<(String, Match)>> = HashMap::new();
+    let mut matches: HashMap<String, Vec<(String, MatchFound)>> = HashMap::new();
     thread::scope(|scope| {
         let crowds: Vec<_> = users
             .chunks_mut(2 * ROOMS / threads)
@@ -225,7 +230,7 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
                     together.wait();
                     crowd.iter_mut().for_each(|user| user.send(find));
                     let found = crowd.iter_mut().map(|user| {
-                        assert_eq!(user.expect("waiting")["queue"], "default");
+                        assert_eq!(user.expect_message("waiting")["queue"], "default");
                         (user.id().to_owned(), user.expect_match())
                     });
                     found.collect::<Vec<_>>()
@@ -251,26 +256,30 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
         ("/migrations/in_flight", 0),
         ("/latency_ms/match_wait/count", 2 * ROOMS as i64),
     ] {
-        assert_eq!(number(&stats, pointer), expected, "{pointer}");
+        assert_eq!(stat_number(&stats, pointer), expected, "{pointer}");
     }
     // Matching brings members together where there is room: neither shard is left empty.
     for shard in ["/shards/0/rooms", "/shards/1/rooms"] {
-        assert!(number(&stats, shard) > ROOMS as i64 / 5, "{shard}: {}", number(&stats, shard));
+        assert!(
+            stat_number(&stats, shard) > ROOMS as i64 / 5,
+            "{shard}: {}",
+            stat_number(&stats, shard)
+        );
     }
     // In every room one message goes each way, and then all leave at once.
-    let mut by_id: HashMap<String, Raw> =
+    let mut by_id: HashMap<String, RawClient> =
         users.into_iter().map(|user| (user.id().to_owned(), user)).collect();
     for members in matches.values() {
         let [(one, room), (other, _)] = &members[..] else { unreachable!() };
         let (mut one, mut other) = (by_id.remove(one).unwrap(), by_id.remove(other).unwrap());
-        still_talk(&mut one, &mut other, room);
+        expect_room_relays(&mut one, &mut other, room);
         // One by one, in different ways.
         if room.initiator {
             one.reset();
             other.expect_peer_left(room, "disconnected");
         }
     }
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
 
 /// The environment variable that makes the test below a client process.
@@ -281,17 +290,17 @@ const ADDRESS: &str = "SWITCHBOARD_TEST_CROWD";
 fn a_crowd_that_is_to_be_killed() {
     let Ok(address) = std::env::var(ADDRESS) else { return };
     let address: SocketAddr = address.parse().unwrap();
-    let mut crowd: Vec<Raw> = (0..100).map(|_| Raw::session(address)).collect();
+    let mut crowd: Vec<RawClient> = (0..100).map(|_| RawClient::open_session(address)).collect();
     for (nth, user) in crowd.iter_mut().enumerate() {
         match nth % 5 {
             // In rooms, waiting alone, within a message, within a head, idle.
-            0 | 1 => user.find("crowd"),
-            2 => user.find(&format!("alone-{}", user.id().to_owned())),
+            0 | 1 => user.find_match("crowd"),
+            2 => user.find_match(&format!("alone-{}", user.id().to_owned())),
             3 => user.send(&text_frame(FIND.as_bytes())[..9]),
             _ => {}
         }
     }
-    let mut half: Vec<Raw> = (0..10).map(|_| Raw::connect(address)).collect();
+    let mut half: Vec<RawClient> = (0..10).map(|_| RawClient::connect(address)).collect();
     half.iter_mut().for_each(|raw| raw.send(b"GET /he"));
     // What comes is not read: many a socket is killed with bytes unread, which is a reset. The
     // end of standard input is the end of the test, should it end in some other way.
@@ -313,10 +322,10 @@ fn killed_clients_leave_no_trace() {
                     .unwrap()
             })
             .collect();
-        server.until_figure("/sessions/active", 300);
-        server.until_figure("/rooms/active", 60);
-        server.until_figure("/matchmaking/waiting", 60);
-        server.until_figure("/connections/active", 331);
+        server.wait_for_stat("/sessions/active", 300);
+        server.wait_for_stat("/rooms/active", 60);
+        server.wait_for_stat("/matchmaking/waiting", 60);
+        server.wait_for_stat("/connections/active", 331);
         for crowd in &mut crowds {
             // SIGKILL.
             crowd.kill().unwrap();
@@ -324,10 +333,10 @@ fn killed_clients_leave_no_trace() {
         for mut crowd in crowds {
             crowd.wait().unwrap();
         }
-        server.comes_to_rest();
+        server.wait_until_idle();
     }
     let stats = server.stats();
-    let closed = map(&stats, "/connections/closed");
+    let closed = stat_map(&stats, "/connections/closed");
     let gone = closed.iter().find(|(name, _)| name == "client_gone").unwrap().1;
     assert_eq!(gone, 600, "{closed:?}");
 }
@@ -335,20 +344,20 @@ fn killed_clients_leave_no_trace() {
 #[test]
 fn resets_and_half_closes_in_bulk_bring_the_figures_back_to_zero() {
     crate::support::run_alone();
-    for tables in crate::support::kinds_of_tables() {
+    for tables in crate::support::descriptor_table_modes() {
         resets_and_half_closes(&Server::start(&["--shards", "4", "--fd-tables", tables]));
     }
 }
 
 fn resets_and_half_closes(server: &Server) {
     for round in 0..3 {
-        let mut users: Vec<Raw> = (0..60).map(|_| server.session()).collect();
+        let mut users: Vec<RawClient> = (0..60).map(|_| server.raw_session()).collect();
         for user in &mut users {
-            user.find("en");
+            user.find_match("en");
         }
         // Some rounds do not wait until all have met: ends and moves cross.
         if round == 0 {
-            server.until_figure("/rooms/active", 30);
+            server.wait_for_stat("/rooms/active", 30);
         }
         for (nth, user) in users.into_iter().enumerate() {
             match nth % 3 {
@@ -357,34 +366,34 @@ fn resets_and_half_closes(server: &Server) {
                 _ => user.half_close(),
             }
         }
-        server.comes_to_rest();
+        server.wait_until_idle();
     }
     let stats = server.stats();
-    assert_eq!(number(&stats, "/sessions/opened"), 180);
-    assert_eq!(number(&stats, "/connections/closed/internal"), 0);
+    assert_eq!(stat_number(&stats, "/sessions/opened"), 180);
+    assert_eq!(stat_number(&stats, "/connections/closed/internal"), 0);
 }
 
 #[test]
 fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
     let server = Server::start(&["--shards", "4", "--rematch-delay", "0s"]);
-    let mut kept: Vec<Raw> = Vec::new();
+    let mut kept: Vec<RawClient> = Vec::new();
     for _ in 0..40 {
-        let mut gone = server.session();
-        let mut stays = server.session();
-        stays.find("en");
-        gone.find("en");
+        let mut gone = server.raw_session();
+        let mut stays = server.raw_session();
+        stays.find_match("en");
+        gone.find_match("en");
         // At any moment between its match_request and its room.
         gone.reset();
-        stays.expect("waiting");
+        stays.expect_message("waiting");
         kept.push(stays);
     }
     // Each of them is in a room, or idle because its partner has vanished, or waits, and then
     // the matcher knows of it.
-    crate::support::until("all who stay have met whom they can", || {
+    crate::support::wait_until("all who stay have met whom they can", || {
         let stats = server.stats();
-        let waiting = number(&stats, "/matchmaking/waiting");
-        let tickets = number(&stats, "/matchmaking/tickets");
-        let alive = number(&stats, "/sessions/active");
+        let waiting = stat_number(&stats, "/matchmaking/waiting");
+        let tickets = stat_number(&stats, "/matchmaking/tickets");
+        let alive = stat_number(&stats, "/sessions/active");
         if (alive, waiting) == (40, tickets) && waiting <= 1 {
             Ok(())
         } else {
@@ -392,8 +401,8 @@ fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
         }
     });
     // Nobody is stuck: all meet again elsewhere.
-    kept.iter_mut().for_each(|user| user.find("elsewhere"));
-    server.until_figure("/rooms/active", 20);
+    kept.iter_mut().for_each(|user| user.find_match("elsewhere"));
+    server.wait_for_stat("/rooms/active", 20);
     drop(kept);
-    server.comes_to_rest();
+    server.wait_until_idle();
 }
