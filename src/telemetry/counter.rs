@@ -1,6 +1,7 @@
-//! Numbers that one thread writes and any thread reads. Writing is a plain load and store, with
-//! no locked instruction: **only the thread that owns a number may change it**, or changes get
-//! lost. Readers may see two numbers of the same turn at different moments of it.
+//! Numbers that one thread writes and any thread reads. Writing is a plain load and store without a
+//! locked instruction: **only the thread that owns a number may change it**, or changes get lost.
+//! There is no snapshot of several numbers: a reader may see one from before and one from after the
+//! same event.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -21,8 +22,8 @@ impl Counter {
         self.add(1);
     }
 
-    /// Owner only: makes it `value` if that is more. For totals that are counted elsewhere,
-    /// and for maxima.
+    /// Owner only: sets it to `value` if that is greater. For totals that are counted elsewhere, and
+    /// for maxima.
     #[inline]
     pub fn raise_to(&self, value: u64) {
         if value > self.get() {
@@ -30,19 +31,19 @@ impl Counter {
         }
     }
 
-    /// Its value; any thread.
+    /// The value; any thread.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number that goes up and down.
+/// A number that rises and falls.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// A gauge that stands at `value`.
+    /// A gauge with the value `value`.
     pub const fn at(value: i64) -> Self {
         Gauge(AtomicI64::new(value))
     }
@@ -53,7 +54,7 @@ impl Gauge {
         self.set(self.get().wrapping_add(more));
     }
 
-    /// Owner only: takes `less` away.
+    /// Owner only: subtracts `less`.
     #[inline]
     pub fn sub(&self, less: i64) {
         self.set(self.get().wrapping_sub(less));
@@ -65,64 +66,64 @@ impl Gauge {
         self.add(1);
     }
 
-    /// Owner only: takes one away.
+    /// Owner only: subtracts one.
     #[inline]
     pub fn decrement(&self) {
         self.sub(1);
     }
 
-    /// Owner only: makes it `value`.
+    /// Owner only: sets it to `value`.
     #[inline]
     pub fn set(&self, value: i64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Its value; any thread.
+    /// The value; any thread.
     #[inline]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number that goes up and down and has a fraction, like a rate.
+/// A number that rises and falls and has a fraction, such as a rate.
 #[derive(Debug, Default)]
 pub struct FloatGauge(AtomicU64);
 
 impl FloatGauge {
-    /// Owner only: makes it `value`.
+    /// Owner only: sets it to `value`.
     pub fn set(&self, value: f64) {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// Its value; any thread.
+    /// The value; any thread.
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 }
 
-/// A closed set of names that totals are told apart by.
+/// A closed set of names by which a total is broken down.
 pub trait Label: Copy + 'static {
     /// All of them, in the order of [`Label::index`].
     const ALL: &'static [Self];
-    /// Its place in [`Label::ALL`].
+    /// The index in [`Label::ALL`].
     fn index(self) -> usize;
-    /// Its name in `/stats` and `/metrics`: lower case, words joined by underscores.
+    /// The name in `/stats` and `/metrics`: lower case, words joined by underscores.
     fn name(self) -> &'static str;
 }
 
-/// Most names a [`Label`] may have; checked when the program is compiled.
-pub const LABELS_MOST: usize = 24;
+/// Most names that a [`Label`] may have; checked at compile time.
+pub const MAX_LABELS: usize = 24;
 
 /// A [`Counter`] for each name of `L`.
 #[derive(Debug)]
 pub struct Labelled<L> {
-    counters: [Counter; LABELS_MOST],
+    counters: [Counter; MAX_LABELS],
     names: std::marker::PhantomData<fn(L)>,
 }
 
 impl<L: Label> Default for Labelled<L> {
     fn default() -> Self {
-        const { assert!(L::ALL.len() <= LABELS_MOST) }
+        const { assert!(L::ALL.len() <= MAX_LABELS) }
         Labelled { counters: Default::default(), names: std::marker::PhantomData }
     }
 }
@@ -144,7 +145,7 @@ impl<L: Label> Labelled<L> {
         self.counters.iter().map(Counter::get).sum()
     }
 
-    /// All totals of this moment, in the order of [`Label::ALL`].
+    /// All totals now, in the order of [`Label::ALL`].
     pub fn read(&self) -> LabelledFigures<L> {
         LabelledFigures {
             totals: std::array::from_fn(|index| self.counters[index].get()),
@@ -153,16 +154,16 @@ impl<L: Label> Labelled<L> {
     }
 }
 
-/// What a [`Labelled`] held at one moment, or the sum of several.
+/// The totals of a [`Labelled`] at one time, or the sum of several.
 #[derive(Clone, Debug)]
 pub struct LabelledFigures<L> {
-    totals: [u64; LABELS_MOST],
+    totals: [u64; MAX_LABELS],
     names: std::marker::PhantomData<fn(L)>,
 }
 
 impl<L> Default for LabelledFigures<L> {
     fn default() -> Self {
-        LabelledFigures { totals: [0; LABELS_MOST], names: std::marker::PhantomData }
+        LabelledFigures { totals: [0; MAX_LABELS], names: std::marker::PhantomData }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What each thread counts. A set of counters belongs to the thread that writes it (see
-//! [`super::counter`]) and has cache lines of its own.
+//! The counters of each thread. A set of counters belongs to the thread that writes it (see
+//! [`super::counter`]) and shares no cache line with another thread's.
 
 use super::counter::{Counter, Gauge, Labelled, LabelledFigures};
 use super::histogram::{Histogram, HistogramFigures};
@@ -7,8 +7,8 @@ use super::labels::{EndReason, RejectReason};
 use crate::wire::message::ErrorCode;
 use serde::Serialize;
 
-/// Declares [`ShardCounters`] and [`ShardFigures`], its values of one moment, from one list, so
-/// that neither can have a figure that the other lacks.
+/// Declares [`ShardCounters`], and [`ShardFigures`] with its values at one time, from one list, so
+/// that neither can lack a field of the other.
 macro_rules! shard_counters {
     (
         gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)+ }
@@ -16,7 +16,7 @@ macro_rules! shard_counters {
         labelled { $($(#[doc = $label_doc:literal])+ $labelled:ident: $label:ty,)+ }
         histograms { $($(#[doc = $histogram_doc:literal])+ $histogram:ident,)+ }
     ) => {
-        /// What one shard counts. Only that shard's thread writes it.
+        /// The counters of one shard. Only that shard's thread writes them.
         #[derive(Debug)]
         #[repr(align(128))]
         pub struct ShardCounters {
@@ -26,15 +26,15 @@ macro_rules! shard_counters {
             $($(#[doc = $histogram_doc])+ pub $histogram: Histogram,)+
             /// Sessions of this shard waiting in each queue of `--stats-queue`, in its order.
             pub waiting_by_queue: Vec<Gauge>,
-            /// The CPU this shard is pinned to; -1 if it is not.
+            /// The CPU that this shard is pinned to; -1 if it is not pinned.
             pub pinned_cpu: Gauge,
-            /// The number of this shard's thread, if the thread has a descriptor table of its
-            /// own; else -1.
+            /// The id of this shard's thread, if the thread has a descriptor table of its own;
+            /// -1 otherwise.
             pub table_thread: Gauge,
         }
 
         impl ShardCounters {
-            /// All at zero, with room for `stats_queues` queues.
+            /// All zero, for `stats_queues` named queues.
             pub fn new(stats_queues: usize) -> Self {
                 ShardCounters {
                     $($gauge: Gauge::default(),)+
@@ -47,7 +47,7 @@ macro_rules! shard_counters {
                 }
             }
 
-            /// Gives every figure a value of its own, from `first` upwards.
+            /// Gives every counter a different value, from `first` upwards.
             #[cfg(test)]
             pub(super) fn fill(&self, first: u32) {
                 let mut next = first..;
@@ -71,7 +71,7 @@ macro_rules! shard_counters {
                 }
             }
 
-            /// All values of this moment; any thread.
+            /// All values now; any thread.
             pub fn read(&self) -> ShardFigures {
                 ShardFigures {
                     $($gauge: self.$gauge.get(),)+
@@ -83,7 +83,7 @@ macro_rules! shard_counters {
             }
         }
 
-        /// What a [`ShardCounters`] held at one moment, or the sum over several shards.
+        /// The values of a [`ShardCounters`] at one time, or the sum over several shards.
         #[derive(Clone, Debug, Default, Serialize)]
         pub struct ShardFigures {
             $($(#[doc = $gauge_doc])+ pub $gauge: i64,)+
@@ -96,7 +96,7 @@ macro_rules! shard_counters {
         }
 
         impl ShardFigures {
-            /// Adds another shard's figures.
+            /// Adds another shard's values.
             pub fn merge(&mut self, other: &Self) {
                 $(self.$gauge += other.$gauge;)+
                 $(self.$counter = self.$counter.wrapping_add(other.$counter);)+
@@ -117,17 +117,17 @@ shard_counters! {
     gauges {
         /// Connections in the shard's slab, HTTP and WebSocket.
         connections,
-        /// Connections that are upgraded and whose session lives.
+        /// WebSocket sessions that are open.
         sessions,
         /// Sessions that wait for a partner.
         waiting,
         /// Rooms of two.
         rooms,
-        /// Bytes written for clients that the kernel has not taken yet.
+        /// Bytes for clients that are queued in the server because the kernel has not taken them yet.
         unsent_bytes,
-        /// Bytes of messages and request heads that have only partly arrived.
+        /// Bytes of messages and request heads that have arrived only in part.
         held_bytes,
-        /// 1 while accepting pauses because descriptors have run out, else 0.
+        /// 1 while accepting is paused because file descriptors have run out, 0 otherwise.
         accept_paused,
         /// Sessions sent to another shard that has not acknowledged them yet.
         migrations_in_flight,
@@ -137,43 +137,44 @@ shard_counters! {
         accepted,
         /// Sessions opened: upgrades that were granted.
         sessions_opened,
-        /// Messages received, those that were refused included.
+        /// Messages received, including those that were refused.
         messages_received,
-        /// Messages passed on to the other member of a room.
+        /// Messages relayed to the other member of a room.
         messages_relayed,
-        /// Their payload bytes, frame headers not counted.
+        /// Payload bytes of the relayed messages, without frame headers.
         bytes_relayed,
-        /// Bytes that recv returned.
+        /// Bytes that recv(2) returned.
         wire_bytes_received,
-        /// Bytes that send took.
+        /// Bytes that send(2) accepted.
         wire_bytes_sent,
-        /// Rooms made on this shard.
+        /// Rooms created on this shard.
         matches,
-        /// Pairings that came to nothing because one of the two was gone.
+        /// Pairings that created no room because one of the two sessions had ended or had stopped
+        /// waiting.
         matches_failed,
-        /// Sessions moved to another shard.
+        /// Sessions that migrated to another shard.
         migrated_out,
-        /// Sessions taken over from another shard.
+        /// Sessions that migrated here from another shard.
         migrated_in,
-        /// Moves decided by the matcher that have brought a session here, or failed.
+        /// Migrations to this shard, decided by the matcher, that have ended: completed or failed.
         migrations_in_settled,
-        /// Moves decided by the matcher that have taken a session from here, or failed.
+        /// Migrations from this shard, decided by the matcher, that have ended: completed or failed.
         migrations_out_settled,
-        /// Sessions that came from another shard and could not be taken in here.
+        /// Migrations to this shard that it rejected for lack of descriptors or memory.
         migrations_rejected,
-        /// HTTP requests answered, upgrades and refusals included.
+        /// HTTP requests answered, including upgrades and refusals.
         http_requests,
-        /// Messages dropped because they were over the message rate.
+        /// Messages dropped because they exceeded the message rate.
         messages_dropped,
-        /// Failed calls of accept, those that found no connection waiting not counted.
+        /// Failed calls of accept(2), without those that found no pending connection.
         accept_errors,
-        /// Connections that were cut because their client had not ended them when the close
-        /// timeout was over. Each counts under the reason for which it was closed, too.
+        /// Connections that the server reset because their client had not closed them within the
+        /// close timeout. Each also counts under the reason for which it was closed.
         close_timeouts,
-        /// Turns of the loop.
+        /// Iterations of the event loop.
         iterations,
-        /// CPU time this shard's thread has used, in nanoseconds. Its driver raises it about
-        /// ten times a second while it has connections (see [`crate::sys::clock::thread_cpu`]).
+        /// CPU time that this shard's thread has used, in nanoseconds. The event loop raises it
+        /// about ten times a second while it has connections (see [`crate::sys::clock::thread_cpu`]).
         cpu_nanos,
     }
     labelled {
@@ -185,30 +186,30 @@ shard_counters! {
         errors: ErrorCode,
     }
     histograms {
-        /// From `find_match` to `match_found`, for each of the two.
+        /// Time from `find_match` to `match_found`, for each of the two users.
         match_wait,
-        /// From the return of the poll that reported a relayed message to the return of the
-        /// send that passed it on.
+        /// Time from the return of the poll that reported a relayed message to the return of the
+        /// send(2) that relayed it.
         relay_time,
-        /// From the return of one poll to the start of the next.
+        /// Time from the return of one poll to the start of the next.
         iteration_time,
     }
 }
 
-/// What the matcher counts. Only the matcher's thread writes it.
+/// The counters of the matcher. Only the matcher's thread writes them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct MatcherCounters {
-    /// Letters received.
+    /// Commands received.
     pub commands: Counter,
     /// Tickets in all queues.
     pub tickets_waiting: Gauge,
     /// Queues with at least one ticket.
     pub queues: Gauge,
-    /// Pairings made; some come to nothing (see [`ShardCounters::matches_failed`]).
+    /// Pairings made; some create no room (see [`ShardCounters::matches_failed`]).
     pub matches: Counter,
-    /// CPU time its thread has used, in nanoseconds.
+    /// CPU time that its thread has used, in nanoseconds.
     pub cpu_nanos: Counter,
-    /// From the return of one poll to the start of the next.
+    /// Time from the return of one poll to the start of the next.
     pub iteration_time: Histogram,
 }

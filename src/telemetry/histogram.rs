@@ -1,10 +1,10 @@
-//! How long things took, in buckets fixed at compile time. Written by the thread that owns it,
-//! read by any (see [`super::counter`]); recording is a division and three plain stores.
+//! A histogram of durations with buckets that are fixed at compile time. Written by the thread that
+//! owns it, read by any (see [`super::counter`]). To record is a division and three plain stores.
 //!
-//! Each decade from 1 µs to 1000 s has 32 buckets: ten of a tenth (1.0 to 2.0), twelve of a
-//! quarter (2.0 to 5.0) and ten of a half (5.0 to 10). So a bucket is at most 12.5 % wide, and
-//! 1, 2.5 and 5, the bounds that people expect of a Prometheus histogram, are borders of every
-//! decade. A border belongs to the bucket below it, as `le` means it.
+//! Each decade from 1 µs to 1000 s has 32 buckets: ten of width 0.1 (1.0 to 2.0), twelve of width
+//! 0.25 (2.0 to 5.0) and ten of width 0.5 (5.0 to 10). So a bucket is at most 12.5 % wide, and 1, 2.5
+//! and 5, the usual bounds of Prometheus histograms, are borders in every decade. A border belongs to
+//! the bucket below it, as in Prometheus' `le`.
 
 use super::counter::Counter;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Histogram {
         self.record_many(duration, 1);
     }
 
-    /// Owner only: counts `times` durations of the same length, at the price of one.
+    /// Owner only: counts `times` durations of the same length, at the cost of one.
     #[inline]
     pub fn record_many(&self, duration: Duration, times: u64) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -52,7 +52,7 @@ impl Histogram {
         self.max_nanos.raise_to(nanos);
     }
 
-    /// What it holds now; any thread.
+    /// The values now; any thread.
     pub fn read(&self) -> HistogramFigures {
         HistogramFigures {
             buckets: std::array::from_fn(|index| self.buckets[index].get()),
@@ -62,7 +62,7 @@ impl Histogram {
     }
 }
 
-/// What a [`Histogram`] held at one moment, or the sum of several.
+/// The values of a [`Histogram`] at one time, or the sum of several.
 #[derive(Clone, Debug)]
 pub struct HistogramFigures {
     buckets: [u64; BUCKETS],
@@ -86,7 +86,7 @@ impl HistogramFigures {
         self.max_nanos = self.max_nanos.max(other.max_nanos);
     }
 
-    /// How many durations.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
@@ -96,14 +96,14 @@ impl HistogramFigures {
         Duration::from_nanos(self.sum_nanos)
     }
 
-    /// The longest of them, exactly; zero if there are none.
+    /// The longest duration, exactly; zero if there is none.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max_nanos)
     }
 
-    /// The duration that `per_mille` thousandths of them do not exceed (nearest rank): never
-    /// less than the true one, and at most 12.5 % more, or 1 µs if the true one is shorter
-    /// than that. Zero if there are none.
+    /// The percentile `per_mille` / 10 by nearest rank. It is never below the exact value and at most
+    /// 12.5 % above it, or 1 µs if the exact value is shorter than that. Zero if there is no
+    /// duration.
     pub fn percentile(&self, per_mille: u16) -> Duration {
         let scaled = u128::from(self.count()) * u128::from(per_mille);
         let rank = scaled.div_ceil(1000).max(1);
@@ -117,8 +117,8 @@ impl HistogramFigures {
         Duration::ZERO
     }
 
-    /// How many durations are no longer than each of `bounds`, which must ascend and be borders
-    /// of buckets (see [`is_border`]).
+    /// For each of `bounds`, the number of durations that are not longer. The bounds must ascend and
+    /// be borders of buckets (see [`is_border`]).
     pub fn cumulative<'a>(&'a self, bounds: &'a [Duration]) -> impl Iterator<Item = u64> + 'a {
         let (mut next, mut below) = (0, 0);
         bounds.iter().map(move |bound| {
@@ -151,7 +151,7 @@ const UNITS: [u64; DECADES] = {
 
 #[inline]
 fn bucket_of(nanos: u64) -> usize {
-    // A border belongs below: what is counted off is the last nanosecond within.
+    // A border belongs to the bucket below it, so the bucket is found for the nanosecond before.
     let last = nanos.saturating_sub(1);
     if last < FLOOR_NANOS {
         return 0;
@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_border_ends_its_own_bucket_and_the_next_nanosecond_begins_the_next() {
+    fn assigns_a_border_to_the_bucket_below_it() {
         for bucket in 0..BUCKETS - 1 {
             assert_eq!(bucket_of(upper_border(bucket)), bucket);
             assert_eq!(bucket_of(upper_border(bucket) + 1), bucket + 1);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bucket_above_the_floor_is_wider_than_an_eighth() {
+    fn has_no_bucket_above_the_floor_that_is_wider_than_an_eighth() {
         for bucket in 1..BUCKETS - 1 {
             let (lower, upper) = (upper_border(bucket - 1), upper_border(bucket));
             assert!((upper - lower) * 8 <= lower, "{lower}..{upper}");
@@ -207,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_is_all_zero() {
+    fn reads_as_zero_when_empty() {
         let figures = Histogram::default().read();
         assert_eq!(figures.count(), 0);
         assert_eq!(figures.percentile(999), Duration::ZERO);
         assert_eq!(figures.max(), Duration::ZERO);
     }
 
-    /// Durations of every magnitude, those beyond both ends included.
+    /// Durations of every magnitude, including some below the first and above the last border.
     fn durations() -> impl Strategy<Value = Vec<u64>> {
         let any = (0_u32..44, 0_u64..=u64::MAX).prop_map(|(bits, n)| n & ((1 << bits) - 1));
         proptest::collection::vec(any, 1..400)
@@ -222,25 +222,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn percentiles_are_those_of_the_sorted_list_within_an_eighth(
+        fn percentiles_match_the_sorted_list_within_an_eighth(
             mut nanos in durations(),
             per_mille in 1_u16..=1000,
             split in 0_usize..400,
         ) {
             let (one, two) = (Histogram::default(), Histogram::default());
-            for (place, &n) in nanos.iter().enumerate() {
-                let which = if place < split { &one } else { &two };
+            for (index, &n) in nanos.iter().enumerate() {
+                let which = if index < split { &one } else { &two };
                 which.record(Duration::from_nanos(n));
             }
             let mut figures = one.read();
             figures.merge(&two.read());
             nanos.sort_unstable();
             let rank = (nanos.len() * usize::from(per_mille)).div_ceil(1000).max(1);
-            let truth = nanos[rank - 1];
+            let exact = nanos[rank - 1];
             let found = u64::try_from(figures.percentile(per_mille).as_nanos()).unwrap();
-            prop_assert!(found >= truth);
-            if truth <= upper_border(BUCKETS - 2) {
-                prop_assert!(found <= (truth + truth / 8).max(FLOOR_NANOS), "{found} for {truth}");
+            prop_assert!(found >= exact);
+            if exact <= upper_border(BUCKETS - 2) {
+                prop_assert!(found <= (exact + exact / 8).max(FLOOR_NANOS), "{found} for {exact}");
             } else {
                 prop_assert_eq!(found, *nanos.last().unwrap());
             }
@@ -259,8 +259,8 @@ mod tests {
             }
             let figures = histogram.read();
             for (bound, count) in bounds.iter().zip(figures.cumulative(&bounds)) {
-                let truth = nanos.iter().filter(|&&n| Duration::from_nanos(n) <= *bound).count();
-                prop_assert_eq!(count, truth as u64);
+                let exact = nanos.iter().filter(|&&n| Duration::from_nanos(n) <= *bound).count();
+                prop_assert_eq!(count, exact as u64);
             }
         }
     }

@@ -1,77 +1,76 @@
-//! The reasons that totals are told apart by. Pure. None of them ever names a user, a room, a
-//! queue or an address.
+//! The reasons by which totals are broken down. Pure. No reason names a user, a room, a queue or an
+//! address.
 
 use super::counter::Label;
 use crate::wire::message::ErrorCode;
 
-/// Why a connection ended. Each connection that was accepted ends with exactly one of these.
+/// Why a connection ended. Each accepted connection ends with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {
     /// The client sent a Close frame (RFC 6455 §5.5.1).
     ClientClose,
-    /// The client's end of the connection ended, or was reset, without a Close frame.
+    /// The client ended or reset the connection without a Close frame.
     ClientGone,
-    /// Nothing came for the silence limit (close code 1001).
+    /// Nothing arrived for the silence limit (close code 1001).
     Silent,
-    /// A frame that breaks RFC 6455 (close code 1002).
+    /// The client sent a frame that violates RFC 6455 (close code 1002).
     ProtocolError,
-    /// Text that is not UTF-8 (close code 1007).
+    /// The client sent text that is not UTF-8 (close code 1007).
     NotUtf8,
-    /// A message of too many fragments (close code 1008).
+    /// The client sent a message of too many fragments (close code 1008).
     TooManyFragments,
-    /// A message over the size limit (close code 1009).
+    /// The client sent a message that exceeds the size limit (close code 1009).
     MessageTooLarge,
-    /// The backlog for a client that does not read was full (close code 1013).
+    /// The unsent backlog of a slow consumer was full (close code 1013).
     SlowConsumer,
-    /// The server shut down (close code 1012).
+    /// The server is shutting down (close code 1012).
     Restarting,
-    /// An HTTP connection ended as its last answer said it would.
+    /// An HTTP connection ended after a response that announced it (`Connection: close`).
     HttpDone,
-    /// An HTTP connection stayed open without a next request.
+    /// An HTTP keep-alive connection brought no next request in time.
     HttpIdle,
     /// A request head did not arrive in time.
     HeadTimeout,
-    /// An HTTP request was refused, and the connection with it.
+    /// An HTTP request was refused with a response that closes the connection.
     Refused,
-    /// A fault of the server's own (close code 1011).
+    /// An internal error of the server (close code 1011).
     Internal,
 }
 
-/// Why an HTTP request was refused: one for each answer of status 400 or more.
+/// Why an HTTP request was refused: one for each response of status 400 or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectReason {
-    /// All connections are taken (503).
+    /// `--max-connections` is reached (503).
     ConnectionLimit,
-    /// All connections of one address are taken (503).
+    /// `--max-connections-per-address` is reached (503).
     AddressLimit,
-    /// Too many connections came from one address within a second (503).
+    /// `--max-new-connections-per-address` is exceeded (503).
     AddressRate,
-    /// All connections to `--admin-listen` are taken (503).
+    /// The limit of connections to `--admin-listen` is reached (503).
     AdminLimit,
-    /// The server shuts down (503).
+    /// The server is shutting down (503).
     Draining,
-    /// A page of a site that `--allow-origin` does not name wanted an upgrade (403).
+    /// An upgrade from a page whose origin `--allow-origin` does not list (403).
     Origin,
-    /// A trusted proxy's PROXY protocol header that is malformed (400).
+    /// A malformed PROXY protocol header from a trusted proxy (400).
     ProxyHeader,
-    /// A connection from an address that `--trusted-proxy` does not name, which began with a PROXY
-    /// protocol header (400).
+    /// A PROXY protocol header from an address that `--trusted-proxy` does not list (400).
     UntrustedProxy,
-    /// Not a request as RFC 9112 or RFC 6455 §4.2.1 has it (400).
+    /// Not a request by RFC 9112, or not an upgrade by RFC 6455 §4.2.1 (400).
     BadRequest,
-    /// A request head over the limit of bytes or fields (431).
+    /// A request head that exceeds the limit of bytes or fields (431).
     HeadTooLarge,
     /// A request with a body (413).
     BodyRefused,
-    /// A request head that did not arrive in time (408).
+    /// A request head that did not arrive within `--handshake-timeout` (408).
     HeadTimeout,
     /// No such path (404).
     NotFound,
     /// Neither GET nor HEAD (405).
     MethodNotAllowed,
-    /// The path wants an upgrade to WebSocket (426).
+    /// A plain request for a path that requires an upgrade to WebSocket (426).
     UpgradeRequired,
-    /// An upgrade to a version of WebSocket other than 13 (426).
+    /// An upgrade to a WebSocket version other than 13 (426).
     UnsupportedVersion,
 }
 
@@ -161,14 +160,14 @@ mod tests {
     fn names_are_distinct_and_indices_count_up<L: Label>() {
         let names: HashSet<&str> = L::ALL.iter().map(|label| label.name()).collect();
         assert_eq!(names.len(), L::ALL.len());
-        for (place, label) in L::ALL.iter().enumerate() {
-            assert_eq!(label.index(), place);
+        for (index, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), index);
             assert!(label.name().bytes().all(|b| b.is_ascii_lowercase() || b"_8".contains(&b)));
         }
     }
 
     #[test]
-    fn every_label_has_its_own_name_and_place() {
+    fn every_label_has_its_own_name_and_index() {
         names_are_distinct_and_indices_count_up::<EndReason>();
         names_are_distinct_and_indices_count_up::<RejectReason>();
         names_are_distinct_and_indices_count_up::<ErrorCode>();

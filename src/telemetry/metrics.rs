@@ -1,8 +1,7 @@
 //! `/metrics` in Prometheus' text format 0.0.4, and its documentation, from one table. Pure.
 //!
-//! Names follow Prometheus' rules: base units, `_total` for counters. A label is a shard's
-//! number, a reason from a closed set, or a queue that the operator named; never a user, a
-//! room or an address.
+//! Names follow Prometheus' rules: base units, `_total` for counters. A label is a shard's number, a
+//! reason from a closed set, or a queue that the operator named; never a user, a room or an address.
 
 use super::Telemetry;
 use super::counter::{Label, LabelledFigures};
@@ -14,29 +13,29 @@ use std::time::Duration;
 /// The `Content-Type` of [`metrics_text`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// One metric family: its name, what it is, and where its values come from.
+/// One metric family.
 struct MetricFamily {
     name: &'static str,
     help: &'static str,
     source: MetricSource,
 }
 
-/// Where the values of a family come from, and so which labels they have.
+/// How the values of a family are read, which also decides its type and its label.
 enum MetricSource {
     Counter(fn(&MetricsSnapshot<'_>) -> f64),
     Gauge(fn(&MetricsSnapshot<'_>) -> f64),
-    /// A gauge that is left out while it is not known.
+    /// A gauge that is omitted while its value is unknown.
     MaybeGauge(fn(&MetricsSnapshot<'_>) -> Option<u64>),
     CounterByShard(fn(&ShardFigures) -> f64),
     GaugeByShard(fn(&ShardFigures) -> f64),
-    /// A counter with one label of this name.
+    /// A counter with one label, of this name.
     CounterBy(&'static str, fn(&ShardFigures) -> Vec<(&'static str, u64)>),
     WaitingByQueue,
     Version,
     Histogram(&'static [Duration], for<'a> fn(&'a MetricsSnapshot<'a>) -> &'a HistogramFigures),
 }
 
-/// Everything of one moment that a value may come from.
+/// The values of one rendering.
 struct MetricsSnapshot<'a> {
     telemetry: &'a Telemetry,
     shards: Vec<ShardFigures>,
@@ -44,7 +43,7 @@ struct MetricsSnapshot<'a> {
     matcher_iteration: HistogramFigures,
 }
 
-/// Bounds for waits that people notice: 1 ms to 10 minutes.
+/// Bounds for waits of users: 1 ms to 10 minutes.
 const WAIT_BOUNDS: &[Duration] = &[
     Duration::from_millis(1),
     Duration::from_micros(2500),
@@ -94,37 +93,37 @@ fn pairs<L: Label>(figures: &LabelledFigures<L>) -> Vec<(&'static str, u64)> {
     figures.named().collect()
 }
 
-/// Every family, in the order in which it is shown.
+/// Every family, in the order of the output.
 const FAMILIES: &[MetricFamily] = &[
     family(
         "websocket_active_connections",
-        "WebSocket sessions that are open.",
+        "Open WebSocket sessions.",
         MetricSource::Gauge(|view| view.totals.sessions as f64),
     ),
     family(
         "matchmaking_duration_seconds",
-        "Time from find_match to match_found, for each of the two who were matched.",
+        "Time from find_match to match_found, for each of the two matched users.",
         MetricSource::Histogram(WAIT_BOUNDS, |view| &view.totals.match_wait),
     ),
-    family("switchboard_build_info", "Always 1; the version is its label.", MetricSource::Version),
+    family("switchboard_build_info", "Always 1; the label is the version.", MetricSource::Version),
     family(
         "switchboard_draining",
-        "1 while the server shuts down, else 0.",
+        "1 while the server is shutting down, 0 otherwise.",
         MetricSource::Gauge(|view| view.telemetry.draining.get() as f64),
     ),
     family(
         "switchboard_stalled_threads",
-        "Shards, and the matcher, that make no turns although they were woken.",
+        "Threads (shards and the matcher) whose event loop is stalled.",
         MetricSource::Gauge(|view| view.telemetry.stalled_threads.get() as f64),
     ),
     family(
         "switchboard_connections",
-        "Connections that are open, HTTP and WebSocket.",
+        "Open connections, HTTP and WebSocket.",
         MetricSource::GaugeByShard(|shard| shard.connections as f64),
     ),
     family(
         "switchboard_max_connections",
-        "Connections the server takes.",
+        "Limit of open connections (--max-connections).",
         MetricSource::Gauge(|view| f64::from(view.telemetry.about.max_connections)),
     ),
     family(
@@ -134,32 +133,32 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_connections_closed_total",
-        "Connections that ended, by reason.",
+        "Connections closed, by reason.",
         MetricSource::CounterBy("reason", |totals| pairs(&totals.closed)),
     ),
     family(
         "switchboard_close_timeouts_total",
-        "Connections cut because their client had not ended them within the close timeout.",
+        "Connections reset because the client had not closed them within --close-timeout.",
         MetricSource::Counter(|view| view.totals.close_timeouts as f64),
     ),
     family(
         "switchboard_accept_errors_total",
-        "Failed calls of accept.",
+        "Failed calls of accept(2).",
         MetricSource::Counter(|view| view.totals.accept_errors as f64),
     ),
     family(
         "switchboard_accept_paused_shards",
-        "Shards on which accepting pauses because file descriptors have run out.",
+        "Shards on which accepting is paused because file descriptors have run out.",
         MetricSource::Gauge(|view| view.totals.accept_paused as f64),
     ),
     family(
         "switchboard_sessions_opened_total",
-        "Sessions opened: upgrades that were granted.",
+        "WebSocket sessions opened.",
         MetricSource::Counter(|view| view.totals.sessions_opened as f64),
     ),
     family(
         "switchboard_http_requests_total",
-        "HTTP requests answered, upgrades and refusals included.",
+        "HTTP requests answered, including upgrades and refusals.",
         MetricSource::Counter(|view| view.totals.http_requests as f64),
     ),
     family(
@@ -169,52 +168,52 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_log_lines_dropped_total",
-        "Log lines lost because standard error took no more.",
+        "Log lines lost because standard error did not take them in time.",
         MetricSource::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),
     ),
     family(
         "switchboard_waiting_users",
-        "Users who wait for a partner.",
+        "Users waiting for a partner.",
         MetricSource::Gauge(|view| view.totals.waiting as f64),
     ),
     family(
         "switchboard_queue_waiting_users",
-        "Users who wait for a partner in the queues that --stats-queue names.",
+        "Users waiting for a partner, for each queue of --stats-queue.",
         MetricSource::WaitingByQueue,
     ),
     family(
         "switchboard_queues",
-        "Queues in which anybody waits.",
+        "Queues with at least one waiting user.",
         MetricSource::Gauge(|view| view.telemetry.matcher.queues.get() as f64),
     ),
     family(
         "switchboard_active_rooms",
-        "Rooms of two.",
+        "Open rooms.",
         MetricSource::Gauge(|view| view.totals.rooms as f64),
     ),
     family(
         "switchboard_matches_total",
-        "Rooms made.",
+        "Rooms created.",
         MetricSource::Counter(|view| view.totals.matches as f64),
     ),
     family(
         "switchboard_matches_failed_total",
-        "Pairings that came to nothing because one of the two was gone.",
+        "Pairings that created no room because one of the two users had left.",
         MetricSource::Counter(|view| view.totals.matches_failed as f64),
     ),
     family(
         "switchboard_matcher_commands_total",
-        "Letters that the matcher received.",
+        "Commands that the matcher received from the shards.",
         MetricSource::Counter(|view| view.telemetry.matcher.commands.get() as f64),
     ),
     family(
         "switchboard_migrations_out_total",
-        "Sessions that a shard sent to another.",
+        "Sessions that migrated from this shard to another.",
         MetricSource::CounterByShard(|shard| shard.migrated_out as f64),
     ),
     family(
         "switchboard_migrations_in_total",
-        "Sessions that a shard took over from another.",
+        "Sessions that migrated from another shard to this one.",
         MetricSource::CounterByShard(|shard| shard.migrated_in as f64),
     ),
     family(
@@ -224,32 +223,32 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_migrations_rejected_total",
-        "Sessions that a shard could not take over, for want of descriptors or memory.",
+        "Migrations that the receiving shard rejected for lack of descriptors or memory.",
         MetricSource::CounterByShard(|shard| shard.migrations_rejected as f64),
     ),
     family(
         "switchboard_messages_received_total",
-        "Messages received from clients.",
+        "Messages received from clients, including those that were refused.",
         MetricSource::Counter(|view| view.totals.messages_received as f64),
     ),
     family(
         "switchboard_messages_relayed_total",
-        "Messages passed on to the other member of a room.",
+        "Messages relayed to the other member of a room.",
         MetricSource::CounterByShard(|shard| shard.messages_relayed as f64),
     ),
     family(
         "switchboard_messages_dropped_total",
-        "Messages dropped because they were over the message rate.",
+        "Messages dropped because they exceeded --max-messages-per-second.",
         MetricSource::Counter(|view| view.totals.messages_dropped as f64),
     ),
     family(
         "switchboard_message_errors_total",
-        "Messages answered with an error, by its code.",
+        "Messages answered with an error, by error code.",
         MetricSource::CounterBy("code", |totals| pairs(&totals.errors)),
     ),
     family(
         "switchboard_relayed_bytes_total",
-        "Payload bytes of the messages passed on.",
+        "Payload bytes of relayed messages.",
         MetricSource::Counter(|view| view.totals.bytes_relayed as f64),
     ),
     family(
@@ -259,47 +258,47 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_wire_sent_bytes_total",
-        "Bytes that sockets took.",
+        "Bytes sent to sockets.",
         MetricSource::Counter(|view| view.totals.wire_bytes_sent as f64),
     ),
     family(
         "switchboard_unsent_bytes",
-        "Bytes for clients that sockets have not taken yet.",
+        "Bytes queued for clients because their sockets have not accepted them yet.",
         MetricSource::Gauge(|view| view.totals.unsent_bytes as f64),
     ),
     family(
         "switchboard_held_bytes",
-        "Bytes of messages and request heads that have only partly arrived.",
+        "Bytes of messages and request heads that have arrived only in part.",
         MetricSource::Gauge(|view| view.totals.held_bytes as f64),
     ),
     family(
         "switchboard_relay_duration_seconds",
-        "Time from the poll that reported a message to the end of the send that passed it on.",
+        "Time from the poll that reported a message to the end of the send that relayed it.",
         MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.relay_time),
     ),
     family(
         "switchboard_loop_iteration_duration_seconds",
-        "Time that a shard's loop takes between two polls.",
+        "Duration of an iteration of a shard's event loop, without the time in poll.",
         MetricSource::Histogram(WORK_BOUNDS, |view| &view.totals.iteration_time),
     ),
     family(
         "switchboard_matcher_iteration_duration_seconds",
-        "Time that the matcher's loop takes between two polls.",
+        "Duration of an iteration of the matcher's event loop, without the time in poll.",
         MetricSource::Histogram(WORK_BOUNDS, |view| &view.matcher_iteration),
     ),
     family(
         "switchboard_loop_iterations_total",
-        "Turns of a shard's loop.",
+        "Iterations of a shard's event loop.",
         MetricSource::CounterByShard(|shard| shard.iterations as f64),
     ),
     family(
         "switchboard_shard_cpu_seconds_total",
-        "CPU time that a shard's thread has used.",
+        "CPU time of a shard's thread.",
         MetricSource::CounterByShard(|shard| shard.cpu_nanos as f64 / 1e9),
     ),
     family(
         "process_cpu_seconds_total",
-        "CPU time, user and system, that the process has used.",
+        "CPU time of the process, user and system.",
         MetricSource::Counter(|view| {
             let process = view.telemetry.sample.process();
             (process.cpu_user + process.cpu_system).as_secs_f64()
@@ -317,22 +316,22 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "process_open_fds",
-        "File descriptors that the process has open, in all its tables.",
+        "Open file descriptors of the process, in all its descriptor tables.",
         MetricSource::MaybeGauge(|view| view.telemetry.sample.process().descriptors),
     ),
     family(
         "process_max_fds",
-        "File descriptors that the process may have open, in all its tables.",
+        "Limit of open file descriptors, in all descriptor tables.",
         MetricSource::Gauge(|view| view.telemetry.about.descriptors_of_all_tables() as f64),
     ),
     family(
         "switchboard_table_open_fds",
-        "File descriptors in the fullest table; there is one, or one a shard (--fd-tables).",
+        "Open file descriptors in the fullest descriptor table (--fd-tables).",
         MetricSource::MaybeGauge(|view| view.telemetry.sample.fullest_table()),
     ),
     family(
         "switchboard_table_max_fds",
-        "File descriptors that one table may hold.",
+        "Limit of open file descriptors in one descriptor table.",
         MetricSource::Gauge(|view| view.telemetry.about.descriptors_allowed as f64),
     ),
     family(
@@ -342,7 +341,7 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "process_start_time_seconds",
-        "When the process started, in seconds since the Unix epoch.",
+        "Start time of the process in seconds since the Unix epoch.",
         MetricSource::Gauge(|view| view.telemetry.about.started_unix.as_secs_f64()),
     ),
 ];
@@ -386,7 +385,7 @@ pub fn metrics_text(telemetry: &Telemetry) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The families as a Markdown table: name, type, label, meaning. Ends with a newline.
+/// All families as a Markdown table: name, type, label, meaning. Ends with a newline.
 pub fn metrics_table() -> String {
     let mut table = String::from("| name | type | label | meaning |\n| --- | --- | --- | --- |\n");
     for MetricFamily { name, help, source } in FAMILIES {
@@ -439,8 +438,8 @@ fn write_family(
     }
 }
 
-/// Label values need no escaping: they are numbers, fixed names, a version, and queue names,
-/// whose rule admits neither quotes nor backslashes.
+/// Label values need no escaping: they are numbers, fixed names, a version, and queue names, which
+/// contain neither quotes nor backslashes by rule.
 fn write_labelled(
     text: &mut String,
     name: &str,

@@ -1,10 +1,10 @@
-//! Counters, histograms, `/stats`, `/metrics`, `/health` and the figures of the process.
+//! Counters, histograms, `/stats`, `/metrics`, `/health` and measurements of the process.
 //!
-//! Every shard and the matcher write counters of their own, without locks and without locked
-//! instructions; any thread reads them, whenever somebody asks. The main thread takes a
-//! [`ProcessSample`] once a second: rates, and what the kernel says of the process. Rendering reads
-//! these and nothing else: it makes no system call, so a shard may do it within its turn, and
-//! it works when descriptors have run out.
+//! Every shard and the matcher write their own counters, without locks and without locked
+//! instructions; any thread may read them at any time. Once a second the main thread takes a
+//! [`ProcessSample`]: rates, and what the kernel reports about the process. Rendering reads these
+//! and nothing else. It makes no system call, so a shard may do it within an iteration, and it works
+//! when descriptors have run out.
 
 pub mod counter;
 pub mod counters;
@@ -28,65 +28,66 @@ use counters::ShardFigures;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What stays the same for the life of the process.
+/// What does not change while the process runs.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
-    /// The program's version.
+    /// Version of the program.
     pub version: &'static str,
-    /// When it started, on the monotonic clock.
+    /// Start of the process on the monotonic clock.
     pub started: Timestamp,
-    /// When it started, since the Unix epoch.
+    /// Start of the process since the Unix epoch.
     pub started_unix: Duration,
-    /// Connections it takes.
+    /// Connections that the server accepts (`--max-connections`).
     pub max_connections: u32,
-    /// File descriptors that each of its tables may hold.
+    /// File descriptors that each descriptor table of the process may hold.
     pub descriptors_allowed: u64,
-    /// How many descriptor tables it has.
+    /// Number of descriptor tables of the process.
     pub tables: u64,
-    /// Queues whose waiting users may be named, in the order of
+    /// Queues that may be named in `/stats` and `/metrics`, in the order of
     /// [`ShardCounters::waiting_by_queue`].
     pub stats_queues: Vec<String>,
 }
 
 impl ProcessInfo {
-    /// File descriptors that all its tables may hold.
+    /// File descriptors that all descriptor tables together may hold.
     pub fn descriptors_of_all_tables(&self) -> u64 {
         self.descriptors_allowed.saturating_mul(self.tables)
     }
 }
 
-/// Everything that can be told about the running process; shared by all threads.
+/// All counters and measurements of the process; shared by all threads.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// One for each shard, in their order.
+    /// One for each shard, in the shards' order.
     pub shards: Vec<Arc<ShardCounters>>,
     /// The matcher's.
     pub matcher: Arc<MatcherCounters>,
-    /// What stays the same.
+    /// What does not change.
     pub about: ProcessInfo,
-    /// 1 from the signal to shut down on, else 0. The main thread writes it.
+    /// 1 after the signal to shut down, 0 before. The main thread writes it.
     pub draining: Gauge,
-    /// Threads that make no turns (see [`crate::server::watchdog`]). The main thread writes it.
+    /// Threads whose event loop is stalled (see [`crate::server::watchdog`]). The main thread writes
+    /// it.
     pub stalled_threads: Gauge,
-    /// Log lines that were lost because standard error took no more. The main thread writes it.
+    /// Log lines lost because standard error did not take them in time. The main thread writes it.
     pub log_lines_dropped: Counter,
-    /// What the main thread found out last. A [`Sampler`] writes it.
+    /// The last sample. A [`Sampler`] writes it.
     pub sample: ProcessSample,
 }
 
-/// Who is here, on all shards.
+/// Open sessions and rooms, summed over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounts {
-    /// Sessions.
+    /// Open sessions.
     pub sessions: i64,
-    /// Of those, waiting for a partner.
+    /// Sessions that wait for a partner.
     pub waiting: i64,
-    /// Rooms of two.
+    /// Open rooms.
     pub rooms: i64,
 }
 
 impl Telemetry {
-    /// All at zero.
+    /// All zero.
     pub fn new(about: ProcessInfo, shards: usize) -> Self {
         let queues = about.stats_queues.len();
         Telemetry {
@@ -100,7 +101,7 @@ impl Telemetry {
         }
     }
 
-    /// Who is here now.
+    /// Open sessions and rooms now.
     pub fn session_counts(&self) -> SessionCounts {
         let mut counts = SessionCounts::default();
         for shard in &self.shards {
@@ -111,7 +112,7 @@ impl Telemetry {
         counts
     }
 
-    /// The figures of every shard at this moment, and their sum.
+    /// The values of every shard now, and their sum.
     fn figures(&self) -> (Vec<ShardFigures>, ShardFigures) {
         let shards: Vec<ShardFigures> = self.shards.iter().map(|shard| shard.read()).collect();
         let mut totals = ShardFigures::default();
@@ -127,13 +128,13 @@ impl Telemetry {
     }
 }
 
-/// `value` to so many decimal places.
+/// `value` rounded to `places` decimal places.
 fn rounded(value: f64, places: i32) -> f64 {
     let scale = 10_f64.powi(places);
     (value * scale).round() / scale
 }
 
-/// The figures that the tests of rendering render: two shards, no two figures of a shard alike.
+/// For tests of rendering: two shards, with a different value in every counter of a shard.
 #[cfg(test)]
 fn example() -> Telemetry {
     let about = ProcessInfo {

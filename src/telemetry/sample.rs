@@ -1,5 +1,5 @@
-//! What has to be looked at twice, or asked of the kernel: the main thread does so once a
-//! second and leaves the outcome where any thread can read it.
+//! Values that need two readings (rates) or system calls (memory, descriptors, CPU time). The main
+//! thread takes them once a second and stores them where any thread can read them.
 
 use super::counter::{FloatGauge, Gauge};
 use super::counters::ShardFigures;
@@ -9,14 +9,14 @@ use crate::sys::process::{ProcessProbe, ProcessUsage};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// Below this two samples are too close for a rate.
+/// Two samples that are closer than this give no rate.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Declares [`SampledRates`] and how they come from two totals.
+/// Declares [`SampledRates`] and how they are computed from two totals.
 macro_rules! rates {
     ($($rate:ident,)+) => {
-        /// Totals per second, over the time between the last two samples (about a second). Each
-        /// belongs to the counter of the same name in [`super::ShardCounters`], summed over the
+        /// Rates per second over the time between the last two samples (about a second). Each is
+        /// the rate of the counter of the same name in [`super::ShardCounters`], summed over the
         /// shards.
         #[derive(Debug, Default)]
         pub struct SampledRates {
@@ -34,7 +34,7 @@ macro_rules! rates {
                 )+
             }
 
-            /// Each rate with its name.
+            /// All rates with their names.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
                 [$((stringify!($rate), self.$rate.get()),)+].into_iter()
             }
@@ -54,18 +54,18 @@ rates! {
     http_requests,
 }
 
-/// What the last look found. Written by a [`Sampler`] alone.
+/// The last sample. Only a [`Sampler`] writes it.
 #[derive(Debug)]
 pub struct ProcessSample {
-    /// When that was, in nanoseconds since the clock's origin; -1 before the first.
+    /// When it was taken, in nanoseconds since the clock's origin; -1 before the first.
     taken_nanos: Gauge,
-    /// Totals per second.
+    /// Rates per second.
     pub per_second: SampledRates,
-    /// CPU time of the process per second, in per cent of one CPU.
+    /// CPU use of the process, in per cent of one CPU.
     pub cpu_percent: FloatGauge,
-    /// The same for each shard's thread.
+    /// CPU use of each shard's thread, in per cent of one CPU.
     pub shard_cpu_percent: Vec<FloatGauge>,
-    /// Descriptors in the table of each shard that has one of its own; -1 for the others.
+    /// Open descriptors in the private table of each shard; -1 for a shard without one.
     shard_descriptors: Vec<Gauge>,
     cpu_user_nanos: Gauge,
     cpu_system_nanos: Gauge,
@@ -93,25 +93,25 @@ impl ProcessSample {
         }
     }
 
-    /// How long ago the sample was taken; `None` before the first.
+    /// Age of the sample; `None` before the first.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         Some(now.since(Timestamp::from_nanos(known(&self.taken_nanos)?)))
     }
 
-    /// Descriptors in the table that this shard has for itself, if it has one.
+    /// Open descriptors in the private table of a shard, if it has one.
     pub fn descriptors_of_shard(&self, shard: usize) -> Option<u64> {
         known(self.shard_descriptors.get(shard)?)
     }
 
-    /// Descriptors in the table that has most of them.
+    /// Open descriptors in the fullest descriptor table.
     pub fn fullest_table(&self) -> Option<u64> {
         let shards = self.shard_descriptors.iter().filter_map(known);
-        // The rest is in the table of the other threads.
+        // The rest is in the table that the other threads share.
         let others = known(&self.descriptors)?.saturating_sub(shards.clone().sum());
         Some(shards.fold(others, u64::max))
     }
 
-    /// What the kernel said of the process.
+    /// What the kernel reported about the process.
     pub fn process(&self) -> ProcessUsage {
         let time = |gauge: &Gauge| Duration::from_nanos(known(gauge).unwrap_or(0));
         ProcessUsage {
@@ -124,31 +124,32 @@ impl ProcessSample {
         }
     }
 
-    fn set_process(&self, figures: &ProcessUsage) {
+    fn set_process(&self, usage: &ProcessUsage) {
         let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let some = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok()).unwrap_or(-1);
-        self.cpu_user_nanos.set(nanos(figures.cpu_user));
-        self.cpu_system_nanos.set(nanos(figures.cpu_system));
-        self.resident_bytes.set(some(figures.resident_bytes));
-        self.virtual_bytes.set(some(figures.virtual_bytes));
-        self.threads.set(some(figures.threads));
-        self.descriptors.set(some(figures.descriptors));
+        self.cpu_user_nanos.set(nanos(usage.cpu_user));
+        self.cpu_system_nanos.set(nanos(usage.cpu_system));
+        self.resident_bytes.set(some(usage.resident_bytes));
+        self.virtual_bytes.set(some(usage.virtual_bytes));
+        self.threads.set(some(usage.threads));
+        self.descriptors.set(some(usage.descriptors));
     }
 }
 
-/// A gauge's value, if it has one: they stand at -1 before.
+/// The value of a gauge that is -1 while its value is unknown.
 fn known(gauge: &Gauge) -> Option<u64> {
     u64::try_from(gauge.get()).ok()
 }
 
-/// Takes samples. Belongs to one thread: the main one.
+/// Takes samples. The main thread owns it.
 #[derive(Debug)]
 pub struct Sampler {
     probe: ProcessProbe,
+    /// The sample before, for rates.
     last: Option<SampleBase>,
 }
 
-/// What rates are differences of.
+/// The totals at the time of a sample.
 #[derive(Debug)]
 struct SampleBase {
     at: Timestamp,
@@ -158,18 +159,19 @@ struct SampleBase {
 }
 
 impl Sampler {
-    /// Opens what it reads the process' figures from.
+    /// Opens the files that it reads.
     pub fn new() -> Self {
         Sampler { probe: ProcessProbe::open(), last: None }
     }
 
-    /// Takes a sample of `telemetry` and stores it there. Call it about once a second; the
-    /// first call knows no rates yet.
+    /// Takes a sample and stores it in `telemetry`. To be called about once a second; the first
+    /// call cannot compute rates.
     pub fn take(&mut self, telemetry: &Telemetry, now: Timestamp) {
         let mut process = self.probe.read();
-        process.descriptors = process.descriptors.map(|main| main + count_tables(telemetry));
+        process.descriptors =
+            process.descriptors.map(|main| main + count_private_tables(telemetry));
         let (shards, totals) = telemetry.figures();
-        let look = SampleBase {
+        let base = SampleBase {
             at: now,
             totals,
             process_cpu: process.cpu_user + process.cpu_system,
@@ -183,14 +185,14 @@ impl Sampler {
             if passed < SHORTEST_INTERVAL {
                 return;
             }
-            store_rates(sample, last, &look, passed.as_secs_f64());
+            store_rates(sample, last, &base, passed.as_secs_f64());
         }
-        self.last = Some(look);
+        self.last = Some(base);
     }
 }
 
-/// Counts the descriptors in every shard's own table, and in all of them.
-fn count_tables(telemetry: &Telemetry) -> u64 {
+/// Counts the open descriptors in every shard's private table; returns their sum.
+fn count_private_tables(telemetry: &Telemetry) -> u64 {
     let gauges = telemetry.shards.iter().zip(&telemetry.sample.shard_descriptors);
     let counted = gauges.map(|(shard, gauge)| {
         let thread = i32::try_from(shard.table_thread.get()).ok().filter(|thread| *thread > 0);
@@ -207,13 +209,13 @@ impl Default for Sampler {
     }
 }
 
-fn store_rates(sample: &ProcessSample, last: &SampleBase, look: &SampleBase, seconds: f64) {
+fn store_rates(sample: &ProcessSample, last: &SampleBase, base: &SampleBase, seconds: f64) {
     let percent = |cpu: f64| rounded(100.0 * cpu / seconds, 1);
-    sample.per_second.set(&last.totals, &look.totals, seconds);
+    sample.per_second.set(&last.totals, &base.totals, seconds);
     sample
         .cpu_percent
-        .set(percent(look.process_cpu.saturating_sub(last.process_cpu).as_secs_f64()));
-    let before_and_after = last.shard_cpu_nanos.iter().zip(&look.shard_cpu_nanos);
+        .set(percent(base.process_cpu.saturating_sub(last.process_cpu).as_secs_f64()));
+    let before_and_after = last.shard_cpu_nanos.iter().zip(&base.shard_cpu_nanos);
     for (gauge, (before, after)) in sample.shard_cpu_percent.iter().zip(before_and_after) {
         gauge.set(percent(after.saturating_sub(*before) as f64 / 1e9));
     }
@@ -224,13 +226,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_differences_over_the_time_between_two_samples() {
+    fn computes_rates_over_the_time_between_two_samples() {
         let telemetry = super::super::example();
         let start = Timestamp::from_nanos(1);
         let mut sampler = Sampler::new();
         assert_eq!(telemetry.sample.age(start), None);
         sampler.take(&telemetry, start);
-        assert_eq!(telemetry.sample.per_second.accepted.get(), 0.0, "one look shows no rate");
+        assert_eq!(telemetry.sample.per_second.accepted.get(), 0.0, "one sample gives no rate");
         telemetry.shards[0].accepted.add(30);
         telemetry.shards[1].accepted.add(20);
         telemetry.shards[1].cpu_nanos.add(1_000_000_000);
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn two_samples_in_one_instant_leave_the_rates_alone() {
+    fn keeps_the_rates_when_two_samples_are_too_close() {
         let telemetry = super::super::example();
         let mut sampler = Sampler::new();
         sampler.take(&telemetry, Timestamp::ZERO);

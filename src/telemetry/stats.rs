@@ -1,4 +1,4 @@
-//! `/stats` and `/health` as JSON. Pure: everything shown was counted or sampled elsewhere.
+//! `/stats` and `/health` as JSON. Pure: all values were counted or sampled elsewhere.
 
 use super::counter::LabelledFigures;
 use super::counters::ShardFigures;
@@ -9,7 +9,7 @@ use crate::wire::message::ErrorCode;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// The body of `GET /health`. `draining` says whether the server shuts down.
+/// The body of `GET /health`. `draining` says whether the server is shutting down.
 pub fn health_json(telemetry: &Telemetry, draining: bool, now: Timestamp) -> Vec<u8> {
     #[derive(Serialize)]
     struct HealthDocument {
@@ -28,9 +28,9 @@ pub fn health_json(telemetry: &Telemetry, draining: bool, now: Timestamp) -> Vec
     })
 }
 
-/// The body of `GET /stats`: everything, for people and scripts. Times are in the unit that the
-/// name ends in; totals and percentiles run since the start; what stands under `per_second` and
-/// `process` was sampled `sample_age_ms` ago.
+/// The body of `GET /stats`. Times are in the unit that the name ends in. Totals and percentiles are
+/// since the start; the values under `per_second` and `process` were sampled `sample_age_ms` ago.
+/// tuning/REFERENCE.md describes every field.
 pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
     let (shards, totals) = telemetry.figures();
     let about = &telemetry.about;
@@ -84,7 +84,7 @@ fn status(draining: bool) -> &'static str {
 
 fn json(value: &impl Serialize) -> Vec<u8> {
     let mut body = serde_json::to_vec_pretty(value)
-        .expect("because these are numbers and names, and every key is a string");
+        .expect("because all values are numbers and names, and every key is a string");
     body.push(b'\n');
     body
 }
@@ -114,10 +114,10 @@ struct ConnectionStats<'a> {
     limit: u32,
     accepted: u64,
     closed: &'a LabelledFigures<EndReason>,
-    /// Of those, cut because their client did not end them in time.
+    /// Those of the closed connections that the server reset because of `--close-timeout`.
     close_timeouts: u64,
     accept_errors: u64,
-    /// Shards on which accepting pauses because descriptors have run out.
+    /// Shards on which accepting is paused because descriptors have run out.
     accept_paused: i64,
 }
 
@@ -144,10 +144,10 @@ struct SessionStats {
 #[derive(Serialize)]
 struct MatchmakingStats<'a> {
     waiting: i64,
-    /// Only queues that `--stats-queue` names.
+    /// Only the queues of `--stats-queue`.
     waiting_by_queue: OrderedMap<&'a str, i64>,
     queues: i64,
-    /// Tickets the matcher holds: `waiting`, but for letters under way.
+    /// Tickets that the matcher holds. Differs from `waiting` by commands in flight.
     tickets: i64,
     commands: u64,
     matches: u64,
@@ -262,7 +262,7 @@ impl PercentilesMs {
     }
 }
 
-/// Unknown figures are `null`.
+/// Unknown values are `null`.
 #[derive(Serialize)]
 struct ProcessStats {
     sample_age_ms: Option<u64>,
@@ -273,7 +273,7 @@ struct ProcessStats {
     virtual_bytes: Option<u64>,
     descriptors_used: Option<u64>,
     descriptors_allowed: u64,
-    /// More than one where each shard has its own; then the two above are sums.
+    /// More than one with private tables; the two values above are then sums over all tables.
     descriptor_tables: u64,
     threads: Option<u64>,
 }
@@ -301,10 +301,10 @@ impl ProcessStats {
 #[derive(Serialize)]
 struct ShardStats<'a> {
     shard: usize,
-    /// The CPU it is pinned to; `null` if it is not.
+    /// The CPU that the shard is pinned to; `null` if it is not pinned.
     cpu: Option<u64>,
     cpu_percent: f64,
-    /// In its own table; `null` if it has none.
+    /// In the shard's private table; `null` if it has none.
     descriptors_used: Option<u64>,
     #[serde(flatten)]
     figures: &'a ShardFigures,
@@ -314,7 +314,7 @@ struct ShardStats<'a> {
     iteration_ms: PercentilesMs,
 }
 
-/// Pairs as a JSON object, in their order.
+/// Pairs as a JSON object, in the given order.
 struct OrderedMap<K, V>(Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
@@ -341,7 +341,7 @@ mod tests {
         found.as_i64().unwrap_or_else(|| panic!("{path} is no integer: {found}"))
     }
 
-    /// Where each total stands, and the figure of the shards that it is the sum of.
+    /// The path of each total, and the path of the value of each shard that it is the sum of.
     const SUMS: &[(&str, &str)] = &[
         ("/connections/active", "/connections"),
         ("/connections/accepted", "/accepted"),
@@ -376,7 +376,7 @@ mod tests {
     ];
 
     #[test]
-    fn totals_are_the_sums_of_the_shards() {
+    fn totals_are_the_sums_over_the_shards() {
         let stats =
             parsed(&stats_json(&super::super::example(), Timestamp::from_nanos(5_000_000_000)));
         let shards = stats["shards"].as_array().unwrap();
@@ -387,7 +387,7 @@ mod tests {
         }
         let distinct: std::collections::HashSet<i64> =
             SUMS.iter().map(|(_, part)| number(&shards[0], part)).collect();
-        assert_eq!(distinct.len(), SUMS.len(), "a swapped figure would show");
+        assert_eq!(distinct.len(), SUMS.len(), "a swapped field would be found");
         assert_eq!(number(&stats, "/connections/limit"), 900);
         assert_eq!(number(&stats, "/matchmaking/queues"), 2);
         assert_eq!(stats["uptime_s"], 5.0);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_ascend_and_end_at_the_longest() {
+    fn percentiles_ascend_up_to_the_exact_maximum() {
         let telemetry = super::super::example();
         telemetry.shards[1].relay_time.record(Duration::from_micros(12_345));
         let stats = parsed(&stats_json(&telemetry, Timestamp::ZERO));
@@ -405,11 +405,11 @@ mod tests {
         let all = ["p50", "p90", "p99", "p999", "max"].map(of);
         assert!(all.is_sorted(), "{relay}");
         assert_eq!(of("max"), 12.345);
-        assert!(of("p99") < 2.0, "one long one is beyond the 99th of a hundred: {relay}");
+        assert!(of("p99") < 2.0, "one outlier is above the 99th percentile: {relay}");
     }
 
     #[test]
-    fn what_is_unknown_is_null_and_what_drains_says_so() {
+    fn unknown_values_are_null_and_the_status_is_draining_during_shutdown() {
         let telemetry = super::super::example();
         telemetry.draining.set(1);
         let stats = parsed(&stats_json(&telemetry, Timestamp::ZERO));

@@ -12,3 +12,4 @@ mod flags;
 mod load_scripts;
 mod manuals;
 mod notify;
+mod reference;

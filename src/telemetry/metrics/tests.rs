@@ -1,5 +1,5 @@
-//! A small reader of the text format, which knows nothing of how it is written, and the laws
-//! that what it reads must hold.
+//! A small parser of the text format, independent of the code that renders it, and tests of what it
+//! parses.
 
 use super::*;
 use crate::telemetry::histogram::is_border;
@@ -17,23 +17,23 @@ struct ParsedFamily {
 type ParsedSample = (String, ParsedLabels, f64);
 type ParsedLabels = Vec<(String, String)>;
 
-/// What a family's values must add up to, shard by shard.
+/// A family, and the counter of a shard that its values must be the sum of.
 type ExpectedSum = (&'static str, fn(&ShardCounters) -> u64);
 
 /// The families of an exposition. Panics on anything that the format does not allow.
-fn read(text: &str) -> BTreeMap<String, ParsedFamily> {
+fn parse(text: &str) -> BTreeMap<String, ParsedFamily> {
     let mut families: BTreeMap<String, ParsedFamily> = BTreeMap::new();
-    let mut present = String::new();
+    let mut current = String::new();
     assert!(text.ends_with('\n'));
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
             let family = ParsedFamily { help: help.to_owned(), ..ParsedFamily::default() };
             assert!(families.insert(name.to_owned(), family).is_none(), "{name} twice");
-            name.clone_into(&mut present);
+            name.clone_into(&mut current);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            assert_eq!(name, present, "TYPE follows its own HELP");
+            assert_eq!(name, current, "TYPE follows the HELP of the same family");
             let family = families.get_mut(name).unwrap();
             assert!(family.samples.is_empty() && family.kind.is_empty());
             kind.clone_into(&mut family.kind);
@@ -43,8 +43,8 @@ fn read(text: &str) -> BTreeMap<String, ParsedFamily> {
                 None => (key, Vec::new()),
                 Some((name, labels)) => (name, labels_of(labels.strip_suffix('}').unwrap())),
             };
-            let family = families.get_mut(&present).unwrap();
-            let suffix = name.strip_prefix(present.as_str()).unwrap();
+            let family = families.get_mut(&current).unwrap();
+            let suffix = name.strip_prefix(current.as_str()).unwrap();
             match family.kind.as_str() {
                 "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
                 _ => assert_eq!(suffix, "", "{line}"),
@@ -67,11 +67,11 @@ fn labels_of(text: &str) -> ParsedLabels {
 }
 
 fn example_families() -> BTreeMap<String, ParsedFamily> {
-    read(&String::from_utf8(metrics_text(&example())).unwrap())
+    parse(&String::from_utf8(metrics_text(&example())).unwrap())
 }
 
 #[test]
-fn every_family_is_declared_named_by_the_rules_and_free_of_duplicates() {
+fn declares_every_family_once_with_a_name_by_the_rules() {
     let families = example_families();
     assert_eq!(families.len(), FAMILIES.len());
     for (name, family) in &families {
@@ -89,7 +89,7 @@ fn every_family_is_declared_named_by_the_rules_and_free_of_duplicates() {
 }
 
 #[test]
-fn labels_are_shards_reasons_and_named_queues_only() {
+fn uses_only_shards_reasons_and_named_queues_as_labels() {
     for (name, family) in example_families() {
         for (label, value) in family.samples.iter().flat_map(|(_, labels, _)| labels) {
             match label.as_str() {
@@ -103,7 +103,7 @@ fn labels_are_shards_reasons_and_named_queues_only() {
 }
 
 #[test]
-fn histograms_are_cumulative_and_end_at_their_count() {
+fn renders_cumulative_histograms_that_end_at_their_count() {
     let mut seen = 0;
     for (name, family) in example_families() {
         if family.kind != "histogram" {
@@ -127,7 +127,7 @@ fn histograms_are_cumulative_and_end_at_their_count() {
 }
 
 #[test]
-fn bounds_are_borders_of_buckets_so_that_counts_are_exact() {
+fn uses_bucket_borders_as_bounds_so_that_counts_are_exact() {
     for bound in WAIT_BOUNDS.iter().chain(WORK_BOUNDS) {
         assert!(is_border(*bound), "{bound:?}");
     }
@@ -137,10 +137,10 @@ fn bounds_are_borders_of_buckets_so_that_counts_are_exact() {
     for k in 1..=200 {
         telemetry.shards[k as usize % 2].match_wait.record(Duration::from_millis(k));
     }
-    let families = read(&String::from_utf8(metrics_text(&telemetry)).unwrap());
+    let families = parse(&String::from_utf8(metrics_text(&telemetry)).unwrap());
     let waits = &families["matchmaking_duration_seconds"].samples;
     let at = |le: &str| waits.iter().find(|(_, labels, _)| labels[0].1 == le).unwrap().2;
-    // Waits of 1, 2, … 200 ms.
+    // The recorded waits are 1, 2, … 200 ms.
     assert_eq!(at("0.001"), 1.0);
     assert_eq!(at("0.0025"), 2.0);
     assert_eq!(at("0.025"), 25.0);
@@ -149,14 +149,14 @@ fn bounds_are_borders_of_buckets_so_that_counts_are_exact() {
 }
 
 #[test]
-fn values_are_those_that_were_counted() {
+fn renders_the_values_of_the_counters() {
     let families = example_families();
     let sum = |name: &str| families[name].samples.iter().map(|(.., value)| value).sum::<f64>();
     let telemetry = example();
     let counted = |of: fn(&ShardCounters) -> u64| {
         telemetry.shards.iter().map(|shard| of(shard) as f64).sum::<f64>()
     };
-    let truths: &[ExpectedSum] = &[
+    let expected: &[ExpectedSum] = &[
         ("websocket_active_connections", |s| s.sessions.get() as u64),
         ("switchboard_connections", |s| s.connections.get() as u64),
         ("switchboard_waiting_users", |s| s.waiting.get() as u64),
@@ -188,18 +188,18 @@ fn values_are_those_that_were_counted() {
             s.waiting_by_queue.iter().map(|gauge| gauge.get() as u64).sum()
         }),
     ];
-    for (name, of) in truths {
+    for (name, of) in expected {
         assert_eq!(sum(name), counted(*of), "{name}");
     }
     let cpu_s = counted(|s| s.cpu_nanos.get()) / 1e9;
     assert!((sum("switchboard_shard_cpu_seconds_total") - cpu_s).abs() < 1e-12);
     assert_eq!(sum("process_max_fds"), 1024.0);
     let unknown = &families["process_resident_memory_bytes"];
-    assert!(unknown.samples.is_empty(), "what was never sampled is left out");
+    assert!(unknown.samples.is_empty(), "a value that was never sampled is omitted");
 }
 
 #[test]
-fn the_table_lists_every_family_once() {
+fn lists_every_family_once_in_the_table() {
     let table = metrics_table();
     for name in example_families().keys() {
         assert_eq!(table.matches(&format!("| `{name}` |")).count(), 1, "{name}");
