@@ -127,8 +127,8 @@ pub enum ShardCommand<M, S> {
     },
     /// To the shard that the session came from: the destination owns the session now.
     MigrationCompleted {
-        /// The queue in which the session waited when it left.
-        queue: QueueKey,
+        /// The queue in which the session waits.
+        waiting_in: Option<QueueKey>,
         /// The socket as it was in [`ShardCommand::MigrateIn`], if the destination has duplicated
         /// it into its own descriptor table. The receiver closes it.
         left_behind: Option<S>,

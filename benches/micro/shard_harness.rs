@@ -8,14 +8,18 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard::access::AccessPolicy;
+use switchboard::access::admission::AdmissionDecision;
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
 };
 use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
-use switchboard::shard::connection::Letter;
-use switchboard::shard::core::{Core, Readiness, Setup};
-use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
+use switchboard::shard::core::{Core, Readiness, ShardSetup};
+use switchboard::shard::host::{
+    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
+    Transport,
+};
+use switchboard::shard::migration::CoreCommand;
 use switchboard::telemetry::ShardCounters;
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::HttpDate;
@@ -33,50 +37,61 @@ struct Void {
     ends: bool,
 }
 
-impl Host for Void {
+impl Transport for Void {
     type Socket = u32;
-    fn recv(&mut self, _: &mut u32, into: &mut [u8]) -> Received {
+    fn recv(&mut self, _: &mut u32, into: &mut [u8]) -> RecvOutcome {
         if self.ends {
-            return Received::End;
+            return RecvOutcome::End;
         }
         let count = self.incoming.len();
         into[..count].copy_from_slice(&self.incoming);
-        Received::Bytes(count)
+        RecvOutcome::Bytes(count)
     }
-    fn send(&mut self, _: &mut u32, bytes: &[u8]) -> Sent {
+    fn send(&mut self, _: &mut u32, bytes: &[u8]) -> SendOutcome {
         if self.keep_sent {
             *self.last_sent.borrow_mut() = bytes.to_vec();
         }
-        Sent::Took(bytes.len())
+        SendOutcome::Took(bytes.len())
     }
     fn shut_write(&mut self, _: &mut u32) {}
     fn watch(&mut self, _: &mut u32, _: ConnectionKey) -> bool {
         true
     }
     fn unwatch(&mut self, _: &mut u32) {}
-    fn close(&mut self, _: u32, _: Option<IpAddr>) {}
-    fn to_matcher(&mut self, letter: MatcherCommand) {
-        self.letters.push(letter);
+    fn close(&mut self, _: u32) {}
+    fn adopt(&mut self, _: ShardId, _: &mut u32) -> AdoptOutcome<u32> {
+        AdoptOutcome::AsIs
     }
-    fn to_shard(&mut self, _: ShardId, _: Letter<u32>) {}
-
-    fn adopt(&mut self, _: ShardId, _: &mut u32) -> Adopted<u32> {
-        Adopted::AsItIs
-    }
-
     fn release(&mut self, _: u32) {}
+    fn peer_address(&self, _: &u32) -> Option<IpAddr> {
+        None
+    }
+}
+
+impl CommandSink<u32> for Void {
+    fn send_to_matcher(&mut self, command: MatcherCommand) {
+        self.letters.push(command);
+    }
+    fn send_to_shard(&mut self, _: ShardId, _: CoreCommand<u32>) {}
+}
+
+impl Services for Void {
     fn now(&mut self) -> Timestamp {
         Timestamp::ZERO
     }
     fn http_date(&mut self) -> Option<HttpDate> {
         None
     }
-    fn document(&mut self, _: Document<'_>) -> Option<Content> {
+    fn document(&mut self, _: Document<'_>) -> Option<DocumentContent> {
         None
     }
     fn ice_servers(&mut self, _: Token) -> Cow<'_, str> {
         Cow::Borrowed("[]")
     }
+    fn count_client(&mut self, _: IpAddr, counted: Option<IpAddr>) -> AdmissionDecision {
+        AdmissionDecision::Admit { refusal: None, counted }
+    }
+    fn connection_ended(&mut self, _: Option<IpAddr>) {}
 }
 
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
@@ -90,7 +105,7 @@ pub(crate) struct ShardHarness {
 
 impl ShardHarness {
     pub(crate) fn with_a_room() -> Self {
-        let setup = Setup {
+        let setup = ShardSetup {
             limits: Limits::default(),
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
@@ -112,7 +127,7 @@ impl ShardHarness {
             .map(|socket| {
                 core.host.incoming = bytes.clone();
                 let key = core.admit(socket, None, None);
-                core.ready(key, READABLE);
+                core.handle_event(key, READABLE);
                 key
             })
             .collect();
@@ -125,9 +140,12 @@ impl ShardHarness {
             .collect();
         for ticket in &tickets {
             let outcome = MatcherOutcome::Paired(ticket.number);
-            core.letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
+            core.handle_command(ShardCommand::Reply(MatcherReply {
+                holder: ticket.holder,
+                outcome,
+            }));
         }
-        core.letter(ShardCommand::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
+        core.handle_command(ShardCommand::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
         core.host.keep_sent = false;
         let announced = String::from_utf8_lossy(&core.host.last_sent.borrow()).into_owned();
         let (_, room) = announced.split_once("\"room_id\":\"").expect("a room");
@@ -155,7 +173,7 @@ impl ShardHarness {
         self.core.host.incoming.clear();
         self.core.host.incoming.extend_from_slice(read);
         self.core.begin_iteration(Timestamp::ZERO);
-        self.core.ready(self.sender, READABLE);
+        self.core.handle_event(self.sender, READABLE);
     }
 
     /// Opens, upgrades and closes a connection.
@@ -163,9 +181,9 @@ impl ShardHarness {
         self.core.host.incoming.clear();
         self.core.host.incoming.extend_from_slice(request);
         let key = self.core.admit(9, None, None);
-        self.core.ready(key, READABLE);
+        self.core.handle_event(key, READABLE);
         self.core.host.ends = true;
-        self.core.ready(key, READABLE);
+        self.core.handle_event(key, READABLE);
         self.core.host.ends = false;
     }
 }

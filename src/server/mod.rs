@@ -22,8 +22,8 @@ use crate::ids::TokenMint;
 use crate::mailbox::MailboxSender;
 use crate::matchmaking::MatcherCore;
 use crate::matchmaking::matcher::Matcher;
-use crate::shard::core::Setup;
-use crate::shard::driver::Letter;
+use crate::shard::core::ShardSetup;
+use crate::shard::socket_host::ShardThreadCommand;
 use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::telemetry::{ProcessInfo, Telemetry};
@@ -52,7 +52,7 @@ pub struct Server {
     signals: Signals,
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
-    shards: Vec<MailboxSender<Letter>>,
+    shards: Vec<MailboxSender<ShardThreadCommand>>,
     matcher: MailboxSender<MatcherCommand>,
     /// The matcher's thread, then those of the shards.
     threads: Vec<JoinHandle<()>>,
@@ -131,12 +131,12 @@ impl Server {
     fn start_shards(
         &mut self,
         config: &Config,
-        parts: Vec<ThreadParts<Letter>>,
+        parts: Vec<ThreadParts<ShardThreadCommand>>,
         ice_servers: IceServers,
         exit_waker: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let key = sys::entropy().map_err(system("get random bytes"))?;
-        let setup = Setup {
+        let setup = ShardSetup {
             limits: config.limits.clone(),
             stats_queues: config.stats_queues.clone(),
             mint: TokenMint::new(key),

@@ -13,9 +13,10 @@ use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
 use crate::mailbox::MailboxSender;
-use crate::shard::accept::Acceptor;
-use crate::shard::core::{Core, Setup};
-use crate::shard::driver::{Driver, Letter, Sockets, listener_token};
+use crate::shard::acceptor::Acceptor;
+use crate::shard::core::{Core, ShardSetup};
+use crate::shard::event_loop::{EventLoop, listener_token};
+use crate::shard::socket_host::{ShardThreadCommand, SocketHost};
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::descriptor_tables::{self, ThreadId, ThreadTable};
 use crate::sys::steering;
@@ -31,14 +32,14 @@ use std::sync::Arc;
 /// What every shard is started with.
 #[derive(Clone)]
 pub(super) struct ShardDependencies {
-    pub(super) setup: Setup,
+    pub(super) setup: ShardSetup,
     pub(super) tables: DescriptorTables,
     pub(super) steer: ConnectionSteering,
     pub(super) busy_poll_micros: Option<NonZeroU32>,
     /// How many of a shard's listeners are public. The ones behind them are for administration.
     pub(super) public_listeners: usize,
     pub(super) matcher: MailboxSender<MatcherCommand>,
-    pub(super) shards: Vec<MailboxSender<Letter>>,
+    pub(super) shards: Vec<MailboxSender<ShardThreadCommand>>,
     pub(super) admission: Arc<Admission>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) ice_servers: Arc<IceServers>,
@@ -49,7 +50,7 @@ pub(super) struct ShardDependencies {
 /// A shard before its event loop runs. It is moved to the shard's thread.
 pub(super) struct ShardStarter {
     pub(super) nth: usize,
-    pub(super) parts: ThreadParts<Letter>,
+    pub(super) parts: ThreadParts<ShardThreadCommand>,
     pub(super) dependencies: ShardDependencies,
     pub(super) commands: Receiver<StartupCommand>,
     pub(super) reports: Sender<Result<StartupReport, ServerError>>,
@@ -93,7 +94,7 @@ impl ShardStarter {
     }
 
     /// Takes the descriptor table and the listeners. `None` if the main thread has given up.
-    fn prepare(self) -> Result<Option<Driver>, ServerError> {
+    fn prepare(self) -> Result<Option<EventLoop>, ServerError> {
         let thread = ThreadId::current();
         if let DescriptorTables::Private { .. } = self.dependencies.tables {
             descriptor_tables::unshare()
@@ -133,7 +134,7 @@ impl ShardStarter {
         self,
         listeners: Vec<TcpListener>,
         tables: Option<Vec<Option<ThreadTable>>>,
-    ) -> Result<Driver, ServerError> {
+    ) -> Result<EventLoop, ServerError> {
         let ShardStarter { nth, parts, dependencies, .. } = self;
         if let Some(micros) = dependencies.busy_poll_micros {
             steering::busy_poll(&parts.poll, micros.get()).map_err(system("apply --busy-poll"))?;
@@ -148,7 +149,7 @@ impl ShardStarter {
             registered.push(listener);
         }
         let counters = Arc::clone(&dependencies.telemetry.shards[nth]);
-        let host = Sockets::new(
+        let host = SocketHost::new(
             registry.try_clone().map_err(system("clone a shard's registry"))?,
             dependencies.matcher,
             dependencies.shards,
@@ -156,7 +157,7 @@ impl ShardStarter {
             dependencies.telemetry,
             dependencies.ice_servers,
         )
-        .copying_from(tables);
+        .duplicating_from(tables);
         let setup = dependencies.setup;
         let max_here = dependencies.tables.max_of_shard(setup.limits.max_connections) as usize;
         let slots = max_here + limits::SURPLUS_CONNECTIONS + limits::ADMIN_CONNECTIONS;
@@ -171,7 +172,7 @@ impl ShardStarter {
             DescriptorTables::Shared => acceptor,
             DescriptorTables::Private { .. } => acceptor.at_most(max_here),
         };
-        Ok(Driver::new(parts.poll, parts.receiver, core, acceptor, counters))
+        Ok(EventLoop::new(parts.poll, parts.receiver, core, acceptor, counters))
     }
 }
 

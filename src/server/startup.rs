@@ -13,7 +13,7 @@ use super::shard_starter::{ShardDependencies, ShardStarter};
 use super::threads::ThreadParts;
 use crate::config::{Config, ConnectionSteering, DescriptorTables};
 use crate::limits;
-use crate::shard::driver::Letter;
+use crate::shard::socket_host::ShardThreadCommand;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::descriptor_tables::ThreadId;
 use crate::sys::sockets::{ListenOptions, listen};
@@ -70,7 +70,7 @@ pub(super) struct StartupBarrier {
 impl StartupBarrier {
     /// A barrier, and the shards to start: one for each of `parts`.
     pub(super) fn new(
-        parts: Vec<ThreadParts<Letter>>,
+        parts: Vec<ThreadParts<ShardThreadCommand>>,
         dependencies: &ShardDependencies,
     ) -> (Self, Vec<ShardStarter>) {
         let is_steered = dependencies.steer == ConnectionSteering::Cpu;

@@ -1,7 +1,7 @@
 //! What a thread is started with: its poll and its mailbox, and the notice that it has ended.
 
 use crate::mailbox::{MailboxReceiver, MailboxSender, mailbox};
-use crate::shard::driver::WAKER;
+use crate::shard::event_loop::WAKER;
 use mio::{Poll, Waker};
 use std::io;
 use std::sync::Arc;

@@ -1,129 +1,135 @@
-//! What a shard core asks of the world around it. Pure: the driver answers with sockets and
-//! mailboxes, the simulator with queues of its own.
+//! What a shard core needs from its surroundings: [`Transport`] for sockets, [`CommandSink`] for
+//! other threads, [`Services`] for clocks, documents and admission. Pure. The event loop
+//! implements the three with sockets and mailboxes, the tests with fakes.
 
+use super::migration::CoreCommand;
 use crate::access::admission::AdmissionDecision;
 use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::shard::connection::Letter;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, HttpStatus};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
+pub enum RecvOutcome {
     /// This many bytes, at least one.
     Bytes(usize),
     /// Nothing at present.
     WouldBlock,
-    /// The peer will send nothing more.
+    /// The peer sends nothing more.
     End,
     /// The connection is broken.
     Broken,
 }
 
-/// What became of bytes to be sent.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// The kernel took the first so many of them, perhaps none.
+pub enum SendOutcome {
+    /// The kernel took this many bytes from the front, possibly none.
     Took(usize),
     /// The connection is broken.
     Broken,
 }
 
-/// What became of a socket that came in a letter from another shard.
+/// The result of adopting a socket that came from another shard.
 #[derive(Debug)]
-pub enum Adopted<S> {
-    /// It is good here as it is.
-    AsItIs,
-    /// This shard has made itself a copy in its place. This is the one that came: the shard it
-    /// came from lets go of it ([`Host::release`]) as soon as it is told.
-    Copied(S),
-    /// There is no descriptor for a copy; it is as it came.
-    Refused,
+pub enum AdoptOutcome<S> {
+    /// The socket is valid on this shard as it is.
+    AsIs,
+    /// This shard has duplicated the socket into its own descriptor table. The original belongs
+    /// to the shard that sent it, which closes it ([`Transport::release`]) when it is told.
+    Duplicated {
+        /// The socket as it came.
+        original: S,
+    },
+    /// This shard has no descriptor for a duplicate. The socket is as it came.
+    Rejected,
 }
 
-/// What a plain request asks to be shown.
+/// What a plain request route for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document<'a> {
     /// `/health`.
     Health {
-        /// Whether the server shuts down.
+        /// Whether the server is shutting down.
         draining: bool,
     },
     /// `/stats`.
     Stats,
     /// `/metrics`.
     Metrics,
-    /// A file of the page, by its path.
+    /// A file of the browser page, by its path.
     Page(&'a str),
 }
 
-/// A document.
+/// A document that is served over HTTP.
 #[derive(Clone, Debug)]
-pub struct Content {
-    /// 200, or 503 for the health of a server that shuts down.
+pub struct DocumentContent {
+    /// 200, or 503 for the health of a server that is shutting down.
     pub status: HttpStatus,
-    /// Its media type.
+    /// The media type.
     pub content_type: &'static str,
-    /// More header fields.
+    /// Further header fields.
     pub fields: Vec<(&'static str, &'static str)>,
-    /// Its entity-tag with quotes, if it has one.
+    /// The entity-tag with its quotes, if the document has one.
     pub etag: Option<&'static str>,
-    /// The document itself.
+    /// The body.
     pub body: Cow<'static, [u8]>,
 }
 
-/// The world around a core.
-pub trait Host: Sized {
-    /// A connection's socket.
+/// Operations on sockets. None of them blocks.
+pub trait Transport {
+    /// The socket of a connection.
     type Socket;
 
-    /// Reads into `into`.
-    fn recv(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> Received;
-    /// Sends as much of `bytes` as possible.
-    fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Sent;
-    /// Says that nothing more will be sent; what was sent still arrives.
+    /// Reads into `buffer`.
+    fn recv(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> RecvOutcome;
+    /// Sends as many of `bytes` as possible.
+    fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> SendOutcome;
+    /// Half-closes the connection: nothing more is sent, and what was sent still arrives.
     fn shut_write(&mut self, socket: &mut Self::Socket);
-    /// Reports events of the socket under `key` from now on, those that are due included.
-    /// False if that cannot be done.
+    /// Reports events of the socket under `key` from now on, those that are due already
+    /// included. False if that is impossible.
     fn watch(&mut self, socket: &mut Self::Socket, key: ConnectionKey) -> bool;
-    /// Reports no more events of the socket, which goes to another shard.
+    /// Reports no more events of the socket, which migrates to another shard.
     fn unwatch(&mut self, socket: &mut Self::Socket);
-    /// Makes a socket this shard's that `from` has sent.
-    fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> Adopted<Self::Socket>;
-    /// Lets go of a socket whose connection is counted elsewhere, or nowhere: of which another
-    /// shard, or this one, has another copy, or which came to `--admin-listen`.
+    /// Makes a socket that came from the shard `from` usable on this shard.
+    fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> AdoptOutcome<Self::Socket>;
+    /// Closes this descriptor of a connection that goes on with another descriptor.
     fn release(&mut self, socket: Self::Socket);
-    /// A connection has ended. `address` is its address, if connections are counted by address.
-    fn close(&mut self, socket: Self::Socket, address: Option<IpAddr>);
-
-    /// The client behind a trusted proxy is known: from now on the connection counts for its
-    /// address, and no longer for `before`. `None` if nobody was named, so that whoever is at the
-    /// other end of `socket` is taken for the client. A host that knows of no proxies need not
-    /// do anything.
-    fn count_client(
-        &mut self,
-        socket: &Self::Socket,
-        client: Option<IpAddr>,
-        before: Option<IpAddr>,
-    ) -> AdmissionDecision {
-        let _ = (socket, client);
-        AdmissionDecision::Admit { refusal: None, counted: before }
-    }
-
-    /// Writes to the matcher.
-    fn to_matcher(&mut self, letter: MatcherCommand);
-    /// Writes to a shard.
-    fn to_shard(&mut self, shard: ShardId, letter: Letter<Self::Socket>);
-
-    /// Reads the clock.
-    fn now(&mut self) -> Timestamp;
-    /// The present second for HTTP, if there is a wall clock.
-    fn http_date(&mut self) -> Option<HttpDate>;
-    /// Makes a document; `None` if there is none by that name.
-    fn document(&mut self, document: Document<'_>) -> Option<Content>;
-    /// The JSON array of ICE servers for a session.
-    fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
+    /// Closes the connection.
+    fn close(&mut self, socket: Self::Socket);
+    /// The address of the peer; `None` if the connection is gone.
+    fn peer_address(&self, socket: &Self::Socket) -> Option<IpAddr>;
 }
+
+/// Sends commands to other threads. Sending never blocks.
+pub trait CommandSink<S> {
+    /// Sends a command to the matcher.
+    fn send_to_matcher(&mut self, command: MatcherCommand);
+    /// Sends a command to another shard.
+    fn send_to_shard(&mut self, shard: ShardId, command: CoreCommand<S>);
+}
+
+/// What the process provides to every shard.
+pub trait Services {
+    /// The time on the monotonic clock.
+    fn now(&mut self) -> Timestamp;
+    /// The current second for the `Date` field, if there is a wall clock.
+    fn http_date(&mut self) -> Option<HttpDate>;
+    /// Renders a document; `None` if there is no such document.
+    fn document(&mut self, document: Document<'_>) -> Option<DocumentContent>;
+    /// The ICE servers for a session, as a JSON array.
+    fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
+    /// Counts an admitted connection for the address of `client`, and no longer for `before`.
+    fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision;
+    /// An admitted connection has ended. `counted` is the address for which it was counted last.
+    fn connection_ended(&mut self, counted: Option<IpAddr>);
+}
+
+/// Everything that a core needs. Implemented for every type with the three traits.
+pub trait Host: Transport + CommandSink<<Self as Transport>::Socket> + Services {}
+
+impl<T: Transport + CommandSink<<T as Transport>::Socket> + Services> Host for T {}

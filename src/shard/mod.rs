@@ -1,25 +1,46 @@
-//! A shard: one thread, its connections, their sessions and rooms.
+//! A shard: one thread with its connections, their sessions and rooms.
 //!
-//! [`core`] decides everything and is pure, given a [`host::Host`] that carries out what it
-//! asks for; [`driver`] is the host with sockets and the loop around it. The core's work is
-//! spread over files by what sets it off: bytes ([`input`], [`frames`], [`echo`]), the matcher and the
-//! other shards ([`rooms`]), a proxy's word ([`proxied`]), time ([`sweep`]); all of them write through [`output`].
+//! [`core`] makes all decisions and is pure, given a [`host`]. [`event_loop`] is the loop around it,
+//! and [`socket_host`] the host with sockets and mailboxes.
+//!
+//! The core consists of parts, each with data of its own: the connections ([`table`]), what may be
+//! read when ([`read_scheduler`]), the replies to what is being handled ([`replies`]), the clock
+//! and the sweep ([`timeouts`]), [`sessions`], [`rooms`], sessions in flight ([`migration`]) and
+//! the [`shutdown`]. What sets the core off is handled in files by topic: input ([`reading`],
+//! [`http`], [`frames`], [`echo`], [`proxied`]), the matcher and other shards ([`matching`],
+//! [`migration`]), time ([`sweep`]). Bytes leave through [`output`], connections through
+//! [`closing`].
 
-pub mod accept;
-
+pub mod acceptor;
 #[doc(hidden)]
 pub mod audit;
-pub mod connection;
+mod closing;
 pub mod core;
-pub mod driver;
 mod echo;
+mod entry;
+pub mod event_loop;
 mod frames;
 pub mod host;
-mod input;
+mod http;
+mod matching;
+mod message_rate;
+pub mod migration;
+mod numbers;
 mod output;
 mod proxied;
+mod read_scheduler;
+mod reading;
+mod refusal;
+mod relay_batch;
+mod replies;
 mod room_tokens;
 mod rooms;
 mod run_list;
+mod sessions;
+mod shutdown;
+mod side_table;
 pub mod socket;
+pub mod socket_host;
 mod sweep;
+mod table;
+mod timeouts;

@@ -1,13 +1,15 @@
-//! Connections that a trusted proxy passes on: whose they are. Pure.
+//! Connections that a trusted proxy passes on: which client they are for. Pure.
 //!
-//! When one is accepted its client is unknown, so it counts for no address. Its client's counts
-//! as soon as it is named: by a PROXY protocol header before the first request, which makes the
-//! whole connection that client's; or else by `X-Forwarded-For` when a session is asked for,
-//! since until then the proxy may send requests of several clients through it.
+//! When such a connection is accepted, its client is unknown, so it counts for no address. It
+//! counts for the client's as soon as the client is named: by a PROXY protocol header before the
+//! first request, which is valid for the whole connection; or by `X-Forwarded-For` in the request
+//! for an upgrade, because until then the proxy may send requests of several clients through the
+//! connection.
 
-use super::connection::{Http, Role, Via};
 use super::core::Core;
+use super::entry::{ClientSource, HttpState, Role};
 use super::host::Host;
+use super::replies::Replies;
 use crate::access::admission::AdmissionDecision;
 use crate::ids::Slot;
 use crate::telemetry::labels::EndReason;
@@ -16,37 +18,48 @@ use crate::wire::proxy::{ProxyHeader, ProxyHeaderError, client_behind, read_prox
 use std::net::IpAddr;
 
 impl<H: Host> Core<H> {
-    /// Whether this address is a trusted proxy's.
+    /// Whether this is the address of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         // guard: only configured addresses are trusted proxies [true]
         self.setup.access.trusted_proxies.contain(address)
     }
 
-    /// The length of the PROXY protocol header that `bytes`, the first of a connection, begin
-    /// with; 0 where there is none. `None` if that is not known yet, or has been answered.
-    pub(super) fn preface(&mut self, slot: Slot, bytes: &[u8]) -> Option<usize> {
-        if self.via(slot) != Some(Via::Proxy) {
+    /// The length of the PROXY protocol header that the first bytes of a connection begin with; 0
+    /// without one. `None` if the header is incomplete, or was refused.
+    pub(super) fn read_proxy_header(
+        &mut self,
+        bytes: &[u8],
+        replies: &mut Replies,
+    ) -> Option<usize> {
+        let slot = replies.slot();
+        if self.client_source(slot) != Some(ClientSource::NewProxy) {
             return Some(0);
         }
         match read_proxy_header(bytes, self.setup.limits.max_head_bytes) {
             Ok(ProxyHeader::Incomplete) => {
-                self.keep_head(slot, bytes, HeadScan::default());
+                self.store(slot, bytes, HeadScan::default());
                 None
             }
             Ok(ProxyHeader::Absent) => {
-                self.set_via(slot, Via::Forwarding);
+                self.set_client_source(slot, ClientSource::ForwardedFor);
                 Some(0)
             }
             Ok(ProxyHeader::Complete { length, client }) => {
-                // Another proxy's connection is whose its requests say, like this one's own.
+                // Requests through a second trusted proxy name the client themselves.
                 // guard: a trusted proxy is not counted as a client [skip]
                 let client = client.filter(|client| !self.trusts(*client));
                 // guard: a PROXY header overrides X-Forwarded-For [condition false]
-                self.set_via(slot, if client.is_some() { Via::Direct } else { Via::Forwarding });
+                let source = if client.is_some() {
+                    ClientSource::Settled
+                } else {
+                    ClientSource::ForwardedFor
+                };
+                self.set_client_source(slot, source);
                 if client.is_some()
-                    && let Err(shortage) = self.count_client(slot, client)
+                    && let Err(cause) = self.count_client(slot, client)
                 {
-                    self.refuse_head(slot, HttpError::Unavailable(shortage), EndReason::Refused);
+                    let error = HttpError::Unavailable(cause);
+                    self.refuse_head(replies, error, EndReason::Refused);
                     return None;
                 }
                 Some(length)
@@ -56,40 +69,43 @@ impl<H: Host> Core<H> {
                     ProxyHeaderError::Malformed => HttpError::BadProxyHeader,
                     ProxyHeaderError::TooLong => HttpError::HeadTooLarge,
                 };
-                self.refuse_head(slot, error, EndReason::Refused);
+                self.refuse_head(replies, error, EndReason::Refused);
                 None
             }
         }
     }
 
-    /// Finds out whose session a request asks for, where only the request tells.
-    pub(super) fn find_client(
+    /// Counts the connection for the client that a request for an upgrade names, if it comes from
+    /// a trusted proxy that names clients in requests.
+    pub(super) fn identify_client(
         &mut self,
         slot: Slot,
         request: &HttpRequest<'_>,
     ) -> Result<(), RefusalCause> {
-        if self.via(slot) != Some(Via::Forwarding) {
+        if self.client_source(slot) != Some(ClientSource::ForwardedFor) {
             return Ok(());
         }
         let client = client_behind(request.forwarded_for(), &self.setup.access.trusted_proxies);
         self.count_client(slot, client)
     }
 
-    /// From now on the connection counts for this client's address, or for its peer's if there
-    /// is none, and no longer for any other.
+    /// From now on the connection counts for this client's address, or for its peer's if none is
+    /// named, and no longer for any other.
     fn count_client(&mut self, slot: Slot, client: Option<IpAddr>) -> Result<(), RefusalCause> {
-        let before = self.connections[slot.index()].address.take();
-        let before = before.and_then(|address| self.drop_address(address));
-        let socket = &self.connections[slot.index()].socket;
-        match self.host.count_client(socket, client, before) {
-            AdmissionDecision::Admit { refusal, counted: address } => {
-                let address = address.map(|address| self.keep_address(address));
-                let connection = &mut self.connections[slot.index()];
-                connection.address = address;
-                if let Role::Http(http) = &mut connection.role {
-                    // What another client was short of, this one is not.
-                    http.surplus = match http.surplus {
-                        Some(RefusalCause::Connections) => http.surplus,
+        let before = self.table.take_counted_address(slot);
+        let client = client.or_else(|| self.host.peer_address(&self.table[slot].connection.socket));
+        let decision = match client {
+            Some(client) => self.host.count_client(client, before),
+            // The connection is gone, as the next read will show.
+            None => AdmissionDecision::Admit { refusal: None, counted: before },
+        };
+        match decision {
+            AdmissionDecision::Admit { refusal, counted } => {
+                self.table.set_counted_address(slot, counted);
+                if let Role::Http(http) = &mut self.table[slot].role {
+                    // A refusal on account of another client's address does not hold for this one.
+                    http.refusal = match http.refusal {
+                        Some(RefusalCause::Connections) => http.refusal,
                         Some(_) | None => refusal,
                     };
                 }
@@ -99,16 +115,17 @@ impl<H: Host> Core<H> {
         }
     }
 
-    pub(super) fn via(&self, slot: Slot) -> Option<Via> {
-        match self.connections[slot.index()].role {
-            Role::Http(Http { via, .. }) => Some(via),
-            Role::User(_) | Role::Echo | Role::Lingering(_) => None,
+    /// Where the client's address comes from, while the connection speaks HTTP.
+    pub(super) fn client_source(&self, slot: Slot) -> Option<ClientSource> {
+        match self.table[slot].role {
+            Role::Http(HttpState { source, .. }) => Some(source),
+            Role::Session(_) | Role::Echo | Role::Lingering(_) => None,
         }
     }
 
-    fn set_via(&mut self, slot: Slot, to: Via) {
-        if let Role::Http(Http { via, .. }) = &mut self.connections[slot.index()].role {
-            *via = to;
+    fn set_client_source(&mut self, slot: Slot, to: ClientSource) {
+        if let Role::Http(HttpState { source, .. }) = &mut self.table[slot].role {
+            *source = to;
         }
     }
 }

@@ -1,39 +1,39 @@
-//! The room identifiers that were derived lately. Pure.
+//! A cache of the identifiers that clients see of rooms. Pure.
 //!
-//! A careful client names its room in every message, and to derive an identifier costs a third
-//! of what a relayed message costs here altogether.
+//! A careful client names its room in every message. Deriving an identifier costs a third of what
+//! relaying a message costs in all.
 
 use crate::ids::{RoomNo, Token, TokenMint};
 use crate::limits::{CACHED_ROOM_TOKEN_BYTES, CACHED_ROOM_TOKENS};
 
-/// Each room has one place, which it shares with others.
+/// Direct-mapped: each room has one place, which it shares with others.
 #[derive(Debug, Default)]
 pub(super) struct RoomTokens {
-    /// Empty until the first is asked for, which then fills them all.
-    places: Vec<Known>,
+    /// Empty until the first identifier is asked for, which then fills all places.
+    places: Vec<CachedToken>,
 }
 
-type Known = (RoomNo, Token);
+type CachedToken = (RoomNo, Token);
 
-const _: () = assert!(size_of::<Known>() == CACHED_ROOM_TOKEN_BYTES);
+const _: () = assert!(size_of::<CachedToken>() == CACHED_ROOM_TOKEN_BYTES);
 
 impl RoomTokens {
-    /// The identifier of a room, derived by `mint` unless it is known.
+    /// The identifier of a room, derived with `mint` unless it is in the cache.
     #[inline]
     pub(super) fn get(&mut self, room: RoomNo, mint: &TokenMint) -> Token {
-        // Rooms of one shard are numbered one after the other.
-        let at = room.0 as usize % CACHED_ROOM_TOKENS;
-        if self.places.get(at).is_none_or(|(known, _)| *known != room) {
-            self.derive(at, room, mint);
+        // The rooms of a shard are numbered consecutively.
+        let place = room.0 as usize % CACHED_ROOM_TOKENS;
+        if self.places.get(place).is_none_or(|(cached, _)| *cached != room) {
+            self.derive(place, room, mint);
         }
-        self.places[at].1
+        self.places[place].1
     }
 
     #[cold]
-    fn derive(&mut self, at: usize, room: RoomNo, mint: &TokenMint) {
+    fn derive(&mut self, place: usize, room: RoomNo, mint: &TokenMint) {
         let token = mint.room(room);
         self.places.resize(CACHED_ROOM_TOKENS, (room, token));
-        self.places[at] = (room, token);
+        self.places[place] = (room, token);
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rooms_that_share_a_place_keep_their_own_identifiers() {
+    fn keeps_rooms_that_share_a_place_apart() {
         let mint = TokenMint::new([5; 16]);
         let mut tokens = RoomTokens::default();
         let rooms = [1, 2, 1 + CACHED_ROOM_TOKENS as u64, 1, 2].map(RoomNo);

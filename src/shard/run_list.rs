@@ -1,10 +1,10 @@
-//! Connections that are to be read without an event of their own, each at most once. Pure.
+//! Connections that are to be read without an event. Pure.
 
 use crate::ids::ConnectionKey;
 use std::collections::{HashSet, VecDeque};
 
-/// They come to their turn in the order in which they were put here. A connection that has ended
-/// meanwhile may still be on it: its key is nobody else's.
+/// A queue in which each connection is at most once. A connection that has ended may still be in
+/// it: no other connection has its key.
 #[derive(Debug, Default)]
 pub(super) struct RunList {
     order: VecDeque<ConnectionKey>,
@@ -12,21 +12,21 @@ pub(super) struct RunList {
 }
 
 impl RunList {
-    /// Puts a connection at the end, unless it is on the list.
+    /// Adds a connection at the end, unless it is in the list.
     pub(super) fn push(&mut self, key: ConnectionKey) {
         if self.listed.insert(key) {
             self.order.push_back(key);
         }
     }
 
-    /// Takes the first.
+    /// Takes the first connection.
     pub(super) fn pop(&mut self) -> Option<ConnectionKey> {
         let key = self.order.pop_front()?;
         self.listed.remove(&key);
         Some(key)
     }
 
-    /// Takes this one; false if it is not on the list.
+    /// Takes this connection out. Whether it was in the list.
     pub(super) fn remove(&mut self, key: ConnectionKey) -> bool {
         let was_listed = self.listed.remove(&key);
         if was_listed {
@@ -35,18 +35,18 @@ impl RunList {
         was_listed
     }
 
-    /// Whether this one is on the list.
+    /// Whether this connection is in the list.
     #[inline]
     pub(super) fn contains(&self, key: ConnectionKey) -> bool {
         !self.order.is_empty() && self.listed.contains(&key)
     }
 
-    /// How many there are.
+    /// How many connections are in the list.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is nobody.
+    /// Whether the list is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
@@ -58,7 +58,7 @@ mod tests {
     use crate::ids::{Serial, Slot};
 
     #[test]
-    fn each_is_there_once_and_in_its_order() {
+    fn gives_each_connection_once_and_in_order() {
         let key = |n| ConnectionKey { slot: Slot(n), serial: Serial(7) };
         let mut list = RunList::default();
         for n in [1, 2, 1, 3, 2] {

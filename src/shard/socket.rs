@@ -1,21 +1,21 @@
-//! A connection's socket as a shard holds it, and as it travels between shards.
+//! The socket of a connection, as a shard owns it and as it is sent to other shards.
 //!
-//! Where every shard has a descriptor table of its own, a socket in a letter is a number in
-//! the sender's table, and means something else in the reader's. So a [`ShardSocket`] does nothing when
-//! it is dropped: a letter that nobody reads closes no innocent descriptor. Whoever ends a
-//! connection closes its line.
+//! Where every shard has a descriptor table of its own, a socket in a command is a number in the
+//! sender's table, and means another socket or none in the receiver's. So dropping a
+//! [`ShardSocket`] does nothing: a command that is never received closes no unrelated descriptor.
+//! The code that ends a connection closes its socket.
 
 use mio::net::TcpStream;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-/// A socket that is closed by [`ShardSocket::close`] alone.
+/// A socket that only [`ShardSocket::close`] closes.
 #[derive(Debug)]
 pub struct ShardSocket(ManuallyDrop<TcpStream>);
 
 impl ShardSocket {
-    /// Closes the socket, which takes it out of the poll too (epoll(7)); in a table that has no
-    /// other copy of it.
+    /// Closes the socket, which also removes it from the poll (epoll(7)), in a table that has no
+    /// other descriptor for it.
     pub fn close(self) {
         drop(ManuallyDrop::into_inner(self.0));
     }
@@ -50,11 +50,11 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_line_that_is_dropped_stays_open_and_one_that_is_closed_does_not() {
+    fn stays_open_when_it_is_dropped_and_closes_when_it_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut theirs, _) = listener.accept().unwrap();
-        // What becomes of a letter that nobody reads.
+        // As in a command that is never received.
         drop(ShardSocket::from(TcpStream::from_std(ours)));
         theirs.set_nonblocking(true).unwrap();
         assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);

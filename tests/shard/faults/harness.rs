@@ -6,14 +6,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::access::AccessPolicy;
+use switchboard::access::admission::AdmissionDecision;
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
 };
 use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
-use switchboard::shard::connection::Letter;
-use switchboard::shard::core::{Core, Readiness, Setup};
-use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
+use switchboard::shard::core::{Core, Readiness, ShardSetup};
+use switchboard::shard::host::{
+    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
+    Transport,
+};
+use switchboard::shard::migration::CoreCommand;
 use switchboard::telemetry::counters::ShardCounters;
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, HttpStatus, WebSocketKey, write_upgrade_request};
@@ -52,15 +56,15 @@ pub(crate) struct Fakes {
     pub(crate) bytes_read: usize,
 }
 
-impl Host for Fakes {
+impl Transport for Fakes {
     type Socket = usize;
 
-    fn recv(&mut self, socket: &mut usize, into: &mut [u8]) -> Received {
+    fn recv(&mut self, socket: &mut usize, into: &mut [u8]) -> RecvOutcome {
         let fake = &mut self.all[*socket];
         assert!(!fake.closed, "a closed socket is read");
         let next = fake.reads.pop_front().or_else(|| fake.endless.clone());
         let Some(mut bytes) = next else {
-            return if fake.ends { Received::End } else { Received::WouldBlock };
+            return if fake.ends { RecvOutcome::End } else { RecvOutcome::WouldBlock };
         };
         let count = bytes.len().min(into.len());
         into[..count].copy_from_slice(&bytes[..count]);
@@ -69,16 +73,16 @@ impl Host for Fakes {
         }
         fake.bytes_read += count;
         self.bytes_read += count;
-        Received::Bytes(count)
+        RecvOutcome::Bytes(count)
     }
 
-    fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> Sent {
+    fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> SendOutcome {
         let fake = &mut self.all[*socket];
         assert!(!fake.closed, "a closed socket is written to");
         let count = fake.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len());
         fake.sent.extend_from_slice(&bytes[..count]);
         self.sends += 1;
-        Sent::Took(count)
+        SendOutcome::Took(count)
     }
 
     fn shut_write(&mut self, _: &mut usize) {}
@@ -89,22 +93,12 @@ impl Host for Fakes {
 
     fn unwatch(&mut self, _: &mut usize) {}
 
-    fn close(&mut self, socket: usize, _: Option<IpAddr>) {
+    fn close(&mut self, socket: usize) {
         assert!(!self.all[socket].closed, "closed twice");
         self.all[socket].closed = true;
     }
 
-    fn to_matcher(&mut self, letter: MatcherCommand) {
-        if let MatcherCommand::Enter { ticket, .. } = letter {
-            self.tickets.push(ticket);
-        }
-    }
-
-    fn to_shard(&mut self, _: ShardId, _: Letter<usize>) {
-        panic!("there is one shard");
-    }
-
-    fn adopt(&mut self, _: ShardId, _: &mut usize) -> Adopted<usize> {
+    fn adopt(&mut self, _: ShardId, _: &mut usize) -> AdoptOutcome<usize> {
         panic!("there is one shard");
     }
 
@@ -112,6 +106,24 @@ impl Host for Fakes {
         panic!("there is one shard");
     }
 
+    fn peer_address(&self, _: &usize) -> Option<IpAddr> {
+        None
+    }
+}
+
+impl CommandSink<usize> for Fakes {
+    fn send_to_matcher(&mut self, command: MatcherCommand) {
+        if let MatcherCommand::Enter { ticket, .. } = command {
+            self.tickets.push(ticket);
+        }
+    }
+
+    fn send_to_shard(&mut self, _: ShardId, _: CoreCommand<usize>) {
+        panic!("there is one shard");
+    }
+}
+
+impl Services for Fakes {
     fn now(&mut self) -> Timestamp {
         Timestamp::ZERO
     }
@@ -120,14 +132,26 @@ impl Host for Fakes {
         None
     }
 
-    fn document(&mut self, _: Document<'_>) -> Option<Content> {
+    fn document(&mut self, _: Document<'_>) -> Option<DocumentContent> {
         let (status, body) = (HttpStatus::Ok, b"ok".as_slice().into());
-        Some(Content { status, content_type: "text/plain", fields: Vec::new(), etag: None, body })
+        Some(DocumentContent {
+            status,
+            content_type: "text/plain",
+            fields: Vec::new(),
+            etag: None,
+            body,
+        })
     }
 
     fn ice_servers(&mut self, _: Token) -> Cow<'_, str> {
         Cow::Borrowed("[]")
     }
+
+    fn count_client(&mut self, _: IpAddr, counted: Option<IpAddr>) -> AdmissionDecision {
+        AdmissionDecision::Admit { refusal: None, counted }
+    }
+
+    fn connection_ended(&mut self, _: Option<IpAddr>) {}
 }
 
 /// The shard.
@@ -139,7 +163,7 @@ pub(crate) struct ShardHarness {
 
 impl ShardHarness {
     pub(crate) fn new(limits: Limits) -> Self {
-        let setup = Setup {
+        let setup = ShardSetup {
             limits,
             stats_queues: Vec::new(),
             mint: TokenMint::new([3; 16]),
@@ -169,7 +193,7 @@ impl ShardHarness {
     pub(crate) fn open(&mut self, path: &str) -> (usize, ConnectionKey) {
         let fake = Fake { reads: [upgrade(path)].into(), ..Fake::default() };
         let (number, key) = self.connect(fake);
-        self.core.ready(key, READABLE);
+        self.core.handle_event(key, READABLE);
         self.fake(number).sent.clear();
         (number, key)
     }
@@ -194,7 +218,7 @@ impl ShardHarness {
     /// Bytes arrive, and the poll says so.
     pub(crate) fn arrive(&mut self, (number, key): (usize, ConnectionKey), bytes: &[u8]) {
         self.fake(number).reads.push_back(bytes.to_vec());
-        self.core.ready(key, READABLE);
+        self.core.handle_event(key, READABLE);
     }
 
     /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
@@ -202,7 +226,10 @@ impl ShardHarness {
         for ticket in std::mem::take(&mut self.core.host.tickets) {
             let outcome =
                 MatcherOutcome::Queued(switchboard::commands::TicketHandle(0), ticket.number);
-            self.core.letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
+            self.core.handle_command(ShardCommand::Reply(MatcherReply {
+                holder: ticket.holder,
+                outcome,
+            }));
         }
         self.wait(Duration::ZERO);
     }
@@ -212,10 +239,12 @@ impl ShardHarness {
         for pair in std::mem::take(&mut self.core.host.tickets).chunks_exact(2) {
             for ticket in pair {
                 let outcome = MatcherOutcome::Paired(ticket.number);
-                self.core
-                    .letter(ShardCommand::Reply(MatcherReply { holder: ticket.holder, outcome }));
+                self.core.handle_command(ShardCommand::Reply(MatcherReply {
+                    holder: ticket.holder,
+                    outcome,
+                }));
             }
-            self.core.letter(ShardCommand::Pair(Pairing { mover: pair[1], home: pair[0] }));
+            self.core.handle_command(ShardCommand::Pair(Pairing { mover: pair[1], home: pair[0] }));
         }
     }
 
@@ -223,7 +252,7 @@ impl ShardHarness {
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         self.core.begin_iteration(self.now);
-        self.core.run();
+        self.core.run_deferred();
         self.core.tick();
     }
 

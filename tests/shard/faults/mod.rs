@@ -47,8 +47,8 @@ fn answers(reads: &[&[u8]], takes: &[usize]) -> Vec<u8> {
     }
     // Each time a client reads, the kernel takes bytes again.
     for _ in 0..=takes.len() {
-        harness.core.ready(key, WRITABLE);
-        harness.core.run();
+        harness.core.handle_event(key, WRITABLE);
+        harness.core.run_deferred();
     }
     harness.audit();
     std::mem::take(&mut harness.fake(number).sent)
@@ -95,8 +95,8 @@ fn what_is_written_in_any_pieces_to_a_partner_arrives_whole() {
         harness.fake(other.0).takes = [cut, 0].into();
         harness.arrive(one, &text(message));
         harness.arrive(one, &text(message));
-        harness.core.ready(other.1, WRITABLE);
-        harness.core.ready(other.1, WRITABLE);
+        harness.core.handle_event(other.1, WRITABLE);
+        harness.core.handle_event(other.1, WRITABLE);
         harness.audit();
         let frame = [&[0x81, message.len() as u8], message.as_bytes()].concat();
         assert_eq!(harness.fake(other.0).sent, [&frame[..], &frame].concat(), "cut at {cut}");
@@ -108,15 +108,15 @@ fn an_event_for_one_who_had_the_slot_before_is_nobodys() {
     let mut harness = ShardHarness::new(Limits::default());
     let gone = harness.session();
     harness.fake(gone.0).ends = true;
-    harness.core.ready(gone.1, READABLE);
+    harness.core.handle_event(gone.1, READABLE);
     assert!(harness.fake(gone.0).closed);
     let newcomer = harness.session();
     assert_eq!(newcomer.1.slot, gone.1.slot, "the slot is used again");
     harness.fake(newcomer.0).ends = true;
     let all = Readiness { readable: true, writable: true, read_on: true };
-    harness.core.ready(gone.1, all);
+    harness.core.handle_event(gone.1, all);
     assert!(!harness.fake(newcomer.0).closed, "a stale event ended it");
-    harness.core.ready(newcomer.1, all);
+    harness.core.handle_event(newcomer.1, all);
     assert!(harness.fake(newcomer.0).closed);
     harness.audit();
 }
@@ -128,14 +128,14 @@ fn what_came_before_the_end_in_the_same_event_is_handled() {
     let user = harness.session();
     harness.fake(user.0).reads = [text(r#"{"type":"ping","payload":1}"#)].into();
     harness.fake(user.0).ends = true;
-    harness.core.ready(user.1, hang_up);
+    harness.core.handle_event(user.1, hang_up);
     assert!(String::from_utf8_lossy(&harness.fake(user.0).sent).contains("pong"));
     assert!(harness.fake(user.0).closed);
     // And a request, whose client has half-closed.
     let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
     let fake = Fake { reads: [request].into(), ends: true, ..Fake::default() };
     let (number, key) = harness.connect(fake);
-    harness.core.ready(key, hang_up);
+    harness.core.handle_event(key, hang_up);
     assert!(harness.fake(number).sent.starts_with(b"HTTP/1.1 200"));
     assert!(harness.fake(number).closed);
     harness.audit();
@@ -149,17 +149,17 @@ fn behind_an_answer_that_is_unsent_nothing_more_is_read() {
     let reads = [request.repeat(2), upgrade("/ws")].into();
     let (number, key) =
         harness.connect(Fake { reads, takes: [5, usize::MAX, 5].into(), ..Fake::default() });
-    harness.core.ready(key, READABLE);
-    harness.core.run();
+    harness.core.handle_event(key, READABLE);
+    harness.core.run_deferred();
     assert_eq!(harness.fake(number).bytes_read, 2 * request.len());
     // The first answer is taken whole; then it is the second that waits.
-    harness.core.ready(key, WRITABLE);
-    harness.core.run();
-    harness.core.run();
+    harness.core.handle_event(key, WRITABLE);
+    harness.core.run_deferred();
+    harness.core.run_deferred();
     assert_eq!(harness.fake(number).bytes_read, 2 * request.len(), "the upgrade has been read");
     harness.audit();
-    harness.core.ready(key, WRITABLE);
-    harness.core.run();
+    harness.core.handle_event(key, WRITABLE);
+    harness.core.run_deferred();
     assert!(String::from_utf8_lossy(&harness.fake(number).sent).contains("\"session\""));
     assert_eq!(harness.counters.sessions.get(), 1);
     harness.audit();
@@ -171,7 +171,7 @@ fn one_turn_answers_a_bounded_number_of_requests() {
     let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
     let reads = [requests].into();
     let (number, key) = harness.connect(Fake { reads, ..Fake::default() });
-    harness.core.ready(key, READABLE);
+    harness.core.handle_event(key, READABLE);
     let answered = |harness: &mut ShardHarness| {
         let sent = &harness.fake(number).sent;
         sent.windows(8).filter(|part| part == b"HTTP/1.1").count()
@@ -201,7 +201,7 @@ fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
     harness.wait(Duration::ZERO);
     harness.core.share_among(CLIENTS);
     for (_, key) in &clients {
-        harness.core.ready(*key, READABLE);
+        harness.core.handle_event(*key, READABLE);
     }
     let most = TOTAL_REQUESTS_PER_ITERATION as usize + CLIENTS;
     assert!((CLIENTS..=most).contains(&answered(&harness)), "{} at once", answered(&harness));
@@ -224,7 +224,7 @@ fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end()
     let flooders: Vec<_> = (0..FLOODERS).map(|_| harness.session()).collect();
     for (number, key) in &flooders {
         harness.fake(*number).endless = Some(flood.clone());
-        harness.core.ready(*key, READABLE);
+        harness.core.handle_event(*key, READABLE);
     }
     let offer = format!(r#"{{"type":"offer","payload":"{:x<8000}"}}"#, "");
     harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
@@ -232,7 +232,7 @@ fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end()
     let before = harness.core.host.bytes_read;
     harness.arrive(one, &text(&offer));
     while !harness.fake(other.0).sent.ends_with(offer.as_bytes()) {
-        harness.core.run();
+        harness.core.run_deferred();
         let waited = harness.core.host.bytes_read - before;
         let most = FLOODERS * MIN_EVENT_BYTES + RUN_LIST_BYTES_PER_ITERATION;
         assert!(waited <= most, "behind {waited} bytes, above {most}");
@@ -263,7 +263,7 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
     harness.wait(Duration::ZERO);
     harness.core.share_among(MANY + 1);
     for (_, key) in &many {
-        harness.core.ready(*key, READABLE);
+        harness.core.handle_event(*key, READABLE);
     }
     let message = r#"{"type":"signal","payload":1}"#;
     harness.arrive(one, &text(message));
@@ -278,7 +278,7 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
         let before = harness.core.host.bytes_read;
         harness.arrive(one, &text(message));
         assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the next turn");
-        harness.core.run();
+        harness.core.run_deferred();
         let turn = harness.core.host.bytes_read - before;
         assert!(
             turn <= RUN_LIST_BYTES_PER_ITERATION + 2 * RECEIVE_BUFFER_BYTES,
@@ -322,7 +322,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
             // have one of their own.
             harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
             for (_, key) in &flooders {
-                harness.core.ready(*key, READABLE);
+                harness.core.handle_event(*key, READABLE);
             }
             let message = r#"{"type":"signal","payload":1}"#;
             harness.arrive(one, &text(message));
@@ -332,7 +332,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
             let most = 100 + if nth == 0 { FLOODERS * RECEIVE_BUFFER_BYTES } else { 0 };
             assert!(waited <= most, "behind {waited} bytes, above {most}");
             let before = harness.core.host.bytes_read;
-            harness.core.run();
+            harness.core.run_deferred();
             let turn = harness.core.host.bytes_read - before;
             let most =
                 RUN_LIST_BYTES_PER_ITERATION + READS_PER_ITERATION as usize * RECEIVE_BUFFER_BYTES;
@@ -341,7 +341,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
         }
         // And none of the flooders is starved in its turn.
         for _ in 0..FLOODERS {
-            harness.core.run();
+            harness.core.run_deferred();
         }
         let shares: Vec<usize> =
             flooders.iter().map(|(number, _)| harness.core.host.all[*number].bytes_read).collect();
@@ -360,7 +360,7 @@ fn a_hundred_thousand_who_are_due_at_once_are_seen_to_in_parts() {
     for _ in 0..USERS {
         let fake = Fake { reads: [handshake.clone()].into(), ..Fake::default() };
         let (number, key) = harness.connect(fake);
-        harness.core.ready(key, READABLE);
+        harness.core.handle_event(key, READABLE);
         harness.core.host.all[number].sent = Vec::new();
     }
     assert_eq!(harness.counters.sessions.get(), USERS as i64);
@@ -511,7 +511,7 @@ fn one_that_ends_behind_its_wish_is_told_that_it_waits() {
     let user = harness.session();
     harness.fake(user.0).ends = true;
     harness.fake(user.0).reads.push_back(text(r#"{"type":"find_match"}"#));
-    harness.core.ready(user.1, Readiness { read_on: true, ..READABLE });
+    harness.core.handle_event(user.1, Readiness { read_on: true, ..READABLE });
     assert!(String::from_utf8_lossy(&harness.fake(user.0).sent).contains("waiting"));
     assert!(harness.fake(user.0).closed);
     harness.audit();
@@ -531,7 +531,7 @@ fn whoever_comes_and_goes_meanwhile_everybody_is_pinged_once() {
         } else {
             for (number, key) in crowd.drain(..) {
                 harness.fake(number).ends = true;
-                harness.core.ready(key, READABLE);
+                harness.core.handle_event(key, READABLE);
             }
         }
     }

@@ -13,7 +13,10 @@ use std::rc::Rc;
 use switchboard::access::admission::{Admission, AdmissionDecision};
 use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
-use switchboard::shard::host::{Adopted, Content, Document, Host, Received, Sent};
+use switchboard::shard::host::{
+    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
+    Transport,
+};
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, HttpStatus};
 
@@ -78,31 +81,33 @@ pub(crate) fn address_of(link: usize) -> IpAddr {
 pub(crate) struct SimHost {
     pub(crate) shard: ShardId,
     pub(crate) shared: Rc<RefCell<Shared>>,
+    /// The connection that was just closed, the end of which has not been counted yet.
+    pub(crate) closing: Option<usize>,
 }
 
-impl Host for SimHost {
+impl Transport for SimHost {
     type Socket = Socket;
 
-    fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Received {
+    fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> RecvOutcome {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
         let link = &mut shared.links[socket.link()];
         let received = link.recv(into);
-        if let Received::Bytes(_) = received {
+        if let RecvOutcome::Bytes(_) = received {
             link.heard(shared.began[self.shard.index()]);
         }
         let shard = self.shard.0;
         shared.trace.tell(|| format!("shard {shard} reads {}: {received:?}", socket.0));
         shared.tally.count(match received {
-            Received::Bytes(_) => "recv: bytes",
-            Received::WouldBlock => "recv: would block",
-            Received::End => "recv: end",
-            Received::Broken => "recv: broken",
+            RecvOutcome::Bytes(_) => "recv: bytes",
+            RecvOutcome::WouldBlock => "recv: would block",
+            RecvOutcome::End => "recv: end",
+            RecvOutcome::Broken => "recv: broken",
         });
         received
     }
 
-    fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> Sent {
+    fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> SendOutcome {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
         let short = shared.fault(shared.plan.faults.short_write);
@@ -115,10 +120,10 @@ impl Host for SimHost {
         let (shard, all) = (self.shard.0, bytes.len());
         shared.trace.tell(|| format!("shard {shard} sends {} {all} bytes: {sent:?}", socket.0));
         shared.tally.count(match sent {
-            Sent::Took(0) => "send: would block",
-            Sent::Took(count) if count < all => "send: short",
-            Sent::Took(_) => "send: all",
-            Sent::Broken => "send: broken",
+            SendOutcome::Took(0) => "send: would block",
+            SendOutcome::Took(count) if count < all => "send: short",
+            SendOutcome::Took(_) => "send: all",
+            SendOutcome::Broken => "send: broken",
         });
         if event {
             shared.raise(socket.link());
@@ -154,21 +159,21 @@ impl Host for SimHost {
         self.shared.borrow_mut().links[socket.link()].unwatch();
     }
 
-    fn adopt(&mut self, from: ShardId, socket: &mut Socket) -> Adopted<Socket> {
+    fn adopt(&mut self, from: ShardId, socket: &mut Socket) -> AdoptOutcome<Socket> {
         let shared = &mut *self.shared.borrow_mut();
         if !shared.plan.private_tables {
-            return Adopted::AsItIs;
+            return AdoptOutcome::AsIs;
         }
         // Whoever sent it keeps it until it is told.
         shared.used(from, socket);
         if shared.fault(shared.plan.faults.table_full) {
             shared.tally.count("fault: a table is full");
             shared.trace.tell(|| format!("{} finds no descriptor", socket.0));
-            return Adopted::Refused;
+            return AdoptOutcome::Rejected;
         }
         shared.links[socket.link()].open_in(self.shard);
         shared.tally.count("net: copied");
-        Adopted::Copied(std::mem::replace(socket, Socket(socket.0)))
+        AdoptOutcome::Duplicated { original: std::mem::replace(socket, Socket(socket.0)) }
     }
 
     fn release(&mut self, socket: Socket) {
@@ -177,48 +182,39 @@ impl Host for SimHost {
         shared.links[socket.link()].closed_in(self.shard);
     }
 
-    fn close(&mut self, socket: Socket, address: Option<IpAddr>) {
+    fn close(&mut self, socket: Socket) {
         let shared = &mut *self.shared.borrow_mut();
         let table = shared.table(self.shard);
         shared.links[socket.link()].closed_in(table);
         shared.links[socket.link()].close();
         shared.closed += 1;
-        // A proxy's connection counts for nobody until its client is named.
-        let due = shared.plan.by_address && !shared.plan.proxied;
-        assert!(address.is_some() || !due, "nobody is counted");
-        assert!(address.is_none() || shared.plan.by_address, "somebody is counted");
-        shared.admission.leave(address);
+        self.closing = Some(socket.link());
         let shard = self.shard.0;
         shared.trace.tell(|| format!("shard {shard} closes {}", socket.0));
     }
 
-    fn count_client(
-        &mut self,
-        socket: &Socket,
-        client: Option<IpAddr>,
-        before: Option<IpAddr>,
-    ) -> AdmissionDecision {
-        let shared = &*self.shared.borrow();
-        assert!(shared.plan.proxied, "whoever comes by itself is known");
-        let own = address_of(socket.link());
-        assert!(client.is_none_or(|client| client == own), "{client:?} is nobody's name");
-        shared.admission.count_client(own, before, shared.now)
+    fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {
+        Some(address_of(socket.link()))
     }
+}
 
-    fn to_matcher(&mut self, letter: MatcherCommand) {
+impl CommandSink<Socket> for SimHost {
+    fn send_to_matcher(&mut self, letter: MatcherCommand) {
         let shared = &mut *self.shared.borrow_mut();
         shared.trace.tell(|| format!("shard {} → matcher: {}", self.shard.0, Brief(&letter)));
         shared.post.write_to_matcher(self.shard, letter);
     }
 
-    fn to_shard(&mut self, shard: ShardId, letter: Letter) {
+    fn send_to_shard(&mut self, shard: ShardId, letter: Letter) {
         assert_ne!(shard, self.shard, "a letter to itself");
         let shared = &mut *self.shared.borrow_mut();
         let from = self.shard.0;
         shared.trace.tell(|| format!("shard {from} → shard {}: {}", shard.0, Brief(&letter)));
         shared.post.write_to_shard(shard, letter);
     }
+}
 
+impl Services for SimHost {
     fn now(&mut self) -> Timestamp {
         self.shared.borrow().now
     }
@@ -227,7 +223,7 @@ impl Host for SimHost {
         None
     }
 
-    fn document(&mut self, document: Document<'_>) -> Option<Content> {
+    fn document(&mut self, document: Document<'_>) -> Option<DocumentContent> {
         let status = match document {
             Document::Health { draining: true } => HttpStatus::ServiceUnavailable,
             Document::Page(path) if path != "/" => return None,
@@ -237,10 +233,36 @@ impl Host for SimHost {
         };
         let body = vec![b'x'; self.shared.borrow().plan.document_bytes];
         let content_type = "text/plain";
-        Some(Content { status, content_type, fields: Vec::new(), etag: None, body: body.into() })
+        Some(DocumentContent {
+            status,
+            content_type,
+            fields: Vec::new(),
+            etag: None,
+            body: body.into(),
+        })
     }
 
     fn ice_servers(&mut self, _session: Token) -> Cow<'_, str> {
         Cow::Borrowed("[]")
+    }
+
+    fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {
+        let shared = &*self.shared.borrow();
+        assert!(shared.plan.proxied, "a client was identified without a proxy");
+        shared.admission.count_client(client, before, shared.now)
+    }
+
+    fn connection_ended(&mut self, counted: Option<IpAddr>) {
+        let shared = &*self.shared.borrow();
+        let link = self.closing.take().expect("the socket is closed first");
+        match counted {
+            Some(address) => {
+                assert!(shared.plan.by_address, "an address was counted without a limit");
+                assert_eq!(address, address_of(link), "another client's address was counted");
+            }
+            // A proxied connection counts for no address until its client is identified.
+            None => assert!(!shared.plan.by_address || shared.plan.proxied, "not counted"),
+        }
+        shared.admission.leave(counted);
     }
 }

@@ -6,7 +6,7 @@ use super::net::{LinkId, Socket};
 use std::collections::BTreeMap;
 use switchboard::commands::Ticket;
 use switchboard::ids::{QueueKey, RoomNo, SessionNo, TokenMint};
-use switchboard::shard::audit::Audited;
+use switchboard::shard::audit::AuditedConnection;
 use switchboard::timestamp::Timestamp;
 
 /// Something sent to be relayed.
@@ -206,7 +206,7 @@ impl Ledger {
     pub(crate) fn compare(
         &mut self,
         shard: usize,
-        found: &[Audited<'_, Socket>],
+        found: &[AuditedConnection<'_, Socket>],
         rooms_made: u64,
         turn: Timestamp,
         shared: &mut Shared,
@@ -231,9 +231,9 @@ impl Ledger {
         let before = std::mem::take(&mut self.open[shard]);
         let mut after = BTreeMap::new();
         let mut new = 0;
-        let waits = |one: &Audited<'_, Socket>| Some((one.socket.link(), one.queue?));
+        let waits = |one: &AuditedConnection<'_, Socket>| Some((one.socket.link(), one.queue?));
         self.waiting[shard] = found.iter().filter_map(waits).collect();
-        let remember = found.iter().filter(|one| one.remembers);
+        let remember = found.iter().filter(|one| one.has_recent_partner);
         self.remembering[shard] = remember.map(|one| one.socket.link()).collect();
         for (number, users) in seats {
             let users: [LinkId; 2] = users.try_into().expect("a room has two members");

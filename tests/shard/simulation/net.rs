@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use switchboard::ids::{ConnectionKey, ShardId};
 use switchboard::shard::core::Readiness;
-use switchboard::shard::host::{Received, Sent};
+use switchboard::shard::host::{RecvOutcome, SendOutcome};
 use switchboard::timestamp::Timestamp;
 
 /// A connection's number; its user has the same.
@@ -104,16 +104,16 @@ impl Link {
     }
 
     /// recv(2).
-    pub(crate) fn recv(&mut self, into: &mut [u8]) -> Received {
+    pub(crate) fn recv(&mut self, into: &mut [u8]) -> RecvOutcome {
         assert!(!self.closed, "a closed socket is read");
         if self.broken {
             self.end_read = true;
-            return Received::Broken;
+            return RecvOutcome::Broken;
         }
         let mut count = self.arrived.len().min(into.len());
         if count == 0 {
             self.end_read |= self.end_arrived;
-            return if self.end_arrived { Received::End } else { Received::WouldBlock };
+            return if self.end_arrived { RecvOutcome::End } else { RecvOutcome::WouldBlock };
         }
         // A read stops at the urgent mark, and the next one begins there (tcp(7)).
         match self.urgent {
@@ -125,7 +125,7 @@ impl Link {
             *to = byte;
         }
         self.read_total += count as u64;
-        Received::Bytes(count)
+        RecvOutcome::Bytes(count)
     }
 
     /// send(2), to a kernel that keeps `room` bytes. True if an event is due at once.
@@ -135,18 +135,18 @@ impl Link {
         room: usize,
         appetite: Appetite,
         now: Timestamp,
-    ) -> (Sent, bool) {
+    ) -> (SendOutcome, bool) {
         assert!(!self.closed && !self.server_ended, "bytes after the end");
         assert!(!bytes.is_empty(), "a call for nothing");
         if self.broken {
             self.end_read = true;
-            return (Sent::Broken, false);
+            return (SendOutcome::Broken, false);
         }
         if self.client_gone {
             // It is taken, and then the reset comes.
             self.taken_total += bytes.len() as u64;
             self.broken = true;
-            return (Sent::Took(bytes.len()), true);
+            return (SendOutcome::Took(bytes.len()), true);
         }
         let room = if self.squeezed { 0 } else { room.saturating_sub(self.sent.len()) };
         let was_blocked = self.blocked;
@@ -169,7 +169,7 @@ impl Link {
         if count > 0 {
             self.history.push((self.taken_total, self.read_total, now));
         }
-        (Sent::Took(count), false)
+        (SendOutcome::Took(count), false)
     }
 
     /// shutdown(2) of the sending direction.

@@ -6,10 +6,10 @@ use super::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use switchboard::commands::{MatcherCommand, ShardCommand};
 use switchboard::ids::{SessionAddress, ShardId};
-use switchboard::shard::connection;
+use switchboard::shard::migration::CoreCommand;
 
 /// A letter to a shard.
-pub(crate) type Letter = connection::Letter<Socket>;
+pub(crate) type Letter = CoreCommand<Socket>;
 
 /// All mailboxes.
 #[derive(Debug)]

@@ -173,7 +173,7 @@ impl World {
             user.reads = true;
         }
         let mut passed = Duration::ZERO;
-        while self.shards.iter().any(|shard| shard.core.alive() > 0) {
+        while self.shards.iter().any(|shard| shard.core.connections() > 0) {
             assert!(passed <= longest + SWEEPS, "somebody stays: {:#?}", self.stayers());
             self.pass(STEP);
             passed += STEP;

@@ -21,7 +21,7 @@ use switchboard::access::admission::{Admission, AdmissionDecision};
 use switchboard::commands::{MatcherCommand, MatcherReply, Pairing, ShardCommand};
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::matchmaking::matcher_core::{MatcherCore, MatcherSink};
-use switchboard::shard::core::{Core, Readiness, Setup};
+use switchboard::shard::core::{Core, Readiness, ShardSetup};
 use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
 use switchboard::timestamp::Timestamp;
 
@@ -104,7 +104,7 @@ impl World {
             trace,
             closed: 0,
         }));
-        let setup = Setup {
+        let setup = ShardSetup {
             limits: plan.limits.clone(),
             stats_queues: vec!["en".to_owned(), "default".to_owned()],
             mint: mint.clone(),
@@ -115,7 +115,7 @@ impl World {
             .map(|nth| {
                 let id = ShardId(nth as u16);
                 let counters = Arc::new(ShardCounters::new(setup.stats_queues.len()));
-                let host = SimHost { shard: id, shared: Rc::clone(&shared) };
+                let host = SimHost { shard: id, shared: Rc::clone(&shared), closing: None };
                 let core = Core::new(id, setup.clone(), SLOTS, Arc::clone(&counters), host);
                 Shard {
                     core,
@@ -335,12 +335,12 @@ impl World {
             Phase::Events => {
                 shard.phase = Phase::Rest;
                 for (key, readiness) in std::mem::take(&mut shard.events) {
-                    shard.core.ready(key, readiness);
+                    shard.core.handle_event(key, readiness);
                 }
             }
             Phase::Rest => {
                 shard.phase = Phase::Letters;
-                shard.core.run();
+                shard.core.run_deferred();
                 self.accept(at);
                 self.shards[at].core.tick();
             }
@@ -371,7 +371,7 @@ impl World {
         let began = self.shared.borrow().began[at];
         self.shards[at].core.begin_iteration(began);
         while let Some(letter) = self.take_letter(at) {
-            self.shards[at].core.letter(letter);
+            self.shards[at].core.handle_command(letter);
             self.audit(at);
         }
     }

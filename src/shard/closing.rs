@@ -1,0 +1,134 @@
+//! How a connection ends. Pure.
+//!
+//! [`Core::close`] sends a Close frame and lets the connection linger until it has arrived;
+//! [`Core::reap`] removes connections that are marked for close. While the input of one
+//! connection is handled, others are only marked, so nothing recurses from one connection into
+//! another.
+
+use super::core::Core;
+use super::entry::{LingerState, Role};
+use super::host::Host;
+use super::replies::Replies;
+use crate::ids::Slot;
+use crate::limits;
+use crate::telemetry::labels::EndReason;
+use crate::wire::egress::EgressContent;
+use crate::wire::message::server::LeaveReason;
+use crate::wire::websocket::frame::{self, CLOSE};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+impl<H: Host> Core<H> {
+    /// Closes a WebSocket connection that is not being handled with a Close frame. Its session
+    /// ends now.
+    pub(super) fn close(&mut self, slot: Slot, code: CloseCode, reason: EndReason) {
+        self.close_with(slot, Some(code.into()), reason);
+    }
+
+    /// The same with any code, or none.
+    pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
+        self.end_session(slot, LeaveReason::Disconnected);
+        self.linger(slot, reason);
+        let mut bytes = Vec::new();
+        frame::push_server_frame(&mut bytes, CLOSE, close_payload(&code.map(u16::to_be_bytes)));
+        self.send_close_frame(slot, &bytes);
+        self.half_close_when_sent(slot);
+    }
+
+    /// Closes the connection that is being handled with a Close frame behind its replies.
+    pub(super) fn close_behind(
+        &mut self,
+        replies: &mut Replies,
+        code: CloseCode,
+        reason: EndReason,
+    ) {
+        let slot = replies.slot();
+        // guard: a Close frame fits behind the collected replies [false]
+        if !self.has_space_behind(replies) {
+            // If replies have to be dropped, the connection ends as a slow consumer.
+            self.send_replies(replies);
+            if !self.table.is_marked_for_close(slot) {
+                self.close(slot, code, reason);
+            }
+            return;
+        }
+        self.end_session(slot, LeaveReason::Disconnected);
+        self.linger(slot, reason);
+        let code = u16::from(code).to_be_bytes();
+        replies.push_frame(CLOSE, &code);
+        self.send_replies(replies);
+        self.half_close_when_sent(slot);
+    }
+
+    /// Whether a Close frame behind the replies is within the limit on unsent bytes, even if the
+    /// kernel takes nothing.
+    fn has_space_behind(&self, replies: &Replies) -> bool {
+        const CLOSE_FRAME_BYTES: usize = 4;
+        let entry = self.table.get(replies.slot());
+        let unsent_bytes = entry.map_or(0, |entry| entry.connection.unsent_bytes());
+        let total = unsent_bytes + replies.bytes().len() + CLOSE_FRAME_BYTES;
+        total <= self.setup.limits.max_unsent_bytes
+    }
+
+    /// Sends a Close frame. Behind unsent bytes it waits beyond the limit.
+    fn send_close_frame(&mut self, slot: Slot, bytes: &[u8]) {
+        let Some(entry) = self.table.get(slot) else { return };
+        if !entry.connection.has_unsent() || entry.connection.is_held_back() {
+            return self.transmit(slot, bytes, EgressContent::Frames);
+        }
+        self.append(slot, bytes);
+    }
+
+    /// From here on nothing more is said on the connection, and input is dropped. A session that
+    /// was attached to it has ended.
+    pub(super) fn linger(&mut self, slot: Slot, reason: EndReason) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        self.counters.held_bytes.sub(entry.connection.held_bytes() as i64);
+        entry.connection.drop_input();
+        entry.role = Role::Lingering(LingerState {
+            is_admin: entry.role.is_admin(),
+            since_ms: self.timeouts.now_ms(),
+            bytes_left: limits::LINGER_BYTES,
+            reason,
+        });
+    }
+
+    /// Half-closes a connection that lingers, unless bytes have to be sent first.
+    pub(super) fn half_close_when_sent(&mut self, slot: Slot) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        // guard: unsent bytes are sent before a half-close [operand 2 true]
+        if matches!(entry.role, Role::Lingering(_)) && !entry.connection.has_unsent() {
+            self.host.shut_write(&mut entry.connection.socket);
+        }
+    }
+
+    /// Removes the connections that are marked for close, and those that are marked meanwhile.
+    pub(super) fn reap(&mut self) {
+        while let Some((key, reason)) = self.table.next_marked() {
+            let is_session = self.table.session(key.slot).is_some();
+            if reason == EndReason::SlowConsumer && is_session {
+                self.close(key.slot, CloseCode::Again, reason);
+                continue;
+            }
+            self.detach_session(key.slot);
+            let removed = self.table.remove(key.slot);
+            self.counters.held_bytes.sub(removed.connection.held_bytes() as i64);
+            self.counters.unsent_bytes.sub(removed.connection.unsent_bytes() as i64);
+            self.counters.connections.decrement();
+            self.counters.closed.increment(match removed.role {
+                Role::Lingering(lingering) => lingering.reason,
+                Role::Http(_) | Role::Session(_) | Role::Echo => reason,
+            });
+            if removed.role.is_admin() {
+                // It was not counted when it was admitted.
+                self.host.release(removed.connection.socket);
+            } else {
+                self.host.close(removed.connection.socket);
+                self.host.connection_ended(removed.side.counted_address);
+            }
+        }
+    }
+}
+
+fn close_payload(code: &Option<[u8; 2]>) -> &[u8] {
+    code.as_ref().map_or(&[], |code| code)
+}

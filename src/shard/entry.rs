@@ -1,0 +1,234 @@
+//! An entry of the connection table: a connection, and what it is used for. Pure.
+//!
+//! The size of an entry is what an idle user costs. What a connection needs only while something
+//! is incomplete is in [`PendingIo`], which exists just as long; what only some connections have
+//! is in the [side table](super::side_table).
+
+use super::message_rate::MessageRate;
+use super::side_table::SideKey;
+use crate::ids::Serial;
+use crate::limits::CONNECTION_ENTRY_BYTES;
+use crate::session::Session;
+use crate::telemetry::labels::EndReason;
+use crate::wire::egress::Egress;
+use crate::wire::http::{HeadScan, RefusalCause};
+use crate::wire::websocket::assembly::PartialMessage;
+
+/// An entry of the connection table, in a cache line of its own: relaying a message touches two
+/// entries, the sender's and the receiver's.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct TableEntry<S> {
+    /// Tells this entry from earlier ones in the same slot.
+    pub(super) serial: Serial,
+    /// The record in the side table, if there is one.
+    pub(super) side: Option<SideKey>,
+    /// The connection.
+    pub(super) connection: Connection<S>,
+    /// What the connection is used for.
+    pub(super) role: Role,
+}
+
+/// A connection: its socket, and bytes that have been read or written only in part.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// The socket.
+    pub socket: S,
+    /// When the client last sent something, or took bytes that had to wait for it; in
+    /// milliseconds on the shard's clock.
+    pub(super) heard_ms: u32,
+    /// The messages it has sent within the last second.
+    pub(super) rate: MessageRate,
+    /// What it needs while something is incomplete.
+    pub(super) pending: Option<Box<PendingIo>>,
+}
+
+/// What a connection is used for. It begins as [`Role::Http`].
+#[derive(Debug)]
+pub(super) enum Role {
+    /// HTTP requests.
+    Http(HttpState),
+    /// The messages of a session. The session is attached to the connection.
+    Session(Session),
+    /// `/echo`: every message is sent back.
+    Echo,
+    /// Nothing: the connection is closed as soon as what was sent has arrived.
+    Lingering(LingerState),
+}
+
+/// The state of a connection that speaks HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HttpState {
+    /// When it was accepted, or its last request was answered.
+    pub(super) since_ms: u32,
+    /// Why an upgrade is refused, if a limit on connections has been reached.
+    pub(super) refusal: Option<RefusalCause>,
+    /// Where its client's address comes from.
+    pub(super) source: ClientSource,
+}
+
+/// Where the address of a connection's client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientSource {
+    /// The socket. The connection has made no request yet.
+    NewPeer,
+    /// The address is settled: the connection has made a request, or a PROXY protocol header has
+    /// named the client.
+    Settled,
+    /// A trusted proxy that has sent nothing yet. It may begin with a PROXY protocol header.
+    NewProxy,
+    /// A trusted proxy that names the client in each request.
+    ForwardedFor,
+    /// None is needed: the connection came to `--admin-listen`.
+    Admin,
+}
+
+/// The state of a connection that is about to be closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LingerState {
+    /// When the server sent its last bytes.
+    pub(super) since_ms: u32,
+    /// Whether it came to `--admin-listen`.
+    pub(super) is_admin: bool,
+    /// How many more bytes are read and dropped.
+    pub(super) bytes_left: u32,
+    /// Why it is closed.
+    pub(super) reason: EndReason,
+}
+
+/// What a connection needs only while something is incomplete.
+#[derive(Debug, Default)]
+pub(super) struct PendingIo {
+    /// The beginning of a message.
+    pub(super) assembly: Option<Box<PartialMessage>>,
+    /// Bytes that the kernel has not taken yet.
+    pub(super) egress: Egress,
+    /// Whether `egress` is a lone `waiting` that has not been offered to the kernel: it is sent
+    /// together with what follows from the matcher's reply.
+    pub(super) is_held_back: bool,
+    /// The beginning of a request head, or input that has been read and has to wait.
+    pub(super) stored: Vec<u8>,
+    /// How far `stored` has been scanned for the end of a head.
+    pub(super) scan: HeadScan,
+    /// Whether `stored` can be handled without further input, as soon as the connection's turn
+    /// comes and earlier replies have been sent. Nothing more is read until then.
+    pub(super) stored_is_backlog: bool,
+}
+
+impl PendingIo {
+    /// Whether nothing of it is needed any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.assembly.is_none() && self.egress.is_empty() && self.stored.is_empty()
+    }
+
+    /// Bytes of memory held for input that is incomplete.
+    fn held_bytes(&self) -> usize {
+        self.stored.capacity() + self.assembly.as_ref().map_or(0, |held| held.memory_bytes())
+    }
+}
+
+impl<S> Connection<S> {
+    /// A connection with nothing pending.
+    pub(super) fn new(socket: S, heard_ms: u32) -> Self {
+        Connection { socket, heard_ms, rate: MessageRate::default(), pending: None }
+    }
+
+    /// Whether bytes wait for the kernel to take them.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !pending.egress.is_empty())
+    }
+
+    /// Whether the unsent bytes wait for the matcher's reply, and not for the kernel.
+    #[inline]
+    pub(super) fn is_held_back(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.is_held_back)
+    }
+
+    /// Whether stored input waits to be handled.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.stored_is_backlog)
+    }
+
+    /// Bytes that wait for the kernel to take them.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.egress.unsent_len())
+    }
+
+    /// Bytes of memory held for input that is incomplete.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.held_bytes())
+    }
+
+    /// Whether the client's `match_found` has not been sent whole. Until then a message from the
+    /// client cannot be meant for its partner.
+    #[inline]
+    pub(super) fn announcement_pending(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.egress.is_match_found_unsent())
+    }
+
+    /// The pending part, created if it does not exist.
+    pub(super) fn pending_mut(&mut self) -> &mut PendingIo {
+        self.pending.get_or_insert_default()
+    }
+
+    /// Frees the pending part if nothing of it is needed.
+    #[inline]
+    pub(super) fn free_idle_pending(&mut self) {
+        if self.pending.as_ref().is_some_and(|pending| pending.is_idle()) {
+            self.pending = None;
+        }
+    }
+
+    /// Drops input that is incomplete.
+    pub(super) fn drop_input(&mut self) {
+        if let Some(pending) = self.pending.as_mut() {
+            pending.assembly = None;
+            pending.stored = Vec::new();
+        }
+        self.free_idle_pending();
+    }
+}
+
+impl Role {
+    /// Whether the connection came to `--admin-listen`. Such a connection never has a session.
+    pub(super) fn is_admin(&self) -> bool {
+        match self {
+            Role::Http(http) => http.source == ClientSource::Admin,
+            Role::Lingering(lingering) => lingering.is_admin,
+            Role::Session(_) | Role::Echo => false,
+        }
+    }
+
+    /// The session, if there is one.
+    #[inline]
+    pub(super) fn session(&self) -> Option<&Session> {
+        match self {
+            Role::Session(session) => Some(session),
+            Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
+        }
+    }
+
+    /// The session, if there is one, to be changed.
+    #[inline]
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        match self {
+            Role::Session(session) => Some(session),
+            Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
+        }
+    }
+}
+
+/// The size of a slab entry; the slab's own type is private.
+#[cfg(not(debug_assertions))]
+#[expect(dead_code, reason = "only its size is of interest")]
+enum SlabSlot {
+    Vacant(usize),
+    // In a debug build mio's socket is larger.
+    Occupied(TableEntry<super::socket::ShardSocket>),
+}
+
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<SlabSlot>() <= CONNECTION_ENTRY_BYTES);
+const _: () = assert!(size_of::<TableEntry<u32>>() <= CONNECTION_ENTRY_BYTES);

@@ -1,0 +1,201 @@
+//! The shard's side of matching: `find_match`, the commands to the matcher and its replies, and
+//! pairings. Pure.
+//!
+//! A pairing goes from the matcher to the mover's shard, and with the mover to the home shard. At
+//! each step the shard that owns a session checks whether its ticket is still live. If not, the
+//! pairing is cancelled and the ticket of the other session is queued again with its first
+//! timestamp. Clients are told of nothing but rooms that exist.
+
+use super::core::Core;
+use super::host::Host;
+use super::replies::Replies;
+use super::table::Attachment;
+use crate::commands::{
+    MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, ShardCommand, Ticket,
+};
+use crate::ids::{ConnectionKey, SessionAddress, Slot};
+use crate::session::{MatchRequest, Membership, QueueChange, Session};
+use crate::wire::message::ErrorCode;
+use crate::wire::message::server::{LeaveReason, ServerMessage};
+
+impl<H: Host> Core<H> {
+    /// A new session.
+    pub(super) fn open_session(&mut self) -> Session {
+        self.counters.sessions_opened.increment();
+        self.counters.sessions.increment();
+        Session::new(self.sessions.next_number())
+    }
+
+    /// The connection of the session in this slot, if there is one, is lost. This decides what
+    /// becomes of the session: it ends.
+    pub(super) fn detach_session(&mut self, slot: Slot) {
+        self.end_session(slot, LeaveReason::Disconnected);
+    }
+
+    /// Ends the session in this slot, if there is one. The caller removes the entry or gives it
+    /// another role.
+    pub(super) fn end_session(&mut self, slot: Slot, reason: LeaveReason) {
+        if self.table.session(slot).is_none() {
+            return;
+        }
+        self.end_room(slot, reason);
+        let Some(session) = self.table.session_mut(slot) else { return };
+        if let Some(match_request) = session.cancel_match() {
+            self.sessions.count_waiting(&self.counters, match_request.queue, -1);
+        }
+        self.update_matcher(slot);
+        self.counters.sessions.decrement();
+    }
+
+    /// `find_match`.
+    pub(super) fn find_match(&mut self, replies: &mut Replies, queue: &str) {
+        if self.shutdown.is_draining() {
+            return self.refuse(replies, ErrorCode::Draining);
+        }
+        let slot = replies.slot();
+        self.end_room(slot, LeaveReason::Next);
+        let match_request = MatchRequest {
+            ticket: self.sessions.next_ticket(),
+            queue: self.setup.mint.queue(queue),
+            since: self.now,
+        };
+        let Some(session) = self.table.session_mut(slot) else { return };
+        let waiting = ServerMessage::Waiting { queue };
+        match session.request_match(match_request) {
+            QueueChange::Unchanged => replies.push_message(waiting),
+            QueueChange::Entered { left } => {
+                if let Some(left) = left {
+                    self.sessions.count_waiting(&self.counters, left, -1);
+                }
+                self.sessions.count_waiting(&self.counters, match_request.queue, 1);
+                self.update_matcher(slot);
+                // Two sessions that are paired at once get `waiting` and `match_found` with one
+                // send.
+                replies.push_waiting(waiting);
+            }
+        }
+    }
+
+    /// `cancel_match`.
+    pub(super) fn cancel_match(&mut self, replies: &mut Replies) {
+        let slot = replies.slot();
+        let Some(session) = self.table.session_mut(slot) else { return };
+        match session.cancel_match() {
+            None => self.refuse(replies, ErrorCode::NotWaiting),
+            Some(match_request) => {
+                self.sessions.count_waiting(&self.counters, match_request.queue, -1);
+                self.update_matcher(slot);
+                replies.push_message(ServerMessage::MatchCancelled);
+            }
+        }
+    }
+
+    /// `leave_room`.
+    pub(super) fn leave_room(&mut self, replies: &mut Replies, membership: Membership) {
+        self.end_room(replies.slot(), LeaveReason::Left);
+        let room_id = self.room_token(membership.room);
+        replies.push_message(ServerMessage::RoomLeft { room_id });
+    }
+
+    /// Sends the matcher the command that is due for the session in this slot, if one is.
+    fn update_matcher(&mut self, slot: Slot) {
+        let Some(key) = self.table.key_at(slot) else { return };
+        let holder = SessionAddress { shard: self.id, key };
+        let Some(session) = self.table.session_mut(slot) else { return };
+        session.expire_recent_partner(self.now);
+        if let Some(command) = session.next_command(holder) {
+            self.host.send_to_matcher(command);
+        }
+    }
+
+    /// The matcher has answered a command.
+    pub(super) fn handle_reply(&mut self, MatcherReply { holder, outcome }: MatcherReply) {
+        let slot = holder.key.slot;
+        let session = match self.table.contains(holder.key) {
+            true => self.table.session_mut(slot),
+            false => None,
+        };
+        match (session, outcome) {
+            (Some(session), outcome) => {
+                session.handle_reply(outcome);
+                self.update_matcher(slot);
+                // A pairing may follow in the same iteration.
+                self.sessions.note_answered(holder.key);
+            }
+            // The session ended while its command was in flight.
+            (None, MatcherOutcome::Queued(handle, number)) => {
+                self.host.send_to_matcher(MatcherCommand::Leave { holder, handle, number });
+            }
+            (None, MatcherOutcome::Paired(_) | MatcherOutcome::Removed) => {}
+        }
+    }
+
+    /// Whether a session of this shard still waits with this ticket, and can be reached.
+    pub(super) fn is_live(&self, ticket: &Ticket) -> bool {
+        let key = ticket.holder.key;
+        ticket.holder.shard == self.id
+            && self.table.attachment(key) == Some(Attachment::Attached)
+            && self.table.session(key.slot).is_some_and(|session| session.is_live(ticket.number))
+    }
+
+    /// The matcher has paired two sessions. The mover is one of this shard.
+    pub(super) fn handle_pairing(&mut self, pairing: Pairing) {
+        let Pairing { mover, home } = pairing;
+        let slot = mover.holder.key.slot;
+        if home.holder.shard != self.id
+            && self.is_live(&mover)
+            && !self.table[slot].connection.is_held_back()
+        {
+            // Unsent bytes migrate with the session, so send what the client takes now. This may
+            // show that the connection is lost.
+            self.flush(slot);
+        }
+        // guard: a pairing needs a live ticket [operand 2 false]
+        if self.shutdown.is_draining() || !self.is_live(&mover) {
+            self.counters.matches_failed.increment();
+            if home.holder.shard == self.id {
+                self.requeue(&home);
+            } else {
+                self.counters.migrations_out_settled.increment();
+                let cancelled = ShardCommand::PairingCancelled(home);
+                // guard: the survivor of a failed pairing is queued again [skip]
+                self.host.send_to_shard(home.holder.shard, cancelled);
+            }
+            self.requeue(&mover);
+        } else if home.holder.shard == self.id {
+            self.meet(&mover, &home);
+        } else {
+            let purpose = MigrationPurpose::MeetPartner(pairing);
+            self.migrate_out(slot, home.holder.shard, purpose);
+        }
+    }
+
+    /// The pairing of this ticket was cancelled on the mover's shard.
+    pub(super) fn pairing_cancelled(&mut self, ticket: &Ticket) {
+        self.counters.migrations_in_settled.increment();
+        self.requeue(ticket);
+    }
+
+    /// Gives a ticket back to the matcher, if it is live. It keeps its first timestamp, and with
+    /// it its position.
+    pub(super) fn requeue(&mut self, ticket: &Ticket) {
+        if self.shutdown.is_draining() || !self.is_live(ticket) {
+            return;
+        }
+        let slot = ticket.holder.key.slot;
+        if let Some(session) = self.table.session_mut(slot) {
+            session.pairing_cancelled();
+        }
+        self.update_matcher(slot);
+    }
+
+    /// The mover of a pairing has migrated to this shard, where it is at `key` now.
+    pub(super) fn meet_migrated(&mut self, key: ConnectionKey, Pairing { mover, home }: Pairing) {
+        let number = self.sessions.next_ticket();
+        if let Some(session) = self.table.session_mut(key.slot) {
+            session.renumber_ticket(number);
+        }
+        let holder = SessionAddress { shard: self.id, key };
+        self.meet(&Ticket { holder, number, ..mover }, &home);
+    }
+}

@@ -1,0 +1,285 @@
+//! The surroundings of a shard's core in the server: sockets, mailboxes, clocks and documents. It
+//! belongs to the thread of the shard and makes no decision.
+
+use super::core::Core;
+use super::host::{
+    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
+    Transport,
+};
+use super::migration::CoreCommand;
+use super::socket::ShardSocket;
+use crate::access::admission::{Admission, AdmissionDecision};
+use crate::commands::MatcherCommand;
+use crate::ice::IceServers;
+use crate::ids::{ConnectionKey, ShardId, Token};
+use crate::logging::throttle::LogThrottle;
+use crate::mailbox::failures::{log_send_failure, log_wake_failure};
+use crate::mailbox::{BatchSender, MailboxSender};
+use crate::page::{self, Asset};
+use crate::sys;
+use crate::sys::descriptor_tables::ThreadTable;
+use crate::telemetry::Telemetry;
+use crate::timestamp::Timestamp;
+use crate::wire::http::{HttpDate, HttpStatus};
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use std::borrow::Cow;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// A core with sockets.
+pub type SocketCore = Core<SocketHost>;
+
+/// A command to the thread of a shard.
+pub type ShardThreadCommand = CoreCommand<ShardSocket>;
+
+// All shards together write each of these lines at most once a minute.
+static WATCH_FAILURES: LogThrottle = LogThrottle::new();
+static UNWATCH_FAILURES: LogThrottle = LogThrottle::new();
+static ADOPT_FAILURES: LogThrottle = LogThrottle::new();
+
+/// The host of a shard's core.
+#[derive(Debug)]
+pub struct SocketHost {
+    registry: Registry,
+    matcher: BatchSender<MatcherCommand>,
+    shards: Vec<BatchSender<ShardThreadCommand>>,
+    /// Whether a command was sent to another shard in this iteration.
+    sent_to_shards: bool,
+    admission: Arc<Admission>,
+    telemetry: Arc<Telemetry>,
+    ice_servers: Arc<IceServers>,
+    /// The descriptor tables of the other shards by their numbers, where every shard has its own.
+    tables: Option<Vec<Option<ThreadTable>>>,
+    /// The `Date` field, and the second that it is for.
+    date: Option<(u64, HttpDate)>,
+    /// `/stats` and `/metrics` as first rendered in this iteration: rendering takes longer than
+    /// sending many times.
+    figures: [Option<Vec<u8>>; 2],
+}
+
+impl SocketHost {
+    /// A host that watches sockets with `registry` and sends to the given mailboxes.
+    pub fn new(
+        registry: Registry,
+        matcher: MailboxSender<MatcherCommand>,
+        shards: Vec<MailboxSender<ShardThreadCommand>>,
+        admission: Arc<Admission>,
+        telemetry: Arc<Telemetry>,
+        ice_servers: Arc<IceServers>,
+    ) -> Self {
+        SocketHost {
+            registry,
+            matcher: BatchSender::new(matcher),
+            shards: shards.into_iter().map(BatchSender::new).collect(),
+            sent_to_shards: false,
+            admission,
+            telemetry,
+            ice_servers,
+            tables: None,
+            date: None,
+            figures: Default::default(),
+        }
+    }
+
+    /// Sockets from other shards are in these descriptor tables, and not in that of this thread.
+    #[must_use]
+    pub fn duplicating_from(self, tables: Option<Vec<Option<ThreadTable>>>) -> Self {
+        SocketHost { tables, ..self }
+    }
+
+    /// An iteration begins: figures are rendered anew.
+    pub(super) fn begin_iteration(&mut self) {
+        self.figures = Default::default();
+    }
+
+    /// Wakes the threads that commands were sent to.
+    pub(super) fn flush_wakeups(&mut self) {
+        log_wake_failure(self.matcher.flush_wakeups());
+        if std::mem::take(&mut self.sent_to_shards) {
+            self.shards.iter_mut().for_each(|shard| log_wake_failure(shard.flush_wakeups()));
+        }
+    }
+}
+
+impl Transport for SocketHost {
+    type Socket = ShardSocket;
+
+    #[inline]
+    fn recv(&mut self, socket: &mut ShardSocket, buffer: &mut [u8]) -> RecvOutcome {
+        loop {
+            match socket.read(buffer) {
+                Ok(0) => return RecvOutcome::End,
+                Ok(count) => return RecvOutcome::Bytes(count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return RecvOutcome::WouldBlock,
+                    ErrorKind::Interrupted => {}
+                    _ => return RecvOutcome::Broken,
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, socket: &mut ShardSocket, bytes: &[u8]) -> SendOutcome {
+        loop {
+            match socket.write(bytes) {
+                Ok(count) => return SendOutcome::Took(count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return SendOutcome::Took(0),
+                    ErrorKind::Interrupted => {}
+                    _ => return SendOutcome::Broken,
+                },
+            }
+        }
+    }
+
+    fn shut_write(&mut self, socket: &mut ShardSocket) {
+        // It fails if the connection is gone, which needs no half-close.
+        let _gone = socket.shutdown(Shutdown::Write);
+    }
+
+    fn watch(&mut self, socket: &mut ShardSocket, key: ConnectionKey) -> bool {
+        let token = mio::Token(key.to_word() as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        match self.registry.register(&mut **socket, token, interest) {
+            Ok(()) => true,
+            Err(error) => {
+                if let Some(suppressed) = WATCH_FAILURES.permit(sys::clock::monotonic()) {
+                    tracing::warn!(%error, suppressed, "a connection cannot be added to the poll");
+                }
+                false
+            }
+        }
+    }
+
+    fn unwatch(&mut self, socket: &mut ShardSocket) {
+        if let Err(error) = self.registry.deregister(&mut **socket)
+            && let Some(suppressed) = UNWATCH_FAILURES.permit(sys::clock::monotonic())
+        {
+            tracing::warn!(%error, suppressed, "a connection cannot be removed from the poll");
+        }
+    }
+
+    fn adopt(&mut self, from: ShardId, socket: &mut ShardSocket) -> AdoptOutcome<ShardSocket> {
+        let Some(tables) = &self.tables else { return AdoptOutcome::AsIs };
+        let duplicated = match tables.get(from.index()) {
+            Some(Some(table)) => table.copy(socket.as_raw_fd()),
+            Some(None) | None => return AdoptOutcome::Rejected,
+        };
+        match duplicated {
+            Ok(duplicate) => {
+                let duplicate = ShardSocket::from(TcpStream::from_std(duplicate.into()));
+                AdoptOutcome::Duplicated { original: std::mem::replace(socket, duplicate) }
+            }
+            Err(error) => {
+                if let Some(suppressed) = ADOPT_FAILURES.permit(sys::clock::monotonic()) {
+                    tracing::warn!(
+                        %error,
+                        suppressed,
+                        "a session cannot migrate to its partner's shard and is matched again"
+                    );
+                }
+                AdoptOutcome::Rejected
+            }
+        }
+    }
+
+    fn release(&mut self, socket: ShardSocket) {
+        socket.close();
+    }
+
+    fn close(&mut self, socket: ShardSocket) {
+        socket.close();
+    }
+
+    fn peer_address(&self, socket: &ShardSocket) -> Option<IpAddr> {
+        socket.peer_addr().ok().map(|address| address.ip())
+    }
+}
+
+impl CommandSink<ShardSocket> for SocketHost {
+    fn send_to_matcher(&mut self, command: MatcherCommand) {
+        log_send_failure(self.matcher.send(command));
+    }
+
+    fn send_to_shard(&mut self, shard: ShardId, command: ShardThreadCommand) {
+        self.sent_to_shards = true;
+        log_send_failure(self.shards[shard.index()].send(command));
+    }
+}
+
+impl Services for SocketHost {
+    #[inline]
+    fn now(&mut self) -> Timestamp {
+        sys::clock::monotonic()
+    }
+
+    fn http_date(&mut self) -> Option<HttpDate> {
+        let now = sys::process::unix_time();
+        match self.date {
+            Some((second, date)) if second == now.as_secs() => Some(date),
+            Some(_) | None => {
+                let date = HttpDate::from_unix(now);
+                self.date = Some((now.as_secs(), date));
+                Some(date)
+            }
+        }
+    }
+
+    fn document(&mut self, document: Document<'_>) -> Option<DocumentContent> {
+        let now = sys::clock::monotonic();
+        let (status, content_type, body) = match document {
+            Document::Health { draining } => {
+                let status = if draining { HttpStatus::ServiceUnavailable } else { HttpStatus::Ok };
+                let body = crate::telemetry::health_json(&self.telemetry, draining, now);
+                (status, "application/json", body)
+            }
+            Document::Stats => {
+                let render = || crate::telemetry::stats_json(&self.telemetry, now);
+                // guard: figures are rendered once an iteration [receiver value None]
+                let body = self.figures[0].get_or_insert_with(render).clone();
+                (HttpStatus::Ok, "application/json", body)
+            }
+            Document::Metrics => {
+                let render = || crate::telemetry::metrics_text(&self.telemetry);
+                // guard: figures are rendered once an iteration [receiver value None]
+                let body = self.figures[1].get_or_insert_with(render).clone();
+                (HttpStatus::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
+            }
+            Document::Page(path) => return page::asset(path).map(page_content),
+        };
+        let fields = vec![("Cache-Control", "no-store")];
+        Some(DocumentContent { status, content_type, fields, etag: None, body: body.into() })
+    }
+
+    fn ice_servers(&mut self, session: Token) -> Cow<'_, str> {
+        self.ice_servers.json(session.as_str(), sys::process::unix_time().as_secs())
+    }
+
+    fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {
+        self.admission.count_client(client, before, sys::clock::monotonic())
+    }
+
+    fn connection_ended(&mut self, counted: Option<IpAddr>) {
+        self.admission.leave(counted);
+    }
+}
+
+fn page_content(asset: &'static Asset) -> DocumentContent {
+    let mut fields = vec![
+        ("ETag", &*asset.etag),
+        ("Cache-Control", asset.cache_control),
+        ("Content-Security-Policy", asset.content_security_policy),
+    ];
+    fields.extend(page::HEADERS);
+    DocumentContent {
+        status: HttpStatus::Ok,
+        content_type: asset.content_type,
+        fields,
+        etag: Some(&asset.etag),
+        body: asset.body.into(),
+    }
+}
