@@ -8,7 +8,7 @@ use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetri
 use catalogue::STATISTICS;
 use std::collections::BTreeMap;
 
-/// What was measured of a run beside the content of its [`Recorder`]; of constant size. *While
+/// What was measured of a run in addition to its [`Recorder`]; of constant size. *While
 /// measuring* means after the warm-up and before the end of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunMeasurements {

@@ -5,7 +5,7 @@ use super::engine::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 use super::scenario::MAX_THREADS;
 use crate::sys::{descriptor_tables, descriptors};
 
-/// Descriptors that the generator needs beside those of its connections.
+/// Descriptors that the generator needs in addition to those of its connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// A limit of this machine that is too low for the load.

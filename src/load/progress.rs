@@ -54,7 +54,9 @@ impl ProgressDisplay {
                 bar.set_length(length.as_secs().max(1));
                 bar.set_prefix(name.to_owned());
             }
-            None => self.note(&format!("{name}: starts, {}", humantime::format_duration(length))),
+            None => {
+                self.note(&format!("{name}: started, takes {}", humantime::format_duration(length)))
+            }
         }
     }
 

@@ -90,7 +90,7 @@ pub fn connections(s: &ConnectionsScenario) -> PlannedRun {
     let mut about = format!("opens {} sessions and holds them for {}", s.users, s.hold);
     let mut load = Workload { arrivals, ..workload(&s.common, script, ramp + s.hold.0) };
     if s.sample_rooms > 0 {
-        about += &format!(", beside {} rooms of talking users", s.sample_rooms);
+        about += &format!(", with {} rooms of talking users", s.sample_rooms);
         load.sample_from = s.users.into();
         load.rules.sample_script = Some(UserScript::Calls(CallPlan {
             candidates: 8,

@@ -13,7 +13,7 @@ fn overall_outcome(report: &LoadReport) -> TestOutcome {
     let has_crashed = |run: &RunReport| run.faults.iter().any(|fault| fault.kind == crashed);
     let of_runs = judged().map(|run| run.outcome).fold(TestOutcome::Passed, TestOutcome::worse);
     let of_search = report.breaking_point.as_ref().map(|point| match (point.void, point.holds) {
-        // Beside other runs, a search only finds a capacity. If the generator reached its limit
+        // Together with other runs, a search only finds a capacity. If the generator reached its limit
         // first, the report states that, and the level that held is still known.
         (true, Some(_)) if judged().next().is_some() => TestOutcome::Passed,
         (true, _) => TestOutcome::Void,

@@ -187,7 +187,7 @@ mod tests {
         );
     }
 
-    /// Beside its trials, a stress report contains only the breaking point.
+    /// Apart from its trials, a stress report contains only the breaking point.
     #[test]
     fn a_lower_breaking_point_is_worse_unless_a_search_is_void() {
         let stress = |holds, void| {

@@ -222,7 +222,7 @@ scenarios! {
         /// Interval at which each session sends a ping; the answer shows that it is alive.
         ping_every: HumanDuration,
         /// Rooms of two additional users each, which are matched and talk once all other sessions
-        /// are open. They measure the service that a user gets beside the idle sessions.
+        /// are open. They measure the service that users get while many sessions are idle.
         sample_rooms: u32,
         /// Messages per second that each of these users sends; 0.1 is one every ten seconds.
         sample_rate: f64,
