@@ -1,9 +1,9 @@
-//! RFC 6455 frames: parsing a header, unmasking in place, and writing a new header right
-//! before a payload. Pure; used by both ends (a client masks, a server does not).
+//! RFC 6455 frames: parses a header, unmasks in place, and writes a new header directly before a
+//! payload. Pure; used by clients, which mask their frames, and by servers, which do not.
 //!
-//! The shape of the relay hangs on one fact: a client's header is exactly its mask key (four
-//! bytes) longer than the server's header for the same payload. So a frame read from one
-//! client can be turned into the frame for the other where it lies, and sent as one piece.
+//! The relay relies on one fact: the header of a client's frame is exactly the mask key (four
+//! bytes) longer than the header of a server's frame with the same payload. So a frame from one
+//! client can be turned into the frame for the other client in place, and sent without a copy.
 
 use crate::limits::{CLIENT_HEADER_BYTES, CONTROL_PAYLOAD_BYTES, SERVER_HEADER_BYTES};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -19,45 +19,45 @@ const LENGTH_64: u8 = 127;
 /// One end of a WebSocket connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Opened the connection; masks what it sends (RFC 6455 §5.3).
+    /// The end that opened the connection; it masks its frames (RFC 6455 §5.3).
     Client,
-    /// Accepted it; must not mask (RFC 6455 §5.1).
+    /// The end that accepted it; it must not mask its frames (RFC 6455 §5.1).
     Server,
 }
 
-/// Why a frame breaks RFC 6455. All of them end the connection with 1002.
+/// How a frame violates RFC 6455. Each violation closes the connection with 1002.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// A reserved bit is set though no extension was negotiated (§5.2).
+    /// A reserved bit is set, although no extension was negotiated (§5.2).
     ReservedBits,
-    /// An opcode without a meaning (§5.2).
+    /// The opcode is reserved (§5.2).
     ReservedOpcode,
-    /// A client's frame without a mask, or a server's with one (§5.1).
+    /// A client's frame is not masked, or a server's frame is (§5.1).
     WrongMasking,
-    /// A length in more bytes than it needs, or with its highest bit set (§5.2).
+    /// The length takes more bytes than necessary, or its highest bit is set (§5.2).
     BadLength,
-    /// A control frame above 125 bytes, or in fragments (§5.5).
+    /// A control frame is longer than 125 bytes or fragmented (§5.5).
     BadControl,
 }
 
-/// A frame's header.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Whether this frame ends its message.
     pub fin: bool,
-    /// What it carries. Never a reserved opcode.
+    /// The kind of frame; never a reserved opcode.
     pub opcode: OpCode,
-    /// The mask key; present exactly when a client sent the frame.
+    /// The mask key; present if and only if a client sent the frame.
     pub mask: Option<[u8; 4]>,
-    /// Bytes of the header itself.
+    /// Length of the header, in bytes.
     pub header_len: usize,
-    /// Bytes of the payload.
+    /// Length of the payload, in bytes.
     pub payload_len: u64,
 }
 
 /// Parses the header at the start of `bytes`, as sent by `sender`.
 ///
-/// `None` means that bytes are missing. A fault is found at the first byte that shows it.
+/// `None` means that bytes are missing. A violation is reported at the first byte that shows it.
 #[inline]
 pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<FrameHeader>, FrameError> {
     let Some(&first) = bytes.first() else { return Ok(None) };
@@ -118,9 +118,9 @@ pub fn parse_header(bytes: &[u8], sender: Side) -> Result<Option<FrameHeader>, F
     Ok(Some(FrameHeader { fin, opcode, mask, header_len, payload_len }))
 }
 
-/// The commonest header at the start of `bytes`: a client's, of a text message in one frame below
-/// 64 KiB. Gives the payload's length, the mask key and the header's own length. Whatever is not
-/// quite that is [`parse_header`]'s to tell.
+/// Parses the most common header: that of a client's text message in one frame of less than 64 KiB.
+/// Returns the length of the payload, the mask key and the length of the header. `None` for every
+/// other header, which is left to [`parse_header`].
 #[inline]
 pub fn parse_text_header(bytes: &[u8]) -> Option<(usize, [u8; 4], usize)> {
     const FINAL_TEXT: u8 = FIN | 1;
@@ -141,38 +141,38 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N).map(|part| part.try_into().expect("because the slice has N bytes"))
 }
 
-/// Masks or unmasks `payload`, whose first byte is byte number `offset` of the frame's payload
-/// (RFC 6455 §5.3; the operation is its own inverse). Says whether the result is all ASCII: on
-/// the way that costs next to nothing, and it is what most text is.
+/// Masks or unmasks `payload`; the operation is its own inverse (RFC 6455 §5.3). The first byte of
+/// `payload` is byte number `offset` of the frame's payload. Returns whether the result is all
+/// ASCII, as most text is: to find out here costs almost nothing.
 #[inline]
 pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) -> bool {
     const WORD: usize = 4;
     const WORDS: usize = 8;
     let key: [u8; WORD] = std::array::from_fn(|i| key[(i + offset) & 3]);
     let wide = u32::from_ne_bytes(key);
-    let plain = |word: &mut [u8; WORD], seen: &mut u32| {
+    let unmask_word = |word: &mut [u8; WORD], bits: &mut u32| {
         let plain = u32::from_ne_bytes(*word) ^ wide;
-        *seen |= plain;
+        *bits |= plain;
         *word = plain.to_ne_bytes();
     };
-    // Several words a step are what the compiler turns into vector instructions.
-    let mut seen = [0; WORDS];
+    // Blocks of several words, which the compiler turns into vector instructions.
+    let mut bits = [0; WORDS];
     let (blocks, rest) = payload.as_chunks_mut::<{ WORD * WORDS }>();
     for block in blocks {
         let (words, _none) = block.as_chunks_mut();
-        words.iter_mut().zip(&mut seen).for_each(|(word, seen)| plain(word, seen));
+        words.iter_mut().zip(&mut bits).for_each(|(word, bits)| unmask_word(word, bits));
     }
-    let mut seen = seen.iter().fold(0, |all, one| all | one);
+    let mut bits = bits.iter().fold(0, |all, one| all | one);
     let (words, rest) = rest.as_chunks_mut();
-    words.iter_mut().for_each(|word| plain(word, &mut seen));
+    words.iter_mut().for_each(|word| unmask_word(word, &mut bits));
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
-        seen |= u32::from(*byte);
+        bits |= u32::from(*byte);
     }
-    seen & 0x8080_8080 == 0
+    bits & 0x8080_8080 == 0
 }
 
-/// Bytes of a server's header for a payload of this length.
+/// Length of a server's header for a payload of this length.
 #[inline]
 pub const fn server_header_len(payload_len: usize) -> usize {
     if payload_len < LENGTH_16 as usize {
@@ -184,8 +184,8 @@ pub const fn server_header_len(payload_len: usize) -> usize {
     }
 }
 
-/// Writes the header of an unfragmented server frame so that it ends at `payload_at`, and
-/// returns where it begins. There must be [`server_header_len`] bytes before `payload_at`.
+/// Writes the header of an unfragmented server frame so that it ends at `payload_at`. Returns where
+/// it begins. There must be [`server_header_len`] bytes before `payload_at`.
 #[inline]
 pub fn write_server_header(
     buf: &mut [u8],
@@ -196,7 +196,7 @@ pub fn write_server_header(
     let first = FIN | u8::from(opcode);
     let header_len = server_header_len(payload_len);
     let start = payload_at - header_len;
-    // The commonest one is written as one word.
+    // The most common length is written as one word.
     if header_len == 4
         && let Some(header) = buf[start..].first_chunk_mut()
     {
@@ -244,21 +244,24 @@ pub fn push_client_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], key:
     unmask(&mut out[payload_at..], key, 0);
 }
 
-/// Appends an unmasked text frame whose payload `write` appends.
+/// Appends an unmasked text frame. `write` appends its payload.
 pub fn push_server_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    // Room for the header that most messages need; the others are moved.
-    const GUESS: usize = 4;
+    // Leaves room for the header that most messages need; for the others, the payload is moved.
+    const EXPECTED_LEN: usize = 4;
     let start = out.len();
-    out.extend_from_slice(&[0; GUESS]);
+    out.extend_from_slice(&[0; EXPECTED_LEN]);
     write(out);
-    let payload_len = out.len() - start - GUESS;
+    let payload_len = out.len() - start - EXPECTED_LEN;
     let header_len = server_header_len(payload_len);
-    if header_len < GUESS {
-        out.copy_within(start + GUESS.., start + header_len);
+    if header_len < EXPECTED_LEN {
+        out.copy_within(start + EXPECTED_LEN.., start + header_len);
         out.truncate(start + header_len + payload_len);
-    } else if header_len > GUESS {
-        out.resize(out.len() + header_len - GUESS, 0);
-        out.copy_within(start + GUESS..start + GUESS + payload_len, start + header_len);
+    } else if header_len > EXPECTED_LEN {
+        out.resize(out.len() + header_len - EXPECTED_LEN, 0);
+        out.copy_within(
+            start + EXPECTED_LEN..start + EXPECTED_LEN + payload_len,
+            start + header_len,
+        );
     }
     write_server_header(out, start + header_len, OpCode::Data(Data::Text), payload_len);
 }
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_written_in_the_fewest_bytes() {
+    fn writes_lengths_in_the_fewest_bytes() {
         for (len, header_len) in
             [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (70_000, 10)]
         {
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn text_frames_have_the_same_bytes_however_long() {
+    fn both_functions_write_the_same_text_frame_at_every_length() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let body = vec![b'y'; len];
             let (mut direct, mut written) = (vec![7], vec![7]);
@@ -312,18 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn each_breach_of_the_framing_rules_has_its_fault() {
-        let fault = |bytes: &[u8]| parse_header(bytes, Side::Client).unwrap_err();
-        assert_eq!(fault(&[0xc1]), FrameError::ReservedBits);
-        assert_eq!(fault(&[0x91, 0x80]), FrameError::ReservedBits);
-        assert_eq!(fault(&[0x83]), FrameError::ReservedOpcode);
-        assert_eq!(fault(&[0x8b]), FrameError::ReservedOpcode);
-        assert_eq!(fault(&[0x09]), FrameError::BadControl);
-        assert_eq!(fault(&[0x89, 0x80 | 126]), FrameError::BadControl);
-        assert_eq!(fault(&[0x81, 0x05]), FrameError::WrongMasking);
-        assert_eq!(fault(&[0x81, 0x80 | 126, 0, 125]), FrameError::BadLength);
-        assert_eq!(fault(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), FrameError::BadLength);
-        assert_eq!(fault(&[0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), FrameError::BadLength);
+    fn reports_a_specific_error_for_each_framing_violation() {
+        let error_of = |bytes: &[u8]| parse_header(bytes, Side::Client).unwrap_err();
+        assert_eq!(error_of(&[0xc1]), FrameError::ReservedBits);
+        assert_eq!(error_of(&[0x91, 0x80]), FrameError::ReservedBits);
+        assert_eq!(error_of(&[0x83]), FrameError::ReservedOpcode);
+        assert_eq!(error_of(&[0x8b]), FrameError::ReservedOpcode);
+        assert_eq!(error_of(&[0x09]), FrameError::BadControl);
+        assert_eq!(error_of(&[0x89, 0x80 | 126]), FrameError::BadControl);
+        assert_eq!(error_of(&[0x81, 0x05]), FrameError::WrongMasking);
+        assert_eq!(error_of(&[0x81, 0x80 | 126, 0, 125]), FrameError::BadLength);
+        assert_eq!(
+            error_of(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+            FrameError::BadLength
+        );
+        assert_eq!(error_of(&[0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), FrameError::BadLength);
         assert_eq!(
             parse_header(&[0x81, 0x80], Side::Server).unwrap_err(),
             FrameError::WrongMasking
@@ -332,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_is_missing_bytes_until_it_is_whole(len in 0usize..70_000, key: [u8; 4]) {
+        fn a_header_is_incomplete_until_its_last_byte_arrives(len in 0usize..70_000, key: [u8; 4]) {
             let mut out = Vec::new();
             push_client_frame(&mut out, BINARY, &vec![0; len], key);
             let header = header_of(&out, Side::Client);
@@ -343,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_reads_headers_like_the_long_one(
+        fn the_fast_path_parses_headers_like_the_general_parser(
             first in prop::sample::select(vec![0x81u8, 0x01, 0x82, 0x89, 0xc1]),
             rest in prop::collection::vec(any::<u8>(), 0..12),
         ) {
@@ -352,13 +358,13 @@ mod tests {
                 let header = header_of(&bytes, Side::Client);
                 let (fin, opcode) = (true, TEXT);
                 let payload_len = length as u64;
-                let short = FrameHeader { fin, opcode, mask: Some(key), header_len, payload_len };
-                prop_assert_eq!(header, short);
+                let fast = FrameHeader { fin, opcode, mask: Some(key), header_len, payload_len };
+                prop_assert_eq!(header, fast);
             }
         }
 
         #[test]
-        fn unmasking_agrees_with_the_definition(
+        fn unmasking_matches_the_definition_of_the_rfc(
             mut bytes: Vec<u8>, key: [u8; 4], offset in 0usize..9,
         ) {
             let expected: Vec<u8> =
@@ -368,7 +374,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_header_a_fault_or_too_few(bytes: Vec<u8>) {
+        fn parses_arbitrary_bytes_without_reading_beyond_their_end(bytes: Vec<u8>) {
             for sender in [Side::Client, Side::Server] {
                 if let Ok(Some(header)) = parse_header(&bytes, sender) {
                     prop_assert!(header.header_len <= bytes.len());

@@ -1,4 +1,4 @@
-//! The laws of [`super`]: pieces do not matter, and every breach has its code.
+//! Tests of [`super`]: the boundaries of reads do not matter, and each violation has its error.
 
 mod observed;
 
@@ -8,21 +8,21 @@ use crate::wire::websocket::frame::{BINARY, CLOSE, PING, TEXT, push_client_frame
 use observed::{ObservedItem, observe};
 use proptest::prelude::*;
 
-const RULES: ReceiveLimits =
+const LIMITS: ReceiveLimits =
     ReceiveLimits { sender: Side::Client, max_message_bytes: 1000, max_fragments: 8 };
 
-/// Feeds `pieces` one after the other, as reads would. The short way to a text makes no difference.
+/// Feeds `pieces` one after the other, as reads would, with and without the fast path.
 fn read_pieces<'p>(
     pieces: impl IntoIterator<Item = &'p [u8]> + Clone,
-    rules: &ReceiveLimits,
+    limits: &ReceiveLimits,
 ) -> Vec<ObservedItem> {
-    let seen = observe(pieces.clone(), rules, false);
-    assert_eq!(observe(pieces, rules, true), seen, "by the short way");
-    seen
+    let items = observe(pieces.clone(), limits, false);
+    assert_eq!(observe(pieces, limits, true), items, "with the fast path");
+    items
 }
 
 fn read_whole(bytes: &[u8]) -> Vec<ObservedItem> {
-    read_pieces([bytes], &RULES)
+    read_pieces([bytes], &LIMITS)
 }
 
 fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn fragments_become_one_message_with_control_frames_between() {
+fn assembles_fragments_with_control_frames_between_them() {
     let bytes = [
         frame(false, 1, b"he"),
         frame(true, 9, b"ping"),
@@ -50,13 +50,13 @@ fn fragments_become_one_message_with_control_frames_between() {
         ObservedItem::Binary(vec![0xff]),
     ];
     assert_eq!(read_whole(&bytes), expected);
-    assert_eq!(read_pieces(bytes.chunks(1), &RULES), expected);
+    assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), expected);
 }
 
 #[test]
-fn nothing_is_held_once_a_message_is_complete() {
+fn keeps_no_state_after_a_message_is_complete() {
     let mut buf = [frame(false, 1, b"a"), frame(true, 0, b"b")].concat();
-    let mut reader = MessageReader::new(&mut buf, None, &RULES);
+    let mut reader = MessageReader::new(&mut buf, None, &LIMITS);
     assert!(matches!(
         reader.next(),
         Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: false })))
@@ -66,16 +66,16 @@ fn nothing_is_held_once_a_message_is_complete() {
 }
 
 #[test]
-fn a_message_begun_before_the_mark_is_stale_and_the_next_is_not() {
+fn a_message_begun_before_mark_stale_is_stale_and_the_next_one_is_not() {
     let mut first = frame(true, 1, b"old");
     let mut rest = first.split_off(7);
-    let mut reader = MessageReader::new(&mut first, None, &RULES);
+    let mut reader = MessageReader::new(&mut first, None, &LIMITS);
     assert_eq!(reader.next(), Ok(None));
-    let mut held = reader.finish().unwrap();
-    held.mark_stale();
+    let mut partial = reader.finish().unwrap();
+    partial.mark_stale();
     rest.extend(frame(false, 1, b"n"));
     rest.extend(frame(true, 0, b"ew"));
-    let mut reader = MessageReader::new(&mut rest, Some(held), &RULES);
+    let mut reader = MessageReader::new(&mut rest, Some(partial), &LIMITS);
     assert_eq!(
         reader.next(),
         Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: true })))
@@ -87,21 +87,21 @@ fn a_message_begun_before_the_mark_is_stale_and_the_next_is_not() {
 }
 
 #[test]
-fn a_control_frame_cut_by_the_mark_makes_no_message_stale() {
+fn a_control_frame_split_by_mark_stale_makes_no_message_stale() {
     let mut first = frame(true, 10, b"pong");
     let mut rest = first.split_off(1);
-    let mut reader = MessageReader::new(&mut first, None, &RULES);
+    let mut reader = MessageReader::new(&mut first, None, &LIMITS);
     assert_eq!(reader.next(), Ok(None));
-    let mut held = reader.finish().unwrap();
-    held.mark_stale();
-    // With the end of the pong comes the beginning of a message, which is held in its turn.
+    let mut partial = reader.finish().unwrap();
+    partial.mark_stale();
+    // The read that completes the pong also begins a message.
     rest.extend(frame(true, 1, b"new"));
     let mut last = rest.split_off(rest.len() - 2);
-    let mut reader = MessageReader::new(&mut rest, Some(held), &RULES);
+    let mut reader = MessageReader::new(&mut rest, Some(partial), &LIMITS);
     assert!(matches!(reader.next(), Ok(Some(IncomingItem::Pong(_)))));
     assert_eq!(reader.next(), Ok(None));
-    let held = reader.finish();
-    let mut reader = MessageReader::new(&mut last, held, &RULES);
+    let partial = reader.finish();
+    let mut reader = MessageReader::new(&mut last, partial, &LIMITS);
     assert_eq!(
         reader.next(),
         Ok(Some(IncomingItem::Text(PayloadLocation::Assembled { stale: false })))
@@ -109,71 +109,71 @@ fn a_control_frame_cut_by_the_mark_makes_no_message_stale() {
 }
 
 #[test]
-fn each_breach_of_the_message_rules_has_its_fault() {
-    let fault = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
-        Some(ObservedItem::Error(fault)) => fault,
-        other => panic!("no fault but {other:?}"),
+fn reports_a_specific_error_for_each_violation() {
+    let error_of = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
+        Some(ObservedItem::Error(error)) => error,
+        other => panic!("no error but {other:?}"),
     };
-    assert_eq!(fault(&[frame(true, 0, b"x")]), MessageError::Sequence);
-    assert_eq!(fault(&[frame(false, 1, b"x"), frame(true, 1, b"y")]), MessageError::Sequence);
-    assert_eq!(fault(&[frame(true, 1, &[0xc3])]), MessageError::NotUtf8);
-    assert_eq!(fault(&[frame(false, 1, &[0xc3]), frame(true, 0, b"x")]), MessageError::NotUtf8);
-    assert_eq!(fault(&[frame(true, 1, &[b'x'; 1001])]), MessageError::TooLarge);
+    assert_eq!(error_of(&[frame(true, 0, b"x")]), MessageError::Sequence);
+    assert_eq!(error_of(&[frame(false, 1, b"x"), frame(true, 1, b"y")]), MessageError::Sequence);
+    assert_eq!(error_of(&[frame(true, 1, &[0xc3])]), MessageError::NotUtf8);
+    assert_eq!(error_of(&[frame(false, 1, &[0xc3]), frame(true, 0, b"x")]), MessageError::NotUtf8);
+    assert_eq!(error_of(&[frame(true, 1, &[b'x'; 1001])]), MessageError::TooLarge);
     assert_eq!(
-        fault(&[frame(false, 1, &[b'x'; 600]), frame(true, 0, &[b'x'; 401])]),
+        error_of(&[frame(false, 1, &[b'x'; 600]), frame(true, 0, &[b'x'; 401])]),
         MessageError::TooLarge
     );
     assert_eq!(
-        fault(&[frame(false, 1, b""), frame(false, 0, b"").repeat(8)]),
+        error_of(&[frame(false, 1, b""), frame(false, 0, b"").repeat(8)]),
         MessageError::TooManyFragments
     );
-    assert_eq!(fault(&[frame(true, 8, &[3])]), MessageError::BadClose);
-    assert_eq!(fault(&[frame(true, 8, &1005u16.to_be_bytes())]), MessageError::BadClose);
-    assert_eq!(fault(&[frame(true, 8, &[3, 0xe8, 0xff])]), MessageError::NotUtf8);
+    assert_eq!(error_of(&[frame(true, 8, &[3])]), MessageError::BadClose);
+    assert_eq!(error_of(&[frame(true, 8, &1005u16.to_be_bytes())]), MessageError::BadClose);
+    assert_eq!(error_of(&[frame(true, 8, &[3, 0xe8, 0xff])]), MessageError::NotUtf8);
 }
 
 #[test]
-fn the_limits_themselves_are_allowed() {
+fn accepts_messages_exactly_at_the_limits() {
     assert_eq!(read_whole(&frame(true, 1, &[b'x'; 1000])), [ObservedItem::Text(vec![b'x'; 1000])]);
     let eight = [frame(false, 1, b"x"), frame(false, 0, b"").repeat(6), frame(true, 0, b"y")];
     assert_eq!(read_whole(&eight.concat()), [ObservedItem::Text(b"xy".to_vec())]);
 }
 
 #[test]
-fn a_size_is_refused_when_announced_not_when_received() {
+fn refuses_an_oversized_message_when_its_header_arrives() {
     let whole = frame(true, 1, &[b'x'; 1001]);
     assert_eq!(read_whole(&whole[..8]), [ObservedItem::Error(MessageError::TooLarge)]);
 }
 
 #[test]
-fn broken_text_is_refused_in_mid_frame() {
+fn refuses_invalid_utf8_in_the_middle_of_a_frame() {
     let whole = frame(true, 1, &[b'a', 0xf4, 0x90, 0x80, 0x80, b'b']);
-    // Header of six bytes, then `a`, 0xf4 and 0x90, which no character can begin with.
+    // A header of six bytes, then `a`, 0xf4 and 0x90: no character begins with these two bytes.
     assert_eq!(
-        read_pieces(whole[..9].chunks(1), &RULES),
+        read_pieces(whole[..9].chunks(1), &LIMITS),
         [ObservedItem::Error(MessageError::NotUtf8)]
     );
-    assert_eq!(read_pieces(whole[..8].chunks(1), &RULES), []);
+    assert_eq!(read_pieces(whole[..8].chunks(1), &LIMITS), []);
 }
 
 #[test]
-fn held_memory_follows_the_bytes_received() {
-    let rules = ReceiveLimits { max_message_bytes: 1 << 20, max_fragments: 100_000, ..RULES };
-    let mut held = None;
+fn memory_of_a_partial_message_follows_the_bytes_received() {
+    let limits = ReceiveLimits { max_message_bytes: 1 << 20, max_fragments: 100_000, ..LIMITS };
+    let mut partial = None;
     let mut first = true;
     for len in 1..=16_000 {
         let mut buf = frame(false, if first { 2 } else { 0 }, &[1]);
         first = false;
-        let mut reader = MessageReader::new(&mut buf, held, &rules);
+        let mut reader = MessageReader::new(&mut buf, partial, &limits);
         assert_eq!(reader.next(), Ok(None));
-        held = reader.finish();
-        let (kept, least) =
-            (held.as_ref().unwrap().memory_bytes(), MAPPED_ALLOCATION_BYTES as usize);
-        assert!(kept as f64 <= 1.2 * f64::from(len) || kept <= least + 512, "{kept} for {len}");
+        partial = reader.finish();
+        let (size, least) =
+            (partial.as_ref().unwrap().memory_bytes(), MAPPED_ALLOCATION_BYTES as usize);
+        assert!(size as f64 <= 1.2 * f64::from(len) || size <= least + 512, "{size} for {len}");
     }
-    // A large announcement alone costs next to nothing.
+    // A header that announces a large message costs almost nothing.
     let mut buf = frame(true, 2, &[0; 1 << 20])[..20].to_vec();
-    let mut reader = MessageReader::new(&mut buf, None, &rules);
+    let mut reader = MessageReader::new(&mut buf, None, &limits);
     assert_eq!(reader.next(), Ok(None));
     assert!(reader.finish().unwrap().memory_bytes() < 1024);
 }
@@ -199,12 +199,12 @@ proptest! {
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(read_pieces(pieces, &RULES), read_whole(&bytes));
-        prop_assert_eq!(read_pieces(bytes.chunks(1), &RULES), read_whole(&bytes));
+        prop_assert_eq!(read_pieces(pieces, &LIMITS), read_whole(&bytes));
+        prop_assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), read_whole(&bytes));
     }
 
     #[test]
-    fn a_valid_stream_comes_out_as_it_went_in(
+    fn returns_the_messages_of_a_valid_stream_unchanged(
         messages in prop::collection::vec(("[a-z€]{0,200}", 1usize..6), 0..6),
     ) {
         let mut bytes = Vec::new();
@@ -226,9 +226,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_in_items_or_one_fault(bytes: Vec<u8>) {
-        let seen = read_whole(&bytes);
-        prop_assert_eq!(read_pieces(bytes.chunks(1), &RULES), seen);
+    fn arbitrary_bytes_give_items_and_at_most_one_error(bytes: Vec<u8>) {
+        let items = read_whole(&bytes);
+        prop_assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), items);
     }
 }
 

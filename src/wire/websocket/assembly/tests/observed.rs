@@ -1,9 +1,9 @@
-//! What a reader sees in some reads, for the tests beside this file and for the fuzz target
-//! `frames`, which has this file as a module too. So what it needs is named by who has it.
+//! Everything that a [`MessageReader`] returns for a sequence of reads. The fuzz target `frames`
+//! also includes this file as a module, so the parent module imports the types that it needs.
 
 use super::{IncomingItem, MessageError, MessageReader, PayloadLocation, ReceiveLimits};
 
-/// An item with its bytes.
+/// An item with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ObservedItem {
     Text(Vec<u8>),
@@ -14,43 +14,52 @@ pub(super) enum ObservedItem {
     Error(MessageError),
 }
 
-/// What is seen in `reads`, one after the other, up to a fault or a Close frame. With `short` text
-/// is looked for by [`MessageReader::next_text`] first, as a shard does.
+/// The items of `reads`, up to an error or a Close frame. With `fast_path`,
+/// [`MessageReader::next_text`] is tried first, as a shard does.
 pub(super) fn observe<'p>(
     reads: impl IntoIterator<Item = &'p [u8]>,
-    rules: &ReceiveLimits,
-    short: bool,
+    limits: &ReceiveLimits,
+    fast_path: bool,
 ) -> Vec<ObservedItem> {
-    let mut seen = Vec::new();
-    let mut held = None;
+    let mut items = Vec::new();
+    let mut partial = None;
     for read in reads {
         let mut buffer = read.to_vec();
-        let mut reader = MessageReader::new(&mut buffer, held, rules);
+        let mut reader = MessageReader::new(&mut buffer, partial, limits);
         loop {
-            seen.push(match next(&mut reader, short) {
+            items.push(match next(&mut reader, fast_path) {
                 Ok(Some(item)) => match &item {
-                    IncomingItem::Text(place) => ObservedItem::Text(reader.bytes(place).to_vec()),
-                    IncomingItem::Binary(place) => {
-                        ObservedItem::Binary(reader.bytes(place).to_vec())
+                    IncomingItem::Text(location) => {
+                        ObservedItem::Text(reader.bytes(location).to_vec())
                     }
-                    IncomingItem::Ping(place) => ObservedItem::Ping(reader.bytes(place).to_vec()),
-                    IncomingItem::Pong(place) => ObservedItem::Pong(reader.bytes(place).to_vec()),
+                    IncomingItem::Binary(location) => {
+                        ObservedItem::Binary(reader.bytes(location).to_vec())
+                    }
+                    IncomingItem::Ping(location) => {
+                        ObservedItem::Ping(reader.bytes(location).to_vec())
+                    }
+                    IncomingItem::Pong(location) => {
+                        ObservedItem::Pong(reader.bytes(location).to_vec())
+                    }
                     IncomingItem::Close(code) => ObservedItem::Close(*code),
                 },
                 Ok(None) => break,
-                Err(fault) => ObservedItem::Error(fault),
+                Err(error) => ObservedItem::Error(error),
             });
-            if let Some(ObservedItem::Close(_) | ObservedItem::Error(_)) = seen.last() {
-                return seen;
+            if let Some(ObservedItem::Close(_) | ObservedItem::Error(_)) = items.last() {
+                return items;
             }
         }
-        held = reader.finish();
+        partial = reader.finish();
     }
-    seen
+    items
 }
 
-fn next(reader: &mut MessageReader<'_>, short: bool) -> Result<Option<IncomingItem>, MessageError> {
-    if short && let Some(range) = reader.next_text()? {
+fn next(
+    reader: &mut MessageReader<'_>,
+    fast_path: bool,
+) -> Result<Option<IncomingItem>, MessageError> {
+    if fast_path && let Some(range) = reader.next_text()? {
         return Ok(Some(IncomingItem::Text(PayloadLocation::ReceiveBuffer(range))));
     }
     reader.next()

@@ -1,7 +1,7 @@
-//! What a connection holds of a message or frame that is not whole yet. Pure.
+//! A message or frame that has not arrived completely. Pure; owned by its connection.
 //!
-//! It exists only while something is missing, and its memory grows with what has arrived, never
-//! with what was announced.
+//! It exists only while bytes are missing. Its memory grows with the bytes that have arrived, not
+//! with the length that a header announces.
 
 use super::{IncomingItem, MessageError, PayloadLocation, ReceiveLimits};
 use crate::limits::{
@@ -11,30 +11,32 @@ use crate::limits::{
 use crate::wire::websocket::frame::{FrameError, FrameHeader, parse_header, unmask};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// A message or frame of which a part is still to come.
+/// A message or frame that has not arrived completely.
 #[derive(Debug)]
 pub struct PartialMessage {
-    head: [u8; CLIENT_HEADER_BYTES],
-    head_len: usize,
+    /// The first bytes of a frame header.
+    header: [u8; CLIENT_HEADER_BYTES],
+    header_len: usize,
     frame: Option<OpenFrame>,
-    /// Room for a header, then the payload so far, unmasked.
+    /// Room for a header, then the payload that has arrived, unmasked.
     message: Vec<u8>,
-    kind: Option<Kind>,
+    kind: Option<DataKind>,
     fragments: u32,
-    /// Bytes of `message` known to be UTF-8.
+    /// Bytes of the payload known to be UTF-8.
     checked: usize,
     stale: bool,
+    /// The payload of a control frame.
     control: [u8; CONTROL_PAYLOAD_BYTES],
     control_len: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum DataKind {
     Text,
     Binary,
 }
 
-/// A frame whose header has been read.
+/// A frame whose header has been parsed, and whose payload has not arrived completely.
 #[derive(Debug)]
 struct OpenFrame {
     header: FrameHeader,
@@ -44,8 +46,8 @@ struct OpenFrame {
 impl PartialMessage {
     pub(super) fn new() -> Box<Self> {
         Box::new(PartialMessage {
-            head: [0; CLIENT_HEADER_BYTES],
-            head_len: 0,
+            header: [0; CLIENT_HEADER_BYTES],
+            header_len: 0,
             frame: None,
             message: Vec::new(),
             kind: None,
@@ -57,23 +59,23 @@ impl PartialMessage {
         })
     }
 
-    /// Marks what is held as older than whatever happens now; see [`PayloadLocation::Assembled`].
+    /// Marks the message as begun before the present room; see [`PayloadLocation::Assembled`].
     pub fn mark_stale(&mut self) {
         // guard: a message begun before a match is not for the partner [skip]
         self.stale = true;
     }
 
-    /// Bytes of memory that this value keeps.
+    /// Size of this value in memory, in bytes.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.message.capacity()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.head_len == 0 && self.frame.is_none() && self.kind.is_none()
+        self.header_len == 0 && self.frame.is_none() && self.kind.is_none()
     }
 
-    /// Forgets the message that has been handed out.
-    pub(super) fn message_done(&mut self) {
+    /// Removes the message after it has been returned.
+    pub(super) fn clear_message(&mut self) {
         self.message = Vec::new();
         self.kind = None;
         self.fragments = 0;
@@ -81,35 +83,36 @@ impl PartialMessage {
         self.stale = false;
     }
 
-    /// Takes in a header, completing one whose first bytes came earlier. Returns the bytes used.
+    /// Takes a frame header from `bytes`; its first bytes may have arrived earlier. Returns the
+    /// number of bytes used.
     pub(super) fn take_header(
         &mut self,
         bytes: &[u8],
-        rules: &ReceiveLimits,
+        limits: &ReceiveLimits,
     ) -> Result<usize, MessageError> {
         let mut used = 0;
         loop {
-            let parsed = parse_header(&self.head[..self.head_len], rules.sender)
+            let parsed = parse_header(&self.header[..self.header_len], limits.sender)
                 .map_err(MessageError::Frame)?;
             if let Some(header) = parsed {
-                self.open(header, rules)?;
-                self.head_len = 0;
+                self.open(header, limits)?;
+                self.header_len = 0;
                 return Ok(used);
             }
             let Some(&byte) = bytes.get(used) else { return Ok(used) };
-            self.head[self.head_len] = byte;
-            self.head_len += 1;
+            self.header[self.header_len] = byte;
+            self.header_len += 1;
             used += 1;
         }
     }
 
-    /// Checks that `header` may come now, and makes it the frame under way.
-    fn open(&mut self, header: FrameHeader, rules: &ReceiveLimits) -> Result<(), MessageError> {
+    /// Checks that `header` is allowed now, and begins its frame.
+    fn open(&mut self, header: FrameHeader, limits: &ReceiveLimits) -> Result<(), MessageError> {
         if let OpCode::Data(data) = header.opcode {
             match (data, self.kind) {
                 (Data::Continue, Some(_)) => {}
-                (Data::Text, None) => self.kind = Some(Kind::Text),
-                (Data::Binary, None) => self.kind = Some(Kind::Binary),
+                (Data::Text, None) => self.kind = Some(DataKind::Text),
+                (Data::Binary, None) => self.kind = Some(DataKind::Binary),
                 (Data::Continue, None) | (Data::Text | Data::Binary, Some(_)) => {
                     return Err(MessageError::Sequence);
                 }
@@ -119,12 +122,12 @@ impl PartialMessage {
             }
             self.fragments += 1;
             // guard: the fragments of a message are limited [false]
-            if self.fragments > rules.max_fragments {
+            if self.fragments > limits.max_fragments {
                 return Err(MessageError::TooManyFragments);
             }
-            let held = self.payload_len() as u64;
+            let arrived = self.payload_len() as u64;
             // guard: the size of a message is limited [false]
-            if held.saturating_add(header.payload_len) > rules.max_message_bytes as u64 {
+            if arrived.saturating_add(header.payload_len) > limits.max_message_bytes as u64 {
                 return Err(MessageError::TooLarge);
             }
         } else {
@@ -134,27 +137,27 @@ impl PartialMessage {
         Ok(())
     }
 
-    /// Whether a header has been read whose payload is still to come.
+    /// Whether a frame has begun whose payload has not arrived completely.
     pub(super) fn has_open_frame(&self) -> bool {
         self.frame.is_some()
     }
 
-    /// Takes [`PartialMessage::mark_stale`] back.
+    /// Undoes [`PartialMessage::mark_stale`].
     pub(super) fn clear_stale(&mut self) {
         self.stale = false;
     }
 
-    /// The message so far.
+    /// The payload that has arrived.
     pub(super) fn payload(&self) -> &[u8] {
         self.message.get(SERVER_HEADER_BYTES..).unwrap_or_default()
     }
 
-    /// The message so far, behind room for a header.
+    /// Room for a header, then the payload that has arrived.
     pub(super) fn payload_with_headroom(&mut self) -> &mut [u8] {
         &mut self.message
     }
 
-    /// The first `len` bytes of the control frame that was completed last.
+    /// The payload of the control frame that was completed last; `len` is its length.
     pub(super) fn control(&self, len: u8) -> &[u8] {
         &self.control[..len as usize]
     }
@@ -163,8 +166,8 @@ impl PartialMessage {
         self.message.len().saturating_sub(SERVER_HEADER_BYTES)
     }
 
-    /// Takes in payload of the frame under way. Returns the bytes used, and the item that they
-    /// complete.
+    /// Takes payload of the current frame from `bytes`. Returns the number of bytes used, and the
+    /// item that they complete.
     pub(super) fn take_payload(
         &mut self,
         bytes: &[u8],
@@ -184,16 +187,16 @@ impl PartialMessage {
         let OpCode::Control(control) = opcode else {
             self.append(bytes, mask, offset);
             // guard: text is checked as it arrives [value ($) && complete && last]
-            if self.kind == Some(Kind::Text) {
+            if self.kind == Some(DataKind::Text) {
                 self.check_utf8(complete && last)?;
             }
             if !(complete && last) {
                 return Ok((used, None));
             }
-            let place = PayloadLocation::Assembled { stale: self.stale };
+            let location = PayloadLocation::Assembled { stale: self.stale };
             let item = match self.kind {
-                Some(Kind::Text) => IncomingItem::Text(place),
-                Some(Kind::Binary) | None => IncomingItem::Binary(place),
+                Some(DataKind::Text) => IncomingItem::Text(location),
+                Some(DataKind::Binary) | None => IncomingItem::Binary(location),
             };
             return Ok((used, Some(item)));
         };
@@ -208,19 +211,14 @@ impl PartialMessage {
             return Ok((used, None));
         }
         let payload = &self.control[..self.control_len as usize];
-        Ok((
-            used,
-            Some(control_item(
-                control,
-                payload,
-                PayloadLocation::AssembledControl(self.control_len),
-            )?),
-        ))
+        let location = PayloadLocation::AssembledControl(self.control_len);
+        Ok((used, Some(control_item(control, payload, location)?)))
     }
 
-    /// Appends payload, unmasked. What is more than a little gets pages of its own at once, of
-    /// which those that nothing was written to cost nothing: of many that grow side by side in
-    /// shared pages, none fits into the hole that another has left.
+    /// Appends payload, unmasked. A message that outgrows [`PARTIAL_MESSAGE_HEAP_BYTES`] moves at
+    /// once to an allocation that is large enough for pages of its own; its untouched pages cost
+    /// nothing. If many messages grew side by side on the heap, none would fit into the hole that
+    /// another one left when it moved.
     fn append(&mut self, bytes: &[u8], mask: Option<[u8; 4]>, offset: usize) {
         if self.message.is_empty() {
             self.message.reserve_exact(SERVER_HEADER_BYTES + bytes.len());
@@ -243,7 +241,7 @@ impl PartialMessage {
         }
     }
 
-    /// Checks what has not been checked yet; a sequence may be cut off unless this is the end.
+    /// Checks the new part of the text. A character may be incomplete unless this is the end.
     fn check_utf8(&mut self, end: bool) -> Result<(), MessageError> {
         let from = SERVER_HEADER_BYTES + self.checked;
         match simdutf8::compat::from_utf8(self.message.get(from..).unwrap_or_default()) {
@@ -258,26 +256,28 @@ impl PartialMessage {
     }
 }
 
+/// The item for a complete control frame.
 pub(super) fn control_item(
     control: Control,
     payload: &[u8],
-    place: PayloadLocation,
+    location: PayloadLocation,
 ) -> Result<IncomingItem, MessageError> {
     match control {
-        Control::Ping => Ok(IncomingItem::Ping(place)),
-        Control::Pong => Ok(IncomingItem::Pong(place)),
+        Control::Ping => Ok(IncomingItem::Ping(location)),
+        Control::Pong => Ok(IncomingItem::Pong(location)),
         Control::Close => parse_close(payload).map(IncomingItem::Close),
         Control::Reserved(_) => Err(MessageError::Frame(FrameError::ReservedOpcode)),
     }
 }
 
-/// RFC 6455 §5.5.1: nothing, or a code of two bytes and a reason in UTF-8.
+/// Parses the payload of a Close frame: empty, or a code of two bytes and a reason in UTF-8
+/// (RFC 6455 §5.5.1).
 fn parse_close(payload: &[u8]) -> Result<Option<u16>, MessageError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err(MessageError::BadClose) };
     };
     let code = u16::from_be_bytes(*code);
-    // §7.4.2 and the IANA registry; 1004, 1005, 1006 and 1015 must not be sent.
+    // §7.4.2 and the IANA registry. 1004, 1005, 1006 and 1015 must not be sent.
     // guard: a Close frame has a valid code [false]
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(MessageError::BadClose);
