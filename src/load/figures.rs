@@ -47,7 +47,7 @@ pub struct RunMeasurements {
 /// Number of lost messages. A message that arrived at the wrong user is missing at its receiver; it
 /// counts as misrouted and not as lost too.
 pub fn lost(recorder: &Recorder) -> u64 {
-    let count = |fault| recorder.seen(fault).count;
+    let count = |fault| recorder.fault_stats(fault).count;
     count(LoadFault::Lost).saturating_sub(count(LoadFault::Misrouted))
 }
 
@@ -55,7 +55,7 @@ pub fn lost(recorder: &Recorder) -> u64 {
 pub fn occurrences(recorder: &Recorder, fault: LoadFault) -> u64 {
     match fault {
         LoadFault::Lost => lost(recorder),
-        _ => recorder.seen(fault).count,
+        _ => recorder.fault_stats(fault).count,
     }
 }
 
@@ -91,7 +91,7 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
         share("alive_percent", count(CountMetric::Alive), count(CountMetric::Connected));
     }
     let dropped = [LoadFault::ClosedByServer, LoadFault::ConnectionLost];
-    let dropped: u64 = dropped.iter().map(|fault| recorder.seen(*fault).count).sum();
+    let dropped: u64 = dropped.iter().map(|fault| recorder.fault_stats(*fault).count).sum();
     let kept = count(CountMetric::ClosedAsPlanned);
     share("kept_percent", kept, kept + dropped as f64);
     let requested = count(CountMetric::Matched) + count(CountMetric::Unmatched);
@@ -113,7 +113,7 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
 pub fn undelivered(recorder: &Recorder) -> u64 {
     let arrived = recorder.get(CountMetric::Received)
         + recorder.get(CountMetric::ReceivedWhileLeaving)
-        + recorder.seen(LoadFault::BeforeMatch).count;
+        + recorder.fault_stats(LoadFault::BeforeMatch).count;
     recorder.get(CountMetric::Sent).saturating_sub(arrived)
 }
 
@@ -134,8 +134,8 @@ fn successes(recorder: &Recorder) -> f64 {
 /// Messages that were lost, changed or delivered to the wrong user.
 fn bad_messages(recorder: &Recorder) -> f64 {
     (lost(recorder)
-        + recorder.seen(LoadFault::Corrupted).count
-        + recorder.seen(LoadFault::Misrouted).count) as f64
+        + recorder.fault_stats(LoadFault::Corrupted).count
+        + recorder.fault_stats(LoadFault::Misrouted).count) as f64
 }
 
 /// Operations that failed.
@@ -152,7 +152,7 @@ fn failures(recorder: &Recorder) -> f64 {
         LoadFault::AnswerTimeout,
     ]
     .iter()
-    .map(|fault| recorder.seen(*fault).count)
+    .map(|fault| recorder.fault_stats(*fault).count)
     .sum();
     (not_completed + interrupted) as f64 + bad_messages(recorder)
 }
@@ -224,7 +224,7 @@ mod tests {
         recorder.add(CountMetric::Sent, 2000);
         recorder.add(CountMetric::Received, 1990);
         recorder.add(CountMetric::ReceivedWhileLeaving, 3);
-        recorder.time(TimeMetric::Relay, Duration::from_millis(3));
+        recorder.record_time(TimeMetric::Relay, Duration::from_millis(3));
         let measured = RunMeasurements {
             measured_s: 10.0,
             measured_received: 2000,
@@ -261,8 +261,8 @@ mod tests {
     #[test]
     fn a_misrouted_message_does_not_count_as_lost() {
         let mut recorder = Recorder::default();
-        recorder.faults_at(LoadFault::Lost, 5, Timestamp::ZERO);
-        recorder.faults_at(LoadFault::Misrouted, 3, Timestamp::ZERO);
+        recorder.record_faults(LoadFault::Lost, 5, Timestamp::ZERO);
+        recorder.record_faults(LoadFault::Misrouted, 3, Timestamp::ZERO);
         assert_eq!(lost(&recorder), 2);
         assert_eq!(compute(&recorder, &RunMeasurements::default())["lost"], 2.0);
     }

@@ -121,7 +121,7 @@ impl IntervalRow {
         self.waiting_peak = gauges.waiting_peak;
         let name = |what: &CountMetric| (what.name().to_owned(), recorder.get(*what));
         self.counts = CountMetric::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
-        let name = |fault: &LoadFault| (fault.name().to_owned(), recorder.seen(*fault));
+        let name = |fault: &LoadFault| (fault.name().to_owned(), recorder.fault_stats(*fault));
         self.faults = LoadFault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0).collect();
         for metric in TimeMetric::ALL {
             let histogram = recorder.histogram(*metric);
@@ -140,17 +140,17 @@ impl IntervalRow {
     /// Adds the content of this row to a recorder. Latencies need buckets.
     pub fn restore(&self, into: &mut Recorder) {
         for (name, count) in &self.counts {
-            if let Some(what) = CountMetric::named(name) {
+            if let Some(what) = CountMetric::from_name(name) {
                 into.add(what, *count);
             }
         }
         for (name, seen) in &self.faults {
-            if let Some(fault) = LoadFault::named(name) {
+            if let Some(fault) = LoadFault::from_name(name) {
                 into.merge_fault(fault, *seen);
             }
         }
         for (name, buckets) in &self.buckets {
-            if let Some(metric) = TimeMetric::named(name) {
+            if let Some(metric) = TimeMetric::from_name(name) {
                 for (value, count) in buckets {
                     into.histogram_mut(metric).saturating_record_n(*value, *count);
                 }
@@ -281,11 +281,11 @@ mod tests {
     fn row(at_s: f64) -> IntervalRow {
         let mut recorder = Recorder::default();
         recorder.add(CountMetric::Sent, 10);
-        recorder.fault(LoadFault::Lost, Timestamp::from_nanos(77));
-        recorder.fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(78));
-        recorder.note_status(LoadFault::UpgradeRefused, 404);
+        recorder.record_fault(LoadFault::Lost, Timestamp::from_nanos(77));
+        recorder.record_fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(78));
+        recorder.set_fault_status(LoadFault::UpgradeRefused, 404);
         for ms in 1..50 {
-            recorder.time(TimeMetric::Relay, Duration::from_millis(ms));
+            recorder.record_time(TimeMetric::Relay, Duration::from_millis(ms));
         }
         let mut row = IntervalRow { at_s, length_s: 2.0, measured: true, ..IntervalRow::default() };
         row.record(&recorder, &LoadGauges { users: 3, ..LoadGauges::default() }, true);
@@ -311,8 +311,8 @@ mod tests {
         assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
         assert_eq!(whole.get(CountMetric::Sent), 20);
         let lost = FaultStats { count: 2, first_ns: 77, last_ns: 77, status: None };
-        assert_eq!(whole.seen(LoadFault::Lost), lost);
-        assert_eq!(whole.seen(LoadFault::UpgradeRefused).status, Some(404));
+        assert_eq!(whole.fault_stats(LoadFault::Lost), lost);
+        assert_eq!(whole.fault_stats(LoadFault::UpgradeRefused).status, Some(404));
         let relay = LatencySummary::of(whole.histogram(TimeMetric::Relay)).unwrap();
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");

@@ -1,27 +1,31 @@
-//! What is measured: counts, faults and histograms, of constant size. Pure.
+//! The recorder: counts, faults and latency histograms of constant size. Pure.
 //!
-//! Each thread fills a [`Recorder`] of its own; once an interval it is handed over and merged.
-//! Nothing here grows with the length of a run or the number of users.
+//! Each thread fills a [`Recorder`] of its own, which is handed over and merged once an interval.
+//! Its size depends neither on the length of a run nor on the number of users.
 
-mod kinds;
+#[macro_use]
+mod indexed_enum;
+mod faults;
+mod metrics;
 
-pub use kinds::{CountMetric, LoadFault, TimeMetric};
+pub use faults::LoadFault;
+pub use metrics::{CountMetric, TimeMetric};
 
 use crate::timestamp::Timestamp;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How often a fault was seen, and when.
+/// How often a fault was recorded, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultStats {
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
-    /// Nanoseconds from the start of the run to the first time.
+    /// Nanoseconds from the start of the run to the first occurrence.
     pub first_ns: u64,
-    /// Nanoseconds from the start of the run to the last time.
+    /// Nanoseconds from the start of the run to the last occurrence.
     pub last_ns: u64,
-    /// The HTTP status that came with the first one; if it had none, that of a later one.
+    /// HTTP status of the first occurrence; if that had none, of a later one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
@@ -41,7 +45,7 @@ impl FaultStats {
     }
 }
 
-/// Longest time that a histogram tells apart; anything longer counts as this.
+/// Longest time that a histogram can hold; longer times count as this.
 const LONGEST_US: u64 = 120_000_000;
 
 /// Counts, faults and histograms of one thread or of a whole run.
@@ -67,79 +71,78 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Counts one.
+    /// Counts one occurrence.
     #[inline]
-    pub fn count(&mut self, what: CountMetric) {
-        self.counts[what as usize] += 1;
+    pub fn count(&mut self, metric: CountMetric) {
+        self.counts[metric as usize] += 1;
     }
 
-    /// Counts several.
+    /// Counts `many` occurrences.
     #[inline]
-    pub fn add(&mut self, what: CountMetric, many: u64) {
-        self.counts[what as usize] += many;
+    pub fn add(&mut self, metric: CountMetric, many: u64) {
+        self.counts[metric as usize] += many;
     }
 
     /// Records a time.
     #[inline]
-    pub fn time(&mut self, metric: TimeMetric, took: Duration) {
+    pub fn record_time(&mut self, metric: TimeMetric, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST_US);
         self.times[metric as usize].saturating_record(micros.max(1));
     }
 
-    /// Records the time from one moment to another; for the path of every message, without
-    /// the arithmetic of durations.
+    /// Records the time between two timestamps. It avoids the arithmetic of `Duration`, because it
+    /// runs for every message.
     #[inline]
-    pub fn between(&mut self, metric: TimeMetric, from: Timestamp, to: Timestamp) {
+    pub fn record_between(&mut self, metric: TimeMetric, from: Timestamp, to: Timestamp) {
         let micros = to.as_nanos().saturating_sub(from.as_nanos()) / 1000;
         self.times[metric as usize].saturating_record(micros.max(1));
     }
 
     /// Records a fault at `at`, counted from the start of the run.
-    pub fn fault(&mut self, what: LoadFault, at: Timestamp) {
-        self.faults_at(what, 1, at);
+    pub fn record_fault(&mut self, fault: LoadFault, at: Timestamp) {
+        self.record_faults(fault, 1, at);
     }
 
     /// Records `many` faults at `at`.
-    pub fn faults_at(&mut self, what: LoadFault, many: u64, at: Timestamp) {
+    pub fn record_faults(&mut self, fault: LoadFault, many: u64, at: Timestamp) {
         let at = at.as_nanos();
-        let seen = FaultStats { count: many, first_ns: at, last_ns: at, status: None };
-        self.faults[what as usize].merge(&seen);
+        let stats = FaultStats { count: many, first_ns: at, last_ns: at, status: None };
+        self.faults[fault as usize].merge(&stats);
     }
 
-    /// The fault just recorded came with this HTTP status; only the first one is kept.
-    pub fn note_status(&mut self, what: LoadFault, status: u16) {
-        self.faults[what as usize].status.get_or_insert(status);
+    /// Sets the HTTP status of the fault that was just recorded, unless it has one already.
+    pub fn set_fault_status(&mut self, fault: LoadFault, status: u16) {
+        self.faults[fault as usize].status.get_or_insert(status);
     }
 
-    /// Restores what an earlier recorder had seen of a fault.
-    pub fn merge_fault(&mut self, what: LoadFault, seen: FaultStats) {
-        self.faults[what as usize].merge(&seen);
+    /// Adds the occurrences of a fault from an earlier recorder.
+    pub fn merge_fault(&mut self, fault: LoadFault, stats: FaultStats) {
+        self.faults[fault as usize].merge(&stats);
     }
 
-    /// Moves what was seen of faults to a later time: this recorder began `offset_ns` after
-    /// the run did.
+    /// Moves all faults to a later time: this recorder started `offset_ns` after the run.
     pub fn shift_faults(&mut self, offset_ns: u64) {
-        for seen in self.faults.iter_mut().filter(|seen| seen.count > 0) {
-            seen.first_ns += offset_ns;
-            seen.last_ns += offset_ns;
+        for stats in self.faults.iter_mut().filter(|stats| stats.count > 0) {
+            stats.first_ns += offset_ns;
+            stats.last_ns += offset_ns;
         }
     }
 
-    /// How many.
-    pub fn get(&self, what: CountMetric) -> u64 {
-        self.counts[what as usize]
+    /// The value of a count.
+    pub fn get(&self, metric: CountMetric) -> u64 {
+        self.counts[metric as usize]
     }
 
-    /// What was seen of a fault.
-    pub fn seen(&self, what: LoadFault) -> FaultStats {
-        self.faults[what as usize]
+    /// The occurrences of a fault.
+    pub fn fault_stats(&self, fault: LoadFault) -> FaultStats {
+        self.faults[fault as usize]
     }
 
-    /// One sentence for the report, with the status that came first if any came.
-    pub fn meaning(&self, what: LoadFault) -> String {
-        match self.seen(what).status {
-            Some(status) => format!("{}, first with {status}", what.meaning()),
-            None => what.meaning().to_owned(),
+    /// One sentence for the report, with the HTTP status if there is one.
+    pub fn meaning(&self, fault: LoadFault) -> String {
+        match self.fault_stats(fault).status {
+            Some(status) => format!("{}, first with {status}", fault.meaning()),
+            None => fault.meaning().to_owned(),
         }
     }
 
@@ -148,12 +151,12 @@ impl Recorder {
         &self.times[metric as usize]
     }
 
-    /// The histogram of a time, to be filled from a log.
+    /// The histogram of a time, to be filled from an interval log.
     pub fn histogram_mut(&mut self, metric: TimeMetric) -> &mut Histogram<u64> {
         &mut self.times[metric as usize]
     }
 
-    /// Adds what another recorder holds.
+    /// Adds the contents of another recorder.
     pub fn merge(&mut self, other: &Recorder) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
@@ -168,7 +171,7 @@ impl Recorder {
         }
     }
 
-    /// Makes it as new, without giving memory back.
+    /// Resets the recorder and keeps its memory.
     pub fn clear(&mut self) {
         self.counts = [0; CountMetric::ALL.len()];
         self.faults = [FaultStats::default(); LoadFault::ALL.len()];
@@ -176,27 +179,27 @@ impl Recorder {
     }
 }
 
-/// The figures that people read off a histogram, in milliseconds.
+/// Mean, percentiles and maximum of a histogram, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
-    /// How many times were recorded.
+    /// Number of recorded times.
     pub count: u64,
     /// Mean.
     pub mean_ms: f64,
-    /// Half were at most this.
+    /// Median.
     pub p50_ms: f64,
-    /// 90 % were at most this.
+    /// 90th percentile.
     pub p90_ms: f64,
-    /// 99 % were at most this.
+    /// 99th percentile.
     pub p99_ms: f64,
-    /// 99.9 % were at most this.
+    /// 99.9th percentile.
     pub p999_ms: f64,
-    /// The longest.
+    /// Maximum.
     pub max_ms: f64,
 }
 
 impl LatencySummary {
-    /// Reads a histogram of microseconds; `None` if it is empty.
+    /// Summarizes a histogram of microseconds; `None` if it is empty.
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |q| histogram.value_at_quantile(q) as f64 / 1000.0;
         (!histogram.is_empty()).then(|| LatencySummary {
@@ -216,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merging_recorders_is_the_same_as_filling_one() {
+    fn merging_recorders_equals_filling_one() {
         let at = Timestamp::from_nanos;
         let (mut a, mut b, mut whole) =
             (Recorder::default(), Recorder::default(), Recorder::default());
@@ -224,32 +227,32 @@ mod tests {
             let part = if i % 3 == 0 { &mut a } else { &mut b };
             for recorder in [part, &mut whole] {
                 recorder.count(CountMetric::Sent);
-                recorder.time(TimeMetric::Relay, Duration::from_micros(i * 7));
-                recorder.fault(LoadFault::Lost, at(i));
+                recorder.record_time(TimeMetric::Relay, Duration::from_micros(i * 7));
+                recorder.record_fault(LoadFault::Lost, at(i));
             }
         }
         a.merge(&b);
         assert_eq!(a.get(CountMetric::Sent), 1000);
         assert_eq!(
-            a.seen(LoadFault::Lost),
+            a.fault_stats(LoadFault::Lost),
             FaultStats { count: 1000, first_ns: 1, last_ns: 1000, status: None }
         );
         let quantiles = |r: &Recorder| LatencySummary::of(r.histogram(TimeMetric::Relay));
         assert_eq!(quantiles(&a), quantiles(&whole));
         a.clear();
         assert_eq!((a.get(CountMetric::Sent), quantiles(&a)), (0, None));
-        assert_eq!(a.seen(LoadFault::Lost), FaultStats::default());
+        assert_eq!(a.fault_stats(LoadFault::Lost), FaultStats::default());
     }
 
-    /// Whichever thread saw it first, and though another one may have seen it without a status.
+    /// For every order in which threads are merged, also when one recorded no status.
     #[test]
-    fn a_fault_is_told_with_the_status_that_came_first() {
+    fn a_fault_is_described_with_its_first_status() {
         let refused = |at, status| {
             let mut recorder = Recorder::default();
-            recorder.fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(at));
+            recorder.record_fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(at));
             if let Some(status) = status {
-                recorder.note_status(LoadFault::UpgradeRefused, status);
-                recorder.note_status(LoadFault::UpgradeRefused, 500);
+                recorder.set_fault_status(LoadFault::UpgradeRefused, status);
+                recorder.set_fault_status(LoadFault::UpgradeRefused, 500);
             }
             recorder
         };
@@ -257,8 +260,8 @@ mod tests {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut whole = Recorder::default();
             order.iter().for_each(|nth| whole.merge(&parts[*nth]));
-            let told = whole.meaning(LoadFault::UpgradeRefused);
-            assert!(told.starts_with("the upgrade was refused, first with 40"), "{told}");
+            let meaning = whole.meaning(LoadFault::UpgradeRefused);
+            assert!(meaning.starts_with("the upgrade was refused, first with 40"), "{meaning}");
         }
         let (mut early, late) = (refused(3, Some(400)), refused(2, Some(404)));
         early.merge(&late);
@@ -270,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_the_longest_counts_as_the_longest() {
+    fn a_time_over_the_limit_counts_as_the_limit() {
         let mut recorder = Recorder::default();
-        recorder.time(TimeMetric::Match, Duration::from_secs(100_000));
+        recorder.record_time(TimeMetric::Match, Duration::from_secs(100_000));
         let max = LatencySummary::of(recorder.histogram(TimeMetric::Match)).unwrap().max_ms;
         assert!((120_000.0..132_000.0).contains(&max), "{max}");
     }

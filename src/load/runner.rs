@@ -167,7 +167,7 @@ impl ScenarioRunner<'_> {
                 TestOutcome::Void => (TrialOutcome::Void, "void"),
                 TestOutcome::Stopped => return Ok((None, trials)),
             };
-            let step = search.doing().to_owned();
+            let step = search.step_name().to_owned();
             trials.push(TrialRecord { step, level, result: result.to_owned() });
             match last_run_crashed(&self.results.runs) {
                 true => search.record_crash(),

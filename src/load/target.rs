@@ -1,4 +1,4 @@
-//! Targets: what a run must reach, and whether it did. Pure.
+//! Performance targets: what a run must reach, and whether it did. Pure.
 
 use super::figures;
 use super::measure::CountMetric;
@@ -42,7 +42,7 @@ impl Comparison {
     }
 
     /// Whether both bound a figure from the same side.
-    fn is_like(self, other: Comparison) -> bool {
+    fn bounds_same_side(self, other: Comparison) -> bool {
         use Comparison::{Above, AtLeast, AtMost, Below, Exactly};
         match self {
             Below | AtMost => matches!(other, Below | AtMost | Exactly),
@@ -74,12 +74,11 @@ pub struct PerformanceTarget {
 }
 
 impl PerformanceTarget {
-    /// Whether more time could still have reached it from `value`: a crowd grows as people come,
-    /// a count as things happen, and a rate that is measured from the middle of a run begins at
-    /// nothing.
-    fn was_under_way(&self, value: f64) -> bool {
+    /// Whether a longer run might still have reached the target from `value`: user peaks and counts
+    /// grow with time, and a rate that is measured from the middle of a run starts at zero.
+    fn may_still_grow(&self, value: f64) -> bool {
         let grows = ["users_peak", "waiting_peak", "messages_per_s"].contains(&&*self.figure)
-            || CountMetric::named(&self.figure).is_some();
+            || CountMetric::from_name(&self.figure).is_some();
         let upwards = match self.comparison {
             Comparison::AtLeast | Comparison::Above => true,
             Comparison::Exactly => value < self.bound,
@@ -92,14 +91,17 @@ impl PerformanceTarget {
 impl FromStr for PerformanceTarget {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a target like `relay_p99_ms<50`");
-        let (sign, comparison) =
-            Comparison::ALL.into_iter().find(|(sign, _)| text.contains(sign)).ok_or_else(wrong)?;
-        let (figure, bound) = text.split_once(sign).ok_or_else(wrong)?;
-        let (figure, bound) = (figure.trim(), bound.trim().parse::<f64>().map_err(|_| wrong())?);
+        let malformed = || format!("`{text}` is not a target like `relay_p99_ms<50`");
+        let (sign, comparison) = Comparison::ALL
+            .into_iter()
+            .find(|(sign, _)| text.contains(sign))
+            .ok_or_else(malformed)?;
+        let (figure, bound) = text.split_once(sign).ok_or_else(malformed)?;
+        let (figure, bound) =
+            (figure.trim(), bound.trim().parse::<f64>().map_err(|_| malformed())?);
         if !bound.is_finite() {
-            // Nothing would ever be judged by it, and JSON has no word for it.
-            return Err(wrong());
+            // No value compares with it, and JSON cannot represent it.
+            return Err(malformed());
         }
         if !figures::is_known(figure) {
             return Err(format!("`{text}`: unknown figure `{figure}`; see --figures"));
@@ -114,7 +116,7 @@ impl fmt::Display for PerformanceTarget {
     }
 }
 
-/// The named sets of targets.
+/// The named target sets.
 const SETS: [(&str, &[&str]); 3] = [
     ("none", &[]),
     (
@@ -133,10 +135,10 @@ const SETS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The targets of the set called `name`, and those of `more`.
+/// The targets of the set `name`, and those of `more`.
 ///
 /// # Errors
-/// One line naming what is unknown or malformed.
+/// One line that names what is unknown or malformed.
 pub fn targets(name: &str, more: &[String]) -> Result<Vec<PerformanceTarget>, String> {
     let (_, set) = SETS.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
         format!("unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`")
@@ -144,47 +146,50 @@ pub fn targets(name: &str, more: &[String]) -> Result<Vec<PerformanceTarget>, St
     set.iter().copied().chain(more.iter().map(String::as_str)).map(str::parse).collect()
 }
 
-/// Whether the target `new` says otherwise what `old` has said; what is no target replaces none.
+/// Whether the target `new` replaces `old`: both bound the same figure from the same side. Text
+/// that is not a target replaces none.
 pub fn replaces(new: &str, old: &str) -> bool {
     let (Ok(new), Ok(old)) = (new.parse::<PerformanceTarget>(), old.parse::<PerformanceTarget>())
     else {
         return false;
     };
-    new.figure == old.figure && new.comparison.is_like(old.comparison)
+    new.figure == old.figure && new.comparison.bounds_same_side(old.comparison)
 }
 
-/// Whether a target was reached.
+/// The outcome of one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetOutcome {
-    /// It was.
-    Yes,
-    /// It was not.
-    No,
-    /// It does not apply to this run, or was not measured.
+    /// The target was met.
+    #[serde(rename = "yes")]
+    Met,
+    /// The target was missed.
+    #[serde(rename = "no")]
+    Missed,
+    /// The target does not apply to this run, or its figure was not measured.
     NotJudged,
 }
 
-/// A target with what was measured.
+/// A target with its measured figure and outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetVerdict {
-    /// The target as people read it.
+    /// The target in readable form.
     pub target: String,
     /// The figure's name.
     pub figure: String,
     /// The bound.
     pub bound: f64,
-    /// What was measured, if it was.
+    /// The measured value, if there is one.
     pub value: Option<f64>,
-    /// Whether it was reached.
+    /// Whether the target was met.
     pub reached: TargetOutcome,
-    /// Why it was not judged, if so.
+    /// Why it was not judged, if that is so.
     pub note: String,
 }
 
-/// Judges figures by targets. `users_planned` is how many users the run was to have at once:
-/// a run that was to have fewer than a target asks for is not judged by that target. Nor is one
-/// that people have `stopped` by what it could not reach any more.
+/// Compares figures with targets. A run that was planned with fewer users (`users_planned`) than a
+/// target asks for is not judged by that target. A run that the operator has `stopped` is not
+/// judged by targets that more time might have met.
 pub fn judge(
     targets: &[PerformanceTarget],
     figures: &BTreeMap<String, f64>,
@@ -195,17 +200,18 @@ pub fn judge(
         let value = figures.get(&target.figure).copied();
         let smaller = target.figure == "users_peak" && (users_planned as f64) < target.bound;
         let (reached, note) = match value {
-            _ if smaller => {
-                (TargetOutcome::NotJudged, format!("this run was to have {users_planned} users"))
-            }
+            _ if smaller => (
+                TargetOutcome::NotJudged,
+                format!("this run was planned with {users_planned} users"),
+            ),
             None => (TargetOutcome::NotJudged, "not measured in this run".to_owned()),
             Some(value) if target.comparison.holds(value, target.bound) => {
-                (TargetOutcome::Yes, String::new())
+                (TargetOutcome::Met, String::new())
             }
-            Some(value) if stopped && target.was_under_way(value) => {
-                (TargetOutcome::NotJudged, "the run was stopped before its time".to_owned())
+            Some(value) if stopped && target.may_still_grow(value) => {
+                (TargetOutcome::NotJudged, "the run was stopped early".to_owned())
             }
-            Some(_) => (TargetOutcome::No, String::new()),
+            Some(_) => (TargetOutcome::Missed, String::new()),
         };
         TargetVerdict {
             target: target.to_string(),
@@ -224,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_read_as_people_write_them() {
+    fn parses_targets_and_rejects_malformed_ones() {
         let target: PerformanceTarget = "relay_p99_ms < 50".parse().unwrap();
         assert_eq!((target.comparison, target.bound), (Comparison::Below, 50.0));
         assert_eq!("lost==0".parse::<PerformanceTarget>().unwrap().comparison, Comparison::Exactly);
@@ -237,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_consists_of_known_figures() {
+    fn every_target_set_names_known_figures() {
         for (name, _) in SETS {
             targets(name, &[]).unwrap();
         }
@@ -245,32 +251,36 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_or_not_asked_for_is_not_judged() {
+    fn does_not_judge_figures_that_were_not_measured_or_planned() {
         let targets = targets("baseline", &["lost==0".to_owned()]).unwrap();
         let figures = [("users_peak", 100.0), ("match_p99_ms", 2500.0), ("lost", 0.0)];
         let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
         let reached = |users_planned| -> Vec<TargetOutcome> {
             judge(&targets, &figures, users_planned, false).iter().map(|j| j.reached).collect()
         };
-        use TargetOutcome::{No, NotJudged, Yes};
-        assert_eq!(reached(100), [NotJudged, No, NotJudged, NotJudged, NotJudged, Yes]);
-        assert_eq!(reached(5000)[0], No);
+        use TargetOutcome::{Met, Missed, NotJudged};
+        assert_eq!(reached(100), [NotJudged, Missed, NotJudged, NotJudged, NotJudged, Met]);
+        assert_eq!(reached(5000)[0], Missed);
     }
 
     #[test]
-    fn who_stops_early_misses_no_target_that_only_wanted_time() {
+    fn a_stopped_run_is_not_judged_by_targets_that_need_more_time() {
         let figures = [("users_peak", 100.0), ("relay_p99_ms", 500.0), ("calls_done", 3.0)];
         let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
         let reached = |target: &str, stopped| {
             judge(&[target.parse().unwrap()], &figures, 5000, stopped)[0].reached
         };
         for target in ["users_peak>=5000", "calls_done>3", "calls_done==4"] {
-            assert_eq!(reached(target, false), TargetOutcome::No, "{target}");
+            assert_eq!(reached(target, false), TargetOutcome::Missed, "{target}");
             assert_eq!(reached(target, true), TargetOutcome::NotJudged, "{target}");
         }
         for target in ["relay_p99_ms<50", "calls_done<=2", "calls_done==2"] {
-            assert_eq!(reached(target, true), TargetOutcome::No, "{target}: time does not mend it");
+            assert_eq!(
+                reached(target, true),
+                TargetOutcome::Missed,
+                "{target}: more time does not help"
+            );
         }
-        assert_eq!(reached("users_peak>=100", true), TargetOutcome::Yes);
+        assert_eq!(reached("users_peak>=100", true), TargetOutcome::Met);
     }
 }

@@ -220,9 +220,9 @@ impl TestEnvironment {
                 // It was when many were lost, and not when that was understood.
                 let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
                 let when = watch.doubt.as_ref().map_or(now, |doubt| doubt.since);
-                merged.fault(LoadFault::Crashed, when);
+                merged.record_fault(LoadFault::Crashed, when);
                 row.record(&merged, &gauges, spec.resumable);
-                let when = merged.seen(LoadFault::Crashed).first_ns as f64 / 1e9;
+                let when = merged.fault_stats(LoadFault::Crashed).first_ns as f64 / 1e9;
                 self.progress.note(&format!("the server is gone, {when:.1} s into the run"));
                 engine.stop();
             }
@@ -293,13 +293,14 @@ impl TestEnvironment {
         (users_before, before): (u64, ServerSample),
         watch: &mut RunMonitor,
     ) -> bool {
-        let lost = merged.seen(LoadFault::ConnectionLost).count;
-        let turned_away = merged.seen(LoadFault::ConnectRefused).count
-            + merged.seen(LoadFault::ConnectReset).count;
+        let lost = merged.fault_stats(LoadFault::ConnectionLost).count;
+        let turned_away = merged.fault_stats(LoadFault::ConnectRefused).count
+            + merged.fault_stats(LoadFault::ConnectReset).count;
         let many = lost as f64 > (users_before as f64 * CRASH_SHARE).max(1.0);
         let none_connect = turned_away > 0 && merged.get(CountMetric::Connected) == 0;
         if many {
-            let since = Timestamp::from_nanos(merged.seen(LoadFault::ConnectionLost).first_ns);
+            let since =
+                Timestamp::from_nanos(merged.fault_stats(LoadFault::ConnectionLost).first_ns);
             let doubt = watch.doubt.get_or_insert(SuspectedCrash { before, since, rows: 0 });
             doubt.rows = ROWS_OF_DOUBT;
         }

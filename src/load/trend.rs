@@ -1,14 +1,14 @@
-//! Is a series going up? The slope test behind every verdict on leaks and decay. Pure.
+//! The trend test behind every statement on leaks and decay: does a series rise? Pure.
 //!
-//! Mann's test (1945) asks only whether later values tend to be larger than earlier ones, so
-//! it needs no assumption about the shape of the noise; Sen's slope (1968) says by how much,
-//! and shrugs off outliers that would bend a least-squares line. Both look at all pairs,
-//! so a longer series is first condensed to at most [`POINTS`] medians.
+//! Mann's test (1945) uses only the order of the values and needs no assumption about the
+//! distribution of the noise. Sen's slope (1968) estimates the rise and is robust against outliers
+//! that would distort a least-squares line. Both compare all pairs, so that a longer series is
+//! first condensed to at most [`POINTS`] medians.
 
-/// Most points that the pairwise tests look at.
+/// Limit of points that are compared pairwise.
 pub const POINTS: usize = 400;
 
-/// What the test found.
+/// The result of the trend test.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Trend {
     /// Sen's slope: units of the value per second.
@@ -17,20 +17,20 @@ pub struct Trend {
     pub slope_low_per_s: f64,
     /// 95 % confidence interval of the slope, upper end.
     pub slope_high_per_s: f64,
-    /// How sure it is that the series rises: 1 − p of Mann's one-sided test. 0.5 is a coin toss.
+    /// Confidence that the series rises: 1 − p of Mann's one-sided test; 0.5 means no evidence.
     pub rising_confidence: f64,
-    /// Points that were compared, after condensing.
+    /// Number of points that were compared, after condensing.
     pub points: usize,
     /// Seconds from the first point to the last.
     pub seconds: f64,
-    /// Median of the values: what the slope is to be compared with.
+    /// Median of the values, to compare the slope with.
     pub median: f64,
 }
 
 impl Trend {
-    /// By what share of its median the series rises over its length, by the slope's lower
-    /// confidence bound; zero if it is not sure that it rises.
-    pub fn sure_growth_share(&self) -> f64 {
+    /// The rise over the whole series as a share of its median, by the slope's lower confidence
+    /// bound; zero if a rise is not certain.
+    pub fn certain_growth_share(&self) -> f64 {
         if self.median <= 0.0 {
             return if self.slope_low_per_s > 0.0 { f64::INFINITY } else { 0.0 };
         }
@@ -38,9 +38,9 @@ impl Trend {
     }
 }
 
-/// Tests `(seconds, value)` points in the order of time. `None` below eight points: with
-/// fewer not even a perfect rise would be convincing.
-pub fn test(points: &[(f64, f64)]) -> Option<Trend> {
+/// Tests `(seconds, value)` points in ascending order of time. `None` below eight points: with
+/// fewer, even a perfect rise would be no evidence.
+pub fn analyze(points: &[(f64, f64)]) -> Option<Trend> {
     let points = condense(points);
     let n = points.len();
     if n < 8 {
@@ -61,7 +61,7 @@ pub fn test(points: &[(f64, f64)]) -> Option<Trend> {
     }
     slopes.sort_unstable_by(f64::total_cmp);
     let deviation = score_variance(&points).sqrt();
-    // The continuity correction of Kendall (1975).
+    // Continuity correction (Kendall, 1975).
     let z = match score {
         0 => 0.0,
         s => (s as f64 - (s as f64).signum()) / deviation,
@@ -80,7 +80,7 @@ pub fn test(points: &[(f64, f64)]) -> Option<Trend> {
     })
 }
 
-/// Variance of Mann's score when there is no trend, with the correction for ties.
+/// Variance of Mann's score without a trend, corrected for ties.
 fn score_variance(points: &[(f64, f64)]) -> f64 {
     let pairs = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
     let mut values: Vec<f64> = points.iter().map(|p| p.1).collect();
@@ -89,7 +89,7 @@ fn score_variance(points: &[(f64, f64)]) -> f64 {
     (pairs(points.len() as f64) - ties) / 18.0
 }
 
-/// Groups a long series into at most [`POINTS`] medians, in the order of time.
+/// Condenses a long series to at most [`POINTS`] medians, in order of time.
 fn condense(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= POINTS {
         return points.to_vec();
@@ -133,7 +133,7 @@ fn normal_below(z: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Noise that is the same on every run.
+    /// Reproducible noise.
     fn noise(i: u64) -> f64 {
         let x = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -146,47 +146,47 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_under_noise_is_found_and_measured() {
-        let trend = test(&series(300, |i| 1000.0 + i as f64 * 0.1 + noise(i) * 20.0)).unwrap();
+    fn measures_a_leak_under_noise() {
+        let trend = analyze(&series(300, |i| 1000.0 + i as f64 * 0.1 + noise(i) * 20.0)).unwrap();
         assert!(trend.rising_confidence > 0.999, "{trend:?}");
         assert!(trend.slope_low_per_s < 0.1 && 0.1 < trend.slope_high_per_s, "{trend:?}");
-        assert!((trend.sure_growth_share() - 0.03).abs() < 0.005, "{trend:?}");
+        assert!((trend.certain_growth_share() - 0.03).abs() < 0.005, "{trend:?}");
     }
 
     #[test]
-    fn noise_a_plateau_and_a_fall_are_no_leak() {
-        let flat = test(&series(300, |i| 1000.0 + noise(i) * 20.0)).unwrap();
+    fn noise_a_plateau_and_a_decline_are_no_leak() {
+        let flat = analyze(&series(300, |i| 1000.0 + noise(i) * 20.0)).unwrap();
         assert!(flat.rising_confidence < 0.99, "{flat:?}");
-        assert!(flat.sure_growth_share() < 0.002, "{flat:?}");
-        let constant = test(&series(50, |_| 7.0)).unwrap();
+        assert!(flat.certain_growth_share() < 0.002, "{flat:?}");
+        let constant = analyze(&series(50, |_| 7.0)).unwrap();
         assert!((constant.rising_confidence - 0.5).abs() < 1e-6, "{constant:?}");
-        assert_eq!(constant.sure_growth_share(), 0.0);
-        let fall = test(&series(50, |i| -(i as f64))).unwrap();
+        assert_eq!(constant.certain_growth_share(), 0.0);
+        let fall = analyze(&series(50, |i| -(i as f64))).unwrap();
         assert!(fall.rising_confidence < 0.001);
     }
 
     #[test]
-    fn one_wild_outlier_bends_nothing() {
+    fn a_single_outlier_does_not_change_the_result() {
         let calm = series(60, |i| if i == 59 { 1e9 } else { 100.0 + noise(i) });
-        assert!(test(&calm).unwrap().sure_growth_share() < 0.02);
+        assert!(analyze(&calm).unwrap().certain_growth_share() < 0.02);
     }
 
     #[test]
-    fn a_long_series_is_condensed_and_still_found() {
-        let trend = test(&series(86_400, |i| 5e8 + i as f64 * 100.0 + noise(i) * 1e6)).unwrap();
+    fn finds_the_slope_of_a_long_condensed_series() {
+        let trend = analyze(&series(86_400, |i| 5e8 + i as f64 * 100.0 + noise(i) * 1e6)).unwrap();
         assert!(trend.points <= POINTS);
         assert!(trend.rising_confidence > 0.9999);
         assert!((trend.slope_per_s - 100.0).abs() < 2.0, "{trend:?}");
     }
 
     #[test]
-    fn too_few_points_give_no_verdict() {
-        assert_eq!(test(&series(7, |i| i as f64)), None);
-        assert!(test(&series(8, |i| i as f64)).unwrap().rising_confidence > 0.99);
+    fn gives_no_result_below_eight_points() {
+        assert_eq!(analyze(&series(7, |i| i as f64)), None);
+        assert!(analyze(&series(8, |i| i as f64)).unwrap().rising_confidence > 0.99);
     }
 
     #[test]
-    fn the_normal_distribution_is_right_where_it_matters() {
+    fn the_normal_distribution_is_accurate_to_five_digits() {
         for (z, below) in [(0.0, 0.5), (1.644_854, 0.95), (1.959_964, 0.975), (-1.0, 0.158_655)] {
             assert!((normal_below(z) - below).abs() < 1e-5, "{z}");
         }

@@ -197,12 +197,14 @@ impl HttpLoadClient {
                 match exchange.response.map_or(0, |response| response.status) {
                     200 => {
                         worker.recorder.count(CountMetric::HttpOk);
-                        worker.recorder.time(TimeMetric::Http, now.since(exchange.intended));
-                        worker.recorder.time(TimeMetric::HttpService, now.since(exchange.sent));
+                        worker.recorder.record_time(TimeMetric::Http, now.since(exchange.intended));
+                        worker
+                            .recorder
+                            .record_time(TimeMetric::HttpService, now.since(exchange.sent));
                     }
                     status => {
                         record_failure(worker, LoadFault::HttpStatus, now);
-                        worker.recorder.note_status(LoadFault::HttpStatus, status);
+                        worker.recorder.set_fault_status(LoadFault::HttpStatus, status);
                     }
                 }
                 if reusable {
@@ -226,5 +228,5 @@ impl HttpLoadClient {
 
 fn record_failure(worker: &mut Worker, fault: LoadFault, now: Timestamp) {
     worker.recorder.count(CountMetric::HttpFailed);
-    worker.recorder.fault(fault, now);
+    worker.recorder.record_fault(fault, now);
 }

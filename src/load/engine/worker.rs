@@ -168,7 +168,7 @@ impl Worker {
             self.pause_detector.record_read(now);
             // While the users finish, silence is expected.
             if let Some(since) = self.stall_detector.check(now).filter(|_| !self.finishing) {
-                self.recorder.fault(LoadFault::Stalled, since);
+                self.recorder.record_fault(LoadFault::Stalled, since);
             }
             self.reap();
             self.longest_iteration = self.longest_iteration.max(now.since(woke));
@@ -251,7 +251,7 @@ impl Worker {
             let counts =
                 [(LoadFault::OneSidedMatch, one_sided), (LoadFault::MissingPeerLeft, missing)];
             for (fault, many) in counts.into_iter().filter(|(_, many)| *many > 0) {
-                self.recorder.faults_at(fault, many, now);
+                self.recorder.record_faults(fault, many, now);
             }
         }
         let empty = self.channel.empty.try_recv().unwrap_or_default();

@@ -54,11 +54,11 @@ pub(super) const STATISTICS: [&str; 6] = ["mean", "p50", "p90", "p99", "p999", "
 /// `<latency>_<statistic>_ms` like `relay_p99_ms`.
 pub fn is_known(name: &str) -> bool {
     let is_latency = |(latency, statistic): (&str, &str)| {
-        TimeMetric::named(latency).is_some() && STATISTICS.contains(&statistic)
+        TimeMetric::from_name(latency).is_some() && STATISTICS.contains(&statistic)
     };
     DERIVED.iter().any(|(known, _)| *known == name)
-        || LoadFault::named(name).is_some()
-        || CountMetric::named(name).is_some()
+        || LoadFault::from_name(name).is_some()
+        || CountMetric::from_name(name).is_some()
         || name.strip_suffix("_ms").and_then(|rest| rest.rsplit_once('_')).is_some_and(is_latency)
 }
 

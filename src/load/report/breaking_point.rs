@@ -26,7 +26,7 @@ pub fn breaking_point(
         trials,
     };
     match result {
-        Some(SearchResult::Point { holds, breaks }) => {
+        Some(SearchResult::BreakingPoint { holds, breaks }) => {
             (point.holds, point.breaks) = (Some(holds), Some(breaks));
         }
         Some(SearchResult::AboveCeiling { holds }) => {

@@ -55,8 +55,8 @@ pub(super) fn junit(report: &LoadReport) -> String {
     for run in report.runs.iter().filter(|run| !run.trial) {
         for target in &run.targets {
             let result = match target.reached {
-                TargetOutcome::Yes => CaseResult::Passed,
-                TargetOutcome::No => {
+                TargetOutcome::Met => CaseResult::Passed,
+                TargetOutcome::Missed => {
                     let value = target.value.map(number).unwrap_or_default();
                     CaseResult::Failed(format!("{}: measured {value}", target.target))
                 }

@@ -108,7 +108,7 @@ pub(super) fn limiting_factor(run: &RunReport, host: &GeneratorHost) -> Limiting
         let drops = figure(run, "accept_queue_drops");
         return factor("the accept queue", format!("the kernel dropped {drops:.0} connections"));
     }
-    let mut missed = run.targets.iter().filter(|target| target.reached == TargetOutcome::No);
+    let mut missed = run.targets.iter().filter(|target| target.reached == TargetOutcome::Missed);
     if missed.any(|target| target.figure == "server_memory_mb") {
         let evidence = format!("{:.0} MiB resident", figure(run, "server_memory_mb"));
         return factor("the server's memory", evidence);

@@ -80,7 +80,7 @@ mod tests {
             figure: "x".to_owned(),
             bound: 1.0,
             value: Some(1.0),
-            reached: TargetOutcome::Yes,
+            reached: TargetOutcome::Met,
             note: String::new(),
         });
         run.faults.push(FaultReport {
@@ -95,7 +95,7 @@ mod tests {
         run.trends.push(model::TrendReport {
             figure: "memory".to_owned(),
             unit: "bytes".to_owned(),
-            trend: trend::test(&rising).unwrap(),
+            trend: trend::analyze(&rising).unwrap(),
             is_growing: true,
             verdict: "rises".to_owned(),
         });

@@ -196,7 +196,7 @@ fn recommend_for_missed_targets(
         return;
     }
     let factor = limiting_factor(run, host);
-    for target in run.targets.iter().filter(|target| target.reached == TargetOutcome::No) {
+    for target in run.targets.iter().filter(|target| target.reached == TargetOutcome::Missed) {
         let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
         let (action, evidence) = match factor.is_known {
             true => (
@@ -256,7 +256,7 @@ pub(super) mod tests {
             figure: "relay_p99_ms".to_owned(),
             bound: 100.0,
             value: Some(336.9),
-            reached: TargetOutcome::No,
+            reached: TargetOutcome::Missed,
             note: String::new(),
         };
         let idle = run(&[], TestOutcome::Failed);

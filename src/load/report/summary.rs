@@ -148,7 +148,7 @@ mod tests {
         let open = |target| verdict(target, TargetOutcome::NotJudged);
         let runs = vec![
             trial(vec![open("x"), open("y")]),
-            trial(vec![open("x"), verdict("y", TargetOutcome::Yes)]),
+            trial(vec![open("x"), verdict("y", TargetOutcome::Met)]),
         ];
         let report = LoadReport { runs, ..example_report() };
         let text = summary(&report, None);

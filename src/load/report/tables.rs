@@ -34,8 +34,8 @@ pub(super) fn verdicts(report: &LoadReport) -> String {
 /// The CSS class and the word for an outcome.
 fn class_and_word(reached: TargetOutcome) -> (&'static str, &'static str) {
     match reached {
-        TargetOutcome::Yes => ("good", "met"),
-        TargetOutcome::No => ("bad", "missed"),
+        TargetOutcome::Met => ("good", "met"),
+        TargetOutcome::Missed => ("bad", "missed"),
         TargetOutcome::NotJudged => ("", "not judged"),
     }
 }
@@ -62,7 +62,7 @@ fn list(run: &RunReport) -> String {
         row(&escape(&fault.meaning), &number(fault.count as f64), ("bad", "server fault"), &when);
     }
     if run.faults.iter().all(|fault| !fault.is_server_fault) {
-        row("no server fault occurred", "", class_and_word(TargetOutcome::Yes), "");
+        row("no server fault occurred", "", class_and_word(TargetOutcome::Met), "");
     }
     for target in &run.targets {
         let name = format!("<code>{}</code>", escape(&target.target));
@@ -101,8 +101,8 @@ fn matrix(runs: &[&RunReport]) -> String {
             let value = target.value.map_or("–".to_owned(), number);
             let reached = valid_outcome(run, target.reached);
             let mark = match reached {
-                TargetOutcome::Yes => "✓",
-                TargetOutcome::No => "✗",
+                TargetOutcome::Met => "✓",
+                TargetOutcome::Missed => "✗",
                 TargetOutcome::NotJudged => "",
             };
             let (class, word) = class_and_word(reached);

@@ -36,8 +36,8 @@ fn with_separators(value: f64) -> String {
 
 fn target_label(outcome: TargetOutcome) -> &'static str {
     match outcome {
-        TargetOutcome::Yes => "met",
-        TargetOutcome::No => "MISSED",
+        TargetOutcome::Met => "met",
+        TargetOutcome::Missed => "MISSED",
         TargetOutcome::NotJudged => "not judged",
     }
 }
@@ -168,8 +168,8 @@ pub(super) mod tests {
             note: note.to_owned(),
         };
         run.targets = vec![
-            verdict(TargetOutcome::No, ""),
-            verdict(TargetOutcome::Yes, ""),
+            verdict(TargetOutcome::Missed, ""),
+            verdict(TargetOutcome::Met, ""),
             verdict(TargetOutcome::NotJudged, "too small"),
         ];
         LoadReport { runs: vec![run], outcome: TestOutcome::Failed, ..example_report() }

@@ -77,7 +77,7 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
 fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
     let faults = |wanted: fn(LoadFault) -> bool| {
         move |row: &IntervalRow| {
-            let of_kind = |name: &String| LoadFault::named(name).is_some_and(wanted);
+            let of_kind = |name: &String| LoadFault::from_name(name).is_some_and(wanted);
             let seen = row.faults.iter().filter(|(name, _)| of_kind(name));
             Some(seen.map(|(_, seen)| seen.count as f64).sum::<f64>() / row.length_s.max(1e-3))
         }
@@ -88,8 +88,8 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             "per second",
             false,
             &[
-                ("server faults", &faults(LoadFault::convicts)),
-                ("other", &faults(|fault| !fault.convicts())),
+                ("server faults", &faults(LoadFault::proves_violation)),
+                ("other", &faults(|fault| !fault.proves_violation())),
             ],
         ),
         timeline.chart(

@@ -45,8 +45,8 @@ impl ResourceGrowth {
     }
 
     pub(super) fn judge(&self, leak_percent: f64, confidence_percent: f64) -> Option<TrendReport> {
-        let trend = trend::test(&self.points)?;
-        let growth = 100.0 * trend.sure_growth_share();
+        let trend = trend::analyze(&self.points)?;
+        let growth = 100.0 * trend.certain_growth_share();
         let sure = 100.0 * trend.rising_confidence >= confidence_percent;
         let by = trend.slope_low_per_s * trend.seconds;
         let convicted = sure && growth >= leak_percent && by >= self.least;

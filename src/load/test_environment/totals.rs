@@ -188,7 +188,7 @@ impl RunTotals {
             // Decay of the relay time is a target's business; what grows without end is a leak.
             let leaks = trends.iter().filter(|t| t.is_growing && t.unit != "ms").count();
             if leaks > 0 {
-                self.total.faults_at(LoadFault::Leaked, leaks as u64, at);
+                self.total.record_faults(LoadFault::Leaked, leaks as u64, at);
             }
         }
         let mut figures = figures::compute(&self.total, &self.extent);
@@ -230,21 +230,21 @@ impl RunTotals {
     /// does not say that it is full.
     pub fn no_session_opened(&self) -> bool {
         let total = &self.total;
-        let full = total.seen(LoadFault::UpgradeBusy).count > 0;
+        let full = total.fault_stats(LoadFault::UpgradeBusy).count > 0;
         total.get(CountMetric::Connected) == 0 && total.get(CountMetric::ConnectFailed) > 0 && !full
     }
 
     /// What went wrong. A generator that did not get its turn cannot tell late from lost.
     fn faults(&self, void: bool) -> Vec<FaultReport> {
         let report = |fault: &LoadFault| {
-            let seen = self.total.seen(*fault);
+            let seen = self.total.fault_stats(*fault);
             FaultReport {
                 kind: fault.name().to_owned(),
                 meaning: self.total.meaning(*fault),
                 count: figures::occurrences(&self.total, *fault),
                 first_s: seen.first_ns as f64 / 1e9,
                 last_s: seen.last_ns as f64 / 1e9,
-                is_server_fault: fault.convicts() && !(void && fault.needs_time()),
+                is_server_fault: fault.proves_violation() && !(void && fault.depends_on_timing()),
             }
         };
         LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
@@ -255,7 +255,7 @@ impl RunTotals {
         if fault.kind != LoadFault::Crashed.name() {
             return format!("{} ({})", fault.meaning, fault.count);
         }
-        let sessions = self.total.seen(LoadFault::ConnectionLost).count;
+        let sessions = self.total.fault_stats(LoadFault::ConnectionLost).count;
         let under_way = figures::undelivered(&self.total);
         format!(
             "the server vanished {:.1} s into the run; lost were {sessions} sessions and {under_way} \
@@ -273,7 +273,7 @@ impl RunTotals {
     ) -> Option<String> {
         let own: Vec<&str> = LoadFault::ALL
             .iter()
-            .filter(|fault| fault.is_own() && self.total.seen(**fault).count > 0)
+            .filter(|fault| fault.is_generator_fault() && self.total.fault_stats(**fault).count > 0)
             .map(|fault| fault.meaning())
             .collect();
         if !own.is_empty() {
@@ -308,15 +308,15 @@ impl RunTotals {
             return (TestOutcome::Void, reason);
         }
         if self.no_session_opened() {
-            let why = LoadFault::ALL.iter().filter(|fault| fault.is_of_connecting());
-            let why = why.filter(|fault| self.total.seen(**fault).count > 0);
+            let why = LoadFault::ALL.iter().filter(|fault| fault.is_connect_failure());
+            let why = why.filter(|fault| self.total.fault_stats(**fault).count > 0);
             let why: Vec<_> = why.map(|fault| self.total.meaning(*fault)).collect();
             let reason = format!("not one session could be opened: {}", why.join("; "));
             return (TestOutcome::Failed, reason);
         }
         let missed: Vec<&str> = targets
             .iter()
-            .filter(|judgement| judgement.reached == TargetOutcome::No)
+            .filter(|judgement| judgement.reached == TargetOutcome::Missed)
             .map(|judgement| judgement.target.as_str())
             .collect();
         if !missed.is_empty() {
@@ -439,11 +439,11 @@ mod tests {
             let mut totals = RunTotals::default();
             totals.total.add(CountMetric::Starts, 100);
             totals.total.add(CountMetric::LateStarts, late);
-            totals.total.fault(fault, crate::timestamp::Timestamp::ZERO);
+            totals.total.record_fault(fault, crate::timestamp::Timestamp::ZERO);
             let report = totals.report(&spec(), &[]);
             (report.outcome, report.faults[0].is_server_fault)
         };
-        for fault in LoadFault::ALL.iter().filter(|fault| fault.needs_time()) {
+        for fault in LoadFault::ALL.iter().filter(|fault| fault.depends_on_timing()) {
             assert_eq!(outcome(0, *fault), (TestOutcome::Failed, true));
             assert_eq!(outcome(50, *fault), (TestOutcome::Void, false));
         }
@@ -459,7 +459,7 @@ mod tests {
         let outcome = |fault: Option<LoadFault>| {
             let mut totals = RunTotals { stopped: true, ..RunTotals::default() };
             if let Some(fault) = fault {
-                totals.total.fault(fault, crate::timestamp::Timestamp::ZERO);
+                totals.total.record_fault(fault, crate::timestamp::Timestamp::ZERO);
             }
             totals.report(&RunSpec { users_planned: 6000, ..spec() }, &goals).outcome
         };

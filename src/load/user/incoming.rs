@@ -23,7 +23,7 @@ impl User {
                 self.on_relayed(DecodedMessage::Corrupted, context);
             }
             Ok(message) => self.on_server_message(message, context),
-            Err(_) => context.recorder.fault(LoadFault::BadMessage, context.now),
+            Err(_) => context.recorder.record_fault(LoadFault::BadMessage, context.now),
         }
     }
 
@@ -57,7 +57,7 @@ impl User {
             ParsedServerMessage::Draining => {
                 self.server_draining = true;
                 self.exempt_pending_request(context);
-                context.recorder.fault(LoadFault::Draining, context.now);
+                context.recorder.record_fault(LoadFault::Draining, context.now);
             }
             // `on_text` handles relayed messages.
             ParsedServerMessage::Relayed { .. } | ParsedServerMessage::Unknown => {}
@@ -66,7 +66,7 @@ impl User {
 
     fn on_session(&mut self, session_id: &str, context: &mut UserContext<'_>) {
         let UserState::AwaitingSession = self.state else {
-            return context.recorder.fault(LoadFault::BadMessage, context.now);
+            return context.recorder.record_fault(LoadFault::BadMessage, context.now);
         };
         self.session = id_hash(session_id);
         self.state = UserState::Idle;
@@ -109,11 +109,11 @@ impl User {
             UserState::Waiting { since, acknowledged, .. } => {
                 if !acknowledged {
                     // The server must answer a match request with `waiting` first.
-                    context.recorder.fault(LoadFault::BadMessage, context.now);
+                    context.recorder.record_fault(LoadFault::BadMessage, context.now);
                 }
                 context.events.push(UserEvent::Served(*since));
                 context.recorder.count(CountMetric::Matched);
-                context.recorder.time(TimeMetric::Match, context.now.since(*since));
+                context.recorder.record_time(TimeMetric::Match, context.now.since(*since));
                 if let UserScript::Rounds { .. } = context.rules.script_for(self.in_sample) {
                     begins = *since;
                 }
@@ -130,7 +130,7 @@ impl User {
                 return context.events.push(UserEvent::RoomEnded { session, room, missing: 0 });
             }
             UserState::AwaitingSession | UserState::Idle | UserState::Leaving { .. } => {
-                context.recorder.fault(LoadFault::UnrequestedMatch, context.now);
+                context.recorder.record_fault(LoadFault::UnrequestedMatch, context.now);
             }
         }
         let ends_at = if self.finishing { context.now } else { begins + room_time };
@@ -147,7 +147,7 @@ impl User {
         }
         if self.early_messages.0 == call.room {
             let (_, many) = std::mem::take(&mut self.early_messages);
-            context.recorder.faults_at(LoadFault::BeforeMatch, many.into(), context.now);
+            context.recorder.record_faults(LoadFault::BeforeMatch, many.into(), context.now);
             // These messages have arrived and must not also count as lost.
             (0..many).for_each(|_| call.received.record_unreadable());
         }
@@ -164,7 +164,7 @@ impl User {
                 // Both members left at the same time. After the server has confirmed the leave, or
                 // for any other room, the message breaks the protocol.
                 if room != self.last_room || self.last_room_ended {
-                    context.recorder.fault(LoadFault::BadMessage, context.now);
+                    context.recorder.record_fault(LoadFault::BadMessage, context.now);
                 }
                 self.last_room_ended |= room == self.last_room;
                 return;
@@ -195,7 +195,7 @@ impl User {
     fn on_pong(&mut self, context: &mut UserContext<'_>) {
         let Some(pinged) = self.unanswered_ping.take() else { return };
         context.recorder.count(CountMetric::Pongs);
-        context.recorder.time(TimeMetric::Ping, context.now.since(pinged));
+        context.recorder.record_time(TimeMetric::Ping, context.now.since(pinged));
         if self.finishing {
             context.recorder.count(CountMetric::Alive);
             return self.close(context);
@@ -238,6 +238,6 @@ impl User {
             }
             _ => LoadFault::Refused,
         };
-        context.recorder.fault(fault, context.now);
+        context.recorder.record_fault(fault, context.now);
     }
 }

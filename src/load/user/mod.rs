@@ -173,7 +173,7 @@ impl User {
             }
             UserState::InRoom(_) => self.wake_in_room(context),
             UserState::Leaving { .. } => {
-                context.recorder.fault(LoadFault::AnswerTimeout, context.now);
+                context.recorder.record_fault(LoadFault::AnswerTimeout, context.now);
                 self.close(context);
             }
         }
@@ -182,7 +182,7 @@ impl User {
     /// Sends a ping, and records a fault if the last one was not answered.
     fn ping(&mut self, context: &mut UserContext<'_>) {
         if self.unanswered_ping.take().is_some() {
-            context.recorder.fault(LoadFault::PingTimeout, context.now);
+            context.recorder.record_fault(LoadFault::PingTimeout, context.now);
             if self.finishing {
                 return self.close(context);
             }
@@ -364,7 +364,7 @@ impl User {
 /// Counts a scheduled start and records how late it is.
 fn record_start(intended: Timestamp, context: &mut UserContext<'_>) {
     context.recorder.count(CountMetric::Starts);
-    context.recorder.between(TimeMetric::Late, intended, context.now);
+    context.recorder.record_between(TimeMetric::Late, intended, context.now);
     if context.now.since(intended) > context.rules.late_after {
         context.recorder.count(CountMetric::LateStarts);
     }

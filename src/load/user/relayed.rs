@@ -16,21 +16,21 @@ impl User {
             DecodedMessage::Intact(header) => header,
             DecodedMessage::Corrupted => {
                 call.received.record_unreadable();
-                return context.recorder.fault(LoadFault::Corrupted, context.now);
+                return context.recorder.record_fault(LoadFault::Corrupted, context.now);
             }
         };
         if header.room != call.room {
             return self.report_stray(header.room, context);
         }
         if header.sender != call.peer {
-            return context.recorder.fault(LoadFault::Misrouted, context.now);
+            return context.recorder.record_fault(LoadFault::Misrouted, context.now);
         }
         match call.received.record(header.sequence) {
             SequenceStatus::Duplicated => {
-                return context.recorder.fault(LoadFault::Duplicated, context.now);
+                return context.recorder.record_fault(LoadFault::Duplicated, context.now);
             }
             SequenceStatus::Reordered => {
-                context.recorder.fault(LoadFault::Reordered, context.now);
+                context.recorder.record_fault(LoadFault::Reordered, context.now);
             }
             SequenceStatus::New => {}
         }
@@ -39,8 +39,8 @@ impl User {
         // of the plan and is not measured; messages sent before count, however late they arrive.
         let ends_the_run = header.last && self.finishing;
         if header.intended >= context.rules.measure_from && !ends_the_run {
-            context.recorder.between(TimeMetric::Relay, header.intended, context.now);
-            context.recorder.between(TimeMetric::RelayService, header.sent, context.now);
+            context.recorder.record_between(TimeMetric::Relay, header.intended, context.now);
+            context.recorder.record_between(TimeMetric::RelayService, header.sent, context.now);
         }
         call.gaps_expected |= header.gaps_expected;
         if header.last {
@@ -71,7 +71,7 @@ impl User {
 
     fn on_relayed_outside_room(&mut self, message: DecodedMessage, context: &mut UserContext<'_>) {
         let DecodedMessage::Intact(header) = message else {
-            return context.recorder.fault(LoadFault::Corrupted, context.now);
+            return context.recorder.record_fault(LoadFault::Corrupted, context.now);
         };
         let leave_is_unanswered = matches!(
             self.state,

@@ -37,7 +37,7 @@ impl Worker {
             Ok(socket) => socket,
             Err(error) => {
                 self.recorder.count(CountMetric::ConnectFailed);
-                return self.recorder.fault(connect_fault(&error), now);
+                return self.recorder.record_fault(connect_fault(&error), now);
             }
         };
         let nonce = [self.rng.next_u64().to_le_bytes(), self.rng.next_u64().to_le_bytes()];
@@ -80,7 +80,7 @@ impl Worker {
     pub(in crate::load::engine) fn record_start(&mut self, intended: Timestamp, now: Timestamp) {
         let late = now.since(intended);
         self.recorder.count(CountMetric::Starts);
-        self.recorder.time(TimeMetric::Late, late);
+        self.recorder.record_time(TimeMetric::Late, late);
         if late > self.workload.rules.late_after {
             self.recorder.count(CountMetric::LateStarts);
         }

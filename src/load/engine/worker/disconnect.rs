@@ -50,7 +50,7 @@ impl Worker {
             events: &mut self.events,
         };
         if !connection.user.on_disconnect(fault == LoadFault::ClosedByServer, &mut context) {
-            self.recorder.fault(fault, now);
+            self.recorder.record_fault(fault, now);
         }
         self.report_events(slot, now);
         if let Ok(mut ledger) = self.shared.ledger.lock() {
@@ -70,7 +70,7 @@ impl Worker {
     pub(super) fn fail_connect(&mut self, slot: usize, fault: LoadFault, now: Timestamp) {
         if !self.connections[slot].ended {
             self.recorder.count(CountMetric::ConnectFailed);
-            self.recorder.fault(fault, now);
+            self.recorder.record_fault(fault, now);
             self.end_connection(slot);
         }
     }

@@ -130,7 +130,7 @@ impl Worker {
             Err(fault) => {
                 self.fail_connect(slot, LoadFault::UpgradeRefused, now);
                 if let UpgradeError::Refused(status) = fault {
-                    self.recorder.note_status(LoadFault::UpgradeRefused, status);
+                    self.recorder.set_fault_status(LoadFault::UpgradeRefused, status);
                 }
             }
         }
@@ -163,7 +163,9 @@ impl Worker {
                 IncomingItem::Text(range) => {
                     connection.user.on_text(reader.bytes(&range), &mut context);
                 }
-                IncomingItem::Binary(_) => context.recorder.fault(LoadFault::BadMessage, now),
+                IncomingItem::Binary(_) => {
+                    context.recorder.record_fault(LoadFault::BadMessage, now)
+                }
                 IncomingItem::Ping(range) => {
                     let mask = context.encoder.next_mask();
                     push_client_frame(context.out, PONG, reader.bytes(&range), mask);

@@ -38,7 +38,7 @@ impl Worker {
                 }
                 // The server has not answered the Close frame.
                 ConnectionStage::Open if connection.user.close_has_timed_out(now) => {
-                    self.recorder.fault(LoadFault::ConnectionLost, now);
+                    self.recorder.record_fault(LoadFault::ConnectionLost, now);
                     self.end_connection(slot);
                 }
                 ConnectionStage::Open => {
@@ -146,21 +146,21 @@ impl Worker {
                 UserEvent::SessionOpened(session) => {
                     ledger.open_session(session);
                     let took = now.since(self.connections[slot].intended);
-                    self.recorder.time(TimeMetric::Connect, took);
+                    self.recorder.record_time(TimeMetric::Connect, took);
                 }
                 UserEvent::Matched(notice) => {
                     for fault in ledger.record_match(notice, now) {
-                        self.recorder.fault(fault, now);
+                        self.recorder.record_fault(fault, now);
                     }
                 }
                 UserEvent::RoomEnded { session, room, missing } => {
                     if !ledger.record_leave(session, room, now) && missing > 0 {
-                        self.recorder.faults_at(LoadFault::Lost, u64::from(missing), now);
+                        self.recorder.record_faults(LoadFault::Lost, u64::from(missing), now);
                     }
                 }
                 UserEvent::StrayMessage { room, fault } => {
                     if !ledger.has_known_fault(room) {
-                        self.recorder.fault(fault, now);
+                        self.recorder.record_fault(fault, now);
                     }
                 }
                 UserEvent::Exempt { session, room } => ledger.exempt(session, room),
@@ -168,7 +168,7 @@ impl Worker {
                 UserEvent::Overdue { session, asked } => {
                     let many = ledger.record_overdue(session, asked);
                     if many > 0 {
-                        self.recorder.faults_at(LoadFault::NeverMatched, many, now);
+                        self.recorder.record_faults(LoadFault::NeverMatched, many, now);
                         self.recorder.add(CountMetric::Unmatched, many);
                     }
                 }

@@ -107,15 +107,17 @@ impl UserHarness {
                 }
                 UserEvent::RoomEnded { session, room, missing } => {
                     if !self.ledger.record_leave(session, room, self.now) {
-                        self.recorder.faults_at(LoadFault::Lost, u64::from(missing), self.now);
+                        self.recorder.record_faults(LoadFault::Lost, u64::from(missing), self.now);
                     }
                 }
-                UserEvent::StrayMessage { fault, .. } => self.recorder.fault(fault, self.now),
+                UserEvent::StrayMessage { fault, .. } => {
+                    self.recorder.record_fault(fault, self.now)
+                }
                 UserEvent::Exempt { session, room } => self.ledger.exempt(session, room),
                 UserEvent::Served(asked) => self.ledger.record_served(asked),
                 UserEvent::Overdue { session, asked } => {
                     let many = self.ledger.record_overdue(session, asked);
-                    self.recorder.faults_at(LoadFault::NeverMatched, many, self.now);
+                    self.recorder.record_faults(LoadFault::NeverMatched, many, self.now);
                 }
             }
         }
@@ -230,7 +232,8 @@ impl UserHarness {
     }
 
     pub(super) fn faults(&self) -> Vec<(LoadFault, u64)> {
-        let counts = LoadFault::ALL.iter().map(|fault| (*fault, self.recorder.seen(*fault).count));
+        let counts =
+            LoadFault::ALL.iter().map(|fault| (*fault, self.recorder.fault_stats(*fault).count));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
