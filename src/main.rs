@@ -126,15 +126,15 @@ fn announce(config: &Config, server: &Server) {
         tracing::info!("/stats and /metrics are at {address}");
     }
     let limit = config.descriptors_allowed;
-    match (config.tables, config.private_tables) {
+    match (config.descriptor_tables, config.private_table_support) {
         (DescriptorTables::Private { connections_each }, _) => tracing::info!(
             "each shard has a descriptor table of its own, of {limit}, for {connections_each} \
              connections"
         ),
-        (DescriptorTables::Shared, PrivateTableSupport::Works) => {
+        (DescriptorTables::Shared, PrivateTableSupport::Supported) => {
             tracing::info!("one descriptor table of {limit} for all threads");
         }
-        (DescriptorTables::Shared, PrivateTableSupport::Lacks(call)) => tracing::info!(
+        (DescriptorTables::Shared, PrivateTableSupport::Missing(call)) => tracing::info!(
             "one descriptor table of {limit} for all threads; shards cannot have their own here, \
              for {call} does not work"
         ),

@@ -64,28 +64,28 @@ impl CapacityDemand {
         let addresses = if settings.addresses == 0 { 2 } else { settings.addresses };
         let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
         let support = readings.private_tables;
-        let room = DescriptorBudget { allowed, shards, addresses, admin_addresses, support };
+        let budget = DescriptorBudget { allowed, shards, addresses, admin_addresses, support };
         // Where private tables cannot be had, a server told to have them does not start; a limit
         // that is short is told here all the same.
         let private = DescriptorTables::Private { connections_each: 0 };
-        let tables = room.choose(fd_tables, Some(connections)).unwrap_or(private);
-        let unasked = match (tables, room.choose(fd_tables, None)) {
+        let tables = budget.choose(fd_tables, Some(connections)).unwrap_or(private);
+        let unasked = match (tables, budget.choose(fd_tables, None)) {
             // Only who names a number gets tables of the shards' own.
-            (DescriptorTables::Private { .. }, Ok(DescriptorTables::Shared)) => room.shared(),
+            (DescriptorTables::Private { .. }, Ok(DescriptorTables::Shared)) => budget.fit_shared(),
             _ => u64::MAX,
         };
         let unasked = unasked.min(limits::MAX_DERIVED_CONNECTIONS.into());
         let taken = max_connections.map_or(unasked, u64::from);
         let connections = u64::from(connections);
-        let in_one_table = room.needed(tables, connections);
+        let in_one_table = budget.needed(tables, connections);
         let descriptors = match tables {
             DescriptorTables::Shared => in_one_table,
             DescriptorTables::Private { .. } => {
-                connections + tables.count(shards) * (room.needed(tables, 0))
+                connections + tables.count(shards) * (budget.needed(tables, 0))
             }
         };
         let private_tables = match fd_tables {
-            FdTables::Private => Some(support == PrivateTableSupport::Works),
+            FdTables::Private => Some(support == PrivateTableSupport::Supported),
             FdTables::Auto | FdTables::Shared => None,
         };
         let shards = shards as u64;
@@ -312,7 +312,7 @@ mod tests {
             cpus_online: Some(4),
             conntrack: None,
             local_ports: Some((32_768, 60_999)),
-            private_tables: PrivateTableSupport::Works,
+            private_tables: PrivateTableSupport::Supported,
         }
     }
 

@@ -1,15 +1,15 @@
-//! How many connections the descriptors there are can carry, and whether each shard needs a
-//! table of its own for that. Pure.
+//! How many connections the file descriptors of a process allow, and whether each shard needs a
+//! descriptor table of its own for that. Pure.
 
 use crate::limits;
 use crate::sys::descriptor_tables::PrivateTableSupport;
 use clap::ValueEnum;
 
-/// What `--fd-tables` says.
+/// The value of `--fd-tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FdTables {
-    /// `private` if `--max-connections` does not fit one table and the machine can do it, else
-    /// `shared`.
+    /// private if --max-connections does not fit one table and the kernel supports it, shared
+    /// otherwise.
     Auto,
     /// One table for all threads.
     Shared,
@@ -24,13 +24,13 @@ pub enum DescriptorTables {
     Shared,
     /// One for each shard, and one for the other threads.
     Private {
-        /// Connections that each shard's table is meant to hold.
+        /// Connections that each shard's table is dimensioned for.
         connections_each: u32,
     },
 }
 
 impl DescriptorTables {
-    /// How many there are, with so many shards.
+    /// Number of tables of a server with `shards` shards.
     pub fn count(self, shards: usize) -> u64 {
         match self {
             DescriptorTables::Shared => 1,
@@ -38,7 +38,7 @@ impl DescriptorTables {
         }
     }
 
-    /// Connections that one shard may come to hold, of so many in all.
+    /// The most connections that one shard may have, if the server may have `max_connections`.
     pub fn max_of_shard(self, max_connections: u32) -> u32 {
         match self {
             DescriptorTables::Shared => max_connections,
@@ -47,120 +47,112 @@ impl DescriptorTables {
     }
 }
 
-/// Descriptors that the process needs for itself in one table for all threads, whoever connects:
-/// streams, signals, matcher and `/proc` once, and for each shard its poll, waker, reserve and
-/// listeners.
-pub fn descriptors_of_server(shards: usize, addresses: usize) -> u64 {
+/// Descriptors in a shared table that are not connections: streams, signals, matcher and `/proc`
+/// once, and for each shard its poll, waker, reserve and listeners.
+pub fn shared_table_overhead(shards: usize, addresses: usize) -> u64 {
     let per_shard = limits::DESCRIPTORS_PER_SHARD + addresses as u64;
     limits::DESCRIPTORS_PER_PROCESS + shards as u64 * per_shard
 }
 
-/// The same in the table that a shard has for itself: copies of what the process had when the
-/// table was made, handles on all other shards' tables, and its own listeners.
-pub fn descriptors_of_table(shards: usize, addresses: usize) -> u64 {
+/// Descriptors in a shard's private table that are not connections: copies of what the process had
+/// open when the table was made, handles on all other shards' tables, and the shard's own listeners.
+pub fn private_table_overhead(shards: usize, addresses: usize) -> u64 {
     limits::DESCRIPTORS_PER_PROCESS
         + limits::DESCRIPTORS_PER_SHARD
         + shards as u64 * limits::DESCRIPTORS_PER_PEER
         + addresses as u64
 }
 
-/// What there is room for.
+/// What the number of connections depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorBudget {
     /// Descriptors that a table may hold.
     pub allowed: u64,
-    /// Shards.
+    /// Number of shards.
     pub shards: usize,
-    /// Addresses that each of them listens on.
+    /// Number of addresses of `--listen`; each shard listens on all of them.
     pub addresses: usize,
-    /// Addresses of `--admin-listen`.
+    /// Number of addresses of `--admin-listen`.
     pub admin_addresses: usize,
-    /// Whether shards can have tables of their own.
+    /// Whether shards can have private tables.
     pub support: PrivateTableSupport,
 }
 
 impl DescriptorBudget {
-    /// Connections that one table for all threads holds.
-    pub fn shared(&self) -> u64 {
-        self.allowed.saturating_sub(self.own(DescriptorTables::Shared))
+    /// Connections that fit a shared table.
+    pub fn fit_shared(&self) -> u64 {
+        self.allowed.saturating_sub(self.overhead(DescriptorTables::Shared))
     }
 
-    /// Connections that a shard's own table holds.
-    pub fn each(&self) -> u64 {
-        self.allowed.saturating_sub(self.own(DescriptorTables::Private { connections_each: 0 }))
+    /// Connections that fit the private table of one shard.
+    pub fn fit_one_private(&self) -> u64 {
+        let private = DescriptorTables::Private { connections_each: 0 };
+        self.allowed.saturating_sub(self.overhead(private))
     }
 
-    /// Connections that all shards' own tables hold.
-    pub fn private(&self) -> u64 {
-        self.each() * self.shards as u64
+    /// Connections that fit the private tables of all shards.
+    pub fn fit_private(&self) -> u64 {
+        self.fit_one_private() * self.shards as u64
     }
 
-    /// The tables for `wanted` connections; without a match_request, for as many as the flag allows.
+    /// The tables for `wanted` connections; if that is `None`, for as many as the flag allows.
     ///
     /// # Errors
-    /// The call that is missing where `private` is demanded.
+    /// The missing system call, if the flag demands private tables that are not supported.
     pub fn choose(
         &self,
         flag: FdTables,
         wanted: Option<u32>,
     ) -> Result<DescriptorTables, &'static str> {
-        let connections_each = u32::try_from(self.each()).unwrap_or(u32::MAX);
+        use PrivateTableSupport::{Missing, Supported};
+        let connections_each = u32::try_from(self.fit_one_private()).unwrap_or(u32::MAX);
         let private = DescriptorTables::Private { connections_each };
         match (flag, self.support) {
-            (FdTables::Private, PrivateTableSupport::Lacks(call)) => Err(call),
-            (FdTables::Private, PrivateTableSupport::Works) => Ok(private),
-            (FdTables::Auto, PrivateTableSupport::Works) if self.needs_private(wanted) => {
-                Ok(private)
+            (FdTables::Private, Missing(call)) => Err(call),
+            (FdTables::Private, Supported) => Ok(private),
+            (FdTables::Auto, Supported) if self.needs_private(wanted) => Ok(private),
+            (FdTables::Auto | FdTables::Shared, Supported | Missing(_)) => {
+                Ok(DescriptorTables::Shared)
             }
-            (
-                FdTables::Auto | FdTables::Shared,
-                PrivateTableSupport::Works | PrivateTableSupport::Lacks(_),
-            ) => Ok(DescriptorTables::Shared),
         }
     }
 
-    /// Whether only private tables hold so many, or anybody at all.
+    /// Whether `wanted` connections, or even one, fit only private tables.
     fn needs_private(&self, wanted: Option<u32>) -> bool {
         let wanted = u64::from(wanted.unwrap_or(1));
-        wanted > self.shared() && wanted <= self.private()
+        wanted > self.fit_shared() && wanted <= self.fit_private()
     }
 
     /// The most connections that may be asked for with this flag.
-    pub fn most(&self, flag: FdTables) -> u64 {
+    pub fn max_connections(&self, flag: FdTables) -> u64 {
+        use PrivateTableSupport::{Missing, Supported};
         match (flag, self.support) {
-            (FdTables::Private, PrivateTableSupport::Works | PrivateTableSupport::Lacks(_)) => {
-                self.private()
-            }
-            (FdTables::Auto, PrivateTableSupport::Works) => self.shared().max(self.private()),
-            (
-                FdTables::Auto | FdTables::Shared,
-                PrivateTableSupport::Works | PrivateTableSupport::Lacks(_),
-            ) => self.shared(),
+            (FdTables::Private, Supported | Missing(_)) => self.fit_private(),
+            (FdTables::Auto, Supported) => self.fit_shared().max(self.fit_private()),
+            (FdTables::Auto | FdTables::Shared, Supported | Missing(_)) => self.fit_shared(),
         }
     }
 
-    /// Descriptors that each table has to hold for so many connections.
+    /// Descriptors that each table has to hold for `connections` connections.
     pub fn needed(&self, tables: DescriptorTables, connections: u64) -> u64 {
-        let most_in_one = match tables {
+        let in_fullest = match tables {
             DescriptorTables::Shared => connections,
             DescriptorTables::Private { .. } => connections.div_ceil(self.shards.max(1) as u64),
         };
-        most_in_one + self.own(tables)
+        in_fullest + self.overhead(tables)
     }
 
-    /// Descriptors that each table has to hold for everything else.
-    fn own(&self, tables: DescriptorTables) -> u64 {
+    /// Descriptors in each table that are not public connections.
+    fn overhead(&self, tables: DescriptorTables) -> u64 {
         let admin = match self.admin_addresses {
             0 => 0,
             addresses => (addresses + limits::ADMIN_CONNECTIONS) as u64,
         };
-        admin
-            + match tables {
-                DescriptorTables::Shared => descriptors_of_server(self.shards, self.addresses),
-                DescriptorTables::Private { .. } => {
-                    descriptors_of_table(self.shards, self.addresses)
-                }
-            }
+        let rest = match tables {
+            DescriptorTables::Shared => shared_table_overhead(self.shards, self.addresses),
+            DescriptorTables::Private { .. } => private_table_overhead(self.shards, self.addresses),
+        };
+        admin + rest
     }
 }
 
@@ -168,68 +160,61 @@ impl DescriptorBudget {
 mod tests {
     use super::*;
 
-    const ROOM: DescriptorBudget = DescriptorBudget {
+    const SUPPORTED: DescriptorBudget = DescriptorBudget {
         allowed: 20_000,
         shards: 3,
         addresses: 2,
         admin_addresses: 0,
-        support: PrivateTableSupport::Works,
+        support: PrivateTableSupport::Supported,
     };
-    const OLD: DescriptorBudget =
-        DescriptorBudget { support: PrivateTableSupport::Lacks("pidfd_getfd"), ..ROOM };
+    const UNSUPPORTED: DescriptorBudget =
+        DescriptorBudget { support: PrivateTableSupport::Missing("pidfd_getfd"), ..SUPPORTED };
+
+    fn private() -> DescriptorTables {
+        DescriptorTables::Private { connections_each: SUPPORTED.fit_one_private() as u32 }
+    }
 
     #[test]
-    fn auto_takes_private_tables_only_where_nothing_else_will_do() {
-        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
-        let shared = ROOM.shared() as u32;
-        let most = ROOM.private() as u32;
+    fn auto_chooses_private_tables_only_when_a_shared_one_is_too_small() {
+        let in_shared = SUPPORTED.fit_shared() as u32;
+        let in_private = SUPPORTED.fit_private() as u32;
         for (wanted, tables) in [
             (None, DescriptorTables::Shared),
             (Some(1), DescriptorTables::Shared),
-            (Some(shared), DescriptorTables::Shared),
-            (Some(shared + 1), private),
-            (Some(most), private),
-            // Neither will do: the arithmetic of one table is the one to be told.
-            (Some(most + 1), DescriptorTables::Shared),
+            (Some(in_shared), DescriptorTables::Shared),
+            (Some(in_shared + 1), private()),
+            (Some(in_private), private()),
+            // Neither is large enough: the error is to show the arithmetic of a shared table.
+            (Some(in_private + 1), DescriptorTables::Shared),
         ] {
-            assert_eq!(ROOM.choose(FdTables::Auto, wanted), Ok(tables), "{wanted:?}");
+            assert_eq!(SUPPORTED.choose(FdTables::Auto, wanted), Ok(tables), "{wanted:?}");
         }
-        assert!(most > 59_000 && shared < 20_000, "{most} {shared}");
-        assert_eq!(
-            (ROOM.most(FdTables::Auto), OLD.most(FdTables::Auto)),
-            (most.into(), shared.into())
-        );
+        assert!(in_private > 59_000 && in_shared < 20_000, "{in_private} {in_shared}");
+        assert_eq!(SUPPORTED.max_connections(FdTables::Auto), u64::from(in_private));
+        assert_eq!(UNSUPPORTED.max_connections(FdTables::Auto), u64::from(in_shared));
     }
 
     #[test]
-    fn where_they_cannot_be_had_auto_falls_back_and_private_is_refused() {
-        for wanted in [None, Some(50_000)] {
-            assert_eq!(OLD.choose(FdTables::Auto, wanted), Ok(DescriptorTables::Shared));
-            assert_eq!(OLD.choose(FdTables::Shared, wanted), Ok(DescriptorTables::Shared));
-            assert_eq!(OLD.choose(FdTables::Private, wanted), Err("pidfd_getfd"));
-        }
+    fn without_support_auto_falls_back_to_shared_and_private_is_refused() {
+        let shared = Ok(DescriptorTables::Shared);
+        assert_eq!(UNSUPPORTED.choose(FdTables::Auto, Some(50_000)), shared);
+        assert_eq!(UNSUPPORTED.choose(FdTables::Private, Some(9)), Err("pidfd_getfd"));
+        assert_eq!(SUPPORTED.choose(FdTables::Private, None), Ok(private()));
+        assert_eq!(SUPPORTED.choose(FdTables::Shared, Some(50_000)), shared);
+        assert_eq!((private().count(3), DescriptorTables::Shared.count(3)), (4, 1));
     }
 
     #[test]
-    fn what_is_asked_for_is_done_where_it_can_be() {
-        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
-        assert_eq!(ROOM.choose(FdTables::Private, None), Ok(private));
-        assert_eq!(ROOM.choose(FdTables::Shared, Some(50_000)), Ok(DescriptorTables::Shared));
-        assert_eq!((private.count(3), DescriptorTables::Shared.count(3)), (4, 1));
+    fn counts_the_last_descriptor_of_the_last_table() {
+        assert_eq!(SUPPORTED.needed(private(), SUPPORTED.fit_private()), 20_000);
+        assert_eq!(SUPPORTED.needed(private(), SUPPORTED.fit_private() + 1), 20_001);
+        assert_eq!(SUPPORTED.needed(DescriptorTables::Shared, SUPPORTED.fit_shared()), 20_000);
     }
 
     #[test]
-    fn the_last_descriptor_of_the_last_table_is_counted() {
-        let private = DescriptorTables::Private { connections_each: ROOM.each() as u32 };
-        assert_eq!(ROOM.needed(private, ROOM.private()), 20_000);
-        assert_eq!(ROOM.needed(private, ROOM.private() + 1), 20_001);
-        assert_eq!(ROOM.needed(DescriptorTables::Shared, ROOM.shared()), 20_000);
-    }
-
-    #[test]
-    fn a_table_has_to_spare_for_the_surplus_and_for_those_who_move() {
-        // What a shard's table really holds beside its connections: what the process had when
-        // it was made, two for each shard then and one handle for each, and its own few.
+    fn a_private_table_has_spare_descriptors_for_surplus_and_migrating_connections() {
+        // What a shard's table actually holds beside its connections: what the process had open
+        // when it was made, then two for each shard and one handle for each, and its own few.
         let spare = limits::DESCRIPTORS_PER_PROCESS + limits::DESCRIPTORS_PER_SHARD - 24;
         assert!(spare >= limits::TABLE_SURPLUS_CONNECTIONS as u64 + 16);
     }

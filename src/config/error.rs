@@ -1,115 +1,111 @@
-//! What can be wrong with a set of arguments, each as one line that says what to change. Pure.
+//! What can be wrong with a set of arguments. Each error is one line that says what to change. Pure.
 
 use super::{DescriptorTables, HumanDuration};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Arguments that contradict each other, the machine, or sense.
+/// Arguments that are out of range, contradict each other, or exceed what the machine allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// The same address twice in `--listen`.
-    ListenTwice {
-        /// Which.
+    /// `--listen` has an address twice.
+    DuplicateListenAddress {
+        /// The address.
         address: SocketAddr,
     },
-    /// The same address twice in `--admin-listen`.
-    AdminListenTwice {
-        /// Which.
+    /// `--admin-listen` has an address twice.
+    DuplicateAdminAddress {
+        /// The address.
         address: SocketAddr,
     },
-    /// The same address in `--admin-listen` and in `--listen`.
-    AdminListensPublicly {
-        /// Which.
+    /// `--admin-listen` and `--listen` have the same address.
+    AdminAddressIsPublic {
+        /// The address.
         address: SocketAddr,
     },
-    /// A number outside its bounds.
+    /// A number or a duration outside its bounds.
     OutOfBounds {
         /// The flag, with its dashes.
         flag: &'static str,
-        /// What it was given.
-        given: u64,
-        /// The least it takes; for some flags 0 has a meaning beside the bounds.
-        least: u64,
-        /// The most it takes.
-        most: u64,
+        /// The value it was given.
+        given: String,
+        /// The values it takes.
+        allowed: String,
     },
-    /// A duration outside its bounds.
-    TimeOutOfBounds {
+    /// A flag with more values than it takes.
+    TooManyValues {
         /// The flag, with its dashes.
         flag: &'static str,
-        /// What it was given.
-        given: Duration,
-        /// The least it takes.
-        least: Duration,
-        /// The most it takes.
-        most: Duration,
+        /// How many values it was given.
+        given: usize,
+        /// How many it takes.
+        max: usize,
     },
-    /// More connections from one address than in all.
-    AddressLimitAboveAll {
+    /// The limit for one address is above the limit for all.
+    AddressLimitAboveTotal {
         /// `--max-connections-per-address`.
         per_address: u32,
-        /// The limit in all.
-        in_all: u32,
+        /// `--max-connections`, given or derived.
+        total: u32,
     },
-    /// A backlog that cannot hold one largest message.
-    UnsentBelowMessage {
+    /// The unsent backlog cannot hold one message of the maximum size.
+    BacklogBelowMessage {
         /// `--max-unsent-bytes`.
         unsent_bytes: usize,
-        /// The least that `--max-message-bytes` allows.
-        least_bytes: usize,
+        /// The minimum for the given `--max-message-bytes`.
+        min_bytes: usize,
     },
-    /// A client would be closed before it was ever pinged.
-    SilenceWithinPing {
+    /// A client would be closed before it was pinged.
+    SilenceLimitBelowPing {
         /// `--silence-limit`.
         silence_limit: Duration,
         /// `--ping-interval`.
         ping_interval: Duration,
     },
-    /// A TURN server that shares a secret, without the secret, or the other way round.
-    HalfATurnServer,
+    /// One of `--turn-url` and `--turn-secret-file` without the other.
+    IncompleteTurnConfig,
     /// A resume window other than zero.
-    ResumeWindow {
+    ResumeUnsupported {
         /// `--resume-window`.
         given: Duration,
     },
-    /// A queue name outside the rule.
-    QueueName {
+    /// A value of `--stats-queue` that is not a queue name.
+    InvalidQueueName {
+        /// The value.
+        name: String,
+    },
+    /// `--stats-queue` has a queue twice.
+    DuplicateStatsQueue {
         /// The name.
         name: String,
     },
-    /// The same queue twice in `--stats-queue`.
-    QueueTwice {
-        /// The name.
-        name: String,
-    },
-    /// Steering by CPU where shards have no CPU each.
-    SteerWithoutCpus {
+    /// `--steer cpu` without a CPU for each shard.
+    SteeringWithoutCpus {
         /// Whether shards are pinned at all.
         pin: bool,
-        /// How many there are.
+        /// Number of shards.
         shards: usize,
-        /// CPUs there are for them.
+        /// Number of CPUs for them.
         cpus: usize,
     },
-    /// Shards cannot have descriptor tables of their own.
-    NoPrivateTables {
+    /// The kernel does not support private descriptor tables.
+    PrivateTablesUnsupported {
         /// The system call that is missing.
         call: &'static str,
     },
-    /// More file descriptors are needed than the process may have.
-    Descriptors {
+    /// The connections need more file descriptors than the process may have.
+    TooFewDescriptors {
         /// Connections asked for.
         connections: u32,
-        /// Which tables there would be.
+        /// The descriptor tables that the server would have.
         tables: DescriptorTables,
-        /// Descriptors that takes in each of them, the process's own included.
+        /// Descriptors that each table needs, including those of the process itself.
         needed: u64,
         /// Descriptors that a table may hold.
         allowed: u64,
-        /// Connections these allow.
+        /// Connections for which `allowed` is enough.
         possible: u64,
-        /// The most that `allowed` can be raised to before the kernel's own limit has to be.
+        /// `fs.nr_open`: the highest value for `allowed`, if it is known.
         ceiling: Option<u64>,
     },
 }
@@ -117,101 +113,102 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::ListenTwice { address } => {
-                write!(f, "--listen names {address} twice")
+            ConfigError::DuplicateListenAddress { address } => {
+                write!(f, "--listen has {address} twice")
             }
-            ConfigError::AdminListenTwice { address } => {
-                write!(f, "--admin-listen names {address} twice")
+            ConfigError::DuplicateAdminAddress { address } => {
+                write!(f, "--admin-listen has {address} twice")
             }
-            ConfigError::AdminListensPublicly { address } => {
-                write!(f, "--admin-listen {address} is one of --listen: it wants a port of its own")
-            }
-            ConfigError::OutOfBounds { flag, given, least, most } => {
-                write!(f, "{flag} must be from {least} to {most}, not {given}")
-            }
-            ConfigError::TimeOutOfBounds { flag, given, least, most } => {
-                let (given, least, most) =
-                    (HumanDuration(*given), HumanDuration(*least), HumanDuration(*most));
-                write!(f, "{flag} must be from {least} to {most}, not {given}")
-            }
-            ConfigError::AddressLimitAboveAll { per_address, in_all } => write!(
+            ConfigError::AdminAddressIsPublic { address } => write!(
                 f,
-                "--max-connections-per-address {per_address} is above the limit in all, which is \
-                 {in_all}: lower it, or use 0 for no limit per address"
+                "--admin-listen {address} is also an address of --listen: give it another port"
             ),
-            ConfigError::UnsentBelowMessage { unsent_bytes, least_bytes } => write!(
+            ConfigError::OutOfBounds { flag, given, allowed } => {
+                write!(f, "{flag} {given} is out of range: it must be {allowed}")
+            }
+            ConfigError::TooManyValues { flag, given, max } => {
+                write!(f, "{flag} has {given} values: it takes at most {max}")
+            }
+            ConfigError::AddressLimitAboveTotal { per_address, total } => write!(
                 f,
-                "--max-unsent-bytes {unsent_bytes} cannot hold one largest message with its \
-                 header: raise it to {least_bytes} or lower --max-message-bytes"
+                "--max-connections-per-address {per_address} is above the limit for all \
+                 connections, {total}: lower it, or use 0 for no limit per address"
             ),
-            ConfigError::SilenceWithinPing { silence_limit, ping_interval } => write!(
+            ConfigError::BacklogBelowMessage { unsent_bytes, min_bytes } => write!(
                 f,
-                "--silence-limit {} must be longer than --ping-interval {}, or clients are \
+                "--max-unsent-bytes {unsent_bytes} cannot hold one message of the maximum size: \
+                 raise it to {min_bytes} or lower --max-message-bytes"
+            ),
+            ConfigError::SilenceLimitBelowPing { silence_limit, ping_interval } => write!(
+                f,
+                "--silence-limit {} must be longer than --ping-interval {}: otherwise clients are \
                  closed before they are pinged",
                 HumanDuration(*silence_limit),
                 HumanDuration(*ping_interval)
             ),
-            ConfigError::HalfATurnServer => {
-                f.write_str("--turn-url and --turn-secret-file go together: give both or neither")
-            }
-            ConfigError::ResumeWindow { given } => write!(
+            ConfigError::IncompleteTurnConfig => f.write_str(
+                "--turn-url and --turn-secret-file require each other: give both or neither",
+            ),
+            ConfigError::ResumeUnsupported { given } => write!(
                 f,
                 "--resume-window {}: this version cannot resume sessions, so only 0s is accepted",
                 HumanDuration(*given)
             ),
-            ConfigError::QueueName { name } => {
-                write!(f, "--stats-queue {name:?} is no queue name: 1 to 64 of A-Z a-z 0-9 _ . : -")
-            }
-            ConfigError::QueueTwice { name } => write!(f, "--stats-queue names {name} twice"),
-            ConfigError::SteerWithoutCpus { pin: false, .. } => {
-                f.write_str("--steer cpu needs shards that stay on their CPUs: leave --no-pin out")
-            }
-            ConfigError::SteerWithoutCpus { pin: true, shards, cpus } => write!(
+            ConfigError::InvalidQueueName { name } => write!(
                 f,
-                "--steer cpu needs a CPU for each shard, and {shards} shards have {cpus}: use \
+                "--stats-queue {name:?} is not a queue name: use 1 to 64 of A-Z a-z 0-9 _ . : -"
+            ),
+            ConfigError::DuplicateStatsQueue { name } => {
+                write!(f, "--stats-queue has {name} twice")
+            }
+            ConfigError::SteeringWithoutCpus { pin: false, .. } => {
+                f.write_str("--steer cpu needs pinned shards: leave --no-pin out")
+            }
+            ConfigError::SteeringWithoutCpus { pin: true, shards, cpus } => write!(
+                f,
+                "--steer cpu needs a CPU for each shard, but {shards} shards have {cpus}: use \
                  --shards {cpus} or less"
             ),
-            ConfigError::NoPrivateTables { call } => write!(
+            ConfigError::PrivateTablesUnsupported { call } => write!(
                 f,
-                "--fd-tables private: {call} does not work here; it takes Linux 6.9 and no \
-                 filter against it: use --fd-tables auto or shared"
+                "--fd-tables private: {call} does not work here; it needs Linux 6.9 and no \
+                 system call filter that forbids it: use --fd-tables auto or shared"
             ),
-            ConfigError::Descriptors {
-                connections,
-                tables,
-                needed,
-                allowed,
-                possible,
-                ceiling,
-            } => {
-                let place = match tables {
-                    DescriptorTables::Shared => "",
-                    DescriptorTables::Private { .. } => " in each shard's table",
-                };
-                write!(
-                    f,
-                    "{connections} connections need {needed} file descriptors{place} and this \
-                     process may have {allowed}: run `"
-                )?;
-                if ceiling.is_some_and(|ceiling| *needed > ceiling) {
-                    write!(f, "sudo sysctl -w fs.nr_open={needed} && ")?;
-                }
-                write!(
-                    f,
-                    "sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell first "
-                )?;
-                match possible {
-                    0 => write!(
-                        f,
-                        "(in a systemd unit: LimitNOFILE={needed}), or use fewer --shards"
-                    ),
-                    _ => write!(
-                        f,
-                        "(in a systemd unit: LimitNOFILE={needed}), or use --max-connections \
-                         {possible} or less"
-                    ),
-                }
-            }
+            ConfigError::TooFewDescriptors { .. } => self.fmt_too_few_descriptors(f),
+        }
+    }
+}
+
+impl ConfigError {
+    fn fmt_too_few_descriptors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConfigError::TooFewDescriptors {
+            connections,
+            tables,
+            needed,
+            allowed,
+            possible,
+            ceiling,
+        } = self
+        else {
+            return Ok(());
+        };
+        let table = match tables {
+            DescriptorTables::Shared => "",
+            DescriptorTables::Private { .. } => " in each shard's table",
+        };
+        write!(
+            f,
+            "{connections} connections need {needed} file descriptors{table}, but this process \
+             may have {allowed}: run `"
+        )?;
+        if ceiling.is_some_and(|ceiling| *needed > ceiling) {
+            write!(f, "sudo sysctl -w fs.nr_open={needed} && ")?;
+        }
+        write!(f, "sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell first ")?;
+        write!(f, "(in a systemd unit: LimitNOFILE={needed}), or use ")?;
+        match possible {
+            0 => write!(f, "fewer --shards"),
+            _ => write!(f, "--max-connections {possible} or less"),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Flags and environment → a validated [`Config`]. Used by the main thread at start. Validation
-//! is pure: what it needs to know of the machine comes in as [`MachineCapabilities`].
+//! Turns flags and environment variables into a validated [`Config`]. Used by the main thread at
+//! start. Validation is pure: what it needs to know about the machine is passed in as
+//! [`MachineCapabilities`].
 
 mod arguments;
+mod bounds;
 mod descriptor_tables;
 mod error;
 mod reference;
@@ -9,7 +11,7 @@ mod validate;
 
 pub use arguments::{Arguments, ConnectionSteering, EarlyExit, HumanDuration, LogFormat};
 pub use descriptor_tables::{
-    DescriptorBudget, DescriptorTables, FdTables, descriptors_of_server, descriptors_of_table,
+    DescriptorBudget, DescriptorTables, FdTables, private_table_overhead, shared_table_overhead,
 };
 pub use error::ConfigError;
 pub use reference::flags_table;
@@ -28,93 +30,93 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
-/// Everything an operator can decide, free of contradictions.
+/// All settings of the server, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Addresses to listen on, without duplicates; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Threads that carry connections, 1 to [`limits::MAX_SHARDS`].
+    /// Number of shards, the threads that serve connections, 1 to [`limits::MAX_SHARDS`].
     pub shards: usize,
-    /// Whether each of them stays on one CPU.
+    /// Whether each shard is pinned to a CPU.
     pub pin: bool,
-    /// What a shard core needs to know.
+    /// The limits that the shards enforce.
     pub limits: Limits,
-    /// How the kernel chooses a shard for a newcomer.
-    pub steer: ConnectionSteering,
-    /// Microseconds that a shard looks for packets itself before it sleeps.
+    /// How the kernel chooses the shard of a new connection.
+    pub steering: ConnectionSteering,
+    /// How long a shard polls the network card before it sleeps, in microseconds; `None` is off.
     pub busy_poll_micros: Option<NonZeroU32>,
     /// SO_SNDBUF of every connection; `None` leaves its size to the kernel.
     pub socket_send_buffer_bytes: Option<usize>,
-    /// Whether `/echo` is there.
+    /// Whether `/echo` is served.
     pub echo: bool,
     /// Which pages, proxies and administrators may connect.
     pub access: AccessPolicy,
-    /// STUN and TURN servers that every client is told of.
+    /// STUN and TURN servers that every client is given.
     pub ice_servers: Vec<IceServer>,
-    /// TURN servers for which each session gets credentials of its own.
+    /// TURN servers for which each session gets its own time-limited credentials.
     pub turn: Option<TurnConfig>,
-    /// Queues whose waiting users `/stats` and `/metrics` show by name, without duplicates.
+    /// Queues that `/stats` and `/metrics` show by name, without duplicates.
     pub stats_queues: Vec<String>,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_level: LevelFilter,
-    /// File descriptors that each table of the process may hold.
+    /// File descriptors that each descriptor table may hold.
     pub descriptors_allowed: u64,
-    /// Which descriptor tables there are.
-    pub tables: DescriptorTables,
-    /// Whether shards could have tables of their own.
-    pub private_tables: PrivateTableSupport,
+    /// Whether the shards share a descriptor table.
+    pub descriptor_tables: DescriptorTables,
+    /// Whether shards can have private descriptor tables on this machine.
+    pub private_table_support: PrivateTableSupport,
 }
 
-/// TURN servers that share a secret with this one.
+/// TURN servers that share a secret with this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnConfig {
-    /// Where they are; at least one.
+    /// Their URLs; at least one.
     pub urls: Vec<IceUrl>,
-    /// Holds the secret.
+    /// The file that holds the secret.
     pub secret_file: PathBuf,
-    /// How long a password is good for, within [`crate::limits::TURN_TTL_BOUNDS`].
+    /// How long a password is valid, within [`crate::limits::TURN_TTL_BOUNDS`].
     pub ttl: Duration,
 }
 
-/// The bounds that a shard holds its connections to. [`Limits::default`] is what the flags
-/// default to, with the connection limit at its highest derived value.
+/// The limits that a shard enforces. [`Limits::default`] has the defaults of the flags, with the
+/// highest connection limit that is derived without `--max-connections`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of the whole process; at least 1.
+    /// Open connections of the process; at least 1.
     pub max_connections: u32,
-    /// Connections from one address, of the whole process; `None` is no limit. At most
-    /// `max_connections`.
+    /// Open connections from one address; `None` is no limit. At most `max_connections`.
     pub max_connections_per_address: Option<NonZeroU32>,
-    /// Connections that may come from one address within a second; `None` is no limit.
+    /// New connections from one address within a second; `None` is no limit.
     pub max_new_connections_per_address: Option<NonZeroU32>,
-    /// Messages per second that one connection may send; `None` is no limit.
+    /// Messages per second of one connection; `None` is no limit.
     pub max_messages_per_second: Option<NonZeroU32>,
-    /// Payload of one message, within [`limits::MESSAGE_BYTES_BOUNDS`].
+    /// Payload of one message in bytes, within [`limits::MESSAGE_BYTES_BOUNDS`].
     pub max_message_bytes: usize,
-    /// Bytes kept for one client that does not read; one largest message with its header fits.
+    /// Unsent backlog of one client in bytes; at least one message of the maximum size with its
+    /// header.
     pub max_unsent_bytes: usize,
-    /// After the server's Close frame or a refusal, time until the connection is cut.
+    /// Time from the server's Close frame, or from a refusal, until the connection is reset.
     pub close_timeout: Duration,
-    /// Time for a whole request head to arrive, from accept or from the answer before.
+    /// Time for a complete request head to arrive, from accept or from the previous response.
     pub handshake_timeout: Duration,
     /// Silence after which a session is pinged; less than `silence_limit`.
     pub ping_interval: Duration,
     /// Silence after which a session is closed.
     pub silence_limit: Duration,
-    /// Bytes of a request head, within [`limits::HEAD_BYTES_BOUNDS`].
+    /// Size of a request head in bytes, within [`limits::HEAD_BYTES_BOUNDS`].
     pub max_head_bytes: usize,
-    /// How long two who shared a room wait for somebody else before they may meet again;
-    /// zero turns that off.
+    /// Time for which two users who shared a room are not matched again if others wait; zero turns
+    /// that off.
     pub rematch_delay: Duration,
-    /// Time from the signal to shut down until the last connection is closed; zero closes
-    /// everything at once.
+    /// Time from the signal to shut down until the last room is closed; zero closes all connections
+    /// at once.
     pub drain_timeout: Duration,
 }
 
 impl Limits {
-    /// Those on the number of connections.
+    /// The limits on the number of connections.
     pub fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             max_open: self.max_connections,
@@ -144,26 +146,26 @@ impl Default for Limits {
     }
 }
 
-/// What validation and defaults depend on beside the arguments.
+/// What validation and defaults depend on besides the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineCapabilities {
-    /// File descriptors that a table of the process may hold.
+    /// File descriptors that a descriptor table may hold (`RLIMIT_NOFILE`).
     pub descriptors_allowed: u64,
-    /// The highest value that limit can be given; `None` if the system does not tell.
+    /// The highest value of that limit (`fs.nr_open`); `None` if it is unknown.
     pub descriptors_ceiling: Option<u64>,
-    /// Shards to run when nobody says how many; at least 1.
+    /// Number of shards without `--shards`; at least 1.
     pub default_shards: usize,
-    /// CPUs that shards can be pinned to; at least 1.
+    /// Number of CPUs that shards can be pinned to; at least 1.
     pub cpus: usize,
-    /// Whether IPv6 sockets can be had.
+    /// Whether the machine has IPv6.
     pub ipv6: bool,
-    /// Whether threads can have descriptor tables of their own.
-    pub private_tables: PrivateTableSupport,
+    /// Whether threads can have private descriptor tables.
+    pub private_table_support: PrivateTableSupport,
 }
 
 impl MachineCapabilities {
-    /// This machine, after the soft limit of open files has been raised to the hard one. Call
-    /// it on the main thread before any thread is pinned.
+    /// Raises the soft limit of open files to the hard one and describes this machine. To be called
+    /// on the main thread before any thread is pinned.
     ///
     /// # Errors
     /// When the limit of open files cannot be read or raised.
@@ -174,7 +176,7 @@ impl MachineCapabilities {
             default_shards: AllowedCpus::here().default_shards(),
             cpus: AllowedCpus::here().numbers().len().max(1),
             ipv6: sockets::ipv6_exists(),
-            private_tables: crate::sys::descriptor_tables::support(),
+            private_table_support: crate::sys::descriptor_tables::support(),
         })
     }
 }

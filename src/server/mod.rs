@@ -145,8 +145,8 @@ impl Server {
         };
         let dependencies = ShardDependencies {
             setup,
-            tables: config.tables,
-            steer: config.steer,
+            tables: config.descriptor_tables,
+            steer: config.steering,
             busy_poll_micros: config.busy_poll_micros,
             public_listeners: config.listen.len(),
             matcher: self.matcher.clone(),
@@ -208,7 +208,7 @@ fn process_info(config: &Config) -> ProcessInfo {
         started_unix: sys::process::unix_time(),
         max_connections: config.limits.max_connections,
         descriptors_allowed: config.descriptors_allowed,
-        tables: config.tables.count(config.shards),
+        tables: config.descriptor_tables.count(config.shards),
         stats_queues: config.stats_queues.clone(),
     }
 }

@@ -12,7 +12,7 @@ fn error_after_thread(name: &str, run: impl FnOnce() -> io::Result<()> + Send + 
         descriptors_ceiling: None,
         default_shards: 1,
         cpus: 1,
-        private_tables: PrivateTableSupport::Lacks("none"),
+        private_table_support: PrivateTableSupport::Missing("none"),
         ipv6: false,
     };
     let words = ["switchboard", "--listen", "127.0.0.1:0", "--no-pin", "--max-connections", "9"];

@@ -38,9 +38,9 @@ const FIRST_BEHIND_STREAMS: libc::c_uint = 3;
 pub enum PrivateTableSupport {
     /// They can.
     #[default]
-    Works,
+    Supported,
     /// The kernel, or a filter of system calls, lacks this call.
-    Lacks(&'static str),
+    Missing(&'static str),
 }
 
 /// Gives the calling thread a descriptor table of its own, a copy of the one it has shared until
@@ -119,8 +119,8 @@ pub fn open_count(thread: i32) -> io::Result<u64> {
 /// Tries on this machine, with a thread that ends at once, all that private tables need.
 pub fn support() -> PrivateTableSupport {
     match attempt() {
-        Ok(()) => PrivateTableSupport::Works,
-        Err(call) => PrivateTableSupport::Lacks(call),
+        Ok(()) => PrivateTableSupport::Supported,
+        Err(call) => PrivateTableSupport::Missing(call),
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_another_table_is_copied_and_survives_its_first_owner() {
-        if support() != PrivateTableSupport::Works {
+        if support() != PrivateTableSupport::Supported {
             return;
         }
         let pair = || {
@@ -215,7 +215,7 @@ mod tests {
         let theirs = format!("/proc/self/task/{}/fd/{number}", thread.number());
         assert_eq!(fs::read_link(theirs).unwrap().to_str(), Some("/dev/null"));
         assert!(open_count(thread.number()).is_ok_and(|count| count == 4), "streams and the file");
-        if support() == PrivateTableSupport::Works {
+        if support() == PrivateTableSupport::Supported {
             let table = ThreadTable::of(thread).unwrap();
             drop(keep);
             // A thread that has ended has no descriptors.
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_open_there_is_refused() {
-        if support() != PrivateTableSupport::Works {
+        if support() != PrivateTableSupport::Supported {
             return;
         }
         let there = elsewhere(|| ());

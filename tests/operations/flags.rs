@@ -8,8 +8,8 @@ use std::time::Duration;
 use switchboard::access::AccessPolicy;
 use switchboard::config::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit, Limits,
-    LogFormat, MachineCapabilities, TurnConfig, descriptors_of_server, descriptors_of_table,
-    flags_table,
+    LogFormat, MachineCapabilities, TurnConfig, flags_table, private_table_overhead,
+    shared_table_overhead,
 };
 use switchboard::ice::IceUrl;
 use switchboard::limits;
@@ -23,7 +23,7 @@ const MACHINE: MachineCapabilities = MachineCapabilities {
     default_shards: 4,
     cpus: 4,
     ipv6: true,
-    private_tables: PrivateTableSupport::Works,
+    private_table_support: PrivateTableSupport::Supported,
 };
 
 fn arguments(words: &[&str]) -> Arguments {
@@ -54,7 +54,7 @@ fn without_arguments_every_default_is_the_documented_one() {
     assert_eq!(config.listen, [address("0.0.0.0:8080"), address("[::]:8080")]);
     assert_eq!(config.shards, 4);
     assert!(config.pin);
-    let possible = 20_000 - descriptors_of_server(4, 2);
+    let possible = 20_000 - shared_table_overhead(4, 2);
     let max_connections = u32::try_from(possible).unwrap();
     assert_eq!(config.limits, Limits { max_connections, ..Limits::default() });
     assert_eq!(config.socket_send_buffer_bytes, Some(65_536));
@@ -83,7 +83,7 @@ fn every_flag_reaches_its_field() {
         listen: vec![address("127.0.0.1:1"), address("[::1]:2"), address("127.0.0.1:3")],
         shards: 3,
         pin: false,
-        steer: ConnectionSteering::Off,
+        steering: ConnectionSteering::Off,
         busy_poll_micros: NonZeroU32::new(50),
         limits: Limits {
             max_connections: 1000,
@@ -125,13 +125,13 @@ fn every_flag_reaches_its_field() {
         log_level: LevelFilter::DEBUG,
         descriptors_allowed: 20_000,
         // Two addresses for administration, and the connections there.
-        tables: DescriptorTables::Private {
+        descriptor_tables: DescriptorTables::Private {
             connections_each: 20_000
-                - descriptors_of_table(3, 3) as u32
+                - private_table_overhead(3, 3) as u32
                 - 2
                 - limits::ADMIN_CONNECTIONS as u32,
         },
-        private_tables: PrivateTableSupport::Works,
+        private_table_support: PrivateTableSupport::Supported,
     };
     assert_eq!(config(&words), Ok(expected));
 }
@@ -139,7 +139,7 @@ fn every_flag_reaches_its_field() {
 #[test]
 fn a_turn_url_and_a_turn_secret_require_each_other() {
     for half in [["--turn-url", "turn:a.example"], ["--turn-secret-file", "/etc/secret"]] {
-        assert_eq!(config(&half), Err(ConfigError::HalfATurnServer));
+        assert_eq!(config(&half), Err(ConfigError::IncompleteTurnConfig));
     }
     for secret in [
         "turn:a.example,user=u,password=hush hush",
@@ -202,34 +202,34 @@ fn durations_outside_their_bounds_are_refused_by_name() {
         for bad in ["0s", "9ms", "25h"] {
             let error = refused(&[flag, bad]);
             assert!(
-                matches!(error, ConfigError::TimeOutOfBounds { flag: named, .. } if named == flag),
+                matches!(error, ConfigError::OutOfBounds { flag: named, .. } if named == flag),
                 "{flag} {bad}: {error}"
             );
         }
     }
     for flag in ["--rematch-delay", "--drain-timeout"] {
-        assert!(matches!(refused(&[flag, "25h"]), ConfigError::TimeOutOfBounds { .. }));
+        assert!(matches!(refused(&[flag, "25h"]), ConfigError::OutOfBounds { .. }));
     }
 }
 
 #[test]
 fn the_ping_interval_must_be_below_the_silence_limit() {
     let error = refused(&["--ping-interval=5s", "--silence-limit=5s"]);
-    assert!(matches!(error, ConfigError::SilenceWithinPing { .. }));
+    assert!(matches!(error, ConfigError::SilenceLimitBelowPing { .. }));
     config(&["--ping-interval=5s", "--silence-limit=5001ms"]).unwrap();
 }
 
 #[test]
 fn the_backlog_must_hold_one_largest_message_with_its_header() {
     let error = refused(&["--max-message-bytes=8192", "--max-unsent-bytes=8201"]);
-    assert_eq!(error, ConfigError::UnsentBelowMessage { unsent_bytes: 8201, least_bytes: 8202 });
+    assert_eq!(error, ConfigError::BacklogBelowMessage { unsent_bytes: 8201, min_bytes: 8202 });
     config(&["--max-message-bytes=8192", "--max-unsent-bytes=8202"]).unwrap();
 }
 
 #[test]
 fn the_limit_of_an_address_must_not_exceed_the_total_limit() {
     let error = refused(&["--max-connections=10", "--max-connections-per-address=11"]);
-    assert_eq!(error, ConfigError::AddressLimitAboveAll { per_address: 11, in_all: 10 });
+    assert_eq!(error, ConfigError::AddressLimitAboveTotal { per_address: 11, total: 10 });
     config(&["--max-connections=10", "--max-connections-per-address=10"]).unwrap();
 }
 
@@ -237,10 +237,10 @@ fn the_limit_of_an_address_must_not_exceed_the_total_limit() {
 fn repeated_addresses_and_queues_are_refused_except_port_zero() {
     assert!(matches!(
         refused(&["--listen=127.0.0.1:80", "--listen=127.0.0.1:80"]),
-        ConfigError::ListenTwice { .. }
+        ConfigError::DuplicateListenAddress { .. }
     ));
     config(&["--listen=127.0.0.1:0,127.0.0.1:0"]).unwrap();
-    assert!(matches!(refused(&["--stats-queue=a,b,a"]), ConfigError::QueueTwice { .. }));
+    assert!(matches!(refused(&["--stats-queue=a,b,a"]), ConfigError::DuplicateStatsQueue { .. }));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn stats_queues_must_be_valid_queue_names() {
     let longest = "x".repeat(64);
     config(&["--stats-queue", "A-z_0.9:", "--stats-queue", &longest]).unwrap();
     for bad in ["", "a b", "ü", &"x".repeat(65)] {
-        assert!(matches!(refused(&["--stats-queue", bad]), ConfigError::QueueName { .. }));
+        assert!(matches!(refused(&["--stats-queue", bad]), ConfigError::InvalidQueueName { .. }));
     }
 }
 
@@ -260,7 +260,7 @@ fn a_resume_window_is_refused_with_a_clear_message() {
 
 #[test]
 fn more_connections_than_descriptors_are_refused_with_the_command_to_raise_them() {
-    let own = descriptors_of_server(4, 2);
+    let own = shared_table_overhead(4, 2);
     let possible = MACHINE.descriptors_allowed - own;
     let config = |words: &[&str]| config(&[words, &["--fd-tables", "shared"]].concat());
     let refused = |words: &[&str]| refused(&[words, &["--fd-tables", "shared"]].concat());
@@ -278,8 +278,8 @@ fn more_connections_than_descriptors_are_refused_with_the_command_to_raise_them(
 
 #[test]
 fn steering_requires_a_cpu_for_each_shard() {
-    assert_eq!(config(&["--steer=cpu"]).unwrap().steer, ConnectionSteering::Cpu);
-    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steer, ConnectionSteering::Cpu);
+    assert_eq!(config(&["--steer=cpu"]).unwrap().steering, ConnectionSteering::Cpu);
+    assert_eq!(config(&["--steer=cpu", "--shards=2"]).unwrap().steering, ConnectionSteering::Cpu);
     let line = refused(&["--steer=cpu", "--no-pin"]).to_string();
     assert!(line.contains("leave --no-pin out"), "{line}");
     let line = refused(&["--steer=cpu", "--shards=5"]).to_string();
@@ -291,10 +291,11 @@ fn steering_requires_a_cpu_for_each_shard() {
 
 #[test]
 fn private_tables_multiply_the_limit_and_are_chosen_only_when_needed() {
-    let each = 20_000 - descriptors_of_table(4, 2) as u32;
+    let each = 20_000 - private_table_overhead(4, 2) as u32;
     let private = DescriptorTables::Private { connections_each: each };
-    let chosen = |words: &[&str]| config(words).map(|c| (c.tables, c.limits.max_connections));
-    let shared = 20_000 - descriptors_of_server(4, 2) as u32;
+    let chosen =
+        |words: &[&str]| config(words).map(|c| (c.descriptor_tables, c.limits.max_connections));
+    let shared = 20_000 - shared_table_overhead(4, 2) as u32;
     assert_eq!(chosen(&[]), Ok((DescriptorTables::Shared, shared)));
     assert_eq!(chosen(&["--max-connections=50000"]), Ok((private, 50_000)));
     assert_eq!(chosen(&["--fd-tables=private"]), Ok((private, 4 * each)));
@@ -303,7 +304,7 @@ fn private_tables_multiply_the_limit_and_are_chosen_only_when_needed() {
     assert!(line.contains("50000 connections need"), "{line}");
     // More than all tables together hold: the command raises the limit of each.
     let line = refused(&["--fd-tables=private", "--max-connections=100000"]).to_string();
-    let needed = 25_000 + descriptors_of_table(4, 2);
+    let needed = 25_000 + private_table_overhead(4, 2);
     assert!(line.contains(&format!("--nofile={needed}:{needed}`")), "{line}");
     assert!(line.contains(&format!("--max-connections {} or less", 4 * each)), "{line}");
     let line = refused(&["--max-connections=100000"]).to_string();
@@ -313,37 +314,38 @@ fn private_tables_multiply_the_limit_and_are_chosen_only_when_needed() {
 #[test]
 fn without_kernel_support_private_tables_are_refused_and_auto_is_shared() {
     let old = MachineCapabilities {
-        private_tables: PrivateTableSupport::Lacks("pidfd_getfd"),
+        private_table_support: PrivateTableSupport::Missing("pidfd_getfd"),
         ..MACHINE
     };
-    let tables = |words: &[&str]| arguments(words).validate(&old).map(|config| config.tables);
+    let tables =
+        |words: &[&str]| arguments(words).validate(&old).map(|config| config.descriptor_tables);
     assert_eq!(tables(&[]), Ok(DescriptorTables::Shared));
     assert_eq!(tables(&["--fd-tables=auto", "--max-connections=9"]), Ok(DescriptorTables::Shared));
     let error = tables(&["--fd-tables=private"]).unwrap_err();
-    assert_eq!(error, ConfigError::NoPrivateTables { call: "pidfd_getfd" });
+    assert_eq!(error, ConfigError::PrivateTablesUnsupported { call: "pidfd_getfd" });
     let line = error.to_string();
     assert!(line.contains("pidfd_getfd") && line.contains("Linux 6.9"), "{line}");
     let error = tables(&["--max-connections=50000"]).unwrap_err();
     assert!(
-        matches!(error, ConfigError::Descriptors { tables: DescriptorTables::Shared, .. }),
+        matches!(error, ConfigError::TooFewDescriptors { tables: DescriptorTables::Shared, .. }),
         "{error:?}"
     );
 }
 
 #[test]
 fn the_derived_connection_limit_follows_the_descriptors_up_to_a_maximum() {
-    let private_tables = PrivateTableSupport::Lacks("unshare");
+    let private_table_support = PrivateTableSupport::Missing("unshare");
     let with = |descriptors_allowed| MachineCapabilities {
         descriptors_allowed,
-        private_tables,
+        private_table_support,
         ..MACHINE
     };
     let derived =
         |allowed| arguments(&[]).validate(&with(allowed)).map(|c| c.limits.max_connections);
-    let own = descriptors_of_server(4, 2);
+    let own = shared_table_overhead(4, 2);
     assert_eq!(derived(own + 1), Ok(1));
-    assert!(matches!(derived(own), Err(ConfigError::Descriptors { possible: 0, .. })));
-    assert!(matches!(derived(3), Err(ConfigError::Descriptors { possible: 0, .. })));
+    assert!(matches!(derived(own), Err(ConfigError::TooFewDescriptors { possible: 0, .. })));
+    assert!(matches!(derived(3), Err(ConfigError::TooFewDescriptors { possible: 0, .. })));
     assert_eq!(derived(u64::MAX), Ok(limits::MAX_DERIVED_CONNECTIONS));
 }
 
@@ -352,7 +354,7 @@ fn invalid_arguments_are_refused_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
         (&["--listen=8080"], "like 127.0.0.1:8080"),
         (&["--close-timeout=5"], "like 800ms"),
-        (&["--log-level=loud"], "expected off, error"),
+        (&["--log-level=loud"], "[possible values: off, error"),
         (&["--log-format=xml"], "[possible values: text, json]"),
         (&["--max-connections=many"], "invalid digit"),
         (&["--no-such-flag"], "--no-such-flag"),
@@ -383,15 +385,21 @@ fn every_flag_has_an_environment_variable_and_a_row_in_the_table() {
         let row = table.lines().find(|row| row.starts_with(&format!("| `--{long}"))).unwrap();
         assert!(row.contains(&format!("`{expected}`")), "{row}");
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        assert_eq!(cells.len(), 4, "{row}");
+        assert_eq!(cells.len(), 5, "{row}");
         assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
-        assert!(cells[3].ends_with('.'), "{row}");
+        assert!(cells[4].ends_with('.'), "{row}");
         flags += 1;
     }
-    assert_eq!(table.lines().count(), flags + 2);
-    assert!(table.contains("| `--close-timeout DURATION` | `SWITCHBOARD_CLOSE_TIMEOUT` | `5s` |"));
-    assert!(table.contains("| `SWITCHBOARD_SHARDS` | one for each CPU this process may use |"));
-    assert!(table.contains("| `--no-pin` | `SWITCHBOARD_NO_PIN` | off |"));
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `--")).count(), flags);
+    for row in [
+        "| `--close-timeout DURATION` | `SWITCHBOARD_CLOSE_TIMEOUT` | `5s` | 10ms to 1day |",
+        "| `SWITCHBOARD_SHARDS` | one for each CPU that the process may use | 1 to 1024 |",
+        "| `--no-pin` | `SWITCHBOARD_NO_PIN` | off | – |",
+        "| `SWITCHBOARD_SOCKET_SEND_BUFFER` | `65536` | 0, or 4096 to 536870912 |",
+        "| `SWITCHBOARD_LOG_FORMAT` | `text` | `text`, `json` |",
+    ] {
+        assert!(table.contains(row), "no {row} in\n{table}");
+    }
 }
 
 /// Runs the test below alone in a child process, because the environment belongs to a process.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Instant;
-use switchboard::config::descriptors_of_table;
+use switchboard::config::private_table_overhead;
 use switchboard::limits::{SWEEP_PARTS, SWEEP_PERIOD_MS};
 
 const PRIVATE: &str = "private";
@@ -47,7 +47,7 @@ fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor()
     let mut server = Server::start_in_shell("ulimit -n 400", &flags);
     // Nobody has been here yet.
     let before = tables_of(&server);
-    let each = LIMIT - descriptors_of_table(2, 1);
+    let each = LIMIT - private_table_overhead(2, 1);
     assert_eq!(server.stat("/connections/limit"), 2 * each as i64);
     server.wait_for_log_line(&format!("descriptor table of its own, of {LIMIT}, for {each} "));
     for _ in 0..2 {
@@ -94,7 +94,7 @@ fn a_shard_whose_table_is_full_refuses_newcomers_politely() {
         return;
     }
     let each = 30;
-    let limit = descriptors_of_table(2, 1) + each;
+    let limit = private_table_overhead(2, 1) + each;
     let prepare = format!("ulimit -n {limit}");
     let server = Server::start_in_shell(&prepare, &["--fd-tables", PRIVATE, "--shards", "2"]);
     // More than all tables are meant to hold: whichever the kernel chooses, one becomes full.

@@ -44,7 +44,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Whether the kernel lets each shard have a descriptor table of its own.
 pub(crate) fn private_tables_supported() -> bool {
     use switchboard::sys::descriptor_tables::{PrivateTableSupport, support};
-    support() == PrivateTableSupport::Works
+    support() == PrivateTableSupport::Supported
 }
 
 /// The values of `--fd-tables` that work on this machine.

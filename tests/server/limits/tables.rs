@@ -2,7 +2,7 @@
 //! kernel has no handles on threads there is nothing to test.
 
 use crate::support::{RawClient, Server, expect_room_relays};
-use switchboard::config::descriptors_of_table;
+use switchboard::config::private_table_overhead;
 use switchboard::limits::TABLE_SURPLUS_CONNECTIONS;
 
 /// Descriptors in the table of the server's second shard.
@@ -20,7 +20,7 @@ fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
         return;
     }
     const EACH: usize = 30;
-    let limit = descriptors_of_table(2, 1) + EACH as u64;
+    let limit = private_table_overhead(2, 1) + EACH as u64;
     let prepare = format!("ulimit -n {limit}");
     let server = Server::start_in_shell(&prepare, &["--fd-tables", "private", "--shards", "2"]);
     let pair = || server.connect_on_shard(0, || server.client());
