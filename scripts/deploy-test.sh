@@ -52,12 +52,13 @@ install_upgrade_uninstall() {
     "${run[@]}" >"$scratch/first"
     for file in usr/local/bin/switchboard etc/systemd/system/switchboard.service \
         etc/sysctl.d/99-switchboard.conf etc/security/limits.d/switchboard.conf \
-        etc/switchboard/switchboard.env usr/local/share/doc/switchboard/README.md; do
+        etc/switchboard/switchboard.env usr/local/share/doc/switchboard/OPERATIONS.md \
+        usr/local/share/doc/switchboard/REFERENCE.md; do
         [ -s "$base/$file" ] || fail "the installer did not install $file"
     done
     grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$scratch/first" || fail 'the installer does not print which binary it installs'
     "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'the installed binary does not run'
-    [ "$(find "$base" -type f | wc -l)" = 6 ] || fail 'the installer installed more files than it documents'
+    [ "$(find "$base" -type f | wc -l)" = 7 ] || fail 'the installer installed more files than it documents'
 
     before=$(state_of "$base")
     "${run[@]}" >"$scratch/second"

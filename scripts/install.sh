@@ -15,7 +15,7 @@
 #   /etc/switchboard/switchboard.env               settings, never overwritten
 #   /etc/sysctl.d/99-switchboard.conf              kernel limits; put changes into 99-zz-local.conf
 #   /etc/security/limits.d/switchboard.conf        limit of open files for login shells
-#   /usr/local/share/doc/switchboard/README.md     the manual
+#   /usr/local/share/doc/switchboard/              the manual: OPERATIONS.md, REFERENCE.md
 #   the user and group switchboard, without a home or a shell. An existing user or group is used as
 #   it is. The uninstaller keeps a group that it did not create and a user with a home or a shell
 #
@@ -184,7 +184,10 @@ install_all() {
     put 0755 "$binary" /usr/local/bin/switchboard
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
     put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
-    put 0644 README.md /usr/local/share/doc/switchboard/README.md
+    local manual
+    for manual in OPERATIONS.md REFERENCE.md; do
+        put 0644 "tuning/$manual" "/usr/local/share/doc/switchboard/$manual"
+    done
     local -a limits
     put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
     if [ "$machine" = yes ]; then
@@ -239,12 +242,15 @@ remove_unit() { # name
 }
 
 uninstall_all() {
-    local unit units
+    local unit units manual
     units=$(our_units)
     for unit in $units; do remove_unit "$unit"; done
     remove /usr/local/bin/switchboard
     remove /etc/security/limits.d/switchboard.conf
-    remove /usr/local/share/doc/switchboard/README.md
+    # Earlier versions installed README.md.
+    for manual in OPERATIONS.md REFERENCE.md README.md; do
+        remove "/usr/local/share/doc/switchboard/$manual"
+    done
     remove /etc/sysctl.d/99-switchboard.conf
     remove /etc/switchboard/switchboard.env
     remove_folder /etc/switchboard

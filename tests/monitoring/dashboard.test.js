@@ -58,7 +58,7 @@ test('every panel has a unit and ascending thresholds', () => {
 });
 
 test('every documented metric is on the dashboard', () => {
-  const table = readFileSync(`${ROOT}/README.md`, 'utf8').split('<!-- metrics -->')[1].split('<!-- /metrics -->')[0];
+  const table = readFileSync(`${ROOT}/tuning/REFERENCE.md`, 'utf8').split('<!-- metrics -->')[1].split('<!-- /metrics -->')[0];
   const metrics = [...table.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name);
   assert.ok(metrics.length > 40, 'the table was not found');
   const shown = charts.flatMap(({ targets }) => targets.map(({ expr }) => expr)).join('\n');

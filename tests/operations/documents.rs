@@ -20,21 +20,3 @@ fn every_dependency_has_a_comment_that_gives_its_reason() {
         }
     }
 }
-
-#[test]
-fn every_folder_on_the_map_is_there() {
-    let readme = read("README.md");
-    let (_, map) = readme.split_once("## Layout").expect("a section called Layout");
-    let (_, map) = map.split_once("```text\n").expect("a map");
-    let (map, _) = map.split_once("```").expect("the map's end");
-    let mut found = 0;
-    for line in map.lines() {
-        let path = line.split_whitespace().next().unwrap_or_default();
-        assert!(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(),
-            "the map names {path}, which is not there"
-        );
-        found += 1;
-    }
-    assert!(found > 10);
-}

@@ -10,7 +10,19 @@ use switchboard::config::Arguments;
 const OPERATIONS: &str = "tuning/OPERATIONS.md";
 
 /// The manuals whose links are checked.
-const MANUALS: &[&str] = &["src/wire/PROTOCOL.md"];
+const MANUALS: &[&str] = &[
+    "README.md",
+    "benches/README.md",
+    "src/ARCHITECTURE.md",
+    "src/load/README.md",
+    "src/wire/PROTOCOL.md",
+    "tuning/README.md",
+    "tuning/REFERENCE.md",
+    OPERATIONS,
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+    ".github/CHANGELOG.md",
+];
 
 /// Flags of programs that are not part of this repository.
 const FOREIGN_FLAGS: &[&str] = &["--nofile", "--pid", "--release", "--now", "--since", "--config"];
@@ -122,4 +134,27 @@ fn links_in_the_manuals_lead_somewhere() {
             }
         }
     }
+}
+
+/// The contract and the design are in this repository: a document outside it cannot be read by
+/// everyone who reads the code.
+#[test]
+fn no_file_refers_to_a_document_outside_the_repository() {
+    let own = "tests/operations/manuals.rs";
+    // Written apart, so that this file does not contain them.
+    let outside = [concat!("sha", "red/"), concat!("DESI", "GN.md")];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = std::process::Command::new("git").args(["ls-files"]).current_dir(root).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    assert!(listed.contains(own), "git lists the files of the repository");
+    let mut found = Vec::new();
+    for path in listed.lines() {
+        let Ok(text) = std::fs::read_to_string(root.join(path)) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if outside.iter().any(|name| line.contains(name)) {
+                found.push(format!("{path}:{}: {line}", number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
