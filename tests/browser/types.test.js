@@ -1,6 +1,7 @@
 /**
  * The TypeScript declarations of the contract: a sample client compiles against them, `client.js`
- * is what they declare, and every example of PROTOCOL.md has the declared type.
+ * is what they declare, and every example of src/wire/PROTOCOL.md has the declared
+ * type.
  */
 
 import assert from 'node:assert/strict';

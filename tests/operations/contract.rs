@@ -1,5 +1,5 @@
-//! The wire contract in its three forms agrees with the code: `PROTOCOL.md`, the JSON Schemas and
-//! the TypeScript declarations. `tests/browser/types.test.js` compiles the last.
+//! The wire contract in its three forms agrees with the code: `src/wire/PROTOCOL.md`, the JSON
+//! Schemas and the TypeScript declarations. `tests/browser/types.test.js` compiles the last.
 
 use super::documents::read;
 use jsonschema::Validator;

@@ -1,5 +1,6 @@
 /**
- * The messages of the Switchboard wire contract, version 2 (PROTOCOL.md), for TypeScript.
+ * The messages of the Switchboard wire contract, version 2 (`src/wire/PROTOCOL.md`), for
+ * TypeScript.
  *
  * Types whose names begin with `Planned` belong to parts that are planned and not implemented. A
  * client that handles them works with later servers too. Later versions may add members, message
