@@ -1,13 +1,14 @@
-//! `--admin-listen`: `/stats` and `/metrics` on a port of their own, and nowhere else.
+//! `--admin-listen`: `/stats` and `/metrics` are served on a separate port, and only there.
 
 use crate::support::{
     ProtocolClient, RawClient, Server, descriptor_table_modes, expect_room_relays, get, head,
-    stat_number, upgrade_request,
+    stat_number, upgrade_request, wait_until,
 };
 use std::net::SocketAddr;
 use switchboard::limits::{ADMIN_CONNECTIONS, SURPLUS_CONNECTIONS};
 
-fn server(more: &[&str]) -> (Server, SocketAddr) {
+/// A server with two shards, and its address for administration.
+fn start_with_two_shards(more: &[&str]) -> (Server, SocketAddr) {
     start(&[&["--shards", "2"], more].concat())
 }
 
@@ -20,8 +21,8 @@ fn start(more: &[&str]) -> (Server, SocketAddr) {
 }
 
 #[test]
-fn figures_are_there_and_nowhere_else_and_health_is_at_both() {
-    let (server, admin) = server(&[]);
+fn serves_stats_and_metrics_only_on_the_admin_port_and_health_on_both() {
+    let (server, admin) = start_with_two_shards(&[]);
     for path in ["/stats", "/metrics"] {
         assert_eq!(get(admin, path).status, 200, "{path}");
         assert_eq!(head(admin, path).status, 200, "{path}");
@@ -31,7 +32,7 @@ fn figures_are_there_and_nowhere_else_and_health_is_at_both() {
     for address in [admin, server.address()] {
         assert_eq!(get(address, "/health").json()["status"], "ok");
     }
-    assert_eq!(get(server.address(), "/").status, 200, "the page is where it was");
+    assert_eq!(get(server.address(), "/").status, 200, "the page stays on the public port");
     for path in ["/", "/client.js", "/ws", "/echo", "/stats/", "/nothing"] {
         assert_eq!(get(admin, path).status, 404, "{path}");
     }
@@ -40,29 +41,31 @@ fn figures_are_there_and_nowhere_else_and_health_is_at_both() {
         let upgrade = String::from_utf8(upgrade_request()).unwrap();
         let mut raw = RawClient::connect(admin);
         assert_eq!(raw.request(&upgrade.replacen("/ws", path, 1)).status, 404, "{path}");
-        // It goes on with the next request.
+        // The connection takes the next request.
         assert_eq!(raw.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
     }
     expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
-fn connections_there_have_a_limit_of_their_own_and_take_no_users_place() {
-    let (server, admin) = server(&["--max-connections", "3", "--max-connections-per-address", "2"]);
+fn limits_admin_connections_separately_from_user_connections() {
+    let (server, admin) =
+        start_with_two_shards(&["--max-connections", "3", "--max-connections-per-address", "2"]);
     let stats = || get(admin, "/stats").json();
     let rejected = |reason: &str| stat_number(&stats(), &format!("/http/rejected/{reason}"));
-    let ask = |raw: &mut RawClient| raw.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
-    // One place stays, for whoever asks for the figures.
-    let mut inside: Vec<RawClient> =
+    let health =
+        |raw: &mut RawClient| raw.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
+    // All but one, which `get` needs for each request.
+    let mut held: Vec<RawClient> =
         (1..ADMIN_CONNECTIONS).map(|_| RawClient::connect(admin)).collect();
-    assert!(inside.iter_mut().all(|raw| ask(raw) == 200));
+    assert!(held.iter_mut().all(|raw| health(raw) == 200));
     let (mut one, mut other, room) = server.matched_pair();
-    // Asked by one who is inside: whoever comes to ask has the last place until his end is seen.
-    let seen = inside[0].request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
+    // On a held connection: a new one would take the last slot until the server sees its end.
+    let seen = held[0].request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
     let refused = |reason: &str| stat_number(&seen, &format!("/http/rejected/{reason}"));
     assert_eq!(refused("connection_limit") + refused("address_limit"), 0);
     let mut last = RawClient::connect(admin);
-    assert_eq!(ask(&mut last), 200);
+    assert_eq!(health(&mut last), 200);
     for _ in 0..5 {
         let mut raw = RawClient::connect(admin);
         let response = raw.read_response();
@@ -72,56 +75,56 @@ fn connections_there_have_a_limit_of_their_own_and_take_no_users_place() {
     }
     expect_room_relays(&mut one, &mut other, &room);
     drop(last);
-    crate::support::wait_until("there is a place again", || {
+    wait_until("a slot is free again", || {
         let mut raw = RawClient::connect(admin);
         raw.send(b"GET /health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
-        if raw.peek_status() == 200 { Ok(()) } else { Err("there is none".to_owned()) }
+        if raw.peek_status() == 200 { Ok(()) } else { Err("none is".to_owned()) }
     });
     assert!(rejected("admin_limit") >= 5);
-    // A public port that is full up does not keep the operator out.
-    let _full: Vec<RawClient> =
+    // A full public port does not lock the operator out.
+    let surplus: Vec<RawClient> =
         (0..SURPLUS_CONNECTIONS + 8).map(|_| server.raw_connection()).collect();
     let refused = || rejected("connection_limit") + rejected("address_limit");
-    crate::support::wait_until("nobody else comes in", || match refused() {
+    wait_until("the public port refuses connections", || match refused() {
         0 => Err(stats()["connections"].to_string()),
         _ => Ok(()),
     });
     expect_room_relays(&mut one, &mut other, &room);
-    drop((one, other, inside, _full));
-    crate::support::wait_until("everybody has gone", || {
+    drop((one, other, held, surplus));
+    wait_until("all other connections are closed", || {
         match stat_number(&stats(), "/connections/active") {
             1 => Ok(()),
-            active => Err(format!("{active} are here")),
+            active => Err(format!("{active} are active")),
         }
     });
 }
 
 #[test]
-fn in_a_table_of_a_shards_own_they_take_no_users_place_either() {
+fn admin_connections_take_no_user_slots_whatever_the_descriptor_tables() {
     for tables in descriptor_table_modes() {
         let flags = ["--fd-tables", tables, "--shards", "1", "--max-connections", "10"];
         let (server, admin) = start(&flags);
-        let inside: Vec<RawClient> = (0..50).map(|_| RawClient::connect(admin)).collect();
+        let held: Vec<RawClient> = (0..50).map(|_| RawClient::connect(admin)).collect();
         let pairs: Vec<_> = (0..5).map(|_| server.matched_pair()).collect();
         assert_eq!(server.stat_at(admin, "/rooms/active"), pairs.len() as i64, "{tables}");
-        drop((inside, pairs));
+        drop((held, pairs));
     }
 }
 
 #[test]
-fn neither_a_proxys_header_nor_an_origin_means_anything_there() {
+fn rejects_proxy_headers_and_ignores_origin_on_the_admin_port() {
     let flags = ["--trusted-proxy", "127.0.0.1", "--allow-origin", "https://a.example"];
-    let (_server, admin) = server(&flags);
+    let (_server, admin) = start_with_two_shards(&flags);
     let mut raw = RawClient::connect(admin);
     raw.send(b"PROXY UNKNOWN\r\nGET /stats HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(raw.read_response().status, 400);
-    let asked = "GET /stats HTTP/1.1\r\nHost: t\r\nOrigin: https://b.example\r\n\r\n";
-    assert_eq!(RawClient::connect(admin).request(asked).status, 200);
+    let request = "GET /stats HTTP/1.1\r\nHost: t\r\nOrigin: https://b.example\r\n\r\n";
+    assert_eq!(RawClient::connect(admin).request(request).status, 200);
 }
 
 #[test]
-fn while_the_server_shuts_down_the_operator_sees_it_there() {
-    let (mut server, admin) = server(&["--drain-timeout", "20s"]);
+fn reports_draining_on_the_admin_port_during_shutdown() {
+    let (mut server, admin) = start_with_two_shards(&["--drain-timeout", "20s"]);
     let (mut one, mut other, room) = server.matched_pair();
     server.send_signal("TERM");
     for user in [&mut one, &mut other] {

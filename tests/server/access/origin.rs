@@ -1,10 +1,10 @@
 //! `--allow-origin`: which pages may open sessions (RFC 6455 §10.2, RFC 6454). A browser always
-//! says whose page it is, and a page cannot change what it says.
+//! sends the page's origin, and a page cannot change it.
 
 use crate::support::{HttpResponse, ProtocolClient, RawClient, Server, expect_room_relays, get};
 
-/// An upgrade of `path` with these lines of `Origin`.
-fn upgrade(path: &str, origins: &[&str]) -> Vec<u8> {
+/// An upgrade request for `path` with these `Origin` fields.
+fn upgrade_from(path: &str, origins: &[&str]) -> Vec<u8> {
     let origins: String = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
     format!(
         "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -13,16 +13,17 @@ fn upgrade(path: &str, origins: &[&str]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Asks and looks at the status of the answer.
-fn asked(server: &Server, path: &str, origins: &[&str]) -> (RawClient, u16) {
+/// Sends an upgrade request; the client and the status of the response.
+fn try_upgrade(server: &Server, path: &str, origins: &[&str]) -> (RawClient, u16) {
     let mut raw = server.raw_connection();
-    raw.send(&upgrade(path, origins));
+    raw.send(&upgrade_from(path, origins));
     let status = raw.peek_status();
     (raw, status)
 }
 
-fn refused(server: &Server, path: &str, origins: &[&str]) -> HttpResponse {
-    let (mut raw, status) = asked(server, path, origins);
+/// The response to an upgrade request that must be refused with 403.
+fn expect_refusal(server: &Server, path: &str, origins: &[&str]) -> HttpResponse {
+    let (mut raw, status) = try_upgrade(server, path, origins);
     assert_eq!(status, 403, "{path} {origins:?}");
     let response = raw.read_response();
     assert!(response.has_connection_option("close"));
@@ -31,7 +32,7 @@ fn refused(server: &Server, path: &str, origins: &[&str]) -> HttpResponse {
 }
 
 #[test]
-fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_does() {
+fn refuses_upgrades_of_disallowed_origins_with_403_at_every_path() {
     let allowed = "https://app.example,http://Localhost:8080";
     let server = Server::start(&["--echo", "--allow-origin", allowed, "--allow-origin", "null"]);
     let (mut one, mut other, room) = server.matched_pair();
@@ -47,13 +48,13 @@ fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_doe
         &[""],
         &["NULL"],
         &["*"],
-        // Which of two is meant, nobody knows (RFC 6454 §7.3).
+        // A request must not name two origins (RFC 6454 §7.3).
         &["https://app.example", "https://evil.example"],
         &["https://app.example", "https://app.example"],
     ];
     for path in ["/ws", "/", "/echo"] {
         for origins in hostile {
-            let response = refused(&server, path, origins);
+            let response = expect_refusal(&server, path, origins);
             assert_eq!(response.text(), "pages of this origin may not connect here\n");
         }
         for origins in [
@@ -63,7 +64,7 @@ fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_doe
             &["null"],
             &[],
         ] {
-            assert_eq!(asked(&server, path, origins).1, 101, "{path} {origins:?}");
+            assert_eq!(try_upgrade(&server, path, origins).1, 101, "{path} {origins:?}");
         }
     }
     let refusals = 3 * i64::try_from(hostile.len()).unwrap();
@@ -75,7 +76,7 @@ fn pages_of_other_sites_get_403_wherever_there_is_an_upgrade_and_nobody_else_doe
 }
 
 #[test]
-fn what_is_no_upgrade_is_answered_whatever_page_asks() {
+fn serves_plain_requests_of_any_origin() {
     let server = Server::start(&["--allow-origin", "https://app.example"]);
     for path in ["/", "/health", "/stats"] {
         let mut raw = server.raw_connection();
@@ -83,16 +84,16 @@ fn what_is_no_upgrade_is_answered_whatever_page_asks() {
             format!("GET {path} HTTP/1.1\r\nHost: t\r\nOrigin: https://evil.example\r\n\r\n");
         assert_eq!(raw.request(&request).status, 200, "{path}");
     }
-    // A request that is no handshake is told that first.
-    let (_, status) = asked(&server, "/echo", &["https://evil.example"]);
+    // A path without a WebSocket endpoint is reported before the origin is checked.
+    let (_, status) = try_upgrade(&server, "/echo", &["https://evil.example"]);
     assert_eq!(status, 404, "there is no echo without --echo");
 }
 
 #[test]
-fn without_the_flag_every_page_may() {
+fn allows_every_origin_without_the_flag() {
     let server = Server::start(&[]);
     for origins in [&["https://evil.example"][..], &["null"], &["junk", "junk"]] {
-        let (mut raw, status) = asked(&server, "/ws", origins);
+        let (mut raw, status) = try_upgrade(&server, "/ws", origins);
         assert_eq!(status, 101, "{origins:?}");
         raw.expect_upgrade();
         raw.expect_no_message();
