@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 /// waits for nobody.
 fn serve(config: &Config, log: &LogQueue) -> ExitCode {
     // Elsewhere the allocator does what it does; nothing depends on it but memory.
-    let _set = memory::give_blocks_their_own_pages(limits::MAPPED_ALLOCATION_BYTES);
+    let _set = memory::set_mmap_threshold(limits::MAPPED_ALLOCATION_BYTES);
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {

@@ -63,7 +63,7 @@ impl CapacityDemand {
         let &PlannedServer { shards, admin_addresses, fd_tables, max_connections, .. } = settings;
         let addresses = if settings.addresses == 0 { 2 } else { settings.addresses };
         let allowed = readings.nofile.map_or(u64::MAX, |(_, hard)| hard);
-        let support = readings.private_tables;
+        let support = readings.private_table_support;
         let budget = DescriptorBudget { allowed, shards, addresses, admin_addresses, support };
         // Where private tables cannot be had, a server told to have them does not start; a limit
         // that is short is told here all the same.
@@ -312,7 +312,7 @@ mod tests {
             cpus_online: Some(4),
             conntrack: None,
             local_ports: Some((32_768, 60_999)),
-            private_tables: PrivateTableSupport::Supported,
+            private_table_support: PrivateTableSupport::Supported,
         }
     }
 

@@ -173,8 +173,8 @@ impl MachineCapabilities {
         Ok(MachineCapabilities {
             descriptors_allowed: descriptors::raise_limit()?,
             descriptors_ceiling: descriptors::ceiling(),
-            default_shards: AllowedCpus::here().default_shards(),
-            cpus: AllowedCpus::here().numbers().len().max(1),
+            default_shards: AllowedCpus::of_current_thread().default_shards(),
+            cpus: AllowedCpus::of_current_thread().numbers().len().max(1),
             ipv6: sockets::ipv6_exists(),
             private_table_support: crate::sys::descriptor_tables::support(),
         })

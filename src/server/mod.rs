@@ -154,7 +154,7 @@ impl Server {
             admission: Arc::new(Admission::new(config.limits.of_connections())),
             telemetry: Arc::clone(&self.telemetry),
             ice_servers: Arc::new(ice_servers),
-            cpus: config.pin.then(AllowedCpus::here),
+            cpus: config.pin.then(AllowedCpus::of_current_thread),
         };
         let (barrier, starters) = StartupBarrier::new(parts, &dependencies);
         for starter in starters {

@@ -1,18 +1,19 @@
-//! Which CPUs the process may use, and keeping a thread on one of them.
+//! The CPUs that the process may use, and pinning a thread to one of them. Pinning is called by the
+//! thread that is pinned.
 
 use std::fmt;
 
-/// CPUs that this process may run on, in the order of their numbers (sched_getaffinity(2)).
-/// Ask on the main thread, before any thread is pinned: a pinned thread sees only its own.
+/// CPUs that this process may run on, in ascending order (sched_getaffinity(2)). To be read on the
+/// main thread before any thread is pinned: a pinned thread sees only its own CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedCpus(Vec<usize>);
 
-/// Why a thread is not pinned; it runs wherever the scheduler puts it.
+/// Why a thread could not be pinned. It runs on any CPU that the scheduler chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinError {
-    /// The system does not say which CPUs may be used.
+    /// The kernel does not report which CPUs may be used.
     Unknown,
-    /// The system refused this CPU.
+    /// The kernel refused this CPU.
     Refused {
         /// Its number.
         cpu: usize,
@@ -22,8 +23,8 @@ pub enum PinError {
 impl fmt::Display for PinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PinError::Unknown => f.write_str("the system does not say which CPUs may be used"),
-            PinError::Refused { cpu } => write!(f, "the system refused to pin to CPU {cpu}"),
+            PinError::Unknown => f.write_str("the kernel does not report which CPUs may be used"),
+            PinError::Refused { cpu } => write!(f, "the kernel refused CPU {cpu}"),
         }
     }
 }
@@ -31,31 +32,31 @@ impl fmt::Display for PinError {
 impl std::error::Error for PinError {}
 
 impl AllowedCpus {
-    /// Those of the calling thread. Empty if the system does not tell.
-    pub fn here() -> Self {
+    /// The CPUs of the calling thread. Empty if the kernel does not report them.
+    pub fn of_current_thread() -> Self {
         let mut cpus: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
         cpus.sort_unstable();
         AllowedCpus(cpus)
     }
 
-    /// Their numbers, ascending.
+    /// Numbers of the CPUs, ascending.
     pub fn numbers(&self) -> &[usize] {
         &self.0
     }
 
-    /// How many shards these CPUs carry by default: one each, but no more than a CPU quota of
-    /// the process's control group allows; at least one.
+    /// Default number of shards: one for each CPU, limited by the CPU quota of the control group;
+    /// at least one.
     pub fn default_shards(&self) -> usize {
         let parallel = std::thread::available_parallelism().map_or(1, usize::from);
         if self.0.is_empty() { parallel } else { self.0.len().min(parallel) }
     }
 
-    /// Pins the calling thread to the CPU for its `index`, modulo the number of CPUs, and
-    /// returns that CPU's number.
+    /// Pins the calling thread to the CPU at `index` modulo the number of CPUs, and returns the
+    /// CPU's number.
     ///
     /// # Errors
-    /// See [`PinError`]; the thread then stays as it was.
+    /// See [`PinError`]. The affinity of the thread is then unchanged.
     pub fn pin_current_thread(&self, index: usize) -> Result<usize, PinError> {
         if self.0.is_empty() {
             return Err(PinError::Unknown);
@@ -74,21 +75,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pinned_thread_has_one_cpu_and_indices_wrap() {
-        let cpus = AllowedCpus::here();
+    fn pins_a_thread_to_one_cpu_and_wraps_the_index() {
+        let cpus = AllowedCpus::of_current_thread();
         assert!(cpus.numbers().is_sorted() && !cpus.numbers().is_empty());
         for index in 0..cpus.numbers().len() * 2 {
             let all = cpus.clone();
             let (cpu, seen) = std::thread::spawn(move || {
                 let cpu = all.pin_current_thread(index).unwrap();
-                (cpu, AllowedCpus::here())
+                (cpu, AllowedCpus::of_current_thread())
             })
             .join()
             .unwrap();
             assert_eq!(cpu, cpus.numbers()[index % cpus.numbers().len()]);
             assert_eq!(seen.numbers(), [cpu]);
         }
-        assert_eq!(AllowedCpus::here(), cpus, "the caller itself is not pinned");
+        assert_eq!(AllowedCpus::of_current_thread(), cpus, "the calling thread is not pinned");
         assert_eq!(AllowedCpus(Vec::new()).pin_current_thread(0), Err(PinError::Unknown));
     }
 }

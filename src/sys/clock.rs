@@ -1,4 +1,4 @@
-//! The clocks. Every thread may read them; pure modules are handed what is read here.
+//! The clocks. Every thread may read them; pure modules get the time as a parameter.
 #![allow(unsafe_code)]
 
 use crate::timestamp::Timestamp;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 static ORIGIN: OnceLock<Instant> = OnceLock::new();
 
-/// The present moment since an origin that all threads of the process share: the first call.
-/// Costs one vDSO clock reading, no system call.
+/// Time since an origin that all threads of the process share: the first call. Costs one clock
+/// reading through the vDSO, no system call.
 pub fn monotonic() -> Timestamp {
     let passed = ORIGIN.get_or_init(Instant::now).elapsed();
     Timestamp::ZERO + passed
 }
 
 /// CPU time, user and system, that the calling thread has used so far
-/// (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)). One system call: for a coarse tick, not for
-/// every turn.
+/// (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)). Costs one system call, so it is not for every
+/// iteration of an event loop.
 ///
 /// # Errors
-/// When the kernel does not know the clock, which Linux has had since 2.6.12.
+/// When the kernel lacks the clock; Linux has it since 2.6.12.
 pub fn thread_cpu() -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live, writable timespec for the whole call.
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_monotonic_clock_is_one_clock_for_all_threads() {
+    fn the_monotonic_clock_is_the_same_for_all_threads() {
         let before = monotonic();
         let other = std::thread::spawn(monotonic).join().unwrap();
         let after = monotonic();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_works_uses_cpu_time() {
+    fn thread_cpu_time_grows_while_the_thread_computes() {
         let before = thread_cpu().unwrap();
         let mut sum = 0_u64;
         while thread_cpu().unwrap() == before {

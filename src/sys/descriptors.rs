@@ -1,5 +1,5 @@
-//! File descriptors: how many the process may have, and how many it has. Called by the main
-//! thread at start and once a second afterwards.
+//! File descriptors: the limit of the process, and the number that is open. Called by the main thread
+//! at start and once a second afterwards.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::io;
 /// returns it: the number of descriptors that the process may now have open.
 ///
 /// # Errors
-/// What getrlimit or setrlimit report.
+/// The error of getrlimit(2) or setrlimit(2).
 pub fn raise_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a live, writable rlimit for the whole call.
@@ -28,25 +28,25 @@ pub fn raise_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// The highest value that a hard limit of open files may have on this machine
-/// (`fs.nr_open`, proc_sys_fs(5)); `None` where that cannot be read.
+/// The highest hard limit of open files on this machine (`fs.nr_open`, proc_sys_fs(5)); `None` if it
+/// cannot be read.
 pub fn ceiling() -> Option<u64> {
     fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()
 }
 
-/// Descriptors that the process has open now. Linux ≥ 6.2 tells it as the size of
-/// `/proc/self/fd`, which takes no descriptor, so it works when they have run out; elsewhere
-/// the entries are counted, which takes one for as long as it lasts (not counted).
+/// Number of open descriptors of the process. Linux ≥ 6.2 reports it as the size of `/proc/self/fd`,
+/// which needs no descriptor, so it works when they have run out. On older kernels the entries are
+/// counted, which needs a descriptor meanwhile (not counted).
 ///
 /// # Errors
 /// Without `/proc`; on older kernels also when no descriptor is free.
 pub fn open_count() -> io::Result<u64> {
     let size = fs::metadata("/proc/self/fd")?.len();
-    if size > 0 { Ok(size) } else { counted() }
+    if size > 0 { Ok(size) } else { count_entries() }
 }
 
-/// The entries of `/proc/self/fd`, but for the one that reading them takes.
-fn counted() -> io::Result<u64> {
+/// Number of entries of `/proc/self/fd`, without the descriptor that reading them needs.
+fn count_entries() -> io::Result<u64> {
     let mut count = 0;
     for entry in fs::read_dir("/proc/self/fd")? {
         entry?;
@@ -67,8 +67,8 @@ mod tests {
         assert!(ceiling().is_none_or(|ceiling| first <= ceiling));
     }
 
-    /// Other tests open and close files meanwhile, so a process of its own is counted: this
-    /// test, run alone.
+    /// Runs the next test alone in a child process, because other tests of this process open and
+    /// close files.
     #[test]
     fn both_ways_of_counting_agree() {
         let me = std::env::current_exe().unwrap();
@@ -82,12 +82,12 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs a process to itself; both_ways_of_counting_agree starts one"]
+    #[ignore = "started as a child process by both_ways_of_counting_agree"]
     fn both_ways_of_counting_agree_alone() {
-        let before = counted().unwrap();
+        let before = count_entries().unwrap();
         assert_eq!(open_count().unwrap(), before);
         let more: Vec<_> = (0..7).map(|_| fs::File::open("/dev/null").unwrap()).collect();
-        assert_eq!(counted().unwrap(), before + 7);
+        assert_eq!(count_entries().unwrap(), before + 7);
         assert_eq!(open_count().unwrap(), before + 7);
         drop(more);
         assert_eq!(open_count().unwrap(), before);

@@ -1,5 +1,5 @@
-//! What the machine allows, read for `switchboard --check`. The main thread reads it once;
-//! nothing is changed.
+//! The kernel limits and resources of the machine, read for `switchboard --check`. Called once, by the
+//! main thread; changes nothing.
 #![allow(unsafe_code)]
 
 use super::affinity::AllowedCpus;
@@ -8,16 +8,16 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The machine at one moment. `None` where the system does not tell.
+/// The limits and resources of the machine. `None` where the kernel does not report a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MachineReadings {
     /// Soft and hard limit of open files of this process (`RLIMIT_NOFILE`, getrlimit(2)).
     pub nofile: Option<(u64, u64)>,
-    /// `fs.nr_open`: the highest hard limit a process may be given (proc_sys_fs(5)).
+    /// `fs.nr_open`: the highest hard limit of open files (proc_sys_fs(5)).
     pub nr_open: Option<u64>,
-    /// Open files of the whole machine, and `fs.file-max`, the most there may be.
+    /// Open files of the whole machine, and `fs.file-max`, their limit.
     pub files: Option<(u64, u64)>,
-    /// `fs.epoll.max_user_watches`: sockets that one user may watch (epoll(7)).
+    /// `fs.epoll.max_user_watches`: descriptors that one user may register (epoll(7)).
     pub epoll_watches: Option<u64>,
     /// `net.core.somaxconn`: the longest accept queue of a listener (listen(2)).
     pub somaxconn: Option<u64>,
@@ -25,27 +25,26 @@ pub struct MachineReadings {
     pub syn_backlog: Option<u64>,
     /// Whether `net.ipv4.tcp_syncookies` is on.
     pub syn_cookies: Option<bool>,
-    /// The size of a page of memory, in which `net.ipv4.tcp_mem` counts.
+    /// Size of a memory page, the unit of `net.ipv4.tcp_mem`.
     pub page_bytes: Option<u64>,
-    /// `net.ipv4.tcp_mem`, the pressure mark and the top, in bytes.
+    /// The second and the third value of `net.ipv4.tcp_mem`, pressure and maximum, in bytes.
     pub tcp_memory_bytes: Option<(u64, u64)>,
-    /// Memory that can be had without swapping (`MemAvailable`, proc_meminfo(5)), or less where
-    /// the control group, or one that it is in, allows less.
+    /// Memory that is available without swapping (`MemAvailable`, proc_meminfo(5)), or less if the
+    /// control group or one of its ancestors allows less.
     pub memory_available_bytes: Option<u64>,
     /// CPUs that this process may use, by affinity and quota; at least 1.
     pub cpus: usize,
-    /// Whether threads can have descriptor tables of their own.
-    pub private_tables: PrivateTableSupport,
+    /// Whether threads can have private descriptor tables.
+    pub private_table_support: PrivateTableSupport,
     /// CPUs that are online.
     pub cpus_online: Option<usize>,
-    /// Connections tracked by the firewall and the most it tracks, where it tracks at all
-    /// (`nf_conntrack`).
+    /// Connections that the firewall tracks, and their limit; `None` without `nf_conntrack`.
     pub conntrack: Option<(u64, u64)>,
-    /// `net.ipv4.ip_local_port_range`, which bounds clients, not servers.
+    /// `net.ipv4.ip_local_port_range`, which limits clients, not servers.
     pub local_ports: Option<(u64, u64)>,
 }
 
-/// Reads them all.
+/// Reads all of them.
 pub fn read() -> MachineReadings {
     let page_bytes = page_bytes();
     MachineReadings {
@@ -61,8 +60,8 @@ pub fn read() -> MachineReadings {
             Some((pages.get(1)?.saturating_mul(bytes), pages.get(2)?.saturating_mul(bytes)))
         }),
         memory_available_bytes: memory_available(),
-        cpus: AllowedCpus::here().default_shards(),
-        private_tables: descriptor_tables::support(),
+        cpus: AllowedCpus::of_current_thread().default_shards(),
+        private_table_support: descriptor_tables::support(),
         cpus_online: cpus_online(),
         conntrack: number("net/netfilter/nf_conntrack_count")
             .zip(number("net/netfilter/nf_conntrack_max")),
@@ -81,15 +80,15 @@ fn nofile() -> io::Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-/// The size of a page of memory.
+/// The size of a memory page.
 pub(super) fn page_bytes() -> Option<u64> {
-    // SAFETY: sysconf only looks a number up.
+    // SAFETY: the call takes no pointers and changes nothing.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(bytes).ok().filter(|&bytes| bytes > 0)
 }
 
 fn cpus_online() -> Option<usize> {
-    // SAFETY: sysconf only looks a number up.
+    // SAFETY: the call takes no pointers and changes nothing.
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     usize::try_from(online).ok().filter(|&online| online > 0)
 }
@@ -106,7 +105,7 @@ fn number(sysctl: &str) -> Option<u64> {
 fn memory_available() -> Option<u64> {
     let table = fs::read_to_string("/proc/meminfo").ok()?;
     let of_machine = meminfo_bytes(&table, "MemAvailable:")?;
-    Some(control_group_room().map_or(of_machine, |room| room.min(of_machine)))
+    Some(memory_left_by_control_group().map_or(of_machine, |left| left.min(of_machine)))
 }
 
 fn meminfo_bytes(table: &str, name: &str) -> Option<u64> {
@@ -114,41 +113,41 @@ fn meminfo_bytes(table: &str, name: &str) -> Option<u64> {
     Some(line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
-/// What the limits on the process's own control group leave (cgroup version 2).
-fn control_group_room() -> Option<u64> {
+/// Memory that the limits of the process's control group leave (cgroup version 2).
+fn memory_left_by_control_group() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    least_room(Path::new("/sys/fs/cgroup"), path)
+    least_memory_left(Path::new("/sys/fs/cgroup"), path)
 }
 
-/// The least that `memory.max` leaves, of the group and of all those it is in: the limit of each
-/// holds for everything below it.
-fn least_room(mount: &Path, group: &str) -> Option<u64> {
+/// The least memory that `memory.max` leaves in the group or in one of its ancestors: a group's
+/// limit applies to all groups below it.
+fn least_memory_left(mount: &Path, group: &str) -> Option<u64> {
     let group = Path::new(group.trim_start_matches('/'));
-    // Such a group is outside of what is mounted here.
+    // A path that begins with `..` is outside of the mounted hierarchy.
     if group.starts_with("..") {
         return None;
     }
-    group.ancestors().filter_map(|group| room(&mount.join(group))).min()
+    group.ancestors().filter_map(|group| memory_left(&mount.join(group))).min()
 }
 
-/// What `memory.max` of one group leaves. The pages of files are given up before anybody is
-/// refused memory, as `MemAvailable` has it too.
-fn room(group: &Path) -> Option<u64> {
+/// Memory that `memory.max` of one group leaves. Page cache counts as available, as in
+/// `MemAvailable`, because the kernel reclaims it before an allocation fails.
+fn memory_left(group: &Path) -> Option<u64> {
     let text = |name: &str| fs::read_to_string(group.join(name)).ok();
-    let figure = |name: &str| text(name)?.trim().parse::<u64>().ok();
+    let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
     let files = text("memory.stat").map_or(0, |table| file_bytes(&table));
-    let used = figure("memory.current")?.saturating_sub(files);
-    Some(figure("memory.max")?.saturating_sub(used))
+    let used = number("memory.current")?.saturating_sub(files);
+    Some(number("memory.max")?.saturating_sub(used))
 }
 
 /// `inactive_file` and `active_file` of a `memory.stat`.
 fn file_bytes(table: &str) -> u64 {
-    let figure = |line: &str| {
+    let bytes_of = |line: &str| {
         let (name, bytes) = line.split_once(' ')?;
         matches!(name, "inactive_file" | "active_file").then(|| bytes.parse::<u64>().ok())?
     };
-    table.lines().filter_map(figure).fold(0, u64::saturating_add)
+    table.lines().filter_map(bytes_of).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -156,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_tells_what_every_linux_tells() {
+    fn reads_the_limits_that_every_linux_reports() {
         let readings = read();
         let (soft, hard) = readings.nofile.unwrap();
         assert!(soft <= hard && hard <= readings.nr_open.unwrap());
@@ -168,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_told_in_bytes() {
+    fn converts_meminfo_to_bytes() {
         let table = "MemTotal:       24 kB\nMemAvailable:    3 kB\n";
         assert_eq!(meminfo_bytes(table, "MemAvailable:"), Some(3072));
         assert_eq!(meminfo_bytes("MemTotal: 1 kB\n", "MemAvailable:"), None);
     }
 
-    /// Makes the files of a control group.
+    /// Writes the files of a control group.
     fn group(folder: &Path, most: &str, used: &str, stat: &str) {
         fs::create_dir_all(folder).unwrap();
         for (name, text) in [("memory.max", most), ("memory.current", used), ("memory.stat", stat)]
@@ -184,23 +183,23 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_control_group_decides_and_pages_of_files_are_free() {
+    fn takes_the_tightest_control_group_and_counts_page_cache_as_available() {
         let mount = std::env::temp_dir().join(format!("switchboard-groups-{}", std::process::id()));
         let files = "anon 30\nfile 65\ninactive_file 40\nactive_file 20\nactive_anon 9\n";
         group(&mount.join("a.slice/b.service"), "1000\n", "100\n", files);
         group(&mount.join("a.slice"), "max\n", "900\n", files);
-        let room_of = |group: &str| least_room(&mount, group);
-        assert_eq!(room_of("/a.slice/b.service"), Some(960));
-        assert_eq!(room_of("/a.slice"), None, "without a limit");
+        let left_in = |group: &str| least_memory_left(&mount, group);
+        assert_eq!(left_in("/a.slice/b.service"), Some(960));
+        assert_eq!(left_in("/a.slice"), None, "without a limit");
         group(&mount.join("a.slice"), "1000\n", "900\n", files);
-        assert_eq!(room_of("/a.slice/b.service"), Some(160), "the limit of the slice");
-        // In a container what is mounted is the container's own group.
+        assert_eq!(left_in("/a.slice/b.service"), Some(160), "the limit of the slice");
+        // In a container the mounted root is the container's own group.
         group(&mount, "500\n", "450\n", "");
-        assert_eq!(room_of("/a.slice/b.service"), Some(50), "the limit of the container");
-        assert_eq!(room_of("/"), Some(50));
-        assert_eq!(room_of("/../elsewhere"), None, "which is not mounted here");
+        assert_eq!(left_in("/a.slice/b.service"), Some(50), "the limit of the container");
+        assert_eq!(left_in("/"), Some(50));
+        assert_eq!(left_in("/../elsewhere"), None, "outside of the mounted hierarchy");
         group(&mount, "500\n", "600\n", "");
-        assert_eq!(room_of("/"), Some(0), "a limit may have been lowered");
+        assert_eq!(left_in("/"), Some(0), "a limit that was lowered below the use");
         fs::remove_dir_all(&mount).unwrap();
     }
 }

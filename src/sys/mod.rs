@@ -1,6 +1,6 @@
-//! What the process asks of its kernel: the only module with `unsafe` code, all of it behind
-//! safe functions that return [`std::io::Result`] or an enum of their own. Any thread may call
-//! it. Nothing here knows what a connection or a session is.
+//! System calls: the only module with `unsafe` code, all of it behind safe functions that return
+//! [`std::io::Result`] or an enum. Any thread may call it. Nothing here knows what a connection or a
+//! session is.
 
 pub mod affinity;
 pub mod clock;
@@ -23,7 +23,7 @@ use std::io;
 /// [`crate::ids::TokenMint::new`]. Blocks only while the machine is still booting.
 ///
 /// # Errors
-/// When the kernel has no such source, which Linux has had since 3.17.
+/// When the kernel lacks the call; Linux has it since 3.17.
 pub fn entropy() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::from)?;

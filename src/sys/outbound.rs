@@ -1,4 +1,4 @@
-//! What a client that opens very many connections asks of a socket.
+//! A socket option for clients that open very many connections.
 #![allow(unsafe_code)]
 
 use socket2::Socket;
@@ -10,8 +10,8 @@ use std::os::fd::AsRawFd;
 /// destination is known, so that one port can serve one connection to each destination.
 ///
 /// # Errors
-/// On kernels without the option; the bind then works all the same, with fewer ports.
-pub fn defer_port(socket: &Socket) -> io::Result<()> {
+/// On kernels without the option. The bind then still works, with fewer ports.
+pub fn defer_port_choice(socket: &Socket) -> io::Result<()> {
     let on: libc::c_int = 1;
     let fd = socket.as_raw_fd();
     let (value, length) = ((&raw const on).cast(), size_of::<libc::c_int>() as libc::socklen_t);
@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn a_bound_socket_has_no_port_until_it_connects() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        defer_port(&socket).unwrap();
+        defer_port_choice(&socket).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
         let local = socket.local_addr().unwrap().as_socket().unwrap();
         assert_eq!((local.ip().to_string().as_str(), local.port()), ("127.0.0.2", 0));

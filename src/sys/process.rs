@@ -1,5 +1,5 @@
-//! ProcessUsage of this process as its kernel tells them. The main thread reads them once a
-//! second; they stay readable when descriptors have run out, since the handles are kept open.
+//! Resource use of this process, read from the kernel by the main thread once a second. The files stay
+//! open, so that they can be read when descriptors have run out.
 #![allow(unsafe_code)]
 
 use super::{descriptors, machine};
@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
-/// Reads [`ProcessUsage`] again and again.
+/// Reads [`ProcessUsage`].
 #[derive(Debug)]
 pub struct ProcessProbe {
     memory: Option<File>,
@@ -16,7 +16,7 @@ pub struct ProcessProbe {
     page_bytes: u64,
 }
 
-/// What the process uses. `None` where the system does not tell.
+/// Resource use of the process. `None` where the kernel does not report a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessUsage {
     /// CPU time spent in user mode since the process started (getrusage(2)).
@@ -34,7 +34,7 @@ pub struct ProcessUsage {
 }
 
 impl ProcessProbe {
-    /// Opens what it reads from. Where `/proc` is missing, so are the figures from it.
+    /// Opens the files that it reads. Without `/proc` the values from it are `None`.
     pub fn open() -> Self {
         ProcessProbe {
             memory: File::open("/proc/self/statm").ok(),
@@ -43,7 +43,7 @@ impl ProcessProbe {
         }
     }
 
-    /// The figures of this moment.
+    /// The resource use now.
     pub fn read(&self) -> ProcessUsage {
         let (cpu_user, cpu_system) = cpu_times().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|file| first_line(file).ok());
@@ -63,19 +63,19 @@ impl ProcessProbe {
     }
 }
 
-/// Seconds since the Unix epoch, by the wall clock.
+/// Time since the Unix epoch by the wall clock.
 pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The number of threads in a line of `/proc/self/stat`: field 20. The name in field 2 may
-/// hold spaces and parentheses, so fields are counted from behind its last one.
+/// The number of threads in a line of `/proc/self/stat`: field 20. The name in field 2 may contain
+/// spaces and parentheses, so fields are counted from the last closing parenthesis.
 fn threads_of(line: &str) -> Option<u64> {
     let behind_name = &line[line.rfind(')')? + 1..];
     behind_name.split_ascii_whitespace().nth(20 - 3)?.parse().ok()
 }
 
-/// Both files hold one short line of numbers, made anew by each read from offset 0.
+/// Both files have one short line of numbers, which each read from offset 0 generates anew.
 fn first_line(file: &File) -> io::Result<String> {
     let mut bytes = [0; 1024];
     let length = file.read_at(&mut bytes, 0)?;
@@ -89,8 +89,8 @@ fn cpu_times() -> io::Result<(Duration, Duration)> {
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a rusage is made of integers, for which zeroed bytes are a value, and the call
-    // has filled it in.
+    // SAFETY: a rusage consists of integers, for which zeroed bytes are valid, and the call has
+    // filled it in.
     let usage = unsafe { usage.assume_init() };
     Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
 }
@@ -105,15 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_those_of_this_process() {
+    fn reads_the_resource_use_of_this_process() {
         let probe = ProcessProbe::open();
         let before = probe.read();
         assert!(before.resident_bytes.unwrap() > 100_000);
         assert!(before.virtual_bytes.unwrap() >= before.resident_bytes.unwrap());
         assert!(before.threads.unwrap() >= 1);
         assert!(before.descriptors.unwrap() >= 3);
-        // 64 MiB that are touched are resident, and a second read through the kept handle
-        // sees them.
+        // 64 MiB that were written to are resident, and a second read of the open file shows them.
         let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
         let after = probe.read();
         assert!(after.resident_bytes.unwrap() > before.resident_bytes.unwrap() + (32 << 20));
@@ -121,15 +120,15 @@ mod tests {
         drop(memory);
     }
 
-    /// Runs the test below in a process of its own that may have few descriptors.
+    /// Runs the next test alone in a child process with a low limit of descriptors.
     #[test]
-    fn figures_are_told_when_descriptors_have_run_out() {
+    fn reads_resource_use_when_descriptors_have_run_out() {
         let me = std::env::current_exe().unwrap();
         let output = std::process::Command::new("sh")
             .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
             .arg(me)
             .args(["--exact", "--ignored", "--test-threads=1"])
-            .arg("sys::process::tests::figures_are_told_when_descriptors_have_run_out_alone")
+            .arg("sys::process::tests::reads_resource_use_when_descriptors_have_run_out_alone")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -137,31 +136,31 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "uses up its process's descriptors; the test of nearly the same name starts it"]
-    fn figures_are_told_when_descriptors_have_run_out_alone() {
+    #[ignore = "started as a child process by reads_resource_use_when_descriptors_have_run_out"]
+    fn reads_resource_use_when_descriptors_have_run_out_alone() {
         let probe = ProcessProbe::open();
         let before = probe.read().descriptors.unwrap();
-        let mut hoard = Vec::new();
+        let mut files = Vec::new();
         let error = loop {
             match File::open("/dev/null") {
-                Ok(file) => hoard.push(file),
+                Ok(file) => files.push(file),
                 Err(error) => break error,
             }
         };
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        let figures = probe.read();
-        let hoarded = hoard.len() as u64;
-        drop(hoard);
-        // Not simply the limit: whatever started this may have passed on higher ones.
-        assert_eq!(figures.descriptors, Some(before + hoarded));
-        assert!(figures.resident_bytes.is_some() && figures.virtual_bytes.is_some());
-        assert!(figures.threads.is_some());
+        let usage = probe.read();
+        let opened = files.len() as u64;
+        drop(files);
+        // This may be above the limit: the parent may have passed on descriptors with higher numbers.
+        assert_eq!(usage.descriptors, Some(before + opened));
+        assert!(usage.resident_bytes.is_some() && usage.virtual_bytes.is_some());
+        assert!(usage.threads.is_some());
     }
 
     #[test]
-    fn a_name_with_parentheses_does_not_shift_the_fields() {
+    fn parses_the_thread_count_after_a_name_with_parentheses() {
         let line = "7 (a ) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 77 18 19";
-        // Fields 3 to 19 are `S` and the numbers 1 to 16; field 20 is the one asked for.
+        // Fields 3 to 19 are `S` and the numbers 1 to 16; field 20 is the thread count.
         assert_eq!(threads_of(line), Some(77));
         assert_eq!(threads_of("7 (x"), None);
         assert_eq!(threads_of("7 (x) S 1"), None);

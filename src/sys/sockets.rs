@@ -1,6 +1,5 @@
-//! Listening sockets: one for each shard and address, sharing each address by SO_REUSEPORT
-//! among the shards of this process and with nobody else. Called by the main thread before
-//! any other thread starts.
+//! Listening sockets: one for each shard and address. The shards of this process share each address by
+//! SO_REUSEPORT (socket(7)); no other process can. Called by the main thread.
 
 use super::steering::steer_by_cpu;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -8,46 +7,46 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
-/// How the listeners are made.
+/// Options of the listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenOptions<'a> {
-    /// Listeners for each address.
+    /// Number of listeners for each address.
     pub shards: usize,
-    /// Pending connections the kernel keeps for each of them (listen(2)).
+    /// Length of the accept queue of each listener (listen(2)).
     pub backlog: i32,
     /// SO_SNDBUF, which accepted sockets inherit; the kernel doubles it for its own
     /// bookkeeping. `None` lets the kernel size each connection's buffer by itself.
     pub send_buffer_bytes: Option<usize>,
-    /// The CPUs that shards are pinned to, if newcomers go to the shard on whose CPU they
-    /// arrive; else the kernel spreads them by a hash of their addresses.
+    /// The CPUs of the shards, if the kernel is to give a new connection to the shard on whose CPU
+    /// its packet arrived. `None` lets the kernel choose by a hash of the addresses.
     pub steer_to: Option<&'a [usize]>,
 }
 
-/// Why there is no listener, as one line for an operator.
+/// Why an address cannot be listened on. Each is one line for the operator.
 #[derive(Debug)]
 pub enum ListenError {
-    /// Somebody else listens there.
+    /// Another process listens on it.
     Taken {
-        /// Where.
+        /// The address.
         address: SocketAddr,
     },
-    /// The port is for privileged processes only.
+    /// The port is reserved for privileged processes.
     Denied {
-        /// Where.
+        /// The address.
         address: SocketAddr,
     },
-    /// This machine does not have that address.
+    /// The machine does not have the address.
     NoSuchAddress {
-        /// Which.
+        /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Another error.
     Other {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What was being done, as a verb phrase.
+        /// What failed, as a verb phrase.
         step: &'static str,
-        /// What the system said.
+        /// The error of the system call.
         error: io::Error,
     },
 }
@@ -67,10 +66,13 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenError::Taken { address } => {
-                write!(f, "cannot listen on {address}: another process holds that port")
+                write!(f, "cannot listen on {address}: another process listens on that port")
             }
             ListenError::Denied { address } => {
-                write!(f, "cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE")
+                write!(
+                    f,
+                    "cannot listen on {address}: ports below 1024 require CAP_NET_BIND_SERVICE"
+                )
             }
             ListenError::NoSuchAddress { address } => {
                 write!(f, "cannot listen on {address}: this machine does not have that address")
@@ -84,7 +86,7 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Whether this machine can listen on IPv6 at all.
+/// Whether this machine has IPv6.
 pub fn ipv6_exists() -> bool {
     let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
@@ -92,13 +94,13 @@ pub fn ipv6_exists() -> bool {
         .is_ok()
 }
 
-/// Listens on every address, once for each shard. The outer vector has an element for each
-/// shard, the inner ones an element for each address, in the order given. All are nonblocking
-/// and closed on exec; what they accept inherits TCP_NODELAY and the send buffer size, but not
-/// the nonblocking mode (accept(2)). Port 0 becomes one free port, the same for all shards.
+/// Opens a listener for every shard and address. The outer vector has an element for each shard, the
+/// inner ones have an element for each address, in the given order. All listeners are nonblocking and
+/// close-on-exec. Accepted sockets inherit TCP_NODELAY and the send buffer size, but not the
+/// nonblocking mode (accept(2)). Port 0 becomes one free port, the same for all shards.
 ///
 /// # Errors
-/// The first thing that fails; nothing stays open then.
+/// The first step that fails. Then no listener stays open.
 pub fn listen(
     addresses: &[SocketAddr],
     options: ListenOptions<'_>,
@@ -126,9 +128,9 @@ fn listen_at(
     for nth in 0..options.shards {
         let socket = open(address, options)?;
         if nth == 0 {
-            // The first binds and listens without SO_REUSEPORT: so a port that anybody else
-            // listens on is an error. From then on it listens, so nobody else can bind it
-            // either; only now does it let the others in beside it.
+            // The first listener binds and listens without SO_REUSEPORT, so it fails if another
+            // process listens on the port. Once it listens, no other process can bind the port.
+            // Only then is SO_REUSEPORT set, so that the listeners of the other shards can join.
             socket.bind(&address.into()).map_err(step("binding"))?;
             socket.listen(options.backlog).map_err(step("listening"))?;
             socket.set_reuse_port(true).map_err(step("setting SO_REUSEPORT"))?;
@@ -141,19 +143,19 @@ fn listen_at(
         }
         sockets.push(socket);
     }
-    // One listener alone is no group to choose from.
+    // A single listener forms no SO_REUSEPORT group.
     if let (Some(cpus), [first, _, ..]) = (options.steer_to, &sockets[..]) {
-        steer_by_cpu(first, cpus, options.shards).map_err(step("steering newcomers by CPU"))?;
+        steer_by_cpu(first, cpus, options.shards).map_err(step("steering connections by CPU"))?;
     }
     Ok(sockets)
 }
 
-/// A socket with every option that has to be there before it is bound.
+/// A socket with every option that must be set before bind(2).
 fn open(address: SocketAddr, options: ListenOptions<'_>) -> Result<Socket, ListenStepError> {
     let step = |name: &'static str| move |error: io::Error| (name, error);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
         .map_err(step("opening a socket"))?;
-    // Connections of an earlier run that are still in TIME_WAIT must not keep this one out.
+    // Otherwise connections of an earlier run in TIME_WAIT would make bind(2) fail.
     socket.set_reuse_address(true).map_err(step("setting SO_REUSEADDR"))?;
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(step("setting IPV6_V6ONLY"))?;
@@ -192,18 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_listened_on_is_taken_though_it_is_shared_within() {
+    fn refuses_a_port_that_is_listened_on_although_shards_share_it() {
         let first = listen(&[local("127.0.0.1:0")], TWO).unwrap();
         let address = first[0][0].local_addr().unwrap();
         assert_eq!(first[1][0].local_addr().unwrap(), address);
         let refused = listen(&[address], TWO);
         assert!(matches!(refused, Err(ListenError::Taken { address: a }) if a == address));
         drop(first);
-        listen(&[address], TWO).expect("a port that was given back is free at once");
+        listen(&[address], TWO).expect("a port is free as soon as its listeners are closed");
     }
 
     #[test]
-    fn connections_spread_over_the_shards_of_every_address() {
+    fn spreads_connections_over_the_shards_of_every_address() {
         let addresses: Vec<SocketAddr> = ["127.0.0.1:0", "[::1]:0"]
             .into_iter()
             .map(local)
@@ -213,7 +215,7 @@ mod tests {
         for nth in 0..addresses.len() {
             let address = shards[0][nth].local_addr().unwrap();
             assert_ne!(address.port(), 0);
-            // All on one of two by chance: once in 2^63 runs.
+            // By chance all connections go to one of two listeners once in 2^63 runs.
             let clients: Vec<TcpStream> = (0..64)
                 .map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap())
                 .collect();
@@ -225,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_goes_to_the_shard_of_the_cpu_that_its_packet_came_to() {
+    fn steers_a_connection_to_the_shard_of_the_cpu_where_its_packet_arrived() {
         use crate::sys::affinity::AllowedCpus;
-        // On loopback that is the CPU which the client runs on.
-        let cpus = AllowedCpus::here();
+        // On loopback that is the CPU on which the client runs.
+        let cpus = AllowedCpus::of_current_thread();
         let steer_to = Some(cpus.numbers());
         let shards = cpus.numbers().len();
         let listeners =
@@ -270,7 +272,7 @@ mod tests {
         if !ipv6_exists() {
             return;
         }
-        // Somebody else may take the same number on the other family in between; then again.
+        // Another process may take the same port for IPv6 in between; then it is tried again.
         let both = (0..16).find_map(|_| {
             let four = listen(&[local("127.0.0.1:0")], TWO).unwrap();
             let port = four[0][0].local_addr().unwrap().port();
@@ -281,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_machine_is_named_in_one_line() {
-        // 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
+    fn names_an_address_of_another_machine_in_one_line() {
+        // 192.0.2.0/24 is reserved for documentation (RFC 5737), so no machine has it.
         let error = listen(&[local("192.0.2.1:0")], TWO).unwrap_err();
         assert!(matches!(error, ListenError::NoSuchAddress { .. }), "{error:?}");
         assert!(!error.to_string().contains('\n'));

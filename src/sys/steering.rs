@@ -1,5 +1,5 @@
-//! How newcomers and packets find a shard's CPU: the listener that the kernel chooses for a
-//! newcomer, and polling the card instead of waiting for its interrupt. Called at start.
+//! Settings that keep a connection's packets and its shard on one CPU: the kernel's choice among the
+//! listeners of an address, and busy polling. Called at start.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,14 +12,14 @@ fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> BpfInstructi
     BpfInstruction { code: code as u16, jt: jump_true, jf: jump_false, k }
 }
 
-/// The program that gives the number of a shard for the CPU on which it runs: of the shard that
-/// is pinned to this CPU, as [`super::affinity::AllowedCpus::pin_current_thread`] does it; for
-/// any other CPU, shards by turns.
+/// A program that returns the number of a shard for the CPU on which it runs: the shard that is pinned
+/// to this CPU by [`super::affinity::AllowedCpus::pin_current_thread`], or for any other CPU its
+/// number modulo the number of shards.
 fn program(cpus: &[usize], shards: usize) -> Vec<BpfInstruction> {
     let this_cpu = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, this_cpu)];
     for (shard, cpu) in cpus.iter().take(shards).enumerate() {
-        // If this is not the CPU, the next instruction is left out.
+        // On any other CPU the next instruction is skipped.
         program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *cpu as u32));
         program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, shard as u32));
     }
@@ -28,12 +28,13 @@ fn program(cpus: &[usize], shards: usize) -> Vec<BpfInstruction> {
     program
 }
 
-/// Lets the kernel choose among the listeners of one address by the CPU that received the
-/// newcomer's packet (`SO_ATTACH_REUSEPORT_CBPF`, socket(7), Linux ≥ 4.5), instead of by a hash.
-/// `listener` is one of them; they listen in the order of the shards, on one CPU each.
+/// Lets the kernel choose among the listeners of one address by the CPU that received the packet
+/// (`SO_ATTACH_REUSEPORT_CBPF`, socket(7), Linux ≥ 4.5), instead of by a hash. `listener` is any of
+/// them. They must have begun to listen in the order of the shards, and `cpus` are the CPUs that the
+/// shards are pinned to.
 ///
 /// # Errors
-/// What setsockopt(2) reports.
+/// The error of setsockopt(2).
 pub fn steer_by_cpu(listener: &impl AsRawFd, cpus: &[usize], shards: usize) -> io::Result<()> {
     let mut instructions = program(cpus, shards);
     let length = u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -47,11 +48,11 @@ pub fn steer_by_cpu(listener: &impl AsRawFd, cpus: &[usize], shards: usize) -> i
     if outcome != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Packets taken at one time: the most that needs no privilege (`NAPI_POLL_WEIGHT`).
+/// Packets taken in one poll: the most that needs no privilege (`NAPI_POLL_WEIGHT`).
 const BUDGET: u16 = 64;
 
-/// Lets a thread that waits in this poll look for packets itself for `micros`, before it sleeps
-/// until the card's interrupt (ioctl_eventpoll(2), Linux ≥ 6.9).
+/// Lets a thread that blocks in this poll first poll the network card for `micros` microseconds, before
+/// it sleeps until the card's interrupt (ioctl_eventpoll(2), Linux ≥ 6.9).
 ///
 /// # Errors
 /// `ENOTTY` on older kernels; `EOPNOTSUPP` on those built without busy polling.
@@ -71,7 +72,7 @@ pub fn busy_poll(poll: &impl AsRawFd, micros: u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// What the program returns on a CPU.
+    /// Interprets the program for a CPU.
     fn run(program: &[BpfInstruction], cpu: u32) -> u32 {
         let (mut at, mut accumulator) = (0, 0);
         loop {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cpu_has_a_shard_and_a_pinned_shard_has_its_cpu() {
+    fn maps_every_cpu_to_a_shard_and_a_pinned_shards_cpu_to_that_shard() {
         for (cpus, shards) in [(vec![0, 1], 2), (vec![2, 3, 6, 7], 4), (vec![4, 9, 12], 2)] {
             let program = program(&cpus, shards);
             for (shard, cpu) in cpus.iter().take(shards).enumerate() {
@@ -104,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_program_is_one_that_the_kernel_takes() {
+    fn the_longest_program_is_within_the_kernels_limit() {
         // BPF_MAXINSNS of linux/bpf_common.h.
         assert!(program(&vec![0; 1024], crate::limits::MAX_SHARDS).len() <= 4096);
     }
 
     #[test]
-    fn a_poll_keeps_how_long_it_is_to_look_for_packets() {
+    fn sets_the_busy_poll_time_of_a_poll() {
         let poll = mio::Poll::new().unwrap();
         match busy_poll(&poll, 50) {
             Ok(()) => {}
-            // A kernel from before, or one built without it.
+            // An older kernel, or one that was built without busy polling.
             Err(error) => {
                 let code = error.raw_os_error();
                 assert!(matches!(code, Some(libc::ENOTTY | libc::EOPNOTSUPP)), "{error}");

@@ -175,7 +175,7 @@ fn settings_come_from_the_environment_too_and_flags_win() {
 #[test]
 fn newcomers_come_to_the_shard_of_their_packets_cpu() {
     use switchboard::sys::affinity::AllowedCpus;
-    let cpus = AllowedCpus::here();
+    let cpus = AllowedCpus::of_current_thread();
     let shards = cpus.numbers().len().to_string();
     for tables in crate::support::descriptor_table_modes() {
         let flags = ["--steer", "cpu", "--shards", &shards, "--fd-tables", tables];

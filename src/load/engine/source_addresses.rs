@@ -1,6 +1,6 @@
 //! The local addresses that connections are opened from, and how they are opened.
 
-use crate::sys::outbound::defer_port;
+use crate::sys::outbound::defer_port_choice;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -105,7 +105,7 @@ impl SourceAddresses {
         socket.set_tcp_nodelay(true)?;
         if let Some(address) = self.address(number) {
             // If this fails, ports run out earlier and nothing else changes.
-            let _ = defer_port(&socket);
+            let _ = defer_port_choice(&socket);
             socket.bind(&SocketAddr::new(address, 0).into())?;
         }
         match socket.connect(&server.into()) {
