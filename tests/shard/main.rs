@@ -2,6 +2,8 @@
 //! real clock.
 
 mod crossings;
+#[path = "../support/fakes.rs"]
+mod fakes;
 mod faults;
 mod seeds;
 mod simulation;

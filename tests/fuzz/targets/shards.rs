@@ -2,6 +2,8 @@
 //! and all that the simulation checks is checked.
 #![no_main]
 
+#[path = "../../support/fakes.rs"]
+mod fakes;
 #[allow(dead_code, reason = "what only a run of seeds needs")]
 #[path = "../../shard/simulation/mod.rs"]
 mod simulation;

@@ -1,26 +1,19 @@
 //! A shard core over sockets that are only queues, each of which does what the test wants.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::net::IpAddr;
+pub(crate) use crate::fakes::ScriptedConnection;
+use crate::fakes::{FakeHost, FakeServices, ScriptedNetwork};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::access::AccessPolicy;
-use switchboard::access::admission::AdmissionDecision;
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
 };
 use switchboard::config::Limits;
-use switchboard::ids::{ConnectionKey, ShardId, Token, TokenMint};
+use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::shard::core::{Core, Readiness, ShardSetup};
-use switchboard::shard::host::{
-    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
-    Transport,
-};
-use switchboard::shard::migration::CoreCommand;
 use switchboard::telemetry::counters::ShardCounters;
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::http::{HttpDate, HttpStatus, WebSocketKey, write_upgrade_request};
+use switchboard::wire::http::{WebSocketKey, write_upgrade_request};
 use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
 /// The key of every handshake and of every mask.
@@ -30,133 +23,9 @@ pub(crate) const READABLE: Readiness =
 pub(crate) const WRITABLE: Readiness =
     Readiness { readable: false, writable: true, read_on: false };
 
-/// One end of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Fake {
-    /// What each read brings.
-    pub(crate) reads: VecDeque<Vec<u8>>,
-    /// Reads bring this, whenever nothing else is there.
-    pub(crate) endless: Option<Vec<u8>>,
-    /// Behind all that, the end.
-    pub(crate) ends: bool,
-    /// What sends take, one after the other; when these are used up, everything.
-    pub(crate) takes: VecDeque<usize>,
-    pub(crate) sent: Vec<u8>,
-    pub(crate) bytes_read: usize,
-    pub(crate) closed: bool,
-}
-
-/// All of them.
-#[derive(Debug, Default)]
-pub(crate) struct Fakes {
-    pub(crate) all: Vec<Fake>,
-    tickets: Vec<Ticket>,
-    pub(crate) sends: usize,
-    /// Bytes read from anybody.
-    pub(crate) bytes_read: usize,
-}
-
-impl Transport for Fakes {
-    type Socket = usize;
-
-    fn recv(&mut self, socket: &mut usize, into: &mut [u8]) -> RecvOutcome {
-        let fake = &mut self.all[*socket];
-        assert!(!fake.closed, "a closed socket is read");
-        let next = fake.reads.pop_front().or_else(|| fake.endless.clone());
-        let Some(mut bytes) = next else {
-            return if fake.ends { RecvOutcome::End } else { RecvOutcome::WouldBlock };
-        };
-        let count = bytes.len().min(into.len());
-        into[..count].copy_from_slice(&bytes[..count]);
-        if count < bytes.len() {
-            fake.reads.push_front(bytes.split_off(count));
-        }
-        fake.bytes_read += count;
-        self.bytes_read += count;
-        RecvOutcome::Bytes(count)
-    }
-
-    fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> SendOutcome {
-        let fake = &mut self.all[*socket];
-        assert!(!fake.closed, "a closed socket is written to");
-        let count = fake.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len());
-        fake.sent.extend_from_slice(&bytes[..count]);
-        self.sends += 1;
-        SendOutcome::Took(count)
-    }
-
-    fn shut_write(&mut self, _: &mut usize) {}
-
-    fn watch(&mut self, _: &mut usize, _: ConnectionKey) -> bool {
-        true
-    }
-
-    fn unwatch(&mut self, _: &mut usize) {}
-
-    fn close(&mut self, socket: usize) {
-        assert!(!self.all[socket].closed, "closed twice");
-        self.all[socket].closed = true;
-    }
-
-    fn adopt(&mut self, _: ShardId, _: &mut usize) -> AdoptOutcome<usize> {
-        panic!("there is one shard");
-    }
-
-    fn release(&mut self, _: usize) {
-        panic!("there is one shard");
-    }
-
-    fn peer_address(&self, _: &usize) -> Option<IpAddr> {
-        None
-    }
-}
-
-impl CommandSink<usize> for Fakes {
-    fn send_to_matcher(&mut self, command: MatcherCommand) {
-        if let MatcherCommand::Enter { ticket, .. } = command {
-            self.tickets.push(ticket);
-        }
-    }
-
-    fn send_to_shard(&mut self, _: ShardId, _: CoreCommand<usize>) {
-        panic!("there is one shard");
-    }
-}
-
-impl Services for Fakes {
-    fn now(&mut self) -> Timestamp {
-        Timestamp::ZERO
-    }
-
-    fn http_date(&mut self) -> Option<HttpDate> {
-        None
-    }
-
-    fn document(&mut self, _: Document<'_>) -> Option<DocumentContent> {
-        let (status, body) = (HttpStatus::Ok, b"ok".as_slice().into());
-        Some(DocumentContent {
-            status,
-            content_type: "text/plain",
-            fields: Vec::new(),
-            etag: None,
-            body,
-        })
-    }
-
-    fn ice_servers(&mut self, _: Token) -> Cow<'_, str> {
-        Cow::Borrowed("[]")
-    }
-
-    fn count_client(&mut self, _: IpAddr, counted: Option<IpAddr>) -> AdmissionDecision {
-        AdmissionDecision::Admit { refusal: None, counted }
-    }
-
-    fn connection_ended(&mut self, _: Option<IpAddr>) {}
-}
-
 /// The shard.
 pub(crate) struct ShardHarness {
-    pub(crate) core: Core<Fakes>,
+    pub(crate) core: Core<FakeHost<ScriptedNetwork>>,
     pub(crate) counters: Arc<ShardCounters>,
     now: Timestamp,
 }
@@ -171,17 +40,18 @@ impl ShardHarness {
             access: AccessPolicy::default(),
         };
         let counters = Arc::new(ShardCounters::new(0));
-        let core = Core::new(ShardId(0), setup, 16, Arc::clone(&counters), Fakes::default());
+        let services = FakeServices { document_bytes: 2, ..FakeServices::default() };
+        let host = FakeHost::new(ScriptedNetwork::default(), services);
+        let core = Core::new(ShardId(0), setup, 16, Arc::clone(&counters), host);
         let mut harness = ShardHarness { core, counters, now: Timestamp::ZERO };
         harness.wait(Duration::from_secs(1));
         harness
     }
 
     /// A connection; its number and its key.
-    pub(crate) fn connect(&mut self, fake: Fake) -> (usize, ConnectionKey) {
-        let number = self.core.host.all.len();
-        self.core.host.all.push(fake);
-        (number, self.core.admit(number, None, None))
+    pub(crate) fn connect(&mut self, fake: ScriptedConnection) -> (usize, ConnectionKey) {
+        let socket = self.core.host.network.connect(fake);
+        (socket as usize, self.core.admit(socket, None, None))
     }
 
     /// A user with a session.
@@ -191,7 +61,8 @@ impl ShardHarness {
 
     /// A WebSocket connection to `path`.
     pub(crate) fn open(&mut self, path: &str) -> (usize, ConnectionKey) {
-        let fake = Fake { reads: [upgrade(path)].into(), ..Fake::default() };
+        let fake =
+            ScriptedConnection { reads: [upgrade(path)].into(), ..ScriptedConnection::default() };
         let (number, key) = self.connect(fake);
         self.core.handle_event(key, READABLE);
         self.fake(number).sent.clear();
@@ -211,8 +82,8 @@ impl ShardHarness {
         both
     }
 
-    pub(crate) fn fake(&mut self, number: usize) -> &mut Fake {
-        &mut self.core.host.all[number]
+    pub(crate) fn fake(&mut self, number: usize) -> &mut ScriptedConnection {
+        &mut self.core.host.network.connections[number]
     }
 
     /// Bytes arrive, and the poll says so.
@@ -221,9 +92,19 @@ impl ShardHarness {
         self.core.handle_event(key, READABLE);
     }
 
+    /// The tickets that have been sent to the matcher.
+    fn take_tickets(&mut self) -> Vec<Ticket> {
+        let commands = std::mem::take(&mut self.core.host.commands.to_matcher);
+        let ticket = |command| match command {
+            MatcherCommand::Enter { ticket, .. } => Some(ticket),
+            MatcherCommand::Leave { .. } | MatcherCommand::Stop => None,
+        };
+        commands.into_iter().filter_map(ticket).collect()
+    }
+
     /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
     pub(crate) fn keep_all(&mut self) {
-        for ticket in std::mem::take(&mut self.core.host.tickets) {
+        for ticket in self.take_tickets() {
             let outcome =
                 MatcherOutcome::Queued(switchboard::commands::TicketHandle(0), ticket.number);
             self.core.handle_command(ShardCommand::Reply(MatcherReply {
@@ -236,7 +117,7 @@ impl ShardHarness {
 
     /// Whoever has asked for a match gets one, two by two.
     pub(crate) fn match_all(&mut self) {
-        for pair in std::mem::take(&mut self.core.host.tickets).chunks_exact(2) {
+        for pair in self.take_tickets().chunks_exact(2) {
             for ticket in pair {
                 let outcome = MatcherOutcome::Paired(ticket.number);
                 self.core.handle_command(ShardCommand::Reply(MatcherReply {

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Fake, KEY, READABLE, ShardHarness, WRITABLE, text, upgrade};
+use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;
 use switchboard::config::Limits;
 use switchboard::limits::{
@@ -40,8 +40,10 @@ fn a_long_story() -> Vec<u8> {
 /// What a client is sent when what it sends arrives in these reads, and sends take so much.
 fn answers(reads: &[&[u8]], takes: &[usize]) -> Vec<u8> {
     let mut harness = ShardHarness::new(Limits::default());
-    let (number, key) =
-        harness.connect(Fake { takes: takes.iter().copied().collect(), ..Fake::default() });
+    let (number, key) = harness.connect(ScriptedConnection {
+        takes: takes.iter().copied().collect(),
+        ..ScriptedConnection::default()
+    });
     for read in reads {
         harness.arrive((number, key), read);
     }
@@ -133,7 +135,8 @@ fn what_came_before_the_end_in_the_same_event_is_handled() {
     assert!(harness.fake(user.0).closed);
     // And a request, whose client has half-closed.
     let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
-    let fake = Fake { reads: [request].into(), ends: true, ..Fake::default() };
+    let fake =
+        ScriptedConnection { reads: [request].into(), ends: true, ..ScriptedConnection::default() };
     let (number, key) = harness.connect(fake);
     harness.core.handle_event(key, hang_up);
     assert!(harness.fake(number).sent.starts_with(b"HTTP/1.1 200"));
@@ -147,8 +150,11 @@ fn behind_an_answer_that_is_unsent_nothing_more_is_read() {
     let request = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
     // Two requests in one read, and an upgrade in the next. Of each answer five bytes are taken.
     let reads = [request.repeat(2), upgrade("/ws")].into();
-    let (number, key) =
-        harness.connect(Fake { reads, takes: [5, usize::MAX, 5].into(), ..Fake::default() });
+    let (number, key) = harness.connect(ScriptedConnection {
+        reads,
+        takes: [5, usize::MAX, 5].into(),
+        ..ScriptedConnection::default()
+    });
     harness.core.handle_event(key, READABLE);
     harness.core.run_deferred();
     assert_eq!(harness.fake(number).bytes_read, 2 * request.len());
@@ -170,7 +176,8 @@ fn one_turn_answers_a_bounded_number_of_requests() {
     let mut harness = ShardHarness::new(Limits::default());
     let requests = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
     let reads = [requests].into();
-    let (number, key) = harness.connect(Fake { reads, ..Fake::default() });
+    let (number, key) =
+        harness.connect(ScriptedConnection { reads, ..ScriptedConnection::default() });
     harness.core.handle_event(key, READABLE);
     let answered = |harness: &mut ShardHarness| {
         let sent = &harness.fake(number).sent;
@@ -195,7 +202,12 @@ fn the_requests_of_all_are_answered_one_by_one_beyond_a_bounded_number() {
     let mut harness = ShardHarness::new(Limits::default());
     let requests = b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| harness.connect(Fake { reads: [requests.clone()].into(), ..Fake::default() }))
+        .map(|_| {
+            harness.connect(ScriptedConnection {
+                reads: [requests.clone()].into(),
+                ..ScriptedConnection::default()
+            })
+        })
         .collect();
     let answered = |harness: &ShardHarness| harness.counters.http_requests.get() as usize;
     harness.wait(Duration::ZERO);
@@ -229,11 +241,11 @@ fn who_sends_one_large_message_waits_for_a_share_of_each_who_sends_without_end()
     let offer = format!(r#"{{"type":"offer","payload":"{:x<8000}"}}"#, "");
     harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
     harness.core.share_among(FLOODERS + 1);
-    let before = harness.core.host.bytes_read;
+    let before = harness.core.host.network.bytes_read;
     harness.arrive(one, &text(&offer));
     while !harness.fake(other.0).sent.ends_with(offer.as_bytes()) {
         harness.core.run_deferred();
-        let waited = harness.core.host.bytes_read - before;
+        let waited = harness.core.host.network.bytes_read - before;
         let most = FLOODERS * MIN_EVENT_BYTES + RUN_LIST_BYTES_PER_ITERATION;
         assert!(waited <= most, "behind {waited} bytes, above {most}");
     }
@@ -259,7 +271,7 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
         harness.fake(*number).reads.push_back(burst.clone());
     }
     let [one, other] = harness.room();
-    let before = harness.core.host.bytes_read;
+    let before = harness.core.host.network.bytes_read;
     harness.wait(Duration::ZERO);
     harness.core.share_among(MANY + 1);
     for (_, key) in &many {
@@ -268,18 +280,18 @@ fn many_share_a_turn(path: &str, frame: &[u8]) {
     let message = r#"{"type":"signal","payload":1}"#;
     harness.arrive(one, &text(message));
     assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
-    let waited = harness.core.host.bytes_read - before;
+    let waited = harness.core.host.network.bytes_read - before;
     let most = EVENT_BYTES_PER_ITERATION.max((MANY + 1) * MIN_EVENT_BYTES);
     assert!(waited <= most, "behind {waited} bytes, above {most}");
     // What was cut off is read in its turn, and whoever sends little comes before it.
     while harness.core.has_work() {
         harness.fake(other.0).sent.clear();
         harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
-        let before = harness.core.host.bytes_read;
+        let before = harness.core.host.network.bytes_read;
         harness.arrive(one, &text(message));
         assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the next turn");
         harness.core.run_deferred();
-        let turn = harness.core.host.bytes_read - before;
+        let turn = harness.core.host.network.bytes_read - before;
         assert!(
             turn <= RUN_LIST_BYTES_PER_ITERATION + 2 * RECEIVE_BUFFER_BYTES,
             "{turn} bytes in one turn"
@@ -309,7 +321,13 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
         let mut harness = ShardHarness::new(Limits::default());
         let plain = endless == requests;
         let flooders: Vec<_> = (0..FLOODERS)
-            .map(|_| if plain { harness.connect(Fake::default()) } else { harness.session() })
+            .map(|_| {
+                if plain {
+                    harness.connect(ScriptedConnection::default())
+                } else {
+                    harness.session()
+                }
+            })
             .collect();
         for (number, _) in &flooders {
             harness.fake(*number).endless = Some(endless.clone());
@@ -317,7 +335,7 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
         let [one, other] = harness.room();
         for nth in 0..5 {
             harness.fake(other.0).sent.clear();
-            let before = harness.core.host.bytes_read;
+            let before = harness.core.host.network.bytes_read;
             // The worst: the event of the healthy one is the last of a turn, and all flooders
             // have one of their own.
             harness.core.begin_iteration(Timestamp::from_nanos(2_000_000_000));
@@ -327,13 +345,13 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
             let message = r#"{"type":"signal","payload":1}"#;
             harness.arrive(one, &text(message));
             assert!(harness.fake(other.0).sent.ends_with(message.as_bytes()), "in the same turn");
-            let waited = harness.core.host.bytes_read - before;
+            let waited = harness.core.host.network.bytes_read - before;
             // The first time nobody knows them for flooders.
             let most = 100 + if nth == 0 { FLOODERS * RECEIVE_BUFFER_BYTES } else { 0 };
             assert!(waited <= most, "behind {waited} bytes, above {most}");
-            let before = harness.core.host.bytes_read;
+            let before = harness.core.host.network.bytes_read;
             harness.core.run_deferred();
-            let turn = harness.core.host.bytes_read - before;
+            let turn = harness.core.host.network.bytes_read - before;
             let most =
                 RUN_LIST_BYTES_PER_ITERATION + READS_PER_ITERATION as usize * RECEIVE_BUFFER_BYTES;
             assert!(turn <= most, "{turn} bytes in one turn, above {most}");
@@ -343,8 +361,10 @@ fn a_healthy_message_waits_for_a_bounded_number_of_bytes_and_for_no_turn() {
         for _ in 0..FLOODERS {
             harness.core.run_deferred();
         }
-        let shares: Vec<usize> =
-            flooders.iter().map(|(number, _)| harness.core.host.all[*number].bytes_read).collect();
+        let shares: Vec<usize> = flooders
+            .iter()
+            .map(|(number, _)| harness.core.host.network.connections[*number].bytes_read)
+            .collect();
         let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
         assert!(least * 3 > *most || harness.fake(flooders[0].0).closed, "{shares:?}");
     }
@@ -358,18 +378,21 @@ fn a_hundred_thousand_who_are_due_at_once_are_seen_to_in_parts() {
     let mut harness = ShardHarness::new(limits);
     let handshake = upgrade("/ws");
     for _ in 0..USERS {
-        let fake = Fake { reads: [handshake.clone()].into(), ..Fake::default() };
+        let fake = ScriptedConnection {
+            reads: [handshake.clone()].into(),
+            ..ScriptedConnection::default()
+        };
         let (number, key) = harness.connect(fake);
         harness.core.handle_event(key, READABLE);
-        harness.core.host.all[number].sent = Vec::new();
+        harness.core.host.network.connections[number].sent = Vec::new();
     }
     assert_eq!(harness.counters.sessions.get(), USERS as i64);
     let (mut passed, mut most) = (Duration::ZERO, 0);
     let step = Duration::from_millis(100);
     while passed < silence + Duration::from_secs(3) {
-        let before = harness.core.host.sends;
+        let before = harness.core.host.network.sends;
         harness.wait(step);
-        most = most.max(harness.core.host.sends - before);
+        most = most.max(harness.core.host.network.sends - before);
         passed += step;
     }
     assert_eq!(harness.counters.sessions.get(), 0, "everybody was silent for too long");
@@ -402,12 +425,12 @@ fn a_clock_that_is_set_back_or_far_ahead_ends_nobody() {
 fn two_who_meet_at_once_hear_of_both_by_one_send() {
     let mut harness = ShardHarness::new(Limits::default());
     let users = [harness.session(), harness.session()];
-    let before = harness.core.host.sends;
+    let before = harness.core.host.network.sends;
     users.iter().for_each(|user| harness.arrive(*user, &text(r#"{"type":"find_match"}"#)));
     harness.wait(Duration::ZERO);
     harness.match_all();
     harness.wait(Duration::ZERO);
-    assert_eq!(harness.core.host.sends - before, 2);
+    assert_eq!(harness.core.host.network.sends - before, 2);
     for (number, _) in users {
         let said = String::from_utf8_lossy(&harness.fake(number).sent).into_owned();
         let places = ["waiting", "match_found"].map(|word| said.find(word).unwrap());
@@ -535,7 +558,7 @@ fn whoever_comes_and_goes_meanwhile_everybody_is_pinged_once() {
             }
         }
     }
-    let pings = |number: usize| harness.core.host.all[number].sent.len() / 2;
+    let pings = |number: usize| harness.core.host.network.connections[number].sent.len() / 2;
     let odd: Vec<_> = users.iter().map(|(number, _)| pings(*number)).filter(|n| *n != 1).collect();
     assert_eq!(odd, [0; 0], "of {} users", users.len());
     harness.audit();

@@ -1,24 +1,18 @@
-//! The world as a shard core sees it: the simulated network and post, under one clock.
+//! What the simulated cores share, and the network as each of them sees it.
 
 use super::net::{Appetite, Link, Socket};
 use super::plan::Plan;
-use super::post::{Letter, Post};
+use super::post::Post;
 use super::random::Random;
 use super::tally::{Tally, Trace};
 use super::tell::Brief;
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use switchboard::access::admission::{Admission, AdmissionDecision};
-use switchboard::commands::MatcherCommand;
-use switchboard::ids::{ConnectionKey, ShardId, Token};
-use switchboard::shard::host::{
-    AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
-    Transport,
-};
+use switchboard::access::admission::Admission;
+use switchboard::ids::{ConnectionKey, ShardId};
+use switchboard::shard::host::{AdoptOutcome, RecvOutcome, SendOutcome, Transport};
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::http::{HttpDate, HttpStatus};
 
 /// What the cores share with the network, the matcher and the users.
 #[derive(Debug)]
@@ -34,7 +28,7 @@ pub(crate) struct Shared {
     /// For each shard, the connections with an event.
     pub(crate) raised: Vec<Vec<usize>>,
     pub(crate) post: Post,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Rc<Admission>,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
     /// Connections that the cores have closed.
@@ -76,16 +70,16 @@ pub(crate) fn address_of(link: usize) -> IpAddr {
     IpAddr::from([10, 0, 0, (link % 3) as u8])
 }
 
-/// The world around one core.
+/// The network as one shard sees it.
 #[derive(Debug)]
-pub(crate) struct SimHost {
+pub(crate) struct SimulatedNetwork {
     pub(crate) shard: ShardId,
     pub(crate) shared: Rc<RefCell<Shared>>,
-    /// The connection that was just closed, the end of which has not been counted yet.
-    pub(crate) closing: Option<usize>,
+    /// Connections that were closed and have not been compared with what the core has counted.
+    pub(crate) closed: Vec<usize>,
 }
 
-impl Transport for SimHost {
+impl Transport for SimulatedNetwork {
     type Socket = Socket;
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> RecvOutcome {
@@ -188,81 +182,12 @@ impl Transport for SimHost {
         shared.links[socket.link()].closed_in(table);
         shared.links[socket.link()].close();
         shared.closed += 1;
-        self.closing = Some(socket.link());
+        self.closed.push(socket.link());
         let shard = self.shard.0;
         shared.trace.tell(|| format!("shard {shard} closes {}", socket.0));
     }
 
     fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {
         Some(address_of(socket.link()))
-    }
-}
-
-impl CommandSink<Socket> for SimHost {
-    fn send_to_matcher(&mut self, letter: MatcherCommand) {
-        let shared = &mut *self.shared.borrow_mut();
-        shared.trace.tell(|| format!("shard {} → matcher: {}", self.shard.0, Brief(&letter)));
-        shared.post.write_to_matcher(self.shard, letter);
-    }
-
-    fn send_to_shard(&mut self, shard: ShardId, letter: Letter) {
-        assert_ne!(shard, self.shard, "a letter to itself");
-        let shared = &mut *self.shared.borrow_mut();
-        let from = self.shard.0;
-        shared.trace.tell(|| format!("shard {from} → shard {}: {}", shard.0, Brief(&letter)));
-        shared.post.write_to_shard(shard, letter);
-    }
-}
-
-impl Services for SimHost {
-    fn now(&mut self) -> Timestamp {
-        self.shared.borrow().now
-    }
-
-    fn http_date(&mut self) -> Option<HttpDate> {
-        None
-    }
-
-    fn document(&mut self, document: Document<'_>) -> Option<DocumentContent> {
-        let status = match document {
-            Document::Health { draining: true } => HttpStatus::ServiceUnavailable,
-            Document::Page(path) if path != "/" => return None,
-            Document::Health { .. } | Document::Stats | Document::Metrics | Document::Page(_) => {
-                HttpStatus::Ok
-            }
-        };
-        let body = vec![b'x'; self.shared.borrow().plan.document_bytes];
-        let content_type = "text/plain";
-        Some(DocumentContent {
-            status,
-            content_type,
-            fields: Vec::new(),
-            etag: None,
-            body: body.into(),
-        })
-    }
-
-    fn ice_servers(&mut self, _session: Token) -> Cow<'_, str> {
-        Cow::Borrowed("[]")
-    }
-
-    fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {
-        let shared = &*self.shared.borrow();
-        assert!(shared.plan.proxied, "a client was identified without a proxy");
-        shared.admission.count_client(client, before, shared.now)
-    }
-
-    fn connection_ended(&mut self, counted: Option<IpAddr>) {
-        let shared = &*self.shared.borrow();
-        let link = self.closing.take().expect("the socket is closed first");
-        match counted {
-            Some(address) => {
-                assert!(shared.plan.by_address, "an address was counted without a limit");
-                assert_eq!(address, address_of(link), "another client's address was counted");
-            }
-            // A proxied connection counts for no address until its client is identified.
-            None => assert!(!shared.plan.by_address || shared.plan.proxied, "not counted"),
-        }
-        shared.admission.leave(counted);
     }
 }

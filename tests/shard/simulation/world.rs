@@ -1,7 +1,7 @@
 //! Shard cores, the matcher and users in one process, and the order in which they get their
 //! turns. Whatever runs here is checked before the next thing runs.
 
-use super::host::{Shared, SimHost, address_of};
+use super::host::{Shared, SimulatedNetwork, address_of};
 use super::ledger::Ledger;
 use super::mirror::Mirror;
 use super::net::{Link, Socket};
@@ -11,6 +11,7 @@ use super::random::Random;
 use super::tally::{Tally, Trace};
 use super::tell::Brief;
 use super::user::{Scene, Stage, User};
+use crate::fakes::{FakeHost, FakeServices};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ const SLOTS: usize = 8;
 
 /// A shard, and how far it is in its turn.
 pub(crate) struct Shard {
-    pub(crate) core: Core<SimHost>,
+    pub(crate) core: Core<FakeHost<SimulatedNetwork>>,
     pub(crate) counters: Arc<ShardCounters>,
     phase: Phase,
     events: Vec<(ConnectionKey, Readiness)>,
@@ -99,7 +100,7 @@ impl World {
             links: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
             post: Post::new(plan.shards),
-            admission: Admission::new(plan.limits.of_connections()),
+            admission: Rc::new(Admission::new(plan.limits.of_connections())),
             tally: Tally::default(),
             trace,
             closed: 0,
@@ -115,7 +116,14 @@ impl World {
             .map(|nth| {
                 let id = ShardId(nth as u16);
                 let counters = Arc::new(ShardCounters::new(setup.stats_queues.len()));
-                let host = SimHost { shard: id, shared: Rc::clone(&shared), closing: None };
+                let network =
+                    SimulatedNetwork { shard: id, shared: Rc::clone(&shared), closed: Vec::new() };
+                let services = FakeServices {
+                    document_bytes: plan.document_bytes,
+                    admission: Some(Rc::clone(&shared.borrow().admission)),
+                    ..FakeServices::default()
+                };
+                let host = FakeHost::new(network, services);
                 let core = Core::new(id, setup.clone(), SLOTS, Arc::clone(&counters), host);
                 Shard {
                     core,
@@ -327,6 +335,7 @@ impl World {
     /// The next part of a shard's turn.
     pub(crate) fn phase(&mut self, at: usize) {
         let shard = &mut self.shards[at];
+        shard.core.host.services.now = self.shared.borrow().now;
         match shard.phase {
             Phase::Letters => {
                 shard.phase = Phase::Events;
@@ -421,8 +430,39 @@ impl World {
         }
     }
 
+    /// Delivers the commands that a shard has sent, and checks what it has counted of connections
+    /// that have ended.
+    fn deliver(&mut self, at: usize) {
+        let shared = &mut *self.shared.borrow_mut();
+        let host = &mut self.shards[at].core.host;
+        let from = ShardId(at as u16);
+        for command in host.commands.to_matcher.drain(..) {
+            shared.trace.tell(|| format!("shard {at} → matcher: {}", Brief(&command)));
+            shared.post.write_to_matcher(from, command);
+        }
+        for (to, command) in host.commands.to_shards.drain(..) {
+            assert_ne!(to, from, "a shard sends itself a command");
+            shared.trace.tell(|| format!("shard {at} → shard {}: {}", to.0, Brief(&command)));
+            shared.post.write_to_shard(to, command);
+        }
+        let closed = host.network.closed.drain(..);
+        let ended = host.services.ended.drain(..);
+        assert_eq!(closed.len(), ended.len(), "connections that were closed and have ended");
+        for (link, counted) in closed.zip(ended) {
+            match counted {
+                Some(address) => {
+                    assert!(self.plan.by_address, "an address was counted without a limit");
+                    assert_eq!(address, address_of(link), "another client's address was counted");
+                }
+                // A proxied connection counts for no address until its client is identified.
+                None => assert!(!self.plan.by_address || self.plan.proxied, "{link} not counted"),
+            }
+        }
+    }
+
     /// Looks into the books of a shard, and whether nobody is lost between them.
     fn audit(&mut self, at: usize) {
+        self.deliver(at);
         let shard = &self.shards[at];
         let found = match shard.core.audit() {
             Ok(found) => found,
