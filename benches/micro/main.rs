@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../tests/support/fakes.rs"]
+mod fakes;
 mod operations;
 mod shard_harness;
 
