@@ -1,23 +1,23 @@
 //! Every order in which what two users do can cross, on two shards: a match, a cancellation, the
-//! next one, leaving, the end of a connection, a shutdown, and the letters of all of them. The
-//! simulation checks each order as it checks its worlds of chance.
+//! next one, leaving, the end of a connection, a shutdown, and the commands of all of them. The
+//! simulation checks each order as it checks its runs of chance.
 
-use crate::simulation::script::{Actor, Deed, Script};
+use crate::simulation::script::{Actor, Script, ScriptedAction};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Lines told of an order that fails.
-const LINES: usize = 60;
+const LOGGED_LINES: usize = 60;
 /// Of so many orders one is seen to the very end.
-const TO_THE_END: usize = 40;
+const FULL_FINISH_INTERVAL: usize = 40;
 
-/// Decisions, all of which are tried, the last one first.
+/// OrderChoices, all of which are tried, the last one first.
 #[derive(Default)]
-struct Decisions {
+struct OrderChoices {
     taken: Vec<(usize, usize)>,
     at: usize,
 }
 
-impl Decisions {
+impl OrderChoices {
     fn choose(&mut self, of: usize) -> usize {
         if self.at == self.taken.len() {
             self.taken.push((0, of));
@@ -41,9 +41,9 @@ impl Decisions {
 
 /// Where the two are when they begin to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
-    /// They have asked for a match, and their letters are in the matcher's mailbox.
-    Asked,
+enum StartState {
+    /// They have pending for a match, and their commands are in the matcher's mailbox.
+    PendingRequest,
     /// They share a room.
     InRoom,
 }
@@ -60,15 +60,15 @@ enum Next {
 /// its partner to be has just left somebody else makes no difference.
 #[test]
 fn a_lasting_shortage_keeps_no_thread_busy() {
-    let mut script = Script::without_descriptors(2, &[1, 1, 0, 0, 0], LINES);
-    script.user(0, Deed::Find);
-    script.user(1, Deed::Find);
+    let mut script = Script::without_descriptors(2, &[1, 1, 0, 0, 0], LOGGED_LINES);
+    script.user(0, ScriptedAction::Find);
+    script.user(1, ScriptedAction::Find);
     script.rest();
     assert!(script.in_room(0) && script.in_room(1), "they are on one shard");
-    script.user(0, Deed::Leave);
+    script.user(0, ScriptedAction::Leave);
     script.rest();
-    script.user(1, Deed::Find);
-    script.user(2, Deed::Find);
+    script.user(1, ScriptedAction::Find);
+    script.user(2, ScriptedAction::Find);
     // It would never end.
     script.rest();
     assert!(!script.in_room(1) && !script.in_room(2));
@@ -81,22 +81,22 @@ fn a_lasting_shortage_keeps_no_thread_busy() {
 /// who would come before one of them.
 #[test]
 fn those_who_need_no_descriptor_meet_in_a_shortage() {
-    let mut script = Script::without_descriptors(2, &[0, 0, 1, 1, 1], LINES);
+    let mut script = Script::without_descriptors(2, &[0, 0, 1, 1, 1], LOGGED_LINES);
     for user in [2, 0, 1] {
-        script.user(user, Deed::Find);
+        script.user(user, ScriptedAction::Find);
         script.rest();
     }
     script.until("two of one shard have met", |script| script.in_room(0) && script.in_room(1));
     script.end(true);
 }
 
-fn begin(before: Before, drains: bool, tell: usize) -> Script {
+fn begin(before: StartState, drains: bool, tell: usize) -> Script {
     let mut script = Script::new(2, &[0, 1], drains, tell);
     for user in 0..2 {
-        script.user(user, Deed::Find);
+        script.user(user, ScriptedAction::Find);
         script.step(Actor::Shard(user));
     }
-    if before == Before::InRoom {
+    if before == StartState::InRoom {
         script.rest();
         assert!(script.in_room(0) && script.in_room(1));
     }
@@ -104,7 +104,12 @@ fn begin(before: Before, drains: bool, tell: usize) -> Script {
 }
 
 /// One order.
-fn play(script: &mut Script, deeds: [Deed; 2], drains: bool, decisions: &mut Decisions) {
+fn run_order(
+    script: &mut Script,
+    actions: [ScriptedAction; 2],
+    drains: bool,
+    choices: &mut OrderChoices,
+) {
     let (mut acted, mut drained) = ([false; 2], !drains);
     loop {
         let mut next: Vec<Next> = script.busy().into_iter().map(Next::Step).collect();
@@ -115,11 +120,11 @@ fn play(script: &mut Script, deeds: [Deed; 2], drains: bool, decisions: &mut Dec
         if next.is_empty() {
             return;
         }
-        match next[decisions.choose(next.len())] {
+        match next[choices.choose(next.len())] {
             Next::Step(actor) => script.step(actor),
             Next::User(user) => {
                 acted[user] = true;
-                script.user(user, deeds[user]);
+                script.user(user, actions[user]);
             }
             Next::Drain => {
                 drained = true;
@@ -130,32 +135,32 @@ fn play(script: &mut Script, deeds: [Deed; 2], drains: bool, decisions: &mut Dec
 }
 
 /// All orders of these; how many there are.
-fn all_orders(before: Before, deeds: [Deed; 2], drains: bool) -> usize {
-    let mut decisions = Decisions::default();
+fn run_all_orders(before: StartState, actions: [ScriptedAction; 2], drains: bool) -> usize {
+    let mut choices = OrderChoices::default();
     let mut orders = 0;
     loop {
-        let run = |decisions: &mut Decisions, tell| {
+        let run = |choices: &mut OrderChoices, tell| {
             let mut script = begin(before, drains, tell);
-            play(&mut script, deeds, drains, decisions);
-            script.end(orders % TO_THE_END == 0);
+            run_order(&mut script, actions, drains, choices);
+            script.end(orders % FULL_FINISH_INTERVAL == 0);
         };
-        if catch_unwind(AssertUnwindSafe(|| run(&mut decisions, 0))).is_err() {
-            decisions.at = 0;
-            let told = catch_unwind(AssertUnwindSafe(|| run(&mut decisions, LINES)));
-            panic!("{before:?}, {deeds:?}, drains {drains}, {:?}: {told:?}", decisions.taken);
+        if catch_unwind(AssertUnwindSafe(|| run(&mut choices, 0))).is_err() {
+            choices.at = 0;
+            let told = catch_unwind(AssertUnwindSafe(|| run(&mut choices, LOGGED_LINES)));
+            panic!("{before:?}, {actions:?}, drains {drains}, {:?}: {told:?}", choices.taken);
         }
         orders += 1;
-        if !decisions.next() {
+        if !choices.next() {
             return orders;
         }
     }
 }
 
-fn every_pair(before: Before, [ones, others]: [&[Deed]; 2], drains: bool) {
+fn run_every_pair(before: StartState, [ones, others]: [&[ScriptedAction]; 2], drains: bool) {
     let mut orders = 0;
     for one in ones {
         for other in others {
-            orders += all_orders(before, [*one, *other], drains);
+            orders += run_all_orders(before, [*one, *other], drains);
         }
     }
     println!("{before:?}, drains {drains}: {orders} orders");
@@ -163,21 +168,22 @@ fn every_pair(before: Before, [ones, others]: [&[Deed]; 2], drains: bool) {
 
 /// What a match under way can cross with. A debug build is slow, and so it tries one of each kind,
 /// against each other.
-const MEANWHILE: &[Deed] = if cfg!(debug_assertions) { &[Deed::Cancel] } else { &Deed::ALL };
+const CONCURRENT_ACTIONS: &[ScriptedAction] =
+    if cfg!(debug_assertions) { &[ScriptedAction::Cancel] } else { &ScriptedAction::ALL };
 
 #[test]
 fn whatever_two_users_do_while_they_are_matched_can_cross_in_every_order() {
-    every_pair(Before::Asked, [MEANWHILE; 2], false);
+    run_every_pair(StartState::PendingRequest, [CONCURRENT_ACTIONS; 2], false);
 }
 
 #[test]
 fn whatever_two_members_of_a_room_do_can_cross_in_every_order() {
-    every_pair(Before::InRoom, [&Deed::ALL; 2], false);
+    run_every_pair(StartState::InRoom, [&ScriptedAction::ALL; 2], false);
 }
 
 #[test]
 fn a_shutdown_can_cross_with_whatever_the_members_of_a_room_do_in_every_order() {
-    every_pair(Before::InRoom, [&Deed::ALL; 2], true);
+    run_every_pair(StartState::InRoom, [&ScriptedAction::ALL; 2], true);
 }
 
 /// Whatever one of them does, beside one who does not want to be matched any more and one who is
@@ -185,5 +191,9 @@ fn a_shutdown_can_cross_with_whatever_the_members_of_a_room_do_in_every_order() 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "so many orders are for a release build")]
 fn a_shutdown_can_cross_with_whatever_two_users_do_while_they_are_matched_in_every_order() {
-    every_pair(Before::Asked, [&Deed::ALL, &[Deed::Cancel, Deed::Vanish]], true);
+    run_every_pair(
+        StartState::PendingRequest,
+        [&ScriptedAction::ALL, &[ScriptedAction::Cancel, ScriptedAction::Vanish]],
+        true,
+    );
 }

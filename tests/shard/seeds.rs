@@ -1,19 +1,19 @@
-//! Several hundred simulated worlds, each from its own seed.
+//! Several hundred simulated runs, each from its own seed.
 //!
 //! - `SWITCHBOARD_SIM_SEEDS=n` runs so many seeds, from `SWITCHBOARD_SIM_FROM` (0) upwards.
-//! - `SWITCHBOARD_SIM_SEED=n` runs this one and tells its story when it fails.
+//! - `SWITCHBOARD_SIM_SEED=n` runs this one and tells its events_of when it fails.
 
+use crate::simulation::event_counts::EventCounts;
 use crate::simulation::random::Random;
 use crate::simulation::run;
-use crate::simulation::tally::Tally;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
-/// What has to happen somewhere in that many worlds, or nothing is shown.
-const SEEN: [&str; 83] = [
+/// What has to happen somewhere in that many runs, or nothing is shown.
+const EXPECTED_EVENTS: [&str; 83] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -31,7 +31,7 @@ const SEEN: [&str; 83] = [
     "fault: a shard stalls",
     "fault: a table is full",
     "fault: clock jumps",
-    "fault: letters are late",
+    "fault: commands are late",
     "fault: the matcher stalls",
     "fault: watch fails",
     "head_timeout",
@@ -43,13 +43,13 @@ const SEEN: [&str; 83] = [
     "http_done",
     "http_idle",
     "internal",
-    "letter: arrive",
-    "letter: arrived",
-    "letter: mover gone",
-    "letter: pair",
-    "letter: quiesce",
-    "letter: reply",
-    "letter: sent back",
+    "command: arrive",
+    "command: arrived",
+    "command: mover gone",
+    "command: pair",
+    "command: start_drain",
+    "command: reply",
+    "command: sent back",
     "message_too_large",
     "net: a single byte",
     "net: arrival",
@@ -99,7 +99,7 @@ const SEEN: [&str; 83] = [
     "user: vanishes",
 ];
 /// Lines told of a seed that has failed.
-const LINES: usize = 150;
+const LOGGED_LINES: usize = 150;
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
@@ -107,14 +107,14 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// What is wrong with a seed, if something is.
-fn try_seed(seed: u64, tell: usize) -> Result<Tally, ()> {
+fn try_seed(seed: u64, tell: usize) -> Result<EventCounts, ()> {
     catch_unwind(AssertUnwindSafe(|| run(Random::new(seed), tell))).map_err(|_| ())
 }
 
 /// Runs the seeds of a range on two threads.
-fn run_all(seeds: std::ops::Range<u64>) -> (Tally, Vec<u64>) {
+fn run_all(seeds: std::ops::Range<u64>) -> (EventCounts, Vec<u64>) {
     let next = AtomicU64::new(seeds.start);
-    let result = Mutex::new((Tally::default(), Vec::new()));
+    let result = Mutex::new((EventCounts::default(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -126,7 +126,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> (Tally, Vec<u64>) {
                     let tried = try_seed(seed, 0);
                     let mut result = result.lock().expect("nobody panics in here");
                     match tried {
-                        Ok(tally) => result.0.merge(&tally),
+                        Ok(counts) => result.0.merge(&counts),
                         Err(()) => result.1.push(seed),
                     }
                 }
@@ -145,18 +145,18 @@ fn the_guarantees_hold_in_every_world() {
     }
     let from = number("SWITCHBOARD_SIM_FROM").unwrap_or_default();
     let seeds = number("SWITCHBOARD_SIM_SEEDS").unwrap_or(SEEDS);
-    let (tally, mut failed) = run_all(from..from + seeds);
+    let (counts, mut failed) = run_all(from..from + seeds);
     failed.sort_unstable();
-    for (what, times) in tally.all() {
+    for (what, times) in counts.all() {
         println!("{times:>10}  {what}");
     }
     if failed.is_empty() && seeds >= SEEDS {
-        for what in SEEN {
-            assert!(tally.of(what) > 0, "in {seeds} worlds there was no {what:?}");
+        for what in EXPECTED_EVENTS {
+            assert!(counts.of(what) > 0, "in {seeds} runs there was no {what:?}");
         }
     }
     if let Some(seed) = failed.first() {
-        let _again = try_seed(*seed, LINES);
+        let _again = try_seed(*seed, LOGGED_LINES);
         panic!(
             "{} of {seeds} seeds fail: {failed:?}; to see one:\n  \
              SWITCHBOARD_SIM_SEED={seed} cargo test --test shard seeds",
@@ -167,15 +167,15 @@ fn the_guarantees_hold_in_every_world() {
 
 #[test]
 fn a_seed_makes_one_world() {
-    let story = |seed| run(Random::new(seed), 0).all().collect::<Vec<_>>();
-    assert_eq!(story(7), story(7));
-    assert_ne!(story(7), story(8));
+    let events_of = |seed| run(Random::new(seed), 0).all().collect::<Vec<_>>();
+    assert_eq!(events_of(7), events_of(7));
+    assert_ne!(events_of(7), events_of(8));
 }
 
 #[test]
 fn a_tape_of_bytes_makes_a_world_too() {
     for length in [0, 1, 100, 3000] {
-        let tape: Vec<u8> = (0..length).map(|at: u32| ((at * at) >> 3) as u8).collect();
-        run(Random::from_tape(&tape), 0);
+        let input: Vec<u8> = (0..length).map(|at: u32| ((at * at) >> 3) as u8).collect();
+        run(Random::from_bytes(&input), 0);
     }
 }

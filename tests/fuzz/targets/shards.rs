@@ -10,6 +10,6 @@ mod simulation;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|tape: &[u8]| {
-    simulation::run(simulation::random::Random::from_tape(tape), 0);
+fuzz_target!(|input: &[u8]| {
+    simulation::run(simulation::random::Random::from_bytes(input), 0);
 });

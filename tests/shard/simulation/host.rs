@@ -1,11 +1,11 @@
 //! What the simulated cores share, and the network as each of them sees it.
 
-use super::net::{Appetite, Link, Socket};
-use super::plan::Plan;
-use super::post::Post;
+use super::event_counts::{EventCounts, Trace};
+use super::format::Brief;
+use super::mailboxes::Mailboxes;
+use super::network::{Connection, SendLimit, Socket};
+use super::plan::RunPlan;
 use super::random::Random;
-use super::tally::{Tally, Trace};
-use super::tell::Brief;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -18,32 +18,32 @@ use switchboard::timestamp::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) random: Random,
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     pub(crate) now: Timestamp,
     /// When the present turn of each shard began: that is what time it is for a core.
     pub(crate) began: Vec<Timestamp>,
     /// No more faults.
-    pub(crate) calm: bool,
-    pub(crate) links: Vec<Link>,
+    pub(crate) faults_stopped: bool,
+    pub(crate) connections: Vec<Connection>,
     /// For each shard, the connections with an event.
     pub(crate) raised: Vec<Vec<usize>>,
-    pub(crate) post: Post,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) admission: Rc<Admission>,
-    pub(crate) tally: Tally,
+    pub(crate) counts: EventCounts,
     pub(crate) trace: Trace,
     /// Connections that the cores have closed.
     pub(crate) closed: usize,
 }
 
 impl Shared {
-    /// A fault that happens so often in a thousand times, unless all is calm.
+    /// A fault that happens so often in a thousand times, unless all is faults_stopped.
     pub(crate) fn fault(&mut self, per_mille: u32) -> bool {
-        !self.calm && self.random.chance(per_mille)
+        !self.faults_stopped && self.random.chance(per_mille)
     }
 
-    /// Bytes that the kernel keeps where it would keep `buffer`: much, when all is calm.
+    /// Bytes that the kernel keeps where it would keep `buffer`: much, when all is faults_stopped.
     pub(crate) fn room(&self, buffer: usize) -> usize {
-        if self.calm { buffer.max(1 << 20) } else { buffer }
+        if self.faults_stopped { buffer.max(1 << 20) } else { buffer }
     }
 
     /// The descriptor table that a shard uses.
@@ -53,21 +53,21 @@ impl Shared {
 
     /// A shard uses the socket of a connection: it must have it.
     fn used(&self, shard: ShardId, socket: &Socket) {
-        let open = self.links[socket.link()].is_open_in(self.table(shard));
+        let open = self.connections[socket.connection()].is_open_in(self.table(shard));
         assert!(open, "{shard:?} uses {}, which lies in another's table", socket.0);
     }
 
     /// Something happened that is an event for whoever watches the connection.
-    pub(crate) fn raise(&mut self, link: usize) {
-        if let Some(shard) = self.links[link].raise() {
-            self.raised[shard.index()].push(link);
+    pub(crate) fn raise(&mut self, connection: usize) {
+        if let Some(shard) = self.connections[connection].raise() {
+            self.raised[shard.index()].push(connection);
         }
     }
 }
 
 /// Where a client is. Three addresses are all there are.
-pub(crate) fn address_of(link: usize) -> IpAddr {
-    IpAddr::from([10, 0, 0, (link % 3) as u8])
+pub(crate) fn address_of(connection: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, (connection % 3) as u8])
 }
 
 /// The network as one shard sees it.
@@ -85,14 +85,14 @@ impl Transport for SimulatedNetwork {
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> RecvOutcome {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
-        let link = &mut shared.links[socket.link()];
-        let received = link.recv(into);
+        let connection = &mut shared.connections[socket.connection()];
+        let received = connection.recv(into);
         if let RecvOutcome::Bytes(_) = received {
-            link.heard(shared.began[self.shard.index()]);
+            connection.heard(shared.began[self.shard.index()]);
         }
         let shard = self.shard.0;
-        shared.trace.tell(|| format!("shard {shard} reads {}: {received:?}", socket.0));
-        shared.tally.count(match received {
+        shared.trace.log(|| format!("shard {shard} reads {}: {received:?}", socket.0));
+        shared.counts.count(match received {
             RecvOutcome::Bytes(_) => "recv: bytes",
             RecvOutcome::WouldBlock => "recv: would block",
             RecvOutcome::End => "recv: end",
@@ -105,22 +105,23 @@ impl Transport for SimulatedNetwork {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
         let short = shared.fault(shared.plan.faults.short_write);
-        let appetite = match short {
-            true => Appetite::AtMost(shared.random.below(bytes.len())),
-            false => Appetite::All,
+        let send_limit = match short {
+            true => SendLimit::AtMost(shared.random.below(bytes.len())),
+            false => SendLimit::All,
         };
         let (room, now) = (shared.room(shared.plan.send_buffer), shared.began[self.shard.index()]);
-        let (sent, event) = shared.links[socket.link()].send(bytes, room, appetite, now);
+        let (sent, event) =
+            shared.connections[socket.connection()].send(bytes, room, send_limit, now);
         let (shard, all) = (self.shard.0, bytes.len());
-        shared.trace.tell(|| format!("shard {shard} sends {} {all} bytes: {sent:?}", socket.0));
-        shared.tally.count(match sent {
+        shared.trace.log(|| format!("shard {shard} sends {} {all} bytes: {sent:?}", socket.0));
+        shared.counts.count(match sent {
             SendOutcome::Took(0) => "send: would block",
             SendOutcome::Took(count) if count < all => "send: short",
             SendOutcome::Took(_) => "send: all",
             SendOutcome::Broken => "send: broken",
         });
         if event {
-            shared.raise(socket.link());
+            shared.raise(socket.connection());
         }
         sent
     }
@@ -128,29 +129,29 @@ impl Transport for SimulatedNetwork {
     fn shut_write(&mut self, socket: &mut Socket) {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
-        shared.links[socket.link()].shut_write();
-        shared.trace.tell(|| format!("the server half-closes {}", socket.0));
+        shared.connections[socket.connection()].shut_write();
+        shared.trace.log(|| format!("the server half-closes {}", socket.0));
     }
 
     fn watch(&mut self, socket: &mut Socket, key: ConnectionKey) -> bool {
         let shared = &mut *self.shared.borrow_mut();
         shared.used(self.shard, socket);
         if shared.fault(shared.plan.faults.watch_fails) {
-            shared.tally.count("fault: watch fails");
-            shared.links[socket.link()].unwatchable = true;
-            shared.trace.tell(|| format!("{} cannot be watched", socket.0));
+            shared.counts.count("fault: watch fails");
+            shared.connections[socket.connection()].unwatchable = true;
+            shared.trace.log(|| format!("{} cannot be watched", socket.0));
             return false;
         }
-        if shared.links[socket.link()].watch(self.shard, key) {
-            shared.raise(socket.link());
+        if shared.connections[socket.connection()].watch(self.shard, key) {
+            shared.raise(socket.connection());
         }
         let shard = self.shard.0;
-        shared.trace.tell(|| format!("shard {shard} watches {} as {}", socket.0, Brief(&key)));
+        shared.trace.log(|| format!("shard {shard} watches {} as {}", socket.0, Brief(&key)));
         true
     }
 
     fn unwatch(&mut self, socket: &mut Socket) {
-        self.shared.borrow_mut().links[socket.link()].unwatch();
+        self.shared.borrow_mut().connections[socket.connection()].unwatch();
     }
 
     fn adopt(&mut self, from: ShardId, socket: &mut Socket) -> AdoptOutcome<Socket> {
@@ -161,33 +162,33 @@ impl Transport for SimulatedNetwork {
         // Whoever sent it keeps it until it is told.
         shared.used(from, socket);
         if shared.fault(shared.plan.faults.table_full) {
-            shared.tally.count("fault: a table is full");
-            shared.trace.tell(|| format!("{} finds no descriptor", socket.0));
+            shared.counts.count("fault: a table is full");
+            shared.trace.log(|| format!("{} finds no descriptor", socket.0));
             return AdoptOutcome::Rejected;
         }
-        shared.links[socket.link()].open_in(self.shard);
-        shared.tally.count("net: copied");
+        shared.connections[socket.connection()].open_in(self.shard);
+        shared.counts.count("net: copied");
         AdoptOutcome::Duplicated { original: std::mem::replace(socket, Socket(socket.0)) }
     }
 
     fn release(&mut self, socket: Socket) {
         let shared = &mut *self.shared.borrow_mut();
         assert!(shared.plan.private_tables, "there is one copy only");
-        shared.links[socket.link()].closed_in(self.shard);
+        shared.connections[socket.connection()].closed_in(self.shard);
     }
 
     fn close(&mut self, socket: Socket) {
         let shared = &mut *self.shared.borrow_mut();
         let table = shared.table(self.shard);
-        shared.links[socket.link()].closed_in(table);
-        shared.links[socket.link()].close();
+        shared.connections[socket.connection()].closed_in(table);
+        shared.connections[socket.connection()].close();
         shared.closed += 1;
-        self.closed.push(socket.link());
+        self.closed.push(socket.connection());
         let shard = self.shard.0;
-        shared.trace.tell(|| format!("shard {shard} closes {}", socket.0));
+        shared.trace.log(|| format!("shard {shard} closes {}", socket.0));
     }
 
     fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {
-        Some(address_of(socket.link()))
+        Some(address_of(socket.connection()))
     }
 }

@@ -1,7 +1,7 @@
-//! What a seed decides before anything happens: how large the world is, what limits hold, which
+//! What a seed decides before anything happens: how large the simulator is, what limits hold, which
 //! faults there are and how often, and what users like to do.
 //!
-//! Whole classes of faults and habits are switched off by chance (Groce et al., "Swarm
+//! Whole classes of faults and actions are switched off by chance (Groce et al., "Swarm
 //! testing", 2012): what never happens cannot hide what happens rarely.
 
 use super::random::Random;
@@ -9,14 +9,14 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use switchboard::config::Limits;
 
-/// The world of one seed.
+/// The simulator of one seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RunPlan {
     pub(crate) shards: usize,
     /// Connections at the same time.
     pub(crate) users: usize,
     /// Connections in all.
-    pub(crate) newcomers: usize,
+    pub(crate) total_users: usize,
     pub(crate) steps: usize,
     /// The longest time that passes with one step.
     pub(crate) step_micros: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     /// Every shard has a descriptor table of its own.
     pub(crate) private_tables: bool,
     pub(crate) faults: Faults,
-    pub(crate) habits: Vec<(Habit, u32)>,
+    pub(crate) actions: Vec<(UserAction, u32)>,
 }
 
 /// How often in a thousand times each of them happens where it could.
@@ -48,7 +48,7 @@ pub(crate) struct Faults {
     pub(crate) urgent: u32,
     pub(crate) stall_shard: u32,
     pub(crate) stall_matcher: u32,
-    pub(crate) late_letters: u32,
+    pub(crate) late_commands: u32,
     pub(crate) clock_jump: u32,
     pub(crate) watch_fails: u32,
     /// A shard has no descriptor free for somebody who comes from another.
@@ -57,12 +57,12 @@ pub(crate) struct Faults {
 
 /// What a user does of its own accord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Habit {
+pub(crate) enum UserAction {
     Find,
     FindElsewhere,
     Cancel,
     Leave,
-    Relay,
+    SentMessage,
     CarelessRelay,
     StaleRelay,
     Flood,
@@ -77,51 +77,52 @@ pub(crate) enum Habit {
     Reset,
     StopReading,
     ReadAgain,
-    Violate,
+    BreakProtocol,
     Http,
 }
 
 /// What users do, and how often at most; the ones in the first part are never switched off.
-const ALWAYS: [(Habit, u32); 3] = [(Habit::Find, 30), (Habit::Relay, 60), (Habit::ReadAgain, 5)];
-const SOMETIMES: [(Habit, u32); 18] = [
-    (Habit::FindElsewhere, 10),
-    (Habit::Cancel, 10),
-    (Habit::Leave, 10),
-    (Habit::CarelessRelay, 20),
-    (Habit::StaleRelay, 10),
-    (Habit::Flood, 20),
-    (Habit::Ping, 10),
-    (Habit::SocketPing, 10),
-    (Habit::Pong, 5),
-    (Habit::Nonsense, 10),
-    (Habit::Storm, 20),
-    (Habit::Close, 4),
-    (Habit::HalfClose, 4),
-    (Habit::Vanish, 4),
-    (Habit::Reset, 4),
-    (Habit::StopReading, 10),
-    (Habit::Violate, 3),
-    (Habit::Http, 20),
+const ALWAYS: [(UserAction, u32); 3] =
+    [(UserAction::Find, 30), (UserAction::SentMessage, 60), (UserAction::ReadAgain, 5)];
+const SOMETIMES: [(UserAction, u32); 18] = [
+    (UserAction::FindElsewhere, 10),
+    (UserAction::Cancel, 10),
+    (UserAction::Leave, 10),
+    (UserAction::CarelessRelay, 20),
+    (UserAction::StaleRelay, 10),
+    (UserAction::Flood, 20),
+    (UserAction::Ping, 10),
+    (UserAction::SocketPing, 10),
+    (UserAction::Pong, 5),
+    (UserAction::Nonsense, 10),
+    (UserAction::Storm, 20),
+    (UserAction::Close, 4),
+    (UserAction::HalfClose, 4),
+    (UserAction::Vanish, 4),
+    (UserAction::Reset, 4),
+    (UserAction::StopReading, 10),
+    (UserAction::BreakProtocol, 3),
+    (UserAction::Http, 20),
 ];
 
 fn millis(random: &mut Random, least: usize, most: usize) -> Duration {
     Duration::from_millis(random.between(least, most) as u64)
 }
 
-impl Plan {
+impl RunPlan {
     pub(crate) fn new(random: &mut Random) -> Self {
         let users = random.pick(&[2, 3, 3, 4, 6, 8, 12, 20, 60]);
-        let mut habits = ALWAYS.to_vec();
-        for (habit, most) in SOMETIMES {
+        let mut actions = ALWAYS.to_vec();
+        for (action, most) in SOMETIMES {
             if random.chance(600) {
-                habits.push((habit, random.between(1, most as usize) as u32));
+                actions.push((action, random.between(1, most as usize) as u32));
             }
         }
         let limits = limits(random, users);
-        Plan {
+        RunPlan {
             shards: random.pick(&[1, 2, 2, 2, 3, 4]),
             users,
-            newcomers: users * random.between(1, 4),
+            total_users: users * random.between(1, 4),
             steps: random.between(600, 2600),
             step_micros: random.pick(&[5, 50, 500, 3000]),
             queues: random.pick(&[&["default"][..], &["en"], &["default", "en", "a:b_c-d.e"]]),
@@ -134,14 +135,14 @@ impl Plan {
             private_tables: random.chance(500),
             limits,
             faults: faults(random),
-            habits,
+            actions,
         }
     }
 }
 
-impl Plan {
-    /// A small world without faults, in which somebody else decides what happens.
-    pub(crate) fn calm(shards: usize, drains: bool) -> Self {
+impl RunPlan {
+    /// A small simulator without faults, in which somebody else decides what happens.
+    pub(crate) fn faults_stopped(shards: usize, drains: bool) -> Self {
         let limits = Limits {
             close_timeout: Duration::from_millis(200),
             handshake_timeout: Duration::from_secs(1),
@@ -151,10 +152,10 @@ impl Plan {
             drain_timeout: Duration::from_millis(100),
             ..Limits::default()
         };
-        Plan {
+        RunPlan {
             shards,
             users: 8,
-            newcomers: 8,
+            total_users: 8,
             steps: 0,
             step_micros: 1,
             limits,
@@ -167,7 +168,7 @@ impl Plan {
             proxied: false,
             private_tables: false,
             faults: Faults::default(),
-            habits: ALWAYS.to_vec(),
+            actions: ALWAYS.to_vec(),
         }
     }
 }
@@ -204,7 +205,7 @@ fn faults(random: &mut Random) -> Faults {
         urgent: often(100),
         stall_shard: often(8),
         stall_matcher: often(8),
-        late_letters: often(800),
+        late_commands: often(800),
         clock_jump: often(4),
         watch_fails: often(120),
         table_full: often(300),

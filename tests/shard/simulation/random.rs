@@ -1,29 +1,29 @@
-//! Where all chance comes from: a seed, or a tape of bytes that a fuzzer writes.
+//! Where all chance comes from: a seed, or a input of bytes that a fuzzer writes.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014), after what a tape has to say.
+/// SplitMix64 (Steele, Lea and Flood, 2014), after what a input has to say.
 #[derive(Debug)]
 pub(crate) struct Random {
     state: u64,
-    tape: Vec<u8>,
+    input: Vec<u8>,
     at: usize,
 }
 
 impl Random {
     /// Everything follows from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Random { state: seed, tape: Vec::new(), at: 0 }
+        Random { state: seed, input: Vec::new(), at: 0 }
     }
 
-    /// The first choices are made by `tape`, two bytes each, the others follow from it.
-    pub(crate) fn from_tape(tape: &[u8]) -> Self {
+    /// The first choices are made by `input`, two bytes each, the others follow from it.
+    pub(crate) fn from_bytes(input: &[u8]) -> Self {
         let mix = |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        let state = tape.iter().fold(0xcbf2_9ce4_8422_2325, mix);
-        Random { state, tape: tape.to_vec(), at: 0 }
+        let state = input.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+        Random { state, input: input.to_vec(), at: 0 }
     }
 
     /// Any word.
     pub(crate) fn word(&mut self) -> u64 {
-        if let Some(&[low, high]) = self.tape.get(self.at..self.at + 2) {
+        if let Some(&[low, high]) = self.input.get(self.at..self.at + 2) {
             self.at += 2;
             return u64::from(u16::from_le_bytes([low, high]));
         }

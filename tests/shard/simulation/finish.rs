@@ -1,9 +1,9 @@
 //! The end of a run: faults stop, and what must happen then happens. Everybody hears what is due
 //! to them, those who wait meet, all leave, and nothing is left behind.
 
-use super::plan::Habit;
-use super::user::{Scene, Stage, View};
-use super::world::{FAREWELLS, World};
+use super::plan::UserAction;
+use super::simulator::{ENDING_ACTIONS, Simulator};
+use super::user::{Stage, UserContext, View};
 use std::time::Duration;
 use switchboard::telemetry::counters::ShardFigures;
 
@@ -14,24 +14,24 @@ const STEP: Duration = Duration::from_millis(100);
 /// What is left to sweeps comes at most so much later.
 const SWEEPS: Duration = Duration::from_secs(3);
 
-impl World {
-    /// Brings the world to its end.
-    pub(crate) fn settle(&mut self) {
-        self.calm_down();
-        self.be_quiet();
-        self.agree();
+impl Simulator {
+    /// Brings the simulator to its end.
+    pub(crate) fn finish(&mut self) {
+        self.stop_faults();
+        self.run_until_idle();
+        self.check_agreement();
         if !self.plan.drains {
-            self.all_meet();
+            self.match_all();
         }
-        self.all_leave();
-        self.nothing_is_left();
-        self.harvest();
+        self.end_all();
+        self.check_nothing_left();
+        self.collect_counts();
     }
 
-    pub(crate) fn calm_down(&mut self) {
+    pub(crate) fn stop_faults(&mut self) {
         let shared = &mut *self.shared.borrow_mut();
-        shared.calm = true;
-        shared.trace.tell(|| "faults stop".to_owned());
+        shared.faults_stopped = true;
+        shared.trace.log(|| "faults stop".to_owned());
         for user in &mut self.users {
             user.reads = true;
         }
@@ -44,7 +44,7 @@ impl World {
             shared.trace.next_step(shared.now);
         }
         for at in 0..self.alive.len() {
-            self.carry_up(self.alive[at], usize::MAX);
+            self.deliver_to_server(self.alive[at], usize::MAX);
         }
         for shard in 0..self.shards.len() {
             for _ in 0..3 {
@@ -53,63 +53,63 @@ impl World {
         }
         self.matcher(usize::MAX);
         for at in 0..self.alive.len() {
-            self.carry_down(self.alive[at], usize::MAX);
+            self.deliver_to_client(self.alive[at], usize::MAX);
         }
     }
 
     /// Nothing is under way any more.
-    fn is_quiet(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let shared = self.shared.borrow();
-        let rests =
-            |id: &usize| shared.links[*id].is_quiet() || self.users[*id].stage == Stage::Over;
+        let check_sizes =
+            |id: &usize| shared.connections[*id].is_idle() || self.users[*id].stage == Stage::Over;
         let shards = self.shards.iter().all(|s| !s.core.has_work() && s.backlog.is_empty());
         let events = shared.raised.iter().all(Vec::is_empty);
-        let letters = shared.post.is_empty() && shared.post.unanswered() == 0;
-        shards && events && letters && self.alive.iter().all(rests)
+        let commands = shared.mailboxes.is_empty() && shared.mailboxes.unanswered() == 0;
+        shards && events && commands && self.alive.iter().all(check_sizes)
     }
 
-    pub(crate) fn be_quiet(&mut self) {
+    pub(crate) fn run_until_idle(&mut self) {
         for _ in 0..ROUNDS {
             self.round();
-            if self.is_quiet() {
+            if self.is_idle() {
                 // What the last round delivered may have been the last word.
                 self.round();
-                if self.is_quiet() {
+                if self.is_idle() {
                     return;
                 }
             }
         }
-        panic!("it never ends: {:#?}", self.shared.borrow().post);
+        panic!("it never ends: {:#?}", self.shared.borrow().mailboxes);
     }
 
     /// Users and shards are of one mind, and every question has its answer.
-    pub(crate) fn agree(&mut self) {
+    pub(crate) fn check_agreement(&mut self) {
         let limited = self.plan.limits.max_messages_per_second.is_some();
         for id in &self.alive {
             let user = &self.users[*id];
-            if user.stage != Stage::Open || !user.is_able() {
+            if user.stage != Stage::Open || !user.can_send() {
                 continue;
             }
-            assert_eq!(user.room(), self.ledger.room_of(*id), "the room of {user:?}");
+            assert_eq!(user.room(), self.session_model.room_of(*id), "the room of {user:?}");
             let queue = match &user.view {
-                View::Waiting(queue) => Some(self.ledger.mint.queue(queue)),
+                View::Waiting(queue) => Some(self.session_model.mint.queue(queue)),
                 View::Idle | View::InRoom(_) => None,
             };
-            assert_eq!(queue, self.ledger.queue_of(*id), "the queue of {user:?}");
+            assert_eq!(queue, self.session_model.queue_of(*id), "the queue of {user:?}");
             assert!(user.is_answered(limited), "a question has no answer: {user:?}");
         }
-        for (room, told) in &self.ledger.rooms {
+        for (room, told) in &self.session_model.rooms {
             let Some(member) = told.members.first() else { continue };
-            let peer = self.ledger.user_of(&member.peer);
+            let peer = self.session_model.user_of(&member.peer);
             let missed = &self.users[peer];
             let knows = told.members.len() == 2;
-            let able = missed.stage == Stage::Open && missed.is_able();
+            let able = missed.stage == Stage::Open && missed.can_send();
             assert!(knows || !able, "{peer} has not heard of {room}");
         }
     }
 
     /// Whoever waits in the same queue gets matched, but for an odd one.
-    fn all_meet(&mut self) {
+    fn match_all(&mut self) {
         // A second, so that nobody is over the rate.
         self.pass(Duration::from_secs(1));
         let queue = self.plan.queues[0];
@@ -117,25 +117,28 @@ impl World {
             let user = &mut self.users[self.alive[at]];
             let waits = matches!(&user.view, View::Waiting(there) if there == queue);
             let stays = user.room().is_some() && self.shared.borrow_mut().random.chance(500);
-            if user.stage == Stage::Open && user.is_able() && !waits && !stays {
+            if user.stage == Stage::Open && user.can_send() && !waits && !stays {
                 let shared = &mut *self.shared.borrow_mut();
-                user.find(queue, &mut Scene { shared, ledger: &mut self.ledger });
+                user.find(
+                    queue,
+                    &mut UserContext { shared, session_model: &mut self.session_model },
+                );
             }
         }
-        self.be_quiet();
+        self.run_until_idle();
         self.pass(self.plan.limits.rematch_delay + STEP);
-        self.be_quiet();
-        self.agree();
+        self.run_until_idle();
+        self.check_agreement();
         let waits = |id: &&usize| {
             let user = &self.users[**id];
-            user.is_able() && matches!(&user.view, View::Waiting(there) if there == queue)
+            user.can_send() && matches!(&user.view, View::Waiting(there) if there == queue)
         };
         let waiting: Vec<&usize> = self.alive.iter().filter(waits).collect();
         assert!(waiting.len() <= 1, "{waiting:?} wait for nobody but each other");
         let then = self.shared.borrow().now;
         self.pass(self.plan.limits.rematch_delay + SWEEPS);
-        let remembering = self.ledger.remembering(then);
-        assert!(remembering.is_empty(), "{remembering:?} do not forget");
+        let with_recent_partner = self.session_model.with_recent_partner(then);
+        assert!(with_recent_partner.is_empty(), "{with_recent_partner:?} do not forget");
     }
 
     fn pass(&mut self, time: Duration) {
@@ -148,25 +151,28 @@ impl World {
         }
     }
 
-    fn all_leave(&mut self) {
+    fn end_all(&mut self) {
         let limits = &self.plan.limits;
         let (silence, handshake) = (limits.silence_limit, limits.handshake_timeout);
         let longest = silence.max(handshake).max(limits.drain_timeout) + limits.close_timeout;
-        let sits = |world: &mut Self| world.shared.borrow_mut().random.chance(200);
+        let sits = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
         if self.plan.drains {
             // A second signal is the main thread's business; this one is heard by those who
             // were not told before.
-            self.quiesce();
+            self.start_drain();
         } else {
             for at in 0..self.alive.len() {
                 if sits(self) {
                     self.users[self.alive[at]].mute = true;
                     continue;
                 }
-                let habit = self.shared.borrow_mut().random.pick(&FAREWELLS);
+                let action = self.shared.borrow_mut().random.pick(&ENDING_ACTIONS);
                 let user = &mut self.users[self.alive[at]];
                 let shared = &mut *self.shared.borrow_mut();
-                user.act(habit, &mut Scene { shared, ledger: &mut self.ledger });
+                user.act(
+                    action,
+                    &mut UserContext { shared, session_model: &mut self.session_model },
+                );
             }
         }
         for user in &mut self.users {
@@ -174,37 +180,40 @@ impl World {
         }
         let mut passed = Duration::ZERO;
         while self.shards.iter().any(|shard| shard.core.connections() > 0) {
-            assert!(passed <= longest + SWEEPS, "somebody stays: {:#?}", self.stayers());
+            assert!(passed <= longest + SWEEPS, "somebody stays: {:#?}", self.remaining_users());
             self.pass(STEP);
             passed += STEP;
-            self.answer_ends();
+            self.close_after_server();
         }
-        self.be_quiet();
+        self.run_until_idle();
     }
 
     /// Users close their end when the server has closed its own, but for some.
-    fn answer_ends(&mut self) {
+    fn close_after_server(&mut self) {
         for at in 0..self.alive.len() {
             let user = &mut self.users[self.alive[at]];
             if matches!(user.stage, Stage::Closed(_)) {
                 let shared = &mut *self.shared.borrow_mut();
                 if shared.random.chance(500) {
-                    user.act(Habit::HalfClose, &mut Scene { shared, ledger: &mut self.ledger });
+                    user.act(
+                        UserAction::HalfClose,
+                        &mut UserContext { shared, session_model: &mut self.session_model },
+                    );
                 }
             }
         }
     }
 
-    fn stayers(&self) -> Vec<&super::user::User> {
+    fn remaining_users(&self) -> Vec<&super::user::User> {
         let shared = self.shared.borrow();
         self.alive
             .iter()
-            .filter(|id| !shared.links[**id].closed)
+            .filter(|id| !shared.connections[**id].closed)
             .map(|id| &self.users[*id])
             .collect()
     }
 
-    fn nothing_is_left(&mut self) {
+    fn check_nothing_left(&mut self) {
         for (at, shard) in self.shards.iter().enumerate() {
             let figures = shard.counters.read();
             for (name, figure) in [
@@ -222,11 +231,13 @@ impl World {
         }
         let shared = self.shared.borrow();
         assert_eq!(shared.closed, self.accepted, "connections that were closed");
-        let open = shared.links.iter().filter(|link| link.is_open_somewhere()).count();
+        let open =
+            shared.connections.iter().filter(|connection| connection.is_open_somewhere()).count();
         assert_eq!(open, 0, "descriptors that are left");
-        assert!(shared.post.is_empty(), "letters are left: {:?}", shared.post);
-        assert_eq!(shared.post.unanswered(), 0, "letters without a reply");
-        let settled = |count: fn(&super::world::Shard) -> u64| self.shards.iter().map(count).sum();
+        assert!(shared.mailboxes.is_empty(), "commands are left: {:?}", shared.mailboxes);
+        assert_eq!(shared.mailboxes.unanswered(), 0, "commands without a reply");
+        let settled =
+            |count: fn(&super::simulator::Shard) -> u64| self.shards.iter().map(count).sum();
         let here: u64 = settled(|shard| shard.counters.migrations_in_settled.get());
         let away: u64 = settled(|shard| shard.counters.migrations_out_settled.get());
         assert_eq!(here, away, "moves that are settled");
@@ -235,7 +246,7 @@ impl World {
     }
 
     /// Adds what the server has counted to what was seen.
-    fn harvest(&mut self) {
+    fn collect_counts(&mut self) {
         let shared = &mut *self.shared.borrow_mut();
         let mut all = ShardFigures::default();
         for shard in &self.shards {
@@ -249,10 +260,10 @@ impl World {
             ("server: relayed", all.messages_relayed),
             ("server: rate limited", all.messages_dropped),
         ] {
-            shared.tally.add(what, times);
+            shared.counts.add(what, times);
         }
         for (reason, times) in all.closed.named().chain(all.errors.named()) {
-            shared.tally.add(reason, times);
+            shared.counts.add(reason, times);
         }
     }
 }

@@ -13,21 +13,21 @@ use switchboard::shard::host::{RecvOutcome, SendOutcome};
 use switchboard::timestamp::Timestamp;
 
 /// A connection's number; its user has the same.
-pub(crate) type LinkId = usize;
+pub(crate) type ConnectionId = usize;
 
 /// The server's end of a connection. There is one for each, and whoever has it owns it.
 #[derive(Debug)]
 pub(crate) struct Socket(pub(crate) u32);
 
 impl Socket {
-    pub(crate) fn link(&self) -> LinkId {
+    pub(crate) fn connection(&self) -> ConnectionId {
         self.0 as usize
     }
 }
 
 /// How much a send takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Appetite {
+pub(crate) enum SendLimit {
     /// As much as there is room.
     All,
     /// At most so much, and then nothing until the network has moved.
@@ -45,7 +45,7 @@ pub(crate) enum Delivery {
 
 /// One connection, both ends of it and what lies between.
 #[derive(Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     /// Bytes that the client has written and that have not arrived.
     pub(crate) sending: VecDeque<u8>,
     /// The client will write nothing more.
@@ -64,10 +64,10 @@ pub(crate) struct Link {
     sent: VecDeque<u8>,
     /// Bytes that the server's kernel has taken.
     pub(crate) taken_total: u64,
-    wants_room: bool,
+    waits_for_space: bool,
     /// The last send came up short.
     blocked: bool,
-    squeezed: bool,
+    send_limited: bool,
     /// When a send came up short for the first time.
     pub(crate) first_short: Option<Timestamp>,
     server_ended: bool,
@@ -92,14 +92,14 @@ pub(crate) struct Link {
     history: Vec<(u64, u64, Timestamp)>,
 }
 
-impl Link {
+impl Connection {
     /// A connection that has just been dialled.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Link { last_read: now, ..Link::default() }
+        Connection { last_read: now, ..Connection::default() }
     }
 
     /// Whether a send has come up short at some time.
-    pub(crate) fn came_short(&self) -> bool {
+    pub(crate) fn was_blocked_once(&self) -> bool {
         self.first_short.is_some()
     }
 
@@ -133,7 +133,7 @@ impl Link {
         &mut self,
         bytes: &[u8],
         room: usize,
-        appetite: Appetite,
+        send_limit: SendLimit,
         now: Timestamp,
     ) -> (SendOutcome, bool) {
         assert!(!self.closed && !self.server_ended, "bytes after the end");
@@ -148,21 +148,21 @@ impl Link {
             self.broken = true;
             return (SendOutcome::Took(bytes.len()), true);
         }
-        let room = if self.squeezed { 0 } else { room.saturating_sub(self.sent.len()) };
+        let room = if self.send_limited { 0 } else { room.saturating_sub(self.sent.len()) };
         let was_blocked = self.blocked;
-        let most = match appetite {
-            Appetite::All => room,
-            Appetite::AtMost(most) => room.min(most),
+        let most = match send_limit {
+            SendLimit::All => room,
+            SendLimit::AtMost(most) => room.min(most),
         };
         let count = most.min(bytes.len());
         if count < bytes.len() {
-            self.wants_room = true;
+            self.waits_for_space = true;
             self.first_short.get_or_insert(now);
-            self.squeezed |= count < room;
+            self.send_limited |= count < room;
         }
         self.blocked = count < bytes.len();
         if was_blocked && count > 0 {
-            self.shows_life(now);
+            self.record_activity(now);
         }
         self.sent.extend(&bytes[..count]);
         self.taken_total += count as u64;
@@ -242,7 +242,7 @@ impl Link {
         let ended = self.end_arrived || self.broken;
         let readiness = Readiness {
             readable: ended || !self.arrived.is_empty(),
-            writable: self.broken || !self.squeezed && !self.wants_room,
+            writable: self.broken || !self.send_limited && !self.waits_for_space,
             read_on: ended || self.urgent.is_some(),
         };
         (readiness.readable || readiness.writable).then_some(readiness)
@@ -250,7 +250,7 @@ impl Link {
 
     /// The network carries up to `most` bytes to the server, whose kernel keeps `room`. True if
     /// that is an event.
-    pub(crate) fn carry_up(&mut self, most: usize, room: usize, urgent: bool) -> bool {
+    pub(crate) fn deliver_to_server(&mut self, most: usize, room: usize, urgent: bool) -> bool {
         if self.broken || self.end_arrived {
             return false;
         }
@@ -274,14 +274,14 @@ impl Link {
 
     /// The network carries up to `most` bytes to the client. True if that is an event for the
     /// server.
-    pub(crate) fn carry_down(&mut self, most: usize) -> (Delivery, bool) {
+    pub(crate) fn deliver_to_client(&mut self, most: usize) -> (Delivery, bool) {
         if self.broken {
             return (Delivery::Broken, false);
         }
         let count = most.min(self.sent.len());
         let bytes: Vec<u8> = self.sent.drain(..count).collect();
-        self.squeezed = false;
-        let room_again = std::mem::take(&mut self.wants_room);
+        self.send_limited = false;
+        let room_again = std::mem::take(&mut self.waits_for_space);
         let delivery = match bytes.is_empty() {
             false => Delivery::Bytes(bytes),
             true if self.sent.is_empty() && (self.server_ended || self.closed) => Delivery::End,
@@ -299,14 +299,14 @@ impl Link {
         !self.closed
     }
 
-    /// It is `now`, and the server reads, or it is asked how long it has not.
+    /// It is `now`, and the server reads, or it is pending how long it has not.
     pub(crate) fn heard(&mut self, now: Timestamp) {
-        self.shows_life(now);
+        self.record_activity(now);
         self.reads.insert(now);
     }
 
     /// Something came from the client, or it took what it had left lying.
-    fn shows_life(&mut self, now: Timestamp) {
+    fn record_activity(&mut self, now: Timestamp) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
     }
@@ -331,8 +331,9 @@ impl Link {
     }
 
     /// Whether something still moves.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let up = self.sending.is_empty() && (self.end_arrived || !self.client_ended);
-        self.broken || up && self.sent.is_empty() && !self.wants_room && self.arrived.is_empty()
+        self.broken
+            || up && self.sent.is_empty() && !self.waits_for_space && self.arrived.is_empty()
     }
 }

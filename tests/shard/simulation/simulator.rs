@@ -1,16 +1,16 @@
 //! Shard cores, the matcher and users in one process, and the order in which they get their
 //! turns. Whatever runs here is checked before the next thing runs.
 
+use super::event_counts::{EventCounts, Trace};
+use super::format::Brief;
 use super::host::{Shared, SimulatedNetwork, address_of};
-use super::ledger::Ledger;
-use super::mirror::Mirror;
-use super::net::{Link, Socket};
-use super::plan::{Habit, Plan};
-use super::post::{Letter, Post};
+use super::mailboxes::{Mailboxes, SimCommand};
+use super::matcher_model::MatcherModel;
+use super::network::{Connection, Socket};
+use super::plan::{RunPlan, UserAction};
 use super::random::Random;
-use super::tally::{Tally, Trace};
-use super::tell::Brief;
-use super::user::{Scene, Stage, User};
+use super::session_model::SessionModel;
+use super::user::{Stage, User, UserContext};
 use crate::fakes::{FakeHost, FakeServices};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -51,14 +51,14 @@ enum Phase {
 }
 
 /// Everything.
-pub(crate) struct World {
+pub(crate) struct Simulator {
     pub(crate) shared: Rc<RefCell<Shared>>,
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     pub(crate) shards: Vec<Shard>,
     pub(crate) users: Vec<User>,
-    pub(crate) ledger: Ledger,
-    desks: MatcherCore,
-    pub(crate) mirror: Mirror,
+    pub(crate) session_model: SessionModel,
+    matcher_core: MatcherCore,
+    pub(crate) matcher_model: MatcherModel,
     pub(crate) matcher_counters: Arc<MatcherCounters>,
     matcher_stalled_until: usize,
     /// Users whose connection is not over on both ends.
@@ -75,33 +75,38 @@ enum Step {
     Shard,
     Matcher,
     User,
-    Dial,
+    Connect,
 }
 
 /// How often each is done.
-const STEPS: [(Step, u32); 5] =
-    [(Step::Network, 45), (Step::Shard, 35), (Step::Matcher, 8), (Step::User, 15), (Step::Dial, 3)];
+const STEPS: [(Step, u32); 5] = [
+    (Step::Network, 45),
+    (Step::Shard, 35),
+    (Step::Matcher, 8),
+    (Step::User, 15),
+    (Step::Connect, 3),
+];
 
-impl World {
+impl Simulator {
     pub(crate) fn new(mut random: Random, trace: Trace) -> Self {
-        let plan = Plan::new(&mut random);
+        let plan = RunPlan::new(&mut random);
         Self::with_plan(plan, random, trace)
     }
 
-    /// A world that was planned otherwise.
-    pub(crate) fn with_plan(plan: Plan, mut random: Random, trace: Trace) -> Self {
+    /// A simulator that was planned otherwise.
+    pub(crate) fn with_plan(plan: RunPlan, mut random: Random, trace: Trace) -> Self {
         let mint = TokenMint::new(std::array::from_fn(|_| random.word() as u8));
         let shared = Rc::new(RefCell::new(Shared {
             random,
             plan: plan.clone(),
             now: Timestamp::from_nanos(1_000_000_000),
             began: vec![Timestamp::ZERO; plan.shards],
-            calm: false,
-            links: Vec::new(),
+            faults_stopped: false,
+            connections: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
-            post: Post::new(plan.shards),
+            mailboxes: Mailboxes::new(plan.shards),
             admission: Rc::new(Admission::new(plan.limits.of_connections())),
-            tally: Tally::default(),
+            counts: EventCounts::default(),
             trace,
             closed: 0,
         }));
@@ -137,14 +142,14 @@ impl World {
             .collect();
         let matcher_counters = Arc::new(MatcherCounters::default());
         let of_shards = shards.iter().map(|shard| Arc::clone(&shard.counters)).collect();
-        World {
-            ledger: Ledger::new(mint, plan.shards),
-            desks: MatcherCore::new(of_shards, Arc::clone(&matcher_counters)),
+        Simulator {
+            session_model: SessionModel::new(mint, plan.shards),
+            matcher_core: MatcherCore::new(of_shards, Arc::clone(&matcher_counters)),
             shared,
             plan,
             shards,
             users: Vec::new(),
-            mirror: Mirror::default(),
+            matcher_model: MatcherModel::default(),
             matcher_counters,
             matcher_stalled_until: 0,
             alive: Vec::new(),
@@ -154,105 +159,105 @@ impl World {
     }
 
     /// All the steps, with faults.
-    pub(crate) fn live(&mut self) {
+    pub(crate) fn run_with_faults(&mut self) {
         let drain_at = self.plan.drains.then(|| self.random(|r, plan| r.below(plan.steps)));
-        self.tell(|world| format!("{:#?}", world.plan));
+        self.log(|simulator| format!("{:#?}", simulator.plan));
         while self.step < self.plan.steps {
             self.step += 1;
-            self.disturb();
+            self.inject_faults();
             if Some(self.step) == drain_at {
-                self.quiesce();
+                self.start_drain();
             }
             match self.random(|random, _| random.weighted(&STEPS)) {
                 Step::Network => self.network(),
-                Step::Shard => self.some_shard(),
+                Step::Shard => self.step_shard(),
                 Step::Matcher if self.step >= self.matcher_stalled_until => {
                     let most = self.random(|r, _| r.pick(&[1, 3, 1024]));
                     self.matcher(most);
                 }
                 Step::Matcher => {}
-                Step::User => self.some_user(),
-                Step::Dial => self.dial(),
+                Step::User => self.step_user(),
+                Step::Connect => self.connect(),
             }
         }
     }
 
-    fn random<T>(&self, choose: impl FnOnce(&mut Random, &Plan) -> T) -> T {
+    fn random<T>(&self, choose: impl FnOnce(&mut Random, &RunPlan) -> T) -> T {
         choose(&mut self.shared.borrow_mut().random, &self.plan)
     }
 
-    fn tell(&self, what: impl FnOnce(&Self) -> String) {
-        self.shared.borrow_mut().trace.tell(|| what(self));
+    fn log(&self, what: impl FnOnce(&Self) -> String) {
+        self.shared.borrow_mut().trace.log(|| what(self));
     }
 
     /// The main thread tells all shards to shut down.
-    pub(crate) fn quiesce(&mut self) {
-        self.tell(|_| "the server shuts down".to_owned());
+    pub(crate) fn start_drain(&mut self) {
+        self.log(|_| "the server shuts down".to_owned());
         for shard in 0..self.plan.shards {
             let shared = &mut *self.shared.borrow_mut();
-            shared.post.write_to_shard(ShardId(shard as u16), ShardCommand::StartDrain);
+            shared.mailboxes.send_to_shard(ShardId(shard as u16), ShardCommand::StartDrain);
         }
     }
 
     /// Time passes, and threads get stuck.
-    fn disturb(&mut self) {
+    fn inject_faults(&mut self) {
         let (step, plan) = (self.step, &self.plan);
         let shared = &mut *self.shared.borrow_mut();
         let mut micros = shared.random.below(plan.step_micros + 1) as u64;
         if shared.random.chance(plan.faults.clock_jump) {
             micros += shared.random.between(1_000_000, 100_000_000) as u64;
-            shared.tally.count("fault: clock jumps");
+            shared.counts.count("fault: clock jumps");
         }
         shared.now = shared.now + Duration::from_micros(micros);
         shared.trace.next_step(shared.now);
         if shared.random.chance(plan.faults.stall_shard) {
             let shard = shared.random.below(plan.shards);
             self.shards[shard].stalled_until = step + shared.random.between(20, 300);
-            shared.tally.count("fault: a shard stalls");
-            shared.trace.tell(|| format!("shard {shard} stalls"));
+            shared.counts.count("fault: a shard stalls");
+            shared.trace.log(|| format!("shard {shard} stalls"));
         }
         if shared.random.chance(plan.faults.stall_matcher) {
             self.matcher_stalled_until = step + shared.random.between(20, 300);
-            shared.tally.count("fault: the matcher stalls");
+            shared.counts.count("fault: the matcher stalls");
         }
     }
 
     /// Somebody dials, and comes to the shard that the kernel chooses.
-    fn dial(&mut self) {
-        if self.alive.len() >= self.plan.users || self.users.len() >= self.plan.newcomers {
+    fn connect(&mut self) {
+        if self.alive.len() >= self.plan.users || self.users.len() >= self.plan.total_users {
             return;
         }
         let shard = self.random(|random, plan| random.below(plan.shards));
-        self.dial_to(shard);
+        self.connect_to(shard);
     }
 
     /// Somebody dials this shard, and gets this number.
-    pub(crate) fn dial_to(&mut self, shard: usize) -> usize {
+    pub(crate) fn connect_to(&mut self, shard: usize) -> usize {
         let id = self.users.len();
         let now = self.shared.borrow().now;
-        let link = Link::new(now);
-        self.shared.borrow_mut().links.push(link);
+        let connection = Connection::new(now);
+        self.shared.borrow_mut().connections.push(connection);
         self.users.push(User::new(id, now));
-        self.ledger.relays.push(Vec::new());
+        self.session_model.relays.push(Vec::new());
         self.shards[shard].backlog.push_back(id);
         self.alive.push(id);
-        self.tell(|_| format!("user {id} dials shard {shard}"));
+        self.log(|_| format!("user {id} dials shard {shard}"));
         if self.plan.proxied && self.random(|random, _| random.chance(800)) {
             let shared = &mut *self.shared.borrow_mut();
-            self.users[id].be_named(shared);
+            self.users[id].send_proxy_header(shared);
         }
         id
     }
 
-    fn some_user(&mut self) {
+    fn step_user(&mut self) {
         if self.alive.is_empty() {
             return;
         }
         let user = self.random(|random, _| random.below(self.alive.len()));
-        let habit = self.random(|random, plan| random.weighted(&plan.habits));
+        let action = self.random(|random, plan| random.weighted(&plan.actions));
         let shared = &mut *self.shared.borrow_mut();
-        let mut scene = Scene { shared, ledger: &mut self.ledger };
-        self.users[self.alive[user]].act(habit, &mut scene);
+        let mut context = UserContext { shared, session_model: &mut self.session_model };
+        self.users[self.alive[user]].act(action, &mut context);
     }
 
     fn network(&mut self) {
@@ -263,7 +268,7 @@ impl World {
         // Where nothing is under way there is nothing to see; not always is it looked for.
         for _ in 0..4 {
             at = self.random(|random, _| random.below(self.alive.len()));
-            if !self.shared.borrow().links[self.alive[at]].is_quiet() {
+            if !self.shared.borrow().connections[self.alive[at]].is_idle() {
                 break;
             }
         }
@@ -273,9 +278,9 @@ impl World {
             false => random.pick(&[1, 16, 200, 5000, 70_000, 1_000_000]),
         });
         if self.random(|random, _| random.chance(500)) {
-            self.carry_up(id, most);
+            self.deliver_to_server(id, most);
         } else if self.users[id].reads {
-            self.carry_down(id, most);
+            self.deliver_to_client(id, most);
         }
         if self.is_over(id) {
             self.alive.swap_remove(at);
@@ -284,44 +289,44 @@ impl World {
 
     /// Whether nothing more happens on either end of a connection.
     pub(crate) fn is_over(&self, id: usize) -> bool {
-        self.users[id].stage == Stage::Over && self.shared.borrow().links[id].closed
+        self.users[id].stage == Stage::Over && self.shared.borrow().connections[id].closed
     }
 
-    pub(crate) fn carry_up(&mut self, id: usize, most: usize) {
+    pub(crate) fn deliver_to_server(&mut self, id: usize, most: usize) {
         let shared = &mut *self.shared.borrow_mut();
         let urgent = shared.fault(shared.plan.faults.urgent);
         let room = shared.room(shared.plan.receive_buffer);
-        let before = shared.links[id].sending.len();
-        if shared.links[id].carry_up(most, room, urgent) {
-            let count = before - shared.links[id].sending.len();
-            shared.trace.tell(|| format!("{count} bytes of {id} arrive"));
-            shared.tally.count(if urgent { "net: urgent data" } else { "net: arrival" });
+        let before = shared.connections[id].sending.len();
+        if shared.connections[id].deliver_to_server(most, room, urgent) {
+            let count = before - shared.connections[id].sending.len();
+            shared.trace.log(|| format!("{count} bytes of {id} arrive"));
+            shared.counts.count(if urgent { "net: urgent data" } else { "net: arrival" });
             if count == 1 {
-                shared.tally.count("net: a single byte");
+                shared.counts.count("net: a single byte");
             }
             shared.raise(id);
         }
     }
 
-    pub(crate) fn carry_down(&mut self, id: usize, most: usize) {
+    pub(crate) fn deliver_to_client(&mut self, id: usize, most: usize) {
         let user = &mut self.users[id];
         if user.stage == Stage::Over {
             return;
         }
         let shared = &mut *self.shared.borrow_mut();
-        let (delivery, event) = shared.links[id].carry_down(most);
+        let (delivery, event) = shared.connections[id].deliver_to_client(most);
         if event {
             shared.raise(id);
         }
-        user.receive(delivery, &mut Scene { shared, ledger: &mut self.ledger });
+        user.receive(delivery, &mut UserContext { shared, session_model: &mut self.session_model });
         if user.stage == Stage::Over {
             // Most close their end when they see the other's; some just sit there.
-            let link = &mut shared.links[id];
-            link.client_ended |= link.broken || shared.random.chance(800);
+            let connection = &mut shared.connections[id];
+            connection.client_ended |= connection.broken || shared.random.chance(800);
         }
     }
 
-    fn some_shard(&mut self) {
+    fn step_shard(&mut self) {
         let shard = self.random(|random, plan| random.below(plan.shards));
         if self.step < self.shards[shard].stalled_until {
             return;
@@ -339,7 +344,7 @@ impl World {
         match shard.phase {
             Phase::Letters => {
                 shard.phase = Phase::Events;
-                self.letters(at);
+                self.commands(at);
             }
             Phase::Events => {
                 shard.phase = Phase::Rest;
@@ -357,17 +362,17 @@ impl World {
         self.audit(at);
     }
 
-    fn letters(&mut self, at: usize) {
+    fn commands(&mut self, at: usize) {
         {
             let shared = &mut *self.shared.borrow_mut();
             let shard = &mut self.shards[at];
             let mut raised = std::mem::take(&mut shared.raised[at]);
             shared.random.shuffle(&mut raised);
             let id = ShardId(at as u16);
-            let collect = |link: usize| shared.links[link].collect(id);
+            let collect = |connection: usize| shared.connections[connection].collect(id);
             shard.events = raised.into_iter().filter_map(collect).collect();
             shared.began[at] = shared.now;
-            shared.trace.tell(|| {
+            shared.trace.log(|| {
                 let name = |(key, to): &(ConnectionKey, Readiness)| {
                     let flag = |is, name| if is { name } else { "" };
                     let (r, w) = (flag(to.readable, " r"), flag(to.writable, " w"));
@@ -379,23 +384,23 @@ impl World {
         }
         let began = self.shared.borrow().began[at];
         self.shards[at].core.begin_iteration(began);
-        while let Some(letter) = self.take_letter(at) {
-            self.shards[at].core.handle_command(letter);
+        while let Some(command) = self.take_command(at) {
+            self.shards[at].core.handle_command(command);
             self.audit(at);
         }
     }
 
-    fn take_letter(&mut self, at: usize) -> Option<Letter> {
+    fn take_command(&mut self, at: usize) -> Option<SimCommand> {
         let shared = &mut *self.shared.borrow_mut();
-        if shared.fault(shared.plan.faults.late_letters) {
-            shared.tally.count("fault: letters are late");
+        if shared.fault(shared.plan.faults.late_commands) {
+            shared.counts.count("fault: commands are late");
             return None;
         }
-        let letter = shared.post.take(ShardId(at as u16), &mut shared.tally);
-        if let Some(letter) = &letter {
-            shared.trace.tell(|| format!("shard {at} takes {}", Brief(letter)));
+        let command = shared.mailboxes.take(ShardId(at as u16), &mut shared.counts);
+        if let Some(command) = &command {
+            shared.trace.log(|| format!("shard {at} takes {}", Brief(command)));
         }
-        letter
+        command
     }
 
     fn accept(&mut self, at: usize) {
@@ -412,7 +417,7 @@ impl World {
                 panic!("there are never that many");
             };
             if surplus.is_some() {
-                self.shared.borrow_mut().tally.count("net: surplus");
+                self.shared.borrow_mut().counts.count("net: surplus");
             }
             // The shard's clock says when its turn began.
             let began = self.shared.borrow().began[at];
@@ -421,7 +426,7 @@ impl World {
             {
                 let shared = &mut *self.shared.borrow_mut();
                 let table = shared.table(ShardId(at as u16));
-                shared.links[id].open_in(table);
+                shared.connections[id].open_in(table);
             }
             match proxied {
                 true => self.shards[at].core.admit_from_proxy(Socket(id as u32), surplus),
@@ -437,25 +442,31 @@ impl World {
         let host = &mut self.shards[at].core.host;
         let from = ShardId(at as u16);
         for command in host.commands.to_matcher.drain(..) {
-            shared.trace.tell(|| format!("shard {at} → matcher: {}", Brief(&command)));
-            shared.post.write_to_matcher(from, command);
+            shared.trace.log(|| format!("shard {at} → matcher: {}", Brief(&command)));
+            shared.mailboxes.send_to_matcher(from, command);
         }
         for (to, command) in host.commands.to_shards.drain(..) {
             assert_ne!(to, from, "a shard sends itself a command");
-            shared.trace.tell(|| format!("shard {at} → shard {}: {}", to.0, Brief(&command)));
-            shared.post.write_to_shard(to, command);
+            shared.trace.log(|| format!("shard {at} → shard {}: {}", to.0, Brief(&command)));
+            shared.mailboxes.send_to_shard(to, command);
         }
         let closed = host.network.closed.drain(..);
         let ended = host.services.ended.drain(..);
         assert_eq!(closed.len(), ended.len(), "connections that were closed and have ended");
-        for (link, counted) in closed.zip(ended) {
+        for (connection, counted) in closed.zip(ended) {
             match counted {
                 Some(address) => {
                     assert!(self.plan.by_address, "an address was counted without a limit");
-                    assert_eq!(address, address_of(link), "another client's address was counted");
+                    assert_eq!(
+                        address,
+                        address_of(connection),
+                        "another client's address was counted"
+                    );
                 }
                 // A proxied connection counts for no address until its client is identified.
-                None => assert!(!self.plan.by_address || self.plan.proxied, "{link} not counted"),
+                None => {
+                    assert!(!self.plan.by_address || self.plan.proxied, "{connection} not counted")
+                }
             }
         }
     }
@@ -470,59 +481,65 @@ impl World {
         };
         let shared = &mut *self.shared.borrow_mut();
         let (rooms, began) = (shard.counters.matches.get(), shared.began[at]);
-        self.ledger.compare(at, &found, rooms, began, shared);
+        self.session_model.compare(at, &found, rooms, began, shared);
         let counted: i64 = self.shards.iter().map(|one| one.counters.connections.get()).sum();
-        let there = counted - shared.post.acknowledgements() as i64;
+        let there = counted - shared.mailboxes.acknowledgements() as i64;
         let should = self.accepted as i64 - shared.closed as i64;
         assert_eq!(there, should, "connections: counted, and accepted less closed");
     }
 
-    /// A turn of the matcher, which reads up to `most` letters.
+    /// A turn of the matcher, which reads up to `most` commands.
     pub(crate) fn matcher(&mut self, most: usize) {
         let shared = &mut *self.shared.borrow_mut();
         let now = shared.now;
-        let mut office = Office { shared, ledger: &self.ledger, mirror: &mut self.mirror };
+        let mut matcher_context = MatcherContext {
+            shared,
+            session_model: &self.session_model,
+            matcher_model: &mut self.matcher_model,
+        };
         for _ in 0..most {
-            let Some(letter) = office.shared.post.to_matcher.pop_front() else { break };
-            office.shared.trace.tell(|| format!("the matcher reads {}", Brief(&letter)));
-            office.mirror.letter(&letter);
-            if let MatcherCommand::Enter { ticket, .. } = &letter {
-                office.ledger.entered(ticket, office.shared);
+            let Some(command) = matcher_context.shared.mailboxes.to_matcher.pop_front() else {
+                break;
+            };
+            matcher_context.shared.trace.log(|| format!("the matcher reads {}", Brief(&command)));
+            matcher_context.matcher_model.command(&command);
+            if let MatcherCommand::Enter { ticket, .. } = &command {
+                matcher_context.session_model.entered(ticket, matcher_context.shared);
             }
-            let _flow = self.desks.handle_command(letter, now, &mut office);
-            office.mirror.letter_read();
+            let _flow = self.matcher_core.handle_command(command, now, &mut matcher_context);
+            matcher_context.matcher_model.command_handled();
         }
-        self.desks.pair_due(now, &mut office);
-        self.desks.publish_gauges();
+        self.matcher_core.pair_due(now, &mut matcher_context);
+        self.matcher_core.publish_gauges();
         let counters = &self.matcher_counters;
-        self.mirror.rests(counters.tickets_waiting.get(), counters.queues.get());
+        self.matcher_model.check_sizes(counters.tickets_waiting.get(), counters.queues.get());
         let then = Timestamp::from_nanos(now.as_nanos() - MATCHER_TICK.as_nanos() as u64);
-        self.mirror.has_paired_all(then);
+        self.matcher_model.check_all_paired(then);
     }
 }
 
 /// The matcher's way to the shards.
-struct Office<'a> {
+struct MatcherContext<'a> {
     shared: &'a mut Shared,
-    ledger: &'a Ledger,
-    mirror: &'a mut Mirror,
+    session_model: &'a SessionModel,
+    matcher_model: &'a mut MatcherModel,
 }
 
-impl MatcherSink for Office<'_> {
+impl MatcherSink for MatcherContext<'_> {
     fn reply(&mut self, reply: MatcherReply) {
-        self.shared.trace.tell(|| format!("matcher → {}", Brief(&reply)));
-        self.shared.post.write_to_shard(reply.holder.shard, ShardCommand::Reply(reply));
+        self.shared.trace.log(|| format!("matcher → {}", Brief(&reply)));
+        self.shared.mailboxes.send_to_shard(reply.holder.shard, ShardCommand::Reply(reply));
     }
 
     fn pair(&mut self, pairing: Pairing) {
         let Pairing { mover, home } = &pairing;
-        self.mirror.paired(mover, home, self.shared.now);
-        self.ledger.paired(mover, home, self.shared);
-        self.shared.trace.tell(|| format!("matcher → {}", Brief(&pairing)));
-        self.shared.post.write_to_shard(mover.holder.shard, ShardCommand::Pair(pairing));
+        self.matcher_model.paired(mover, home, self.shared.now);
+        self.session_model.paired(mover, home, self.shared);
+        self.shared.trace.log(|| format!("matcher → {}", Brief(&pairing)));
+        self.shared.mailboxes.send_to_shard(mover.holder.shard, ShardCommand::Pair(pairing));
     }
 }
 
-/// The habits that end a user's time, one of which all come to in the end.
-pub(crate) const FAREWELLS: [Habit; 4] =
-    [Habit::Close, Habit::HalfClose, Habit::Vanish, Habit::Reset];
+/// The actions that end a user's time, one of which all come to in the end.
+pub(crate) const ENDING_ACTIONS: [UserAction; 4] =
+    [UserAction::Close, UserAction::HalfClose, UserAction::Vanish, UserAction::Reset];

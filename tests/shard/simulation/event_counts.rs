@@ -6,9 +6,9 @@ use switchboard::timestamp::Timestamp;
 
 /// How often each thing happened.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(BTreeMap<&'static str, u64>);
+pub(crate) struct EventCounts(BTreeMap<&'static str, u64>);
 
-impl Tally {
+impl EventCounts {
     /// It happened once more.
     pub(crate) fn count(&mut self, what: &'static str) {
         self.add(what, 1);
@@ -25,7 +25,7 @@ impl Tally {
     }
 
     /// Adds another's.
-    pub(crate) fn merge(&mut self, other: &Tally) {
+    pub(crate) fn merge(&mut self, other: &EventCounts) {
         for (what, times) in &other.0 {
             self.add(what, *times);
         }
@@ -37,7 +37,7 @@ impl Tally {
     }
 }
 
-/// The story of a run, if somebody wants to read it. It is printed when the run fails.
+/// The events_of of a run, if somebody wants to read it. It is printed when the run fails.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// How many of the last lines are kept.
@@ -48,7 +48,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// A story of which the last `keep` lines are of interest.
+    /// A events_of of which the last `keep` lines are of interest.
     pub(crate) fn new(keep: usize) -> Self {
         Trace { keep, lines: VecDeque::new(), step: 0, now: Timestamp::ZERO }
     }
@@ -60,7 +60,7 @@ impl Trace {
     }
 
     /// Tells one thing.
-    pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
+    pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
         if self.keep == 0 {
             return;
         }

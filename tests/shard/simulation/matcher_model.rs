@@ -1,5 +1,5 @@
 //! The matcher's law, done again in the plainest way: what lies in which queue, and who of them
-//! should be paired. Every letter and every pair goes through here.
+//! should be paired. Every command and every pair goes through here.
 
 use switchboard::commands::{MatcherCommand, RecentPartner, Ticket};
 use switchboard::ids::{SessionAddress, SessionNo, TicketNo};
@@ -7,10 +7,10 @@ use switchboard::timestamp::Timestamp;
 
 /// The tickets that wait, in the order in which they were entered.
 #[derive(Debug, Default)]
-pub(crate) struct Mirror {
+pub(crate) struct MatcherModel {
     tickets: Vec<Ticket>,
     /// The one that is being entered: pairs among the others come before it.
-    newcomer: Option<SessionNo>,
+    entering: Option<SessionNo>,
 }
 
 fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
@@ -21,10 +21,10 @@ fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
     one.session != other.session && !refuses(one, other) && !refuses(other, one)
 }
 
-impl Mirror {
-    /// The matcher is about to read a letter.
-    pub(crate) fn letter(&mut self, letter: &MatcherCommand) {
-        match letter {
+impl MatcherModel {
+    /// The matcher is about to read a command.
+    pub(crate) fn command(&mut self, command: &MatcherCommand) {
+        match command {
             MatcherCommand::Enter { ticket, replaces } => {
                 if let Some((_, number)) = replaces {
                     self.remove(ticket.holder, *number);
@@ -32,16 +32,16 @@ impl Mirror {
                 let twice = self.tickets.iter().any(|one| one.session == ticket.session);
                 assert!(!twice, "two tickets of {:?}", ticket.session);
                 self.tickets.push(*ticket);
-                self.newcomer = Some(ticket.session);
+                self.entering = Some(ticket.session);
             }
             MatcherCommand::Leave { holder, number, .. } => self.remove(*holder, *number),
             MatcherCommand::Stop => {}
         }
     }
 
-    /// The letter has been read.
-    pub(crate) fn letter_read(&mut self) {
-        self.newcomer = None;
+    /// The command has been read.
+    pub(crate) fn command_handled(&mut self) {
+        self.entering = None;
     }
 
     fn remove(&mut self, holder: SessionAddress, number: TicketNo) {
@@ -63,7 +63,7 @@ impl Mirror {
         // ahead of the other whom the first could have met.
         let (first, second) = if at(one) <= at(other) { (one, other) } else { (other, one) };
         for ahead in self.tickets.iter().filter(|ahead| ahead.queue == one.queue) {
-            if Some(ahead.session) == self.newcomer {
+            if Some(ahead.session) == self.entering {
                 continue;
             }
             if at(ahead) < at(first) {
@@ -76,7 +76,7 @@ impl Mirror {
     }
 
     /// The matcher's turn has ended: `waiting` tickets in `queues` queues are left.
-    pub(crate) fn rests(&self, waiting: i64, queues: i64) {
+    pub(crate) fn check_sizes(&self, waiting: i64, queues: i64) {
         assert_eq!(waiting, self.tickets.len() as i64, "tickets that wait");
         let first = |(at, one): &(usize, &Ticket)| {
             !self.tickets[..*at].iter().any(|before| before.queue == one.queue)
@@ -86,7 +86,7 @@ impl Mirror {
     }
 
     /// Nobody is left waiting who might have met another one at `then`.
-    pub(crate) fn has_paired_all(&self, then: Timestamp) {
+    pub(crate) fn check_all_paired(&self, then: Timestamp) {
         for (at, one) in self.tickets.iter().enumerate() {
             for other in &self.tickets[..at] {
                 let meet = one.queue == other.queue && may_meet(one, other, then);

@@ -1,6 +1,6 @@
-//! Letters and events in few words, for whoever reads a story.
+//! Letters and events in few words, for whoever reads a events_of.
 
-use super::post::Letter;
+use super::mailboxes::SimCommand;
 use std::fmt::{self, Display, Formatter};
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, ShardCommand, Ticket,
@@ -64,7 +64,7 @@ impl Display for Brief<'_, MatcherCommand> {
     }
 }
 
-impl Display for Brief<'_, Letter> {
+impl Display for Brief<'_, SimCommand> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             ShardCommand::Reply(reply) => write!(f, "reply {}", Brief(reply)),

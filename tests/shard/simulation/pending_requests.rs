@@ -1,11 +1,11 @@
-//! What a user asks of the server, and which answers fit what it has asked and what it knows.
+//! What a user asks of the server, and which answers fit what it has pending and what it knows.
 
-use super::user::{Scene, User, View};
+use super::user::{User, UserContext, View};
 use std::time::Duration;
 
 /// The room that a message names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum RoomReference {
     Present,
     Room(String),
     Nonsense,
@@ -16,8 +16,8 @@ pub(crate) enum Claim {
 pub(crate) enum Request {
     Find(&'static str),
     Cancel,
-    Leave(Claim),
-    Relay(Claim),
+    Leave(RoomReference),
+    SentMessage(RoomReference),
     /// With the whole answer that is due.
     Ping(String),
     SocketPing(Vec<u8>),
@@ -28,7 +28,7 @@ pub(crate) enum Request {
 
 /// A request, and the room the user knew itself to be in when it sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct PendingRequest {
     pub(crate) request: Request,
     pub(crate) room: Option<String>,
 }
@@ -49,67 +49,76 @@ impl User {
     /// The answer to one of the requests; those between the last that was answered and this
     /// one must be such that may have none. Where that leaves several possibilities, all are
     /// kept in mind.
-    pub(crate) fn answered(&mut self, answer: &Answer<'_>, scene: &mut Scene<'_>) {
-        let limited = scene.shared.plan.limits.max_messages_per_second.is_some();
+    pub(crate) fn answered(&mut self, answer: &Answer<'_>, context: &mut UserContext<'_>) {
+        let limited = context.shared.plan.limits.max_messages_per_second.is_some();
         if let Answer::Error("rate_limited") = answer {
-            self.check_rate(scene);
+            self.check_rate(context);
         }
         let mut reached = Vec::new();
         let first = self.reached[0];
         let mut open = false;
-        for (at, asked) in self.asked.iter().enumerate().skip(first) {
+        for (at, pending) in self.pending.iter().enumerate().skip(first) {
             open |= self.reached.contains(&at);
-            if open && self.fits(asked, answer, limited, scene) {
+            if open && self.fits(pending, answer, limited, context) {
                 reached.push(at + 1);
             }
-            open &= self.may_be_silent(asked, limited);
+            open &= self.may_be_silent(pending, limited);
         }
         let Some(done) = reached.first().copied() else {
-            panic!("{answer:?} answers nothing that was asked: {self:?}");
+            panic!("{answer:?} answers nothing that was pending: {self:?}");
         };
-        let asked = self.asked[done - 1].clone();
-        self.follow(&asked, answer);
-        self.asked.drain(..done);
+        let pending = self.pending[done - 1].clone();
+        self.follow(&pending, answer);
+        self.pending.drain(..done);
         self.reached = reached.into_iter().map(|at| at - done).collect();
         self.rooms_since = self.room().map(str::to_owned).into_iter().collect();
     }
 
     /// Nobody is told more often than once a second to slow down.
-    fn check_rate(&mut self, scene: &Scene<'_>) {
-        let link = &scene.shared.links[self.id];
-        let at = link.taken_at(self.at);
-        let before = self.told_rate_at.replace(at);
+    fn check_rate(&mut self, context: &UserContext<'_>) {
+        let connection = &context.shared.connections[self.id];
+        let at = connection.taken_at(self.at);
+        let before = self.rate_limited_at.replace(at);
         let often = before.is_some_and(|before| at.since(before) < Duration::from_secs(1));
-        assert!(!often || link.came_short(), "rate_limited too often: {self:?}");
+        assert!(!often || connection.was_blocked_once(), "rate_limited too often: {self:?}");
     }
 
-    /// Whether everything may have been answered that was asked.
+    /// Whether everything may have been answered that was pending.
     pub(crate) fn is_answered(&self, limited: bool) -> bool {
         let last = self.reached[self.reached.len() - 1];
-        self.asked.iter().skip(last).all(|asked| self.may_be_silent(asked, limited))
+        self.pending.iter().skip(last).all(|pending| self.may_be_silent(pending, limited))
     }
 
-    fn fits(&self, asked: &Asked, answer: &Answer<'_>, limited: bool, scene: &Scene<'_>) -> bool {
-        let in_that_room = |claim: &Claim| match (claim, self.room()) {
-            (Claim::Present, Some(_)) => true,
-            (Claim::Room(named), Some(room)) => named == room,
-            (Claim::Nonsense, Some(_)) | (_, None) => false,
+    fn fits(
+        &self,
+        pending: &PendingRequest,
+        answer: &Answer<'_>,
+        limited: bool,
+        context: &UserContext<'_>,
+    ) -> bool {
+        let in_that_room = |reference: &RoomReference| match (reference, self.room()) {
+            (RoomReference::Present, Some(_)) => true,
+            (RoomReference::Room(named), Some(room)) => named == room,
+            (RoomReference::Nonsense, Some(_)) | (_, None) => false,
         };
-        match (answer, &asked.request) {
+        match (answer, &pending.request) {
             (Answer::Error("rate_limited"), Request::SocketPing(_) | Request::Close) => false,
             (Answer::Error("rate_limited"), _) => limited,
             (Answer::Waiting(text), Request::Find(queue)) => {
                 *text == format!(r#"{{"type":"waiting","payload":{{"queue":"{queue}"}}}}"#)
             }
-            (Answer::Error("draining"), Request::Find(_)) => scene.shared.plan.drains,
+            (Answer::Error("draining"), Request::Find(_)) => context.shared.plan.drains,
             (Answer::Cancelled, Request::Cancel) => matches!(self.view, View::Waiting(_)),
             (Answer::Error("not_waiting"), Request::Cancel) => {
                 !matches!(self.view, View::Waiting(_))
             }
-            (Answer::RoomLeft, Request::Leave(claim)) => in_that_room(claim),
-            (Answer::Error("not_in_room"), Request::Leave(claim) | Request::Relay(claim)) => {
+            (Answer::RoomLeft, Request::Leave(reference)) => in_that_room(reference),
+            (
+                Answer::Error("not_in_room"),
+                Request::Leave(reference) | Request::SentMessage(reference),
+            ) => {
                 // One who knew the room when it wrote, and is still in it, is not refused.
-                !in_that_room(claim) || asked.room.as_deref() != self.room()
+                !in_that_room(reference) || pending.room.as_deref() != self.room()
             }
             (Answer::Pong(text), Request::Ping(due)) => text == due,
             (Answer::SocketPong(payload), Request::SocketPing(due)) => payload == due,
@@ -120,20 +129,22 @@ impl User {
     }
 
     /// Whether this may have been dealt with in silence.
-    fn may_be_silent(&self, asked: &Asked, limited: bool) -> bool {
-        match &asked.request {
+    fn may_be_silent(&self, pending: &PendingRequest, limited: bool) -> bool {
+        match &pending.request {
             Request::SocketPing(_) | Request::Close => false,
-            Request::Relay(Claim::Present) => limited || !self.rooms_since.is_empty(),
-            Request::Relay(Claim::Room(named)) => limited || self.rooms_since.contains(named),
+            Request::SentMessage(RoomReference::Present) => limited || !self.rooms_since.is_empty(),
+            Request::SentMessage(RoomReference::Room(named)) => {
+                limited || self.rooms_since.contains(named)
+            }
             _ => limited,
         }
     }
 
-    fn follow(&mut self, asked: &Asked, answer: &Answer<'_>) {
+    fn follow(&mut self, pending: &PendingRequest, answer: &Answer<'_>) {
         if let (Answer::Waiting(_) | Answer::RoomLeft, Some(room)) = (answer, self.room()) {
-            self.old_room = Some(room.to_owned());
+            self.previous_room = Some(room.to_owned());
         }
-        match (answer, &asked.request) {
+        match (answer, &pending.request) {
             (Answer::Waiting(_), Request::Find(queue)) => {
                 self.view = View::Waiting((*queue).to_owned());
             }

@@ -1,0 +1,476 @@
+//! What a virtual user does: every message a client may send and every way to behave badly,
+//! each noted with what it should come to.
+
+use super::host::{Shared, address_of};
+use super::pending_requests::{PendingRequest, Request, RoomReference};
+use super::plan::UserAction;
+use super::random::Random;
+use super::session_model::{ExitReason, SentMessage};
+use super::user::{PendingHttpRequest, Stage, User, UserContext, View};
+use switchboard::limits::MESSAGE_FRAGMENTS;
+use switchboard::wire::http::{WebSocketKey, write_get_request, write_upgrade_request};
+use switchboard::wire::message::RelayKind;
+use switchboard::wire::message::client::{
+    write_cancel_match, write_find_match, write_leave_room, write_relay,
+};
+use switchboard::wire::websocket::frame::{BINARY, CLOSE, PING, PONG, TEXT, push_client_frame};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// A user writes no more while so much of what it wrote is under way.
+const MAX_BYTES_IN_FLIGHT: usize = 16 * 1024;
+const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
+const FIN: u8 = 0x80;
+
+/// Messages that are refused, and with what.
+const NONSENSE: [(&[u8], &str); 8] = [
+    (b"", "bad_json"),
+    (b"[1,2]", "bad_json"),
+    (b"{\"type\":\"offer\"", "bad_json"),
+    (b"{\"payload\":{}}", "bad_message"),
+    (b"{\"type\":\"offer\",\"Type\":\"offer\"}", "bad_message"),
+    (b"{\"type\":\"match_found\"}", "unknown_type"),
+    (b"{\"type\":\"find_match\",\"payload\":{\"queue\":\"no spaces\"}}", "bad_queue"),
+    (b"{\"type\":\"find_match\",\"payload\":[]}", "bad_message"),
+];
+
+impl User {
+    /// Whether it can still say anything.
+    pub(crate) fn can_send(&self) -> bool {
+        let behaviour = &self.behaviour;
+        let silent = behaviour.half_closed || behaviour.vanished || behaviour.closed;
+        !silent && behaviour.violation.is_none() && self.stage != Stage::Over
+    }
+
+    /// Follows a action, if it can at present.
+    pub(crate) fn act(&mut self, action: UserAction, context: &mut UserContext<'_>) {
+        if action == UserAction::ReadAgain {
+            self.reads = true;
+            return;
+        }
+        if !self.can_send()
+            || context.shared.connections[self.id].sending.len() > MAX_BYTES_IN_FLIGHT
+        {
+            return;
+        }
+        context.shared.trace.log(|| format!("user {} does {action:?} as {:?}", self.id, self.view));
+        match action {
+            UserAction::StopReading => {
+                context.shared.counts.count("user: stops reading");
+                self.reads = false;
+            }
+            UserAction::HalfClose => self.half_close(context),
+            UserAction::Vanish | UserAction::Reset => {
+                self.vanish(action == UserAction::Reset, context)
+            }
+            _ => match self.stage {
+                Stage::Http if action == UserAction::Close => self.half_close(context),
+                Stage::Http => self.request(action, context),
+                Stage::Upgrading(_) | Stage::Open => self.perform(action, context),
+                Stage::Closed(_) => self.half_close(context),
+                Stage::Over => {}
+            },
+        }
+    }
+
+    /// The proxy in between says who this is.
+    pub(crate) fn send_proxy_header(&mut self, shared: &mut Shared) {
+        shared.counts.count("user: named by a proxy");
+        let header = format!("PROXY TCP4 {} 10.0.0.9 50000 80\r\n", address_of(self.id));
+        self.write(header.as_bytes(), shared);
+    }
+
+    /// Plain requests, and the handshake with whatever is glued to it.
+    fn request(&mut self, action: UserAction, context: &mut UserContext<'_>) {
+        let mut out = Vec::new();
+        let random = &mut context.shared.random;
+        if action == UserAction::Http {
+            const TARGETS: [(&str, u16); 5] =
+                [("/health", 200), ("/stats", 200), ("/", 200), ("/none", 404), ("/ws", 426)];
+            let requests = random.between(1, 4);
+            for nth in 1..=requests {
+                let (target, status) = random.pick(&TARGETS);
+                let before = out.len();
+                let last = nth == requests && random.chance(400);
+                let fields: &[_] = if last { &[("Connection", "close")] } else { &[] };
+                write_get_request(&mut out, "sim", target, fields);
+                let head_only = random.chance(200);
+                if head_only {
+                    out.splice(before..before + 3, *b"HEAD");
+                }
+                self.pending_http.push_back(PendingHttpRequest { status, head_only });
+            }
+            context.shared.counts.count("user: plain requests");
+            context.shared.connections[self.id].pipelined = true;
+        } else {
+            let nonce = std::array::from_fn(|_| random.word() as u8);
+            let key = WebSocketKey::from_nonce(nonce);
+            let target = random.pick(&["/", "/ws", "/ws?resume=x"]);
+            write_upgrade_request(&mut out, "sim", target, key, &[]);
+            self.stage = Stage::Upgrading(key.accept());
+        }
+        self.write(&out, context.shared);
+        if action == UserAction::Http && context.shared.random.chance(200) {
+            self.half_close(context);
+        }
+    }
+
+    fn perform(&mut self, action: UserAction, context: &mut UserContext<'_>) {
+        match action {
+            UserAction::Find if self.view == View::Idle || context.shared.random.chance(150) => {
+                self.find(context.shared.plan.queues[0], context);
+            }
+            UserAction::Find => {}
+            UserAction::FindElsewhere => {
+                let queues = context.shared.plan.queues;
+                let queue = context.shared.random.pick(queues);
+                self.find(queue, context);
+            }
+            UserAction::Cancel => self.cancel(context),
+            UserAction::Leave => self.leave(context),
+            UserAction::SentMessage => match self.room().map(str::to_owned) {
+                Some(room) => self.relay(RoomReference::Room(room), None, context),
+                None => self.perform(UserAction::Find, context),
+            },
+            UserAction::Flood => {
+                let Some(room) = self.room().map(str::to_owned) else { return };
+                let most = context.shared.plan.limits.max_message_bytes;
+                for _ in 0..context.shared.random.between(3, 20) {
+                    self.relay(RoomReference::Room(room.clone()), Some(most), context);
+                }
+            }
+            UserAction::CarelessRelay => self.relay(RoomReference::Present, None, context),
+            UserAction::StaleRelay => {
+                let reference =
+                    self.previous_room.clone().map_or(RoomReference::Nonsense, RoomReference::Room);
+                self.relay(reference, None, context);
+            }
+            UserAction::Ping => self.ping(context),
+            UserAction::SocketPing => self.socket_ping(context),
+            UserAction::Pong => self.pong(b"unasked", context),
+            UserAction::Nonsense => self.send_invalid(context),
+            UserAction::Storm => {
+                const ONES: [UserAction; 8] = [
+                    UserAction::Find,
+                    UserAction::FindElsewhere,
+                    UserAction::Cancel,
+                    UserAction::Leave,
+                    UserAction::SentMessage,
+                    UserAction::SentMessage,
+                    UserAction::CarelessRelay,
+                    UserAction::SocketPing,
+                ];
+                for _ in 0..context.shared.random.between(2, 8) {
+                    let one = context.shared.random.pick(&ONES);
+                    self.perform(one, context);
+                }
+            }
+            UserAction::Close => self.close(context),
+            UserAction::BreakProtocol => self.break_protocol(context),
+            UserAction::HalfClose
+            | UserAction::Vanish
+            | UserAction::Reset
+            | UserAction::StopReading
+            | UserAction::ReadAgain
+            | UserAction::Http => {}
+        }
+    }
+
+    /// `find_match`.
+    pub(crate) fn find(&mut self, queue: &'static str, context: &mut UserContext<'_>) {
+        let mut text = Vec::new();
+        let unnamed = queue == "default" && context.shared.random.chance(500);
+        write_find_match(&mut text, (!unnamed).then_some(queue));
+        self.record_exit(ExitReason::Next, context);
+        self.ask(Request::Find(queue), context);
+        self.say(&text, context.shared);
+        self.record_exit_deadline(!context.shared.plan.drains, context);
+    }
+
+    /// `cancel_match`.
+    pub(crate) fn cancel(&mut self, context: &mut UserContext<'_>) {
+        let mut text = Vec::new();
+        write_cancel_match(&mut text);
+        self.ask(Request::Cancel, context);
+        self.say(&text, context.shared);
+    }
+
+    fn leave(&mut self, context: &mut UserContext<'_>) {
+        let reference = match (context.shared.random.below(6), self.room(), &self.previous_room) {
+            (0, _, Some(old)) => RoomReference::Room(old.clone()),
+            (1, ..) => RoomReference::Nonsense,
+            (2, Some(room), _) => RoomReference::Room(room.to_owned()),
+            _ => RoomReference::Present,
+        };
+        self.leave_room(reference, context);
+    }
+
+    /// `leave_room`.
+    pub(crate) fn leave_room(&mut self, reference: RoomReference, context: &mut UserContext<'_>) {
+        let mut text = Vec::new();
+        match &reference {
+            RoomReference::Present => write_leave_room(&mut text),
+            RoomReference::Room(room) => {
+                text = format!(r#"{{"type":"leave_room","room_id":"{room}"}}"#).into_bytes();
+            }
+            RoomReference::Nonsense => text = br#"{"room_id":7,"type":"leave_room"}"#.to_vec(),
+        }
+        let leaves = match &reference {
+            RoomReference::Present => true,
+            RoomReference::Room(room) => Some(&**room) == self.room(),
+            RoomReference::Nonsense => false,
+        };
+        if leaves {
+            self.record_exit(ExitReason::Left, context);
+        }
+        self.ask(Request::Leave(reference), context);
+        self.say(&text, context.shared);
+        self.record_exit_deadline(leaves, context);
+    }
+
+    /// A message for the partner.
+    pub(crate) fn relay(
+        &mut self,
+        reference: RoomReference,
+        pad: Option<usize>,
+        context: &mut UserContext<'_>,
+    ) {
+        let nth = context.session_model.relays[self.id].len();
+        let random = &mut context.shared.random;
+        let kind = random.pick(&RelayKind::ALL);
+        let most = context.shared.plan.limits.max_message_bytes - 200;
+        let pad = pad.unwrap_or_else(|| random.pick(&[0, 0, 10, 100, 700, 3000, 20_000]));
+        let pad = pad.min(most);
+        let payload = format!(r#"{{"from":{},"n":{nth},"pad":"{:x<pad$}"}}"#, self.id, "");
+        let mut text = Vec::new();
+        match &reference {
+            RoomReference::Room(room) => write_relay(&mut text, kind, room, payload.as_bytes()),
+            RoomReference::Present => {
+                // Now and then in an order that the scan does not know.
+                let name = kind.as_str();
+                text = match random.chance(500) {
+                    true => format!(r#"{{"type":"{name}","payload":{payload}}}"#),
+                    false => format!(r#"{{"payload":{payload},"type":"{name}"}}"#),
+                }
+                .into_bytes();
+            }
+            RoomReference::Nonsense => {
+                let name = kind.as_str();
+                text = format!(r#"{{"type":"{name}","room_id":null,"payload":{payload}}}"#).into();
+            }
+        }
+        let mut position = None;
+        if let (View::InRoom(membership), RoomReference::Room(room)) = (&mut self.view, &reference)
+            && membership.room == *room
+        {
+            position = Some(membership.sent);
+            membership.sent += 1;
+        }
+        context.session_model.relays[self.id].push(SentMessage {
+            text: text.clone(),
+            start: self.written,
+            reference: match &reference {
+                RoomReference::Present => None,
+                RoomReference::Room(room) => Some(room.clone()),
+                RoomReference::Nonsense => Some("send_invalid".to_owned()),
+            },
+            nth: position,
+            delivered: false,
+        });
+        self.ask(Request::SentMessage(reference), context);
+        self.say(&text, context.shared);
+    }
+
+    fn ping(&mut self, context: &mut UserContext<'_>) {
+        let payload = context.shared.random.below(1000);
+        let text = format!(r#"{{"type":"ping","payload":{{"p":{payload}}}}}"#);
+        let due = format!(r#"{{"type":"pong","payload":{{"p":{payload}}}}}"#);
+        self.ask(Request::Ping(due), context);
+        self.say(text.as_bytes(), context.shared);
+    }
+
+    fn socket_ping(&mut self, context: &mut UserContext<'_>) {
+        let length = context.shared.random.pick(&[0, 1, 125]);
+        let payload = vec![context.shared.random.word() as u8; length];
+        let mut out = Vec::new();
+        push_client_frame(&mut out, PING, &payload, key(&mut context.shared.random));
+        self.ask(Request::SocketPing(payload), context);
+        self.write(&out, context.shared);
+    }
+
+    /// Answers a ping, or does as if there had been one.
+    pub(crate) fn pong(&mut self, payload: &[u8], context: &mut UserContext<'_>) {
+        if self.can_send() && !self.mute {
+            let mut out = Vec::new();
+            push_client_frame(&mut out, PONG, payload, key(&mut context.shared.random));
+            self.write(&out, context.shared);
+        }
+    }
+
+    fn send_invalid(&mut self, context: &mut UserContext<'_>) {
+        if context.shared.random.chance(150) {
+            let mut out = Vec::new();
+            push_client_frame(&mut out, BINARY, b"{}", key(&mut context.shared.random));
+            self.ask(Request::Bad("bad_message"), context);
+            return self.write(&out, context.shared);
+        }
+        let (text, code) = context.shared.random.pick(&NONSENSE);
+        self.ask(Request::Bad(code), context);
+        self.say(text, context.shared);
+    }
+
+    /// A Close frame.
+    pub(crate) fn close(&mut self, context: &mut UserContext<'_>) {
+        let mut out = Vec::new();
+        let payload: &[u8] = if context.shared.random.chance(500) { &[0x03, 0xe8] } else { &[] };
+        push_client_frame(&mut out, CLOSE, payload, key(&mut context.shared.random));
+        self.record_exit(ExitReason::Gone, context);
+        self.ask(Request::Close, context);
+        self.write(&out, context.shared);
+        self.record_exit_deadline(true, context);
+        self.behaviour.closed = true;
+        context.shared.counts.count("user: closes");
+    }
+
+    /// Says that it will send nothing more.
+    pub(crate) fn half_close(&mut self, context: &mut UserContext<'_>) {
+        if self.behaviour.half_closed {
+            return;
+        }
+        self.record_exit(ExitReason::Gone, context);
+        self.behaviour.half_closed = true;
+        context.shared.connections[self.id].client_ended = true;
+        context.shared.counts.count("user: half-closes");
+    }
+
+    /// Is gone, with a reset or without.
+    pub(crate) fn vanish(&mut self, reset: bool, context: &mut UserContext<'_>) {
+        self.behaviour.vanished = true;
+        let connection = &mut context.shared.connections[self.id];
+        let mut event = false;
+        if reset {
+            event = connection.reset();
+        } else {
+            connection.client_ended = true;
+            connection.client_gone = true;
+        }
+        self.stage = Stage::Over;
+        if event {
+            context.shared.raise(self.id);
+        }
+        context.shared.counts.count(if reset { "user: resets" } else { "user: vanishes" });
+    }
+
+    /// Breaks the protocol.
+    fn break_protocol(&mut self, context: &mut UserContext<'_>) {
+        let random = &mut context.shared.random;
+        let max = context.shared.plan.limits.max_message_bytes;
+        let mut out = Vec::new();
+        let code = match random.below(8) {
+            0 => {
+                push_client_frame(&mut out, TEXT, b"\xc3\x28", key(random));
+                1007
+            }
+            1 => {
+                push_client_frame(&mut out, TEXT, &vec![b'x'; max + 1], key(random));
+                1009
+            }
+            2 => {
+                for nth in 0..=MESSAGE_FRAGMENTS {
+                    let opcode = if nth == 0 { TEXT } else { CONTINUATION };
+                    let at = out.len();
+                    push_client_frame(&mut out, opcode, b"", key(random));
+                    out[at] &= !FIN;
+                }
+                1008
+            }
+            3 => {
+                push_client_frame(&mut out, CONTINUATION, b"of nothing", key(random));
+                1002
+            }
+            4 => {
+                push_client_frame(&mut out, CLOSE, &[0x03], key(random));
+                1002
+            }
+            5 => {
+                push_client_frame(&mut out, TEXT, b"{}", key(random));
+                out[0] |= 0x40;
+                1002
+            }
+            6 => {
+                out.extend_from_slice(&[0x81, 0x01, b'x']);
+                1002
+            }
+            _ => {
+                push_client_frame(&mut out, TEXT, b"{}", key(random));
+                out[0] &= !FIN;
+                push_client_frame(&mut out, TEXT, b"within another", key(random));
+                1002
+            }
+        };
+        self.record_exit(ExitReason::Gone, context);
+        self.behaviour.violation = Some(code);
+        self.write(&out, context.shared);
+        self.record_exit_deadline(true, context);
+        context.shared.counts.count("user: breaks the protocol");
+    }
+
+    fn ask(&mut self, request: Request, context: &mut UserContext<'_>) {
+        let room = self.room().map(str::to_owned);
+        context.shared.trace.log(|| format!("user {} asks {request:?}", self.id));
+        self.pending.push_back(PendingRequest { request, room });
+    }
+
+    /// It is about to leave the room it is in, if any, with so much said.
+    fn record_exit(&mut self, exit: ExitReason, context: &mut UserContext<'_>) {
+        if let View::InRoom(membership) = &self.view {
+            let exits =
+                context.session_model.exits.entry((self.id, membership.room.clone())).or_default();
+            exits.push((exit, membership.sent));
+        }
+    }
+
+    /// When what it has just written has been read, it has left, if that is `certain`.
+    fn record_exit_deadline(&mut self, certain: bool, context: &mut UserContext<'_>) {
+        let limited = context.shared.plan.limits.max_messages_per_second.is_some();
+        if let (View::InRoom(membership), true, false) = (&self.view, certain, limited) {
+            let room = &membership.room;
+            let known =
+                context.session_model.exit_by.get(&self.id).is_some_and(|(of, _)| of == room);
+            if !known {
+                context.session_model.exit_by.insert(self.id, (room.clone(), self.written));
+            }
+        }
+    }
+
+    /// Sends a text message, now and then in fragments with something in between.
+    fn say(&mut self, text: &[u8], shared: &mut Shared) {
+        let mut out = Vec::new();
+        let parts = if shared.random.chance(150) { shared.random.between(2, 5) } else { 1 };
+        let mut rest = text;
+        for part in 0..parts {
+            let last = part + 1 == parts;
+            let length = if last { rest.len() } else { shared.random.below(rest.len() + 1) };
+            let (now, later) = rest.split_at(length);
+            rest = later;
+            let at = out.len();
+            let opcode = if part == 0 { TEXT } else { CONTINUATION };
+            push_client_frame(&mut out, opcode, now, key(&mut shared.random));
+            if !last {
+                out[at] &= !FIN;
+                if shared.random.chance(300) {
+                    push_client_frame(&mut out, PONG, b"between", key(&mut shared.random));
+                }
+            }
+        }
+        self.write(&out, shared);
+    }
+
+    fn write(&mut self, bytes: &[u8], shared: &mut Shared) {
+        shared.connections[self.id].sending.extend(bytes);
+        self.written += bytes.len() as u64;
+    }
+}
+
+fn key(random: &mut Random) -> [u8; 4] {
+    (random.word() as u32).to_le_bytes()
+}
