@@ -24,7 +24,9 @@ impl AccessPolicy {
         match origin {
             _ if self.allowed_origins.is_empty() => true,
             SingleField::Absent => true,
-            SingleField::One(field) => self.allowed_origins.iter().any(|origin| origin.is(field)),
+            SingleField::One(field) => {
+                self.allowed_origins.iter().any(|origin| origin.matches(field))
+            }
             // guard: several Origin fields are refused [value true]
             SingleField::Several => false,
         }

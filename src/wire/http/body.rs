@@ -1,45 +1,45 @@
-//! Where a response's body ends (RFC 9112 §6.3), for the client's half. Pure.
+//! Finds the end of a response body (RFC 9112 §6.3), for the client's half. Pure.
 
 use super::chunked::{ChunkError, ChunkPart, ChunkReader};
 use std::error::Error;
 use std::fmt;
 
-/// What a response head says about where its body ends.
+/// Where a body ends, according to the response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// After so many bytes.
+    /// After this number of bytes.
     Bytes(u64),
-    /// Where the chunked coding says.
+    /// Where the chunked coding ends.
     Chunked,
-    /// Where the connection ends.
+    /// At the end of the connection.
     UntilClose,
 }
 
-/// A body of which some may have come.
+/// A body that is being received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// So many bytes are still to come.
+    /// This number of bytes is missing.
     Bytes(u64),
-    /// It comes in chunks.
+    /// The body is chunked.
     Chunked(ChunkReader),
-    /// Whatever comes until the connection ends.
+    /// The body extends to the end of the connection.
     UntilClose,
 }
 
-/// Why bytes are not a body of the kind that was announced.
+/// Why bytes do not match the body that the head announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// It is not in chunks.
+    /// The chunked coding is invalid.
     Chunk(ChunkError),
-    /// More came than was announced: it answers what nobody asked.
+    /// Bytes follow the end of the body, although no further response is due.
     Excess,
 }
 
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BodyError::Chunk(fault) => fault.fmt(f),
-            BodyError::Excess => f.write_str("more bytes came than the response was to have"),
+            BodyError::Chunk(error) => error.fmt(f),
+            BodyError::Excess => f.write_str("bytes follow the end of the response"),
         }
     }
 }
@@ -47,7 +47,7 @@ impl fmt::Display for BodyError {
 impl Error for BodyError {}
 
 impl Body {
-    /// A body of which nothing has come.
+    /// A body of which no byte has arrived.
     pub fn new(length: BodyLength) -> Self {
         match length {
             BodyLength::Bytes(bytes) => Body::Bytes(bytes),
@@ -56,9 +56,9 @@ impl Body {
         }
     }
 
-    /// Takes in the next bytes of the connection, gives `data` what they hold of the content, and
-    /// tells whether that is all of it. Call it with no bytes right behind the head: a body may
-    /// be empty.
+    /// Processes the next bytes of the connection, passes their content to `data`, and returns
+    /// whether the body is complete. Call it with no bytes directly after the head, because the
+    /// body may be empty.
     pub fn read(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<bool, BodyError> {
         match self {
             Body::Bytes(left) => {

@@ -1,8 +1,8 @@
-//! Takes the chunked transfer coding apart (RFC 9112 §7.1), for the client's half. Pure.
+//! Decodes the chunked transfer coding (RFC 9112 §7.1), for the client's half. Pure.
 //!
-//! Only complete lines are looked at, and nothing is kept but a line that has not come whole: so
-//! how the network cuts a body makes no difference, neither to its data nor to what is wrong
-//! with it. It must never keep data, nor anything of a line beyond its bound.
+//! Only complete lines are parsed, and only an incomplete line is stored. So the boundaries of
+//! reads change neither the content nor the error. It must never store content, or a line beyond
+//! its bound.
 
 use super::scan::is_token_byte;
 use crate::limits::{CHUNK_LINE_BYTES, CHUNK_TRAILER_BYTES};
@@ -10,35 +10,35 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// A chunked body as far as it has come. Start with the default for every body.
+/// The state of decoding one chunked body. Start with the default for every body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkReader {
     state: ChunkState,
-    /// The beginning of a line that has not come whole.
-    held: Vec<u8>,
+    /// The beginning of an incomplete line.
+    partial_line: Vec<u8>,
 }
 
-/// What comes next in a chunked body.
+/// The next part of a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkPart<'b> {
-    /// So much of its data, at least one byte; more may follow.
+    /// Content, at least one byte; more may follow.
     Data(&'b [u8]),
-    /// Nothing more in these bytes; the body goes on.
+    /// The input is used up, and the body is not complete.
     Pending,
-    /// It has ended; the bytes left are behind it.
+    /// The body is complete; the remaining input is not part of it.
     End,
 }
 
-/// Why what claims to be a chunked body is none.
+/// How a body violates the chunked coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkError {
-    /// A chunk does not begin with its size in hexadecimal digits, or its extensions are no text.
+    /// A chunk does not begin with a hexadecimal size, or its extensions are not text.
     Size,
     /// The line with a chunk's size and extensions is longer than allowed.
     SizeLineTooLong,
-    /// A chunk does not end where its size says.
+    /// A chunk does not end after the size that it stated.
     End,
-    /// A line of the trailer section is no field.
+    /// A line of the trailer section is not a field.
     Trailer,
     /// The trailer section is longer than allowed.
     TrailerTooLong,
@@ -49,7 +49,7 @@ impl fmt::Display for ChunkError {
         f.write_str(match self {
             ChunkError::Size => "a chunk has no valid size",
             ChunkError::SizeLineTooLong => "the line with a chunk's size is too long",
-            ChunkError::End => "a chunk does not end where its size says",
+            ChunkError::End => "a chunk is longer than its size",
             ChunkError::Trailer => "the trailer section is malformed",
             ChunkError::TrailerTooLong => "the trailer section is too long",
         })
@@ -60,27 +60,27 @@ impl Error for ChunkError {}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ChunkState {
-    /// A chunk's size comes.
+    /// A line with the size of a chunk is next.
     #[default]
     Size,
-    /// So many bytes of data come, at least one.
+    /// Data is next: `left` bytes, at least one.
     Data { left: u64 },
-    /// The line end behind a chunk's data comes.
+    /// The line end after the data of a chunk is next.
     DataEnd,
-    /// A line of the trailer section comes; the section may have so many bytes more.
+    /// A line of the trailer section is next. The section may have `room` more bytes.
     Trailer { room: usize },
-    /// The body is over.
+    /// The body is complete.
     End,
 }
 
 impl ChunkReader {
-    /// Reads on in `input`, which goes on where the one before ended, and leaves in it what is
-    /// not read yet. After an error the body is lost, and the connection with it.
+    /// Decodes the next part from `input`, which continues the input of the previous call, and
+    /// advances `input` past it. After an error, the connection cannot be used any more.
     pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<ChunkPart<'b>, ChunkError> {
         loop {
             self.state = match self.state {
                 ChunkState::Size => {
-                    let line = self.line(input, CHUNK_LINE_BYTES);
+                    let line = self.take_line(input, CHUNK_LINE_BYTES);
                     let Some(line) = line.ok_or(ChunkError::SizeLineTooLong)? else { break };
                     match chunk_size(&line).ok_or(ChunkError::Size)? {
                         0 => ChunkState::Trailer { room: CHUNK_TRAILER_BYTES },
@@ -99,7 +99,7 @@ impl ChunkReader {
                     return Ok(ChunkPart::Data(data));
                 }
                 ChunkState::DataEnd => {
-                    let line = self.line(input, b"\r\n".len()).ok_or(ChunkError::End)?;
+                    let line = self.take_line(input, b"\r\n".len()).ok_or(ChunkError::End)?;
                     let Some(line) = line else { break };
                     if *line != *b"\r\n" {
                         return Err(ChunkError::End);
@@ -107,7 +107,7 @@ impl ChunkReader {
                     ChunkState::Size
                 }
                 ChunkState::Trailer { room } => {
-                    let line = self.line(input, room).ok_or(ChunkError::TrailerTooLong)?;
+                    let line = self.take_line(input, room).ok_or(ChunkError::TrailerTooLong)?;
                     let Some(line) = line else { break };
                     match line.strip_suffix(b"\r\n") {
                         Some(b"") => ChunkState::End,
@@ -123,34 +123,38 @@ impl ChunkReader {
         Ok(ChunkPart::Pending)
     }
 
-    /// Takes the rest of a line out of `input`: the line with its LF, or `Some(None)` if that has
-    /// not come. `None` if the line is longer than `most` bytes.
-    fn line<'b>(&mut self, input: &mut &'b [u8], most: usize) -> Option<Option<Cow<'b, [u8]>>> {
-        let room = most - self.held.len();
+    /// Takes the rest of a line from `input`: the line with its LF, or `Some(None)` if it is not
+    /// complete. `None` if the line is longer than `max_bytes`.
+    fn take_line<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        max_bytes: usize,
+    ) -> Option<Option<Cow<'b, [u8]>>> {
+        let room = max_bytes - self.partial_line.len();
         let end = memchr::memchr(b'\n', &input[..input.len().min(room)]);
         let len = end.map_or(input.len(), |at| at + 1);
         if len > room {
             return None;
         }
-        let (came, rest) = input.split_at(len);
+        let (arrived, rest) = input.split_at(len);
         *input = rest;
         if end.is_none() {
-            self.held.extend_from_slice(came);
+            self.partial_line.extend_from_slice(arrived);
             return Some(None);
         }
-        if self.held.is_empty() {
-            return Some(Some(Cow::Borrowed(came)));
+        if self.partial_line.is_empty() {
+            return Some(Some(Cow::Borrowed(arrived)));
         }
-        let mut line = std::mem::take(&mut self.held);
-        line.extend_from_slice(came);
+        let mut line = std::mem::take(&mut self.partial_line);
+        line.extend_from_slice(arrived);
         Some(Some(Cow::Owned(line)))
     }
 }
 
-/// The size that a chunk's first line tells; extensions are ignored (RFC 9112 §7.1.1).
+/// The size in the first line of a chunk. Extensions are ignored (RFC 9112 §7.1.1).
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    // httparse takes a line without any digit for a size of 0, and any byte, a bare LF included,
-    // for a part of an extension.
+    // httparse would accept a line without a digit as a size of 0, and any byte, even a bare LF, in
+    // an extension.
     let text = line.strip_suffix(b"\r\n").filter(|text| text.iter().copied().all(is_text_byte))?;
     text.first().filter(|digit| digit.is_ascii_hexdigit())?;
     match httparse::parse_chunk_size(line) {
@@ -159,7 +163,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether a line without its end is a field (RFC 9112 §5); an obsolete line folding is none.
+/// Whether a line, without its line end, is a field (RFC 9112 §5). Obsolete line folding is not.
 fn is_field(line: &[u8]) -> bool {
     let Some(colon) = memchr::memchr(b':', line) else { return false };
     let (name, value) = line.split_at(colon);
@@ -168,7 +172,7 @@ fn is_field(line: &[u8]) -> bool {
         && value.iter().copied().all(is_text_byte)
 }
 
-/// Whether `byte` may stand in a field value or a quoted string (RFC 9110 §5.5, §5.6.4).
+/// Whether `byte` is allowed in a field value or a quoted string (RFC 9110 §5.5, §5.6.4).
 fn is_text_byte(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }

@@ -1,4 +1,5 @@
-//! The client's half, as much as a load tester and a simulated user need. Pure.
+//! The client's half, as far as the load tester and the simulated users need it: writes requests
+//! and parses response heads. Pure.
 
 use super::body::BodyLength;
 use super::error::HttpError;
@@ -10,9 +11,9 @@ use std::error::Error;
 use std::fmt;
 use std::mem::MaybeUninit;
 
-/// Appends an opening handshake (RFC 6455 §4.1). `host` is `host[:port]` of the server and
-/// `target` path and query; `extra` fields are sent as they are, and so are all of these: who
-/// takes them from outside has to refuse line ends in them.
+/// Appends an opening handshake (RFC 6455 §4.1). `host` is `host[:port]` of the server, `target` is
+/// path and query, and `extra` are further fields. All are sent unchanged: a caller that takes
+/// them from outside must refuse line ends in them.
 pub fn write_upgrade_request(
     out: &mut Vec<u8>,
     host: &str,
@@ -30,7 +31,7 @@ pub fn write_upgrade_request(
     end_request(out, extra);
 }
 
-/// Appends a plain GET, with the same caution as [`write_upgrade_request`].
+/// Appends a plain GET. The caller must take the same care as with [`write_upgrade_request`].
 pub fn write_get_request(out: &mut Vec<u8>, host: &str, target: &str, extra: &[(&str, &str)]) {
     start_request(out, host, target);
     end_request(out, extra);
@@ -51,31 +52,31 @@ fn end_request(out: &mut Vec<u8>, extra: &[(&str, &str)]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a response head says, as far as this client cares.
+/// The parts of a response head that this client needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead<'b> {
     /// The status code.
     pub status: u16,
-    /// Where the body ends: after 0 bytes where the status allows none (RFC 9112 §6.3 item 1).
-    /// A HEAD's response has no body whatever stands here.
+    /// Where the body ends: after 0 bytes if the status allows no body (RFC 9112 §6.3 item 1).
+    /// The response to a HEAD request has no body, whatever this says.
     pub body: BodyLength,
     /// Whether the connection ends after this response (RFC 9112 §9.3).
     pub closes: bool,
-    /// `Retry-After`, if it counts seconds (RFC 9110 §10.2.3).
+    /// `Retry-After`, if it is a number of seconds (RFC 9110 §10.2.3).
     pub retry_after_s: Option<u32>,
     upgrades: bool,
     accept: Option<&'b [u8]>,
     negotiates: bool,
 }
 
-/// Why a response cannot be read.
+/// Why a response head cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseError {
-    /// It breaks RFC 9112.
+    /// It violates RFC 9112.
     Malformed,
-    /// Its head is longer than allowed or has too many fields.
+    /// It is longer than allowed or has too many fields.
     HeadTooLarge,
-    /// Its body has another transfer coding than chunked: this client reads none of them.
+    /// The body has a transfer coding other than chunked, which this client does not support.
     TransferCoding,
 }
 
@@ -93,16 +94,16 @@ impl fmt::Display for ResponseError {
 
 impl Error for ResponseError {}
 
-/// Why a response does not open a session (RFC 6455 §4.1, "the client MUST validate").
+/// Why a response does not open a WebSocket connection (RFC 6455 §4.1, "the client MUST validate").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeError {
-    /// The status is not 101 but this.
+    /// The status is this, not 101.
     Refused(u16),
     /// `Upgrade: websocket` or `Connection: Upgrade` is missing.
     NotWebSocket,
-    /// `Sec-WebSocket-Accept` is missing or does not fit the key.
+    /// `Sec-WebSocket-Accept` is missing or does not match the key.
     WrongAccept,
-    /// It names an extension or a subprotocol; none was offered.
+    /// The response names an extension or a subprotocol, although none was offered.
     NotOffered,
 }
 
@@ -111,8 +112,10 @@ impl fmt::Display for UpgradeError {
         match self {
             UpgradeError::Refused(status) => write!(f, "the upgrade was refused with {status}"),
             UpgradeError::NotWebSocket => f.write_str("the upgrade is not to WebSocket"),
-            UpgradeError::WrongAccept => f.write_str("Sec-WebSocket-Accept does not fit the key"),
-            UpgradeError::NotOffered => f.write_str("an extension or subprotocol nobody offered"),
+            UpgradeError::WrongAccept => f.write_str("Sec-WebSocket-Accept does not match the key"),
+            UpgradeError::NotOffered => {
+                f.write_str("the response names an extension or subprotocol that was not offered")
+            }
         }
     }
 }
@@ -120,13 +123,13 @@ impl fmt::Display for UpgradeError {
 impl Error for UpgradeError {}
 
 impl ResponseHead<'_> {
-    /// Whether this answers the handshake whose key made `expected`, and opens a session.
+    /// Checks that this response accepts the handshake for whose key `expected` was computed.
     pub fn check_upgrade(&self, expected: AcceptKey) -> Result<(), UpgradeError> {
         if self.status != 101 {
             Err(UpgradeError::Refused(self.status))
         } else if !self.upgrades {
             Err(UpgradeError::NotWebSocket)
-        } else if !self.accept.is_some_and(|accept| expected.is(accept)) {
+        } else if !self.accept.is_some_and(|accept| expected.matches(accept)) {
             Err(UpgradeError::WrongAccept)
         } else if self.negotiates {
             Err(UpgradeError::NotOffered)
@@ -136,8 +139,8 @@ impl ResponseHead<'_> {
     }
 }
 
-/// Reads the response head that `buf` begins with, and its length; `None` while it is
-/// incomplete. `scan` and `max_head_bytes` are as in [`super::parse_request`].
+/// Parses the response head at the start of `buf`, and returns it with its length; `None` while it
+/// is incomplete. `scan` and `max_head_bytes` are as in [`super::parse_request`].
 pub fn parse_response<'b>(
     buf: &'b [u8],
     scan: &mut HeadScan,
@@ -164,10 +167,11 @@ pub fn parse_response<'b>(
     let (Some(status), Some(minor)) = (head.code, head.version) else {
         return Err(ResponseError::Malformed);
     };
-    Ok(Some((gather(status, minor, head.headers)?, end)))
+    Ok(Some((evaluate(status, minor, head.headers)?, end)))
 }
 
-fn gather<'b>(
+/// Evaluates the fields of a response head.
+fn evaluate<'b>(
     status: u16,
     minor_version: u8,
     fields: &[httparse::Header<'b>],
@@ -184,13 +188,13 @@ fn gather<'b>(
                 upgrade |= option.eq_ignore_ascii_case(b"upgrade");
             }
         } else if is("Content-Length") {
-            // Also when there are two of them: which one counts is not ours to guess.
+            // Two equal fields are refused too: which one another reader uses is unknown.
             let length = number(field.value).ok_or(ResponseError::Malformed)?;
             if content_length.replace(length).is_some() {
                 return Err(ResponseError::Malformed);
             }
         } else if is("Transfer-Encoding") {
-            // RFC 9112 §6.1 and §7.1: chunked is applied once, and has no parameters.
+            // RFC 9112 §6.1 and §7.1: `chunked` is applied once, and has no parameters.
             let mut codings = list_elements(field.value).filter(|coding| !coding.is_empty());
             let is_chunked = codings.next().is_some_and(|c| c.eq_ignore_ascii_case(b"chunked"));
             if !is_chunked || codings.next().is_some() || chunked {
@@ -207,8 +211,8 @@ fn gather<'b>(
             retry_after_s = number(field.value).and_then(|s| u32::try_from(s).ok());
         }
     }
-    // RFC 9112 §6.3 item 3 (two lengths: somebody on the way may have believed the other one)
-    // and §6.1 (HTTP/1.0 has no transfer codings).
+    // RFC 9112 §6.3 item 3 (with two lengths, an intermediary may have used the other one) and
+    // §6.1 (HTTP/1.0 has no transfer codings).
     if chunked && (content_length.is_some() || minor_version == 0) {
         return Err(ResponseError::Malformed);
     }
@@ -230,9 +234,9 @@ fn gather<'b>(
     })
 }
 
-/// A field value that is `1*DIGIT` and fits.
+/// A field value that is `1*DIGIT`; `None` if it is not, or too large.
 fn number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
-    // `parse` alone would let a sign pass.
+    // `parse` would accept a sign.
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -1,4 +1,4 @@
-//! The `Date` field's form of time (RFC 9110 §5.6.7). Pure: the clock is the caller's.
+//! Formats the value of a `Date` field (RFC 9110 §5.6.7). Pure: the caller reads the clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,17 +9,16 @@ const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"W
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
-/// The last second of the year 9999: beyond it the form has no room.
+/// The last second of the year 9999, the last that the format can express.
 const LAST_S: u64 = 253_402_300_799;
 
-/// A moment of civil time, ready to be sent. Good for a second; format it once for all the
-/// answers of that second.
+/// A formatted date. It is valid for a second: format it once for all responses of that second.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HttpDate([u8; DATE_LEN]);
 
 impl HttpDate {
-    /// The date of `since_epoch` after 1970-01-01T00:00:00Z, in whole seconds; what lies after
-    /// the year 9999 becomes its last second.
+    /// The date `since_epoch` after 1970-01-01T00:00:00Z, in whole seconds. Dates after the year
+    /// 9999 become its last second.
     pub fn from_unix(since_epoch: Duration) -> Self {
         let seconds = since_epoch.as_secs().min(LAST_S);
         let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
@@ -36,7 +35,7 @@ impl HttpDate {
         HttpDate(text)
     }
 
-    /// The field's value.
+    /// The value of the field.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -55,8 +54,8 @@ fn put_two(text: &mut [u8; DATE_LEN], at: usize, number: u64) {
 
 /// Year, month counted from 0, and day of the month, of a day counted from 1970-01-01.
 ///
-/// The year is taken to begin in March, so that the leap day is its last: then the months'
-/// starts follow one formula, and 400 years always have the same 146,097 days.
+/// The calculation lets the year begin in March, so that a leap day is its last day. Then one
+/// formula gives the first day of every month, and 400 years always have 146,097 days.
 fn civil(days: u64) -> (u64, usize, u64) {
     const DAYS_TO_EPOCH_FROM_MARCH_OF_YEAR_0: u64 = 719_468;
     let day = days + DAYS_TO_EPOCH_FROM_MARCH_OF_YEAR_0;
@@ -80,7 +79,7 @@ mod tests {
 
     /// RFC 9110 §5.6.7: its own example, the epoch, leap days, and both ends.
     #[test]
-    fn dates_are_imf_fixdates() {
+    fn formats_dates_as_imf_fixdate() {
         assert_eq!(date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(date(951_782_399), "Mon, 28 Feb 2000 23:59:59 GMT");
@@ -90,10 +89,9 @@ mod tests {
         assert_eq!(date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
-    /// Day after day the calendar moves on by one, through 400 years: against a calendar that
-    /// counts.
+    /// Compares all days of 400 years with a calendar that counts days one by one.
     #[test]
-    fn every_day_follows_the_one_before() {
+    fn the_calendar_matches_a_day_by_day_count_for_400_years() {
         let (mut year, mut month, mut day) = (1970u64, 0usize, 1u64);
         for days in 0..146_097 {
             assert_eq!(civil(days), (year, month, day));

@@ -1,4 +1,4 @@
-//! What can be wrong with a request, and which answer is due. Pure.
+//! The reasons for refusing a request, and the response that each of them gets. Pure.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub enum HttpStatus {
     /// 200.
     Ok,
-    /// 304: the client's copy is still good.
+    /// 304: the client's copy is current.
     NotModified,
     /// 400.
     BadRequest,
@@ -16,17 +16,17 @@ pub enum HttpStatus {
     Forbidden,
     /// 404.
     NotFound,
-    /// 405; goes out with `Allow`.
+    /// 405; sent with `Allow`.
     MethodNotAllowed,
     /// 408.
     RequestTimeout,
     /// 413.
     ContentTooLarge,
-    /// 426; goes out with `Upgrade` and `Sec-WebSocket-Version`.
+    /// 426; sent with `Upgrade` and `Sec-WebSocket-Version`.
     UpgradeRequired,
     /// 431.
     RequestHeaderFieldsTooLarge,
-    /// 503; goes out with `Retry-After`.
+    /// 503; sent with `Retry-After`.
     ServiceUnavailable,
 }
 
@@ -48,7 +48,7 @@ impl HttpStatus {
         }
     }
 
-    /// The reason phrase of the status line, for people who read along.
+    /// The reason phrase of the status line, for human readers.
     pub const fn reason(self) -> &'static str {
         match self {
             HttpStatus::Ok => "OK",
@@ -84,9 +84,9 @@ pub enum RefusalCause {
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpError {
-    /// The request breaks RFC 9110, RFC 9112 or RFC 6455; the text says where.
+    /// The request violates RFC 9110, RFC 9112 or RFC 6455; the text says how.
     BadRequest(&'static str),
-    /// What a trusted proxy sent begins as a PROXY protocol header and is none.
+    /// A trusted proxy sent a malformed PROXY protocol header.
     BadProxyHeader,
     /// The protocol is neither HTTP/1.1 nor HTTP/1.0.
     UnsupportedVersion,
@@ -96,25 +96,25 @@ pub enum HttpError {
     TooManyFields,
     /// The head was not complete within `--handshake-timeout`.
     HeadTimeout,
-    /// The request announces a body; nothing here takes one.
+    /// The request has a body, which no resource of this server accepts.
     BodyRefused,
-    /// There is something at this path, but it can only be read.
+    /// The resource at this path only supports GET and HEAD.
     MethodNotAllowed,
-    /// There is nothing at this path.
+    /// No resource has this path.
     NotFound,
-    /// The path wants an upgrade to WebSocket.
+    /// The path requires an upgrade to WebSocket.
     UpgradeRequired,
     /// The handshake is for a version of WebSocket other than 13.
     UnsupportedWebSocketVersion,
-    /// The page that asks for the upgrade is of a site that `--allow-origin` does not name.
+    /// The upgrade is requested by a web page of an origin that `--allow-origin` does not list.
     OriginRefused,
     /// A session cannot be opened at present.
     Unavailable(RefusalCause),
 }
 
 impl HttpError {
-    /// The status code of the answer. PROTOCOL.md keeps them few, so a version that is not
-    /// spoken here gets 400 rather than 505.
+    /// The status code of the response. PROTOCOL.md defines only a few, so an unsupported version
+    /// gets 400 rather than 505.
     pub const fn status(self) -> HttpStatus {
         match self {
             HttpError::BadRequest(_)
@@ -127,7 +127,7 @@ impl HttpError {
             HttpError::BodyRefused => HttpStatus::ContentTooLarge,
             HttpError::MethodNotAllowed => HttpStatus::MethodNotAllowed,
             HttpError::NotFound => HttpStatus::NotFound,
-            // RFC 6455 §4.4: the answer names the version that is understood.
+            // RFC 6455 §4.4: the response names the supported version.
             HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
                 HttpStatus::UpgradeRequired
             }
@@ -136,24 +136,24 @@ impl HttpError {
         }
     }
 
-    /// One line for the person at the other end, without a line end.
+    /// One line for a human reader, without a line end.
     pub const fn text(self) -> &'static str {
         match self {
             HttpError::BadRequest(text) => text,
             HttpError::BadProxyHeader => "malformed PROXY protocol header",
-            HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are supported",
             HttpError::HeadTooLarge => "the request head is too long",
             HttpError::TooManyFields => "the request has too many header fields",
             HttpError::HeadTimeout => "the request head took too long",
-            HttpError::BodyRefused => "requests with a body are not taken here",
+            HttpError::BodyRefused => "requests with a body are not accepted",
             HttpError::MethodNotAllowed => "only GET and HEAD are allowed here",
-            HttpError::NotFound => "there is nothing here",
+            HttpError::NotFound => "not found",
             HttpError::UpgradeRequired => {
                 "this is a WebSocket endpoint: a GET with Connection: Upgrade, \
                  Upgrade: websocket and Sec-WebSocket-Version: 13 opens a session"
             }
-            HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is spoken here",
-            HttpError::OriginRefused => "pages of this origin may not connect here",
+            HttpError::UnsupportedWebSocketVersion => "only version 13 of WebSocket is supported",
+            HttpError::OriginRefused => "pages of this origin are not allowed to connect",
             HttpError::Unavailable(RefusalCause::Connections) => "too many connections",
             HttpError::Unavailable(RefusalCause::ConnectionsOfAddress) => {
                 "too many connections from this address"
@@ -168,9 +168,9 @@ impl HttpError {
         }
     }
 
-    /// Whether the connection has to end after the answer: because it is unknown where the next
-    /// request would begin, because a client that errs like this rarely stops at one, or
-    /// because the place is needed.
+    /// Whether the connection is closed after the response: because it is unknown where the next
+    /// request would begin, because a client that makes such an error usually repeats it, or
+    /// because the connection would take up a slot that others need.
     pub const fn closes(self) -> bool {
         match self {
             HttpError::BadRequest(_)

@@ -1,9 +1,9 @@
-//! `If-None-Match` (RFC 9110 §13.1.2). Pure.
+//! Evaluates `If-None-Match` (RFC 9110 §13.1.2). Pure.
 
-/// Whether a client that sent this `If-None-Match` already has the representation called
-/// `etag`, a whole entity-tag with its quotes. Malformed lists match nothing, so their sender
-/// gets the representation.
-pub(super) fn none_match_hits(if_none_match: &[u8], etag: &str) -> bool {
+/// Whether a client that sent this `If-None-Match` already has the representation with the tag
+/// `etag`, an entity-tag with its quotes. A malformed list matches nothing, so the client gets the
+/// representation.
+pub(super) fn lists_tag(if_none_match: &[u8], etag: &str) -> bool {
     if if_none_match == b"*" {
         return true;
     }
@@ -14,7 +14,7 @@ pub(super) fn none_match_hits(if_none_match: &[u8], etag: &str) -> bool {
         let skip = rest.iter().position(|byte| !b", \t".contains(byte));
         let Some(skip) = skip else { return false };
         let tag = opaque(&rest[skip..]);
-        // A comma may stand inside the quotes, so elements end where the quotes do.
+        // A comma may be inside the quotes, so an element ends at its closing quote.
         let Some(end) =
             tag.strip_prefix(b"\"").and_then(|tag| memchr::memchr(b'"', tag)).map(|at| at + 2)
         else {
@@ -27,7 +27,8 @@ pub(super) fn none_match_hits(if_none_match: &[u8], etag: &str) -> bool {
     }
 }
 
-/// Without the mark of a weak entity-tag: `If-None-Match` compares weakly (RFC 9110 §8.8.3.2).
+/// The tag without the prefix of a weak entity-tag: `If-None-Match` compares weakly
+/// (RFC 9110 §8.8.3.2).
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
@@ -38,17 +39,17 @@ mod tests {
 
     /// RFC 9110 §13.1.2 and §8.8.3.2: any entity-tag of the list, compared weakly, or `*`.
     #[test]
-    fn a_client_with_the_representation_is_recognised() {
+    fn recognises_a_listed_tag_with_weak_comparison() {
         for hit in
             ["*", r#""v1""#, r#"W/"v1""#, r#""a", "v1""#, r#""a,b" , W/"v1","c""#, r#",,"v1""#]
         {
-            assert!(none_match_hits(hit.as_bytes(), r#""v1""#), "{hit}");
-            assert!(none_match_hits(hit.as_bytes(), r#"W/"v1""#), "{hit}");
+            assert!(lists_tag(hit.as_bytes(), r#""v1""#), "{hit}");
+            assert!(lists_tag(hit.as_bytes(), r#"W/"v1""#), "{hit}");
         }
         for miss in
             ["", " , ", "v1", r#""v2""#, r#""v1"#, r#""a, "v1""#, r#"w/"v1""#, "W/", r#""a""#]
         {
-            assert!(!none_match_hits(miss.as_bytes(), r#""v1""#), "{miss}");
+            assert!(!lists_tag(miss.as_bytes(), r#""v1""#), "{miss}");
         }
     }
 }

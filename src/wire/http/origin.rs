@@ -1,16 +1,16 @@
-//! Web origins (RFC 6454): which pages of which sites a browser may open sessions for. Pure.
+//! Web origins (RFC 6454): the sites whose pages may open sessions in a browser. Pure.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// An origin as RFC 6454 §6 serialises it.
+/// An origin, in the serialisation of RFC 6454 §6.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(OriginValue<String>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OriginValue<T> {
-    /// Of a page that has none of its own: a sandboxed frame, a file.
+    /// The origin of a page without one, such as a sandboxed frame or a file.
     Null,
     Triple(OriginTriple<T>),
 }
@@ -19,7 +19,7 @@ enum OriginValue<T> {
 struct OriginTriple<T> {
     scheme: T,
     host: OriginHost<T>,
-    /// `None` for the scheme's own.
+    /// `None` for the default port of the scheme.
     port: Option<u16>,
 }
 
@@ -29,7 +29,7 @@ enum OriginHost<T> {
     V6(Ipv6Addr),
 }
 
-/// Why a text is no origin, as the rest of a sentence for an operator.
+/// Why a text is not an origin, as part of a sentence for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginError(&'static str);
 
@@ -42,10 +42,10 @@ impl fmt::Display for OriginError {
 impl std::error::Error for OriginError {}
 
 impl Origin {
-    /// Whether an `Origin` field says this: scheme and host without regard to ASCII case, a
-    /// default port the same as none (RFC 6454 §4, §6.2), all else exactly.
-    pub fn is(&self, field: &[u8]) -> bool {
-        let Some(other) = std::str::from_utf8(field).ok().and_then(|text| serialised(text).ok())
+    /// Whether an `Origin` field has this value. Scheme and host are compared without regard to
+    /// ASCII case, a default port equals no port (RFC 6454 §4, §6.2), and the rest must be equal.
+    pub fn matches(&self, field: &[u8]) -> bool {
+        let Some(other) = std::str::from_utf8(field).ok().and_then(|text| parse_origin(text).ok())
         else {
             return false;
         };
@@ -72,7 +72,7 @@ impl FromStr for Origin {
     type Err = OriginError;
 
     fn from_str(text: &str) -> Result<Self, OriginError> {
-        Ok(Origin(match serialised(text)? {
+        Ok(Origin(match parse_origin(text)? {
             OriginValue::Null => OriginValue::Null,
             OriginValue::Triple(OriginTriple { scheme, host, port }) => {
                 OriginValue::Triple(OriginTriple {
@@ -101,8 +101,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// RFC 6454 §6.1: `null`, or scheme, host, and port if it is not the scheme's own.
-fn serialised(text: &str) -> Result<OriginValue<&str>, OriginError> {
+/// RFC 6454 §6.1: `null`, or scheme, host, and port unless it is the default port.
+fn parse_origin(text: &str) -> Result<OriginValue<&str>, OriginError> {
     if text == "null" {
         return Ok(OriginValue::Null);
     }
@@ -120,24 +120,27 @@ fn serialised(text: &str) -> Result<OriginValue<&str>, OriginError> {
         Some(colon) => (&rest[..host_end + colon], Some(&rest[host_end + colon + 1..])),
         None => (rest, None),
     };
-    let port =
-        port.map(port_number).transpose()?.filter(|&port| default_port(scheme) != Some(port));
-    Ok(OriginValue::Triple(OriginTriple { scheme, host: host_of(host)?, port }))
+    let port = port.map(parse_port).transpose()?.filter(|&port| default_port(scheme) != Some(port));
+    Ok(OriginValue::Triple(OriginTriple { scheme, host: parse_host(host)?, port }))
 }
 
-fn host_of(text: &str) -> Result<OriginHost<&str>, OriginError> {
+fn parse_host(text: &str) -> Result<OriginHost<&str>, OriginError> {
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inside
             .parse()
             .map(OriginHost::V6)
             .map_err(|_| OriginError("malformed IPv6 address"));
     }
-    // RFC 6454 §6.2: on the wire a name is ASCII, other scripts are in Punycode.
+    // RFC 6454 §6.2: a name on the wire is ASCII; other scripts are encoded as Punycode.
     if !text.is_ascii() {
-        return Err(OriginError("a host in another script goes in Punycode, beginning with xn--"));
+        return Err(OriginError(
+            "a host in another script must be written in Punycode, beginning with xn--",
+        ));
     }
     if text.contains('*') {
-        return Err(OriginError("there are no wildcards: without this flag everybody may come"));
+        return Err(OriginError(
+            "wildcards are not supported; to allow all origins, omit the flag",
+        ));
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if text.is_empty() || !text.bytes().all(is_name) {
@@ -146,12 +149,12 @@ fn host_of(text: &str) -> Result<OriginHost<&str>, OriginError> {
     Ok(OriginHost::Name(text))
 }
 
-fn port_number(digits: &str) -> Result<u16, OriginError> {
+fn parse_port(digits: &str) -> Result<u16, OriginError> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| plain).ok_or(OriginError("malformed port"))
 }
 
-/// The port that goes without saying (RFC 6454 §4; the schemes that a page with a script has).
+/// The default port of the scheme (RFC 6454 §4), for the schemes of pages that run scripts.
 fn default_port(scheme: &str) -> Option<u16> {
     if scheme.eq_ignore_ascii_case("https") {
         Some(443)
@@ -167,12 +170,12 @@ mod tests {
     use super::*;
 
     fn same(listed: &str, field: &str) -> bool {
-        listed.parse::<Origin>().unwrap().is(field.as_bytes())
+        listed.parse::<Origin>().unwrap().matches(field.as_bytes())
     }
 
     /// RFC 6454 §4 and §5.
     #[test]
-    fn case_and_default_ports_make_no_difference_and_all_else_does() {
+    fn ignores_case_and_default_ports_and_nothing_else() {
         for (listed, field) in [
             ("https://example.org", "https://example.org"),
             ("HTTPS://Example.ORG", "https://example.org"),
@@ -208,11 +211,13 @@ mod tests {
         ] {
             assert!(!same(listed, field), "{listed} {field}");
         }
-        assert!(!"https://example.org".parse::<Origin>().unwrap().is(b"https://example.org\xff"));
+        assert!(
+            !"https://example.org".parse::<Origin>().unwrap().matches(b"https://example.org\xff")
+        );
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_with_a_reason() {
+    fn refuses_invalid_origins_with_a_reason() {
         for (text, reason) in [
             ("", "no scheme"),
             ("*", "no scheme"),
@@ -226,7 +231,7 @@ mod tests {
             ("https://", "malformed host"),
             ("https://user@example.org", "malformed host"),
             ("https://exa mple.org", "malformed host"),
-            ("https://*.example.org", "no wildcards"),
+            ("https://*.example.org", "wildcards are not supported"),
             ("https://bücher.example", "Punycode"),
             ("https://[::1", "malformed"),
             ("https://[::1]x", "malformed host"),
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_shown_as_browsers_write_it() {
+    fn displays_an_origin_as_browsers_write_it() {
         for (given, shown) in [
             ("HTTPS://Example.org:443", "https://example.org"),
             ("http://[0::1]:8080", "http://[::1]:8080"),

@@ -1,4 +1,4 @@
-//! A request head → what it asks for, or why that is refused. Pure.
+//! Parses a request head into the route that it asks for, or the reason for refusing it. Pure.
 
 use super::error::HttpError;
 use super::etag;
@@ -9,23 +9,23 @@ use super::upgrade::WebSocketKey;
 use crate::limits::HEAD_FIELDS;
 use std::mem::MaybeUninit;
 
-/// The path of the WebSocket endpoint; `/` is one too, for requests that ask for an upgrade.
+/// The path of the WebSocket endpoint. `/` is another one, for requests with an upgrade.
 const SESSION_PATH: &str = "/ws";
-/// The path of the echo.
+/// The path of the echo endpoint.
 const ECHO_PATH: &str = "/echo";
 
-/// A request method, as far as this server tells them apart.
+/// A request method, as far as this server distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`.
     Get,
-    /// `HEAD`: answered as GET, without the body (RFC 9110 §9.3.2).
+    /// `HEAD`: answered like GET, without the body (RFC 9110 §9.3.2).
     Head,
-    /// Any other: refused, wherever there is something.
+    /// Any other, which no resource supports.
     Other,
 }
 
-/// A protocol version, as far as this server speaks it.
+/// A supported protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
     /// HTTP/1.0.
@@ -34,15 +34,17 @@ pub enum HttpVersion {
     Http11,
 }
 
-/// What a request asks for. But for [`Route::Page`] and [`Route::Echo`], the method is already known
-/// to fit.
+/// The resource that a request asks for. The method has been checked, except for [`Route::Page`] and
+/// [`Route::Echo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'b> {
-    /// A session: the handshake is valid, answer with the key's accept key.
+    /// A session. The handshake is valid; the response contains the accept key of this key.
     Session(WebSocketKey),
-    /// An echo, or why it cannot be had; nothing is there if the server offers none.
+    /// The echo endpoint, or why the request cannot have it. If the server offers no echo, this is
+    /// to be answered as an unknown path.
     Echo(Result<WebSocketKey, HttpError>),
-    /// A page's asset, by its path, `/` included. Ask [`HttpRequest::allow_page`] before answering.
+    /// A file of the page, by its path, such as `/`. Call [`HttpRequest::allow_page`] before
+    /// answering.
     Page(&'b str),
     /// `/health`.
     Health,
@@ -52,32 +54,32 @@ pub enum Route<'b> {
     Metrics,
 }
 
-/// A request whose head is complete and framed without doubt.
+/// A request with a complete head and an unambiguous end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRequest<'b> {
     /// The method.
     pub method: Method,
     /// The version.
     pub version: HttpVersion,
-    /// Whether the connection may take another request after this one has been answered
-    /// (RFC 9112 §9.3). `false` whenever `route` is an error that closes.
+    /// Whether the connection may accept another request after the response (RFC 9112 §9.3).
+    /// `false` whenever `route` is an error that closes the connection.
     pub keep_alive: bool,
-    /// What it asks for, or what to answer instead.
+    /// The resource that it asks for, or the error to answer instead.
     pub route: Result<Route<'b>, HttpError>,
-    /// What follows the first `?` of the target; not decoded.
+    /// The target after its first `?`, not decoded.
     pub query: Option<&'b str>,
-    /// `Origin`: the web page a browser sends the request for (RFC 6455 §10.2).
+    /// `Origin`: the origin of the web page that sends the request (RFC 6455 §10.2).
     pub origin: SingleField<'b>,
-    /// All of the head.
+    /// The complete head.
     head: &'b [u8],
-    /// `If-None-Match`; of several fields the first, so a client that sends more may get a
-    /// representation it has.
+    /// `If-None-Match`. Of several fields only the first is used, so a client that sends more may get
+    /// a representation that it already has.
     if_none_match: Option<&'b [u8]>,
 }
 
 impl<'b> HttpRequest<'b> {
-    /// The `X-Forwarded-For` fields in their order. Anyone can send them: worth something only
-    /// where a trusted proxy is known to be in front.
+    /// The `X-Forwarded-For` fields in their order. Any client can send them: they are meaningful
+    /// only in requests from a trusted proxy.
     pub fn forwarded_for(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.head.split(|&byte| byte == b'\n').filter_map(|line| {
             let colon = memchr::memchr(b':', line)?;
@@ -86,7 +88,7 @@ impl<'b> HttpRequest<'b> {
         })
     }
 
-    /// How the answer is to be framed.
+    /// How the response has to be framed.
     pub const fn framing(&self) -> ResponseFraming {
         ResponseFraming {
             version: self.version,
@@ -95,31 +97,35 @@ impl<'b> HttpRequest<'b> {
         }
     }
 
-    /// Whether the request of an [`Route::Page`] can be answered, once the page's assets have
-    /// said whether they hold the path. Errors: 404, or 405 for a method that does not read.
-    pub const fn allow_page(&self, held: bool) -> Result<(), HttpError> {
-        match (held, self.method) {
+    /// Checks a request with [`Route::Page`]. `exists` says whether the page has a file with this
+    /// path.
+    ///
+    /// # Errors
+    /// 404 if there is no such file, 405 if the method is not GET or HEAD.
+    pub const fn allow_page(&self, exists: bool) -> Result<(), HttpError> {
+        match (exists, self.method) {
             (false, _) => Err(HttpError::NotFound),
             (true, Method::Other) => Err(HttpError::MethodNotAllowed),
             (true, Method::Get | Method::Head) => Ok(()),
         }
     }
 
-    /// Whether the client already has the representation called `etag`, an entity-tag with its
-    /// quotes: then 304 is due (RFC 9110 §13.1.2).
+    /// Whether the client already has the representation with the tag `etag`, an entity-tag with its
+    /// quotes. If so, the response is 304 (RFC 9110 §13.1.2).
     pub fn has_representation(&self, etag: &str) -> bool {
-        self.if_none_match.is_some_and(|value| etag::none_match_hits(value, etag))
+        self.if_none_match.is_some_and(|value| etag::lists_tag(value, etag))
     }
 }
 
-/// Reads the request head that `buf` begins with; `None` while it is incomplete. The second
-/// value is the head's length: what follows is the next request, or the session's first frame.
+/// Parses the request head at the start of `buf`; `None` while it is incomplete. The second value
+/// is the length of the head. After it comes the next request, or the first frame of the session.
 ///
-/// `scan` belongs to this head: the default at its first byte, and kept between calls while
-/// `buf` grows; it is reset when the head is complete. `max_head_bytes` is below 4 GiB.
+/// `scan` belongs to this head: it is the default at its first byte, is kept between calls while
+/// `buf` grows, and is reset when the head is complete. `max_head_bytes` must be below 4 GiB.
 ///
-/// Errors: those after which nobody knows where the next request would begin, so the
-/// connection has to be closed; everything milder is in [`HttpRequest::route`].
+/// # Errors
+/// Those after which the beginning of the next request is unknown, so that the connection has to
+/// be closed. All other errors are in [`HttpRequest::route`].
 pub fn parse_request<'b>(
     buf: &'b [u8],
     scan: &mut HeadScan,
@@ -132,7 +138,7 @@ pub fn parse_request<'b>(
     let mut head = httparse::Request::new(&mut []);
     match head.parse_with_uninit_headers(&buf[..end], &mut fields).map_err(from_httparse)? {
         httparse::Status::Complete(len) if len == end => {}
-        // Two readings of where the head ends must never be reconciled.
+        // The scan and httparse disagree about the end of the head. Both readings are unsafe.
         httparse::Status::Complete(_) | httparse::Status::Partial => {
             return Err(HttpError::BadRequest("malformed request head"));
         }
@@ -140,9 +146,9 @@ pub fn parse_request<'b>(
     let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
         return Err(HttpError::BadRequest("malformed request line"));
     };
-    let mut facts = HeadFields::default();
+    let mut parsed = HeadFields::default();
     for field in head.headers.iter() {
-        facts.note(field);
+        parsed.note(field);
     }
     let method = match method {
         "GET" => Method::Get,
@@ -150,18 +156,18 @@ pub fn parse_request<'b>(
         _ => Method::Other,
     };
     let version = if minor == 0 { HttpVersion::Http10 } else { HttpVersion::Http11 };
-    Ok(Some((facts.into_request(method, version, target, &buf[..end]), end)))
+    Ok(Some((parsed.into_request(method, version, target, &buf[..end]), end)))
 }
 
-/// A field that may be sent once only.
+/// A field that may occur only once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SingleField<'b> {
-    /// It is not there.
+    /// The field is absent.
     #[default]
     Absent,
-    /// Its value.
+    /// The value of the only field.
     One(&'b [u8]),
-    /// It is there more than once.
+    /// The field occurs more than once.
     Several,
 }
 
@@ -174,7 +180,7 @@ impl<'b> SingleField<'b> {
     }
 }
 
-/// What the fields of one head say, gathered in one pass.
+/// The fields of a head that matter, collected in one pass.
 #[derive(Default)]
 struct HeadFields<'b> {
     host: SingleField<'b>,
@@ -191,8 +197,8 @@ struct HeadFields<'b> {
 }
 
 impl<'b> HeadFields<'b> {
-    /// Lengths differ between nearly all names that matter, so most fields cost one comparison
-    /// of numbers.
+    /// Compares lengths first: almost all names that matter have different lengths, so most fields
+    /// cost one comparison of numbers.
     fn note(&mut self, field: &httparse::Header<'b>) {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let value = field.value;
@@ -234,16 +240,17 @@ impl<'b> HeadFields<'b> {
             .check_body(version)
             .and_then(|()| self.check_host(version))
             .and(path)
-            .and_then(|path| self.ask(method, version, path));
-        // RFC 9112 §9.3: `close` wins; beyond that HTTP/1.1 persists, HTTP/1.0 on request.
-        let wishes = match version {
+            .and_then(|path| self.find_route(method, version, path));
+        // RFC 9112 §9.3: `close` takes precedence; otherwise HTTP/1.1 persists, and HTTP/1.0 only on
+        // request.
+        let wants_keep_alive = match version {
             HttpVersion::Http11 => !self.connection_close,
             HttpVersion::Http10 => self.connection_keep_alive && !self.connection_close,
         };
         HttpRequest {
             method,
             version,
-            keep_alive: wishes && !route.is_err_and(HttpError::closes),
+            keep_alive: wants_keep_alive && !route.is_err_and(HttpError::closes),
             route,
             query,
             origin: self.origin,
@@ -252,26 +259,26 @@ impl<'b> HeadFields<'b> {
         }
     }
 
-    /// RFC 9112 §6: refuses every announced body, and with a harsher word those whose length
-    /// two readers could see differently.
+    /// Refuses every request with a body (RFC 9112 §6): with 413 if its length is unambiguous, with
+    /// 400 if two parsers could disagree about it.
     fn check_body(&self, version: HttpVersion) -> Result<(), HttpError> {
         let bad = |text| Err(HttpError::BadRequest(text));
         match (self.transfer_encoding, self.content_length) {
             (None, SingleField::Absent) => Ok(()),
-            // RFC 9112 §6.3 item 3: an attempt at smuggling, if anything.
+            // RFC 9112 §6.3 item 3: possibly an attempt at request smuggling.
             (Some(_), SingleField::One(_) | SingleField::Several) => {
                 bad("both Transfer-Encoding and Content-Length")
             }
-            // RFC 9112 §6.1: HTTP/1.0 has no such thing.
+            // RFC 9112 §6.1: HTTP/1.0 has no transfer codings.
             (Some(_), SingleField::Absent) if version == HttpVersion::Http10 => {
                 bad("Transfer-Encoding in HTTP/1.0")
             }
             (Some(codings), SingleField::Absent) => match list_elements(codings).last() {
                 Some(last) if last.eq_ignore_ascii_case(b"chunked") => Err(HttpError::BodyRefused),
-                // RFC 9112 §6.3 item 4: where the body ends cannot be known.
+                // RFC 9112 §6.3 item 4: the end of the body cannot be determined.
                 Some(_) | None => bad("a final transfer coding other than chunked"),
             },
-            // RFC 9110 §8.6 lets a recipient refuse even equal ones.
+            // RFC 9110 §8.6 permits a recipient to refuse even equal fields.
             // guard: a second Content-Length is refused [value Ok(())]
             (None, SingleField::Several) => bad("several Content-Length fields"),
             // guard: a request with a body is refused [value Ok(())]
@@ -287,7 +294,7 @@ impl<'b> HeadFields<'b> {
         }
     }
 
-    /// RFC 9112 §3.2: one `Host`, no more, and from HTTP/1.1 on no fewer.
+    /// RFC 9112 §3.2: at most one `Host` field, and in HTTP/1.1 exactly one.
     fn check_host(&self, version: HttpVersion) -> Result<(), HttpError> {
         match self.host {
             // guard: a Host has valid characters [true]
@@ -300,17 +307,18 @@ impl<'b> HeadFields<'b> {
         }
     }
 
-    fn ask(
+    /// The resource that the request asks for.
+    fn find_route(
         &self,
         method: Method,
         version: HttpVersion,
         path: &'b str,
     ) -> Result<Route<'b>, HttpError> {
-        // RFC 9110 §7.8: an HTTP/1.0 Upgrade is ignored, and so is one that `Connection` does
-        // not name. Elsewhere than on these two paths we use the right to ignore any.
+        // RFC 9110 §7.8: `Upgrade` must be ignored in HTTP/1.0 and if `Connection` does not name it,
+        // and a server may always ignore it, as it is here on other paths.
         let upgrades =
             self.connection_upgrade && self.upgrade_websocket && version == HttpVersion::Http11;
-        let ask = match path {
+        let route = match path {
             SESSION_PATH if method == Method::Other => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
             "/" if method == Method::Other => return Err(HttpError::MethodNotAllowed),
@@ -327,16 +335,16 @@ impl<'b> HeadFields<'b> {
             "/metrics" => Route::Metrics,
             page => return Ok(Route::Page(page)),
         };
-        if method == Method::Other { Err(HttpError::MethodNotAllowed) } else { Ok(ask) }
+        if method == Method::Other { Err(HttpError::MethodNotAllowed) } else { Ok(route) }
     }
 
-    /// The rest of the opening handshake (RFC 6455 §4.2.1). Extensions and subprotocols on
-    /// offer are not looked at: leaving them out of the answer declines them (§4.2.2).
+    /// Checks the rest of the opening handshake (RFC 6455 §4.2.1). Offered extensions and
+    /// subprotocols are ignored: a response that does not name them declines them (§4.2.2).
     fn handshake(&self, method: Method) -> Result<WebSocketKey, HttpError> {
         if method != Method::Get {
             return Err(HttpError::BadRequest("a WebSocket handshake is a GET"));
         }
-        // First of all the version: the rest is what version 13 asks for.
+        // The version comes first: the other rules are those of version 13.
         match self.websocket_version {
             SingleField::One(b"13") => {}
             SingleField::One(_) => return Err(HttpError::UnsupportedWebSocketVersion),
@@ -366,7 +374,7 @@ fn split_target(method: Method, target: &str) -> Result<(&str, Option<&str>), Ht
     let origin_form = if target.starts_with('/') {
         target
     } else if let Some((scheme, rest)) = target.split_once("://") {
-        // Absolute form (§3.2.2). Whatever host it names, this is the server that was meant.
+        // Absolute form (§3.2.2). The host in it is ignored: the request reached this server.
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         let authority_len = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -384,15 +392,15 @@ fn split_target(method: Method, target: &str) -> Result<(&str, Option<&str>), Ht
         Some((path, query)) => (path, Some(query)),
         None => (origin_form, None),
     };
-    // RFC 9110 §4.2.3: an empty path is the root's.
+    // RFC 9110 §4.2.3: an empty path means `/`.
     Ok((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Whether `value` is `uri-host [ ":" port ]` (RFC 9110 §7.2): two readers must not take it for
-/// different hosts. A name may be empty, and so may a port (RFC 3986 §3.2).
+/// Whether `value` is `uri-host [ ":" port ]` (RFC 9110 §7.2), so that two parsers cannot find
+/// different hosts in it. Name and port may be empty (RFC 3986 §3.2).
 fn is_host(value: &[u8]) -> bool {
-    let (name_is_good, port) = match value.strip_prefix(b"[") {
-        // `IP-literal`: its colons are not the port's.
+    let (is_valid_name, port) = match value.strip_prefix(b"[") {
+        // `IP-literal`: the colons within brackets do not begin a port.
         Some(literal) => match memchr::memchr(b']', literal) {
             Some(end) => (is_ip_literal(&literal[..end]), &literal[end + 1..]),
             None => return false,
@@ -402,15 +410,16 @@ fn is_host(value: &[u8]) -> bool {
             (is_reg_name(name), port)
         }
     };
-    let port_is_good = match port {
+    let is_valid_port = match port {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    name_is_good && port_is_good
+    is_valid_name && is_valid_port
 }
 
-/// An IPv6 address, or an `IPvFuture`, whose form nobody here has to know.
+/// Whether the characters are those of an IPv6 address or of an `IPvFuture`; the address itself is
+/// not parsed.
 fn is_ip_literal(literal: &[u8]) -> bool {
     !literal.is_empty() && literal.iter().all(|&byte| byte == b':' || is_name_byte(byte))
 }

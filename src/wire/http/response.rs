@@ -1,6 +1,6 @@
-//! Answers → bytes. Pure.
+//! Writes responses. Pure.
 //!
-//! Field names and values are `'static` by type: nothing that a client sent can be one.
+//! Field names and values are `'static`, so nothing that a client sent can become one.
 
 use super::date::HttpDate;
 use super::error::{HttpError, HttpStatus};
@@ -9,58 +9,58 @@ use super::upgrade::AcceptKey;
 use crate::limits::RETRY_AFTER_S;
 use std::io::Write as _;
 
-const VEC_TAKES_ALL: &str = "because writing to a Vec cannot fail";
+const VEC_WRITE: &str = "because writing to a Vec cannot fail";
 
-/// How an answer is framed; [`super::HttpRequest::framing`] says it for a request.
+/// How a response is framed; [`super::HttpRequest::framing`] returns it for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseFraming {
-    /// The request's version. The answer is HTTP/1.1 for both (RFC 9110 §2.5), but HTTP/1.0
-    /// has to be told that its connection persists.
+    /// The version of the request. The response is HTTP/1.1 in any case (RFC 9110 §2.5), but to an
+    /// HTTP/1.0 client it has to say that the connection persists.
     pub version: HttpVersion,
-    /// Whether the body stays away because the request was a HEAD.
+    /// Whether the body is omitted because the request was a HEAD.
     pub head_only: bool,
-    /// Whether the connection takes another request afterwards.
+    /// Whether the connection accepts another request afterwards.
     pub keep_alive: bool,
 }
 
 impl ResponseFraming {
-    /// For an answer to something that was not understood as a request, or never became one.
+    /// For a response to something that could not be parsed as a request, or never became one.
     pub const LAST: ResponseFraming =
         ResponseFraming { version: HttpVersion::Http11, head_only: false, keep_alive: false };
 
-    /// The same, but the connection ends with it.
+    /// The same, but the connection is closed after the response.
     pub const fn closing(self) -> ResponseFraming {
         ResponseFraming { keep_alive: false, ..self }
     }
 }
 
-/// What has to happen to the connection when the answer has been sent.
+/// What to do with the connection after the response has been sent.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterResponse {
-    /// It takes the next request.
+    /// Wait for the next request.
     KeepOpen,
-    /// It is closed, so that the answer arrives: nothing more is written, what still comes is
-    /// read and dropped for a while (RFC 9112 §9.6).
+    /// Close it gracefully, so that the response arrives: write nothing more, and read and drop
+    /// incoming bytes for a while (RFC 9112 §9.6).
     Close,
 }
 
-/// An answer with a body.
+/// A response with a body.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpResponse<'a> {
-    /// The status. `Allow`, `Upgrade`, `Sec-WebSocket-Version` and `Retry-After` go with it
-    /// by themselves where they are due.
+    /// The status. `Allow`, `Upgrade`, `Sec-WebSocket-Version` and `Retry-After` are added where the
+    /// status requires them.
     pub status: HttpStatus,
     /// The media type of the body.
     pub content_type: &'static str,
-    /// More fields, as names and values: entity-tag, caching, content security policy.
+    /// Further fields as names and values, such as entity-tag, caching, content security policy.
     pub fields: &'a [(&'static str, &'static str)],
-    /// The body: GET's, even if it is a HEAD that is answered.
+    /// The body of the response to GET, also when the request was a HEAD.
     pub body: &'a [u8],
 }
 
-/// Appends an answer to `out`. `date` is for the `Date` field, which RFC 9110 §6.6.1 asks of
-/// every server that has a clock; `None` leaves it out, for those without one.
+/// Appends a response to `out`. `date` is for the `Date` field, which RFC 9110 §6.6.1 requires of
+/// every server that has a clock; `None` omits it.
 pub fn write_response(
     out: &mut Vec<u8>,
     response: &HttpResponse<'_>,
@@ -68,7 +68,7 @@ pub fn write_response(
     date: Option<HttpDate>,
 ) -> AfterResponse {
     let status = response.status;
-    write!(out, "HTTP/1.1 {} {}\r\n", status.code(), status.reason()).expect(VEC_TAKES_ALL);
+    write!(out, "HTTP/1.1 {} {}\r\n", status.code(), status.reason()).expect(VEC_WRITE);
     if let Some(date) = date {
         write_field(out, "Date", date.as_bytes());
     }
@@ -82,7 +82,7 @@ pub fn write_response(
         }
         // RFC 9110 §10.2.3.
         HttpStatus::ServiceUnavailable => {
-            write!(out, "Retry-After: {RETRY_AFTER_S}\r\n").expect(VEC_TAKES_ALL);
+            write!(out, "Retry-After: {RETRY_AFTER_S}\r\n").expect(VEC_WRITE);
         }
         HttpStatus::Ok
         | HttpStatus::NotModified
@@ -93,24 +93,24 @@ pub fn write_response(
         | HttpStatus::ContentTooLarge
         | HttpStatus::RequestHeaderFieldsTooLarge => {}
     }
-    let afterwards = write_connection(out, status, framing);
+    let after = write_connection(out, status, framing);
     for &(name, value) in response.fields {
         write_field(out, name, value.as_bytes());
     }
     write_field(out, "X-Content-Type-Options", b"nosniff");
-    // RFC 9110 §15.4.5: a 304 has no content, and what it leaves out stays as the client has it.
+    // RFC 9110 §15.4.5: a 304 has no content, and the client keeps the fields that it omits.
     if status != HttpStatus::NotModified {
         write_field(out, "Content-Type", response.content_type.as_bytes());
-        write!(out, "Content-Length: {}\r\n", response.body.len()).expect(VEC_TAKES_ALL);
+        write!(out, "Content-Length: {}\r\n", response.body.len()).expect(VEC_WRITE);
     }
     out.extend_from_slice(b"\r\n");
     if status != HttpStatus::NotModified && !framing.head_only {
         out.extend_from_slice(response.body);
     }
-    afterwards
+    after
 }
 
-/// Appends the answer to a refused request, with the error's text as its body.
+/// Appends the response to a refused request. The body is the text of the error.
 pub fn write_error(
     out: &mut Vec<u8>,
     error: HttpError,
@@ -122,15 +122,15 @@ pub fn write_error(
     let response = HttpResponse {
         status: error.status(),
         content_type: "text/plain; charset=utf-8",
-        // Some of these could otherwise be kept and given to others (RFC 9110 §15.1).
+        // Caches may store some of these statuses by default (RFC 9110 §15.1).
         fields: &[("Cache-Control", "no-store")],
         body: body.as_bytes(),
     };
     write_response(out, &response, framing, date)
 }
 
-/// Appends the answer that ends HTTP on this connection (RFC 6455 §4.2.2). The session's first
-/// frame may follow at once.
+/// Appends the response that switches the connection to WebSocket (RFC 6455 §4.2.2). The first
+/// frame may follow directly.
 pub fn write_switching_protocols(out: &mut Vec<u8>, accept: AcceptKey) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -140,7 +140,8 @@ pub fn write_switching_protocols(out: &mut Vec<u8>, accept: AcceptKey) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// RFC 9112 §9.3, §9.6; and RFC 9110 §7.8: who sends `Upgrade` names it in `Connection`.
+/// Appends the `Connection` field (RFC 9112 §9.3, §9.6). It also names `Upgrade` if that field is
+/// sent (RFC 9110 §7.8).
 fn write_connection(
     out: &mut Vec<u8>,
     status: HttpStatus,
@@ -156,7 +157,7 @@ fn write_connection(
         (None, None) => {}
         (Some(one), None) | (None, Some(one)) => write_field(out, "Connection", one.as_bytes()),
         (Some(persistence), Some(upgrade)) => {
-            write!(out, "Connection: {persistence}, {upgrade}\r\n").expect(VEC_TAKES_ALL);
+            write!(out, "Connection: {persistence}, {upgrade}\r\n").expect(VEC_WRITE);
         }
     }
     if framing.keep_alive { AfterResponse::KeepOpen } else { AfterResponse::Close }

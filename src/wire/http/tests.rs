@@ -1,11 +1,11 @@
-//! The laws of HTTP on this port, each case with the section it comes from.
+//! Tests of the HTTP rules, with the RFC section of each.
 
-mod answers;
 mod chunks;
 mod client;
 mod properties;
 mod requests;
-mod scanning;
+mod responses;
+mod split_heads;
 
 use super::*;
 
@@ -37,22 +37,22 @@ fn whole(bytes: &[u8]) -> Result<Option<(HttpRequest<'_>, usize)>, HttpError> {
     parse_request(bytes, &mut HeadScan::default(), MAX_HEAD_BYTES)
 }
 
-/// The request in `text`, which has to be a whole head.
+/// The request in `text`, which must be a complete head.
 fn request(text: &str) -> HttpRequest<'_> {
     let (request, len) = whole(text.as_bytes()).expect(text).expect(text);
     assert_eq!(len, text.len(), "{text}");
     request
 }
 
-/// The error that `text` gets, whether it can be framed or not, and whether the connection has
-/// to close.
+/// The error for `text`, whether or not the end of the request is known, and whether it closes the
+/// connection.
 fn refusal(text: &str) -> (HttpError, bool) {
     match whole(text.as_bytes()) {
         Err(error) => (error, error.closes()),
         Ok(Some((request, _))) => match request.route {
             Err(error) => (error, !request.keep_alive),
-            Ok(ask) => panic!("not refused but {ask:?}: {text}"),
+            Ok(route) => panic!("not refused but {route:?}: {text}"),
         },
-        Ok(None) => panic!("still waiting: {text}"),
+        Ok(None) => panic!("incomplete: {text}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The two keys of the opening handshake (RFC 6455 §4). Pure.
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept` of the opening handshake (RFC 6455 §4). Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,13 +18,13 @@ impl WebSocketKey {
     /// The key a client makes from 16 random bytes.
     pub fn from_nonce(nonce: [u8; 16]) -> Self {
         let mut key = [0; KEY_LEN];
-        STANDARD.encode_slice(nonce, &mut key).expect("because 16 bytes make 24 characters");
+        STANDARD.encode_slice(nonce, &mut key).expect("because 16 bytes encode to 24 characters");
         WebSocketKey(key)
     }
 
-    /// The key in a field value, if it decodes to 16 bytes (RFC 6455 §4.2.1 item 5). Bits of
-    /// the last character that do not count need not be zero: RFC 4648 §3.5 leaves that to the
-    /// decoder, and nobody here uses what the key decodes to.
+    /// The key in a field value, if it decodes to 16 bytes (RFC 6455 §4.2.1 item 5). The unused
+    /// bits of the last character need not be zero: RFC 4648 §3.5 leaves that to the decoder, and
+    /// the decoded bytes are not used.
     pub fn from_field(value: &[u8]) -> Option<Self> {
         let key: [u8; KEY_LEN] = value.try_into().ok()?;
         let (digits, padding) = key.split_at(KEY_LEN - 2);
@@ -33,15 +33,15 @@ impl WebSocketKey {
         (padding == b"==" && digits.iter().all(is_digit)).then_some(WebSocketKey(key))
     }
 
-    /// The key as it stands in the field.
+    /// The value of the field.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What a server that understands WebSocket answers to this key (RFC 6455 §4.2.2 item 5.4).
+    /// The accept key that a server must answer to this key (RFC 6455 §4.2.2 item 5.4).
     pub fn accept(&self) -> AcceptKey {
         let text = derive_accept_key(&self.0);
-        AcceptKey(text.as_bytes().try_into().expect("because 20 bytes make 28 characters"))
+        AcceptKey(text.as_bytes().try_into().expect("because 20 bytes encode to 28 characters"))
     }
 }
 
@@ -51,7 +51,7 @@ impl fmt::Debug for WebSocketKey {
     }
 }
 
-/// A `Sec-WebSocket-Accept`.
+/// The value of a `Sec-WebSocket-Accept` field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AcceptKey([u8; ACCEPT_LEN]);
 
@@ -61,8 +61,8 @@ impl AcceptKey {
         &self.0
     }
 
-    /// Whether a server's field says the same.
-    pub(super) fn is(&self, value: &[u8]) -> bool {
+    /// Whether a server's field has this value.
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
         self.0 == value
     }
 }
@@ -79,7 +79,7 @@ mod tests {
 
     /// RFC 6455 §1.3: the worked example.
     #[test]
-    fn the_example_of_the_rfc_gives_its_accept_key() {
+    fn derives_the_accept_key_of_the_rfcs_example() {
         let key = WebSocketKey::from_field(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
         assert_eq!(key, WebSocketKey::from_nonce(*b"the sample nonce"));
         assert_eq!(key.accept().as_bytes(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -87,7 +87,7 @@ mod tests {
 
     /// RFC 6455 §4.2.1 item 5: the key decodes to 16 bytes, no more, no fewer.
     #[test]
-    fn a_key_is_sixteen_bytes_in_base64() {
+    fn accepts_only_keys_of_sixteen_bytes_in_base64() {
         for good in
             ["AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w==", "zzzzzzzzzzzzzzzzzzzzzz=="]
         {
@@ -101,8 +101,8 @@ mod tests {
             "AAAAAAAAAAAAAAAAAAAA",         // 15 bytes
             "AAAAAAAAAAAAAAAAAAAA====",     // padding too long
             "AAAAAAAAAAAAAAAAAAAA A==",     // white space
-            "AAAAAAAAAAAAAAAAAAAA-_==",     // the other alphabet
-            "AAAAAAAAAAAAAAAAAAAAAA==AAAA", // goes on
+            "AAAAAAAAAAAAAAAAAAAA-_==",     // the URL-safe alphabet
+            "AAAAAAAAAAAAAAAAAAAAAA==AAAA", // more after the padding
             "AAAAAAAAAAAAAAAAAAAAA\u{e9}==",
         ] {
             assert!(WebSocketKey::from_field(bad.as_bytes()).is_none(), "{bad}");

@@ -1,23 +1,25 @@
 //! The only definition of the JSON messages. Pure.
 //!
-//! [`client`] is what clients send: how a server reads it, and how a client writes it.
-//! [`server`] is what the server sends, in both directions too.
+//! [`client`] has the messages that clients send, and [`server`] those that the server sends. Both
+//! have a half that writes them and a half that reads them: the server reads what clients write
+//! and the other way round, and the load tester and the simulator use the client's halves. The
+//! contract is in `src/wire/PROTOCOL.md`.
 
 pub mod client;
 pub mod server;
 
-/// What a refused message is answered with; the connection stays open.
+/// Why a message is refused. The error is sent to the client, and the connection stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// Not a JSON object, or not strict JSON, or too deep.
+    /// Not a JSON object, not strict JSON, or nested too deeply.
     BadJson,
     /// No usable `type`, a forbidden form, or a payload of the wrong shape.
     BadMessage,
     /// A `type` that clients do not send.
     UnknownType,
-    /// A queue name outside the rule.
+    /// A queue name that violates the rule.
     BadQueue,
-    /// Relay or `leave_room` without a room, or with another room's `room_id`.
+    /// A relayed message or `leave_room` without a room, or with the `room_id` of another room.
     NotInRoom,
     /// `cancel_match` while not waiting.
     NotWaiting,
@@ -28,7 +30,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code as clients see it.
+    /// The value of `code` in the message.
     pub const fn as_str(self) -> &'static str {
         match self {
             ErrorCode::BadJson => "bad_json",
@@ -42,7 +44,7 @@ impl ErrorCode {
         }
     }
 
-    /// One sentence for the person who writes the client.
+    /// One sentence for the author of the client.
     pub const fn explanation(self) -> &'static str {
         match self {
             ErrorCode::BadJson => "expected one strict JSON object, at most 100 levels deep",
@@ -59,16 +61,16 @@ impl ErrorCode {
     }
 }
 
-/// The message types that go from one member of a room to the other.
+/// The message types that the server relays from one member of a room to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayKind {
-    /// A session description that begins a negotiation.
+    /// A session description that starts a negotiation.
     Offer,
     /// The description that answers it.
     Answer,
-    /// A network path to try.
+    /// A candidate for a network path.
     IceCandidate,
-    /// Anything else the two have to tell each other.
+    /// Anything else that the two clients exchange.
     Signal,
 }
 
@@ -77,7 +79,7 @@ impl RelayKind {
     pub const ALL: [RelayKind; 4] =
         [RelayKind::Offer, RelayKind::Answer, RelayKind::IceCandidate, RelayKind::Signal];
 
-    /// The `type` on the wire.
+    /// The value of `type` in the message.
     pub const fn as_str(self) -> &'static str {
         match self {
             RelayKind::Offer => "offer",
@@ -88,11 +90,11 @@ impl RelayKind {
     }
 }
 
-/// The rule for queue names: 1 to 64 of `A–Z a–z 0–9 _ . : -`.
+/// Whether `name` is a valid queue name: 1 to 64 of `A–Z a–z 0–9 _ . : -`.
 pub fn is_queue_name(name: &[u8]) -> bool {
     (1..=crate::limits::QUEUE_NAME_BYTES).contains(&name.len())
         && name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(b))
 }
 
-/// The queue of a `find_match` that names none.
+/// The queue of a `find_match` without a queue name.
 pub const DEFAULT_QUEUE: &str = "default";

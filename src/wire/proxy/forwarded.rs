@@ -1,12 +1,12 @@
-//! `X-Forwarded-For` → the client's address. Pure.
+//! Finds the address of the client in `X-Forwarded-For`. Pure.
 
 use super::Networks;
 use std::net::{IpAddr, SocketAddr};
 
-/// The client's address by the `X-Forwarded-For` fields of a request that a trusted peer sent,
-/// in their order. Each proxy appends the address of its peer, so the last that is not a trusted
-/// proxy's is the client's. What stands before it anybody may have made up; so may what stands
-/// before something that is no address, and then there is none.
+/// The address of the client according to the `X-Forwarded-For` fields, in their order, of a
+/// request from a trusted peer. Each proxy appends the address of its peer, so the client is the
+/// last element that is not the address of a trusted proxy; the client may have forged everything
+/// before it. `None` if there is no such element, or if it is not an address.
 pub fn client_behind<'f>(
     fields: impl Iterator<Item = &'f [u8]>,
     trusted: &Networks,
@@ -14,7 +14,7 @@ pub fn client_behind<'f>(
     let mut client = None;
     for element in fields.flat_map(|field| field.split(|&byte| byte == b',')) {
         let element = element.trim_ascii();
-        // RFC 9110 §5.6.1: empty elements do not count.
+        // RFC 9110 §5.6.1: empty elements are ignored.
         if element.is_empty() {
             continue;
         }
@@ -27,7 +27,7 @@ pub fn client_behind<'f>(
     client
 }
 
-/// An address, with or without a port, as the common proxies write it.
+/// An address, with or without a port, in the forms that common proxies write.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?;
     let bare = || text.parse::<IpAddr>().ok();
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_address_that_is_no_proxys_is_the_clients() {
+    fn the_last_address_that_is_not_a_trusted_proxy_is_the_client() {
         for (fields, expected) in [
             (&["203.0.113.7"][..], "203.0.113.7"),
             (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
@@ -60,7 +60,7 @@ mod tests {
             (&["2001:db8::7"], "2001:db8::7"),
             (&["[2001:db8::7]"], "2001:db8::7"),
             (&["[2001:db8::7]:4711, 10.0.0.1:80"], "2001:db8::7"),
-            // What a client makes up stands before what the proxy appends.
+            // The elements that a client forged come before those that the proxy appends.
             (&["junk, \"><script>", "unknown, 203.0.113.7"], "203.0.113.7"),
             (&["::ffff:10.0.0.1, 203.0.113.7"], "203.0.113.7"),
         ] {
@@ -69,14 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn where_no_address_is_vouched_for_there_is_none() {
+    fn the_client_is_unknown_without_an_address_from_a_trusted_proxy() {
         for fields in [
             &[][..],
             &[""],
             &["10.0.0.1"],
             &["::ffff:10.0.0.1, 10.0.0.2"],
             &["unknown"],
-            // A proxy that hides its peer: what stands before is that peer's word.
+            // A proxy that hides its peer. The elements before come from that peer.
             &["203.0.113.7, unknown"],
             &["203.0.113.7", "_hidden, 10.0.0.1"],
             &["203.0.113.7, 1.2.3"],

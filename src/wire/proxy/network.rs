@@ -1,20 +1,20 @@
-//! Networks as an operator writes them: `10.0.0.0/8`, `2001:db8::/32`, or one address. Pure.
+//! IP networks in an operator's notation: `10.0.0.0/8`, `2001:db8::/32`, or a single address. Pure.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A network.
+/// An IP network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// Why a text is no network, as the rest of a sentence for an operator.
+/// Why a text is not a network, as part of a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkError {
-    /// Neither an address nor one with a prefix length.
+    /// It is neither an address nor an address with a prefix length.
     Malformed,
-    /// An address within a network, in place of the network.
+    /// The address has bits beyond the prefix length, so it is within this network.
     HostBits(Network),
 }
 
@@ -25,7 +25,10 @@ impl fmt::Display for NetworkError {
                 f.write_str("write a network like 10.0.0.0/8 or 2001:db8::/32, or one address")
             }
             NetworkError::HostBits(network) => {
-                write!(f, "that is an address within {network}: write the network, or no length")
+                write!(
+                    f,
+                    "this is an address within {network}; write the network, or the address without a length"
+                )
             }
         }
     }
@@ -48,7 +51,7 @@ impl FromStr for Network {
     }
 }
 
-/// A network of IPv4 addresses that are written as IPv6 ones (RFC 4291 §2.5.5.2) as what it is.
+/// Turns a network of IPv4-mapped IPv6 addresses (RFC 4291 §2.5.5.2) into the IPv4 network.
 fn canonical(network: IpNet) -> IpNet {
     let v4 = |network: Ipv6Net| {
         let address = network.addr().to_ipv4_mapped()?;
@@ -66,13 +69,13 @@ impl fmt::Display for Network {
     }
 }
 
-/// Several networks; the default is none.
+/// A set of networks, by default empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(pub Vec<Network>);
 
 impl Networks {
-    /// Whether the address is in one of them. An IPv4 address that is written as an IPv6 one
-    /// (RFC 4291 §2.5.5.2) is the IPv4 address.
+    /// Whether the address is in one of them. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) counts
+    /// as the IPv4 address.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.0.contains(&address))
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_the_addresses_of_its_prefix() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
             ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn refuses_invalid_networks() {
         for bad in ["", "proxy", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1"] {
             assert_eq!(bad.parse::<Network>(), Err(NetworkError::Malformed), "{bad}");
         }

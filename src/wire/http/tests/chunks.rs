@@ -1,4 +1,4 @@
-//! Bodies in chunks (RFC 9112 §7.1), and where a body ends (§6.3).
+//! Tests of chunked bodies (RFC 9112 §7.1) and of the end of a body (§6.3).
 
 use super::*;
 use crate::limits::{CHUNK_LINE_BYTES, CHUNK_TRAILER_BYTES};
@@ -6,8 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// What `bytes`, cut into `pieces` over and over, come to: the content, how much was read once
-/// the end was there, or what is wrong.
+/// Decodes `bytes` in pieces of the lengths `pieces`, which are repeated. Returns the content and,
+/// if the end was found, the number of bytes up to it.
 fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     let (mut reader, mut content, mut arrived) = (ChunkReader::default(), Vec::new(), 0);
     for piece in pieces.iter().cycle() {
@@ -16,11 +16,11 @@ fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), Chun
         loop {
             match reader.next(&mut input)? {
                 ChunkPart::Data(data) => {
-                    assert!(!data.is_empty(), "data is at least a byte");
+                    assert!(!data.is_empty(), "data must have at least one byte");
                     content.extend_from_slice(data);
                 }
                 ChunkPart::Pending => {
-                    assert!(input.is_empty(), "what waits has read everything");
+                    assert!(input.is_empty(), "input is left although more is awaited");
                     break;
                 }
                 ChunkPart::End => return Ok((content, Some(arrived - input.len()))),
@@ -30,17 +30,17 @@ fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), Chun
             return Ok((content, None));
         }
     }
-    unreachable!("pieces are not empty")
+    unreachable!("because `pieces` is not empty")
 }
 
 fn whole(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     read(text.as_bytes(), &[usize::MAX / 2])
 }
 
-/// RFC 9112 §7.1, §7.1.1 and §7.1.2: sizes in either case and with leading zeros, extensions and
-/// trailer fields ignored, data of any look; and what follows the body is not touched.
+/// RFC 9112 §7.1, §7.1.1 and §7.1.2: sizes in either case and with leading zeros, ignored
+/// extensions and trailer fields, arbitrary data. Bytes after the body are not consumed.
 #[test]
-fn chunks_become_the_content() {
+fn decodes_chunks_to_their_content() {
     for (text, content) in [
         ("0\r\n\r\n", ""),
         ("3\r\nabc\r\n0\r\n\r\n", "abc"),
@@ -50,8 +50,8 @@ fn chunks_become_the_content() {
         ("2 ; a = b\r\nab\r\n0\r\n\r\n", "ab"),
         ("1\r\nx\r\n0\r\nETag: \"a\"\r\nX-Empty:\r\n\r\n", "x"),
     ] {
-        let behind = format!("{text}HTTP/1.1 200");
-        for text in [text, &behind] {
+        let followed = format!("{text}HTTP/1.1 200");
+        for text in [text, &followed] {
             let end = text.find("HTTP").unwrap_or(text.len());
             assert_eq!(whole(text), Ok((content.into(), Some(end))), "{text:?}");
         }
@@ -59,8 +59,8 @@ fn chunks_become_the_content() {
 }
 
 #[test]
-fn what_is_not_in_chunks_is_refused() {
-    for (text, fault) in [
+fn refuses_malformed_chunks() {
+    for (text, error) in [
         ("\r\n", ChunkError::Size),
         (";a\r\n", ChunkError::Size),
         (" 1\r\nx", ChunkError::Size),
@@ -84,19 +84,19 @@ fn what_is_not_in_chunks_is_refused() {
         ("0\r\na: x\n\r\n", ChunkError::Trailer),
         ("0\r\n\n", ChunkError::Trailer),
     ] {
-        assert_eq!(whole(text), Err(fault), "{text:?}");
+        assert_eq!(whole(text), Err(error), "{text:?}");
     }
 }
 
-/// A size as large as there is one is only counted down, and nothing is kept for it.
+/// The largest possible size is only counted down; no memory is reserved for it.
 #[test]
-fn a_huge_chunk_is_waited_for() {
+fn accepts_the_largest_chunk_size() {
     assert_eq!(whole("ffffffffffffffff\r\nabc"), Ok((b"abc".to_vec(), None)));
 }
 
-/// The bounds hold to the byte, and also for lines whose end never comes.
+/// The bounds are exact, and also apply to lines without an end.
 #[test]
-fn lines_have_a_bound() {
+fn limits_the_length_of_lines() {
     let size_line = |len: usize| format!("1;{}\r\n", "x".repeat(len - 4));
     let trailer = |len: usize| format!("0\r\na: {}\r\nb: c\r\n\r\n", "x".repeat(len - 13));
     let goes_on = Ok((b"x".to_vec(), None));
@@ -111,9 +111,9 @@ fn lines_have_a_bound() {
     assert_eq!(whole(&endless), Err(ChunkError::TrailerTooLong));
 }
 
-/// RFC 9112 §6.3: each kind of body has its end, and nothing may follow it.
+/// RFC 9112 §6.3: each kind of body has its own end, and no byte may follow it.
 #[test]
-fn a_body_ends_where_it_was_announced() {
+fn a_body_ends_where_the_head_says() {
     let read = |length, parts: &[&str]| {
         let (mut body, mut content) = (Body::new(length), String::new());
         let mut ended = Ok(false);
@@ -135,7 +135,7 @@ fn a_body_ends_where_it_was_announced() {
     assert_eq!(read(BodyLength::UntilClose, &["a", "b"]), (Ok(false), "ab".to_owned()));
 }
 
-/// A body in chunks and its content.
+/// A chunked body and its content.
 fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let extension = select(vec!["", "", ";a", " ;b=\"c;d\"", ";e=f;g"]);
     let trailer = select(vec!["", "", "a: b\r\n", "a:\r\nc: d\t\r\n"]);
@@ -156,7 +156,7 @@ fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
-    /// How the network cuts a body makes no difference to its content and its end.
+    /// The boundaries of reads change neither the content nor the end.
     #[test]
     fn any_split_of_chunks_gives_the_same_content(
         (coded, content) in chunked(),
@@ -167,9 +167,9 @@ proptest! {
         prop_assert_eq!(read(&bytes, &pieces), Ok((content, Some(coded.len()))));
     }
 
-    /// Nor does it to what is wrong with it.
+    /// Nor do they change the error.
     #[test]
-    fn any_split_of_chunks_gives_the_same_fault(
+    fn any_split_of_chunks_gives_the_same_error(
         (mut bytes, _) in chunked(),
         damages in vec((any::<Index>(), 0..3, prop_oneof![select(b"\r\n;: 0f\0".to_vec()), any::<u8>()]), 0..4),
         pieces in vec(1..20usize, 1..8),

@@ -1,4 +1,4 @@
-//! The client's half.
+//! Tests of the client's half.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn response(text: &str) -> Result<(ResponseHead<'_>, usize), ResponseError> {
 
 /// RFC 9112 §3, §3.2.
 #[test]
-fn a_plain_request_is_written_whole() {
+fn writes_a_plain_request() {
     let mut out = Vec::new();
     write_get_request(&mut out, "h:80", "/stats?a", &[("Connection", "close"), ("A", "b")]);
     let text = String::from_utf8(out).unwrap();
@@ -17,9 +17,9 @@ fn a_plain_request_is_written_whole() {
     assert_eq!(request(&text).route, Ok(Route::Stats));
 }
 
-/// RFC 9112 §6.3 and §9.3: how long the body is, and whether the connection outlives it.
+/// RFC 9112 §6.3 and §9.3: the length of the body, and whether the connection persists.
 #[test]
-fn a_response_says_how_it_is_framed() {
+fn finds_the_body_length_and_the_persistence_of_a_response() {
     use BodyLength::{Bytes, Chunked, UntilClose};
     for (text, status, body, closes) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 200, Bytes(12), false),
@@ -39,7 +39,7 @@ fn a_response_says_how_it_is_framed() {
 }
 
 #[test]
-fn a_response_that_cannot_be_framed_is_refused() {
+fn refuses_malformed_and_ambiguous_responses() {
     let many = "A: b\r\n".repeat(101);
     for (text, error) in [
         ("HTTP/2 200 OK\r\n\r\n", ResponseError::Malformed),
@@ -87,9 +87,9 @@ fn a_response_that_cannot_be_framed_is_refused() {
     }
 }
 
-/// RFC 6455 §4.1: what a client has to check before it calls the connection open.
+/// RFC 6455 §4.1: the checks that a client must make before the connection is open.
 #[test]
-fn only_a_complete_upgrade_opens_a_session() {
+fn accepts_only_a_complete_upgrade_response() {
     let key = WebSocketKey::from_field(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
     let good = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\n\
         connection: keep-alive, upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -118,9 +118,9 @@ fn only_a_complete_upgrade_opens_a_session() {
     }
 }
 
-/// The server's own refusals, as the load tester sees them.
+/// A refusal of this server, as the load tester reads it.
 #[test]
-fn a_refusal_is_read_back() {
+fn parses_a_refusal_of_this_server() {
     let mut out = Vec::new();
     let error = HttpError::Unavailable(RefusalCause::Connections);
     assert_eq!(write_error(&mut out, error, ResponseFraming::LAST, None), AfterResponse::Close);

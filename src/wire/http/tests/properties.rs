@@ -1,11 +1,11 @@
-//! Laws that hold for all bytes.
+//! Properties that hold for all inputs.
 
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Heads that are mostly valid, with all that the parser tells apart.
+/// Mostly valid heads, with everything that the parser distinguishes.
 fn head() -> impl Strategy<Value = Vec<u8>> {
     let method = select(vec!["GET", "GET", "GET", "HEAD", "POST", "X-METHOD"]);
     let target = select(vec![
@@ -52,7 +52,7 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A byte string that is a head but for a few bytes put in, changed or taken out.
+/// A head with a few bytes inserted, changed or removed.
 fn damaged_head() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![select(b"\r\n\0 \t:,/\"\x7f\x80".to_vec()), any::<u8>()];
     (head(), vec((any::<Index>(), 0..3, byte), 0..4)).prop_map(|(mut head, damages)| {
@@ -68,7 +68,7 @@ fn damaged_head() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Parses `bytes` as they would arrive in pieces of these lengths, over and over.
+/// Parses `bytes` as they would arrive in pieces of the lengths `pieces`, which are repeated.
 fn in_pieces<'b>(
     bytes: &'b [u8],
     pieces: &[usize],
@@ -81,10 +81,10 @@ fn in_pieces<'b>(
             return parsed;
         }
     }
-    unreachable!("pieces are not empty")
+    unreachable!("because `pieces` is not empty")
 }
 
-/// Where the head ends, told by the plainest means.
+/// The end of the head, found in the simplest way.
 fn naive_end(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     while bytes[start..].starts_with(b"\r\n") {
@@ -94,8 +94,8 @@ fn naive_end(bytes: &[u8]) -> Option<usize> {
 }
 
 proptest! {
-    /// How the network cuts a head makes no difference to what it means; only bad news may
-    /// come earlier, and differ in what is said.
+    /// The boundaries of reads do not change the request. They may change which error is found
+    /// first, and when.
     #[test]
     fn any_split_gives_the_same_request(
         head in damaged_head(),
@@ -109,9 +109,9 @@ proptest! {
         }
     }
 
-    /// A complete head is parsed or refused, never waited for, and its length is the plain one.
+    /// A complete head is parsed or refused, never reported as incomplete; its length is exact.
     #[test]
-    fn a_complete_head_is_never_waited_for(head in damaged_head()) {
+    fn a_complete_head_is_never_incomplete(head in damaged_head()) {
         match (whole(&head), naive_end(&head)) {
             (Ok(Some((_, len))), end) => prop_assert_eq!(Some(len), end),
             (Ok(None), end) => prop_assert_eq!(end, None),
@@ -119,11 +119,10 @@ proptest! {
         }
     }
 
-    /// RFC 9112 §2.2 and §6, RFC 9110 §5.5: an accepted head has no control character but tabs
-    /// and whole CRLFs, and announces no body; so whoever else reads these bytes sees the same
-    /// lines, and the same next request.
+    /// RFC 9112 §2.2 and §6, RFC 9110 §5.5: an accepted head has no control characters except tabs
+    /// and CRLFs, and no body. So any other parser finds the same lines and the same next request.
     #[test]
-    fn an_accepted_head_is_clean(head in damaged_head()) {
+    fn an_accepted_head_is_unambiguous(head in damaged_head()) {
         let Ok(Some((request, len))) = whole(&head) else { return Ok(()) };
         let text = String::from_utf8_lossy(&head[..len]).to_ascii_lowercase();
         for line in text.split("\r\n") {
@@ -137,9 +136,9 @@ proptest! {
         }
     }
 
-    /// No bytes make it panic, and no claim goes beyond what is there and allowed.
+    /// No input causes a panic or a length beyond the input or the limit.
     #[test]
-    fn arbitrary_bytes_are_survived(
+    fn parses_arbitrary_bytes_without_a_panic(
         bytes in vec(prop_oneof![any::<u8>(), select(b"\r\n: GETHP/1.".to_vec())], 0..300),
         max in 0..320usize,
         pieces in vec(1..40usize, 1..4),
@@ -153,18 +152,18 @@ proptest! {
         let _ = in_pieces(&bytes, &pieces);
     }
 
-    /// A scan that was kept from another head (a caller's mistake) is no way to a panic either.
+    /// A scan kept from another head, which would be a caller's mistake, causes no panic either.
     #[test]
-    fn a_stale_scan_is_survived(first in damaged_head(), second in damaged_head(), max in 0..200usize) {
+    fn a_stale_scan_causes_no_panic(first in damaged_head(), second in damaged_head(), max in 0..200usize) {
         let mut scan = HeadScan::default();
         let _ = scan.request_end(&first[..first.len() / 2], MAX_HEAD_BYTES);
         let _ = parse_request(&second, &mut scan, max);
         let _ = parse_response(&second, &mut scan, max);
     }
 
-    /// What the client's half writes, the server's half reads, and the other way round.
+    /// The server's half parses what the client's half writes, and the other way round.
     #[test]
-    fn both_halves_agree(nonce in any::<[u8; 16]>()) {
+    fn client_and_server_halves_agree(nonce in any::<[u8; 16]>()) {
         let key = WebSocketKey::from_nonce(nonce);
         let mut bytes = Vec::new();
         write_upgrade_request(&mut bytes, "h:80", "/ws?a", key, &[("Origin", "x")]);

@@ -1,18 +1,18 @@
-//! Request heads and what becomes of them.
+//! Tests of request heads and the routes or errors that they give.
 
 use super::*;
 use crate::limits::HEAD_FIELDS;
 
 const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
 
-const SHOUTED_AND_REVERSED: &str = "SEC-WEBSOCKET-KEY:dGhlIHNhbXBsZSBub25jZQ==\r\n\
+const UPPERCASE_AND_REVERSED: &str = "SEC-WEBSOCKET-KEY:dGhlIHNhbXBsZSBub25jZQ==\r\n\
     SEC-WEBSOCKET-VERSION:13\r\nUPGRADE:WEBSOCKET\r\nCONNECTION:UPGRADE\r\nHOST:H\r\n";
 
 fn session<'b>() -> Result<Route<'b>, HttpError> {
     Ok(Route::Session(WebSocketKey::from_field(KEY).unwrap()))
 }
 
-/// One head for each row: request line without CRLF, fields with CRLF, the status due.
+/// One head for each row: request line without CRLF, fields with CRLF, expected status.
 fn assert_statuses(rows: &[(&str, &str, u16)]) {
     for (line, fields, status) in rows {
         let (error, closes) = refusal(&format!("{line}\r\n{fields}\r\n"));
@@ -23,7 +23,7 @@ fn assert_statuses(rows: &[(&str, &str, u16)]) {
 }
 
 #[test]
-fn a_browser_opens_a_session() {
+fn parses_the_handshake_of_a_browser() {
     let request = request(BROWSER_UPGRADE);
     assert_eq!(request.route, session());
     assert_eq!(request.origin, SingleField::One(b"https://switchboard.example"));
@@ -35,24 +35,24 @@ fn a_browser_opens_a_session() {
 
 /// RFC 9110 §5.3: several fields of one name are one list, in their order.
 #[test]
-fn every_forwarded_address_is_told_in_its_order() {
+fn returns_all_forwarded_for_fields_in_their_order() {
     let text = "GET /x-forwarded-for:9 HTTP/1.1\r\nHost: h\r\nx-FORWARDED-for: a, b \r\n\
         X-Forwarded-Fo: c\r\nX-Forwarded-For:\r\nX-Forwarded-Fors: d\r\nX-Forwarded-For:e\r\n\r\n";
     let forwarded: Vec<&[u8]> = request(text).forwarded_for().collect();
     assert_eq!(forwarded, [b"a, b".as_slice(), b"", b"e"]);
 }
 
-/// RFC 6455 §4.2.1: names and the tokens of `Connection` and `Upgrade` in any case, in lists,
-/// over several fields, in any order; PROTOCOL.md: `/` serves as well as `/ws`.
+/// RFC 6455 §4.2.1: field names and the tokens of `Connection` and `Upgrade` in any case, in lists,
+/// in several fields, in any order. PROTOCOL.md: `/` opens a session like `/ws`.
 #[test]
-fn a_valid_handshake_opens_a_session_however_it_is_written() {
+fn accepts_a_valid_handshake_in_any_notation() {
     for (line, fields) in [
         ("GET /ws HTTP/1.1", UPGRADE.to_string()),
         ("GET / HTTP/1.1", UPGRADE.to_string()),
         ("GET /?a=b HTTP/1.1", UPGRADE.to_string()),
         ("GET ws://h/ws HTTP/1.1", UPGRADE.to_string()),
         ("GET http://elsewhere HTTP/1.1", UPGRADE.to_string()),
-        ("GET /ws HTTP/1.1", SHOUTED_AND_REVERSED.to_string()),
+        ("GET /ws HTTP/1.1", UPPERCASE_AND_REVERSED.to_string()),
         ("GET /ws HTTP/1.1", UPGRADE.replace(": Upgrade", ": keep-alive, Upgrade")),
         ("GET /ws HTTP/1.1", UPGRADE.replace(": Upgrade", ":upgrade\t,, x")),
         ("GET /ws HTTP/1.1", UPGRADE.to_string() + "Connection: keep-alive\r\n"),
@@ -69,8 +69,8 @@ fn a_valid_handshake_opens_a_session_however_it_is_written() {
 
 /// PROTOCOL.md, "HTTP on the same port".
 #[test]
-fn paths_lead_to_what_is_there() {
-    for (target, ask, query) in [
+fn finds_the_route_of_every_path() {
+    for (target, route, query) in [
         ("/health", Route::Health, None),
         ("/stats", Route::Stats, None),
         ("/metrics", Route::Metrics, None),
@@ -91,18 +91,18 @@ fn paths_lead_to_what_is_there() {
         for (method, name) in [(Method::Get, "GET"), (Method::Head, "HEAD")] {
             let head = format!("{name} {target} HTTP/1.1\r\nHost: h\r\n\r\n");
             let request = request(&head);
-            assert_eq!((request.route, request.query), (Ok(ask), query), "{head}");
+            assert_eq!((request.route, request.query), (Ok(route), query), "{head}");
             assert_eq!(request.method, method, "{head}");
         }
     }
 }
 
-/// RFC 9110 §7.8: a server may ignore an upgrade, and has to where `Connection` does not name
-/// it or the request is HTTP/1.0.
+/// RFC 9110 §7.8: a server may ignore an upgrade, and must if `Connection` does not name it or the
+/// request is HTTP/1.0.
 #[test]
-fn an_upgrade_elsewhere_is_ignored() {
+fn ignores_upgrades_on_other_paths() {
     let h2c = "Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n";
-    for (line, fields, ask) in [
+    for (line, fields, route) in [
         ("GET /health HTTP/1.1", UPGRADE, Route::Health),
         ("GET /app.js HTTP/1.1", UPGRADE, Route::Page("/app.js")),
         ("GET /health HTTP/1.1", h2c, Route::Health),
@@ -110,13 +110,13 @@ fn an_upgrade_elsewhere_is_ignored() {
         ("GET / HTTP/1.0", UPGRADE, Route::Page("/")),
         ("GET / HTTP/1.1", "Host: h\r\nUpgrade: websocket\r\n", Route::Page("/")),
     ] {
-        assert_eq!(request(&format!("{line}\r\n{fields}\r\n")).route, Ok(ask), "{line} {fields}");
+        assert_eq!(request(&format!("{line}\r\n{fields}\r\n")).route, Ok(route), "{line} {fields}");
     }
 }
 
-/// PROTOCOL.md: `GET /ws` speaks WebSocket and nothing else.
+/// PROTOCOL.md: `GET /ws` requires an upgrade.
 #[test]
-fn the_websocket_path_demands_an_upgrade() {
+fn the_websocket_path_requires_an_upgrade() {
     let without_connection = UPGRADE.replace("Connection: Upgrade", "Connection: close-not");
     let without_upgrade = UPGRADE.replace("Upgrade: websocket", "Upgrade: websockets");
     assert_statuses(&[
@@ -157,16 +157,16 @@ fn a_broken_handshake_is_named() {
     }
 }
 
-/// RFC 6455 §4.4: an unknown version is told from no handshake at all.
+/// RFC 6455 §4.4: an unsupported version differs from a missing handshake.
 #[test]
-fn another_websocket_version_is_named_as_such() {
+fn reports_an_unsupported_websocket_version() {
     let old = BROWSER_UPGRADE.replace("Version: 13", "Version: 8");
     assert_eq!(refusal(&old), (HttpError::UnsupportedWebSocketVersion, false));
 }
 
-/// RFC 9110 §15.5.6 and §9.1: methods are names in one case only; what is there can be read.
+/// RFC 9110 §15.5.6 and §9.1: method names are case-sensitive.
 #[test]
-fn only_get_and_head_are_allowed() {
+fn allows_only_get_and_head() {
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "GETS", "x"] {
         for path in ["/", "/ws", "/health", "/stats", "/metrics", "/health?a", "http://h/stats"] {
             assert_statuses(&[(&format!("{method} {path} HTTP/1.1"), "Host: h\r\n", 405)]);
@@ -188,7 +188,7 @@ fn only_get_and_head_are_allowed() {
 
 /// RFC 9112 §3: request lines.
 #[test]
-fn malformed_request_lines_are_refused() {
+fn refuses_malformed_request_lines() {
     for line in [
         "GET",
         "GET /",
@@ -216,7 +216,7 @@ fn malformed_request_lines_are_refused() {
 
 /// RFC 9110 §2.5, RFC 9112 §2.3; RFC 9113 §3.4 for the last.
 #[test]
-fn versions_not_spoken_here_are_refused() {
+fn refuses_unsupported_versions() {
     for line in [
         "GET / HTTP/2.0",
         "GET / HTTP/1.2",
@@ -236,7 +236,7 @@ fn versions_not_spoken_here_are_refused() {
 
 /// RFC 9112 §3.2.
 #[test]
-fn a_host_is_named_once() {
+fn requires_exactly_one_valid_host() {
     for host in [
         "h",
         "h:80",
@@ -267,7 +267,7 @@ fn a_host_is_named_once() {
         ("GET /health HTTP/1.1", "Host: u@h\r\n", 400),
         ("GET /health HTTP/1.1", "Host: h\u{e9}\r\n", 400),
     ]);
-    // RFC 3986 §3.2: brackets come in a pair and at the beginning, a port is a number.
+    // RFC 3986 §3.2: brackets are paired and at the beginning, and a port is a number.
     for host in [
         "[::1", "::1]", "[]", "[::1]x", "[::1]80", "[[::1]]", "a[b]", "[::1]:x", "::1", "h:8x",
         "h:1:2", "h:-1", "h: 80", "%", "%4", "%4g", "%g1", "a%41%",
@@ -276,9 +276,9 @@ fn a_host_is_named_once() {
     }
 }
 
-/// RFC 9112 §6.1 to §6.3: nothing here takes a body, and what might hide one is no request.
+/// RFC 9112 §6.1 to §6.3: bodies get 413, ambiguous lengths 400.
 #[test]
-fn bodies_are_refused_and_ambiguous_ones_more_so() {
+fn refuses_bodies_and_ambiguous_lengths() {
     for (fields, status) in [
         ("Content-Length: 1\r\n", 413),
         ("Content-Length: 007\r\n", 413),
@@ -316,7 +316,7 @@ fn bodies_are_refused_and_ambiguous_ones_more_so() {
 
 /// RFC 9112 §2.2, §5.1, §5.2; RFC 9110 §5.1, §5.5.
 #[test]
-fn malformed_fields_are_refused() {
+fn refuses_malformed_fields() {
     for field in [
         "A : b",
         "A b: c",
@@ -346,7 +346,7 @@ fn malformed_fields_are_refused() {
 
 /// RFC 9112 §9.3.
 #[test]
-fn connections_persist_as_the_version_has_it() {
+fn persistence_follows_version_and_connection_field() {
     for (line, connection, keeps) in [
         ("GET / HTTP/1.1", "", true),
         ("GET / HTTP/1.1", "Connection: keep-alive\r\n", true),
@@ -366,9 +366,9 @@ fn connections_persist_as_the_version_has_it() {
     }
 }
 
-/// Issue: `--max-head-bytes` and 100 fields, to the byte and to the field (RFC 6585 §5).
+/// The limits of `--max-head-bytes` and of 100 fields are exact (RFC 6585 §5).
 #[test]
-fn heads_are_bounded_to_the_byte_and_to_the_field() {
+fn limits_the_bytes_and_the_fields_of_a_head_exactly() {
     let empty = "GET /health HTTP/1.1\r\nHost: h\r\nA: \r\n\r\n";
     let fill = |bytes: usize| empty.replace("A: ", &format!("A: {}", "x".repeat(bytes)));
     let longest = fill(MAX_HEAD_BYTES - empty.len());
@@ -376,10 +376,10 @@ fn heads_are_bounded_to_the_byte_and_to_the_field() {
     assert_eq!(request(&longest).route, Ok(Route::Health));
     let longer = fill(MAX_HEAD_BYTES - empty.len() + 1);
     assert_eq!(refusal(&longer), (HttpError::HeadTooLarge, true));
-    // What cannot end in time any more is not waited for.
+    // It is refused as soon as it cannot end within the limit.
     assert_eq!(refusal(&longer[..MAX_HEAD_BYTES]), (HttpError::HeadTooLarge, true));
     assert_eq!(whole(&longer.as_bytes()[..MAX_HEAD_BYTES - 1]), Ok(None));
-    // The next request in the buffer is not this one's head.
+    // The next request in the buffer does not count.
     assert_eq!(whole((longest.clone() + &longest).as_bytes()).map(|r| r.unwrap().1), Ok(16_384));
 
     let fields = |count: usize| {
@@ -391,10 +391,10 @@ fn heads_are_bounded_to_the_byte_and_to_the_field() {
     assert_eq!(HttpError::TooManyFields.status().code(), 431);
 }
 
-/// RFC 9112 §9.3.2: pipelined requests are read one after the other, to the byte; and the first
-/// frames may stand right behind a handshake.
+/// RFC 9112 §9.3.2: pipelined requests are parsed one after the other. The first frames may follow
+/// a handshake directly.
 #[test]
-fn what_follows_a_head_is_left_alone() {
+fn leaves_the_bytes_after_a_head_unread() {
     let parts = [
         "GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
         "\r\nHEAD /stats HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -402,17 +402,17 @@ fn what_follows_a_head_is_left_alone() {
     ];
     let bytes = [parts.concat().as_bytes(), b"\x81\x85\n\n\r\n\0"].concat();
     let (mut at, mut scan) = (0, HeadScan::default());
-    for (part, ask) in parts.iter().zip([Ok(Route::Health), Ok(Route::Stats), session()]) {
+    for (part, route) in parts.iter().zip([Ok(Route::Health), Ok(Route::Stats), session()]) {
         let (request, len) =
             parse_request(&bytes[at..], &mut scan, MAX_HEAD_BYTES).unwrap().unwrap();
-        assert_eq!((request.route, len, scan), (ask, part.len(), HeadScan::default()));
+        assert_eq!((request.route, len, scan), (route, part.len(), HeadScan::default()));
         at += len;
     }
 }
 
-/// RFC 9110 §13.1.2, through a whole request.
+/// RFC 9110 §13.1.2, in a complete request.
 #[test]
-fn a_known_representation_is_recognised() {
+fn recognises_a_representation_that_the_client_has() {
     let with = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
     assert!(request(&with("If-None-Match: \"a\", W/\"v1\"\r\n")).has_representation("\"v1\""));
     assert!(request(&with("If-None-Match: *\r\n")).has_representation("\"v1\""));

@@ -1,8 +1,8 @@
-//! Heads that arrive piece by piece, and what is refused before it is complete.
+//! Tests of heads that arrive in pieces, and of input that is refused before it is complete.
 
 use super::*;
 
-/// Feeds `bytes` one at a time, and returns how many it took to get the error.
+/// Feeds `bytes` one at a time, and returns the number of bytes until the error.
 fn bytes_until_error(bytes: &[u8]) -> Option<(usize, HttpError)> {
     let mut scan = HeadScan::default();
     (1..=bytes.len()).find_map(|len| {
@@ -10,9 +10,9 @@ fn bytes_until_error(bytes: &[u8]) -> Option<(usize, HttpError)> {
     })
 }
 
-/// What speaks another protocol is told so at once, not when the time for a head is up.
+/// A client of another protocol is refused at once, not after the handshake timeout.
 #[test]
-fn what_cannot_become_a_request_is_refused_at_once() {
+fn refuses_input_that_cannot_become_a_request_at_once() {
     let tls_client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice();
     for (bytes, at) in [
         (tls_client_hello, 1),
@@ -35,14 +35,14 @@ fn what_cannot_become_a_request_is_refused_at_once() {
         let (len, error) = bytes_until_error(bytes).expect("refused");
         assert_eq!(len, at, "{}: {error}", bytes.escape_ascii());
         assert_eq!(error.status().code(), 400);
-        // In one piece it is refused as well.
+        // It is also refused in one piece.
         assert!(whole(bytes).is_err(), "{}", bytes.escape_ascii());
     }
 }
 
 /// RFC 9112 §2.2.
 #[test]
-fn a_few_empty_lines_before_a_request_are_skipped() {
+fn skips_a_few_empty_lines_before_a_request() {
     for count in 0..=4 {
         let head = "\r\n".repeat(count) + "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
         assert_eq!(request(&head).route, Ok(Route::Health));
@@ -52,10 +52,10 @@ fn a_few_empty_lines_before_a_request_are_skipped() {
     assert_eq!(refusal(&five).0.status().code(), 400);
 }
 
-/// The work for a head is in proportion to its length however it arrives: what was searched is
-/// not looked at again, so a change there goes unnoticed.
+/// The work for a head is proportional to its length, however it arrives: bytes that were searched
+/// are not read again, so a change in them goes unnoticed.
 #[test]
-fn no_byte_is_searched_twice() {
+fn searches_no_byte_twice() {
     let mut bytes = b"GET / HTTP/1.1\r\nHost: h\r\nA: ".to_vec();
     bytes.resize(1000, b'x');
     let mut scan = HeadScan::default();
@@ -70,9 +70,9 @@ fn no_byte_is_searched_twice() {
     assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Ok(Some(bytes.len() - 4)));
 }
 
-/// A head of nothing but a request line that never ends meets the bound, not the memory.
+/// A request line without an end is refused at the limit.
 #[test]
-fn an_endless_head_meets_its_bound() {
+fn refuses_an_endless_head_at_the_limit() {
     let mut bytes = b"GET /".to_vec();
     bytes.resize(MAX_HEAD_BYTES + 1, b'a');
     assert_eq!(bytes_until_error(&bytes), Some((MAX_HEAD_BYTES, HttpError::HeadTooLarge)));

@@ -1,5 +1,7 @@
-//! The laws of [`super`]: strictness, and that the quick look agrees with the parser.
+//! Tests of [`super`]: strictness, and agreement of the fast scan with the strict parser.
 
+use super::parser::parse_strictly;
+use super::relay_scan::{may_hide_a_member, scan_relay};
 use super::*;
 use proptest::prelude::*;
 
@@ -10,12 +12,12 @@ fn relay(kind: RelayKind) -> ClientMessage<'static> {
 fn refused(text: &str) -> ErrorCode {
     match parse_client_message(text.as_bytes()) {
         Err(code) => code,
-        Ok(message) => panic!("{text} was taken for {message:?}"),
+        Ok(message) => panic!("{text} was parsed as {message:?}"),
     }
 }
 
 #[test]
-fn every_type_is_known() {
+fn parses_every_message_type() {
     let find = |queue| ClientMessage::FindMatch { queue };
     for (text, expected) in [
         (r#"{"type":"find_match"}"#, find(None)),
@@ -44,12 +46,12 @@ fn every_type_is_known() {
 }
 
 #[test]
-fn a_claim_to_a_room_is_found_wherever_it_stands() {
+fn finds_the_room_id_at_any_position() {
     let named = |text: &str| match parse_client_message(text.as_bytes()) {
         Ok(ClientMessage::Relay(_, RoomClaim::Named(name))) => {
             String::from_utf8(name.into_owned()).unwrap()
         }
-        other => panic!("{text} was taken for {other:?}"),
+        other => panic!("{text} was parsed as {other:?}"),
     };
     assert_eq!(named(r#"{"type":"offer","room_id":"r1","payload":{}}"#), "r1");
     assert_eq!(named(r#"{"type":"offer","room_id":"r1"}"#), "r1");
@@ -68,7 +70,7 @@ fn a_claim_to_a_room_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn what_is_not_strict_json_is_refused() {
+fn refuses_text_that_is_not_strict_json() {
     for text in [
         "",
         " ",
@@ -92,9 +94,9 @@ fn what_is_not_strict_json_is_refused() {
     }
 }
 
-/// JSON has no such escapes (RFC 8259 §7), but there are readers that take them.
+/// JSON does not define these escapes (RFC 8259 §7), but lenient readers accept some of them.
 #[test]
-fn no_escape_that_json_does_not_know_hides_a_name_from_the_quick_look() {
+fn the_fast_scan_accepts_no_escape_that_json_does_not_define() {
     for name in [
         r"t\y\p\e",
         r"typ\e",
@@ -125,7 +127,7 @@ fn no_escape_that_json_does_not_know_hides_a_name_from_the_quick_look() {
 }
 
 #[test]
-fn no_message_has_two_types_in_any_spelling() {
+fn refuses_messages_without_exactly_one_type_in_any_spelling() {
     for text in [
         r#"{}"#,
         r#"{"type":7}"#,
@@ -147,14 +149,14 @@ fn no_message_has_two_types_in_any_spelling() {
 }
 
 #[test]
-fn server_types_and_others_are_unknown() {
+fn types_that_clients_do_not_send_are_unknown() {
     for name in ["session", "match_found", "peer_left", "Offer", "", "offers", "error"] {
         assert_eq!(refused(&format!(r#"{{"type":"{name}"}}"#)), ErrorCode::UnknownType);
     }
 }
 
 #[test]
-fn queue_names_obey_the_rule() {
+fn refuses_invalid_queue_names() {
     let find = |name: &str| format!(r#"{{"type":"find_match","payload":{{"queue":"{name}"}}}}"#);
     for name in ["", " ", "a b", "ä", "a/b", &"x".repeat(65), "a\\u0000"] {
         assert_eq!(refused(&find(name)), ErrorCode::BadQueue, "{name}");
@@ -165,7 +167,7 @@ fn queue_names_obey_the_rule() {
 }
 
 #[test]
-fn depth_is_limited_on_both_paths() {
+fn scan_and_parser_limit_the_depth() {
     for (head, tail) in
         [(r#"{"type":"offer","payload":"#, "}"), (r#"{"payload":"#, r#","type":"offer"}"#)]
     {
@@ -179,9 +181,9 @@ fn depth_is_limited_on_both_paths() {
 }
 
 proptest! {
-    /// Whatever the quick look accepts, the parser reads the same way, if it is JSON at all.
+    /// The parser gives the same result for every message that the scan accepts, if it is JSON.
     #[test]
-    fn the_quick_look_agrees_with_the_parser(
+    fn the_fast_scan_agrees_with_the_parser(
         head in prop::sample::select(vec![
             r#"{"type":"offer""#, r#"{"type":"signal","room_id":"abc""#, r#"{"type":"answer","room_id":"a\"bc""#,
             r#"{"type":"offer","room_id":"\u0061bc""#,
@@ -192,21 +194,21 @@ proptest! {
         ]), 0..12),
     ) {
         let text = format!("{head}{}}}", middle.concat());
-        if let Some((kind, claim)) = classify_relay(text.as_bytes())
+        if let Some((kind, claim)) = scan_relay(text.as_bytes())
             && serde_json::from_str::<serde_json::Value>(&text).is_ok()
         {
             prop_assert_eq!(
-                classify_fully(text.as_bytes()),
+                parse_strictly(text.as_bytes()),
                 Ok(ClientMessage::Relay(kind, claim)),
                 "{}", text
             );
         }
     }
 
-    /// What takes the short way is a relayed message for this very room, and any in the common
-    /// form does.
+    /// `is_relay_for` accepts exactly the messages that the scan accepts and that name this room or
+    /// none.
     #[test]
-    fn the_short_way_agrees_with_the_long_one(
+    fn is_relay_for_agrees_with_the_fast_scan(
         head in prop::sample::select(vec![
             r#"{"type":"offer""#, r#"{"type":"ping""#, r#"{"type":"offers""#, r#"{ "type":"offer""#,
             r#"{"type":"ice_candidate","room_id":"0123456789abcdefghij-_""#,
@@ -219,40 +221,40 @@ proptest! {
     ) {
         let room = b"0123456789abcdefghij-_";
         let text = format!("{head}{middle}}}");
-        let long = classify_relay(text.as_bytes()).is_some_and(|(_, claim)| match claim {
+        let scanned = scan_relay(text.as_bytes()).is_some_and(|(_, claim)| match claim {
             RoomClaim::Current => true,
             RoomClaim::Named(name) => *name == room[..],
             RoomClaim::Invalid => false,
         });
-        prop_assert_eq!(is_relay_for(text.as_bytes(), || room), long, "{}", text);
+        prop_assert_eq!(is_relay_for(text.as_bytes(), || room), scanned, "{}", text);
     }
 
     #[test]
-    fn a_key_is_seen_at_every_place(
+    fn the_fast_scan_finds_a_hidden_member_at_every_position(
         before in "[a-z{},:\"]{0,80}", after in "[a-z{},:\"]{0,80}",
         key in prop::sample::select(vec!["TyPe\"", "type\"", "room_id\"", "\\u0054"]),
     ) {
         let text = format!("{before}{key}{after}");
-        prop_assert!(may_hide_a_key(text.as_bytes()));
+        prop_assert!(may_hide_a_member(text.as_bytes()));
     }
 
     #[test]
-    fn any_text_is_a_message_or_an_error(text: String) {
+    fn parses_arbitrary_text_without_a_panic(text: String) {
         let _ = parse_client_message(text.as_bytes());
     }
 }
 
 #[test]
-fn the_rooms_name_is_asked_for_only_if_the_message_has_one() {
-    let unasked = || panic!("it is not needed");
-    assert!(is_relay_for(br#"{"type":"offer","payload":{}}"#, unasked));
-    assert!(is_relay_for(br#"{"type":"answer"}"#, unasked));
-    assert!(!is_relay_for(br#"{"type":"ping"}"#, unasked));
-    assert!(!is_relay_for(br#"{"type":"offer","room_id":"too short"}"#, unasked));
+fn derives_the_room_token_only_for_messages_with_a_room_id() {
+    let not_needed = || panic!("the token is not needed");
+    assert!(is_relay_for(br#"{"type":"offer","payload":{}}"#, not_needed));
+    assert!(is_relay_for(br#"{"type":"answer"}"#, not_needed));
+    assert!(!is_relay_for(br#"{"type":"ping"}"#, not_needed));
+    assert!(!is_relay_for(br#"{"type":"offer","room_id":"too short"}"#, not_needed));
 }
 
 #[test]
-fn what_a_client_writes_is_what_the_server_reads() {
+fn the_server_parses_every_message_that_a_client_writes() {
     let mut out = Vec::new();
     write_find_match(&mut out, Some("en"));
     assert_eq!(
