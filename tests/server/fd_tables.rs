@@ -1,9 +1,10 @@
-//! `--fd-tables private`: more connections than one table holds, sessions that move from table
-//! to table, and tables that are full. Where the kernel has no handles on threads there is
-//! nothing to test.
+//! `--fd-tables private`: more connections than one descriptor table holds, sessions that migrate
+//! between tables, and full tables. Where the kernel has no pidfd for a thread there is nothing to
+//! test.
 
 use crate::support::{
-    ProtocolClient, RawClient, Server, expect_room_relays, stat_number, text_frame, upgrade_request,
+    ProtocolClient, RawClient, Server, expect_room_relays, private_tables_supported, run_alone,
+    stat_number, text_frame, upgrade_request, wait_until,
 };
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -24,28 +25,26 @@ fn tables_of(server: &Server) -> BTreeMap<String, usize> {
     tasks.map(|task| table(task.unwrap())).filter(|(name, _)| name.starts_with("shard")).collect()
 }
 
-/// Waits until every table holds what it held then.
-fn until_tables(server: &Server, expected: &BTreeMap<String, usize>) {
-    crate::support::wait_until("every table holds what it held before", || {
-        match tables_of(server) {
-            tables if tables == *expected => Ok(()),
-            tables => Err(format!("{tables:?}, before {expected:?}")),
-        }
+/// Waits until every table has as many descriptors as `expected`.
+fn wait_for_tables(server: &Server, expected: &BTreeMap<String, usize>) {
+    wait_until("every table has as many descriptors as before", || match tables_of(server) {
+        tables if tables == *expected => Ok(()),
+        tables => Err(format!("{tables:?}, before {expected:?}")),
     });
 }
 
 #[test]
-fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor() {
-    if !crate::support::private_tables_supported() {
+fn matches_more_sessions_than_one_table_holds_and_leaks_no_descriptor() {
+    if !private_tables_supported() {
         return;
     }
-    crate::support::run_alone();
+    run_alone();
     const LIMIT: u64 = 400;
     const USERS: usize = 450;
     switchboard::sys::descriptors::raise_limit().unwrap();
     let flags = ["--fd-tables", PRIVATE, "--shards", "2", "--rematch-delay", "0s"];
     let mut server = Server::start_in_shell("ulimit -n 400", &flags);
-    // Nobody has been here yet.
+    // No client has connected yet.
     let before = tables_of(&server);
     let each = LIMIT - private_table_overhead(2, 1);
     assert_eq!(server.stat("/connections/limit"), 2 * each as i64);
@@ -56,7 +55,7 @@ fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor()
         let all: usize = tables_of(&server).values().sum();
         assert!(all > USERS && USERS > LIMIT as usize, "{:?}", tables_of(&server));
         let find = text_frame(br#"{"type":"find_match"}"#);
-        // One after the other, so that who meets whom does not depend on which shard is quicker.
+        // One after the other, so that the pairs do not depend on which shard is faster.
         for user in &mut users {
             user.send(&find);
             user.expect_message("waiting");
@@ -76,29 +75,29 @@ fn more_sessions_than_a_table_holds_meet_across_tables_and_leave_no_descriptor()
         }
         drop(rooms);
         server.wait_until_idle();
-        until_tables(&server, &before);
+        wait_for_tables(&server, &before);
     }
-    assert!(server.stat("/migrations/in") > 10, "nobody has moved");
+    assert!(server.stat("/migrations/in") > 10, "no session has migrated");
     let stats = server.stats();
     assert_eq!(stat_number(&stats, "/process/descriptor_tables"), 3);
     assert_eq!(stat_number(&stats, "/process/descriptors_allowed"), 3 * LIMIT as i64);
     assert!(stat_number(&stats, "/shards/1/descriptors_used") > 10);
     let metrics = server.get("/metrics");
-    let told = format!("switchboard_table_max_fds {LIMIT}\n");
-    assert!(metrics.text().contains(&told), "{}", metrics.text());
+    let line = format!("switchboard_table_max_fds {LIMIT}\n");
+    assert!(metrics.text().contains(&line), "{}", metrics.text());
 }
 
 #[test]
-fn a_shard_whose_table_is_full_refuses_newcomers_politely() {
-    if !crate::support::private_tables_supported() {
+fn refuses_with_503_when_the_table_of_a_shard_is_full() {
+    if !private_tables_supported() {
         return;
     }
     let each = 30;
     let limit = private_table_overhead(2, 1) + each;
     let prepare = format!("ulimit -n {limit}");
     let server = Server::start_in_shell(&prepare, &["--fd-tables", PRIVATE, "--shards", "2"]);
-    // More than all tables are meant to hold: whichever the kernel chooses, one becomes full.
-    let mut inside = Vec::new();
+    // More than all tables hold together: one becomes full, whichever shards the kernel chooses.
+    let mut sessions = Vec::new();
     let mut refused = 0;
     for _ in 0..2 * each + 20 {
         let mut raw = server.raw_connection();
@@ -106,30 +105,30 @@ fn a_shard_whose_table_is_full_refuses_newcomers_politely() {
         match raw.peek_status() {
             101 => {
                 raw.expect_upgrade();
-                inside.push(raw);
+                sessions.push(raw);
             }
             503 => refused += 1,
             status => panic!("{status}"),
         }
     }
     let stats = server.stats();
-    let sessions =
+    let counts =
         [stat_number(&stats, "/shards/0/sessions"), stat_number(&stats, "/shards/1/sessions")];
-    assert!(sessions.contains(&(each as i64)), "{sessions:?}");
-    assert!(sessions.iter().all(|count| *count <= each as i64), "{sessions:?}");
-    assert_eq!(sessions.iter().sum::<i64>(), inside.len() as i64);
+    assert!(counts.contains(&(each as i64)), "{counts:?}");
+    assert!(counts.iter().all(|count| *count <= each as i64), "{counts:?}");
+    assert_eq!(counts.iter().sum::<i64>(), sessions.len() as i64);
     assert_eq!(stat_number(&stats, "/http/rejected/connection_limit"), refused);
     assert_eq!(stat_number(&stats, "/connections/accept_errors"), 0);
-    // Those inside meet all the same, whichever of them has to move.
-    let even = inside.len() / 2 * 2;
-    inside.truncate(even);
-    inside.iter_mut().for_each(|user| user.find_match("full"));
+    // The sessions are matched all the same, whichever of them has to migrate.
+    let even = sessions.len() / 2 * 2;
+    sessions.truncate(even);
+    sessions.iter_mut().for_each(|user| user.find_match("full"));
     server.wait_for_stat("/rooms/active", even as i64 / 2);
-    drop(inside);
+    drop(sessions);
     server.wait_until_idle();
 }
 
-/// Sets the server's soft limit of open files, its hard limit staying as it is.
+/// Sets the server's soft limit of open files, and leaves the hard limit.
 fn limit_descriptors(server: &Server, soft: &str) {
     let status = Command::new("prlimit")
         .args(["--pid", &server.pid().to_string(), &format!("--nofile={soft}:")])
@@ -139,22 +138,22 @@ fn limit_descriptors(server: &Server, soft: &str) {
 }
 
 #[test]
-fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
-    if !crate::support::private_tables_supported() {
+fn retries_a_rejected_migration_when_a_descriptor_is_free() {
+    if !private_tables_supported() {
         return;
     }
     let flags = ["--fd-tables", PRIVATE, "--shards", "2", "--rematch-delay", "0s"];
     let server = Server::start(&flags);
-    let mut asks = server.raw_connection();
-    // On a connection that is there already: no other can be accepted in the end.
+    let mut monitor = server.raw_connection();
+    // On an open connection: later no connection can be accepted.
     let mut figure = |pointer: &str| {
-        let stats = asks.request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
+        let stats = monitor.request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
         stat_number(&stats, pointer)
     };
     assert_eq!(figure("/migrations/rejected"), 0);
     let mut one = server.connect_on_shard(0, || server.raw_session());
     let mut other = server.connect_on_shard(1, || server.raw_session());
-    crate::support::wait_until("whoever came to the wrong shard has gone", || {
+    wait_until("the connections on the wrong shard are closed", || {
         match figure("/connections/active") {
             3 => Ok(()),
             active => Err(format!("{active} connections")),
@@ -164,25 +163,25 @@ fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let soft = line.split_whitespace().nth(3).unwrap().to_owned();
-    // No table has any descriptor below this that is free.
+    // Every table uses all descriptors below this limit.
     limit_descriptors(&server, "3");
     let began = Instant::now();
     one.find_match("en");
     other.find_match("en");
     one.expect_message("waiting");
     other.expect_message("waiting");
-    crate::support::wait_until("a move has been refused again", || {
+    wait_until("a migration has been rejected a second time", || {
         match figure("/migrations/rejected") {
             0 | 1 => Err("none, or only one".to_owned()),
             many => Ok(many),
         }
     });
-    // Refusals do not chase each other: two who were refused are tried again at the next tick.
+    // A rejected migration is tried again at the next tick, not at once.
     let tick_ms = SWEEP_PERIOD_MS as i64 / SWEEP_PARTS as i64;
     let most = 2 + began.elapsed().as_millis() as i64 / tick_ms;
     let many = figure("/migrations/rejected");
-    assert!(many <= most, "{many} refusals where {most} are possible");
-    // Both are still there, and one thinks better of it and asks again.
+    assert!(many <= most, "{many} rejections where {most} are possible");
+    // Both sessions still wait, and one cancels and asks again.
     one.send(&text_frame(br#"{"type":"cancel_match"}"#));
     one.expect_message("match_cancelled");
     one.find_match("en");
@@ -191,19 +190,19 @@ fn who_finds_no_descriptor_at_home_stays_and_meets_when_there_is_one() {
     let room = one.expect_match();
     other.expect_match();
     expect_room_relays(&mut one, &mut other, &room);
-    // One has changed tables and left nothing behind.
-    crate::support::wait_until("as many descriptors as before", || {
+    // One session has migrated to the other table and left no descriptor behind.
+    wait_until("as many descriptors are open as before", || {
         let sum = |tables: BTreeMap<String, usize>| tables.values().sum::<usize>();
         let (now, then) = (sum(tables_of(&server)), sum(before.clone()));
         if now == then { Ok(()) } else { Err(format!("{now}, before {then}")) }
     });
-    drop((one, other, asks));
+    drop((one, other, monitor));
     server.wait_until_idle();
 }
 
 #[test]
-fn a_shutdown_while_sessions_move_ends_gracefully() {
-    if !crate::support::private_tables_supported() {
+fn shuts_down_gracefully_while_sessions_migrate() {
+    if !private_tables_supported() {
         return;
     }
     let flags = ["--fd-tables", PRIVATE, "--shards", "4", "--rematch-delay", "0s"];
@@ -215,14 +214,14 @@ fn a_shutdown_while_sessions_move_ends_gracefully() {
     server.send_signal("TERM");
     assert!(server.wait_for_exit().success(), "{:?}", server.log());
     for mut user in users {
-        let (_heard, _end) = user.read_to_end();
+        let (_received, _end) = user.read_to_end();
     }
     server.wait_for_log_line("ended gracefully");
 }
 
 #[test]
-fn a_port_that_is_taken_is_one_clear_line_here_too() {
-    if !crate::support::private_tables_supported() {
+fn refuses_a_port_in_use_with_one_line_with_private_tables() {
+    if !private_tables_supported() {
         return;
     }
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -236,8 +235,8 @@ fn a_port_that_is_taken_is_one_clear_line_here_too() {
 }
 
 #[test]
-fn no_table_keeps_another_shards_listener_or_connection() {
-    if !crate::support::private_tables_supported() {
+fn no_table_keeps_a_descriptor_of_another_shard() {
+    if !private_tables_supported() {
         return;
     }
     let server = Server::start(&["--fd-tables", PRIVATE, "--shards", "3"]);
@@ -248,7 +247,7 @@ fn no_table_keeps_another_shards_listener_or_connection() {
     for task in std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
         let path = task.unwrap().path();
         let name = std::fs::read_to_string(path.join("comm")).unwrap().trim().to_owned();
-        // Main and the matcher have one table between them.
+        // The main thread and the matcher share one table.
         if name == "matcher" {
             continue;
         }
@@ -273,8 +272,8 @@ fn no_table_keeps_another_shards_listener_or_connection() {
 }
 
 #[test]
-fn the_load_tester_drives_more_users_than_one_table_holds() {
-    if !crate::support::private_tables_supported() {
+fn load_tester_holds_more_users_than_one_table() {
+    if !private_tables_supported() {
         return;
     }
     let server = Server::start(&["--fd-tables", PRIVATE, "--shards", "2"]);
@@ -295,17 +294,17 @@ fn the_load_tester_drives_more_users_than_one_table_holds() {
     assert_eq!(few.status.code(), Some(4), "{line}");
     assert!(line.contains("for each thread") && line.contains("or --threads 3"), "{line}");
     let enough = run("3");
-    let said = String::from_utf8_lossy(&enough.stderr);
-    assert!(enough.status.success(), "{said}");
-    let told = std::fs::read(format!("{report}/report.json")).unwrap();
+    let errors = String::from_utf8_lossy(&enough.stderr);
+    assert!(enough.status.success(), "{errors}");
+    let json = std::fs::read(format!("{report}/report.json")).unwrap();
     let _removed = std::fs::remove_dir_all(&report);
-    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
-    // It finds the server's process, whose main thread has no listener, and its real limit.
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    // The tester finds the server's process, whose main thread has no listener, and its limit.
     let found = switchboard::load::server_monitor::find_process(server.address());
     assert_eq!(found, Some(server.pid()));
     let limit = stat_number(&server.stats(), "/process/descriptors_allowed") as f64;
-    let found = told.to_string();
-    assert!(found.contains(&format!("\"server_descriptor_limit\":{limit:.1}")), "{found}");
+    let text = json.to_string();
+    assert!(text.contains(&format!("\"server_descriptor_limit\":{limit:.1}")), "{text}");
     assert_eq!(server.stat("/sessions/opened"), 500);
     server.wait_until_idle();
 }

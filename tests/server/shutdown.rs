@@ -1,12 +1,14 @@
-//! The end of the process: gracefully at the first signal, at once at the second.
+//! Shutdown: graceful at the first signal, immediate at the second.
 
 use crate::support::{
-    ProtocolClient, RawClient, Received, Server, expect_room_relays, text_frame, upgrade_request,
+    ProtocolClient, RawClient, Received, Server, expect_room_relays, get, text_frame,
+    upgrade_request, wait_until,
 };
 use std::time::{Duration, Instant};
 
-/// Waits for a Close frame and for the end; gives the code and when the frame came.
-fn closed(user: &mut RawClient) -> (Option<u16>, Instant) {
+/// Waits for a Close frame and the end of the connection. Gives the code and the time at which the
+/// frame arrived.
+fn receive_close(user: &mut RawClient) -> (Option<u16>, Instant) {
     let Received::Close(code) = user.receive() else { panic!("no Close frame") };
     let at = Instant::now();
     assert_eq!(user.receive(), Received::End);
@@ -14,16 +16,16 @@ fn closed(user: &mut RawClient) -> (Option<u16>, Instant) {
 }
 
 #[test]
-fn sigterm_drains_idle_and_waiting_first_and_rooms_at_the_deadline() {
-    drains("TERM");
+fn sigterm_closes_idle_and_waiting_sessions_first_and_rooms_at_the_deadline() {
+    drain_by_signal("TERM");
 }
 
 #[test]
-fn sigint_does_the_same() {
-    drains("INT");
+fn sigint_drains_like_sigterm() {
+    drain_by_signal("INT");
 }
 
-fn drains(signal: &str) {
+fn drain_by_signal(signal: &str) {
     let timeout = Duration::from_secs(3);
     let flags = ["--drain-timeout", "3s", "--shards", "2", "--stats-queue", "en"];
     let mut server = Server::start(&flags);
@@ -35,50 +37,50 @@ fn drains(signal: &str) {
     assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
     let began = Instant::now();
     server.send_signal(signal);
-    // Everyone is told.
+    // Every session receives `draining`.
     for user in idle.iter_mut().chain([&mut waiting, &mut one, &mut other]) {
         let deadline_ms = user.expect_message("draining")["deadline_ms"].as_u64().unwrap();
         assert!((1..=3000).contains(&deadline_ms), "{deadline_ms}");
     }
     // The port stays open.
-    let health = crate::support::get(server.address(), "/health");
+    let health = get(server.address(), "/health");
     assert_eq!((health.status, health.json()["status"].as_str()), (503, Some("draining")));
     assert!(health.field("retry-after").is_some());
     assert_eq!(server.stats()["status"], "draining");
-    let mut newcomer = server.raw_connection();
-    newcomer.send(&upgrade_request());
-    let refusal = newcomer.read_response();
+    let mut late = server.raw_connection();
+    late.send(&upgrade_request());
+    let refusal = late.read_response();
     assert_eq!(refusal.status, 503);
     assert!(refusal.field("retry-after").is_some());
-    newcomer.expect_end();
+    late.expect_end();
     assert_eq!(server.stat("/http/rejected/draining"), 1);
-    // A connection that is kept open is answered once more, and closed.
+    // A keep-alive connection gets one more response, and is closed.
     let last = kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(last.status, 503);
     assert!(last.has_connection_option("close"));
     kept.expect_end();
-    // No new matches, and nothing changes by asking.
+    // `find_match` is refused and changes nothing: the room goes on.
     one.send_text(r#"{"type":"find_match"}"#);
     one.expect_error("draining");
     expect_room_relays(&mut one, &mut other, &room);
-    // Idle and waiting sessions go within the first half, not all in the same instant.
-    let mut went: Vec<Duration> = Vec::new();
+    // Idle and waiting sessions are closed before the deadline.
+    let mut closed_after: Vec<Duration> = Vec::new();
     for user in idle.iter_mut().chain([&mut waiting]) {
-        let (code, at) = closed(user);
+        let (code, at) = receive_close(user);
         assert_eq!(code, Some(1012));
-        went.push(at - began);
+        closed_after.push(at - began);
     }
     drop((idle, waiting));
-    assert!(began.elapsed() < timeout, "they are gone before the deadline: {went:?}");
+    assert!(began.elapsed() < timeout, "closed before the deadline: {closed_after:?}");
     server.wait_for_stat("/matchmaking/waiting", 0);
     // Rooms go on until the deadline.
     expect_room_relays(&mut one, &mut other, &room);
     for user in [&mut one, &mut other] {
-        // Of the two, one may hear of the other's end first.
+        // One of them may receive the other's `peer_left` first.
         match user.receive() {
             Received::Text(text) => {
                 assert!(text.contains("peer_left"), "{text}");
-                assert_eq!(closed(user).0, Some(1012));
+                assert_eq!(receive_close(user).0, Some(1012));
             }
             other => assert_eq!(other, Received::Close(Some(1012))),
         }
@@ -98,7 +100,7 @@ fn drains(signal: &str) {
 }
 
 #[test]
-fn a_room_that_ends_while_draining_lets_its_members_go() {
+fn closes_the_members_of_a_room_that_ends_while_draining() {
     let mut server = Server::start(&["--drain-timeout", "2s", "--shards", "2"]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     server.send_signal("TERM");
@@ -114,7 +116,7 @@ fn a_room_that_ends_while_draining_lets_its_members_go() {
 }
 
 #[test]
-fn who_waits_while_draining_can_stop_waiting_but_not_ask_anew() {
+fn cancel_match_works_and_find_match_is_refused_while_draining() {
     let mut server = Server::start(&["--drain-timeout", "1h"]);
     let mut users: Vec<RawClient> = (0..8).map(|_| server.raw_session()).collect();
     for (nth, user) in users.iter_mut().enumerate() {
@@ -127,7 +129,7 @@ fn who_waits_while_draining_can_stop_waiting_but_not_ask_anew() {
         let anew = text_frame(br#"{"type":"find_match","payload":{"queue":"another"}}"#);
         user.send(&[anew, text_frame(br#"{"type":"cancel_match"}"#)].concat());
         match user.receive() {
-            // Its turn to go came early in the half hour.
+            // Its place in the spread over the first half hour came early.
             Received::Close(code) => assert_eq!(code, Some(1012)),
             Received::Text(text) => {
                 assert!(text.contains(r#""code":"draining""#), "{text}");
@@ -143,14 +145,14 @@ fn who_waits_while_draining_can_stop_waiting_but_not_ask_anew() {
 }
 
 #[test]
-fn a_server_with_nobody_on_it_ends_soon_and_answers_until_then() {
+fn ends_soon_without_sessions_and_reports_draining_until_then() {
     let mut server = Server::start(&["--drain-timeout", "1h"]);
-    // Whoever watches /health sees it.
+    // A monitor on an open connection sees it in /health.
     let mut watcher = server.raw_connection();
     let mut health = move || watcher.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
     assert_eq!(health(), 200);
     server.send_signal("TERM");
-    crate::support::wait_until("the server drains", || match health() {
+    wait_until("the server drain_by_signal", || match health() {
         503 => Ok(()),
         status => Err(format!("{status}")),
     });
@@ -159,7 +161,7 @@ fn a_server_with_nobody_on_it_ends_soon_and_answers_until_then() {
 }
 
 #[test]
-fn a_drain_timeout_of_zero_closes_everybody_at_once() {
+fn a_drain_timeout_of_zero_closes_every_session_at_once() {
     let mut server = Server::start(&["--drain-timeout", "0s", "--shards", "2"]);
     let mut idle = server.raw_session();
     let (mut one, mut other, _) = server.matched_raw_pair();
@@ -196,10 +198,10 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
-fn clients_that_never_leave_do_not_hold_up_the_end() {
+fn unresponsive_clients_do_not_delay_the_exit() {
     let flags = ["--drain-timeout", "400ms", "--close-timeout", "400ms"];
     let mut server = Server::start(&flags);
-    // Neither of them reads or closes anything.
+    // None of these clients reads or closes anything.
     let (_one, _other, _) = server.matched_raw_pair();
     let mut half = server.raw_connection();
     half.send(b"GET / HT");
@@ -209,8 +211,8 @@ fn clients_that_never_leave_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn what_waits_in_the_backlog_at_the_end_is_answered() {
-    // Stopped, the process accepts nothing; what comes then waits in its listeners.
+fn answers_connections_in_the_accept_queue_before_the_exit() {
+    // A stopped process accepts nothing: new connections wait in the accept queues.
     let mut server = Server::start(&["--drain-timeout", "0s", "--shards", "2"]);
     server.send_signal("STOP");
     let mut late: Vec<RawClient> = (0..20).map(|_| server.raw_connection()).collect();
@@ -220,7 +222,7 @@ fn what_waits_in_the_backlog_at_the_end_is_answered() {
     server.send_signal("TERM");
     server.send_signal("CONT");
     for raw in &mut late {
-        // A shard may go on sooner than the thread that handles signals.
+        // A shard may run before the thread that handles signals, and accept the connection.
         if raw.peek_status() == 101 {
             raw.expect_upgrade();
             raw.expect_message("draining");

@@ -1,11 +1,15 @@
-//! The start of the process: what it says, and how it refuses to start: with one clear line on
-//! standard error and a status that is not zero.
+//! Startup: addresses, settings, and the refusal to start, with one line on standard error and a
+//! status that is not zero.
 
-use crate::support::{Client, ProtocolClient, RawClient, Server, expect_room_relays, stat_number};
+use crate::support::{
+    Client, ProtocolClient, RawClient, Server, descriptor_table_modes, expect_room_relays,
+    stat_number,
+};
 use std::net::{Ipv6Addr, TcpListener};
 
-/// The server does not start with these flags, and says why in one line with these words.
-fn refuses(flags: &[&str], status: i32, words: &[&str]) {
+/// The server does not start with these flags: it exits with `status`, after one line that contains
+/// `words`.
+fn expect_refusal(flags: &[&str], status: i32, words: &[&str]) {
     let refusal = Server::run_to_exit(flags);
     assert_eq!(refusal.status.code(), Some(status), "{flags:?}: {}", refusal.stderr);
     assert_eq!(refusal.stdout, "", "{flags:?}");
@@ -17,31 +21,35 @@ fn refuses(flags: &[&str], status: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_port_that_another_process_listens_on_is_refused() {
+fn refuses_a_port_that_another_process_listens_on() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
-    refuses(&["--listen", &address], 1, &[&address, "another process holds that port"]);
-    // Also where only one of several addresses is taken, and when the holder would share.
-    refuses(&["--listen", "127.0.0.1:0", "--listen", &address], 1, &[&address]);
+    expect_refusal(&["--listen", &address], 1, &[&address, "another process holds that port"]);
+    // Also if one of several addresses is in use, and if the other process allows sharing.
+    expect_refusal(&["--listen", "127.0.0.1:0", "--listen", &address], 1, &[&address]);
     socket2::SockRef::from(&holder).set_reuse_port(true).unwrap();
-    refuses(&["--listen", &address], 1, &[&address]);
+    expect_refusal(&["--listen", &address], 1, &[&address]);
 }
 
 #[test]
-fn a_port_that_another_switchboard_listens_on_is_refused_and_that_one_serves_on() {
+fn refuses_a_port_of_another_switchboard_which_loses_no_connection() {
     let server = Server::start(&["--shards", "2"]);
     let address = server.address().to_string();
     for shards in ["1", "2"] {
-        refuses(&["--listen", &address, "--shards", shards], 1, &[&address, "another process"]);
+        expect_refusal(
+            &["--listen", &address, "--shards", shards],
+            1,
+            &[&address, "another process"],
+        );
     }
-    // None of the traffic was lost to it.
+    // The refused server has taken none of the connections.
     for _ in 0..20 {
         server.client().expect_no_message();
     }
 }
 
 #[test]
-fn a_port_that_was_just_given_up_can_be_listened_on_again() {
+fn listens_on_a_port_right_after_another_server_released_it() {
     // No other test listens on this address, so none can take the port meanwhile.
     let server = Server::start(&["--listen", "127.0.0.77:0"]);
     let address = server.address().to_string();
@@ -59,65 +67,77 @@ fn a_port_that_was_just_given_up_can_be_listened_on_again() {
 }
 
 #[test]
-fn an_address_that_this_machine_does_not_have_is_refused() {
-    refuses(&["--listen", "192.0.2.1:0"], 1, &["192.0.2.1:0", "does not have that address"]);
+fn refuses_an_address_that_this_machine_does_not_have() {
+    expect_refusal(&["--listen", "192.0.2.1:0"], 1, &["192.0.2.1:0", "does not have that address"]);
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn refuses_invalid_addresses() {
     for wrong in ["example.org:8080", "8080", "127.0.0.1", "127.0.0.1:65536", "::1:8080", ""] {
-        refuses(&["--listen", wrong], 2, &["--listen"]);
+        expect_refusal(&["--listen", wrong], 2, &["--listen"]);
     }
 }
 
 #[test]
-fn bad_flags_are_refused() {
-    refuses(&["--no-such-flag"], 2, &["--no-such-flag"]);
-    refuses(&["argument"], 2, &["argument"]);
-    refuses(&["--shards"], 2, &["--shards"]);
-    refuses(&["--shards", "many"], 2, &["--shards", "many"]);
-    refuses(&["--trusted-proxy", "proxy.example"], 2, &["--trusted-proxy", "10.0.0.0/8"]);
-    refuses(&["--trusted-proxy", "10.1.2.3/8"], 2, &["--trusted-proxy", "within 10.0.0.0/8"]);
-    refuses(&["--allow-origin", "example.org"], 2, &["--allow-origin", "no scheme", "https://"]);
-    refuses(&["--allow-origin", "https://a.example,*"], 2, &["--allow-origin", "'*'"]);
-    refuses(&["--shards", "0"], 2, &["--shards", "1 to 1024"]);
-    refuses(&["--max-connections", "-1"], 2, &["-1"]);
-    refuses(&["--ping-interval", "5"], 2, &["--ping-interval"]);
-    refuses(&["--ping-interval", "soon"], 2, &["soon"]);
-    refuses(&["--stats-queue", "a b"], 2, &["a b"]);
-    refuses(&["--log-level", "loud"], 2, &["loud"]);
+fn refuses_invalid_flags() {
+    expect_refusal(&["--no-such-flag"], 2, &["--no-such-flag"]);
+    expect_refusal(&["argument"], 2, &["argument"]);
+    expect_refusal(&["--shards"], 2, &["--shards"]);
+    expect_refusal(&["--shards", "many"], 2, &["--shards", "many"]);
+    expect_refusal(&["--trusted-proxy", "proxy.example"], 2, &["--trusted-proxy", "10.0.0.0/8"]);
+    expect_refusal(
+        &["--trusted-proxy", "10.1.2.3/8"],
+        2,
+        &["--trusted-proxy", "within 10.0.0.0/8"],
+    );
+    expect_refusal(
+        &["--allow-origin", "example.org"],
+        2,
+        &["--allow-origin", "no scheme", "https://"],
+    );
+    expect_refusal(&["--allow-origin", "https://a.example,*"], 2, &["--allow-origin", "'*'"]);
+    expect_refusal(&["--shards", "0"], 2, &["--shards", "1 to 1024"]);
+    expect_refusal(&["--max-connections", "-1"], 2, &["-1"]);
+    expect_refusal(&["--ping-interval", "5"], 2, &["--ping-interval"]);
+    expect_refusal(&["--ping-interval", "soon"], 2, &["soon"]);
+    expect_refusal(&["--stats-queue", "a b"], 2, &["a b"]);
+    expect_refusal(&["--log-level", "loud"], 2, &["loud"]);
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused() {
-    refuses(
+fn refuses_contradictory_settings() {
+    expect_refusal(
         &["--ping-interval", "60s", "--silence-limit", "60s"],
         2,
         &["--silence-limit", "--ping-interval"],
     );
-    refuses(&["--max-unsent-bytes", "65536"], 2, &["--max-unsent-bytes", "--max-message-bytes"]);
-    refuses(
+    expect_refusal(
+        &["--max-unsent-bytes", "65536"],
+        2,
+        &["--max-unsent-bytes", "--max-message-bytes"],
+    );
+    expect_refusal(
         &["--max-connections", "5", "--max-connections-per-address", "6"],
         2,
         &["--max-connections-per-address 6", "5"],
     );
-    refuses(&["--resume-window", "30s"], 2, &["--resume-window"]);
-    refuses(&["--max-connections", "67108864"], 2, &["file descriptors", "prlimit"]);
-    refuses(&["--listen", "127.0.0.1:7", "--listen", "127.0.0.1:7"], 2, &["twice"]);
+    expect_refusal(&["--resume-window", "30s"], 2, &["--resume-window"]);
+    expect_refusal(&["--max-connections", "67108864"], 2, &["file descriptors", "prlimit"]);
+    expect_refusal(&["--listen", "127.0.0.1:7", "--listen", "127.0.0.1:7"], 2, &["twice"]);
 }
 
 #[test]
-fn nothing_has_been_started_when_the_start_is_refused() {
-    // The first address is free and the second is taken: neither is held afterwards.
+fn holds_no_port_after_a_refused_start() {
+    // The first address is free and the second is in use: neither is held afterwards.
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let free = TcpListener::bind("127.0.0.78:0").unwrap().local_addr().unwrap().to_string();
-    refuses(&["--listen", &free, "--listen", &taken, "--shards", "2"], 1, &[&taken]);
-    assert!(TcpListener::bind(&free).is_ok(), "nothing stays behind");
+    expect_refusal(&["--listen", &free, "--listen", &taken, "--shards", "2"], 1, &[&taken]);
+    assert!(TcpListener::bind(&free).is_ok(), "the port is free again");
 }
 
 #[test]
-fn several_addresses_are_served_as_one() {
+fn matches_users_across_all_addresses() {
     let mut flags = vec!["--listen", "127.0.0.1:0,127.0.0.2:0", "--shards", "2"];
     let ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if ipv6 {
@@ -138,15 +158,15 @@ fn several_addresses_are_served_as_one() {
 }
 
 #[test]
-fn an_ipv6_address_takes_ipv6_only() {
-    // Without IPv6 there is nothing to be shown here.
+fn an_ipv6_address_accepts_ipv6_only() {
+    // Without IPv6 the address is refused, and there is nothing else to test.
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        return refuses(&["--listen", "[::1]:0"], 1, &["[::1]:0"]);
+        return expect_refusal(&["--listen", "[::1]:0"], 1, &["[::1]:0"]);
     }
     let server = Server::start(&["--listen", "[::]:0"]);
     let port = server.address().port();
     Client::connect((Ipv6Addr::LOCALHOST, port).into()).expect_no_message();
-    // So another server may have the same port on IPv4.
+    // Therefore another server can listen on the same port on IPv4.
     let v4 = format!("0.0.0.0:{port}");
     let other = Server::start(&["--listen", &v4]);
     Client::connect(([127, 0, 0, 1], port).into()).expect_no_message();
@@ -154,7 +174,7 @@ fn an_ipv6_address_takes_ipv6_only() {
 }
 
 #[test]
-fn the_log_can_be_json() {
+fn logs_json_when_asked() {
     let server = Server::start(&["--log-format", "json", "--log-level", "info"]);
     for line in server.log() {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -164,7 +184,7 @@ fn the_log_can_be_json() {
 }
 
 #[test]
-fn settings_come_from_the_environment_too_and_flags_win() {
+fn reads_settings_from_the_environment_and_prefers_flags() {
     let prepare =
         "export SWITCHBOARD_MAX_CONNECTIONS=17 SWITCHBOARD_SHARDS=3 SWITCHBOARD_LISTEN=nonsense";
     let server = Server::start_in_shell(prepare, &[]);
@@ -173,11 +193,11 @@ fn settings_come_from_the_environment_too_and_flags_win() {
 }
 
 #[test]
-fn newcomers_come_to_the_shard_of_their_packets_cpu() {
+fn steers_new_connections_to_the_shard_of_their_packets_cpu() {
     use switchboard::sys::affinity::AllowedCpus;
     let cpus = AllowedCpus::of_current_thread();
     let shards = cpus.numbers().len().to_string();
-    for tables in crate::support::descriptor_table_modes() {
+    for tables in descriptor_table_modes() {
         let flags = ["--steer", "cpu", "--shards", &shards, "--fd-tables", tables];
         let server = Server::start(&flags);
         let mut held = Vec::new();
@@ -198,7 +218,7 @@ fn newcomers_come_to_the_shard_of_their_packets_cpu() {
 }
 
 #[test]
-fn a_server_that_polls_busily_serves() {
+fn serves_with_busy_polling() {
     if switchboard::sys::steering::busy_poll(&mio::Poll::new().unwrap(), 1).is_err() {
         let refusal = Server::run_to_exit(&["--busy-poll", "50", "--listen", "127.0.0.1:0"]);
         assert!(refusal.stderr.contains("cannot apply --busy-poll: "), "{}", refusal.stderr);
@@ -210,7 +230,7 @@ fn a_server_that_polls_busily_serves() {
 }
 
 #[test]
-fn version_and_help_go_to_standard_output() {
+fn prints_version_and_help_to_standard_output() {
     let version = Server::run_to_exit(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(version.stdout, format!("switchboard {}\n", env!("CARGO_PKG_VERSION")));
@@ -222,11 +242,15 @@ fn version_and_help_go_to_standard_output() {
 }
 
 #[test]
-fn an_address_for_administration_is_one_of_its_own() {
+fn refuses_an_admin_address_that_is_in_use_or_public() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    refuses(&["--admin-listen", &taken], 1, &[&taken, "another process holds that port"]);
-    refuses(&["--admin-listen", &taken, "--listen", &taken], 2, &[&taken, "port of its own"]);
-    refuses(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
-    refuses(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
+    expect_refusal(&["--admin-listen", &taken], 1, &[&taken, "another process holds that port"]);
+    expect_refusal(
+        &["--admin-listen", &taken, "--listen", &taken],
+        2,
+        &[&taken, "port of its own"],
+    );
+    expect_refusal(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
+    expect_refusal(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
 }
