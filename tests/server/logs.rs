@@ -1,9 +1,9 @@
-//! The log: what an operator reads, and that it is in nobody's way. Whatever clients send, none
-//! of it stands there; whatever they do, a reason has one line a minute; and whoever does not read
-//! it stops nothing.
+//! The log: it contains nothing that clients send, it repeats a cause at most once a minute, and a
+//! reader that stops reading it delays nothing.
 
 use crate::support::{
-    Client, ProtocolClient, RawClient, Server, expect_room_relays, get, match_pair, upgrade_request,
+    Client, ProtocolClient, RawClient, Server, expect_room_relays, get, match_pair, run_shared,
+    upgrade_request, wait_until,
 };
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, PipeWriter, Write};
@@ -12,17 +12,17 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 
-/// A server whose standard error is a pipe that is full and that nobody reads.
-struct Unread {
+/// A server whose standard error is a full pipe that is not read.
+struct ServerWithFullPipe {
     child: Child,
     address: SocketAddr,
-    /// The end that nobody reads stays open: otherwise every write would fail at once.
+    /// The reading end stays open: otherwise every write would fail at once.
     _reader: BufReader<std::io::PipeReader>,
 }
 
-impl Unread {
-    fn start(flags: &[&str]) -> Unread {
-        crate::support::run_shared();
+impl ServerWithFullPipe {
+    fn start(flags: &[&str]) -> ServerWithFullPipe {
+        run_shared();
         let (reader, writer) = std::io::pipe().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .args(["--listen", "127.0.0.1:0", "--no-pin"])
@@ -42,7 +42,7 @@ impl Unread {
                 .or(named.map(|text| text.trim_end_matches(['"', '}', '\n']).parse().unwrap()));
         }
         fill(&writer);
-        Unread { child, address: address.unwrap(), _reader: reader }
+        ServerWithFullPipe { child, address: address.unwrap(), _reader: reader }
     }
 
     fn run(&self, program: &str, args: &[&str]) {
@@ -52,21 +52,21 @@ impl Unread {
     }
 
     fn status(&mut self) -> std::process::ExitStatus {
-        crate::support::wait_until("the process ends", || {
+        wait_until("the process ends", || {
             self.child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
         })
     }
 }
 
-impl Drop for Unread {
+impl Drop for ServerWithFullPipe {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
 
-/// Writes until the pipe takes no more. Whether a write waits belongs to the open file, which
-/// the server has too, so it is opened anew (proc_pid_fd(5)).
+/// Fills the pipe. O_NONBLOCK is a property of the open file description, which the server shares,
+/// so the pipe is opened anew (proc_pid_fd(5)).
 fn fill(pipe: &PipeWriter) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let options = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -76,25 +76,25 @@ fn fill(pipe: &PipeWriter) {
     }
 }
 
-/// Waits for the next sample that the main thread takes, told how old the last one is, in
-/// milliseconds. It can be of this very millisecond, so each age is held against the one before.
-fn the_main_thread_looks_round<A: PartialOrd + std::fmt::Display>(mut age: impl FnMut() -> A) {
+/// Waits for the next sample that the main thread takes. `age` gives the age of the last one in
+/// milliseconds, which can be 0, so each age is compared with the one before.
+fn wait_for_next_sample<A: PartialOrd + std::fmt::Display>(mut age: impl FnMut() -> A) {
     let mut before = age();
-    crate::support::wait_until("the main thread looks round", || {
+    wait_until("the main thread takes a sample", || {
         let last = std::mem::replace(&mut before, age());
         if before < last { Ok(()) } else { Err(format!("{before} ms ago")) }
     });
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
+fn an_unread_log_blocks_no_shard_and_no_shutdown() {
     let flags = ["--log-level", "trace", "--max-connections", "100", "--drain-timeout", "2s"];
     for format in ["text", "json"] {
         let flags = [&flags[..], &["--log-format", format, "--shards", "2"]].concat();
-        let mut server = Unread::start(&flags);
+        let mut server = ServerWithFullPipe::start(&flags);
         let connect = || Client::connect(server.address);
         let (mut one, mut other, room) = match_pair(connect(), connect());
-        // A shard has something to tell: it cannot accept.
+        // A shard logs that it cannot accept.
         let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
         server.run("prlimit", &["--pid", "PID", &format!("--nofile={open}:20000")]);
         let crowd: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.address)).collect();
@@ -103,30 +103,28 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
         }
         server.run("prlimit", &["--pid", "PID", "--nofile=20000:20000"]);
         drop(crowd);
-        // So has the main thread, about those who are refused.
+        // The main thread logs that connections are refused.
         let full: Vec<RawClient> = (0..200).map(|_| RawClient::connect(server.address)).collect();
         drop(full);
-        let (mut third, mut fourth, second_room) =
-            crate::support::wait_until("newcomers meet", || {
-                let mut raws =
-                    [RawClient::connect(server.address), RawClient::connect(server.address)];
-                for raw in &mut raws {
-                    raw.send(&upgrade_request());
-                    match raw.peek_status() {
-                        101 => raw.expect_upgrade(),
-                        status => return Err(format!("{status}")),
-                    }
+        let (mut third, mut fourth, second_room) = wait_until("new sessions are matched", || {
+            let mut raws = [RawClient::connect(server.address), RawClient::connect(server.address)];
+            for raw in &mut raws {
+                raw.send(&upgrade_request());
+                match raw.peek_status() {
+                    101 => raw.expect_upgrade(),
+                    status => return Err(format!("{status}")),
                 }
-                let [one, other] = raws;
-                Ok(match_pair(one, other))
-            });
-        // It samples once a second: so it still goes round.
+            }
+            let [one, other] = raws;
+            Ok(match_pair(one, other))
+        });
+        // The main thread samples once a second: new samples show that it is not blocked.
         let sampled = || -> i64 {
             let stats = get(server.address, "/stats").json();
             stats["process"]["sample_age_ms"].as_i64().unwrap()
         };
         for _ in 0..2 {
-            the_main_thread_looks_round(sampled);
+            wait_for_next_sample(sampled);
         }
         expect_room_relays(&mut one, &mut other, &room);
         expect_room_relays(&mut third, &mut fourth, &second_room);
@@ -137,13 +135,13 @@ fn a_standard_error_that_nobody_reads_stops_no_shard_and_no_shutdown() {
 }
 
 #[test]
-fn the_journal_is_told_the_priority_of_each_line_and_nobody_else_is() {
+fn writes_priorities_to_the_journal_only() {
     use std::os::unix::fs::MetadataExt;
-    let listens = |journal_is_here: bool| {
+    let first_line = |is_journal: bool| {
         let (reader, writer) = std::io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let pipe = std::fs::metadata(path).unwrap();
-        let inode = if journal_is_here { pipe.ino() } else { pipe.ino() + 1 };
+        let inode = if is_journal { pipe.ino() } else { pipe.ino() + 1 };
         let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .args(["--listen", "127.0.0.1:0", "--no-pin"])
             .env("JOURNAL_STREAM", format!("{}:{inode}", pipe.dev()))
@@ -157,13 +155,13 @@ fn the_journal_is_told_the_priority_of_each_line_and_nobody_else_is() {
         child.wait().unwrap();
         line
     };
-    let (there, elsewhere) = (listens(true), listens(false));
-    assert!(there.starts_with("<6>20") && there.contains("listening on"), "{there}");
-    assert!(elsewhere.starts_with("20") && elsewhere.contains("listening on"), "{elsewhere}");
+    let (journal, other) = (first_line(true), first_line(false));
+    assert!(journal.starts_with("<6>20") && journal.contains("listening on"), "{journal}");
+    assert!(other.starts_with("20") && other.contains("listening on"), "{other}");
 }
 
 #[test]
-fn nothing_that_a_client_sends_stands_in_the_log() {
+fn logs_nothing_that_a_client_sends() {
     for format in ["text", "json"] {
         let flags = ["--log-level", "trace", "--log-format", format, "--echo"];
         let access = ["--allow-origin", "https://a.example", "--trusted-proxy", "127.0.0.1"];
@@ -210,7 +208,7 @@ fn nothing_that_a_client_sends_stands_in_the_log() {
 }
 
 #[test]
-fn a_reason_has_one_line_a_minute_however_often_it_happens() {
+fn logs_a_repeated_cause_once_a_minute() {
     let flags = ["--max-connections", "2", "--allow-origin", "https://a.example"];
     let mut server = Server::start(&flags);
     let (mut one, mut other, room) = server.matched_pair();
@@ -228,23 +226,23 @@ fn a_reason_has_one_line_a_minute_however_often_it_happens() {
     };
     storm(50);
     let lines = ["--max-connections is reached", "--allow-origin does not list their origin"];
-    // More of the same, after it was told, and time enough for the main thread to tell it again.
+    // More refusals after the line, and enough time for the main thread to log again.
     let counted = |line: &str| server.log().iter().filter(|one| one.contains(line)).count();
-    crate::support::wait_until("both are told", || match lines.map(counted) {
+    wait_until("both causes are logged", || match lines.map(counted) {
         [1, 1] => Ok(()),
         other => Err(format!("{other:?}")),
     });
     storm(50);
     for _ in 0..3 {
         let age = || server.stat("/process/sample_age_ms");
-        the_main_thread_looks_round(age);
+        wait_for_next_sample(age);
         storm(5);
     }
     assert_eq!(lines.map(counted), [1, 1], "{:#?}", server.log());
     expect_room_relays(&mut one, &mut other, &room);
     for line in lines {
-        let told = server.wait_for_log_line(line);
-        let times: u64 = told.split("times=").nth(1).unwrap().trim().parse().unwrap();
-        assert!((1..=50).contains(&times), "{told}");
+        let logged = server.wait_for_log_line(line);
+        let times: u64 = logged.split("times=").nth(1).unwrap().trim().parse().unwrap();
+        assert!((1..=50).contains(&times), "{logged}");
     }
 }

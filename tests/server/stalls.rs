@@ -1,5 +1,5 @@
-//! What stands still, and who must not notice: the process, a thread, one member or both, one in a
-//! hundred; and networks that deliver a byte at a time. Against the real server.
+//! Stalls: the process, a thread, or a client stops for a while, and no other client notices.
+//! Networks that deliver a byte at a time.
 
 use crate::support::{
     Client, ProtocolClient, RawClient, Server, SuspendedThread, expect_room_relays, match_pair,
@@ -10,11 +10,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use switchboard::limits::{ACCEPTS_PER_ITERATION, EVENTS_PER_POLL};
 
-/// A message that takes this long has been held up. A machine that is busy with other tests
-/// holds nobody up for so long.
+/// A message that takes longer was delayed by a stall. A machine that is busy with other tests does
+/// not delay it as long.
 const BOUND: Duration = Duration::from_secs(10);
 
-fn turns(server: &Server) -> i64 {
+/// Iterations of all event loops since the start.
+fn iterations(server: &Server) -> i64 {
     let metrics = server.get("/metrics");
     let lines = metrics.text().lines();
     let counts = lines.filter_map(|line| line.strip_prefix("switchboard_loop_iterations_total{"));
@@ -22,13 +23,13 @@ fn turns(server: &Server) -> i64 {
 }
 
 #[test]
-fn a_process_that_was_stopped_finds_nobody_silent() {
+fn does_not_count_the_time_that_the_process_was_stopped_as_silence() {
     let server =
         Server::start(&["--shards", "2", "--ping-interval", "2s", "--silence-limit", "6s"]);
     let mut rooms: Vec<_> = (0..10).map(|_| server.matched_raw_pair()).collect();
     let _idle: Vec<RawClient> = (0..10).map(|_| server.raw_session()).collect();
     server.send_signal("STOP");
-    // Twice what anybody may be silent, were it the clients who are.
+    // Longer than --silence-limit allows, if the clients had been silent.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(9) {
         std::thread::sleep(Duration::from_millis(100));
@@ -37,9 +38,9 @@ fn a_process_that_was_stopped_finds_nobody_silent() {
     for (one, other, room) in &mut rooms {
         expect_room_relays(one, other, room);
     }
-    // A sweep or two later nobody has been closed.
-    let before = turns(&server);
-    wait_until("some turns go by", || match turns(&server) - before {
+    // A sweep or two later no session has been closed.
+    let before = iterations(&server);
+    wait_until("some iterations have run", || match iterations(&server) - before {
         enough if enough > 10 => Ok(()),
         few => Err(format!("{few}")),
     });
@@ -53,7 +54,7 @@ fn a_process_that_was_stopped_finds_nobody_silent() {
 }
 
 #[test]
-fn more_events_than_one_poll_reports_are_all_seen_to() {
+fn handles_more_events_than_one_poll_returns() {
     crate::support::run_alone();
     let server = Server::start(&["--shards", "1"]);
     let mut users: Vec<RawClient> =
@@ -66,48 +67,51 @@ fn more_events_than_one_poll_reports_are_all_seen_to() {
     for user in &mut users {
         user.expect_message("pong");
     }
-    // And once more with the ends of half of them.
+    // The same with half of the connections closed.
     server.send_signal("STOP");
-    let (gone, here) = users.split_at_mut(EVENTS_PER_POLL + 50);
-    gone.iter_mut().for_each(|user| user.half_close());
-    here.iter_mut().for_each(|user| user.send_text(r#"{"type":"ping"}"#));
+    let (closed, open) = users.split_at_mut(EVENTS_PER_POLL + 50);
+    closed.iter_mut().for_each(|user| user.half_close());
+    open.iter_mut().for_each(|user| user.send_text(r#"{"type":"ping"}"#));
     server.send_signal("CONT");
-    for user in here.iter_mut() {
+    for user in open.iter_mut() {
         user.expect_message("pong");
     }
-    server.wait_for_stat("/sessions/active", here.len() as i64);
+    server.wait_for_stat("/sessions/active", open.len() as i64);
 }
 
 #[test]
-fn newcomers_come_in_a_bounded_number_to_a_turn() {
+fn accepts_a_bounded_number_of_connections_per_iteration() {
     crate::support::run_alone();
-    const CROWD: usize = 3000;
+    const CONNECTIONS: usize = 3000;
     let server = Server::start(&["--shards", "1"]);
     let (mut one, mut other, room) = server.matched_pair();
-    let before = turns(&server);
+    let before = iterations(&server);
     server.send_signal("STOP");
-    let _crowd: Vec<TcpStream> =
-        (0..CROWD).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let _streams: Vec<TcpStream> =
+        (0..CONNECTIONS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     server.send_signal("CONT");
     expect_room_relays(&mut one, &mut other, &room);
-    wait_until("all have come", || match server.stat("/connections/active") {
-        all if all >= CROWD as i64 => Ok(()),
+    wait_until("all are accepted", || match server.stat("/connections/active") {
+        all if all >= CONNECTIONS as i64 => Ok(()),
         some => Err(format!("{some}")),
     });
-    let took = turns(&server) - before;
-    let least = CROWD as i64 / i64::from(ACCEPTS_PER_ITERATION);
-    assert!(took >= least, "{CROWD} came in {took} turns, which should be at least {least}");
+    let took = iterations(&server) - before;
+    let least = CONNECTIONS as i64 / i64::from(ACCEPTS_PER_ITERATION);
+    assert!(
+        took >= least,
+        "{CONNECTIONS} were accepted in {took} iterations, not in {least} or more"
+    );
 }
 
 #[test]
-fn while_a_shard_stands_still_the_others_go_on() {
+fn other_shards_go_on_while_one_is_suspended() {
     let server = Server::start(&["--shards", "2"]);
     let here = || server.connect_on_shard(0, || server.client());
     let there = || server.connect_on_shard(1, || server.client());
     let (mut one, mut other, room) = match_pair(here(), here());
     let (mut slow_one, mut slow_other, slow_room) = match_pair(there(), there());
-    let (mut newcomer, mut second) = (here(), here());
-    let stopped = SuspendedThread::new(&server, "shard-1");
+    let (mut third, mut fourth) = (here(), here());
+    let suspended = SuspendedThread::new(&server, "shard-1");
     let began = Instant::now();
     slow_one.relay("signal", &slow_room, "1");
     while began.elapsed() < Duration::from_secs(1) {
@@ -115,34 +119,34 @@ fn while_a_shard_stands_still_the_others_go_on() {
         expect_room_relays(&mut one, &mut other, &room);
         assert!(before.elapsed() < BOUND, "{:?}", before.elapsed());
     }
-    newcomer.join_queue("meanwhile");
-    second.join_queue("meanwhile");
-    newcomer.expect_match();
-    second.expect_match();
-    drop(stopped);
-    assert!(slow_other.receive_text().contains("signal"), "what was sent meanwhile arrives");
+    third.join_queue("meanwhile");
+    fourth.join_queue("meanwhile");
+    third.expect_match();
+    fourth.expect_match();
+    drop(suspended);
+    assert!(slow_other.receive_text().contains("signal"), "a message sent meanwhile arrives");
     expect_room_relays(&mut slow_one, &mut slow_other, &slow_room);
 }
 
 #[test]
-fn when_both_members_are_stuck_both_are_closed_and_nobody_else_notices() {
+fn closes_both_members_when_neither_reads_and_others_notice_nothing() {
     let server = Server::start(&["--max-unsent-bytes", "70000", "--shards", "1"]);
     let (mut one, mut other, room) = server.matched_pair();
     let narrow = || RawClient::open_session_with_small_buffer(server.address());
     let (mut stuck, mut stuck_too, _) = match_pair(narrow(), narrow());
     let message =
         text_frame(format!(r#"{{"type":"signal","payload":"{:x<50000}"}}"#, "").as_bytes());
-    // Each sends what the other does not read, until the server has had enough of both.
-    wait_until("both are closed as slow", || {
+    // Both send and neither reads, until both backlogs are full.
+    wait_until("both are closed as slow consumers", || {
         let _over = (stuck.try_send(&message), stuck_too.try_send(&message));
         expect_room_relays(&mut one, &mut other, &room);
         match server.stat("/connections/closed/slow_consumer") {
-            0 => Err("nobody is".to_owned()),
+            0 => Err("neither is".to_owned()),
             _ if server.stat("/rooms/active") == 1 => Ok(()),
             closed => Err(format!("{closed} are")),
         }
     });
-    // The one who is left is alone, and closed as soon as its own answers find no room.
+    // A member that is left alone is closed as soon as its own answers overfill its backlog.
     drop((stuck, stuck_too));
     expect_room_relays(&mut one, &mut other, &room);
     drop((one, other));
@@ -150,7 +154,7 @@ fn when_both_members_are_stuck_both_are_closed_and_nobody_else_notices() {
 }
 
 #[test]
-fn when_one_client_in_a_hundred_is_stuck_the_others_notice_nothing() {
+fn one_client_in_a_hundred_that_does_not_read_delays_no_other() {
     const USERS: usize = 200;
     let server = Server::start(&["--shards", "2", "--max-unsent-bytes", "70000"]);
     let stuck = || RawClient::open_session_with_small_buffer(server.address());
@@ -158,7 +162,7 @@ fn when_one_client_in_a_hundred_is_stuck_the_others_notice_nothing() {
     let (mut busy, _stuck, room) = match_pair(stuck(), stuck());
     let message = format!("\"{:x<20000}\"", "");
     for round in 0..20 {
-        // Its messages fill what the server keeps for the stuck one, and then the room is over.
+        // The messages fill the backlog of the stuck partner, and then the room ends.
         busy.send_text(&format!(
             r#"{{"type":"signal","room_id":"{}","payload":{message}}}"#,
             room.room_id
@@ -172,7 +176,7 @@ fn when_one_client_in_a_hundred_is_stuck_the_others_notice_nothing() {
     server.wait_for_stat("/rooms/active", rooms.len() as i64);
 }
 
-/// Carries bytes from one connection to another, one at a time, with a pause now and then.
+/// Copies bytes from one connection to another in small pieces, with pauses.
 fn drip(mut from: TcpStream, mut to: TcpStream, piece_bytes: usize) {
     let mut chunk = [0; 512];
     while let Ok(count @ 1..) = from.read(&mut chunk) {
@@ -186,7 +190,7 @@ fn drip(mut from: TcpStream, mut to: TcpStream, piece_bytes: usize) {
     let _gone = to.shutdown(std::net::Shutdown::Write);
 }
 
-/// A network that delivers late, and in single bytes to the server; the address to dial.
+/// A proxy that delivers late, and in single bytes to the server. Gives its address.
 fn bad_network(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -198,7 +202,7 @@ fn bad_network(server: SocketAddr) -> SocketAddr {
             }
             let back = (far.try_clone().unwrap(), near.try_clone().unwrap());
             std::thread::spawn(move || drip(near, far, 1));
-            // tungstenite takes an answer to its handshake in over 64 pieces for an attack.
+            // tungstenite rejects a handshake response in more than 64 pieces as an attack.
             std::thread::spawn(move || drip(back.0, back.1, 8));
         }
     });
@@ -206,7 +210,7 @@ fn bad_network(server: SocketAddr) -> SocketAddr {
 }
 
 #[test]
-fn over_a_network_of_late_single_bytes_nothing_is_lost_or_mixed() {
+fn loses_and_mixes_nothing_over_a_network_that_delivers_single_bytes() {
     let server = Server::start(&["--shards", "2"]);
     let network = bad_network(server.address());
     let mut pairs: Vec<_> =
@@ -220,7 +224,7 @@ fn over_a_network_of_late_single_bytes_nothing_is_lost_or_mixed() {
             assert_eq!(one.receive_text(), second);
         }
     }
-    // Glued to the handshake, too.
+    // A frame in the same segment as the handshake.
     let mut raw = RawClient::connect(network);
     raw.send(&[upgrade_request(), text_frame(br#"{"type":"ping","payload":"glued"}"#)].concat());
     raw.expect_upgrade();

@@ -1,12 +1,14 @@
-//! HTTP on the same port: what is answered to which request, and with which header fields.
+//! HTTP on the public port: the status, the header fields and the body of each response.
 
-use crate::support::{HttpResponse, ProtocolClient, RawClient, Server, get, head, request_once};
+use crate::support::{
+    HttpResponse, ProtocolClient, RawClient, Server, get, head, request_once, stat_number,
+};
 use serde_json::Value;
 
 const DOCUMENTS: [&str; 4] = ["/health", "/stats", "/metrics", "/"];
 
-/// One request on a connection of its own.
-fn ask(server: &Server, request: &str) -> HttpResponse {
+/// Sends one request on a new connection.
+fn send_request(server: &Server, request: &str) -> HttpResponse {
     let mut raw = server.raw_connection();
     raw.send(request.as_bytes());
     raw.read_response()
@@ -17,23 +19,24 @@ fn request(method: &str, path: &str, fields: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
 }
 
-/// A handshake whose fields are the usual ones but for `instead`.
-fn handshake(instead: &[(&str, &str)]) -> String {
+/// An upgrade request with `replaced` in place of the valid fields of the same names; an empty value
+/// leaves the field out.
+fn upgrade_with(replaced: &[(&str, &str)]) -> String {
     let mut fields = vec![
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    fields.retain(|(name, _)| !instead.iter().any(|(other, _)| other == name));
-    fields.extend(instead.iter().filter(|(_, value)| !value.is_empty()));
+    fields.retain(|(name, _)| !replaced.iter().any(|(other, _)| other == name));
+    fields.extend(replaced.iter().filter(|(_, value)| !value.is_empty()));
     let fields: String =
         fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     request("GET", "/ws", &fields)
 }
 
-/// A refusal says in a word what is wrong, and is not kept by anybody in between.
-fn is_refusal(response: &HttpResponse, status: u16) {
+/// The response is a refusal: one line of text that states the cause, and must not be cached.
+fn expect_refusal(response: &HttpResponse, status: u16) {
     assert_eq!(response.status, status, "{response:?}");
     assert_eq!(response.field("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -42,7 +45,7 @@ fn is_refusal(response: &HttpResponse, status: u16) {
 }
 
 #[test]
-fn every_document_is_there_and_says_what_it_is() {
+fn serves_every_document_with_its_media_type() {
     let server = Server::start(&[]);
     let types = ["application/json", "application/json", "text/plain; version=0.0.4", "text/html"];
     for (path, media_type) in DOCUMENTS.iter().zip(types) {
@@ -59,7 +62,7 @@ fn every_document_is_there_and_says_what_it_is() {
 }
 
 #[test]
-fn head_is_answered_as_get_without_the_body() {
+fn answers_head_like_get_without_the_body() {
     let server = Server::start(&[]);
     for path in DOCUMENTS.iter().chain(&["/favicon.svg", "/nothing"]) {
         let (got, headed) = (get(server.address(), path), head(server.address(), path));
@@ -77,7 +80,7 @@ fn head_is_answered_as_get_without_the_body() {
 }
 
 #[test]
-fn health_says_ok_and_how_full_the_server_is() {
+fn health_reports_the_status_and_the_number_of_connections() {
     let server = Server::start(&["--max-connections", "7"]);
     let _user = server.client();
     server.wait_for_stat("/connections/active", 2);
@@ -88,7 +91,7 @@ fn health_says_ok_and_how_full_the_server_is() {
 }
 
 #[test]
-fn stats_tell_what_happened() {
+fn stats_count_what_happened() {
     let server = Server::start(&["--shards", "2", "--stats-queue", "en,fr"]);
     let (mut one, mut other, room) = server.matched_pair();
     let sent = one.relay("offer", &room, r#"{"sdp":"v=0"}"#);
@@ -100,7 +103,7 @@ fn stats_tell_what_happened() {
     third.send_text("nonsense");
     third.expect_error("bad_json");
     server.wait_for_stat("/matchmaking/tickets", 2);
-    // Four users, and the one who asks.
+    // Four sessions, and the connection that requests the figures.
     server.wait_for_stat("/connections/active", 5);
     server.wait_for_process_sample();
     let stats = server.stats();
@@ -119,22 +122,22 @@ fn stats_tell_what_happened() {
         ("/latency_ms/match_wait/count", 2),
         ("/latency_ms/relay/count", 1),
     ] {
-        assert_eq!(crate::support::stat_number(&stats, pointer), expected, "{pointer}");
+        assert_eq!(stat_number(&stats, pointer), expected, "{pointer}");
     }
-    let threads = crate::support::stat_number(&stats, "/process/threads");
-    assert_eq!(threads, 2 + 1 + 1 + 1, "two shards, the matcher, the log's, main");
-    assert!(crate::support::stat_number(&stats, "/process/descriptors_used") > 10);
-    assert!(crate::support::stat_number(&stats, "/process/resident_bytes") > 1 << 20);
+    let threads = stat_number(&stats, "/process/threads");
+    assert_eq!(threads, 2 + 1 + 1 + 1, "two shards, the matcher, the log, main");
+    assert!(stat_number(&stats, "/process/descriptors_used") > 10);
+    assert!(stat_number(&stats, "/process/resident_bytes") > 1 << 20);
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(stats["shards"].as_array().map(Vec::len), Some(2));
     let text = stats.to_string();
     for secret in [one.id(), &room.room_id, "unlisted", "127.0.0.1"] {
-        assert!(!text.contains(secret), "{secret} is nobody's business");
+        assert!(!text.contains(secret), "{secret} must not be published");
     }
 }
 
 #[test]
-fn metrics_have_the_names_that_dashboards_know() {
+fn metrics_keep_the_names_that_dashboards_use() {
     let server = Server::start(&["--shards", "2"]);
     let (_one, _other, room) = server.matched_pair();
     server.wait_for_process_sample();
@@ -154,33 +157,36 @@ fn metrics_have_the_names_that_dashboards_know() {
 }
 
 #[test]
-fn what_is_not_there_is_404() {
+fn answers_unknown_paths_with_404() {
     let server = Server::start(&[]);
     for path in ["/nothing", "/health/", "/HEALTH", "/ws/", "/..", "//", "/%2e%2e/etc/passwd"] {
-        is_refusal(&ask(&server, &request("GET", path, "")), 404);
-        is_refusal(&ask(&server, &request("POST", path, "Content-Length: 0\r\n")), 404);
+        expect_refusal(&send_request(&server, &request("GET", path, "")), 404);
+        expect_refusal(
+            &send_request(&server, &request("POST", path, "Content-Length: 0\r\n")),
+            404,
+        );
     }
     assert_eq!(server.stat("/http/rejected/not_found"), 14);
 }
 
 #[test]
-fn other_methods_are_405_and_told_which_are_allowed() {
+fn answers_other_methods_with_405_and_the_allowed_ones() {
     let server = Server::start(&[]);
     let methods = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"];
     for method in methods {
         for path in ["/health", "/stats", "/metrics", "/", "/ws"] {
-            let response = ask(&server, &request(method, path, ""));
-            is_refusal(&response, 405);
+            let response = send_request(&server, &request(method, path, ""));
+            expect_refusal(&response, 405);
             assert_eq!(response.field("allow"), Some("GET, HEAD"));
         }
     }
-    is_refusal(&ask(&server, &request("OPTIONS", "*", "")), 405);
-    is_refusal(&ask(&server, &request("CONNECT", "example.org:443", "")), 405);
+    expect_refusal(&send_request(&server, &request("OPTIONS", "*", "")), 405);
+    expect_refusal(&send_request(&server, &request("CONNECT", "example.org:443", "")), 405);
     assert_eq!(server.stat("/http/rejected/method_not_allowed"), methods.len() as i64 * 5 + 2);
 }
 
 #[test]
-fn an_answer_to_head_has_no_content_whatever_is_wrong() {
+fn answers_a_malformed_head_request_without_content() {
     let server = Server::start(&[]);
     for field in ["X : y", "X: y\r\n folded", "X: \0", "X: a\nb", "Content-Length: x"] {
         for before in ["", "\r\n"] {
@@ -195,13 +201,13 @@ fn an_answer_to_head_has_no_content_whatever_is_wrong() {
 }
 
 #[test]
-fn the_websocket_path_without_an_upgrade_is_426() {
+fn answers_the_websocket_path_without_an_upgrade_with_426() {
     let server = Server::start(&[]);
     let forms = [
         request("GET", "/ws", ""),
         request("HEAD", "/ws", "Connection: close\r\n"),
-        handshake(&[("Connection", "keep-alive")]),
-        handshake(&[("Upgrade", "h2c")]),
+        upgrade_with(&[("Connection", "keep-alive")]),
+        upgrade_with(&[("Upgrade", "h2c")]),
     ];
     for form in &forms {
         let mut raw = server.raw_connection();
@@ -214,24 +220,24 @@ fn the_websocket_path_without_an_upgrade_is_426() {
     }
     assert_eq!(server.stat("/http/rejected/upgrade_required"), forms.len() as i64);
     for version in ["12", "14", "8", "130", "13, 8"] {
-        let response = ask(&server, &handshake(&[("Sec-WebSocket-Version", version)]));
-        is_refusal(&response, 426);
+        let response = send_request(&server, &upgrade_with(&[("Sec-WebSocket-Version", version)]));
+        expect_refusal(&response, 426);
         assert_eq!(response.field("sec-websocket-version"), Some("13"), "RFC 6455 §4.4");
     }
     assert_eq!(server.stat("/http/rejected/unsupported_version"), 5);
 }
 
 #[test]
-fn a_handshake_that_breaks_rfc_6455_is_400() {
+fn rejects_an_invalid_handshake_with_400() {
     let server = Server::start(&[]);
     let forms = [
-        handshake(&[("Sec-WebSocket-Key", "")]),
-        handshake(&[("Sec-WebSocket-Key", "c2hvcnQ=")]),
-        handshake(&[("Sec-WebSocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==")]),
-        handshake(&[("Sec-WebSocket-Version", "")]),
-        handshake(&[("Host", "a b")]),
-        handshake(&[]).replace("GET", "HEAD"),
-        handshake(&[]).replace("Upgrade: websocket", "Upgrade: websocket\r\nContent-Length: x"),
+        upgrade_with(&[("Sec-WebSocket-Key", "")]),
+        upgrade_with(&[("Sec-WebSocket-Key", "c2hvcnQ=")]),
+        upgrade_with(&[("Sec-WebSocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==")]),
+        upgrade_with(&[("Sec-WebSocket-Version", "")]),
+        upgrade_with(&[("Host", "a b")]),
+        upgrade_with(&[]).replace("GET", "HEAD"),
+        upgrade_with(&[]).replace("Upgrade: websocket", "Upgrade: websocket\r\nContent-Length: x"),
     ];
     for form in &forms {
         let mut raw = server.raw_connection();
@@ -244,15 +250,15 @@ fn a_handshake_that_breaks_rfc_6455_is_400() {
 }
 
 #[test]
-fn a_handshake_is_read_as_leniently_as_the_rfc_asks() {
+fn accepts_every_handshake_that_the_rfc_allows() {
     let server = Server::start(&[]);
     let forms = [
-        handshake(&[("Connection", "keep-alive, UPGRADE"), ("Upgrade", "WebSocket")]),
-        handshake(&[("Upgrade", "h2c, websocket"), ("Origin", "https://example.org")]),
-        handshake(&[]).replace("Sec-WebSocket-Key: ", "SEC-WEBSOCKET-KEY:\t "),
-        handshake(&[]).replace("/ws", "http://example.org/ws?x=y"),
-        handshake(&[]).replace("/ws", "/"),
-        format!("\r\n{}", handshake(&[])),
+        upgrade_with(&[("Connection", "keep-alive, UPGRADE"), ("Upgrade", "WebSocket")]),
+        upgrade_with(&[("Upgrade", "h2c, websocket"), ("Origin", "https://example.org")]),
+        upgrade_with(&[]).replace("Sec-WebSocket-Key: ", "SEC-WEBSOCKET-KEY:\t "),
+        upgrade_with(&[]).replace("/ws", "http://example.org/ws?x=y"),
+        upgrade_with(&[]).replace("/ws", "/"),
+        format!("\r\n{}", upgrade_with(&[])),
     ];
     for form in &forms {
         let mut raw = server.raw_connection();
@@ -263,11 +269,11 @@ fn a_handshake_is_read_as_leniently_as_the_rfc_asks() {
 }
 
 #[test]
-fn what_is_no_http_is_400_at_once() {
-    let server = Server::start(&["--handshake-timeout", "1h"]);
-    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+fn rejects_invalid_http_with_400_without_waiting() {
+    let server = Server::start(&["--upgrade_with-timeout", "1h"]);
+    let tls_client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let forms: [&[u8]; 14] = [
-        hello,
+        tls_client_hello,
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"\x00\x00\x00\x00",
         b"{\"type\":\"ping\"}",
@@ -286,7 +292,7 @@ fn what_is_no_http_is_400_at_once() {
         let mut raw = server.raw_connection();
         raw.send(form);
         let response = raw.read_response();
-        is_refusal(&response, 400);
+        expect_refusal(&response, 400);
         assert!(response.has_connection_option("close"), "{}", form.escape_ascii());
         raw.expect_end();
     }
@@ -295,7 +301,7 @@ fn what_is_no_http_is_400_at_once() {
 }
 
 #[test]
-fn what_two_readers_could_frame_differently_is_400() {
+fn rejects_ambiguous_request_framing_with_400() {
     let server = Server::start(&[]);
     let bodies = [
         "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
@@ -310,13 +316,13 @@ fn what_two_readers_could_frame_differently_is_400() {
     for body in bodies {
         let mut raw = server.raw_connection();
         raw.send(request("GET", "/health", body).as_bytes());
-        is_refusal(&raw.read_response(), 400);
+        expect_refusal(&raw.read_response(), 400);
         raw.expect_end();
     }
 }
 
 #[test]
-fn a_request_with_a_body_is_413_and_its_body_is_never_a_request() {
+fn refuses_a_body_with_413_and_never_parses_it_as_a_request() {
     let server = Server::start(&[]);
     let smuggled = request("GET", "/stats", "");
     for (method, field) in [
@@ -327,33 +333,33 @@ fn a_request_with_a_body_is_413_and_its_body_is_never_a_request() {
     ] {
         let mut raw = server.raw_connection();
         raw.send(format!("{}{smuggled}", request(method, "/health", &field)).as_bytes());
-        is_refusal(&raw.read_response(), 413);
+        expect_refusal(&raw.read_response(), 413);
         raw.expect_end();
     }
     assert_eq!(server.stat("/http/rejected/body_refused"), 4);
 }
 
 #[test]
-fn a_client_that_has_the_page_is_told_304() {
+fn answers_304_for_a_page_that_the_client_has_cached() {
     let server = Server::start(&[]);
     for path in ["/", "/client.js", "/style.css"] {
         let first = server.get(path);
         let etag = first.field("etag").unwrap().to_owned();
-        let ask_with = |tags: &str| {
+        let request_with = |tags: &str| {
             request_once(
                 server.address(),
                 &request("GET", path, &format!("If-None-Match: {tags}\r\nConnection: close\r\n")),
             )
         };
         for tags in [&*etag, &format!("\"x\", {etag}"), &format!("W/{etag}"), "*"] {
-            let response = ask_with(tags);
+            let response = request_with(tags);
             assert_eq!(response.status, 304, "{tags}");
             assert_eq!(response.field("etag"), Some(&*etag));
             assert!(response.body.is_empty());
         }
-        assert_eq!(ask_with("\"another\"").body, first.body);
+        assert_eq!(request_with("\"another\"").body, first.body);
     }
-    // The figures are never kept.
+    // Figures must not be cached.
     for path in ["/health", "/stats", "/metrics"] {
         let response = server.get(path);
         assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -362,7 +368,7 @@ fn a_client_that_has_the_page_is_told_304() {
 }
 
 #[test]
-fn the_page_may_load_nothing_from_elsewhere() {
+fn the_page_policy_allows_no_foreign_origin() {
     let server = Server::start(&[]);
     let page = server.get("/");
     let policy = page.field("content-security-policy").unwrap();
@@ -371,7 +377,7 @@ fn the_page_may_load_nothing_from_elsewhere() {
 }
 
 #[test]
-fn a_figure_of_stats_is_a_number_or_unknown() {
+fn every_figure_of_stats_is_a_number_or_null() {
     fn walk(path: &str, value: &Value) {
         match value {
             Value::Object(members) => {
@@ -397,7 +403,7 @@ fn a_figure_of_stats_is_a_number_or_unknown() {
 }
 
 #[test]
-fn errors_never_show_what_the_client_sent() {
+fn errors_do_not_echo_the_request() {
     let server = Server::start(&[]);
     let mut raw: RawClient = server.raw_connection();
     raw.send(request("GET", "/<script>alert(1)</script>", "X: <script>\r\n").as_bytes());

@@ -1,8 +1,9 @@
-//! HTTP on the same port: keep-alive, pipelining, slow and broken clients. Nothing ever hangs,
-//! and an answer that was given arrives.
+//! HTTP connections on the public port: keep-alive, pipelining, slow and broken clients. No request
+//! hangs, and every response arrives whole.
 
 use crate::support::{
     ConnectionEnd, ProtocolClient, RawClient, Server, client_frame, text_frame, upgrade_request,
+    wait_until,
 };
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const PAGE: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const LAST: &str = "GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn a_connection_is_kept_for_more_requests() {
+fn keeps_the_connection_open_for_more_requests() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     for _ in 0..20 {
@@ -20,7 +21,7 @@ fn a_connection_is_kept_for_more_requests() {
         assert_eq!(response.status, 200);
         assert!(!response.has_connection_option("close"));
     }
-    // Errors that leave no doubt about where the next request begins keep it too.
+    // Errors after which the start of the next request is known keep the connection open too.
     for request in [MISSING, "POST /health HTTP/1.1\r\nHost: test\r\n\r\n"] {
         let response = raw.request(request);
         assert!(response.status >= 404 && !response.has_connection_option("close"), "{response:?}");
@@ -28,19 +29,19 @@ fn a_connection_is_kept_for_more_requests() {
     assert_eq!(raw.request("GET /ws HTTP/1.1\r\nHost: test\r\n\r\n").status, 426);
     raw.send(b"HEAD /stats HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(raw.read_response_head().status, 200);
-    // And it can still become a session.
+    // The connection can still become a session.
     raw.upgrade();
     raw.expect_no_message();
     assert_eq!(server.stat("/connections/accepted"), 2);
 }
 
 #[test]
-fn connection_close_is_honoured() {
+fn closes_after_the_response_when_asked() {
     let server = Server::start(&[]);
     for options in ["close", "keep-alive, Close", "x,close,y"] {
         let mut raw = server.raw_connection();
         let request = format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {options}\r\n\r\n");
-        // What comes after the last request is not answered.
+        // A request after the last one is not answered.
         raw.send(format!("{request}{GET}").as_bytes());
         let response = raw.read_response();
         assert_eq!(response.status, 200);
@@ -51,7 +52,7 @@ fn connection_close_is_honoured() {
 }
 
 #[test]
-fn http_1_0_closes_unless_it_asks_to_be_kept() {
+fn closes_an_http_1_0_connection_without_keep_alive() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     let response = raw.request("GET /health HTTP/1.0\r\n\r\n");
@@ -69,7 +70,7 @@ fn http_1_0_closes_unless_it_asks_to_be_kept() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn answers_pipelined_requests_in_order() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     let requests: Vec<&str> =
@@ -83,24 +84,24 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn figures_are_made_once_a_turn_however_often_they_are_asked_for() {
+fn renders_figures_once_per_iteration() {
     let server = Server::start(&["--shards", "1"]);
     for path in ["/stats", "/metrics"] {
         let mut raw = server.raw_connection();
         let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
-        let mut ask = |times: usize| {
+        let mut request_at_once = |times: usize| {
             raw.send(request.repeat(times).as_bytes());
             (0..times).map(|_| raw.read_response().text().to_owned()).collect::<Vec<_>>()
         };
-        // They tell how many requests there were, so no two of different turns are alike.
-        let together = ask(3);
+        // The figures count requests, so those of different iterations differ.
+        let together = request_at_once(3);
         assert!(together.iter().all(|one| *one == together[0]), "{path}");
-        assert_ne!(ask(1)[0], together[0], "{path}");
+        assert_ne!(request_at_once(1)[0], together[0], "{path}");
     }
 }
 
 #[test]
-fn a_half_read_head_behind_pipelined_requests_is_completed_later() {
+fn completes_a_partial_head_after_pipelined_requests() {
     let server = Server::start(&[]);
     for cut in [1, 5, 20, GET.len() - 1] {
         let mut raw = server.raw_connection();
@@ -118,7 +119,7 @@ fn a_half_read_head_behind_pipelined_requests_is_completed_later() {
 }
 
 #[test]
-fn a_head_that_comes_byte_by_byte_is_answered() {
+fn accepts_a_head_and_a_frame_sent_byte_by_byte() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     for _ in 0..2 {
@@ -138,7 +139,7 @@ fn a_head_that_comes_byte_by_byte_is_answered() {
 }
 
 #[test]
-fn an_upgrade_can_stand_at_the_end_of_a_pipeline_with_frames_glued_to_it() {
+fn upgrades_at_the_end_of_a_pipeline_with_frames_in_the_same_segment() {
     let server = Server::start(&[]);
     let frames = [
         text_frame(br#"{"type":"ping","payload":"glued"}"#),
@@ -161,23 +162,21 @@ fn an_upgrade_can_stand_at_the_end_of_a_pipeline_with_frames_glued_to_it() {
 }
 
 #[test]
-fn many_pipelined_requests_wait_until_their_client_reads() {
+fn stops_answering_a_pipeline_until_the_client_reads() {
     let server = Server::start(&["--max-unsent-bytes", "70000"]);
     let mut raw = RawClient::connect_with_small_buffer(server.address());
-    // A thousand pages are 100 times what may be unsent for a user who does not read.
+    // A thousand pages are 100 times the bound on unsent bytes of a client that does not read.
     let mut sender = raw.stream().try_clone().unwrap();
     let count = 1000;
     let requests = format!("{}{LAST}", PAGE.repeat(count));
     let length = server.get("/").body.len();
     std::thread::scope(|scope| {
         scope.spawn(move || std::io::Write::write_all(&mut sender, requests.as_bytes()).unwrap());
-        crate::support::wait_until("answers wait to be sent", || {
-            match server.stat("/bytes/unsent") {
-                0 => Err("none".into()),
-                unsent => {
-                    assert!(unsent < 1 << 20, "one answer at a time, not {unsent} bytes");
-                    Ok(())
-                }
+        wait_until("responses are unsent", || match server.stat("/bytes/unsent") {
+            0 => Err("none".into()),
+            unsent => {
+                assert!(unsent < 1 << 20, "one response at a time, not {unsent} bytes");
+                Ok(())
             }
         });
         for _ in 0..count {
@@ -189,7 +188,7 @@ fn many_pipelined_requests_wait_until_their_client_reads() {
 }
 
 #[test]
-fn a_client_that_half_closes_after_its_request_gets_the_answer() {
+fn answers_a_client_that_half_closes_after_its_requests() {
     let server = Server::start(&[]);
     for requests in [GET.to_owned(), LAST.to_owned(), format!("{GET}{MISSING}{PAGE}")] {
         let mut raw = server.raw_connection();
@@ -205,13 +204,13 @@ fn a_client_that_half_closes_after_its_request_gets_the_answer() {
 }
 
 #[test]
-fn a_client_that_half_closes_behind_a_long_pipeline_gets_every_answer() {
+fn answers_a_whole_pipeline_after_a_half_close() {
     let server = Server::start(&[]);
     let mut raw = RawClient::connect_with_small_buffer(server.address());
     let count = 200;
     raw.send(format!("{}{LAST}", PAGE.repeat(count)).as_bytes());
     raw.half_close();
-    crate::support::wait_until("answers wait to be sent", || match server.stat("/bytes/unsent") {
+    wait_until("responses are unsent", || match server.stat("/bytes/unsent") {
         0 => Err("none".into()),
         _ => Ok(()),
     });
@@ -225,7 +224,7 @@ fn a_client_that_half_closes_behind_a_long_pipeline_gets_every_answer() {
 }
 
 #[test]
-fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() {
+fn delivers_a_large_response_to_a_slow_half_closed_client() {
     let flags = ["--socket-send-buffer", "4096", "--shards", "32", "--max-connections", "100"];
     let server = Server::start(&flags);
     for (option, count) in [("close", 1), ("keep-alive", 1), ("keep-alive", 4)] {
@@ -234,7 +233,7 @@ fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() 
         raw.send(request.repeat(count).as_bytes());
         raw.half_close();
         for _ in 0..count {
-            assert!(raw.read_response().body.len() > 40_000, "more than the kernel takes at once");
+            assert!(raw.read_response().body.len() > 40_000, "more than one send takes");
         }
         raw.expect_end();
     }
@@ -242,7 +241,7 @@ fn the_last_answer_arrives_whole_however_slowly_a_half_closed_client_takes_it() 
 }
 
 #[test]
-fn a_refusal_arrives_although_much_of_the_request_is_unread() {
+fn a_refusal_arrives_although_the_request_is_unread() {
     let server = Server::start(&[]);
     let body = vec![b'b'; 700_000];
     let head =
@@ -260,13 +259,13 @@ fn a_refusal_arrives_although_much_of_the_request_is_unread() {
         assert_eq!(
             (rest.len(), end),
             (0, ConnectionEnd::Closed),
-            "no reset that destroys the answer"
+            "no reset that destroys the response"
         );
     }
 }
 
 #[test]
-fn a_connection_on_which_nothing_is_said_leaves_no_trace() {
+fn connections_without_a_request_leak_nothing() {
     let server = Server::start(&[]);
     drop(server.raw_connection());
     server.raw_connection().reset();
@@ -279,7 +278,7 @@ fn a_connection_on_which_nothing_is_said_leaves_no_trace() {
 }
 
 #[test]
-fn random_bytes_never_hang_or_harm() {
+fn random_bytes_neither_hang_nor_harm() {
     let server = Server::start(&["--handshake-timeout", "300ms", "--close-timeout", "300ms"]);
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
@@ -290,17 +289,17 @@ fn random_bytes_never_hang_or_harm() {
     };
     for nth in 0..200 {
         let mut raw = server.raw_connection();
-        // Half of them as frames of a session.
+        // Every second time within a session.
         if nth % 2 == 1 {
             raw.upgrade();
         }
         let bytes: Vec<u8> = (0..next() % 300).map(|_| next() as u8).collect();
-        let _cut_off_already = raw.try_send(&bytes);
+        let _closed_already = raw.try_send(&bytes);
         if nth % 4 == 3 {
-            let _cut_off_already = raw.try_send(&client_frame(0x80 | next() as u8, &bytes));
+            let _closed_already = raw.try_send(&client_frame(0x80 | next() as u8, &bytes));
         }
         raw.half_close_if_open();
-        let _whatever = raw.read_to_end();
+        let _ignored = raw.read_to_end();
     }
     server.wait_until_idle();
     assert_eq!(server.get("/health").status, 200);
