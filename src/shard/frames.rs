@@ -183,12 +183,12 @@ impl<H: Host> Core<H> {
         let Some(limit) = self.setup.limits.max_messages_per_second else { return true };
         let now_ms = self.timeouts.now_ms();
         match self.table[replies.slot()].connection.rate.count(now_ms, limit) {
-            // guard: a message over the rate is not processed [true]
             RateDecision::Allowed => return true,
             RateDecision::Refused => self.refuse(replies, ErrorCode::RateLimited),
             RateDecision::RefusedSilently => {}
         }
         self.counters.messages_dropped.increment();
+        // guard: a message over the rate is not processed [true]
         false
     }
 

@@ -157,9 +157,9 @@ impl<H: Host> Core<H> {
                 self.requeue(&home);
             } else {
                 self.counters.migrations_out_settled.increment();
-                let cancelled = ShardCommand::PairingCancelled(home);
+                let shard = home.holder.shard;
                 // guard: the survivor of a failed pairing is queued again [skip]
-                self.host.send_to_shard(home.holder.shard, cancelled);
+                self.host.send_to_shard(shard, ShardCommand::PairingCancelled(home));
             }
             self.requeue(&mover);
         } else if home.holder.shard == self.id {
