@@ -35,6 +35,8 @@ pub mod scenario;
 pub mod search;
 pub mod sequence_tracker;
 pub mod server_monitor;
+pub mod server_process;
+pub mod server_stats;
 pub mod target;
 pub mod target_address;
 pub mod test_environment;

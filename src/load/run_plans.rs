@@ -37,7 +37,7 @@ fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) 
         late_percent: common.late_percent,
         resumable: false,
         trial: false,
-        goals: Vec::new(),
+        targets: Vec::new(),
         growth_limits: None,
     }
 }
@@ -203,7 +203,7 @@ pub fn stress_messages(
     let PlannedRun { mut spec, workload } = signaling(&trial);
     spec.name = format!("stress {number}: {level:.0} messages/s");
     spec.trial = true;
-    spec.goals.push(PerformanceTarget {
+    spec.targets.push(PerformanceTarget {
         figure: "messages_per_s".to_owned(),
         comparison: Comparison::AtLeast,
         bound: (level * MIN_ARRIVED_SHARE).floor(),
@@ -237,7 +237,7 @@ pub fn stress_connections(
         comparison: Comparison::AtLeast,
         bound: 100.0,
     };
-    spec.goals.extend(["connected_percent", "alive_percent"].map(all));
+    spec.targets.extend(["connected_percent", "alive_percent"].map(all));
     PlannedRun { spec, workload }
 }
 
@@ -297,7 +297,7 @@ pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
     let name = format!("{phase}: {} users", stage.users);
     let about = format!("{} users in calls for {}", stage.users, HumanDuration(stage.lasting));
     let mut spec = spec(&s.common, &name, about, stage.users.into());
-    spec.goals.push(sessions_stay_open());
+    spec.targets.push(sessions_stay_open());
     PlannedRun { spec, workload: load }
 }
 
@@ -380,7 +380,7 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
     let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
     let mut spec = spec(&s.common, ENDURANCE, about, users.into());
     spec.resumable = true;
-    spec.goals.push(sessions_stay_open());
+    spec.targets.push(sessions_stay_open());
     spec.growth_limits = Some((s.leak_percent, s.confidence_percent));
     PlannedRun { spec, workload: load }
 }
@@ -440,7 +440,7 @@ mod tests {
         let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
         assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
         assert!(spec.trial && spec.name.contains("5000"));
-        assert_eq!(spec.goals[0].to_string(), "messages_per_s ≥ 4900");
+        assert_eq!(spec.targets[0].to_string(), "messages_per_s ≥ 4900");
         let steady = Duration::from_secs(4);
         assert_eq!(load.ends.since(load.rules.measure_from), steady);
     }
@@ -451,8 +451,8 @@ mod tests {
         let PlannedRun { spec, workload: load } =
             stress_connections(&s, 1400.0, Duration::from_secs(4), 3);
         assert_eq!(load.arrivals[0].count(), 1400);
-        let goals: Vec<_> = spec.goals.iter().map(ToString::to_string).collect();
-        assert_eq!(goals, ["connected_percent ≥ 100", "alive_percent ≥ 100"]);
+        let targets: Vec<_> = spec.targets.iter().map(ToString::to_string).collect();
+        assert_eq!(targets, ["connected_percent ≥ 100", "alive_percent ≥ 100"]);
     }
 
     #[test]

@@ -408,7 +408,7 @@ fn a_server_that_restarts_at_once_counts_as_crashed() {
     let (status, report) = finish("back", child);
     assert_eq!(status, 2);
     let reason = report["runs"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("the server vanished"), "{reason}");
+    assert!(reason.contains("the server crashed"), "{reason}");
     assert!(report["runs"][0]["seconds"].as_f64().unwrap() < 30.0, "the run ends early");
 }
 

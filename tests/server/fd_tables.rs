@@ -300,7 +300,7 @@ fn load_tester_holds_more_users_than_one_table() {
     let _removed = std::fs::remove_dir_all(&report);
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     // The tester finds the server's process, whose main thread has no listener, and its limit.
-    let found = switchboard::load::server_monitor::find_process(server.address());
+    let found = switchboard::load::server_process::find_process(server.address());
     assert_eq!(found, Some(server.pid()));
     let limit = stat_number(&server.stats(), "/process/descriptors_allowed") as f64;
     let text = json.to_string();

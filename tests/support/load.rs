@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use switchboard::load::server_monitor::numbers;
+use switchboard::load::server_stats::numbers;
 
 /// A server with two shards.
 pub(crate) fn start_server(flags: &[&str]) -> Server {

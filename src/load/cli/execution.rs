@@ -12,7 +12,7 @@ use crate::load::runner::ScenarioResults;
 use crate::load::scenario::Scenario;
 use crate::load::target_address::check_reachable;
 use crate::load::test_environment::TestEnvironment;
-use crate::load::{preflight, report, runner, server_monitor};
+use crate::load::{preflight, report, runner, server_stats};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,7 +35,7 @@ pub(super) fn execute(
     check_reachable(&server).map_err(|error| {
         (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
-    let stats_missing = server_monitor::explain_missing_stats(stats.as_ref());
+    let stats_missing = server_stats::explain_missing_stats(stats.as_ref());
     let log = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
     if !resume {
         // The rows that it belongs to were in the log that has just been truncated.
@@ -44,14 +44,14 @@ pub(super) fn execute(
     let interrupted = watch_signals()
         .map_err(|error| usage_error(format!("signal handlers cannot be installed: {error}")))?;
     let mut environment = TestEnvironment {
-        place: server,
+        server,
         stats,
         sources,
-        journal: log,
+        log,
         progress: ProgressDisplay::new(arguments.quiet),
         interrupted,
         server_pid: common.server_pid,
-        goals: targets,
+        targets,
         runs: 0,
         failure: None,
     };

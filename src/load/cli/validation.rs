@@ -7,7 +7,7 @@ use crate::load::runner;
 use crate::load::scenario::{
     InvalidValue, PartialScenario, Scenario, built_in, parse_file, value_position,
 };
-use crate::load::server_monitor::process_is_alive;
+use crate::load::server_process::process_is_alive;
 use crate::load::target::{PerformanceTarget, targets};
 use crate::load::target_address::{AddressError, TargetAddress, parse_server_url, parse_stats_url};
 use crate::load::units::StressDimension;

@@ -37,7 +37,7 @@ indexed_enum! {
         NeverMatched = "never_matched",
         /// The server answered nothing at all for some time.
         Stalled = "stalled",
-        /// The server disappeared during the run.
+        /// The server crashed during the run.
         Crashed = "crashed",
         /// The server's memory or number of descriptors grows without limit.
         Leaked = "leaked",
@@ -140,7 +140,7 @@ impl LoadFault {
             LoadFault::UnrequestedMatch => "users were matched that had not asked for a match",
             LoadFault::NeverMatched => "users waited in the same queue and were not matched",
             LoadFault::Stalled => "the server answered nothing at all for some time",
-            LoadFault::Crashed => "the server disappeared during the run",
+            LoadFault::Crashed => "the server crashed during the run",
             LoadFault::Leaked => "the server's memory or descriptors grow without limit",
             LoadFault::BadMessage => "the server sent messages that break the protocol",
             LoadFault::BadFrame => "the server sent frames that break RFC 6455",

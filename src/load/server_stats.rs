@@ -1,0 +1,167 @@
+//! Reads what a server reports about itself at `/stats`.
+//!
+//! Servers name their figures differently. `/stats` is therefore read leniently: as a set of
+//! numbers that are found by the end of their path; what is missing is `None`.
+
+use super::interval_log::ServerSample;
+use super::target_address::{TargetAddress, http_get};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All numbers in a JSON text, by their path with dots.
+pub fn numbers(json: &[u8]) -> BTreeMap<String, f64> {
+    serde_json::from_slice(json).map(|value| numbers_in(&value)).unwrap_or_default()
+}
+
+fn numbers_in(value: &serde_json::Value) -> BTreeMap<String, f64> {
+    fn walk(value: &serde_json::Value, path: &str, into: &mut BTreeMap<String, f64>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    let path =
+                        if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    walk(value, &path, into);
+                }
+            }
+            other => {
+                if let Some(number) = other.as_f64() {
+                    into.insert(path.to_owned(), number);
+                }
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk(value, "", &mut all);
+    all
+}
+
+/// The value of `member` for each shard that the server reports.
+fn shard_values<'a>(
+    stats: &'a serde_json::Value,
+    member: &'a str,
+) -> impl Iterator<Item = Option<f64>> + 'a {
+    let shards = stats["shards"].as_array().into_iter().flatten();
+    shards.map(move |shard| shard[member].as_f64())
+}
+
+/// The number with a path that equals, or ends with, the first of `names` that is present.
+fn find(numbers: &BTreeMap<String, f64>, names: &[&str]) -> Option<f64> {
+    names
+        .iter()
+        .find_map(|name| {
+            let suffix = format!(".{name}");
+            let exact = numbers.get(*name);
+            exact.or_else(|| {
+                numbers.iter().find(|(path, _)| path.ends_with(&suffix)).map(|(_, n)| n)
+            })
+        })
+        .copied()
+}
+
+/// Reads the figures of a `/stats` response.
+pub fn read_stats(json: &[u8]) -> ServerSample {
+    let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let numbers = numbers_in(&stats);
+    let whole = |names: &[&str]| find(&numbers, names).map(|n| n.max(0.0) as u64);
+    let user =
+        find(&numbers, &["cpu_user_s", "cpu_user_seconds", "cpu.user_s", "cpu.user_seconds"]);
+    let system = find(
+        &numbers,
+        &["cpu_system_s", "cpu_system_seconds", "cpu.system_s", "cpu.system_seconds"],
+    );
+    let cpu_s = match (user, system) {
+        (Some(user), Some(system)) => Some(user + system),
+        _ => find(&numbers, &["cpu_seconds_total", "cpu_seconds", "cpu_s", "cpu.total_s"]),
+    };
+    ServerSample {
+        cpu_s,
+        cpu_percent: find(&numbers, &["cpu_percent", "cpu.percent"]),
+        busiest_shard_percent: shard_values(&stats, "cpu_percent").flatten().reduce(f64::max),
+        memory_bytes: whole(&["resident_bytes", "rss_bytes", "memory_bytes", "rss"]),
+        descriptors: whole(&["descriptors_used", "descriptors", "open_fds", "fds"]),
+        connections: whole(&["connections.active", "connections.open", "connections"]),
+        waiting: whole(&["waiting", "waiting_users", "tickets"]),
+        rooms: whole(&["rooms.active", "rooms.open", "rooms"]),
+        relayed: whole(&["messages.relayed", "messages_relayed", "relayed"]),
+        bytes_in: whole(&["wire_received", "bytes_received", "bytes_in"]),
+        bytes_out: whole(&["wire_sent", "bytes_sent", "bytes_out"]),
+    }
+}
+
+/// Why the report will have no figures of the server; `None` if it will have them.
+pub fn explain_missing_stats(stats: Option<&TargetAddress>) -> Option<String> {
+    let Some(target) = stats else { return Some("they were not requested".to_owned()) };
+    let url = format!("http://{}{}", target.host, target.path);
+    match http_get(target, &target.path) {
+        Err(error) => Some(format!("{url}: {error}")),
+        Ok((200, body)) => (read_stats(&body) == ServerSample::default())
+            .then(|| format!("{url} contains no known figures")),
+        Ok((status, _)) => Some(format!("{url} was answered with {status}")),
+    }
+}
+
+/// The limits that a server reports; `None` for what it does not report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerCapacity {
+    /// Limit of descriptors, over all its descriptor tables.
+    pub descriptors: Option<u64>,
+    /// Number of CPUs that its shards are pinned to, if all are pinned.
+    pub cpus: Option<u64>,
+}
+
+impl ServerCapacity {
+    /// Asks a server for its limits.
+    pub fn fetch(stats: &TargetAddress) -> Self {
+        match http_get(stats, &stats.path) {
+            Ok((200, body)) => Self::read(&body),
+            Ok(_) | Err(_) => ServerCapacity::default(),
+        }
+    }
+
+    fn read(json: &[u8]) -> Self {
+        let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+        let limit = find(&numbers_in(&stats), &["descriptors_allowed", "max_fds"]);
+        let pinned: Option<BTreeSet<u64>> =
+            shard_values(&stats, "cpu").map(|cpu| cpu.map(|number| number as u64)).collect();
+        ServerCapacity {
+            descriptors: limit.filter(|limit| *limit > 0.0).map(|limit| limit as u64),
+            cpus: pinned.map(|cpus| cpus.len() as u64).filter(|cpus| *cpus > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_figures_by_the_end_of_their_path() {
+        let json = br#"{"connections":{"open":12,"accepted":40},"process":{"resident_bytes":5000,
+            "cpu_user_s":1.5,"cpu_system_s":0.5,"descriptors":30},"waiting":3,"rooms":4,
+            "note":"text","messages":{"relayed":77}}"#;
+        let sample = read_stats(json);
+        assert_eq!(sample.connections, Some(12));
+        assert_eq!(sample.memory_bytes, Some(5000));
+        assert_eq!(sample.cpu_s, Some(2.0));
+        assert_eq!((sample.waiting, sample.rooms, sample.relayed), (Some(3), Some(4), Some(77)));
+        assert_eq!(sample.bytes_in, None);
+        assert_eq!(read_stats(b"not json"), ServerSample::default());
+    }
+
+    #[test]
+    fn reads_the_busiest_shard_and_the_pinned_cpus() {
+        let stats = |cpus: [&str; 3]| {
+            let shards = cpus.map(|cpu| format!(r#"{{"cpu":{cpu},"cpu_percent":{}}}"#, cpu.len()));
+            let shards = shards.join(",");
+            format!(r#"{{"process":{{"descriptors_allowed":900}},"shards":[{shards}]}}"#)
+        };
+        let pinned = stats(["3", "12", "3"]);
+        assert_eq!(read_stats(pinned.as_bytes()).busiest_shard_percent, Some(2.0));
+        let capacity = ServerCapacity { descriptors: Some(900), cpus: Some(2) };
+        assert_eq!(ServerCapacity::read(pinned.as_bytes()), capacity);
+        let unpinned = stats(["3", "null", "1"]);
+        let capacity = ServerCapacity { cpus: None, ..capacity };
+        assert_eq!(ServerCapacity::read(unpinned.as_bytes()), capacity);
+        assert_eq!(ServerCapacity::read(br#"{"process":{}}"#), ServerCapacity::default());
+        assert_eq!(ServerCapacity::read(b"not json"), ServerCapacity::default());
+    }
+}

@@ -1,0 +1,198 @@
+//! Judges a run by its totals: figures, faults, targets and outcome. Pure.
+
+use super::resource_growth::ResourceGrowth;
+use super::{RunSpec, RunTotals};
+use crate::load::figures;
+use crate::load::measure::{LatencySummary, LoadFault, Recorder, TimeMetric};
+use crate::load::report::model::{
+    DistributionPoint, FaultReport, RunReport, TestOutcome, TrendReport,
+};
+use crate::load::target::{PerformanceTarget, TargetOutcome, TargetVerdict, judge};
+
+use crate::timestamp::Timestamp;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+
+impl RunTotals {
+    /// Judges the run.
+    pub fn into_report(mut self, spec: &RunSpec, targets: &[PerformanceTarget]) -> RunReport {
+        let trends = self.test_growth(spec);
+        let figures = self.figures();
+        let targets = judge(targets, &figures, spec.users_planned, self.stopped);
+        let void_reason = self.void_reason(spec, &figures);
+        let faults = self.fault_reports(void_reason.is_some());
+        let (outcome, reason) = self.outcome(&targets, &faults, void_reason);
+        let (times, distributions) = latencies(&self.recorder);
+        RunReport {
+            name: spec.name.clone(),
+            about: spec.about.clone(),
+            seconds: self.seconds,
+            outcome,
+            reason,
+            trial: spec.trial,
+            figures,
+            times,
+            distributions,
+            targets,
+            faults,
+            trends,
+            intervals: self.rows.into_rows(),
+        }
+    }
+
+    /// Tests the growth of all series, if the run asks for that, and records leaks as faults.
+    fn test_growth(&mut self, spec: &RunSpec) -> Vec<TrendReport> {
+        let Some((leak_percent, confidence_percent)) = spec.growth_limits else {
+            return Vec::new();
+        };
+        let test = |series: &ResourceGrowth| series.trend_report(leak_percent, confidence_percent);
+        let trends: Vec<TrendReport> = self.growth.iter().filter_map(test).collect();
+        // Rising relay times are judged by targets; only memory and descriptors can leak.
+        let leaks = trends.iter().filter(|t| t.is_growing && t.unit != "ms").count();
+        if leaks > 0 {
+            let at = Timestamp::from_nanos((self.seconds * 1e9) as u64);
+            self.recorder.record_faults(LoadFault::Leaked, leaks as u64, at);
+        }
+        trends
+    }
+
+    fn figures(&self) -> BTreeMap<String, f64> {
+        let mut figures = figures::compute(&self.recorder, &self.measurements);
+        let mut put = |name: &str, value: u64| figures.insert(name.to_owned(), value as f64);
+        put("accept_queue_drops", self.accept_queue_drops);
+        if let Some(limit) = self.server_capacity.descriptors {
+            put("server_descriptor_limit", limit);
+        }
+        if let Some(cpus) = self.server_capacity.cpus {
+            put("server_cpus", cpus);
+        }
+        figures
+    }
+
+    /// The faults of the run. In a void run those that depend on timing are not the server's: a
+    /// generator that is late cannot distinguish a late message from a lost one.
+    fn fault_reports(&self, is_void: bool) -> Vec<FaultReport> {
+        let report = |fault: &LoadFault| {
+            let stats = self.recorder.fault_stats(*fault);
+            FaultReport {
+                kind: fault.name().to_owned(),
+                meaning: self.recorder.meaning(*fault),
+                count: figures::occurrences(&self.recorder, *fault),
+                first_s: stats.first_ns as f64 / 1e9,
+                last_s: stats.last_ns as f64 / 1e9,
+                is_server_fault: fault.proves_violation()
+                    && !(is_void && fault.depends_on_timing()),
+            }
+        };
+        LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
+    }
+
+    /// A fault of the server in words, with its extent.
+    fn describe_server_fault(&self, fault: &FaultReport) -> String {
+        if fault.kind != LoadFault::Crashed.name() {
+            return format!("{} ({})", fault.meaning, fault.count);
+        }
+        let sessions = self.recorder.fault_stats(LoadFault::ConnectionLost).count;
+        let in_flight = figures::undelivered(&self.recorder);
+        format!(
+            "the server crashed {:.1} s into the run; lost were {sessions} sessions and {in_flight} \
+             message{} in flight",
+            fault.first_s,
+            if in_flight == 1 { "" } else { "s" }
+        )
+    }
+
+    /// Why the generator was the bottleneck, if it was.
+    fn void_reason(&self, spec: &RunSpec, figures: &BTreeMap<String, f64>) -> Option<String> {
+        let own: Vec<&str> = self
+            .recorded_faults()
+            .filter(|fault| fault.is_generator_fault())
+            .map(LoadFault::meaning)
+            .collect();
+        if !own.is_empty() {
+            return Some(own.join("; "));
+        }
+        if self.worker_died {
+            return Some("a thread of the generator ended early".to_owned());
+        }
+        let late = figures.get("late_percent").copied().unwrap_or(0.0);
+        (late > spec.late_percent)
+            .then(|| format!("the generator was late for {late:.1} % of its starts"))
+    }
+
+    fn recorded_faults(&self) -> impl Iterator<Item = LoadFault> {
+        let is_recorded = |fault: &LoadFault| self.recorder.fault_stats(*fault).count > 0;
+        LoadFault::ALL.iter().copied().filter(is_recorded)
+    }
+
+    /// The outcome with its reason, by the first rule that applies.
+    fn outcome(
+        &self,
+        targets: &[TargetVerdict],
+        faults: &[FaultReport],
+        void_reason: Option<String>,
+    ) -> (TestOutcome, String) {
+        let server_faults: Vec<String> = faults
+            .iter()
+            .filter(|fault| fault.is_server_fault)
+            .map(|fault| self.describe_server_fault(fault))
+            .collect();
+        if !server_faults.is_empty() {
+            let reason = format!("the server is at fault: {}", server_faults.join("; "));
+            return (TestOutcome::Failed, reason);
+        }
+        if let Some(reason) = void_reason {
+            return (TestOutcome::Void, reason);
+        }
+        if self.no_session_opened() {
+            let causes: Vec<_> = self
+                .recorded_faults()
+                .filter(|fault| fault.is_connect_failure())
+                .map(|fault| self.recorder.meaning(fault))
+                .collect();
+            let reason = format!("no session could be opened: {}", causes.join("; "));
+            return (TestOutcome::Failed, reason);
+        }
+        let missed: Vec<&str> = targets
+            .iter()
+            .filter(|verdict| verdict.reached == TargetOutcome::Missed)
+            .map(|verdict| verdict.target.as_str())
+            .collect();
+        if !missed.is_empty() {
+            return (TestOutcome::Failed, format!("missed: {}", missed.join(", ")));
+        }
+        match self.stopped {
+            true => (TestOutcome::Stopped, "stopped early".to_owned()),
+            false => (TestOutcome::Passed, String::new()),
+        }
+    }
+}
+
+type LatencySummaries = BTreeMap<String, LatencySummary>;
+type LatencyDistributions = BTreeMap<String, Vec<DistributionPoint>>;
+
+/// Summary and distribution of every time that was recorded.
+fn latencies(recorder: &Recorder) -> (LatencySummaries, LatencyDistributions) {
+    let (mut summaries, mut distributions) = (BTreeMap::new(), BTreeMap::new());
+    for metric in TimeMetric::ALL {
+        let histogram = recorder.histogram(*metric);
+        if let Some(summary) = LatencySummary::of(histogram) {
+            summaries.insert(metric.name().to_owned(), summary);
+            distributions.insert(metric.name().to_owned(), distribution(histogram));
+        }
+    }
+    (summaries, distributions)
+}
+
+fn distribution(histogram: &Histogram<u64>) -> Vec<DistributionPoint> {
+    /// Evenly spaced in the logarithm of the share of times above.
+    const PERCENTS: [f64; 22] = [
+        0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 92.5, 95.0, 97.5, 99.0, 99.25,
+        99.5, 99.75, 99.9, 99.95, 99.99, 99.999, 100.0,
+    ];
+    let point = |percent: f64| DistributionPoint {
+        percent,
+        at_most_ms: histogram.value_at_quantile(percent / 100.0) as f64 / 1000.0,
+    };
+    PERCENTS.into_iter().map(point).collect()
+}
