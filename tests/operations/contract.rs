@@ -292,6 +292,50 @@ fn tables_of_the_contract_name_the_codes_of_the_code() {
     assert_eq!(close_codes, literals(&types, "CloseCode"));
 }
 
+/// A quantity of the contract as the reference writes it: `64 KiB` is `65536`, `25 s` is `25s`.
+fn in_reference_units(quantity: &str) -> String {
+    let (number, unit) = quantity.split_once(' ').unwrap_or((quantity, ""));
+    let number = number.replace(',', "");
+    let scaled = |shift: u32| (number.parse::<u64>().unwrap() << shift).to_string();
+    match unit {
+        "KiB" => scaled(10),
+        "MiB" => scaled(20),
+        "GiB" => scaled(30),
+        "h" => format!("{}day", number.parse::<u64>().unwrap() / 24),
+        "s" if number == "60" => "1m".to_owned(),
+        unit => format!("{number}{unit}"),
+    }
+}
+
+/// The row of the table of limits for each flag that exists: its default and its range.
+#[test]
+fn limits_of_the_contract_are_those_of_the_flags() {
+    let reference = switchboard::config::flags_table();
+    let text = read(PROTOCOL);
+    let (_, section) = text.split_once("\n## Limits\n").unwrap();
+    let rows = section.lines().take_while(|line| !line.starts_with("## "));
+    let mut compared = 0;
+    for row in rows.filter(|line| line.contains("| `--") && !line.contains("planned")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (default, bounds) = (cells[2].split(',').next().unwrap(), cells[3]);
+        let flag = bounds.split('`').nth(1).unwrap();
+        let entry = reference.lines().find(|line| line.starts_with(&format!("| `{flag} ")));
+        let entry: Vec<&str> = entry.unwrap().split('|').map(str::trim).collect();
+        if default != "descriptors" {
+            let default =
+                if default == "off" { "0".to_owned() } else { in_reference_units(default) };
+            assert_eq!(entry[3].trim_matches('`'), default, "the default of {flag}");
+        }
+        let range = bounds.split(", ").nth(1).unwrap().split(';').next().unwrap();
+        if let Some((min, max)) = range.split_once(" to ") {
+            let range = format!("{} to {}", in_reference_units(min), in_reference_units(max));
+            assert_eq!(entry[4], range, "the range of {flag}");
+        }
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared} rows");
+}
+
 const ROOM: &str = "Q6UBtzG5vQbPuFoiYRrQ4w";
 
 /// Values that a member may have: usable ones, and some of the wrong shape.
