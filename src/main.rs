@@ -1,4 +1,4 @@
-//! `switchboard`: arguments → server → exit code.
+//! `switchboard`: reads the arguments, runs the server, returns the exit status.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use switchboard::sys::descriptor_tables::PrivateTableSupport;
 use switchboard::sys::{machine, memory};
 use switchboard::telemetry::{SessionCounts, Telemetry};
 
-/// Wrong usage: a bad flag, or settings that contradict each other.
+/// Exit status: wrong usage, such as an unknown flag or settings that contradict each other.
 const USAGE: u8 = 2;
-/// The server could not start, or ended by itself.
+/// Exit status: the server could not start, or ended without a signal.
 const FAILURE: u8 = 1;
-/// The end was asked for twice; the shell's number for a process that SIGINT ended.
-const AT_ONCE: u8 = 130;
+/// Exit status after a second signal: the shell's number for a process ended by SIGINT.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
@@ -34,7 +34,9 @@ fn main() -> ExitCode {
     }
     let machine = match MachineCapabilities::prepare() {
         Ok(machine) => machine,
-        Err(error) => return fail(FAILURE, &format!("the limit of open files: {error}")),
+        Err(error) => {
+            return fail(FAILURE, &format!("cannot raise the limit of open files: {error}"));
+        }
     };
     let config = match arguments.validate(&machine) {
         Ok(config) => config,
@@ -42,20 +44,20 @@ fn main() -> ExitCode {
     };
     let log = match LogQueue::start(config.log_format) {
         Ok(log) => log,
-        Err(error) => return fail(FAILURE, &format!("the log: {error}")),
+        Err(error) => return fail(FAILURE, &format!("cannot start the log: {error}")),
     };
     log.install_panic_hook();
-    log_by(&log, &config);
+    init_tracing(&log, &config);
     let status = serve(&config, &log);
     log.flush();
     status
 }
 
-/// Runs the server to its end. From here on everything that is said goes through the log, which
-/// waits for nobody.
+/// Runs the server until it ends. From here on all output goes through the log queue, which never
+/// blocks the caller.
 fn serve(config: &Config, log: &LogQueue) -> ExitCode {
-    // Elsewhere the allocator does what it does; nothing depends on it but memory.
-    let _set = memory::set_mmap_threshold(limits::MAPPED_ALLOCATION_BYTES);
+    // Without this setting (other C libraries) the server only needs more memory.
+    let _is_set = memory::set_mmap_threshold(limits::MAPPED_ALLOCATION_BYTES);
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {
@@ -63,17 +65,17 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
             return ExitCode::from(FAILURE);
         }
     };
-    announce(config, &server);
+    log_startup(config, &server);
     let telemetry = server.telemetry();
     match server.run() {
         Ok(ServerExit::Graceful) => {
-            summarise(&telemetry);
+            log_summary(&telemetry);
             ExitCode::SUCCESS
         }
         Ok(ServerExit::Immediate) => {
             let SessionCounts { sessions, waiting, rooms } = telemetry.session_counts();
-            tracing::warn!(sessions, waiting, rooms, "ended at once, as asked");
-            ExitCode::from(AT_ONCE)
+            tracing::warn!(sessions, waiting, rooms, "ended at once: a second signal was received");
+            ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
             log.write_error(&error.to_string());
@@ -82,29 +84,29 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
     }
 }
 
-/// Prints what the machine lacks for so many connections.
+/// Prints the report of `--check`.
 fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
-    let settings = PlannedServer {
+    let server = PlannedServer {
         shards: arguments.shards.unwrap_or(readings.cpus),
         addresses: arguments.listen.len(),
         admin_addresses: arguments.admin_listen.len(),
         fd_tables: arguments.fd_tables,
         max_connections: arguments.max_connections,
     };
-    let wanted = CapacityDemand::new(connections, &settings, &readings);
-    let report = preflight::report(&readings, &wanted);
+    let demand = CapacityDemand::new(connections, &server, &readings);
+    let report = preflight::report(&readings, &demand);
     print!("{report}");
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }
 
-/// One line on standard error, and the status to exit with.
+/// Prints one line to standard error and returns the exit status.
 fn fail(status: u8, line: &str) -> ExitCode {
     eprintln!("switchboard: {line}");
     ExitCode::from(status)
 }
 
-fn log_by(log: &LogQueue, config: &Config) {
+fn init_tracing(log: &LogQueue, config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_writer(log.clone())
         .with_target(false)
@@ -118,7 +120,7 @@ fn log_by(log: &LogQueue, config: &Config) {
     }
 }
 
-fn announce(config: &Config, server: &Server) {
+fn log_startup(config: &Config, server: &Server) {
     for address in server.addresses() {
         tracing::info!("listening on {address}");
     }
@@ -128,15 +130,14 @@ fn announce(config: &Config, server: &Server) {
     let limit = config.descriptors_allowed;
     match (config.descriptor_tables, config.private_table_support) {
         (DescriptorTables::Private { connections_each }, _) => tracing::info!(
-            "each shard has a descriptor table of its own, of {limit}, for {connections_each} \
-             connections"
+            "each shard has its own descriptor table of {limit}, for {connections_each} connections"
         ),
         (DescriptorTables::Shared, PrivateTableSupport::Supported) => {
             tracing::info!("one descriptor table of {limit} for all threads");
         }
         (DescriptorTables::Shared, PrivateTableSupport::Missing(call)) => tracing::info!(
-            "one descriptor table of {limit} for all threads; shards cannot have their own here, \
-             for {call} does not work"
+            "one descriptor table of {limit} for all threads; private tables are not available: \
+             {call} does not work here"
         ),
     }
     tracing::info!(
@@ -154,7 +155,8 @@ fn announce(config: &Config, server: &Server) {
     }
 }
 
-fn summarise(telemetry: &Telemetry) {
+/// Logs the totals since the start.
+fn log_summary(telemetry: &Telemetry) {
     let sum = |read: fn(&switchboard::telemetry::ShardCounters) -> u64| -> u64 {
         telemetry.shards.iter().map(|shard| read(shard)).sum()
     };

@@ -48,7 +48,7 @@ fn matches_more_sessions_than_one_table_holds_and_leaks_no_descriptor() {
     let before = tables_of(&server);
     let each = LIMIT - private_table_overhead(2, 1);
     assert_eq!(server.stat("/connections/limit"), 2 * each as i64);
-    server.wait_for_log_line(&format!("descriptor table of its own, of {LIMIT}, for {each} "));
+    server.wait_for_log_line(&format!("its own descriptor table of {LIMIT}, for {each} "));
     for _ in 0..2 {
         let mut users: Vec<RawClient> = (0..USERS).map(|_| server.raw_session()).collect();
         assert_eq!(server.stat("/sessions/active"), USERS as i64);
