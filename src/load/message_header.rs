@@ -33,7 +33,7 @@ pub struct MessageHeader {
     pub sequence: u32,
     /// Whether this is the sender's last message in the room.
     pub last: bool,
-    /// The server has told the sender that it dropped messages, so that gaps are no fault.
+    /// The server has reported to the sender that it dropped messages, so that gaps are no fault.
     pub gaps_expected: bool,
 }
 

@@ -1,8 +1,8 @@
-//! The pairing ledger: compares what both members of each match were told. Pure.
+//! The pairing ledger: compares the match notices of both members of each match. Pure.
 //!
 //! All users of a run are in one process, so that the two `match_found` messages of a match can be
-//! compared. This reveals a match that only one member was told of, a third member of a room, or a
-//! user in two rooms. Memory is bounded by the number of users, of open rooms, and of rooms with
+//! compared. This reveals a match with only one message, a third member of a room, or a user in two
+//! rooms. Memory is bounded by the number of users, of open rooms, and of rooms with
 //! only one notice so far.
 
 use super::measure::LoadFault;
@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-/// A waiting user has been overtaken by a match whose member asked later by more than this.
+/// A match overtakes a waiting user when its member asked later than the user by more than this.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 /// Number of consecutive matches that must have overtaken a user before it counts as forgotten:
 /// two users who have just met are not paired again, which lets others overtake them.
@@ -26,7 +26,7 @@ pub struct MatchNotice {
     pub me: u64,
     /// The session named as its partner.
     pub peer: u64,
-    /// Whether it was told to be the initiator.
+    /// Whether the message names the receiver as initiator.
     pub initiator: bool,
 }
 
@@ -63,7 +63,8 @@ pub struct PairingLedger {
     overdue_alone: Option<u64>,
     /// Users that wait too long at the same time; each has been counted.
     overdue_counted: HashSet<u64>,
-    /// Users whose waiting is no evidence against the server, or has been counted.
+    /// Users that are not counted as overdue: their waiting is no evidence against the server, or
+    /// has been counted.
     exempt: HashSet<u64>,
     /// Request times of the users that were matched last, the latest match first.
     served: VecDeque<Timestamp>,
@@ -187,7 +188,7 @@ impl PairingLedger {
         if self.overdue_counted.contains(&session) || self.exempt.contains(&session) {
             return 0;
         }
-        // A match that only the partner was told of is counted as a different fault.
+        // A match that was announced only to the partner is counted as a different fault.
         let is_announced = self.is_announced_to_partner(session);
         let overtook = |later: &Timestamp| *later > asked + OVERTAKEN_BY;
         let was_overtaken =
@@ -207,7 +208,7 @@ impl PairingLedger {
         1 + u64::from(first.is_some())
     }
 
-    /// Whether the partner has been told of a match with this user, and the user has not.
+    /// Whether a match with this user was announced to the partner and not to the user.
     pub fn is_announced_to_partner(&self, session: u64) -> bool {
         let announced = self.sessions.get(&session).and_then(|member| member.announced_room);
         let room = announced.and_then(|room| self.rooms.get(&room));
@@ -226,7 +227,7 @@ impl PairingLedger {
         self.overdue_alone.take_if(|overdue| *overdue == session);
     }
 
-    /// Counts the matches that only one of two live sessions was told of within `patience`.
+    /// Counts the matches that were announced to only one of two live sessions within `patience`.
     pub fn count_one_sided(&mut self, now: Timestamp, patience: Duration) -> u64 {
         let mut count = 0;
         let sessions = &self.sessions;
@@ -234,7 +235,7 @@ impl PairingLedger {
             if room.second.is_some() || now.since(room.since) < patience {
                 return true;
             }
-            // A partner whose session has ended, or is not of this run, cannot be checked.
+            // A partner cannot be checked when its session has ended or is not of this run.
             let is_one_sided = !room.has_known_fault && sessions.contains_key(&room.first.peer);
             count += u64::from(is_one_sided);
             room.has_known_fault = true;
@@ -343,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_a_match_that_one_member_was_not_told_of_once() {
+    fn counts_a_one_sided_match_once() {
         let mut ledger = ledger_with_four_sessions();
         let (patience, later) = (Duration::from_secs(5), T + Duration::from_secs(6));
         ledger.record_match(notice(10, 1, 2), T);
         assert_eq!(ledger.count_one_sided(T + Duration::from_secs(4), patience), 0);
         assert_eq!(ledger.count_one_sided(later, patience), 1);
         assert_eq!(ledger.count_one_sided(later, patience), 0);
-        // A partner whose session has ended cannot be checked.
+        // A partner cannot be checked when its session has ended.
         ledger.close_session(4, T);
         ledger.record_match(notice(12, 3, 4), T);
         assert_eq!(ledger.count_one_sided(later, patience), 0);
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_count_an_overdue_user_when_its_partner_was_told_of_a_match() {
+    fn does_not_count_an_overdue_user_with_a_match_announced_to_its_partner() {
         let mut ledger = ledger_with_four_sessions();
         ledger.record_match(notice(10, 1, 2), T);
         ledger.open_session(3);

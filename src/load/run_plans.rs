@@ -7,7 +7,7 @@ use super::scenario::{
 };
 use super::target::{Comparison, PerformanceTarget};
 use super::test_environment::RunSpec;
-use super::units::{HumanDuration, LoadStage, RatePhase};
+use super::units::{DurationSetting, LoadStage, RatePhase};
 use super::user::{CallPlan, NEVER, UserRules, UserScript};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
@@ -196,8 +196,8 @@ pub fn stress_messages(
         message_rate: level / f64::from(s.rooms.max(1)) / 2.0,
         message_bytes: s.message_bytes,
         candidates: 2,
-        warm_up: HumanDuration(step.mul_f64(0.2).min(Duration::from_secs(3))),
-        duration: HumanDuration(step),
+        warm_up: DurationSetting(step.mul_f64(0.2).min(Duration::from_secs(3))),
+        duration: DurationSetting(step),
         common: s.common.clone(),
     };
     let PlannedRun { mut spec, workload } = signaling(&trial);
@@ -221,8 +221,8 @@ pub fn stress_connections(
     let trial = ConnectionsScenario {
         users: level as u32,
         connect_rate: s.connect_rate,
-        hold: HumanDuration(step),
-        ping_every: HumanDuration(step / 2),
+        hold: DurationSetting(step),
+        ping_every: DurationSetting(step / 2),
         sample_rooms: 0,
         sample_rate: 0.0,
         common: s.common.clone(),
@@ -295,7 +295,7 @@ pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
     );
     let phase = if number == 0 { "baseline" } else { "load" };
     let name = format!("{phase}: {} users", stage.users);
-    let about = format!("{} users in calls for {}", stage.users, HumanDuration(stage.lasting));
+    let about = format!("{} users in calls for {}", stage.users, DurationSetting(stage.lasting));
     let mut spec = spec(&s.common, &name, about, stage.users.into());
     spec.targets.push(sessions_stay_open());
     PlannedRun { spec, workload: load }
@@ -335,7 +335,7 @@ pub fn plan_endurance(
         capacity,
         percent: s.endurance_percent,
         duration: s.endurance,
-        warm_up: HumanDuration(s.endurance.0.mul_f64(0.1).min(built_in.warm_up.0)),
+        warm_up: DurationSetting(s.endurance.0.mul_f64(0.1).min(built_in.warm_up.0)),
         rooms: s.rooms,
         talk_min: s.talk_min,
         talk_max: s.talk_max,
@@ -352,7 +352,7 @@ pub fn capacity_search(s: &EnduranceScenario, built_in: StressScenario) -> Stres
         rooms: s.rooms,
         message_bytes: s.message_bytes,
         connect_rate: s.connect_rate,
-        step: HumanDuration(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
+        step: DurationSetting(built_in.step.0.min(s.warm_up.0.max(STEP_FLOOR))),
         common: s.common.clone(),
         ..built_in
     }
@@ -460,8 +460,8 @@ mod tests {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         let Scenario::Stress(search) = built_in("stress") else { panic!() };
         for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
-            let s = EnduranceScenario { warm_up: HumanDuration::seconds(warm_up), ..s.clone() };
-            assert_eq!(capacity_search(&s, search.clone()).step, HumanDuration::seconds(step));
+            let s = EnduranceScenario { warm_up: DurationSetting::seconds(warm_up), ..s.clone() };
+            assert_eq!(capacity_search(&s, search.clone()).step, DurationSetting::seconds(step));
         }
     }
 
@@ -469,7 +469,7 @@ mod tests {
     fn a_short_endurance_run_still_has_a_measurement() {
         let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
         for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
-            let s = EnduranceScenario { duration: HumanDuration::seconds(seconds), ..s.clone() };
+            let s = EnduranceScenario { duration: DurationSetting::seconds(seconds), ..s.clone() };
             let load = endurance(&s, 100.0, Duration::ZERO).workload;
             assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
         }

@@ -7,19 +7,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A length of time, written like `90s`, `1m 30s`, `250ms` or `24h`.
+/// A duration, written like `90s`, `1m 30s`, `250ms` or `24h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HumanDuration(pub Duration);
+pub struct DurationSetting(pub Duration);
 
-impl HumanDuration {
+impl DurationSetting {
     /// A duration in whole seconds.
     pub const fn seconds(seconds: u64) -> Self {
-        HumanDuration(Duration::from_secs(seconds))
+        DurationSetting(Duration::from_secs(seconds))
     }
 
     /// A duration in milliseconds.
     pub const fn millis(millis: u64) -> Self {
-        HumanDuration(Duration::from_millis(millis))
+        DurationSetting(Duration::from_millis(millis))
     }
 
     /// This duration times `factor`, but at least `floor`, or unchanged when it is already
@@ -28,20 +28,20 @@ impl HumanDuration {
         let floor = floor.min(self.0);
         let wanted = Duration::try_from_secs_f64(self.0.as_secs_f64() * factor).unwrap_or(self.0);
         // Whole milliseconds keep the times of the resulting schedule readable.
-        HumanDuration(Duration::from_millis(wanted.max(floor).as_millis() as u64))
+        DurationSetting(Duration::from_millis(wanted.max(floor).as_millis() as u64))
     }
 }
 
-impl FromStr for HumanDuration {
+impl FromStr for DurationSetting {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text.trim()).map(HumanDuration).map_err(|why| {
+        humantime::parse_duration(text.trim()).map(DurationSetting).map_err(|why| {
             format!("`{text}` is not a length of time like `90s` or `1h 30m`: {why}")
         })
     }
 }
 
-impl fmt::Display for HumanDuration {
+impl fmt::Display for DurationSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
@@ -77,13 +77,13 @@ impl FromStr for RatePhase {
         if !(per_second > 0.0 && per_second <= 1e7) {
             return Err(format!("`{text}`: a rate must be above 0 and at most 10000000 a second"));
         }
-        Ok(RatePhase { per_second, lasting: lasting.parse::<HumanDuration>()?.0 })
+        Ok(RatePhase { per_second, lasting: lasting.parse::<DurationSetting>()?.0 })
     }
 }
 
 impl fmt::Display for RatePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s for {}", self.per_second, HumanDuration(self.lasting))
+        write!(f, "{}/s for {}", self.per_second, DurationSetting(self.lasting))
     }
 }
 
@@ -133,13 +133,13 @@ impl FromStr for LoadStage {
         if users < 2 {
             return Err(format!("`{text}`: a stage needs at least two users"));
         }
-        Ok(LoadStage { users, lasting: lasting.parse::<HumanDuration>()?.0 })
+        Ok(LoadStage { users, lasting: lasting.parse::<DurationSetting>()?.0 })
     }
 }
 
 impl fmt::Display for LoadStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}", self.users, HumanDuration(self.lasting))
+        write!(f, "{} for {}", self.users, DurationSetting(self.lasting))
     }
 }
 
@@ -213,7 +213,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(HumanDuration, StressDimension, CommaSeparated<T>);
+as_text!(DurationSetting, StressDimension, CommaSeparated<T>);
 
 #[cfg(test)]
 mod tests {
@@ -238,14 +238,14 @@ mod tests {
         assert!("5 for".parse::<RatePhase>().unwrap_err().contains("50/s for 2m"));
         assert!("health 1/s for 1s".parse::<HttpPhase>().is_err());
         assert!("1 for 1s".parse::<LoadStage>().is_err());
-        assert!("soon".parse::<HumanDuration>().unwrap_err().contains("`soon`"));
+        assert!("soon".parse::<DurationSetting>().unwrap_err().contains("`soon`"));
     }
 
     #[test]
     fn scaling_keeps_a_measurable_duration() {
         let floor = Duration::from_secs(2);
-        assert_eq!(HumanDuration::seconds(600).scaled(0.005, floor), HumanDuration::seconds(3));
-        assert_eq!(HumanDuration::seconds(60).scaled(0.005, floor), HumanDuration::seconds(2));
-        assert_eq!(HumanDuration::seconds(1).scaled(0.005, floor), HumanDuration::seconds(1));
+        assert_eq!(DurationSetting::seconds(600).scaled(0.005, floor), DurationSetting::seconds(3));
+        assert_eq!(DurationSetting::seconds(60).scaled(0.005, floor), DurationSetting::seconds(2));
+        assert_eq!(DurationSetting::seconds(1).scaled(0.005, floor), DurationSetting::seconds(1));
     }
 }

@@ -104,7 +104,7 @@ pub struct SampleWindow {
 
 /// State that the threads share.
 pub(crate) struct EngineShared {
-    /// Compares what users of all threads were told about their matches.
+    /// Compares the match notices of the users of all threads.
     ledger: Mutex<PairingLedger>,
     /// The operator has stopped the run: all users finish now.
     stop: AtomicBool,

@@ -20,11 +20,11 @@ indexed_enum! {
         DoubleMatched = "double_matched",
         /// A user was matched with itself.
         SelfMatched = "self_matched",
-        /// Only one member was told of a match.
+        /// A match was announced to only one member.
         OneSidedMatch = "one_sided_match",
         /// A room has no initiator, or two.
         BadInitiator = "bad_initiator",
-        /// The two members of a room were told different names for it.
+        /// The two members of a match received different room ids.
         RoomMismatch = "room_mismatch",
         /// A message arrived before `match_found`.
         BeforeMatch = "before_match",
@@ -132,7 +132,7 @@ impl LoadFault {
             LoadFault::SelfMatched => "a user was matched with itself",
             LoadFault::OneSidedMatch => "a match was announced to only one of its two members",
             LoadFault::BadInitiator => "a room had no initiator, or two",
-            LoadFault::RoomMismatch => "the two members of a match were told different rooms",
+            LoadFault::RoomMismatch => "the two members of a match received different room ids",
             LoadFault::BeforeMatch => "messages arrived before the match that they belong to",
             LoadFault::MissingPeerLeft => {
                 "a member of a room received no `peer_left` after the other one had left"

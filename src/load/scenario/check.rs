@@ -4,7 +4,7 @@ use super::{
     CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
     MatchmakingScenario, PlanScenario, Scenario, SignalingScenario, StressScenario,
 };
-use crate::load::units::HumanDuration;
+use crate::load::units::DurationSetting;
 use std::fmt;
 use std::time::Duration;
 
@@ -45,11 +45,11 @@ const MAX_CANDIDATES: u32 = 10_000;
 /// Bounds `users` and `2 * rooms`, so that their sum still fits into `u32`.
 const MAX_USERS: u32 = 1 << 30;
 /// Longest duration that a scenario accepts.
-const MAX_DURATION: HumanDuration = HumanDuration(Duration::from_secs(366 * 24 * 3600));
+const MAX_DURATION: DurationSetting = DurationSetting(Duration::from_secs(366 * 24 * 3600));
 /// Lowest message rate of one user other than 0: one message in a year.
 const MIN_MESSAGE_RATE_PER_S: f64 = 1.0 / (366.0 * 24.0 * 3600.0);
 /// Shortest duration that a scenario accepts.
-const MIN_DURATION: HumanDuration = HumanDuration(Duration::from_millis(1));
+const MIN_DURATION: DurationSetting = DurationSetting(Duration::from_millis(1));
 
 /// Checks `min <= value <= max`. NaN is refused, because both comparisons are false.
 fn within(key: &'static str, value: f64, min: f64, max: f64) -> CheckResult {
@@ -68,7 +68,7 @@ fn at_least_one(key: &'static str, value: u32) -> CheckResult {
     if value > 0 { Ok(()) } else { Err(InvalidValue::new(key, "it must be at least 1")) }
 }
 
-fn duration(key: &'static str, value: HumanDuration) -> CheckResult {
+fn duration(key: &'static str, value: DurationSetting) -> CheckResult {
     match value >= MIN_DURATION && value <= MAX_DURATION {
         true => Ok(()),
         false => Err(InvalidValue::new(
@@ -79,7 +79,7 @@ fn duration(key: &'static str, value: HumanDuration) -> CheckResult {
 }
 
 /// Like [`duration`], but 0 is accepted.
-fn duration_or_zero(key: &'static str, value: HumanDuration) -> CheckResult {
+fn duration_or_zero(key: &'static str, value: DurationSetting) -> CheckResult {
     if value.0.is_zero() { Ok(()) } else { duration(key, value) }
 }
 
@@ -103,7 +103,7 @@ fn candidates(count: u32) -> CheckResult {
     within("candidates", count.into(), 0.0, MAX_CANDIDATES.into())
 }
 
-fn talk_range(min: HumanDuration, max: HumanDuration) -> CheckResult {
+fn talk_range(min: DurationSetting, max: DurationSetting) -> CheckResult {
     duration("talk_min", min)?;
     duration("talk_max", max)?;
     match min <= max {
@@ -203,7 +203,7 @@ impl CallsScenario {
                 format!("no user arrives in `{}`", self.phases),
             ));
         }
-        self.phases.0.iter().try_for_each(|p| duration("phases", HumanDuration(p.lasting)))?;
+        self.phases.0.iter().try_for_each(|p| duration("phases", DurationSetting(p.lasting)))?;
         talk_range(self.talk_min, self.talk_max)?;
         within("next_percent", self.next_percent, 0.0, 100.0)?;
         message_rate("message_rate", self.message_rate)?;
@@ -222,7 +222,7 @@ impl HttpScenario {
         self.requests
             .0
             .iter()
-            .try_for_each(|r| duration("requests", HumanDuration(r.phase.lasting)))?;
+            .try_for_each(|r| duration("requests", DurationSetting(r.phase.lasting)))?;
         at_least_one("max_connections", self.max_connections)
     }
 }
@@ -263,7 +263,7 @@ impl EnduranceScenario {
 impl PlanScenario {
     fn check(&self) -> CheckResult {
         rooms(self.rooms)?;
-        self.stages.0.iter().try_for_each(|t| duration("stages", HumanDuration(t.lasting)))?;
+        self.stages.0.iter().try_for_each(|t| duration("stages", DurationSetting(t.lasting)))?;
         talk_range(self.talk_min, self.talk_max)?;
         message_rate("message_rate", self.message_rate)?;
         message_bytes(self.message_bytes)?;

@@ -16,7 +16,7 @@ pub use time_scale::STEP_FLOOR;
 
 use super::target;
 use super::units::{
-    CommaSeparated, HttpPhase, HumanDuration, LoadStage, RatePhase, StressDimension,
+    CommaSeparated, DurationSetting, HttpPhase, LoadStage, RatePhase, StressDimension,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -188,21 +188,21 @@ scenarios! {
         /// Seed of all random choices.
         seed: u64 = 1,
         /// An operation that starts later than this after its intended time counts as late.
-        late_after: HumanDuration = HumanDuration::millis(10),
+        late_after: DurationSetting = DurationSetting::millis(10),
         /// Percentage of late starts above which the run is void.
         late_percent: f64 = 1.0,
         /// Time within which a connection must become a session, and an HTTP request be answered.
-        connect_timeout: HumanDuration = HumanDuration::seconds(10),
+        connect_timeout: DurationSetting = DurationSetting::seconds(10),
         /// Time within which a user must be matched, provided that another one waits as long or
         /// that users with a later request are matched. Must exceed the server's `--rematch-delay`.
-        match_timeout: HumanDuration = HumanDuration::seconds(15),
+        match_timeout: DurationSetting = DurationSetting::seconds(15),
         /// Time within which a relayed message or an answer must arrive. Within half of it, a user
         /// must be informed that the partner has left.
-        message_timeout: HumanDuration = HumanDuration::seconds(10),
+        message_timeout: DurationSetting = DurationSetting::seconds(10),
         /// The server has stalled when it sends nothing for this long although answers are due.
-        stall_after: HumanDuration = HumanDuration::seconds(1),
+        stall_after: DurationSetting = DurationSetting::seconds(1),
         /// Length of an interval of the interval log and of the charts.
-        interval: HumanDuration = HumanDuration::seconds(1),
+        interval: DurationSetting = DurationSetting::seconds(1),
         /// Source of the server's own figures: `auto` (`/stats` at the address of `--url`), `none`,
         /// or a URL like `http://127.0.0.1:9100/stats`.
         stats_url: String = "auto".to_owned(),
@@ -218,9 +218,9 @@ scenarios! {
         /// Sessions opened per second.
         connect_rate: f64,
         /// How long the sessions are held after the last one was opened.
-        hold: HumanDuration,
+        hold: DurationSetting,
         /// Interval at which each session sends a ping; the answer shows that it is alive.
-        ping_every: HumanDuration,
+        ping_every: DurationSetting,
         /// Rooms of two additional users each, which are matched and talk once all other sessions
         /// are open. They measure the service that users get while many sessions are idle.
         sample_rooms: u32,
@@ -237,7 +237,7 @@ scenarios! {
         /// Number of rounds.
         rounds: u32,
         /// Time from one round to the next.
-        round_every: HumanDuration,
+        round_every: DurationSetting,
     }
 
     /// Rooms with the signalling of a call, then messages at a constant rate.
@@ -253,9 +253,9 @@ scenarios! {
         /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
         /// Time between the setup of the last room and the start of the measurement.
-        warm_up: HumanDuration,
+        warm_up: DurationSetting,
         /// Duration of the measurement.
-        duration: HumanDuration,
+        duration: DurationSetting,
     }
 
     /// Users arrive, are matched, talk, then take the next partner or leave: the everyday mix.
@@ -263,9 +263,9 @@ scenarios! {
         /// Arrivals, like `10/s for 60s, 50/s for 2m`.
         phases: CommaSeparated<RatePhase>,
         /// Shortest call.
-        talk_min: HumanDuration,
+        talk_min: DurationSetting,
         /// Longest call.
-        talk_max: HumanDuration,
+        talk_max: DurationSetting,
         /// Percentage of users that request the next partner after a call; the others leave.
         next_percent: f64,
         /// Messages per second that each user sends during a call.
@@ -295,7 +295,7 @@ scenarios! {
         /// Highest level that is tried.
         ceiling: f64,
         /// How long each level is held and measured.
-        step: HumanDuration,
+        step: DurationSetting,
         /// The search ends when the gap between the level that held and the one that did not is
         /// at most this percentage.
         tolerance_percent: f64,
@@ -316,15 +316,15 @@ scenarios! {
         /// Percentage of the capacity that is held.
         percent: f64,
         /// Duration of the run.
-        duration: HumanDuration,
+        duration: DurationSetting,
         /// Time before the measurement; at most a tenth of the run.
-        warm_up: HumanDuration,
+        warm_up: DurationSetting,
         /// Rooms over which the messages are spread.
         rooms: u32,
         /// Shortest call; then both members request the next partner.
-        talk_min: HumanDuration,
+        talk_min: DurationSetting,
         /// Longest call.
-        talk_max: HumanDuration,
+        talk_max: DurationSetting,
         /// Size of a message in bytes.
         message_bytes: u32,
         /// Sessions opened per second.
@@ -341,9 +341,9 @@ scenarios! {
         /// Users and durations, like `100 for 2m, 500 for 10m`; the first stage is the baseline.
         stages: CommaSeparated<LoadStage>,
         /// Shortest call.
-        talk_min: HumanDuration,
+        talk_min: DurationSetting,
         /// Longest call.
-        talk_max: HumanDuration,
+        talk_max: DurationSetting,
         /// Messages per second that each user sends during a call.
         message_rate: f64,
         /// Size of such a message in bytes.
@@ -353,7 +353,7 @@ scenarios! {
         /// Sessions opened per second.
         connect_rate: f64,
         /// How long each level of the stress search is held.
-        stress_step: HumanDuration,
+        stress_step: DurationSetting,
         /// First level of the stress search, in messages per second.
         stress_start: f64,
         /// Highest level of the stress search; 0 leaves the search out.
@@ -361,7 +361,7 @@ scenarios! {
         /// Rooms of the stress search and the endurance run.
         rooms: u32,
         /// Duration of the endurance run; 0s leaves it out.
-        endurance: HumanDuration,
+        endurance: DurationSetting,
         /// Percentage of the capacity found by the stress search that the endurance run holds.
         endurance_percent: f64,
     }
@@ -413,8 +413,8 @@ mod tests {
         let Scenario::Connections(all) = flags.with_fallback(file).unwrap().resolve() else {
             panic!()
         };
-        assert_eq!((all.users, all.hold), (9, HumanDuration::seconds(60)));
-        assert_eq!(all.ping_every, HumanDuration::seconds(10), "from the built-in scenario");
+        assert_eq!((all.users, all.hold), (9, DurationSetting::seconds(60)));
+        assert_eq!(all.ping_every, DurationSetting::seconds(10), "from the built-in scenario");
         assert_eq!(all.common.targets, "baseline");
     }
 

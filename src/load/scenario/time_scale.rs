@@ -5,7 +5,7 @@
 //! thirty would mean thirty times the matches and session descriptions.
 
 use super::Scenario;
-use crate::load::units::HumanDuration;
+use crate::load::units::DurationSetting;
 use std::time::Duration;
 
 /// A scaled duration is at least this long; a shorter run has too few samples to judge.
@@ -16,8 +16,8 @@ pub const STEP_FLOOR: Duration = Duration::from_secs(5);
 impl Scenario {
     /// The same scenario with every duration of load multiplied by `factor`.
     pub fn scaled(mut self, factor: f64) -> Scenario {
-        let scale = |time: &mut Duration| *time = HumanDuration(*time).scaled(factor, FLOOR).0;
-        let scale_step = |step: &mut HumanDuration| *step = step.scaled(factor, STEP_FLOOR);
+        let scale = |time: &mut Duration| *time = DurationSetting(*time).scaled(factor, FLOOR).0;
+        let scale_step = |step: &mut DurationSetting| *step = step.scaled(factor, STEP_FLOOR);
         match &mut self {
             Scenario::Connections(s) => {
                 [&mut s.hold.0, &mut s.ping_every.0].into_iter().for_each(scale)

@@ -19,7 +19,7 @@ pub struct RunSpec {
     pub trial: bool,
     /// Targets in addition to those of every run.
     pub targets: Vec<PerformanceTarget>,
-    /// Limits of the trend tests, if they are wanted: growth that counts as a leak, and the
+    /// Limits of the trend tests, if any: growth that counts as a leak, and the
     /// confidence required, both in percent.
     pub growth_limits: Option<(f64, f64)>,
 }

@@ -97,8 +97,8 @@ impl Worker {
         self.reap();
     }
 
-    /// Closes sessions that wait for a match. Unless `all`, it spares those whose partner has been
-    /// told of a match already.
+    /// Closes sessions that wait for a match; unless `all`, not those with a match that the server
+    /// has already announced to the partner.
     fn stop_waiting(&mut self, all: bool, now: Timestamp) {
         for slot in self.slots_with(UserActivity::Waiting) {
             let session = self.connections[slot].user.session();
