@@ -1,16 +1,16 @@
-//! Every order in which what two users do can cross, on two shards: a match, a cancellation, the
-//! next one, leaving, the end of a connection, a shutdown, and the commands of all of them. The
-//! simulation checks each order as it checks its runs of chance.
+//! Every order in which actions of two users on two shards can interleave: match, cancellation,
+//! next, leave, the end of a connection, shutdown, and the commands that these cause. The
+//! simulation checks the guarantees in each order, as in random runs.
 
 use crate::simulation::script::{Actor, Script, ScriptedAction};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Lines told of an order that fails.
+/// Log lines that are printed for an order that fails.
 const LOGGED_LINES: usize = 60;
-/// Of so many orders one is seen to the very end.
+/// One order in this many is run until all users have left.
 const FULL_FINISH_INTERVAL: usize = 40;
 
-/// OrderChoices, all of which are tried, the last one first.
+/// The choices of one order. All combinations are tried, the last choice first.
 #[derive(Default)]
 struct OrderChoices {
     taken: Vec<(usize, usize)>,
@@ -26,7 +26,7 @@ impl OrderChoices {
         self.taken[self.at - 1].0
     }
 
-    /// Goes on to the next; false if there is none.
+    /// Moves to the next combination; returns false if there is none.
     fn next(&mut self) -> bool {
         self.at = 0;
         while let Some((choice, of)) = self.taken.pop() {
@@ -39,16 +39,16 @@ impl OrderChoices {
     }
 }
 
-/// Where the two are when they begin to act.
+/// The state of the two users before their actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StartState {
-    /// They have pending for a match, and their commands are in the matcher's mailbox.
-    PendingRequest,
+    /// They have sent `find_match`, and the commands are in the matcher's mailbox.
+    Requested,
     /// They share a room.
     InRoom,
 }
 
-/// Something that may come next.
+/// A possible next step.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     User(usize),
@@ -56,10 +56,10 @@ enum Next {
     Step(Actor),
 }
 
-/// Two who may meet and cannot, because there is no descriptor for the one that has to move. That
-/// its partner to be has just left somebody else makes no difference.
+/// Two users can be matched, but there is no descriptor for the session that has to migrate. That
+/// the other one has just left a partner makes no difference.
 #[test]
-fn a_lasting_shortage_keeps_no_thread_busy() {
+fn a_lasting_lack_of_descriptors_keeps_no_thread_busy() {
     let mut script = Script::without_descriptors(2, &[1, 1, 0, 0, 0], LOGGED_LINES);
     script.user(0, ScriptedAction::Find);
     script.user(1, ScriptedAction::Find);
@@ -69,29 +69,31 @@ fn a_lasting_shortage_keeps_no_thread_busy() {
     script.rest();
     script.user(1, ScriptedAction::Find);
     script.user(2, ScriptedAction::Find);
-    // It would never end.
+    // Without a pause between attempts this would never end.
     script.rest();
     assert!(!script.in_room(1) && !script.in_room(2));
-    assert!(script.refused_moves() > 0, "one was to move");
-    // Then there are descriptors, and they are tried again.
+    assert!(script.refused_moves() > 0, "a migration was tried");
+    // Descriptors become free, and the migration is tried again.
     script.end(true);
 }
 
-/// Two of one shard meet while none can be brought there, though somebody of another shard waits
-/// who would come before one of them.
+/// Two users of one shard are matched although a user of another shard has waited longer, because
+/// no session can migrate.
 #[test]
-fn those_who_need_no_descriptor_meet_in_a_shortage() {
+fn users_of_one_shard_are_matched_when_descriptors_are_short() {
     let mut script = Script::without_descriptors(2, &[0, 0, 1, 1, 1], LOGGED_LINES);
     for user in [2, 0, 1] {
         script.user(user, ScriptedAction::Find);
         script.rest();
     }
-    script.until("two of one shard have met", |script| script.in_room(0) && script.in_room(1));
+    script.until("two users of one shard are matched", |script| {
+        script.in_room(0) && script.in_room(1)
+    });
     script.end(true);
 }
 
-fn begin(before: StartState, drains: bool, tell: usize) -> Script {
-    let mut script = Script::new(2, &[0, 1], drains, tell);
+fn begin(before: StartState, drains: bool, kept_lines: usize) -> Script {
+    let mut script = Script::new(2, &[0, 1], drains, kept_lines);
     for user in 0..2 {
         script.user(user, ScriptedAction::Find);
         script.step(Actor::Shard(user));
@@ -103,7 +105,7 @@ fn begin(before: StartState, drains: bool, tell: usize) -> Script {
     script
 }
 
-/// One order.
+/// Runs one order.
 fn run_order(
     script: &mut Script,
     actions: [ScriptedAction; 2],
@@ -134,13 +136,13 @@ fn run_order(
     }
 }
 
-/// All orders of these; how many there are.
+/// Runs all orders; returns their number.
 fn run_all_orders(before: StartState, actions: [ScriptedAction; 2], drains: bool) -> usize {
     let mut choices = OrderChoices::default();
     let mut orders = 0;
     loop {
-        let run = |choices: &mut OrderChoices, tell| {
-            let mut script = begin(before, drains, tell);
+        let run = |choices: &mut OrderChoices, kept_lines| {
+            let mut script = begin(before, drains, kept_lines);
             run_order(&mut script, actions, drains, choices);
             script.end(orders % FULL_FINISH_INTERVAL == 0);
         };
@@ -166,33 +168,32 @@ fn run_every_pair(before: StartState, [ones, others]: [&[ScriptedAction]; 2], dr
     println!("{before:?}, drains {drains}: {orders} orders");
 }
 
-/// What a match under way can cross with. A debug build is slow, and so it tries one of each kind,
-/// against each other.
+/// Actions during a match. A debug build is slow, so it tries only one.
 const CONCURRENT_ACTIONS: &[ScriptedAction] =
     if cfg!(debug_assertions) { &[ScriptedAction::Cancel] } else { &ScriptedAction::ALL };
 
 #[test]
-fn whatever_two_users_do_while_they_are_matched_can_cross_in_every_order() {
-    run_every_pair(StartState::PendingRequest, [CONCURRENT_ACTIONS; 2], false);
+fn actions_of_two_users_during_their_match_are_safe_in_every_order() {
+    run_every_pair(StartState::Requested, [CONCURRENT_ACTIONS; 2], false);
 }
 
 #[test]
-fn whatever_two_members_of_a_room_do_can_cross_in_every_order() {
+fn actions_of_two_members_of_a_room_are_safe_in_every_order() {
     run_every_pair(StartState::InRoom, [&ScriptedAction::ALL; 2], false);
 }
 
 #[test]
-fn a_shutdown_can_cross_with_whatever_the_members_of_a_room_do_in_every_order() {
+fn a_shutdown_during_actions_of_room_members_is_safe_in_every_order() {
     run_every_pair(StartState::InRoom, [&ScriptedAction::ALL; 2], true);
 }
 
-/// Whatever one of them does, beside one who does not want to be matched any more and one who is
-/// gone: with all pairs there would be ten million orders.
+/// All actions of one user, combined with a cancellation and a lost connection of the other: all
+/// pairs would be ten million orders.
 #[test]
-#[cfg_attr(debug_assertions, ignore = "so many orders are for a release build")]
-fn a_shutdown_can_cross_with_whatever_two_users_do_while_they_are_matched_in_every_order() {
+#[cfg_attr(debug_assertions, ignore = "too many orders for a debug build")]
+fn a_shutdown_during_a_match_is_safe_in_every_order() {
     run_every_pair(
-        StartState::PendingRequest,
+        StartState::Requested,
         [&ScriptedAction::ALL, &[ScriptedAction::Cancel, ScriptedAction::Vanish]],
         true,
     );

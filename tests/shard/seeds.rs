@@ -1,7 +1,7 @@
 //! Several hundred simulated runs, each from its own seed.
 //!
-//! - `SWITCHBOARD_SIM_SEEDS=n` runs so many seeds, from `SWITCHBOARD_SIM_FROM` (0) upwards.
-//! - `SWITCHBOARD_SIM_SEED=n` runs this one and tells its events_of when it fails.
+//! - `SWITCHBOARD_SIM_SEEDS=n` runs n seeds, starting with `SWITCHBOARD_SIM_FROM` (0).
+//! - `SWITCHBOARD_SIM_SEED=n` runs only this seed and prints its log when it fails.
 
 use crate::simulation::event_counts::EventCounts;
 use crate::simulation::random::Random;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
-/// What has to happen somewhere in that many runs, or nothing is shown.
+/// Events that must occur in that many runs. Without them the runs prove nothing.
 const EXPECTED_EVENTS: [&str; 83] = [
     "bad_json",
     "bad_message",
@@ -43,13 +43,13 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "http_done",
     "http_idle",
     "internal",
-    "command: arrive",
-    "command: arrived",
-    "command: mover gone",
+    "command: migrate in",
+    "command: migration completed",
+    "command: pairing cancelled",
     "command: pair",
     "command: start_drain",
     "command: reply",
-    "command: sent back",
+    "command: migration rejected",
     "message_too_large",
     "net: a single byte",
     "net: arrival",
@@ -98,17 +98,17 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "user: stops reading",
     "user: vanishes",
 ];
-/// Lines told of a seed that has failed.
+/// Log lines that are printed for a failed seed.
 const LOGGED_LINES: usize = 150;
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is no number")))
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
-/// What is wrong with a seed, if something is.
-fn try_seed(seed: u64, tell: usize) -> Result<EventCounts, ()> {
-    catch_unwind(AssertUnwindSafe(|| run(Random::new(seed), tell))).map_err(|_| ())
+/// Runs one seed.
+fn try_seed(seed: u64, kept_lines: usize) -> Result<EventCounts, ()> {
+    catch_unwind(AssertUnwindSafe(|| run(Random::new(seed), kept_lines))).map_err(|_| ())
 }
 
 /// Runs the seeds of a range on two threads.
@@ -124,7 +124,8 @@ fn run_all(seeds: std::ops::Range<u64>) -> (EventCounts, Vec<u64>) {
                         return;
                     }
                     let tried = try_seed(seed, 0);
-                    let mut result = result.lock().expect("nobody panics in here");
+                    let mut result =
+                        result.lock().expect("no thread panics while it holds the lock");
                     match tried {
                         Ok(counts) => result.0.merge(&counts),
                         Err(()) => result.1.push(seed),
@@ -133,11 +134,11 @@ fn run_all(seeds: std::ops::Range<u64>) -> (EventCounts, Vec<u64>) {
             });
         }
     });
-    result.into_inner().expect("nobody panics in here")
+    result.into_inner().expect("no thread panics while it holds the lock")
 }
 
 #[test]
-fn the_guarantees_hold_in_every_world() {
+fn the_guarantees_hold_for_every_seed() {
     if let Some(seed) = number("SWITCHBOARD_SIM_SEED") {
         let lines = number("SWITCHBOARD_SIM_LINES").map_or(usize::MAX, |lines| lines as usize);
         assert!(try_seed(seed, lines).is_ok(), "seed {seed} fails");
@@ -166,14 +167,14 @@ fn the_guarantees_hold_in_every_world() {
 }
 
 #[test]
-fn a_seed_makes_one_world() {
-    let events_of = |seed| run(Random::new(seed), 0).all().collect::<Vec<_>>();
-    assert_eq!(events_of(7), events_of(7));
-    assert_ne!(events_of(7), events_of(8));
+fn a_seed_determines_the_run() {
+    let log = |seed| run(Random::new(seed), 0).all().collect::<Vec<_>>();
+    assert_eq!(log(7), log(7));
+    assert_ne!(log(7), log(8));
 }
 
 #[test]
-fn a_tape_of_bytes_makes_a_world_too() {
+fn arbitrary_input_bytes_determine_a_run() {
     for length in [0, 1, 100, 3000] {
         let input: Vec<u8> = (0..length).map(|at: u32| ((at * at) >> 3) as u8).collect();
         run(Random::from_bytes(&input), 0);

@@ -1,43 +1,43 @@
-//! What has happened: counted, to show that the simulation is not blind, and told, to read a
-//! failure.
+//! Counts of simulated events, which show that the simulation covers what it should, and a log for
+//! the analysis of failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use switchboard::timestamp::Timestamp;
 
-/// How often each thing happened.
+/// How often each event occurred.
 #[derive(Debug, Default)]
 pub(crate) struct EventCounts(BTreeMap<&'static str, u64>);
 
 impl EventCounts {
-    /// It happened once more.
+    /// Adds one.
     pub(crate) fn count(&mut self, what: &'static str) {
         self.add(what, 1);
     }
 
-    /// It happened so often.
+    /// Adds `times`.
     pub(crate) fn add(&mut self, what: &'static str, times: u64) {
         *self.0.entry(what).or_default() += times;
     }
 
-    /// How often it has happened.
+    /// How often the event occurred.
     pub(crate) fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or_default()
     }
 
-    /// Adds another's.
+    /// Adds the counts of another run.
     pub(crate) fn merge(&mut self, other: &EventCounts) {
         for (what, times) in &other.0 {
             self.add(what, *times);
         }
     }
 
-    /// All of it, in the order of names.
+    /// All counts, ordered by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().map(|(what, times)| (*what, *times))
     }
 }
 
-/// The events_of of a run, if somebody wants to read it. It is printed when the run fails.
+/// The log of a run. It is printed when the run fails.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// How many of the last lines are kept.
@@ -48,18 +48,18 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// A events_of of which the last `keep` lines are of interest.
+    /// A log that keeps the last `keep` lines.
     pub(crate) fn new(keep: usize) -> Self {
         Trace { keep, lines: VecDeque::new(), step: 0, now: Timestamp::ZERO }
     }
 
-    /// The next step begins, at this moment.
+    /// Begins the next step at the time `now`.
     pub(crate) fn next_step(&mut self, now: Timestamp) {
         self.step += 1;
         self.now = now;
     }
 
-    /// Tells one thing.
+    /// Adds a line, if lines are kept.
     pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
         if self.keep == 0 {
             return;

@@ -1,5 +1,5 @@
-//! The end of a run: faults stop, and what must happen then happens. Everybody hears what is due
-//! to them, those who wait meet, all leave, and nothing is left behind.
+//! The end of a run: faults stop, all messages are delivered, waiting users are matched, all users
+//! leave, and all resources must be released.
 
 use super::plan::UserAction;
 use super::simulator::{ENDING_ACTIONS, Simulator};
@@ -7,15 +7,15 @@ use super::user::{Stage, UserContext, View};
 use std::time::Duration;
 use switchboard::telemetry::counters::ShardFigures;
 
-/// Rounds in which everything that is under way arrives, unless something goes in circles.
+/// Rounds after which everything in flight must have arrived.
 const ROUNDS: usize = 300;
-/// Time passes in steps that no shard takes for a stop of the process.
+/// Step of the time, shorter than a pause that a shard takes for a stop of the process.
 const STEP: Duration = Duration::from_millis(100);
-/// What is left to sweeps comes at most so much later.
+/// The longest delay until a sweep notices something.
 const SWEEPS: Duration = Duration::from_secs(3);
 
 impl Simulator {
-    /// Brings the simulator to its end.
+    /// Ends the run and checks the final state.
     pub(crate) fn finish(&mut self) {
         self.stop_faults();
         self.run_until_idle();
@@ -37,7 +37,7 @@ impl Simulator {
         }
     }
 
-    /// Everything moves once.
+    /// Runs each part once.
     fn round(&mut self) {
         {
             let shared = &mut *self.shared.borrow_mut();
@@ -57,7 +57,7 @@ impl Simulator {
         }
     }
 
-    /// Nothing is under way any more.
+    /// Whether nothing is in flight.
     fn is_idle(&self) -> bool {
         let shared = self.shared.borrow();
         let check_sizes =
@@ -72,17 +72,17 @@ impl Simulator {
         for _ in 0..ROUNDS {
             self.round();
             if self.is_idle() {
-                // What the last round delivered may have been the last word.
+                // The last round may have delivered the last message; run one more.
                 self.round();
                 if self.is_idle() {
                     return;
                 }
             }
         }
-        panic!("it never ends: {:#?}", self.shared.borrow().mailboxes);
+        panic!("the run does not become idle: {:#?}", self.shared.borrow().mailboxes);
     }
 
-    /// Users and shards are of one mind, and every question has its answer.
+    /// Checks that users and shards agree, and that every request was answered.
     pub(crate) fn check_agreement(&mut self) {
         let limited = self.plan.limits.max_messages_per_second.is_some();
         for id in &self.alive {
@@ -96,7 +96,7 @@ impl Simulator {
                 View::Idle | View::InRoom(_) => None,
             };
             assert_eq!(queue, self.session_model.queue_of(*id), "the queue of {user:?}");
-            assert!(user.is_answered(limited), "a question has no answer: {user:?}");
+            assert!(user.is_answered(limited), "a request has no answer: {user:?}");
         }
         for (room, told) in &self.session_model.rooms {
             let Some(member) = told.members.first() else { continue };
@@ -104,13 +104,13 @@ impl Simulator {
             let missed = &self.users[peer];
             let knows = told.members.len() == 2;
             let able = missed.stage == Stage::Open && missed.can_send();
-            assert!(knows || !able, "{peer} has not heard of {room}");
+            assert!(knows || !able, "{peer} was not told of {room}");
         }
     }
 
-    /// Whoever waits in the same queue gets matched, but for an odd one.
+    /// Checks that all users who wait in one queue are matched, except at most one.
     fn match_all(&mut self) {
-        // A second, so that nobody is over the rate.
+        // Wait for a second, so that no user exceeds the message rate.
         self.pass(Duration::from_secs(1));
         let queue = self.plan.queues[0];
         for at in 0..self.alive.len() {
@@ -134,11 +134,14 @@ impl Simulator {
             user.can_send() && matches!(&user.view, View::Waiting(there) if there == queue)
         };
         let waiting: Vec<&usize> = self.alive.iter().filter(waits).collect();
-        assert!(waiting.len() <= 1, "{waiting:?} wait for nobody but each other");
+        assert!(waiting.len() <= 1, "{waiting:?} wait although they could be matched");
         let then = self.shared.borrow().now;
         self.pass(self.plan.limits.rematch_delay + SWEEPS);
         let with_recent_partner = self.session_model.with_recent_partner(then);
-        assert!(with_recent_partner.is_empty(), "{with_recent_partner:?} do not forget");
+        assert!(
+            with_recent_partner.is_empty(),
+            "{with_recent_partner:?} still remember a recent partner"
+        );
     }
 
     fn pass(&mut self, time: Duration) {
@@ -155,14 +158,13 @@ impl Simulator {
         let limits = &self.plan.limits;
         let (silence, handshake) = (limits.silence_limit, limits.handshake_timeout);
         let longest = silence.max(handshake).max(limits.drain_timeout) + limits.close_timeout;
-        let sits = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
+        let stays_silent = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
         if self.plan.drains {
-            // A second signal is the main thread's business; this one is heard by those who
-            // were not told before.
+            // Shards that are already draining ignore this.
             self.start_drain();
         } else {
             for at in 0..self.alive.len() {
-                if sits(self) {
+                if stays_silent(self) {
                     self.users[self.alive[at]].mute = true;
                     continue;
                 }
@@ -180,7 +182,11 @@ impl Simulator {
         }
         let mut passed = Duration::ZERO;
         while self.shards.iter().any(|shard| shard.core.connections() > 0) {
-            assert!(passed <= longest + SWEEPS, "somebody stays: {:#?}", self.remaining_users());
+            assert!(
+                passed <= longest + SWEEPS,
+                "connections remain: {:#?}",
+                self.remaining_users()
+            );
             self.pass(STEP);
             passed += STEP;
             self.close_after_server();
@@ -188,7 +194,7 @@ impl Simulator {
         self.run_until_idle();
     }
 
-    /// Users close their end when the server has closed its own, but for some.
+    /// Most users close their end after the server has closed its own.
     fn close_after_server(&mut self) {
         for at in 0..self.alive.len() {
             let user = &mut self.users[self.alive[at]];
@@ -233,19 +239,19 @@ impl Simulator {
         assert_eq!(shared.closed, self.accepted, "connections that were closed");
         let open =
             shared.connections.iter().filter(|connection| connection.is_open_somewhere()).count();
-        assert_eq!(open, 0, "descriptors that are left");
-        assert!(shared.mailboxes.is_empty(), "commands are left: {:?}", shared.mailboxes);
+        assert_eq!(open, 0, "open descriptors");
+        assert!(shared.mailboxes.is_empty(), "commands remain: {:?}", shared.mailboxes);
         assert_eq!(shared.mailboxes.unanswered(), 0, "commands without a reply");
         let settled =
             |count: fn(&super::simulator::Shard) -> u64| self.shards.iter().map(count).sum();
         let here: u64 = settled(|shard| shard.counters.migrations_in_settled.get());
         let away: u64 = settled(|shard| shard.counters.migrations_out_settled.get());
-        assert_eq!(here, away, "moves that are settled");
+        assert_eq!(here, away, "settled migrations");
         assert_eq!(self.matcher_counters.tickets_waiting.get(), 0, "tickets");
         assert_eq!(self.matcher_counters.queues.get(), 0, "queues");
     }
 
-    /// Adds what the server has counted to what was seen.
+    /// Adds the server's counters to the event counts.
     fn collect_counts(&mut self) {
         let shared = &mut *self.shared.borrow_mut();
         let mut all = ShardFigures::default();

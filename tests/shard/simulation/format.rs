@@ -1,4 +1,4 @@
-//! Letters and events in few words, for whoever reads a events_of.
+//! Short texts for commands and identifiers in the log.
 
 use super::mailboxes::SimCommand;
 use std::fmt::{self, Display, Formatter};
@@ -7,7 +7,7 @@ use switchboard::commands::{
 };
 use switchboard::ids::{ConnectionKey, SessionAddress};
 
-/// Something told briefly.
+/// Formats a value in a few words.
 pub(crate) struct Brief<'a, T>(pub(crate) &'a T);
 
 impl Display for Brief<'_, ConnectionKey> {

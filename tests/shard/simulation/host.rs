@@ -20,12 +20,12 @@ pub(crate) struct Shared {
     pub(crate) random: Random,
     pub(crate) plan: RunPlan,
     pub(crate) now: Timestamp,
-    /// When the present turn of each shard began: that is what time it is for a core.
+    /// When the current iteration of each shard began. This is the time that its core sees.
     pub(crate) began: Vec<Timestamp>,
-    /// No more faults.
+    /// Whether faults are disabled.
     pub(crate) faults_stopped: bool,
     pub(crate) connections: Vec<Connection>,
-    /// For each shard, the connections with an event.
+    /// For each shard, the connections with a pending event.
     pub(crate) raised: Vec<Vec<usize>>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) admission: Rc<Admission>,
@@ -36,12 +36,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A fault that happens so often in a thousand times, unless all is faults_stopped.
+    /// Whether a fault with this probability occurs now. Never after faults have stopped.
     pub(crate) fn fault(&mut self, per_mille: u32) -> bool {
         !self.faults_stopped && self.random.chance(per_mille)
     }
 
-    /// Bytes that the kernel keeps where it would keep `buffer`: much, when all is faults_stopped.
+    /// Size of a kernel buffer: `buffer`, or at least 1 MiB after faults have stopped.
     pub(crate) fn room(&self, buffer: usize) -> usize {
         if self.faults_stopped { buffer.max(1 << 20) } else { buffer }
     }
@@ -51,13 +51,13 @@ impl Shared {
         if self.plan.private_tables { shard } else { ShardId(0) }
     }
 
-    /// A shard uses the socket of a connection: it must have it.
+    /// Checks that the descriptor table of the shard contains the socket that it uses.
     fn used(&self, shard: ShardId, socket: &Socket) {
         let open = self.connections[socket.connection()].is_open_in(self.table(shard));
-        assert!(open, "{shard:?} uses {}, which lies in another's table", socket.0);
+        assert!(open, "{shard:?} uses {}, which is not in its table", socket.0);
     }
 
-    /// Something happened that is an event for whoever watches the connection.
+    /// Reports an event to the shard that watches the connection.
     pub(crate) fn raise(&mut self, connection: usize) {
         if let Some(shard) = self.connections[connection].raise() {
             self.raised[shard.index()].push(connection);
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// Where a client is. Three addresses are all there are.
+/// The address of a client. There are only three.
 pub(crate) fn address_of(connection: usize) -> IpAddr {
     IpAddr::from([10, 0, 0, (connection % 3) as u8])
 }
@@ -159,7 +159,7 @@ impl Transport for SimulatedNetwork {
         if !shared.plan.private_tables {
             return AdoptOutcome::AsIs;
         }
-        // Whoever sent it keeps it until it is told.
+        // The sending shard keeps its descriptor until it gets MigrationCompleted.
         shared.used(from, socket);
         if shared.fault(shared.plan.faults.table_full) {
             shared.counts.count("fault: a table is full");

@@ -1,5 +1,5 @@
-//! Mailboxes: queues that all senders see in one order, as crossbeam's are, and a census of
-//! what is in them.
+//! Mailboxes: queues with one order for all senders, like crossbeam's, and checks of the commands
+//! in flight.
 
 use super::event_counts::EventCounts;
 use super::network::Socket;
@@ -8,7 +8,7 @@ use switchboard::commands::{MatcherCommand, ShardCommand};
 use switchboard::ids::{SessionAddress, ShardId};
 use switchboard::shard::migration::CoreCommand;
 
-/// A command to a shard.
+/// A command to a shard of the simulation.
 pub(crate) type SimCommand = CoreCommand<Socket>;
 
 /// All mailboxes.
@@ -16,7 +16,7 @@ pub(crate) type SimCommand = CoreCommand<Socket>;
 pub(crate) struct Mailboxes {
     pub(crate) to_shards: Vec<VecDeque<SimCommand>>,
     pub(crate) to_matcher: VecDeque<MatcherCommand>,
-    /// Sessions that have written to the matcher and have not read its reply.
+    /// Sessions with a command to the matcher whose reply has not been received.
     unanswered: BTreeMap<(u16, u64), ()>,
 }
 
@@ -29,57 +29,57 @@ impl Mailboxes {
         }
     }
 
-    /// A shard writes to the matcher.
+    /// A shard sends a command to the matcher.
     pub(crate) fn send_to_matcher(&mut self, from: ShardId, command: MatcherCommand) {
         let holder = match &command {
             MatcherCommand::Enter { ticket, .. } => ticket.holder,
             MatcherCommand::Leave { holder, .. } => *holder,
-            MatcherCommand::Stop => panic!("a shard ends the matcher"),
+            MatcherCommand::Stop => panic!("a shard sends Stop to the matcher"),
         };
-        assert_eq!(holder.shard, from, "a shard writes for another's session");
+        assert_eq!(holder.shard, from, "a shard sends a command for a session of another shard");
         let before = self.unanswered.insert(name(holder), ());
-        assert!(before.is_none(), "two commands of {holder:?} are under way");
+        assert!(before.is_none(), "two commands of {holder:?} are in flight");
         self.to_matcher.push_back(command);
     }
 
-    /// A shard or the matcher writes to a shard.
+    /// A shard or the matcher sends a command to a shard.
     pub(crate) fn send_to_shard(&mut self, to: ShardId, command: SimCommand) {
         self.to_shards[to.index()].push_back(command);
     }
 
-    /// A shard takes its next command.
+    /// A shard receives its next command.
     pub(crate) fn take(&mut self, shard: ShardId, counts: &mut EventCounts) -> Option<SimCommand> {
         let command = self.to_shards[shard.index()].pop_front()?;
         counts.count(match &command {
             ShardCommand::Reply(reply) => {
                 let was_due = self.unanswered.remove(&name(reply.holder));
-                assert!(was_due.is_some(), "a reply to a command that was not written");
+                assert!(was_due.is_some(), "a reply to a command that was not sent");
                 "command: reply"
             }
             ShardCommand::Pair(_) => "command: pair",
-            ShardCommand::PairingCancelled(_) => "command: mover gone",
-            ShardCommand::MigrateIn { .. } => "command: arrive",
-            ShardCommand::MigrationCompleted { .. } => "command: arrived",
-            ShardCommand::MigrationRejected { .. } => "command: sent back",
+            ShardCommand::PairingCancelled(_) => "command: pairing cancelled",
+            ShardCommand::MigrateIn { .. } => "command: migrate in",
+            ShardCommand::MigrationCompleted { .. } => "command: migration completed",
+            ShardCommand::MigrationRejected { .. } => "command: migration rejected",
             ShardCommand::StartDrain => "command: start_drain",
             ShardCommand::Stop => "command: stop",
         });
         Some(command)
     }
 
-    /// Acknowledgements under way: each stands for a connection that two shards count.
+    /// MigrationCompleted commands in flight: each stands for a connection that two shards count.
     pub(crate) fn acknowledgements(&self) -> usize {
         let is_one =
             |command: &&SimCommand| matches!(command, ShardCommand::MigrationCompleted { .. });
         self.to_shards.iter().flatten().filter(is_one).count()
     }
 
-    /// Whether nothing is under way.
+    /// Whether no command is in flight.
     pub(crate) fn is_empty(&self) -> bool {
         self.to_matcher.is_empty() && self.to_shards.iter().all(VecDeque::is_empty)
     }
 
-    /// How many sessions wait for a reply.
+    /// Number of sessions that wait for a reply.
     pub(crate) fn unanswered(&self) -> usize {
         self.unanswered.len()
     }

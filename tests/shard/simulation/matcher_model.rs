@@ -1,15 +1,15 @@
-//! The matcher's law, done again in the plainest way: what lies in which queue, and who of them
-//! should be paired. Every command and every pair goes through here.
+//! A model of the matcher in the simplest form: which tickets wait in which queue and which of them
+//! should be paired. Every command and every pairing is checked against it.
 
 use switchboard::commands::{MatcherCommand, RecentPartner, Ticket};
 use switchboard::ids::{SessionAddress, SessionNo, TicketNo};
 use switchboard::timestamp::Timestamp;
 
-/// The tickets that wait, in the order in which they were entered.
+/// The waiting tickets, in the order in which they were entered.
 #[derive(Debug, Default)]
 pub(crate) struct MatcherModel {
     tickets: Vec<Ticket>,
-    /// The one that is being entered: pairs among the others come before it.
+    /// The session whose ticket is being entered: pairs among the others come first.
     entering: Option<SessionNo>,
 }
 
@@ -22,7 +22,7 @@ fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
 }
 
 impl MatcherModel {
-    /// The matcher is about to read a command.
+    /// The matcher is about to handle a command.
     pub(crate) fn command(&mut self, command: &MatcherCommand) {
         match command {
             MatcherCommand::Enter { ticket, replaces } => {
@@ -39,7 +39,7 @@ impl MatcherModel {
         }
     }
 
-    /// The command has been read.
+    /// The matcher has handled the command.
     pub(crate) fn command_handled(&mut self) {
         self.entering = None;
     }
@@ -48,19 +48,19 @@ impl MatcherModel {
         self.tickets.retain(|one| one.holder != holder || one.number != number);
     }
 
-    /// The matcher has paired these two, at `now`.
+    /// The matcher has paired two tickets at the time `now`.
     pub(crate) fn paired(&mut self, one: &Ticket, other: &Ticket, now: Timestamp) {
         assert_eq!(one.queue, other.queue, "paired across queues");
-        assert!(may_meet(one, other, now), "{one:?} and {other:?} must not meet");
+        assert!(may_meet(one, other, now), "{one:?} and {other:?} must not be paired");
         for ticket in [one, other] {
-            assert!(self.tickets.contains(ticket), "{ticket:?} does not wait");
+            assert!(self.tickets.contains(ticket), "{ticket:?} is not waiting");
         }
         let at = |ticket: &Ticket| {
             let place = self.tickets.iter().position(|one| one == ticket);
             (ticket.since, place)
         };
-        // Who is ahead of the one that waited longer has nobody else to meet; and nobody is
-        // ahead of the other whom the first could have met.
+        // Tickets ahead of the first must not be able to meet the second, and tickets between the
+        // two must not be able to meet the first.
         let (first, second) = if at(one) <= at(other) { (one, other) } else { (other, one) };
         for ahead in self.tickets.iter().filter(|ahead| ahead.queue == one.queue) {
             if Some(ahead.session) == self.entering {
@@ -75,22 +75,22 @@ impl MatcherModel {
         self.tickets.retain(|ticket| ticket != one && ticket != other);
     }
 
-    /// The matcher's turn has ended: `waiting` tickets in `queues` queues are left.
+    /// Compares the gauges after an iteration of the matcher: waiting tickets and non-empty queues.
     pub(crate) fn check_sizes(&self, waiting: i64, queues: i64) {
-        assert_eq!(waiting, self.tickets.len() as i64, "tickets that wait");
+        assert_eq!(waiting, self.tickets.len() as i64, "waiting tickets");
         let first = |(at, one): &(usize, &Ticket)| {
             !self.tickets[..*at].iter().any(|before| before.queue == one.queue)
         };
         let distinct = self.tickets.iter().enumerate().filter(first).count();
-        assert_eq!(queues, distinct as i64, "queues in which somebody waits");
+        assert_eq!(queues, distinct as i64, "non-empty queues");
     }
 
-    /// Nobody is left waiting who might have met another one at `then`.
+    /// Checks that no two waiting tickets could have been paired at the time `then`.
     pub(crate) fn check_all_paired(&self, then: Timestamp) {
         for (at, one) in self.tickets.iter().enumerate() {
             for other in &self.tickets[..at] {
                 let meet = one.queue == other.queue && may_meet(one, other, then);
-                assert!(!meet, "{one:?} and {other:?} wait side by side");
+                assert!(!meet, "{one:?} and {other:?} both wait");
             }
         }
     }

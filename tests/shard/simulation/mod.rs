@@ -1,12 +1,16 @@
-//! Deterministic simulation: shard cores, the matcher and virtual users in one process, under
-//! one seed, with all the faults that networks, kernels and threads have.
+//! Deterministic simulation: shard cores, the matcher and virtual users in one process, driven by
+//! one seed, with the faults of networks, kernels and threads.
 //!
-//! There is no thread, no socket and no clock in here: [`simulator`] decides who runs next, [`net`]
-//! and [`mailboxes`] carry bytes and commands, and [`plan`] says how badly. What must hold is checked
-//! whenever something has run: [`user`] checks what a client is sent against what it knows,
-//! [`session_model`] checks clients against each other and against the shards' own books, [`matcher_model`]
-//! does the matcher's work again, and [`finish`] ends the run and finds what was left behind.
-//! In a [`script`] nothing is left to chance: whoever writes it takes every step.
+//! It uses no threads, sockets or clocks. [`simulator`] chooses what runs next; [`network`] and
+//! [`mailboxes`] carry bytes and commands; [`plan`] says how often faults occur. The guarantees are
+//! checked after every step:
+//!
+//! - [`user`] checks each message that a client receives against the state that the client knows.
+//! - [`session_model`] compares clients with each other and with the tables of the shards.
+//! - [`matcher_model`] repeats the matcher's decisions in the simplest way.
+//! - [`finish`] ends the run and checks that all resources are released.
+//!
+//! A [`script`] makes no random choices: a test takes each of its steps.
 
 pub(crate) mod event_counts;
 mod finish;
@@ -28,10 +32,10 @@ use event_counts::{EventCounts, Trace};
 use random::Random;
 use simulator::Simulator;
 
-/// Runs the simulator that these choices make to its end, and says what happened. Panics when
-/// something is wrong, and then tells the last `tell` lines of the events_of.
-pub(crate) fn run(random: Random, tell: usize) -> EventCounts {
-    let mut simulator = Simulator::new(random, Trace::new(tell));
+/// Runs one simulation with these choices and returns its event counts. Panics when a guarantee is
+/// violated, after it has printed the last `kept_lines` lines of the log.
+pub(crate) fn run(random: Random, kept_lines: usize) -> EventCounts {
+    let mut simulator = Simulator::new(random, Trace::new(kept_lines));
     simulator.run_with_faults();
     simulator.finish();
     let mut shared = simulator.shared.borrow_mut();

@@ -1,9 +1,9 @@
-//! Simulated connections: bounded buffers both ways, and events as epoll(7) raises them when it
-//! is edge-triggered.
+//! Simulated connections: bounded buffers in both directions, and edge-triggered events as in
+//! epoll(7).
 //!
-//! An event is raised when bytes arrive, when the other end has closed or reset, when there is
-//! room again after a send came up short, and for whatever is due when a socket is registered.
-//! What it tells is the state at the moment of the poll.
+//! An event is raised when bytes arrive, when the other end closes or resets, when there is space
+//! again after a short write, and for the present state when a socket is registered. It reports the
+//! state at the time of the poll.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use switchboard::shard::core::Readiness;
 use switchboard::shard::host::{RecvOutcome, SendOutcome};
 use switchboard::timestamp::Timestamp;
 
-/// A connection's number; its user has the same.
+/// Number of a connection and of its user.
 pub(crate) type ConnectionId = usize;
 
-/// The server's end of a connection. There is one for each, and whoever has it owns it.
+/// The server's end of a connection. There is one for each; its holder owns it.
 #[derive(Debug)]
 pub(crate) struct Socket(pub(crate) u32);
 
@@ -25,16 +25,16 @@ impl Socket {
     }
 }
 
-/// How much a send takes.
+/// How much the kernel accepts in a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendLimit {
-    /// As much as there is room.
+    /// As much as there is space.
     All,
-    /// At most so much, and then nothing until the network has moved.
+    /// At most this many bytes, and then none until the network has delivered some.
     AtMost(usize),
 }
 
-/// What comes to a client next.
+/// What a client receives next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Bytes(Vec<u8>),
@@ -43,32 +43,32 @@ pub(crate) enum Delivery {
     Broken,
 }
 
-/// One connection, both ends of it and what lies between.
+/// One connection: both ends and the network between them.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// Bytes that the client has written and that have not arrived.
+    /// Bytes that the client has sent and that have not arrived.
     pub(crate) sending: VecDeque<u8>,
-    /// The client will write nothing more.
+    /// The client has closed its sending direction.
     pub(crate) client_ended: bool,
-    /// The client has gone: what is sent to it is answered with a reset.
+    /// The client has disappeared: bytes sent to it are answered with a reset.
     pub(crate) client_gone: bool,
     arrived: VecDeque<u8>,
     /// Bytes of `arrived` before the urgent mark, if there is one.
     urgent: Option<usize>,
     end_arrived: bool,
-    /// The server has been told of the end.
+    /// The server has read the end.
     pub(crate) end_read: bool,
     /// Bytes that the server has read.
     pub(crate) read_total: u64,
-    /// What the server's kernel has taken and the client has not.
+    /// Bytes that the server's kernel has accepted and the client has not received.
     sent: VecDeque<u8>,
-    /// Bytes that the server's kernel has taken.
+    /// Number of bytes that the server's kernel has accepted.
     pub(crate) taken_total: u64,
     waits_for_space: bool,
-    /// The last send came up short.
+    /// The last send was a short write.
     blocked: bool,
     send_limited: bool,
-    /// When a send came up short for the first time.
+    /// Time of the first short write.
     pub(crate) first_short: Option<Timestamp>,
     server_ended: bool,
     /// The server has closed it.
@@ -83,22 +83,22 @@ pub(crate) struct Connection {
     pub(crate) pipelined: bool,
     /// A shard could not watch it.
     pub(crate) unwatchable: bool,
-    /// When the client last showed life, and the longest time in which it did not.
+    /// When the client was last active, and the longest time without activity.
     pub(crate) last_read: Timestamp,
     pub(crate) longest_silence: Duration,
-    /// The moments at which the server read something.
+    /// The times at which the server read bytes.
     reads: BTreeSet<Timestamp>,
-    /// How much had been taken and how much read, whenever something was taken, and when.
+    /// For each send: bytes accepted so far, bytes read so far, time.
     history: Vec<(u64, u64, Timestamp)>,
 }
 
 impl Connection {
-    /// A connection that has just been dialled.
+    /// A new connection.
     pub(crate) fn new(now: Timestamp) -> Self {
         Connection { last_read: now, ..Connection::default() }
     }
 
-    /// Whether a send has come up short at some time.
+    /// Whether there has been a short write.
     pub(crate) fn was_blocked_once(&self) -> bool {
         self.first_short.is_some()
     }
@@ -128,7 +128,7 @@ impl Connection {
         RecvOutcome::Bytes(count)
     }
 
-    /// send(2), to a kernel that keeps `room` bytes. True if an event is due at once.
+    /// send(2) with a send buffer of `room` bytes. Returns true if an event is due.
     pub(crate) fn send(
         &mut self,
         bytes: &[u8],
@@ -137,13 +137,13 @@ impl Connection {
         now: Timestamp,
     ) -> (SendOutcome, bool) {
         assert!(!self.closed && !self.server_ended, "bytes after the end");
-        assert!(!bytes.is_empty(), "a call for nothing");
+        assert!(!bytes.is_empty(), "an empty send");
         if self.broken {
             self.end_read = true;
             return (SendOutcome::Broken, false);
         }
         if self.client_gone {
-            // It is taken, and then the reset comes.
+            // The kernel accepts the bytes; the reset follows.
             self.taken_total += bytes.len() as u64;
             self.broken = true;
             return (SendOutcome::Took(bytes.len()), true);
@@ -177,8 +177,8 @@ impl Connection {
         self.server_ended = true;
     }
 
-    /// close(2). Bytes that were not read make it a reset (RFC 2525 §2.17): what the client has
-    /// not received yet is lost.
+    /// close(2). With unread bytes it is a reset (RFC 2525 §2.17), and bytes that the client has not
+    /// received are lost.
     pub(crate) fn close(&mut self) {
         assert!(!self.closed, "closed twice");
         self.closed = true;
@@ -189,12 +189,12 @@ impl Connection {
         }
     }
 
-    /// It has a descriptor in this table from now on.
+    /// Adds a descriptor in this table.
     pub(crate) fn open_in(&mut self, table: ShardId) {
         assert!(self.tables.insert(table), "open twice in the table of {table:?}");
     }
 
-    /// Its descriptor in this table is closed.
+    /// Closes the descriptor in this table.
     pub(crate) fn closed_in(&mut self, table: ShardId) {
         assert!(self.tables.remove(&table), "not open in the table of {table:?}");
     }
@@ -209,7 +209,7 @@ impl Connection {
         !self.tables.is_empty()
     }
 
-    /// Events go to `shard` under `key` from now on. True if one is due.
+    /// Registers the connection with `shard` under `key`. Returns true if an event is due.
     pub(crate) fn watch(&mut self, shard: ShardId, key: ConnectionKey) -> bool {
         assert!(self.watched.is_none(), "watched twice");
         self.watched = Some((shard, key));
@@ -217,13 +217,13 @@ impl Connection {
         self.readiness().is_some()
     }
 
-    /// No more events.
+    /// Removes the registration.
     pub(crate) fn unwatch(&mut self) {
         assert!(self.watched.take().is_some(), "not watched");
         self.raised = false;
     }
 
-    /// Raises an event. The shard to which it goes, unless it is on its way already.
+    /// Raises an event. Returns the shard that gets it, unless one is pending.
     pub(crate) fn raise(&mut self) -> Option<ShardId> {
         let (shard, _) = self.watched?;
         (!std::mem::replace(&mut self.raised, true)).then_some(shard)
@@ -248,14 +248,14 @@ impl Connection {
         (readiness.readable || readiness.writable).then_some(readiness)
     }
 
-    /// The network carries up to `most` bytes to the server, whose kernel keeps `room`. True if
-    /// that is an event.
+    /// Delivers up to `most` bytes to the server's receive buffer of `room` bytes. Returns true if
+    /// this raises an event.
     pub(crate) fn deliver_to_server(&mut self, most: usize, room: usize, urgent: bool) -> bool {
         if self.broken || self.end_arrived {
             return false;
         }
         if self.closed {
-            // Nobody is there: the answer is a reset, which may overtake what is on its way.
+            // The socket is closed: the answer is a reset, which may overtake bytes in flight.
             if !self.sending.is_empty() || self.client_ended {
                 self.sending.clear();
                 self.broken = true;

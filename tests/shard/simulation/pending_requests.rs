@@ -1,39 +1,39 @@
-//! What a user asks of the server, and which answers fit what it has pending and what it knows.
+//! Requests of a user that may still be answered, and which answers fit them.
 
 use super::user::{User, UserContext, View};
 use std::time::Duration;
 
-/// The room that a message names.
+/// The `room_id` of a message: absent, a room, or an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoomReference {
-    Present,
+    Absent,
     Room(String),
-    Nonsense,
+    Invalid,
 }
 
-/// Something that has an answer, or may have one.
+/// A message that is answered or may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Find(&'static str),
     Cancel,
     Leave(RoomReference),
-    SentMessage(RoomReference),
-    /// With the whole answer that is due.
+    Relay(RoomReference),
+    /// With the expected answer.
     Ping(String),
     SocketPing(Vec<u8>),
-    /// Refused with this code.
+    /// An invalid message, refused with this code.
     Bad(&'static str),
     Close,
 }
 
-/// A request, and the room the user knew itself to be in when it sent it.
+/// A request, and the room in which the user was when it sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PendingRequest {
     pub(crate) request: Request,
     pub(crate) room: Option<String>,
 }
 
-/// What a request is answered with.
+/// An answer of the server.
 #[derive(Debug)]
 pub(crate) enum Answer<'a> {
     Waiting(&'a str),
@@ -46,9 +46,8 @@ pub(crate) enum Answer<'a> {
 }
 
 impl User {
-    /// The answer to one of the requests; those between the last that was answered and this
-    /// one must be such that may have none. Where that leaves several possibilities, all are
-    /// kept in mind.
+    /// Assigns an answer to one of the requests. Requests before it that were not answered must be
+    /// of kinds that may have no answer. If several assignments are possible, all are kept.
     pub(crate) fn answered(&mut self, answer: &Answer<'_>, context: &mut UserContext<'_>) {
         let limited = context.shared.plan.limits.max_messages_per_second.is_some();
         if let Answer::Error("rate_limited") = answer {
@@ -65,7 +64,7 @@ impl User {
             open &= self.may_be_silent(pending, limited);
         }
         let Some(done) = reached.first().copied() else {
-            panic!("{answer:?} answers nothing that was pending: {self:?}");
+            panic!("{answer:?} answers no pending request: {self:?}");
         };
         let pending = self.pending[done - 1].clone();
         self.follow(&pending, answer);
@@ -74,7 +73,7 @@ impl User {
         self.rooms_since = self.room().map(str::to_owned).into_iter().collect();
     }
 
-    /// Nobody is told more often than once a second to slow down.
+    /// Checks that `rate_limited` is sent at most once a second.
     fn check_rate(&mut self, context: &UserContext<'_>) {
         let connection = &context.shared.connections[self.id];
         let at = connection.taken_at(self.at);
@@ -83,7 +82,7 @@ impl User {
         assert!(!often || connection.was_blocked_once(), "rate_limited too often: {self:?}");
     }
 
-    /// Whether everything may have been answered that was pending.
+    /// Whether all requests may have been answered.
     pub(crate) fn is_answered(&self, limited: bool) -> bool {
         let last = self.reached[self.reached.len() - 1];
         self.pending.iter().skip(last).all(|pending| self.may_be_silent(pending, limited))
@@ -97,9 +96,9 @@ impl User {
         context: &UserContext<'_>,
     ) -> bool {
         let in_that_room = |reference: &RoomReference| match (reference, self.room()) {
-            (RoomReference::Present, Some(_)) => true,
+            (RoomReference::Absent, Some(_)) => true,
             (RoomReference::Room(named), Some(room)) => named == room,
-            (RoomReference::Nonsense, Some(_)) | (_, None) => false,
+            (RoomReference::Invalid, Some(_)) | (_, None) => false,
         };
         match (answer, &pending.request) {
             (Answer::Error("rate_limited"), Request::SocketPing(_) | Request::Close) => false,
@@ -115,9 +114,9 @@ impl User {
             (Answer::RoomLeft, Request::Leave(reference)) => in_that_room(reference),
             (
                 Answer::Error("not_in_room"),
-                Request::Leave(reference) | Request::SentMessage(reference),
+                Request::Leave(reference) | Request::Relay(reference),
             ) => {
-                // One who knew the room when it wrote, and is still in it, is not refused.
+                // A request is not refused if its sender was in that room and still is.
                 !in_that_room(reference) || pending.room.as_deref() != self.room()
             }
             (Answer::Pong(text), Request::Ping(due)) => text == due,
@@ -128,12 +127,12 @@ impl User {
         }
     }
 
-    /// Whether this may have been dealt with in silence.
+    /// Whether this request may have no answer.
     fn may_be_silent(&self, pending: &PendingRequest, limited: bool) -> bool {
         match &pending.request {
             Request::SocketPing(_) | Request::Close => false,
-            Request::SentMessage(RoomReference::Present) => limited || !self.rooms_since.is_empty(),
-            Request::SentMessage(RoomReference::Room(named)) => {
+            Request::Relay(RoomReference::Absent) => limited || !self.rooms_since.is_empty(),
+            Request::Relay(RoomReference::Room(named)) => {
                 limited || self.rooms_since.contains(named)
             }
             _ => limited,

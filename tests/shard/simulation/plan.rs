@@ -1,15 +1,15 @@
-//! What a seed decides before anything happens: how large the simulator is, what limits hold, which
-//! faults there are and how often, and what users like to do.
+//! The parameters of a run, chosen by its seed: size, limits, kinds and frequency of faults, and
+//! kinds of user actions.
 //!
-//! Whole classes of faults and actions are switched off by chance (Groce et al., "Swarm
-//! testing", 2012): what never happens cannot hide what happens rarely.
+//! Each run disables whole classes of faults and actions at random (Groce et al., "Swarm testing",
+//! 2012), so that frequent ones do not hide the effects of rare ones.
 
 use super::random::Random;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use switchboard::config::Limits;
 
-/// The simulator of one seed.
+/// The parameters of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunPlan {
     pub(crate) shards: usize,
@@ -18,29 +18,29 @@ pub(crate) struct RunPlan {
     /// Connections in all.
     pub(crate) total_users: usize,
     pub(crate) steps: usize,
-    /// The longest time that passes with one step.
+    /// The longest time between two steps.
     pub(crate) step_micros: usize,
     pub(crate) limits: Limits,
     pub(crate) queues: &'static [&'static str],
-    /// Bytes that the server's kernel takes for a client.
+    /// Size of the server's send buffer for a connection.
     pub(crate) send_buffer: usize,
-    /// Bytes that the server's kernel keeps of a client.
+    /// Size of the server's receive buffer for a connection.
     pub(crate) receive_buffer: usize,
-    /// Length of a plain document.
+    /// Length of an HTTP document.
     pub(crate) document_bytes: usize,
-    /// The server shuts down in the middle.
+    /// Whether the server shuts down during the run.
     pub(crate) drains: bool,
-    /// Connections are counted by address.
+    /// Whether connections are counted by address.
     pub(crate) by_address: bool,
-    /// Clients come through a proxy that says who they are, most of them with a header.
+    /// Whether clients connect through a trusted proxy. Most connections have a PROXY header.
     pub(crate) proxied: bool,
-    /// Every shard has a descriptor table of its own.
+    /// Whether each shard has its own descriptor table.
     pub(crate) private_tables: bool,
     pub(crate) faults: Faults,
     pub(crate) actions: Vec<(UserAction, u32)>,
 }
 
-/// How often in a thousand times each of them happens where it could.
+/// Probability of each fault in thousandths, where it can occur.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) short_write: u32,
@@ -51,18 +51,18 @@ pub(crate) struct Faults {
     pub(crate) late_commands: u32,
     pub(crate) clock_jump: u32,
     pub(crate) watch_fails: u32,
-    /// A shard has no descriptor free for somebody who comes from another.
+    /// A shard has no free descriptor for a migrating session.
     pub(crate) table_full: u32,
 }
 
-/// What a user does of its own accord.
+/// An action that a user takes at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UserAction {
     Find,
     FindElsewhere,
     Cancel,
     Leave,
-    SentMessage,
+    Relay,
     CarelessRelay,
     StaleRelay,
     Flood,
@@ -81,9 +81,9 @@ pub(crate) enum UserAction {
     Http,
 }
 
-/// What users do, and how often at most; the ones in the first part are never switched off.
+/// Actions with their largest weights. The first group is never disabled.
 const ALWAYS: [(UserAction, u32); 3] =
-    [(UserAction::Find, 30), (UserAction::SentMessage, 60), (UserAction::ReadAgain, 5)];
+    [(UserAction::Find, 30), (UserAction::Relay, 60), (UserAction::ReadAgain, 5)];
 const SOMETIMES: [(UserAction, u32); 18] = [
     (UserAction::FindElsewhere, 10),
     (UserAction::Cancel, 10),
@@ -141,8 +141,8 @@ impl RunPlan {
 }
 
 impl RunPlan {
-    /// A small simulator without faults, in which somebody else decides what happens.
-    pub(crate) fn faults_stopped(shards: usize, drains: bool) -> Self {
+    /// A small run without faults, for scripts.
+    pub(crate) fn without_faults(shards: usize, drains: bool) -> Self {
         let limits = Limits {
             close_timeout: Duration::from_millis(200),
             handshake_timeout: Duration::from_secs(1),

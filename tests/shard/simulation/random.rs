@@ -1,6 +1,6 @@
-//! Where all chance comes from: a seed, or a input of bytes that a fuzzer writes.
+//! The source of all choices: a seed, or input bytes from a fuzzer.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014), after what a input has to say.
+/// SplitMix64 (Steele, Lea and Flood, 2014), after the input bytes are used up.
 #[derive(Debug)]
 pub(crate) struct Random {
     state: u64,
@@ -9,19 +9,19 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// Everything follows from `seed`.
+    /// All choices follow from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         Random { state: seed, input: Vec::new(), at: 0 }
     }
 
-    /// The first choices are made by `input`, two bytes each, the others follow from it.
+    /// The first choices are taken from `input`, two bytes each; the others follow from it.
     pub(crate) fn from_bytes(input: &[u8]) -> Self {
         let mix = |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         let state = input.iter().fold(0xcbf2_9ce4_8422_2325, mix);
         Random { state, input: input.to_vec(), at: 0 }
     }
 
-    /// Any word.
+    /// A 64-bit number.
     pub(crate) fn word(&mut self) -> u64 {
         if let Some(&[low, high]) = self.input.get(self.at..self.at + 2) {
             self.at += 2;
@@ -44,17 +44,17 @@ impl Random {
         least + self.below(most - least + 1)
     }
 
-    /// True so often in a thousand times.
+    /// True with this probability in thousandths.
     pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < per_mille as usize
     }
 
-    /// One of them.
+    /// One element of `from`.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// One of them by its weight; the weights are not all zero.
+    /// One element of `from`, chosen by weight. The weights must not all be zero.
     pub(crate) fn weighted<T: Copy>(&mut self, from: &[(T, u32)]) -> T {
         let all: u32 = from.iter().map(|(_, weight)| weight).sum();
         let mut at = self.below(all as usize) as u32;
@@ -67,7 +67,7 @@ impl Random {
         from[0].0
     }
 
-    /// Puts them in any order.
+    /// Shuffles the elements.
     pub(crate) fn shuffle<T>(&mut self, these: &mut [T]) {
         for end in (1..these.len()).rev() {
             these.swap(end, self.below(end + 1));

@@ -1,5 +1,5 @@
-//! A simulator in which nothing is left to chance: its steps are taken one by one by whoever writes
-//! the script, and checked as everywhere.
+//! A simulation without random choices: a test takes its steps one by one. The guarantees are
+//! checked as in random runs.
 
 use super::event_counts::Trace;
 use super::pending_requests::RoomReference;
@@ -9,20 +9,20 @@ use super::simulator::Simulator;
 use super::user::{UserContext, View};
 use std::time::Duration;
 
-/// What a user does.
+/// An action of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScriptedAction {
-    /// Asks for a match, or for the next one.
+    /// Sends `find_match`.
     Find,
     Cancel,
     Leave,
-    /// Sends something to whoever its partner is.
-    SentMessage,
+    /// Sends a message to the partner.
+    Relay,
     /// Sends a Close frame.
     Close,
-    /// Says that nothing more will come.
+    /// Closes the sending direction.
     HalfClose,
-    /// Is gone without a word.
+    /// Stops sending and receiving without a FIN or reset.
     Vanish,
     Reset,
 }
@@ -32,7 +32,7 @@ impl ScriptedAction {
         ScriptedAction::Find,
         ScriptedAction::Cancel,
         ScriptedAction::Leave,
-        ScriptedAction::SentMessage,
+        ScriptedAction::Relay,
         ScriptedAction::Close,
         ScriptedAction::HalfClose,
         ScriptedAction::Vanish,
@@ -40,33 +40,33 @@ impl ScriptedAction {
     ];
 }
 
-/// Somebody who can take the next step.
+/// A thread that can take the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
     Shard(usize),
     Matcher,
 }
 
-/// A simulator in somebody's hands.
+/// A simulation whose steps a test takes.
 pub(crate) struct Script(Simulator);
 
 impl Script {
-    /// `shards` shards, and users who have a session on the shard named for each.
-    pub(crate) fn new(shards: usize, users: &[usize], drains: bool, tell: usize) -> Self {
-        Self::with_plan(RunPlan::faults_stopped(shards, drains), users, tell)
+    /// Starts `shards` shards, and one user with a session on each shard listed in `users`.
+    pub(crate) fn new(shards: usize, users: &[usize], drains: bool, kept_lines: usize) -> Self {
+        Self::with_plan(RunPlan::without_faults(shards, drains), users, kept_lines)
     }
 
-    /// The same, but no shard has a descriptor left for who comes from another.
-    pub(crate) fn without_descriptors(shards: usize, users: &[usize], tell: usize) -> Self {
-        let mut plan = RunPlan::faults_stopped(shards, false);
+    /// The same, but no shard has a free descriptor for a session from another shard.
+    pub(crate) fn without_descriptors(shards: usize, users: &[usize], kept_lines: usize) -> Self {
+        let mut plan = RunPlan::without_faults(shards, false);
         plan.private_tables = true;
         plan.faults.table_full = 1000;
         plan.limits.rematch_delay = Duration::from_secs(60);
-        Self::with_plan(plan, users, tell)
+        Self::with_plan(plan, users, kept_lines)
     }
 
-    fn with_plan(plan: RunPlan, users: &[usize], tell: usize) -> Self {
-        let mut simulator = Simulator::with_plan(plan, Random::new(1), Trace::new(tell));
+    fn with_plan(plan: RunPlan, users: &[usize], kept_lines: usize) -> Self {
+        let mut simulator = Simulator::with_plan(plan, Random::new(1), Trace::new(kept_lines));
         for shard in users {
             let user = simulator.connect_to(*shard);
             let shared = &mut *simulator.shared.borrow_mut();
@@ -79,7 +79,7 @@ impl Script {
         script
     }
 
-    /// A user does something, and it arrives.
+    /// Performs a user's action and delivers its bytes to the server.
     pub(crate) fn user(&mut self, user: usize, action: ScriptedAction) {
         {
             let shared = &mut *self.0.shared.borrow_mut();
@@ -89,11 +89,11 @@ impl Script {
                 match action {
                     ScriptedAction::Find => one.find("default", context),
                     ScriptedAction::Cancel => one.cancel(context),
-                    ScriptedAction::Leave => one.leave_room(RoomReference::Present, context),
-                    ScriptedAction::SentMessage => {
+                    ScriptedAction::Leave => one.leave_room(RoomReference::Absent, context),
+                    ScriptedAction::Relay => {
                         let room = one.room().map(str::to_owned);
                         one.relay(
-                            room.map_or(RoomReference::Present, RoomReference::Room),
+                            room.map_or(RoomReference::Absent, RoomReference::Room),
                             Some(10),
                             context,
                         );
@@ -109,12 +109,12 @@ impl Script {
         self.0.deliver_to_server(user, usize::MAX);
     }
 
-    /// The server is told to shut down.
+    /// Starts the shutdown of the server.
     pub(crate) fn drain(&mut self) {
         self.0.start_drain();
     }
 
-    /// Those who have something to do.
+    /// The threads that have work.
     pub(crate) fn busy(&self) -> Vec<Actor> {
         let shared = self.0.shared.borrow();
         let mut actors = Vec::new();
@@ -131,7 +131,7 @@ impl Script {
         actors
     }
 
-    /// A turn of a shard, or one command of the matcher. What is sent is received at once.
+    /// Runs one iteration of a shard, or one command of the matcher, and delivers the output.
     pub(crate) fn step(&mut self, actor: Actor) {
         match actor {
             Actor::Shard(at) => (0..3).for_each(|_| self.0.phase(at)),
@@ -142,12 +142,12 @@ impl Script {
         }
     }
 
-    /// Everything goes on until nothing is under way.
+    /// Runs everything until nothing is in flight.
     pub(crate) fn rest(&mut self) {
         self.0.run_until_idle();
     }
 
-    /// Time passes, up to a second, until this is so.
+    /// Advances the time, by a second at most, until the condition holds.
     pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..100 {
             if is_so(self) {
@@ -157,21 +157,21 @@ impl Script {
             self.0.shared.borrow_mut().now = now + Duration::from_millis(10);
             self.rest();
         }
-        panic!("not so: {what}");
+        panic!("never: {what}");
     }
 
-    /// How often a shard could not take in who came from another.
+    /// How many migrations were rejected.
     pub(crate) fn refused_moves(&self) -> u64 {
         self.0.shards.iter().map(|shard| shard.counters.migrations_rejected.get()).sum()
     }
 
-    /// Whether a user knows itself to be in a room.
+    /// Whether a user has been told that it is in a room.
     pub(crate) fn in_room(&self, user: usize) -> bool {
         matches!(self.0.users[user].view, View::InRoom(_))
     }
 
-    /// The end: all are of one mind; and if `all` is to be seen, everybody leaves and nothing is
-    /// left behind.
+    /// Ends the run: checks that users and shards agree, and with `all` also that everything can
+    /// end and all resources are released.
     pub(crate) fn end(mut self, all: bool) {
         if all {
             return self.0.finish();

@@ -1,5 +1,5 @@
-//! What is known of all sessions and rooms together, from what clients were told and from what
-//! the shards' own books say after every step.
+//! The state of all sessions and rooms, from the messages that clients have received and from the
+//! tables of the shards after every step.
 
 use super::host::Shared;
 use super::network::{ConnectionId, Socket};
@@ -9,21 +9,21 @@ use switchboard::ids::{QueueKey, RoomNo, SessionNo, TokenMint};
 use switchboard::shard::audit::AuditedConnection;
 use switchboard::timestamp::Timestamp;
 
-/// Something sent to be relayed.
+/// A message that a user has sent to its partner.
 #[derive(Debug)]
 pub(crate) struct SentMessage {
     /// The whole message.
     pub(crate) text: Vec<u8>,
-    /// Where its first frame begins in what its sender has written.
+    /// Position of its first frame in the bytes that the sender has sent.
     pub(crate) start: u64,
-    /// The room it names.
+    /// The room that it names.
     pub(crate) reference: Option<String>,
-    /// How many with this reference, sent by one who knew the room, came before.
+    /// Number of earlier messages to this room, if the sender knew that it was in the room.
     pub(crate) nth: Option<u32>,
     pub(crate) delivered: bool,
 }
 
-/// How somebody leaves a room.
+/// How a member leaves a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitReason {
     Left,
@@ -31,35 +31,35 @@ pub(crate) enum ExitReason {
     Gone,
 }
 
-/// What one member was told of a room.
+/// The `match_found` that one member received.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) user: ConnectionId,
     pub(crate) peer: String,
     pub(crate) initiator: bool,
     pub(crate) queue: String,
-    /// Where its `match_found` ends in what it was sent.
+    /// Position of the end of `match_found` in the bytes that it has received.
     found_end: u64,
 }
 
-/// A room as its members were told of it.
+/// A room as its members know it.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) members: Vec<Member>,
-    /// Who was told that the other has left.
+    /// The member that received `peer_left`.
     peer_left: Option<ConnectionId>,
-    /// What went from one member to the other: the sender, and where the message began.
+    /// Messages delivered before `match_found` of their sender was received: sender and position.
     delivered: Vec<(ConnectionId, u64)>,
 }
 
 impl Room {
-    /// Its member.
+    /// The member with this user.
     pub(crate) fn member(&self, user: ConnectionId) -> Option<&Member> {
         self.members.iter().find(|member| member.user == user)
     }
 }
 
-/// Everything that is known.
+/// The model.
 #[derive(Debug)]
 pub(crate) struct SessionModel {
     pub(crate) mint: TokenMint,
@@ -67,24 +67,24 @@ pub(crate) struct SessionModel {
     sessions: BTreeMap<String, ConnectionId>,
     numbers: BTreeMap<u64, ConnectionId>,
     pub(crate) rooms: BTreeMap<String, Room>,
-    /// What each user has sent.
+    /// Messages that each user has sent.
     pub(crate) relays: Vec<Vec<SentMessage>>,
-    /// How users have left rooms: with how many messages sent before.
+    /// How users have left rooms, and how many messages they had sent.
     pub(crate) exits: BTreeMap<(ConnectionId, String), Vec<(ExitReason, u32)>>,
-    /// Rooms that must have ended once the server has read so much of a user.
+    /// Rooms that must have ended when the server has read this many bytes of a user.
     pub(crate) exit_by: BTreeMap<ConnectionId, (String, u64)>,
     /// The rooms of each shard.
     open: Vec<BTreeMap<u64, (String, [ConnectionId; 2])>>,
-    /// Who waits on each shard, and where.
+    /// The waiting users of each shard and their queues.
     waiting: Vec<BTreeMap<ConnectionId, QueueKey>>,
-    /// Who on each shard remembers a former partner.
+    /// The users of each shard that have a recent partner.
     with_recent_partner: Vec<Vec<ConnectionId>>,
-    /// Where `match_found` and `peer_left` of a room have to end in what a user is sent.
+    /// Latest positions for the ends of `match_found` and `peer_left` of a room.
     found_by: BTreeMap<(ConnectionId, String), u64>,
     left_by: BTreeMap<(ConnectionId, String), u64>,
-    /// Whom each last shared a room with, and when that ended.
+    /// The last partner of each user, and when the room ended.
     recent_partner: BTreeMap<ConnectionId, (ConnectionId, Timestamp)>,
-    /// Rooms made, by each shard's own count.
+    /// Number of rooms made by each shard, from its counters.
     rooms_seen: Vec<u64>,
 }
 
@@ -108,19 +108,19 @@ impl SessionModel {
         }
     }
 
-    /// A client was told its identifier.
+    /// A client has received `session`.
     pub(crate) fn session_opened(&mut self, user: ConnectionId, session: &str) {
-        // The books do not show one that ended in the step that opened it.
+        // The tables do not show a session that ended in the step that opened it.
         let known = *self.sessions.entry(session.to_owned()).or_insert(user);
-        assert_eq!(known, user, "whose session {session} is");
+        assert_eq!(known, user, "the user of session {session}");
     }
 
-    /// Whose identifier it is.
+    /// The user with this session identifier.
     pub(crate) fn user_of(&self, session: &str) -> ConnectionId {
-        *self.sessions.get(session).expect("an identifier that nobody has")
+        *self.sessions.get(session).expect("an unknown identifier")
     }
 
-    /// A client was told of a room. `end` is where the message ends in what it was sent.
+    /// A client has received `match_found`.
     pub(crate) fn found(&mut self, room: &str, member: Member, shared: &Shared) {
         let user = member.user;
         if let Some(by) = self.found_by.remove(&(user, room.to_owned())) {
@@ -130,22 +130,28 @@ impl SessionModel {
         for (from, start) in &here.delivered {
             if *from == user {
                 let read = shared.connections[user].read_when_taken(member.found_end);
-                assert!(*start >= read, "what {user} had sent before its match_found was relayed");
+                assert!(
+                    *start >= read,
+                    "a message that {user} sent before its match_found was relayed"
+                );
             }
         }
         assert!(here.member(user).is_none(), "{user} is in {room} twice");
         if let Some(other) = here.members.first() {
             assert_ne!(other.initiator, member.initiator, "initiators of {room}");
-            assert_eq!(other.queue, member.queue, "the two of {room} wait in different queues");
+            assert_eq!(
+                other.queue, member.queue,
+                "the members of {room} waited in different queues"
+            );
             assert_eq!(self.sessions.get(&other.peer), Some(&user), "the peer in {room}");
             assert_eq!(self.sessions.get(&member.peer), Some(&other.user), "the peer in {room}");
         }
-        assert_ne!(self.sessions.get(&member.peer), Some(&user), "{user} meets itself");
+        assert_ne!(self.sessions.get(&member.peer), Some(&user), "{user} is matched with itself");
         here.members.push(member);
         assert!(here.members.len() <= 2, "{room} has three members");
     }
 
-    /// What there is to tell of a member.
+    /// Makes a member.
     pub(crate) fn member(
         user: ConnectionId,
         peer: String,
@@ -156,7 +162,7 @@ impl SessionModel {
         Member { user, peer, initiator, queue, found_end }
     }
 
-    /// A message of `from` came to the other member of `room`.
+    /// A message of `from` was received by the other member of `room`.
     pub(crate) fn delivered(
         &mut self,
         room: &str,
@@ -165,35 +171,38 @@ impl SessionModel {
         shared: &Shared,
     ) {
         let relay = &mut self.relays[from][nth];
-        assert!(!relay.delivered, "message {nth} of {from} comes twice");
+        assert!(!relay.delivered, "message {nth} of {from} was delivered twice");
         relay.delivered = true;
         assert!(
             relay.reference.as_ref().is_none_or(|reference| reference == room),
-            "message {nth} of {from} for {:?} comes into {room}",
+            "message {nth} of {from} for {:?} was delivered in {room}",
             relay.reference
         );
         let start = relay.start;
-        let here = self.rooms.get_mut(room).expect("a message in a room that nobody knows");
+        let here = self.rooms.get_mut(room).expect("a message in an unknown room");
         match here.member(from) {
             Some(member) => {
                 let read = shared.connections[from].read_when_taken(member.found_end);
-                assert!(start >= read, "what {from} had sent before its match_found was relayed");
+                assert!(
+                    start >= read,
+                    "a message that {from} sent before its match_found was relayed"
+                );
             }
             None => here.delivered.push((from, start)),
         }
     }
 
-    /// A client was told that the other member is gone.
+    /// A client has received `peer_left`.
     pub(crate) fn peer_left(&mut self, room: &str, user: ConnectionId, end: u64) {
-        let here = self.rooms.get_mut(room).expect("peer_left of a room that nobody knows");
+        let here = self.rooms.get_mut(room).expect("peer_left of an unknown room");
         assert_eq!(here.peer_left, None, "peer_left in {room} twice");
         here.peer_left = Some(user);
         if let Some(by) = self.left_by.remove(&(user, room.to_owned())) {
-            assert!(end <= by, "peer_left of {room} came late to {user}");
+            assert!(end <= by, "peer_left of {room} was late for {user}");
         }
     }
 
-    /// The matcher pairs two tickets.
+    /// The matcher has paired two tickets.
     pub(crate) fn paired(&self, one: &Ticket, other: &Ticket, shared: &Shared) {
         let user = |ticket: &Ticket| self.numbers.get(&ticket.session.0).copied();
         let (one, other) = (user(one), user(other));
@@ -208,13 +217,13 @@ impl SessionModel {
         }
     }
 
-    /// Compares with the books of a shard, whose turn began at `turn`.
+    /// Compares the model with the tables of a shard whose iteration began at `began`.
     pub(crate) fn compare(
         &mut self,
         shard: usize,
         found: &[AuditedConnection<'_, Socket>],
         rooms_made: u64,
-        turn: Timestamp,
+        began: Timestamp,
         shared: &mut Shared,
     ) {
         let mut emitted = BTreeMap::new();
@@ -270,14 +279,14 @@ impl SessionModel {
             }
             shared.counts.count("room ended");
             for (user, other) in [(users[0], users[1]), (users[1], users[0])] {
-                self.recent_partner.insert(user, (other, turn));
+                self.recent_partner.insert(user, (other, began));
                 if let Some(end) = emitted.get(&user) {
                     self.left_by.insert((user, token.clone()), *end);
                 }
             }
         }
         if rooms_made != self.rooms_seen[shard] + new {
-            // One that ended in the step that made it: nobody knows who has just recent_partner.
+            // A room ended in the step that made it, so its members are unknown.
             shared.counts.count("room ended at once");
             self.recent_partner.clear();
         }
@@ -285,31 +294,31 @@ impl SessionModel {
         self.open[shard] = after;
     }
 
-    /// A session enters a ticket: its place is that of the moment when it was read to want one.
+    /// A session enters a ticket: its time must be that of the read that brought the request.
     pub(crate) fn entered(&self, ticket: &Ticket, shared: &Shared) {
         let user = self.numbers.get(&ticket.session.0);
-        // What was read behind plain requests may have had to wait.
+        // Input behind pipelined HTTP requests may have waited.
         let read = user.is_none_or(|user| {
             let connection = &shared.connections[*user];
             connection.pipelined || connection.was_read_at(ticket.since)
         });
-        assert!(read, "{ticket:?} is not from when {user:?} pending for it");
+        assert!(read, "{ticket:?} does not have the time of the request of {user:?}");
     }
 
-    /// Users who remembered a former partner, though that was over at `then`.
+    /// Users that still have a recent partner although its room ended before `then`.
     pub(crate) fn with_recent_partner(&self, then: Timestamp) -> Vec<ConnectionId> {
         let long_ago =
             |user: &ConnectionId| self.recent_partner.get(user).is_none_or(|(_, at)| *at < then);
         self.with_recent_partner.iter().flatten().copied().filter(long_ago).collect()
     }
 
-    /// The room that a user is in, by the shards' books.
+    /// The room of a user, from the tables of the shards.
     pub(crate) fn room_of(&self, user: ConnectionId) -> Option<&str> {
         let mut all = self.open.iter().flat_map(|shard| shard.values());
         all.find(|(_, users)| users.contains(&user)).map(|(token, _)| token.as_str())
     }
 
-    /// Where a user waits, by the shards' books.
+    /// The queue of a user, from the tables of the shards.
     pub(crate) fn queue_of(&self, user: ConnectionId) -> Option<QueueKey> {
         self.waiting.iter().find_map(|shard| shard.get(&user)).copied()
     }

@@ -1,5 +1,5 @@
-//! Shard cores, the matcher and users in one process, and the order in which they get their
-//! turns. Whatever runs here is checked before the next thing runs.
+//! Shard cores, the matcher and users in one process, and the order in which they run. The state
+//! is checked after each step.
 
 use super::event_counts::{EventCounts, Trace};
 use super::format::Brief;
@@ -26,23 +26,23 @@ use switchboard::shard::core::{Core, Readiness, ShardSetup};
 use switchboard::telemetry::counters::{MatcherCounters, ShardCounters};
 use switchboard::timestamp::Timestamp;
 
-/// A match is overdue when it could have been made so long ago: the matcher looks in ticks.
+/// A match that has been possible for longer than this is overdue: the matcher checks in ticks.
 const MATCHER_TICK: Duration = Duration::from_millis(3);
-/// Address space for connections that a shard asks for at first.
+/// Connections for which a shard reserves address space at the start.
 const SLOTS: usize = 8;
 
-/// A shard, and how far it is in its turn.
+/// A shard and its progress within an iteration.
 pub(crate) struct Shard {
     pub(crate) core: Core<FakeHost<SimulatedNetwork>>,
     pub(crate) counters: Arc<ShardCounters>,
     phase: Phase,
     events: Vec<(ConnectionKey, Readiness)>,
-    /// Connections that nobody has accepted yet.
+    /// Connections that have not been accepted yet.
     pub(crate) backlog: VecDeque<usize>,
     stalled_until: usize,
 }
 
-/// The parts of a turn, as the driver goes through them. Others may run in between.
+/// The parts of an iteration of the event loop. Other threads may run in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Letters,
@@ -50,7 +50,7 @@ enum Phase {
     Rest,
 }
 
-/// Everything.
+/// The whole simulation.
 pub(crate) struct Simulator {
     pub(crate) shared: Rc<RefCell<Shared>>,
     pub(crate) plan: RunPlan,
@@ -61,14 +61,14 @@ pub(crate) struct Simulator {
     pub(crate) matcher_model: MatcherModel,
     pub(crate) matcher_counters: Arc<MatcherCounters>,
     matcher_stalled_until: usize,
-    /// Users whose connection is not over on both ends.
+    /// Users whose connection has not ended on both sides.
     pub(crate) alive: Vec<usize>,
-    /// Connections that the cores have taken over.
+    /// Number of connections that the cores have accepted.
     pub(crate) accepted: usize,
     step: usize,
 }
 
-/// What one step does.
+/// The kinds of steps.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Network,
@@ -78,7 +78,7 @@ enum Step {
     Connect,
 }
 
-/// How often each is done.
+/// Their weights.
 const STEPS: [(Step, u32); 5] = [
     (Step::Network, 45),
     (Step::Shard, 35),
@@ -93,7 +93,7 @@ impl Simulator {
         Self::with_plan(plan, random, trace)
     }
 
-    /// A simulator that was planned otherwise.
+    /// A simulation with a given plan.
     pub(crate) fn with_plan(plan: RunPlan, mut random: Random, trace: Trace) -> Self {
         let mint = TokenMint::new(std::array::from_fn(|_| random.word() as u8));
         let shared = Rc::new(RefCell::new(Shared {
@@ -158,7 +158,7 @@ impl Simulator {
         }
     }
 
-    /// All the steps, with faults.
+    /// Runs all steps, with faults.
     pub(crate) fn run_with_faults(&mut self) {
         let drain_at = self.plan.drains.then(|| self.random(|r, plan| r.below(plan.steps)));
         self.log(|simulator| format!("{:#?}", simulator.plan));
@@ -190,7 +190,7 @@ impl Simulator {
         self.shared.borrow_mut().trace.log(|| what(self));
     }
 
-    /// The main thread tells all shards to shut down.
+    /// Sends StartDrain to all shards.
     pub(crate) fn start_drain(&mut self) {
         self.log(|_| "the server shuts down".to_owned());
         for shard in 0..self.plan.shards {
@@ -199,7 +199,7 @@ impl Simulator {
         }
     }
 
-    /// Time passes, and threads get stuck.
+    /// Advances the time and injects faults.
     fn inject_faults(&mut self) {
         let (step, plan) = (self.step, &self.plan);
         let shared = &mut *self.shared.borrow_mut();
@@ -222,7 +222,7 @@ impl Simulator {
         }
     }
 
-    /// Somebody dials, and comes to the shard that the kernel chooses.
+    /// Connects a new user to a random shard.
     fn connect(&mut self) {
         if self.alive.len() >= self.plan.users || self.users.len() >= self.plan.total_users {
             return;
@@ -231,7 +231,7 @@ impl Simulator {
         self.connect_to(shard);
     }
 
-    /// Somebody dials this shard, and gets this number.
+    /// Connects a new user to this shard; returns its number.
     pub(crate) fn connect_to(&mut self, shard: usize) -> usize {
         let id = self.users.len();
         let now = self.shared.borrow().now;
@@ -241,7 +241,7 @@ impl Simulator {
         self.session_model.relays.push(Vec::new());
         self.shards[shard].backlog.push_back(id);
         self.alive.push(id);
-        self.log(|_| format!("user {id} dials shard {shard}"));
+        self.log(|_| format!("user {id} connects to shard {shard}"));
         if self.plan.proxied && self.random(|random, _| random.chance(800)) {
             let shared = &mut *self.shared.borrow_mut();
             self.users[id].send_proxy_header(shared);
@@ -265,7 +265,7 @@ impl Simulator {
             return;
         }
         let mut at = 0;
-        // Where nothing is under way there is nothing to see; not always is it looked for.
+        // Prefer a connection with bytes in flight, but not always.
         for _ in 0..4 {
             at = self.random(|random, _| random.below(self.alive.len()));
             if !self.shared.borrow().connections[self.alive[at]].is_idle() {
@@ -287,7 +287,7 @@ impl Simulator {
         }
     }
 
-    /// Whether nothing more happens on either end of a connection.
+    /// Whether a connection has ended on both sides.
     pub(crate) fn is_over(&self, id: usize) -> bool {
         self.users[id].stage == Stage::Over && self.shared.borrow().connections[id].closed
     }
@@ -320,7 +320,7 @@ impl Simulator {
         }
         user.receive(delivery, &mut UserContext { shared, session_model: &mut self.session_model });
         if user.stage == Stage::Over {
-            // Most close their end when they see the other's; some just sit there.
+            // Most users close their end after the server's; some do not.
             let connection = &mut shared.connections[id];
             connection.client_ended |= connection.broken || shared.random.chance(800);
         }
@@ -331,13 +331,13 @@ impl Simulator {
         if self.step < self.shards[shard].stalled_until {
             return;
         }
-        let full_turn = self.random(|random, _| random.chance(700));
-        for _ in 0..if full_turn { 3 } else { 1 } {
+        let full_iteration = self.random(|random, _| random.chance(700));
+        for _ in 0..if full_iteration { 3 } else { 1 } {
             self.phase(shard);
         }
     }
 
-    /// The next part of a shard's turn.
+    /// Runs the next part of a shard's iteration.
     pub(crate) fn phase(&mut self, at: usize) {
         let shard = &mut self.shards[at];
         shard.core.host.services.now = self.shared.borrow().now;
@@ -379,7 +379,7 @@ impl Simulator {
                     format!("{}{r}{w}{}", Brief(key), flag(to.read_on, "!"))
                 };
                 let events: Vec<String> = shard.events.iter().map(name).collect();
-                format!("shard {at} begins a turn: {}", events.join(", "))
+                format!("shard {at} begins an iteration: {}", events.join(", "))
             });
         }
         let began = self.shared.borrow().began[at];
@@ -419,7 +419,7 @@ impl Simulator {
             if surplus.is_some() {
                 self.shared.borrow_mut().counts.count("net: surplus");
             }
-            // The shard's clock says when its turn began.
+            // The shard's clock shows the start of its iteration.
             let began = self.shared.borrow().began[at];
             self.users[id].since = self.users[id].since.min(began);
             self.accepted += 1;
@@ -471,7 +471,8 @@ impl Simulator {
         }
     }
 
-    /// Looks into the books of a shard, and whether nobody is lost between them.
+    /// Compares the model with the tables of a shard, and checks that no connection is lost between
+    /// shards.
     fn audit(&mut self, at: usize) {
         self.deliver(at);
         let shard = &self.shards[at];
@@ -488,7 +489,7 @@ impl Simulator {
         assert_eq!(there, should, "connections: counted, and accepted less closed");
     }
 
-    /// A turn of the matcher, which reads up to `most` commands.
+    /// Runs an iteration of the matcher, which handles up to `most` commands.
     pub(crate) fn matcher(&mut self, most: usize) {
         let shared = &mut *self.shared.borrow_mut();
         let now = shared.now;
@@ -501,7 +502,7 @@ impl Simulator {
             let Some(command) = matcher_context.shared.mailboxes.to_matcher.pop_front() else {
                 break;
             };
-            matcher_context.shared.trace.log(|| format!("the matcher reads {}", Brief(&command)));
+            matcher_context.shared.trace.log(|| format!("the matcher handles {}", Brief(&command)));
             matcher_context.matcher_model.command(&command);
             if let MatcherCommand::Enter { ticket, .. } = &command {
                 matcher_context.session_model.entered(ticket, matcher_context.shared);
@@ -518,7 +519,7 @@ impl Simulator {
     }
 }
 
-/// The matcher's way to the shards.
+/// The matcher's outputs: replies and pairings to the shards.
 struct MatcherContext<'a> {
     shared: &'a mut Shared,
     session_model: &'a SessionModel,
@@ -540,6 +541,6 @@ impl MatcherSink for MatcherContext<'_> {
     }
 }
 
-/// The actions that end a user's time, one of which all come to in the end.
+/// The actions that end a user's session. Each user takes one in the end.
 pub(crate) const ENDING_ACTIONS: [UserAction; 4] =
     [UserAction::Close, UserAction::HalfClose, UserAction::Vanish, UserAction::Reset];

@@ -1,5 +1,5 @@
-//! A virtual user: one connection from its first byte to its end, and a model of what it may
-//! expect. What comes is checked here, message by message; what it sends is in [`super::user_actions`].
+//! A virtual user: one connection from its first byte to its end, with a model of the messages that
+//! it may expect. Received messages are checked here; [`super::user_actions`] sends.
 
 use super::host::Shared;
 use super::network::{ConnectionId, Delivery};
@@ -15,28 +15,28 @@ use switchboard::wire::websocket::assembly::{
 };
 use switchboard::wire::websocket::frame::Side;
 
-/// What all users see of the simulator.
+/// The state of the simulation that users access.
 pub(crate) struct UserContext<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) session_model: &'a mut SessionModel,
 }
 
-/// How far the connection has come.
+/// The state of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Requests, answered in their order.
+    /// HTTP requests, answered in order.
     Http,
     /// The handshake has been sent.
     Upgrading(AcceptKey),
     /// Upgraded.
     Open,
-    /// The server's Close frame has come: nothing may follow but the end.
+    /// The server's Close frame was received: only the end may follow.
     Closed(u16),
     /// It has ended.
     Over,
 }
 
-/// What the user knows of its session, from what it has been sent.
+/// The state of the session as the user knows it from received messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Idle,
@@ -44,36 +44,36 @@ pub(crate) enum View {
     InRoom(Membership),
 }
 
-/// A place in a room, as its holder knows it.
+/// The user's membership in a room, as the user knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
     pub(crate) room: String,
     pub(crate) peer: ConnectionId,
-    /// Messages sent with the room's name.
+    /// Messages sent with the room's identifier.
     pub(crate) sent: u32,
-    /// Messages received with the room's name.
+    /// Messages received with the room's identifier.
     got: u32,
     /// The last message received.
     last: Option<usize>,
 }
 
-/// A plain request.
+/// An HTTP request that has not been answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingHttpRequest {
     pub(crate) status: u16,
     pub(crate) head_only: bool,
 }
 
-/// What a user has done that explains an end.
+/// Actions of the user that explain why the server ends the connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UserBehaviour {
     /// It has sent a Close frame.
     pub(crate) closed: bool,
-    /// It has ended its direction of the connection.
+    /// It has closed its sending direction.
     pub(crate) half_closed: bool,
-    /// It has gone without a word, or reset the connection.
+    /// It has disappeared, or reset the connection.
     pub(crate) vanished: bool,
-    /// It has broken the protocol, and should be told so with this code.
+    /// It has violated the protocol, and the server must close with this code.
     pub(crate) violation: Option<u16>,
 }
 
@@ -83,14 +83,14 @@ pub(crate) struct User {
     pub(crate) id: ConnectionId,
     pub(crate) stage: Stage,
     pub(crate) view: View,
-    /// What may not have been answered yet.
+    /// Requests that may not have been answered yet.
     pub(crate) pending: VecDeque<PendingRequest>,
-    /// How many of these may have been answered: every possibility, the least first.
+    /// How many of these may have been answered: all possibilities, in ascending order.
     pub(crate) reached: Vec<usize>,
     pub(crate) pending_http: VecDeque<PendingHttpRequest>,
     pub(crate) behaviour: UserBehaviour,
     pub(crate) reads: bool,
-    /// It does not even answer pings.
+    /// It does not answer pings.
     pub(crate) mute: bool,
     /// Bytes written.
     pub(crate) written: u64,
@@ -103,19 +103,19 @@ pub(crate) struct User {
     opened: bool,
     drain_announced: bool,
     pub(crate) rate_limited_at: Option<Timestamp>,
-    /// Where what is being read ends in all that was received.
+    /// Position of the current message's end in the received bytes.
     pub(crate) at: u64,
-    /// The server said that no more requests are answered.
+    /// Whether the last response was received: the server answers no more requests.
     last_response: bool,
     head: Vec<u8>,
     held: Option<Box<PartialMessage>>,
 }
 
-const RULES: ReceiveLimits =
+const LIMITS: ReceiveLimits =
     ReceiveLimits { sender: Side::Server, max_message_bytes: 1 << 20, max_fragments: 1 };
 
 impl User {
-    /// A user who has just dialled.
+    /// A user who has just connected.
     pub(crate) fn new(id: ConnectionId, since: Timestamp) -> Self {
         User {
             id,
@@ -142,7 +142,7 @@ impl User {
         }
     }
 
-    /// The room it knows itself to be in.
+    /// The room in which the user is, as far as it knows.
     pub(crate) fn room(&self) -> Option<&str> {
         match &self.view {
             View::InRoom(membership) => Some(&membership.room),
@@ -150,7 +150,7 @@ impl User {
         }
     }
 
-    /// Something came, or the end.
+    /// Handles received bytes or the end of the connection.
     pub(crate) fn receive(&mut self, delivery: Delivery, context: &mut UserContext<'_>) {
         match delivery {
             Delivery::Nothing => {}
@@ -166,13 +166,13 @@ impl User {
                     self.received += bytes.len() as u64;
                     self.frames(bytes, context);
                 }
-                Stage::Closed(_) => panic!("{} gets {bytes:?} behind a Close frame", self.id),
-                Stage::Over => panic!("{} gets {bytes:?} behind the end", self.id),
+                Stage::Closed(_) => panic!("{} gets {bytes:?} after a Close frame", self.id),
+                Stage::Over => panic!("{} gets {bytes:?} after the end", self.id),
             },
         }
     }
 
-    /// The server ends the connection: for which it needs a reason.
+    /// The server has ended the connection: checks that it had a reason.
     fn ended(&mut self, context: &mut UserContext<'_>) {
         let shared = &*context.shared;
         let connection = &shared.connections[self.id];
@@ -182,21 +182,22 @@ impl User {
         let user = &*self;
         match self.stage {
             Stage::Http | Stage::Upgrading(_) => {
-                // One who only half-closes is still owed its answers.
+                // A client that half-closes still gets its responses.
                 let answered = self.pending_http.is_empty() && self.head.is_empty();
                 let answered = answered && self.stage == Stage::Http;
-                // One who does not read its answers is not waited for.
-                let patience = shared.plan.limits.close_timeout;
+                // The server does not wait for a client that does not read its responses.
+                let close_timeout = shared.plan.limits.close_timeout;
                 let tried = connection.first_short.map(|at| shared.now.since(at));
                 let upgrading = matches!(self.stage, Stage::Upgrading(_));
-                let slow = tried
-                    .is_some_and(|tried| upgrading || tried + Duration::from_millis(1) >= patience);
+                let slow = tried.is_some_and(|tried| {
+                    upgrading || tried + Duration::from_millis(1) >= close_timeout
+                });
                 let fair = excused || self.last_response || slow || half_closed && answered;
                 assert!(fair, "requests without answers: {user:?}");
             }
             Stage::Open => {
                 let fair = excused || half_closed || connection.was_blocked_once();
-                assert!(fair, "an end without a word: {user:?}");
+                assert!(fair, "an end without a Close frame: {user:?}");
             }
             Stage::Closed(_) | Stage::Over => {}
         }
@@ -204,7 +205,7 @@ impl User {
         context.shared.counts.count("user: sees the end");
     }
 
-    /// Whether a request head has had its time: the server counts whole milliseconds.
+    /// Whether the handshake timeout has passed. The server counts whole milliseconds.
     fn is_late(&self, shared: &Shared) -> bool {
         let passed = shared.now.since(self.since) + Duration::from_millis(1);
         passed >= shared.plan.limits.handshake_timeout
@@ -214,7 +215,7 @@ impl User {
         loop {
             let bytes = std::mem::take(&mut self.head);
             let Some((head, length)) = parse_response(&bytes, &mut HeadScan::default(), 4096)
-                .expect("a response that cannot be read")
+                .expect("an invalid response")
             else {
                 self.head = bytes;
                 return;
@@ -228,14 +229,12 @@ impl User {
                 let rest = bytes[length..].to_vec();
                 return self.frames(rest, context);
             }
-            assert!(!self.last_response, "a response behind the last");
-            // Without a request there is nothing that says "HEAD".
+            assert!(!self.last_response, "a response after the last one");
+            // 400 and 408 may answer no request, so there is no method.
             let answers = !matches!(head.status, 400 | 408);
             let pending = self.pending_http.front().filter(|_| answers);
             let head_only = pending.is_some_and(|pending| pending.head_only);
-            let BodyLength::Bytes(body) = head.body else {
-                panic!("a response says how long it is")
-            };
+            let BodyLength::Bytes(body) = head.body else { panic!("a response has a length") };
             let body = body as usize;
             let all = if head_only { length } else { length + body };
             if bytes.len() < all {
@@ -280,11 +279,11 @@ impl User {
 
     fn frames(&mut self, mut bytes: Vec<u8>, context: &mut UserContext<'_>) {
         let base = self.received - bytes.len() as u64;
-        let mut reader = MessageReader::new(&mut bytes, self.held.take(), &RULES);
+        let mut reader = MessageReader::new(&mut bytes, self.held.take(), &LIMITS);
         while let Some(item) = reader.next().expect("the server breaks RFC 6455") {
             let end = base + reader.position() as u64;
             self.at = end;
-            assert_eq!(self.stage, Stage::Open, "a frame behind a Close frame: {item:?}");
+            assert_eq!(self.stage, Stage::Open, "a frame after a Close frame: {item:?}");
             match item {
                 IncomingItem::Text(place) => {
                     let text = reader.bytes(&place).to_vec();
@@ -300,7 +299,7 @@ impl User {
                     self.answered(&Answer::SocketPong(&payload), context);
                 }
                 IncomingItem::Close(code) => {
-                    self.close_came(code.expect("a code is given"), context)
+                    self.close_received(code.expect("the server's Close frame has a code"), context)
                 }
                 IncomingItem::Binary(_) => panic!("the server sends a binary message"),
             }
@@ -308,14 +307,14 @@ impl User {
         self.held = reader.finish();
     }
 
-    fn close_came(&mut self, code: u16, context: &mut UserContext<'_>) {
+    fn close_received(&mut self, code: u16, context: &mut UserContext<'_>) {
         let shared = &mut *context.shared;
         shared.trace.log(|| format!("user {} is closed with {code}", self.id));
         let now = shared.now;
         let connection = &mut shared.connections[self.id];
-        // The server counts whole milliseconds, and by another clock after a move.
-        let blur = Duration::from_millis(2);
-        let silent = connection.longest_silence.max(now.since(connection.last_read)) + blur;
+        // The server counts whole milliseconds, and with another clock after a migration.
+        let tolerance = Duration::from_millis(2);
+        let silent = connection.longest_silence.max(now.since(connection.last_read)) + tolerance;
         let (justified, name) = match code {
             1000 => (self.behaviour.closed, "close: 1000"),
             1001 => (silent >= shared.plan.limits.silence_limit, "close: 1001"),
@@ -337,13 +336,13 @@ impl User {
 
     fn message(&mut self, text: &[u8], end: u64, context: &mut UserContext<'_>) {
         let whole = std::str::from_utf8(text).expect("the reader has checked it");
-        let received = parse_server_message(text).expect("the server sends what is not a message");
+        let received = parse_server_message(text).expect("the server sends an invalid message");
         let id = self.id;
         context.shared.trace.log(|| format!("user {id} gets {whole:.200}"));
         assert_eq!(
             self.opened,
             !matches!(received, ParsedServerMessage::Session { .. }),
-            "the session comes first, and once"
+            "`session` comes first, and once"
         );
         match received {
             ParsedServerMessage::Session { session_id } => {
@@ -371,7 +370,7 @@ impl User {
             ParsedServerMessage::Relayed { .. } => self.relayed(text, context),
             ParsedServerMessage::Draining => {
                 assert!(context.shared.plan.drains, "the server does not shut down");
-                assert!(!self.drain_announced, "told twice to leave");
+                assert!(!self.drain_announced, "`draining` was sent twice");
                 self.drain_announced = true;
             }
             ParsedServerMessage::Unknown => panic!("{whole}"),
@@ -392,11 +391,11 @@ impl User {
         let member = SessionModel::member(self.id, peer.to_owned(), initiator, queue.clone(), end);
         context.session_model.found(room, member, context.shared);
         context.shared.counts.count("user: match found");
-        // What it has pending before it knew may end the room before anything is said in it.
+        // Requests that were sent before match_found may end the room before any message.
         for pending in &self.pending {
             let exit = match pending.request {
                 Request::Find(_) => ExitReason::Next,
-                Request::Leave(RoomReference::Present) => ExitReason::Left,
+                Request::Leave(RoomReference::Absent) => ExitReason::Left,
                 Request::Close => ExitReason::Gone,
                 _ => continue,
             };
@@ -411,7 +410,7 @@ impl User {
 
     fn peer_left(&mut self, room: &str, reason: &str, end: u64, context: &mut UserContext<'_>) {
         let View::InRoom(membership) = &self.view else {
-            panic!("{} hears of the end of {room} as {:?}", self.id, self.view);
+            panic!("{} gets peer_left of {room} as {:?}", self.id, self.view);
         };
         assert_eq!(membership.room, room, "peer_left of another room");
         context.session_model.peer_left(room, self.id, end);
@@ -419,7 +418,7 @@ impl User {
             "left" => ExitReason::Left,
             "next" => ExitReason::Next,
             "disconnected" => ExitReason::Gone,
-            _ => panic!("a reason nobody knows: {reason}"),
+            _ => panic!("an unknown reason: {reason}"),
         };
         context.shared.counts.count(match exit {
             ExitReason::Left => "peer_left: left",
@@ -431,7 +430,7 @@ impl User {
         self.view = View::Idle;
     }
 
-    /// Whatever the other sent before it left has come before the news.
+    /// Checks that all messages that the partner sent before it left have arrived.
     fn check_complete(&self, membership: &Membership, exit: ExitReason, context: &UserContext<'_>) {
         let (session_model, shared) = (&*context.session_model, &*context.shared);
         if shared.plan.limits.max_messages_per_second.is_some() {
@@ -444,14 +443,14 @@ impl User {
             exits.any(|left| *left == (exit, membership.got)) || !knew && membership.got == 0;
         let connection = &shared.connections[membership.peer];
         let whole = exit != ExitReason::Gone || {
-            // For one who is cut off, or closed for another reason, nothing is promised.
+            // There is no guarantee if the partner's connection ended for another reason.
             let silent = connection.longest_silence.max(shared.now.since(connection.last_read));
-            let lately = silent >= shared.plan.limits.silence_limit;
+            let was_silent = silent >= shared.plan.limits.silence_limit;
             connection.end_read
                 && !connection.broken
                 && !connection.was_blocked_once()
                 && !shared.plan.drains
-                && !lately
+                && !was_silent
         };
         if whole && exit == ExitReason::Gone && exits.next().is_none() && !complete {
             return;
@@ -465,17 +464,17 @@ impl User {
         };
         let whole = String::from_utf8_lossy(text);
         let number = |name: &str| -> usize {
-            let at = whole.find(name).expect("every message says who sent it") + name.len();
+            let at = whole.find(name).expect("every message names its sender") + name.len();
             let digits: String = whole[at..].chars().take_while(char::is_ascii_digit).collect();
             digits.parse().expect("a number")
         };
         let (from, nth) = (number("\"from\":"), number("\"n\":"));
-        assert_eq!(from, membership.peer, "{} gets a message from a stranger", self.id);
+        assert_eq!(from, membership.peer, "{} gets a message from another user", self.id);
         let relay = &context.session_model.relays[from][nth];
         assert_eq!(relay.text, text, "a message was changed");
         assert!(
             membership.last.is_none_or(|last| last < nth),
-            "{nth} comes behind {:?}",
+            "{nth} arrives after {:?}",
             membership.last
         );
         membership.last = Some(nth);

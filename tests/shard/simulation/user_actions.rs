@@ -1,5 +1,5 @@
-//! What a virtual user does: every message a client may send and every way to behave badly,
-//! each noted with what it should come to.
+//! The actions of a virtual user: every message that a client may send and every kind of
+//! misbehaviour, each recorded with its expected result.
 
 use super::host::{Shared, address_of};
 use super::pending_requests::{PendingRequest, Request, RoomReference};
@@ -16,13 +16,13 @@ use switchboard::wire::message::client::{
 use switchboard::wire::websocket::frame::{BINARY, CLOSE, PING, PONG, TEXT, push_client_frame};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// A user writes no more while so much of what it wrote is under way.
+/// A user does not send while more than this is in flight.
 const MAX_BYTES_IN_FLIGHT: usize = 16 * 1024;
 const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
 const FIN: u8 = 0x80;
 
-/// Messages that are refused, and with what.
-const NONSENSE: [(&[u8], &str); 8] = [
+/// Invalid messages and the expected error codes.
+const INVALID_MESSAGES: [(&[u8], &str); 8] = [
     (b"", "bad_json"),
     (b"[1,2]", "bad_json"),
     (b"{\"type\":\"offer\"", "bad_json"),
@@ -34,14 +34,14 @@ const NONSENSE: [(&[u8], &str); 8] = [
 ];
 
 impl User {
-    /// Whether it can still say anything.
+    /// Whether the user can still send.
     pub(crate) fn can_send(&self) -> bool {
         let behaviour = &self.behaviour;
         let silent = behaviour.half_closed || behaviour.vanished || behaviour.closed;
         !silent && behaviour.violation.is_none() && self.stage != Stage::Over
     }
 
-    /// Follows a action, if it can at present.
+    /// Performs an action, if it is possible now.
     pub(crate) fn act(&mut self, action: UserAction, context: &mut UserContext<'_>) {
         if action == UserAction::ReadAgain {
             self.reads = true;
@@ -52,7 +52,7 @@ impl User {
         {
             return;
         }
-        context.shared.trace.log(|| format!("user {} does {action:?} as {:?}", self.id, self.view));
+        context.shared.trace.log(|| format!("user {}: {action:?} as {:?}", self.id, self.view));
         match action {
             UserAction::StopReading => {
                 context.shared.counts.count("user: stops reading");
@@ -72,14 +72,14 @@ impl User {
         }
     }
 
-    /// The proxy in between says who this is.
+    /// Sends the PROXY header of this user.
     pub(crate) fn send_proxy_header(&mut self, shared: &mut Shared) {
         shared.counts.count("user: named by a proxy");
         let header = format!("PROXY TCP4 {} 10.0.0.9 50000 80\r\n", address_of(self.id));
         self.write(header.as_bytes(), shared);
     }
 
-    /// Plain requests, and the handshake with whatever is glued to it.
+    /// Sends HTTP requests, or the WebSocket handshake.
     fn request(&mut self, action: UserAction, context: &mut UserContext<'_>) {
         let mut out = Vec::new();
         let random = &mut context.shared.random;
@@ -127,7 +127,7 @@ impl User {
             }
             UserAction::Cancel => self.cancel(context),
             UserAction::Leave => self.leave(context),
-            UserAction::SentMessage => match self.room().map(str::to_owned) {
+            UserAction::Relay => match self.room().map(str::to_owned) {
                 Some(room) => self.relay(RoomReference::Room(room), None, context),
                 None => self.perform(UserAction::Find, context),
             },
@@ -138,10 +138,10 @@ impl User {
                     self.relay(RoomReference::Room(room.clone()), Some(most), context);
                 }
             }
-            UserAction::CarelessRelay => self.relay(RoomReference::Present, None, context),
+            UserAction::CarelessRelay => self.relay(RoomReference::Absent, None, context),
             UserAction::StaleRelay => {
                 let reference =
-                    self.previous_room.clone().map_or(RoomReference::Nonsense, RoomReference::Room);
+                    self.previous_room.clone().map_or(RoomReference::Invalid, RoomReference::Room);
                 self.relay(reference, None, context);
             }
             UserAction::Ping => self.ping(context),
@@ -154,8 +154,8 @@ impl User {
                     UserAction::FindElsewhere,
                     UserAction::Cancel,
                     UserAction::Leave,
-                    UserAction::SentMessage,
-                    UserAction::SentMessage,
+                    UserAction::Relay,
+                    UserAction::Relay,
                     UserAction::CarelessRelay,
                     UserAction::SocketPing,
                 ];
@@ -181,8 +181,8 @@ impl User {
         let unnamed = queue == "default" && context.shared.random.chance(500);
         write_find_match(&mut text, (!unnamed).then_some(queue));
         self.record_exit(ExitReason::Next, context);
-        self.ask(Request::Find(queue), context);
-        self.say(&text, context.shared);
+        self.record_request(Request::Find(queue), context);
+        self.send_text(&text, context.shared);
         self.record_exit_deadline(!context.shared.plan.drains, context);
     }
 
@@ -190,16 +190,16 @@ impl User {
     pub(crate) fn cancel(&mut self, context: &mut UserContext<'_>) {
         let mut text = Vec::new();
         write_cancel_match(&mut text);
-        self.ask(Request::Cancel, context);
-        self.say(&text, context.shared);
+        self.record_request(Request::Cancel, context);
+        self.send_text(&text, context.shared);
     }
 
     fn leave(&mut self, context: &mut UserContext<'_>) {
         let reference = match (context.shared.random.below(6), self.room(), &self.previous_room) {
             (0, _, Some(old)) => RoomReference::Room(old.clone()),
-            (1, ..) => RoomReference::Nonsense,
+            (1, ..) => RoomReference::Invalid,
             (2, Some(room), _) => RoomReference::Room(room.to_owned()),
-            _ => RoomReference::Present,
+            _ => RoomReference::Absent,
         };
         self.leave_room(reference, context);
     }
@@ -208,26 +208,26 @@ impl User {
     pub(crate) fn leave_room(&mut self, reference: RoomReference, context: &mut UserContext<'_>) {
         let mut text = Vec::new();
         match &reference {
-            RoomReference::Present => write_leave_room(&mut text),
+            RoomReference::Absent => write_leave_room(&mut text),
             RoomReference::Room(room) => {
                 text = format!(r#"{{"type":"leave_room","room_id":"{room}"}}"#).into_bytes();
             }
-            RoomReference::Nonsense => text = br#"{"room_id":7,"type":"leave_room"}"#.to_vec(),
+            RoomReference::Invalid => text = br#"{"room_id":7,"type":"leave_room"}"#.to_vec(),
         }
         let leaves = match &reference {
-            RoomReference::Present => true,
+            RoomReference::Absent => true,
             RoomReference::Room(room) => Some(&**room) == self.room(),
-            RoomReference::Nonsense => false,
+            RoomReference::Invalid => false,
         };
         if leaves {
             self.record_exit(ExitReason::Left, context);
         }
-        self.ask(Request::Leave(reference), context);
-        self.say(&text, context.shared);
+        self.record_request(Request::Leave(reference), context);
+        self.send_text(&text, context.shared);
         self.record_exit_deadline(leaves, context);
     }
 
-    /// A message for the partner.
+    /// Sends a message to the partner.
     pub(crate) fn relay(
         &mut self,
         reference: RoomReference,
@@ -244,8 +244,8 @@ impl User {
         let mut text = Vec::new();
         match &reference {
             RoomReference::Room(room) => write_relay(&mut text, kind, room, payload.as_bytes()),
-            RoomReference::Present => {
-                // Now and then in an order that the scan does not know.
+            RoomReference::Absent => {
+                // Sometimes with members in an order that the fast path does not recognise.
                 let name = kind.as_str();
                 text = match random.chance(500) {
                     true => format!(r#"{{"type":"{name}","payload":{payload}}}"#),
@@ -253,7 +253,7 @@ impl User {
                 }
                 .into_bytes();
             }
-            RoomReference::Nonsense => {
+            RoomReference::Invalid => {
                 let name = kind.as_str();
                 text = format!(r#"{{"type":"{name}","room_id":null,"payload":{payload}}}"#).into();
             }
@@ -269,23 +269,23 @@ impl User {
             text: text.clone(),
             start: self.written,
             reference: match &reference {
-                RoomReference::Present => None,
+                RoomReference::Absent => None,
                 RoomReference::Room(room) => Some(room.clone()),
-                RoomReference::Nonsense => Some("send_invalid".to_owned()),
+                RoomReference::Invalid => Some("send_invalid".to_owned()),
             },
             nth: position,
             delivered: false,
         });
-        self.ask(Request::SentMessage(reference), context);
-        self.say(&text, context.shared);
+        self.record_request(Request::Relay(reference), context);
+        self.send_text(&text, context.shared);
     }
 
     fn ping(&mut self, context: &mut UserContext<'_>) {
         let payload = context.shared.random.below(1000);
         let text = format!(r#"{{"type":"ping","payload":{{"p":{payload}}}}}"#);
         let due = format!(r#"{{"type":"pong","payload":{{"p":{payload}}}}}"#);
-        self.ask(Request::Ping(due), context);
-        self.say(text.as_bytes(), context.shared);
+        self.record_request(Request::Ping(due), context);
+        self.send_text(text.as_bytes(), context.shared);
     }
 
     fn socket_ping(&mut self, context: &mut UserContext<'_>) {
@@ -293,11 +293,11 @@ impl User {
         let payload = vec![context.shared.random.word() as u8; length];
         let mut out = Vec::new();
         push_client_frame(&mut out, PING, &payload, key(&mut context.shared.random));
-        self.ask(Request::SocketPing(payload), context);
+        self.record_request(Request::SocketPing(payload), context);
         self.write(&out, context.shared);
     }
 
-    /// Answers a ping, or does as if there had been one.
+    /// Sends a pong, solicited or not.
     pub(crate) fn pong(&mut self, payload: &[u8], context: &mut UserContext<'_>) {
         if self.can_send() && !self.mute {
             let mut out = Vec::new();
@@ -310,28 +310,28 @@ impl User {
         if context.shared.random.chance(150) {
             let mut out = Vec::new();
             push_client_frame(&mut out, BINARY, b"{}", key(&mut context.shared.random));
-            self.ask(Request::Bad("bad_message"), context);
+            self.record_request(Request::Bad("bad_message"), context);
             return self.write(&out, context.shared);
         }
-        let (text, code) = context.shared.random.pick(&NONSENSE);
-        self.ask(Request::Bad(code), context);
-        self.say(text, context.shared);
+        let (text, code) = context.shared.random.pick(&INVALID_MESSAGES);
+        self.record_request(Request::Bad(code), context);
+        self.send_text(text, context.shared);
     }
 
-    /// A Close frame.
+    /// Sends a Close frame.
     pub(crate) fn close(&mut self, context: &mut UserContext<'_>) {
         let mut out = Vec::new();
         let payload: &[u8] = if context.shared.random.chance(500) { &[0x03, 0xe8] } else { &[] };
         push_client_frame(&mut out, CLOSE, payload, key(&mut context.shared.random));
         self.record_exit(ExitReason::Gone, context);
-        self.ask(Request::Close, context);
+        self.record_request(Request::Close, context);
         self.write(&out, context.shared);
         self.record_exit_deadline(true, context);
         self.behaviour.closed = true;
         context.shared.counts.count("user: closes");
     }
 
-    /// Says that it will send nothing more.
+    /// Closes the sending direction.
     pub(crate) fn half_close(&mut self, context: &mut UserContext<'_>) {
         if self.behaviour.half_closed {
             return;
@@ -342,7 +342,7 @@ impl User {
         context.shared.counts.count("user: half-closes");
     }
 
-    /// Is gone, with a reset or without.
+    /// Disappears, with a reset or without.
     pub(crate) fn vanish(&mut self, reset: bool, context: &mut UserContext<'_>) {
         self.behaviour.vanished = true;
         let connection = &mut context.shared.connections[self.id];
@@ -360,7 +360,7 @@ impl User {
         context.shared.counts.count(if reset { "user: resets" } else { "user: vanishes" });
     }
 
-    /// Breaks the protocol.
+    /// Sends a frame that violates the protocol.
     fn break_protocol(&mut self, context: &mut UserContext<'_>) {
         let random = &mut context.shared.random;
         let max = context.shared.plan.limits.max_message_bytes;
@@ -414,13 +414,13 @@ impl User {
         context.shared.counts.count("user: breaks the protocol");
     }
 
-    fn ask(&mut self, request: Request, context: &mut UserContext<'_>) {
+    fn record_request(&mut self, request: Request, context: &mut UserContext<'_>) {
         let room = self.room().map(str::to_owned);
-        context.shared.trace.log(|| format!("user {} asks {request:?}", self.id));
+        context.shared.trace.log(|| format!("user {} requests {request:?}", self.id));
         self.pending.push_back(PendingRequest { request, room });
     }
 
-    /// It is about to leave the room it is in, if any, with so much said.
+    /// Records that the user leaves its room, if any, and how many messages it has sent there.
     fn record_exit(&mut self, exit: ExitReason, context: &mut UserContext<'_>) {
         if let View::InRoom(membership) = &self.view {
             let exits =
@@ -429,7 +429,7 @@ impl User {
         }
     }
 
-    /// When what it has just written has been read, it has left, if that is `certain`.
+    /// Records the position in the stream after which the user has left its room, if `certain`.
     fn record_exit_deadline(&mut self, certain: bool, context: &mut UserContext<'_>) {
         let limited = context.shared.plan.limits.max_messages_per_second.is_some();
         if let (View::InRoom(membership), true, false) = (&self.view, certain, limited) {
@@ -442,8 +442,8 @@ impl User {
         }
     }
 
-    /// Sends a text message, now and then in fragments with something in between.
-    fn say(&mut self, text: &[u8], shared: &mut Shared) {
+    /// Sends a text message, sometimes in fragments with control frames in between.
+    fn send_text(&mut self, text: &[u8], shared: &mut Shared) {
         let mut out = Vec::new();
         let parts = if shared.random.chance(150) { shared.random.between(2, 5) } else { 1 };
         let mut rest = text;
