@@ -1,4 +1,4 @@
-//! A shard core over sockets that are only queues, each of which does what the test wants.
+//! A shard core over scripted sockets.
 
 pub(crate) use crate::fakes::ScriptedConnection;
 use crate::fakes::{FakeHost, FakeServices, ScriptedNetwork};
@@ -16,14 +16,14 @@ use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{WebSocketKey, write_upgrade_request};
 use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
-/// The key of every handshake and of every mask.
+/// The nonce of every handshake and the key of every mask.
 pub(crate) const KEY: [u8; 4] = [1, 2, 3, 4];
 pub(crate) const READABLE: Readiness =
     Readiness { readable: true, writable: false, read_on: false };
 pub(crate) const WRITABLE: Readiness =
     Readiness { readable: false, writable: true, read_on: false };
 
-/// The shard.
+/// A shard core with a clock that the test controls.
 pub(crate) struct ShardHarness {
     pub(crate) core: Core<FakeHost<ScriptedNetwork>>,
     pub(crate) counters: Arc<ShardCounters>,
@@ -69,7 +69,7 @@ impl ShardHarness {
         (number, key)
     }
 
-    /// Two users in a room, who have been told nothing yet that is looked at.
+    /// Two users in a room, whose output so far is discarded.
     pub(crate) fn room(&mut self) -> [(usize, ConnectionKey); 2] {
         let both = [self.session(), self.session()];
         for user in both {
@@ -86,7 +86,7 @@ impl ShardHarness {
         &mut self.core.host.network.connections[number]
     }
 
-    /// Bytes arrive, and the poll says so.
+    /// Bytes arrive and cause an event.
     pub(crate) fn arrive(&mut self, (number, key): (usize, ConnectionKey), bytes: &[u8]) {
         self.fake(number).reads.push_back(bytes.to_vec());
         self.core.handle_event(key, READABLE);
@@ -102,8 +102,8 @@ impl ShardHarness {
         commands.into_iter().filter_map(ticket).collect()
     }
 
-    /// The matcher takes note of whoever has asked for a match, and nobody else does ask.
-    pub(crate) fn keep_all(&mut self) {
+    /// The matcher queues all tickets and pairs none.
+    pub(crate) fn queue_all(&mut self) {
         for ticket in self.take_tickets() {
             let outcome =
                 MatcherOutcome::Queued(switchboard::commands::TicketHandle(0), ticket.number);
@@ -115,7 +115,7 @@ impl ShardHarness {
         self.wait(Duration::ZERO);
     }
 
-    /// Whoever has asked for a match gets one, two by two.
+    /// The matcher pairs all tickets, two at a time.
     pub(crate) fn match_all(&mut self) {
         for pair in self.take_tickets().chunks_exact(2) {
             for ticket in pair {
@@ -129,7 +129,7 @@ impl ShardHarness {
         }
     }
 
-    /// Time passes; then a turn in which nothing has happened.
+    /// Advances the time, then runs an iteration without events.
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         self.core.begin_iteration(self.now);
@@ -137,14 +137,14 @@ impl ShardHarness {
         self.core.tick();
     }
 
-    /// The clock is set to what it was so long ago, and a turn goes by.
+    /// Sets the clock back, then runs an iteration.
     pub(crate) fn set_back(&mut self, time: Duration) {
         let nanos = self.now.as_nanos().saturating_sub(time.as_nanos() as u64);
         self.now = Timestamp::from_nanos(nanos);
         self.wait(Duration::ZERO);
     }
 
-    /// Nothing of what the core keeps books of is wrong.
+    /// Checks the core's tables and gauges against each other.
     pub(crate) fn audit(&self) {
         if let Err(wrong) = self.core.audit() {
             panic!("{wrong}");
