@@ -230,7 +230,7 @@ fn refuses_a_port_in_use_with_one_line_with_private_tables() {
     let refusal = Server::run_to_exit(&flags);
     assert_eq!(refusal.status.code(), Some(1), "{}", refusal.stderr);
     let last = refusal.stderr.lines().last().unwrap();
-    assert!(last.contains("another process holds that port"), "{}", refusal.stderr);
+    assert!(last.contains("another process listens on that port"), "{}", refusal.stderr);
     assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
 }
 

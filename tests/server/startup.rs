@@ -24,7 +24,7 @@ fn expect_refusal(flags: &[&str], status: i32, words: &[&str]) {
 fn refuses_a_port_that_another_process_listens_on() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
-    expect_refusal(&["--listen", &address], 1, &[&address, "another process holds that port"]);
+    expect_refusal(&["--listen", &address], 1, &[&address, "another process listens on that port"]);
     // Also if one of several addresses is in use, and if the other process allows sharing.
     expect_refusal(&["--listen", "127.0.0.1:0", "--listen", &address], 1, &[&address]);
     socket2::SockRef::from(&holder).set_reuse_port(true).unwrap();
@@ -245,7 +245,11 @@ fn prints_version_and_help_to_standard_output() {
 fn refuses_an_admin_address_that_is_in_use_or_public() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    expect_refusal(&["--admin-listen", &taken], 1, &[&taken, "another process holds that port"]);
+    expect_refusal(
+        &["--admin-listen", &taken],
+        1,
+        &[&taken, "another process listens on that port"],
+    );
     expect_refusal(
         &["--admin-listen", &taken, "--listen", &taken],
         2,
