@@ -253,7 +253,7 @@ fn refuses_an_admin_address_that_is_in_use_or_public() {
     expect_refusal(
         &["--admin-listen", &taken, "--listen", &taken],
         2,
-        &[&taken, "port of its own"],
+        &[&taken, "give it another port"],
     );
     expect_refusal(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
     expect_refusal(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
