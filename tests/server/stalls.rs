@@ -3,7 +3,7 @@
 
 use crate::support::{
     Client, ProtocolClient, RawClient, Server, SuspendedThread, expect_room_relays, match_pair,
-    stat_map, stat_number, text_frame, upgrade_request, wait_until,
+    run_alone, stat_map, stat_number, text_frame, upgrade_request, wait_until,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,7 +55,7 @@ fn does_not_count_the_time_that_the_process_was_stopped_as_silence() {
 
 #[test]
 fn handles_more_events_than_one_poll_returns() {
-    crate::support::run_alone();
+    run_alone();
     let server = Server::start(&["--shards", "1"]);
     let mut users: Vec<RawClient> =
         (0..2 * EVENTS_PER_POLL + 100).map(|_| server.raw_session()).collect();
@@ -81,7 +81,7 @@ fn handles_more_events_than_one_poll_returns() {
 
 #[test]
 fn accepts_a_bounded_number_of_connections_per_iteration() {
-    crate::support::run_alone();
+    run_alone();
     const CONNECTIONS: usize = 3000;
     let server = Server::start(&["--shards", "1"]);
     let (mut one, mut other, room) = server.matched_pair();

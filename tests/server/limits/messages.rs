@@ -1,10 +1,10 @@
-//! The bounds on what one connection may send and leave unread: message bytes, fragments,
-//! messages per second, unsent bytes, head bytes and fields. Each has its named outcome and its
-//! counter, and memory follows the bytes that came.
+//! Limits on what one connection may send and leave unread: message bytes, fragments, messages per
+//! second, unsent bytes, head bytes and fields. Each has a defined outcome and a counter, and memory
+//! grows with the bytes received, not with those announced.
 
 use crate::support::{
     ConnectionEnd, ProtocolClient, RawClient, Received, Server, client_frame, close_frame,
-    expect_room_relays, text_frame,
+    expect_room_relays, match_pair, ping_frame, stat_number, text_frame, wait_until,
 };
 use std::time::Duration;
 use switchboard::limits::{HEAD_FIELDS, MESSAGE_FRAGMENTS};
@@ -16,13 +16,13 @@ fn signal(bytes: usize) -> String {
     format!(r#"{{"type":"signal","payload":"{}"}}"#, "m".repeat(bytes - frame.len()))
 }
 
-/// A frame header that announces this many payload bytes, and a mask.
-fn announcing(first: u8, bytes: u64) -> Vec<u8> {
+/// A frame header that announces `bytes` of payload, with a mask.
+fn header_announcing(first: u8, bytes: u64) -> Vec<u8> {
     [&[first, 0xff][..], &bytes.to_be_bytes(), &[0; 4]].concat()
 }
 
 #[test]
-fn a_message_above_the_limit_ends_the_connection_with_1009() {
+fn closes_with_1009_above_the_message_size_limit() {
     let server = Server::start(&["--max-message-bytes", "2000"]);
     let endings: [(&str, Vec<u8>); 6] = [
         ("one byte too many", text_frame(signal(2001).as_bytes())),
@@ -35,9 +35,9 @@ fn a_message_above_the_limit_ends_the_connection_with_1009() {
             let rest = client_frame(0x00, &[b'a'; 100]).repeat(20);
             [client_frame(0x01, b"a"), rest].concat()
         }),
-        // The announcement is enough.
-        ("4 GiB announced", announcing(0x81, 1 << 32)),
-        ("all there is announced", announcing(0x01, i64::MAX as u64)),
+        // The header is enough, without a byte of payload.
+        ("4 GiB announced", header_announcing(0x81, 1 << 32)),
+        ("the largest length announced", header_announcing(0x01, i64::MAX as u64)),
     ];
     for (nth, (name, bytes)) in endings.into_iter().enumerate() {
         let (mut one, mut other, room) = server.matched_raw_pair();
@@ -53,7 +53,7 @@ fn a_message_above_the_limit_ends_the_connection_with_1009() {
 }
 
 #[test]
-fn the_default_limit_is_64_kib_to_the_byte() {
+fn the_default_message_size_limit_is_exactly_64_kib() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     one.send_text(&signal(65_536));
@@ -63,7 +63,7 @@ fn the_default_limit_is_64_kib_to_the_byte() {
 }
 
 #[test]
-fn one_message_has_at_most_1024_fragments_empty_ones_counted() {
+fn closes_with_1008_above_1024_fragments_empty_ones_included() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"many pieces"}"#;
@@ -84,23 +84,21 @@ fn one_message_has_at_most_1024_fragments_empty_ones_counted() {
 }
 
 #[test]
-fn memory_follows_the_bytes_that_came_not_those_announced() {
+fn holds_memory_for_the_bytes_received_not_for_those_announced() {
     let server =
         Server::start(&["--max-message-bytes", "16777216", "--max-unsent-bytes", "20000000"]);
     let begun: Vec<RawClient> = (0..50)
         .map(|_| {
             let mut raw = server.raw_session();
-            raw.send(&announcing(0x81, 16 << 20));
+            raw.send(&header_announcing(0x81, 16 << 20));
             raw.send(&[b' '; 5000]);
             raw
         })
         .collect();
-    // 1.2 times the payload, beside what each assembly is itself.
-    let held = crate::support::wait_until("everything that came is held", || {
-        match server.stat("/bytes/held") {
-            held if held >= 50 * 5000 => Ok(held),
-            held => Err(format!("{held}")),
-        }
+    // 1.2 times the payload, and a constant for each assembly.
+    let held = wait_until("all received bytes are held", || match server.stat("/bytes/held") {
+        held if held >= 50 * 5000 => Ok(held),
+        held => Err(format!("{held}")),
     });
     assert!(held <= 50 * (5000 * 12 / 10 + 512), "{held}");
     assert!(server.resident_bytes() < 100 << 20, "{} resident", server.resident_bytes());
@@ -109,7 +107,7 @@ fn memory_follows_the_bytes_that_came_not_those_announced() {
 }
 
 #[test]
-fn held_fragments_cost_at_most_1_2_times_their_payload() {
+fn held_fragments_take_at_most_1_2_times_their_payload() {
     let server = Server::start(&[]);
     let mut one = server.raw_session();
     one.send(&client_frame(0x01, b" "));
@@ -117,22 +115,21 @@ fn held_fragments_cost_at_most_1_2_times_their_payload() {
         one.send(&client_frame(0x00, &[b' '; 60]));
     }
     let payload = 1 + 1000 * 60;
-    let held =
-        crate::support::wait_until("all fragments are held", || match server.stat("/bytes/held") {
-            held if held >= payload => Ok(held),
-            held => Err(format!("{held}")),
-        });
+    let held = wait_until("all fragments are held", || match server.stat("/bytes/held") {
+        held if held >= payload => Ok(held),
+        held => Err(format!("{held}")),
+    });
     assert!(held * 10 <= payload * 12, "{held} for {payload}");
 }
 
 #[test]
-fn over_the_message_rate_nothing_is_relayed_either() {
+fn relays_nothing_above_the_message_rate() {
     let server = Server::start(&["--max-messages-per-second", "10"]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     one.send(&text_frame(br#"{"type":"signal"}"#).repeat(40));
     one.expect_error("rate_limited");
-    let relayed = crate::support::stat_number(&server.stats(), "/messages/relayed");
-    // The forty come within a second, or on both sides of the end of one.
+    let relayed = stat_number(&server.stats(), "/messages/relayed");
+    // The forty are read within one clock second or around the end of one.
     assert!((9..=20).contains(&relayed), "{relayed}");
     for _ in 0..relayed {
         assert_eq!(other.receive_text(), r#"{"type":"signal"}"#);
@@ -140,7 +137,7 @@ fn over_the_message_rate_nothing_is_relayed_either() {
 }
 
 #[test]
-fn over_the_message_rate_messages_are_dropped_and_told_of_once_a_second() {
+fn drops_messages_above_the_rate_and_reports_it_once_a_second() {
     let server = Server::start(&["--max-messages-per-second", "10"]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     let mut fresh = server.raw_session();
@@ -148,17 +145,17 @@ fn over_the_message_rate_messages_are_dropped_and_told_of_once_a_second() {
     for nth in 0..30 {
         bytes.extend(text_frame(format!(r#"{{"type":"ping","payload":{nth}}}"#).as_bytes()));
     }
-    // Control frames are no messages.
-    bytes.extend(crate::support::ping_frame(b"").repeat(100));
+    // Control frames do not count as messages.
+    bytes.extend(ping_frame(b"").repeat(100));
     fresh.send(&bytes);
     for nth in 0..10 {
         assert_eq!(fresh.expect_message("pong"), nth);
     }
     fresh.expect_error("rate_limited");
     let stats = server.stats();
-    assert_eq!(crate::support::stat_number(&stats, "/messages/dropped"), 20);
-    assert_eq!(crate::support::stat_number(&stats, "/messages/errors/rate_limited"), 1);
-    // Binary messages and nonsense count too, and what is dropped is dropped whole.
+    assert_eq!(stat_number(&stats, "/messages/dropped"), 20);
+    assert_eq!(stat_number(&stats, "/messages/errors/rate_limited"), 1);
+    // Binary and invalid messages count too, and a dropped message has no effect at all.
     let mut flood = client_frame(0x82, b"x").repeat(40);
     flood.extend(text_frame(b"nonsense").repeat(40));
     flood.extend(text_frame(br#"{"type":"leave_room"}"#));
@@ -166,24 +163,24 @@ fn over_the_message_rate_messages_are_dropped_and_told_of_once_a_second() {
     for _ in 0..10 - 1 {
         one.expect_error("bad_message");
     }
-    // find_match was the first message of this second, or the second has passed since.
+    // The find_match of the pair was the first message of this second, or the second has ended.
     match one.receive_text() {
         text if text.contains("bad_message") => one.expect_error("rate_limited"),
         text => assert!(text.contains("rate_limited"), "{text}"),
     }
-    // The room is as it was. When the second is over, messages pass again.
-    let sent = crate::support::wait_until("messages pass again", || {
+    // The room is unchanged. In the next second messages are accepted again.
+    let sent = wait_until("messages are accepted again", || {
         let text = r#"{"type":"ping","payload":"again"}"#;
         one.send_text(text);
-        // One error a second at most, so there may be no answer at all.
-        one.send(&crate::support::ping_frame(b"p"));
+        // At most one error a second is sent, so there may be no answer at all.
+        one.send(&ping_frame(b"p"));
         match one.read_frame().unwrap() {
             frame if frame.opcode == TEXT => {
                 let text = String::from_utf8(frame.payload).unwrap();
                 let _pong_frame = one.read_frame();
                 if text.contains("pong") { Ok(text) } else { Err(text) }
             }
-            _ => Err("dropped in silence".into()),
+            _ => Err("dropped without an error".into()),
         }
     });
     assert!(sent.contains("again"));
@@ -192,14 +189,14 @@ fn over_the_message_rate_messages_are_dropped_and_told_of_once_a_second() {
 }
 
 #[test]
-fn a_slow_consumer_is_closed_with_1013_and_its_partner_goes_on() {
+fn closes_a_slow_consumer_with_1013_and_its_partner_goes_on() {
     for shards in ["1", "2"] {
         let limit = 100_000;
         let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
         let server = Server::start(&[&flags[..], &["--shards", shards]].concat());
         let slow = RawClient::open_session_with_small_buffer(server.address());
         let id = slow.id().to_owned();
-        let (one, other, room) = crate::support::match_pair(slow, server.raw_session());
+        let (one, other, room) = match_pair(slow, server.raw_session());
         let (mut slow, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
         let before = server.resident_bytes();
         let message = signal(5000);
@@ -210,11 +207,11 @@ fn a_slow_consumer_is_closed_with_1013_and_its_partner_goes_on() {
                 sent += 1;
             }
             most_unsent = most_unsent.max(server.stat("/bytes/unsent"));
-            assert!(sent < 10_000, "{sent} messages are kept");
+            assert!(sent < 10_000, "{sent} messages are buffered");
         }
         assert!(most_unsent > 0 && most_unsent <= limit, "{most_unsent} of {limit}");
         assert!(server.resident_bytes() < before + (16 << 20), "memory is bounded");
-        // What crossed the end of the room is refused.
+        // Messages that crossed the end of the room are refused.
         busy.expect_peer_left(&room, "disconnected");
         busy.send_text(r#"{"type":"ping"}"#);
         loop {
@@ -224,9 +221,9 @@ fn a_slow_consumer_is_closed_with_1013_and_its_partner_goes_on() {
             }
             assert!(text.contains("not_in_room"), "{text}");
         }
-        let (mut busy, mut next, room) = crate::support::match_pair(busy, server.raw_session());
+        let (mut busy, mut next, room) = match_pair(busy, server.raw_session());
         expect_room_relays(&mut busy, &mut next, &room);
-        // The slow one gets whole messages, and then is told why.
+        // The slow consumer receives whole messages, and then the Close frame.
         let mut received = 0;
         let close = loop {
             match slow.receive() {
@@ -244,7 +241,7 @@ fn a_slow_consumer_is_closed_with_1013_and_its_partner_goes_on() {
 }
 
 #[test]
-fn answers_that_nobody_reads_are_bounded_too() {
+fn closes_with_1013_when_unread_answers_overfill_the_backlog() {
     let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
     let mut one = RawClient::open_session_with_small_buffer(server.address());
@@ -256,7 +253,7 @@ fn answers_that_nobody_reads_are_bounded_too() {
         if server.stat("/sessions/active") == 0 {
             break;
         }
-        assert!(sent < 64 << 20, "it answers for ever");
+        assert!(sent < 64 << 20, "the server answers without a bound");
     }
     let mut last = Received::End;
     loop {
@@ -273,11 +270,11 @@ fn answers_that_nobody_reads_are_bounded_too() {
 }
 
 #[test]
-fn a_close_behind_more_than_can_be_answered_ends_with_whole_frames_and_1013() {
+fn sends_whole_frames_and_1013_when_a_close_follows_too_many_requests() {
     let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
     let mut one = RawClient::open_session_with_small_buffer(server.address());
-    // All of it comes with one read, and its answers are several times the bound.
+    // One read brings all of it, and the answers are several times the bound.
     one.send(&[text_frame(b"{}").repeat(3000), close_frame(1000)].concat());
     let mut answers = 0;
     let close = loop {
@@ -288,25 +285,25 @@ fn a_close_behind_more_than_can_be_answered_ends_with_whole_frames_and_1013() {
         answers += 1;
     };
     assert_eq!((close, one.receive()), (Received::Close(Some(1013)), Received::End));
-    assert!(answers < 3000, "there was a bound");
+    assert!(answers < 3000, "the answers are bounded");
     drop(one);
     server.wait_for_stat("/connections/closed/slow_consumer", 1);
     server.wait_until_idle();
 }
 
 #[test]
-fn a_head_above_the_limit_of_bytes_is_431() {
+fn refuses_a_head_above_the_size_limit_with_431() {
     let server = Server::start(&["--max-head-bytes", "2000"]);
-    // What precedes the filling, and follows it, are 46 bytes.
+    // A request whose head has exactly this many bytes.
     let request = |bytes: usize| {
-        let start = "GET /health HTTP/1.1\r\nHost: t\r\nX-Filling: ";
+        let start = "GET /health HTTP/1.1\r\nHost: t\r\nX-Padding: ";
         format!("{start}{}\r\n\r\n", "f".repeat(bytes - start.len() - 4))
     };
     let mut raw = server.raw_connection();
     assert_eq!(raw.request(&request(2000)).status, 200);
     assert_eq!(raw.request(&request(2001)).status, 431);
     raw.expect_end();
-    // It is refused as soon as it is known, not when the head is complete.
+    // A head is refused as soon as it exceeds the limit, not when it is complete.
     for unfinished in [request(2004)[..2000].to_owned(), format!("GET /{}", "p".repeat(2000))] {
         let mut raw = server.raw_connection();
         raw.send(unfinished.as_bytes());
@@ -319,7 +316,7 @@ fn a_head_above_the_limit_of_bytes_is_431() {
 }
 
 #[test]
-fn a_head_of_more_than_100_fields_is_431() {
+fn refuses_a_head_of_more_than_100_fields_with_431() {
     let server = Server::start(&[]);
     let request = |fields: usize| {
         let more: String = (1..fields).map(|nth| format!("X-{nth}: y\r\n")).collect();
@@ -333,7 +330,7 @@ fn a_head_of_more_than_100_fields_is_431() {
 }
 
 #[test]
-fn a_client_that_takes_its_answers_is_never_a_slow_consumer() {
+fn never_closes_a_client_that_reads_its_messages_as_a_slow_consumer() {
     let server = Server::start(&["--max-unsent-bytes", "70000", "--socket-send-buffer", "8192"]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     let message = signal(60_000);

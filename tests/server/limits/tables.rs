@@ -1,7 +1,7 @@
-//! The bound on connections that a shard hears though its own descriptor table is full. Where the
-//! kernel has no handles on threads there is nothing to test.
+//! The limit on connections that a shard answers although its own descriptor table is full. Where
+//! the kernel has no pidfd for a thread there is nothing to test.
 
-use crate::support::{RawClient, Server, expect_room_relays};
+use crate::support::{RawClient, Server, expect_room_relays, match_pair, private_tables_supported};
 use switchboard::config::private_table_overhead;
 use switchboard::limits::TABLE_SURPLUS_CONNECTIONS;
 
@@ -15,8 +15,8 @@ fn descriptors(server: &Server) -> usize {
 }
 
 #[test]
-fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
-    if !crate::support::private_tables_supported() {
+fn refuses_unread_above_the_surplus_of_a_full_descriptor_table() {
+    if !private_tables_supported() {
         return;
     }
     const EACH: usize = 30;
@@ -24,20 +24,20 @@ fn beyond_the_surplus_of_its_table_a_shard_refuses_everybody_unheard() {
     let prepare = format!("ulimit -n {limit}");
     let server = Server::start_in_shell(&prepare, &["--fd-tables", "private", "--shards", "2"]);
     let pair = || server.connect_on_shard(0, || server.client());
-    let (mut one, mut other, room) = crate::support::match_pair(pair(), pair());
+    let (mut one, mut other, room) = match_pair(pair(), pair());
     let before = descriptors(&server);
-    // Whoever comes to the second shard stays.
-    let mut there: Vec<RawClient> = Vec::new();
+    // Connections on the second shard stay open.
+    let mut held: Vec<RawClient> = Vec::new();
     let refused = (0..2000).any(|_| {
         let mut raw = server.raw_connection();
         raw.send(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
         let status = raw.read_response().status;
-        if status == 200 && descriptors(&server) > before + there.len() {
-            there.push(raw);
+        if status == 200 && descriptors(&server) > before + held.len() {
+            held.push(raw);
         }
         status == 503
     });
-    assert!(refused, "{} came in", there.len());
-    assert_eq!(there.len(), EACH + TABLE_SURPLUS_CONNECTIONS);
+    assert!(refused, "{} were admitted", held.len());
+    assert_eq!(held.len(), EACH + TABLE_SURPLUS_CONNECTIONS);
     expect_room_relays(&mut one, &mut other, &room);
 }

@@ -1,14 +1,14 @@
-//! The bounds on time: for a request head, for silence, and for a connection that is to end.
-//! Each has its named outcome and its counter (guarantee 5 for silence).
+//! Timeouts: for a request head, for silence (guarantee 5), and for a connection that is being
+//! closed. Each has a defined outcome and a counter.
 
 use crate::support::{
     ConnectionEnd, ProtocolClient, RawClient, Received, Server, ServerFrame, client_frame,
-    expect_room_relays, text_frame, upgrade_request,
+    expect_room_relays, match_pair, text_frame, upgrade_request, wait_until,
 };
 use std::time::{Duration, Instant};
 use switchboard::wire::websocket::frame::{CLOSE, PING, TEXT};
 
-/// Sends one byte after the other for as long as the server takes them.
+/// Sends one byte after the other until the server answers or closes the connection.
 fn drip(raw: &mut RawClient, bytes: &[u8], every: Duration) {
     for byte in bytes {
         if raw.is_readable_within(every) || raw.try_send(&[*byte]).is_err() {
@@ -18,7 +18,7 @@ fn drip(raw: &mut RawClient, bytes: &[u8], every: Duration) {
 }
 
 #[test]
-fn a_head_that_takes_too_long_is_408_however_it_drips() {
+fn answers_408_when_a_head_exceeds_the_handshake_timeout() {
     let server = Server::start(&["--handshake-timeout", "400ms", "--shards", "2"]);
     let began = Instant::now();
     let mut begun = server.raw_connection();
@@ -39,7 +39,7 @@ fn a_head_that_takes_too_long_is_408_however_it_drips() {
 }
 
 #[test]
-fn a_connection_on_which_no_request_comes_is_closed_in_silence() {
+fn closes_a_connection_without_a_request_without_an_answer() {
     let server = Server::start(&["--handshake-timeout", "300ms"]);
     let mut fresh = server.raw_connection();
     let mut kept = server.raw_connection();
@@ -50,35 +50,35 @@ fn a_connection_on_which_no_request_comes_is_closed_in_silence() {
 }
 
 #[test]
-fn the_time_for_a_head_counts_from_the_answer_before() {
+fn the_handshake_timeout_restarts_after_each_response() {
     let server = Server::start(&["--handshake-timeout", "600ms"]);
     let mut raw = server.raw_connection();
     let began = Instant::now();
-    // Longer in all than one head may take.
+    // Longer in total than one head may take.
     while began.elapsed() < Duration::from_millis(1500) {
         assert_eq!(raw.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
         assert!(!raw.is_readable_within(Duration::from_millis(150)));
     }
-    // And a session is not held to it at all.
+    // The timeout does not apply to a session.
     raw.upgrade();
     assert!(!raw.is_readable_within(Duration::from_millis(900)));
     raw.expect_no_message();
 }
 
 #[test]
-fn a_client_that_does_not_take_its_answers_is_closed_too() {
+fn closes_an_http_client_that_does_not_read_its_responses() {
     let server = Server::start(&["--handshake-timeout", "400ms", "--socket-send-buffer", "8192"]);
     let mut raw = RawClient::connect_with_small_buffer(server.address());
     raw.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(1000).as_bytes());
     server.wait_for_stat("/connections/closed/http_idle", 1);
     server.wait_until_idle();
-    let _whatever = raw.read_to_end();
+    let _ignored = raw.read_to_end();
 }
 
 const SILENCE: [&str; 4] = ["--ping-interval", "200ms", "--silence-limit", "800ms"];
 
 #[test]
-fn a_silent_client_is_pinged_and_then_closed_with_1001() {
+fn pings_a_silent_client_and_then_closes_it_with_1001() {
     let server = Server::start(&[&SILENCE[..], &["--shards", "2"]].concat());
     let began = Instant::now();
     let (mut silent, mut partner, room) = server.matched_raw_pair();
@@ -89,7 +89,7 @@ fn a_silent_client_is_pinged_and_then_closed_with_1001() {
             PING => pings += 1,
             _ => break frame,
         }
-        // The partner is there and answers.
+        // The partner stays active.
         partner.send_text(r#"{"type":"ping"}"#);
         partner.expect_message("pong");
     };
@@ -103,7 +103,7 @@ fn a_silent_client_is_pinged_and_then_closed_with_1001() {
 }
 
 #[test]
-fn a_client_that_answers_pings_stays() {
+fn keeps_a_client_that_answers_pings() {
     let server = Server::start(&SILENCE);
     let mut user = server.raw_session();
     let began = Instant::now();
@@ -119,11 +119,11 @@ fn a_client_that_answers_pings_stays() {
 }
 
 #[test]
-fn any_inbound_byte_shows_that_a_client_is_alive() {
+fn any_inbound_byte_keeps_a_client_alive() {
     let server = Server::start(&SILENCE);
     let mut user = server.raw_session();
     let (mut one, mut other, _) = server.matched_raw_pair();
-    // A frame of which a byte comes now and then, and a partner's that is never complete.
+    // One client sends a frame in single bytes; the members of a room send unsolicited pongs.
     let bytes = text_frame(br#"{"type":"ping","payload":"0123456789"}"#);
     let mut sent = bytes.iter();
     let began = Instant::now();
@@ -142,57 +142,58 @@ fn any_inbound_byte_shows_that_a_client_is_alive() {
 }
 
 #[test]
-fn a_client_that_sends_but_never_reads_is_not_closed_for_missing_pongs() {
+fn keeps_a_client_that_sends_but_never_reads_without_pongs() {
     let server = Server::start(&[&SILENCE[..], &["--max-unsent-bytes", "1000000"]].concat());
-    // Its receive window is full, with bytes unsent on the server, for three silence limits.
-    let deaf = RawClient::open_session_with_small_buffer(server.address());
-    let id = deaf.id().to_owned();
-    let (one, other, room) = crate::support::match_pair(deaf, server.raw_session());
-    let (mut deaf, mut partner) = if one.id() == id { (one, other) } else { (other, one) };
+    // The client's receive window is full and the server has unsent bytes for it, during three
+    // silence limits.
+    let stuck = RawClient::open_session_with_small_buffer(server.address());
+    let id = stuck.id().to_owned();
+    let (one, other, room) = match_pair(stuck, server.raw_session());
+    let (mut stuck, mut partner) = if one.id() == id { (one, other) } else { (other, one) };
     let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(5_000));
     for _ in 0..100 {
         partner.send_text(&message);
     }
-    crate::support::wait_until("bytes are unsent", || match server.stat("/bytes/unsent") {
+    wait_until("bytes are unsent", || match server.stat("/bytes/unsent") {
         0 => Err("none".to_owned()),
         _ => Ok(()),
     });
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2400) {
-        let sent = deaf.relay("signal", &room, "\"I am here\"");
+        let sent = stuck.relay("signal", &room, "\"I am here\"");
         assert_eq!(partner.receive_text(), sent);
         partner.send(&client_frame(0x8a, b""));
         std::thread::sleep(Duration::from_millis(60));
     }
-    assert!(server.stat("/bytes/unsent") > 0, "it has not read");
-    // And when it reads at last, all is there.
+    assert!(server.stat("/bytes/unsent") > 0, "the client has not read");
+    // When the client reads at last, it receives every message.
     let mut texts = 0;
     while texts < 100 {
-        let got = deaf.read_frame().unwrap();
+        let got = stuck.read_frame().unwrap();
         if got.opcode == TEXT {
             assert_eq!(got.payload, message.as_bytes());
             texts += 1;
         }
-        deaf.send(&client_frame(0x8a, b""));
+        stuck.send(&client_frame(0x8a, b""));
         partner.send(&client_frame(0x8a, b""));
     }
-    expect_room_relays(&mut deaf, &mut partner, &room);
+    expect_room_relays(&mut stuck, &mut partner, &room);
 }
 
 #[test]
-fn a_client_that_does_not_end_the_connection_after_the_close_is_cut() {
+fn resets_a_connection_that_stays_open_after_the_close_timeout() {
     let server = Server::start(&["--close-timeout", "300ms"]);
     let began = Instant::now();
     let mut raw = server.raw_session();
     raw.send(&client_frame(0x83, b"bad"));
     assert_eq!(raw.receive(), Received::Close(Some(1002)));
-    // The server's end is closed at once, the client's is cut when the time is over.
+    // The server sends its FIN at once, and closes the socket when the timeout has passed.
     assert_eq!(raw.receive(), Received::End);
     server.wait_for_stat("/connections/active", 1);
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     assert_eq!(server.stat("/connections/closed/protocol_error"), 1);
     assert_eq!(server.stat("/connections/close_timeouts"), 1);
-    // The same for a refusal.
+    // The same after a refused request.
     let mut refused = server.raw_connection();
     refused.send(b"nonsense\r\n");
     assert_eq!(refused.read_response().status, 400);
@@ -202,32 +203,32 @@ fn a_client_that_does_not_end_the_connection_after_the_close_is_cut() {
 }
 
 #[test]
-fn a_close_that_cannot_be_sent_ends_with_the_close_timeout() {
+fn ends_with_the_close_timeout_when_the_close_frame_cannot_be_sent() {
     let flags = ["--close-timeout", "300ms", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
-    let deaf = RawClient::open_session_with_small_buffer(server.address());
-    let id = deaf.id().to_owned();
-    let (one, other, _) = crate::support::match_pair(deaf, server.raw_session());
-    let (deaf, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
+    let stuck = RawClient::open_session_with_small_buffer(server.address());
+    let id = stuck.id().to_owned();
+    let (one, other, _) = match_pair(stuck, server.raw_session());
+    let (stuck, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
     let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(60_000));
     while server.stat("/rooms/active") == 1 {
         busy.send_text(&message);
     }
-    // It never reads, so neither the messages nor the Close frame leave the server.
+    // The client never reads, so neither the messages nor the Close frame leave the server.
     drop(busy);
     server.wait_until_idle();
     assert_eq!(server.stat("/connections/closed/slow_consumer"), 1);
     assert_eq!(server.stat("/connections/close_timeouts"), 1);
-    drop(deaf);
+    drop(stuck);
 }
 
 #[test]
-fn the_time_for_a_head_ends_with_the_upgrade() {
+fn the_handshake_timeout_ends_with_the_upgrade() {
     let server = Server::start(&["--handshake-timeout", "300ms"]);
     let mut raw = server.raw_connection();
     raw.send(&[upgrade_request(), text_frame(br#"{"type":"ping"}"#)[..3].to_vec()].concat());
     raw.expect_upgrade();
-    assert!(!raw.is_readable_within(Duration::from_millis(900)), "a begun frame is no head");
+    assert!(!raw.is_readable_within(Duration::from_millis(900)), "a partial frame is not a head");
     raw.send(&text_frame(br#"{"type":"ping"}"#)[3..]);
     raw.expect_message("pong");
 }

@@ -4,7 +4,10 @@
 //! `SWITCHBOARD_SEED` replays one run, as far as threads and kernel allow, and
 //! `SWITCHBOARD_STEPS` makes it longer.
 
-use crate::support::{ProtocolClient, RawClient, Received, Server, client_frame, text_frame};
+use crate::support::{
+    ProtocolClient, RawClient, Received, Server, client_frame, run_alone, stat_number, text_frame,
+    wait_until,
+};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -216,7 +219,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
 }
 
 fn a_crowd(shards: &str, seed: u64, steps: u64) {
-    crate::support::run_alone();
+    run_alone();
     println!("seed {seed}, {shards} shards");
     let server = Server::start(&["--shards", shards, "--rematch-delay", "5ms"]);
     let mut rng = Rng(seed | 1);
@@ -230,11 +233,11 @@ fn a_crowd(shards: &str, seed: u64, steps: u64) {
     }
     // All come to know everything, and then agree.
     crowd.iter_mut().for_each(User::catch_up);
-    crate::support::wait_until("whoever can be matched is", || {
+    wait_until("whoever can be matched is", || {
         let stats = server.stats();
-        let waiting = crate::support::stat_number(&stats, "/matchmaking/waiting");
-        let under_way = crate::support::stat_number(&stats, "/migrations/in_flight");
-        let rooms = crate::support::stat_number(&stats, "/rooms/active");
+        let waiting = stat_number(&stats, "/matchmaking/waiting");
+        let under_way = stat_number(&stats, "/migrations/in_flight");
+        let rooms = stat_number(&stats, "/rooms/active");
         crowd.iter_mut().for_each(User::catch_up);
         let seated = crowd.iter().filter(|user| user.room.is_some()).count() as i64;
         let waits = crowd.iter().filter(|user| user.waits).count() as i64;
@@ -255,8 +258,8 @@ fn a_crowd(shards: &str, seed: u64, steps: u64) {
     drop(crowd);
     server.wait_until_idle();
     let stats = server.stats();
-    assert_eq!(crate::support::stat_number(&stats, "/connections/closed/internal"), 0);
-    assert_eq!(crate::support::stat_number(&stats, "/connections/closed/protocol_error"), 0);
+    assert_eq!(stat_number(&stats, "/connections/closed/internal"), 0);
+    assert_eq!(stat_number(&stats, "/connections/closed/protocol_error"), 0);
 }
 
 #[test]

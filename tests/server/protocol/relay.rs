@@ -3,7 +3,7 @@
 
 use crate::support::{
     Client, ProtocolClient, RawClient, Server, ServerFrame, client_frame, expect_room_relays,
-    ping_frame, text_frame,
+    match_pair, ping_frame, run_alone, text_frame,
 };
 use std::thread;
 use switchboard::wire::websocket::frame::{PONG, TEXT};
@@ -216,7 +216,7 @@ fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
 
 #[test]
 fn both_directions_at_once_lose_and_mix_nothing() {
-    crate::support::run_alone();
+    run_alone();
     let server = Server::start(&["--shards", "2"]);
     let mut pairs: Vec<(Client, Client)> = (0..4)
         .map(|_| {
@@ -259,7 +259,7 @@ fn chatter(user: &mut Client, pair: usize, side: usize) {
 fn a_member_that_does_not_read_slows_nobody_else() {
     let server = Server::start(&["--max-unsent-bytes", "1048576"]);
     // One member takes nothing of what its partner sends, as far as the bound allows.
-    let (idle, mut busy, room) = crate::support::match_pair(
+    let (idle, mut busy, room) = match_pair(
         RawClient::open_session_with_small_buffer(server.address()),
         server.raw_session(),
     );

@@ -1,8 +1,8 @@
 //! PROTOCOL.md, how users meet and part: queues, rooms, and guarantees 1 to 4, 8 and 9.
 
 use crate::support::{
-    Client, MatchFound, ProtocolClient, RawClient, Received, Server, close_frame,
-    expect_room_relays, match_pair, text_frame,
+    Client, MatchFound, ProtocolClient, RawClient, Received, Server, client_frame, close_frame,
+    expect_room_relays, match_pair, text_frame, wait_until,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -302,9 +302,7 @@ fn however_a_member_ends_the_partner_is_told_at_once() {
         Server::start(&["--shards", "2", "--ping-interval", "1h", "--silence-limit", "2h"]);
     let endings: [(&str, Ending); 7] = [
         ("a Close frame", |mut user| user.send(&close_frame(1000))),
-        ("a Close frame without a code", |mut user| {
-            user.send(&crate::support::client_frame(0x88, b""))
-        }),
+        ("a Close frame without a code", |mut user| user.send(&client_frame(0x88, b""))),
         ("the end of the stream", drop),
         ("a reset", RawClient::reset),
         ("a half-close", |user| {
@@ -395,7 +393,7 @@ fn a_message_begun_before_match_found_is_refused() {
     one.send(&begun[..20]);
     // The answer to a ping would come after those bytes; one frame cannot be within another,
     // so the partner's match is what shows that they were read: it is on the same shard then.
-    crate::support::wait_until("the first bytes are held", || match server.stat("/bytes/held") {
+    wait_until("the first bytes are held", || match server.stat("/bytes/held") {
         0 => Err("nothing is held".into()),
         _ => Ok(()),
     });

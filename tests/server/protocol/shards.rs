@@ -2,8 +2,8 @@
 //! come, meet and vanish all at once, and figures that go back to zero.
 
 use crate::support::{
-    MatchFound, ProtocolClient, RawClient, Server, expect_room_relays, stat_map, stat_number,
-    test_process, text_frame,
+    MatchFound, ProtocolClient, RawClient, Server, descriptor_table_modes, expect_room_relays,
+    match_pair, run_alone, stat_map, stat_number, test_process, text_frame, wait_until,
 };
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ fn two_users_on_different_shards_meet_on_one() {
     for nth in 1..=4 {
         let one = server.connect_on_shard(0, || server.raw_session());
         let other = server.connect_on_shard(1, || server.raw_session());
-        let (mut one, mut other, room) = crate::support::match_pair(one, other);
+        let (mut one, mut other, room) = match_pair(one, other);
         expect_room_relays(&mut one, &mut other, &room);
         let stats = server.stats();
         assert_eq!(stat_number(&stats, "/migrations/out"), nth);
@@ -36,7 +36,7 @@ fn two_users_on_one_shard_stay_there() {
     let server = Server::start(&["--shards", "2"]);
     let one = server.connect_on_shard(1, || server.raw_session());
     let other = server.connect_on_shard(1, || server.raw_session());
-    let (mut one, mut other, room) = crate::support::match_pair(one, other);
+    let (mut one, mut other, room) = match_pair(one, other);
     expect_room_relays(&mut one, &mut other, &room);
     assert_eq!(server.stat("/migrations/out"), 0);
     assert_eq!(server.stat("/shards/1/rooms"), 1);
@@ -44,7 +44,7 @@ fn two_users_on_one_shard_stay_there() {
 
 #[test]
 fn whoever_moves_keeps_what_it_had_half_sent_and_half_received() {
-    for tables in crate::support::descriptor_table_modes() {
+    for tables in descriptor_table_modes() {
         let flags = ["--shards", "2", "--rematch-delay", "0s", "--fd-tables", tables];
         moves_with_halves(&Server::start(&flags));
     }
@@ -154,7 +154,7 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
 #[test]
 fn nothing_is_lost_while_users_move_from_shard_to_shard() {
     let shared = ["1", "2", "4"].map(|shards| (shards, "shared"));
-    let private = crate::support::descriptor_table_modes().iter().map(|tables| ("3", *tables));
+    let private = descriptor_table_modes().iter().map(|tables| ("3", *tables));
     for (shards, tables) in shared.into_iter().chain(private) {
         let flags = ["--shards", shards, "--fd-tables", tables, "--rematch-delay", "0s"];
         let server = Server::start(&flags);
@@ -213,7 +213,7 @@ const ROOMS: usize = 500;
 
 #[test]
 fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
-    crate::support::run_alone();
+    run_alone();
     switchboard::sys::descriptors::raise_limit().unwrap();
     let server = Server::start(&["--shards", "2"]);
     let mut users: Vec<RawClient> = (0..2 * ROOMS).map(|_| server.raw_session()).collect();
@@ -309,7 +309,7 @@ fn a_crowd_that_is_to_be_killed() {
 
 #[test]
 fn killed_clients_leave_no_trace() {
-    crate::support::run_alone();
+    run_alone();
     let server = Server::start(&["--shards", "2"]);
     for _ in 0..2 {
         let mut crowds: Vec<_> = (0..3)
@@ -343,8 +343,8 @@ fn killed_clients_leave_no_trace() {
 
 #[test]
 fn resets_and_half_closes_in_bulk_bring_the_figures_back_to_zero() {
-    crate::support::run_alone();
-    for tables in crate::support::descriptor_table_modes() {
+    run_alone();
+    for tables in descriptor_table_modes() {
         resets_and_half_closes(&Server::start(&["--shards", "4", "--fd-tables", tables]));
     }
 }
@@ -389,7 +389,7 @@ fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
     }
     // Each of them is in a room, or idle because its partner has vanished, or waits, and then
     // the matcher knows of it.
-    crate::support::wait_until("all who stay have met whom they can", || {
+    wait_until("all who stay have met whom they can", || {
         let stats = server.stats();
         let waiting = stat_number(&stats, "/matchmaking/waiting");
         let tickets = stat_number(&stats, "/matchmaking/tickets");
