@@ -1,36 +1,30 @@
-//! PROTOCOL.md and RFC 6455: frames, and every close code that a client can bring about.
+//! Frames as PROTOCOL.md and RFC 6455 define them, and every close code that a client can cause.
 
 use crate::support::{
-    Client, ConnectionEnd, ProtocolClient, RawClient, Received, Server, ServerFrame,
-    SuspendedThread, client_frame, close_frame, ping_frame, text_frame, upgrade_request,
+    ConnectionEnd, ProtocolClient, Received, Server, ServerFrame, SuspendedThread, client_frame,
+    close_frame, ping_frame, text_frame, upgrade_request,
 };
 use serde_json::json;
 use switchboard::wire::websocket::frame::{CLOSE, PONG};
 
-/// A user whose partner watches.
-fn watched(server: &Server) -> (RawClient, RawClient, String) {
-    let (one, other, room) = server.matched_raw_pair();
-    (one, other, room.room_id)
-}
-
-/// These bytes end the connection with this code, the partner hears of it, and it is counted
-/// under this reason.
-fn ends_with(server: &Server, bytes: &[u8], code: u16, reason: &str) {
+/// These bytes close the connection with `code`, the partner receives `peer_left`, and the end is
+/// counted under `reason`.
+fn expect_close_after(server: &Server, bytes: &[u8], code: u16, reason: &str) {
     let before = server.stat(&format!("/connections/closed/{reason}"));
-    let (mut one, mut other, room_id) = watched(server);
-    // Answers to what came before are not lost.
+    let (mut one, mut other, room) = server.matched_raw_pair();
+    // The answer to an earlier message is not lost.
     one.send(&[&text_frame(br#"{"type":"ping"}"#), bytes].concat());
     one.expect_message("pong");
     one.expect_close(code);
     let left = other.expect_message("peer_left");
-    assert_eq!(left, json!({"room_id": room_id, "reason": "disconnected"}), "{bytes:02x?}");
+    assert_eq!(left, json!({"room_id": room.room_id, "reason": "disconnected"}), "{bytes:02x?}");
     other.expect_no_message();
     drop(one);
     server.wait_for_stat(&format!("/connections/closed/{reason}"), before + 1);
 }
 
 #[test]
-fn a_close_is_answered_with_1000_whatever_its_code() {
+fn answers_every_valid_close_frame_with_1000() {
     let server = Server::start(&[]);
     let close_with = |payload: &[u8]| client_frame(0x88, payload);
     let long = [&1000u16.to_be_bytes()[..], &[b'r'; 123]].concat();
@@ -40,12 +34,12 @@ fn a_close_is_answered_with_1000_whatever_its_code() {
         forms.push(close_frame(code));
     }
     for form in forms {
-        ends_with(&server, &form, 1000, "client_close");
+        expect_close_after(&server, &form, 1000, "client_close");
     }
 }
 
 #[test]
-fn the_closing_handshake_satisfies_a_client_nobody_here_wrote() {
+fn completes_the_closing_handshake_with_a_tungstenite_client() {
     let server = Server::start(&[]);
     let mut client = server.client();
     client.close(1000);
@@ -55,7 +49,7 @@ fn the_closing_handshake_satisfies_a_client_nobody_here_wrote() {
 }
 
 #[test]
-fn after_a_close_nothing_more_is_understood() {
+fn ignores_frames_after_a_close_frame() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     one.send(&[close_frame(1000), text_frame(br#"{"type":"signal","payload":"late"}"#)].concat());
@@ -65,7 +59,7 @@ fn after_a_close_nothing_more_is_understood() {
 }
 
 #[test]
-fn a_frame_that_breaks_rfc_6455_ends_the_connection_with_1002() {
+fn closes_with_1002_on_a_frame_that_breaks_rfc_6455() {
     let server = Server::start(&[]);
     let unmasked = [0x81, 0x02, b'{', b'}'];
     let long_ping = {
@@ -92,7 +86,7 @@ fn a_frame_that_breaks_rfc_6455_ends_the_connection_with_1002() {
         client_frame(0x8f, b""),
         client_frame(0x09, b""), // a control frame in fragments
         client_frame(0x08, b""),
-        client_frame(0x80, b"{}"), // a continuation of nothing
+        client_frame(0x80, b"{}"), // a continuation without a message
         client_frame(0x00, b"{}"),
         [client_frame(0x01, b"{"), client_frame(0x81, b"{}")].concat(), // a message within a message
         [client_frame(0x01, b"{"), client_frame(0x02, b"{}")].concat(),
@@ -109,12 +103,12 @@ fn a_frame_that_breaks_rfc_6455_ends_the_connection_with_1002() {
         close_frame(65_535),
     ];
     for form in forms {
-        ends_with(&server, &form, 1002, "protocol_error");
+        expect_close_after(&server, &form, 1002, "protocol_error");
     }
 }
 
 #[test]
-fn text_that_is_not_utf8_ends_the_connection_with_1007() {
+fn closes_with_1007_on_text_that_is_not_utf_8() {
     let server = Server::start(&[]);
     let bad: [&[u8]; 8] = [
         b"\xff",
@@ -128,23 +122,23 @@ fn text_that_is_not_utf8_ends_the_connection_with_1007() {
     ];
     for bytes in bad {
         let text = [br#"{"type":"signal","payload":""#, bytes, br#""}"#].concat();
-        ends_with(&server, &text_frame(&text), 1007, "not_utf8");
+        expect_close_after(&server, &text_frame(&text), 1007, "not_utf8");
         let (start, end) = text.split_at(29);
         let halves = [client_frame(0x01, start), client_frame(0x80, end)].concat();
-        ends_with(&server, &halves, 1007, "not_utf8");
+        expect_close_after(&server, &halves, 1007, "not_utf8");
     }
     // The message ends within a sequence.
-    ends_with(&server, &text_frame(b"\"\xe2\x82"), 1007, "not_utf8");
+    expect_close_after(&server, &text_frame(b"\"\xe2\x82"), 1007, "not_utf8");
     // The reason of a Close frame is text too.
-    ends_with(&server, &client_frame(0x88, b"\x03\xe8\xff"), 1007, "not_utf8");
-    // It is refused at the byte that shows it, not only when the message is complete.
+    expect_close_after(&server, &client_frame(0x88, b"\x03\xe8\xff"), 1007, "not_utf8");
+    // It is refused at the first invalid byte, not when the message is complete.
     let mut begun = text_frame(&[&b"{\"type\":\"\xff"[..], &[b' '; 1000]].concat());
     begun.truncate(100);
-    ends_with(&server, &begun, 1007, "not_utf8");
+    expect_close_after(&server, &begun, 1007, "not_utf8");
 }
 
 #[test]
-fn a_character_split_between_fragments_is_text() {
+fn accepts_a_character_split_between_fragments() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"😀"}"#.as_bytes();
@@ -157,14 +151,14 @@ fn a_character_split_between_fragments_is_text() {
 }
 
 #[test]
-fn a_ping_is_answered_with_its_own_bytes() {
+fn answers_a_ping_with_its_payload() {
     let server = Server::start(&[]);
     let mut one = server.raw_session();
     for payload in [&b""[..], b"x", &[0xff; 125]] {
         one.send(&ping_frame(payload));
         assert_eq!(one.read_frame(), Some(ServerFrame { opcode: PONG, payload: payload.to_vec() }));
     }
-    // One that comes in pieces.
+    // A ping that arrives in pieces.
     for byte in ping_frame(b"in pieces") {
         one.send(&[byte]);
     }
@@ -175,7 +169,7 @@ fn a_ping_is_answered_with_its_own_bytes() {
 }
 
 #[test]
-fn an_unasked_pong_is_taken_in_silence() {
+fn ignores_an_unsolicited_pong() {
     let server = Server::start(&[]);
     let mut one = server.raw_session();
     one.send(&[client_frame(0x8a, b""), client_frame(0x8a, &[b'p'; 125])].concat());
@@ -183,7 +177,7 @@ fn an_unasked_pong_is_taken_in_silence() {
 }
 
 #[test]
-fn frames_glued_to_the_handshake_are_understood() {
+fn reads_frames_in_the_same_segment_as_the_handshake() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     let frames = [text_frame(br#"{"type":"ping","payload":1}"#), ping_frame(b"2")].concat();
@@ -191,7 +185,7 @@ fn frames_glued_to_the_handshake_are_understood() {
     raw.expect_upgrade();
     assert_eq!(raw.expect_message("pong"), 1);
     assert_eq!(raw.read_frame(), Some(ServerFrame { opcode: PONG, payload: b"2".to_vec() }));
-    // Even a Close, so that the session ends with the bytes it began with.
+    // A Close frame too: the session ends with the segment that opened it.
     let mut raw = server.raw_connection();
     raw.send(&[upgrade_request(), close_frame(1000)].concat());
     raw.expect_upgrade();
@@ -199,11 +193,11 @@ fn frames_glued_to_the_handshake_are_understood() {
 }
 
 #[test]
-fn what_still_comes_after_the_close_frame_is_dropped_so_that_the_frame_arrives() {
+fn drains_input_after_its_close_frame_so_that_the_frame_arrives() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
-    // All of it is under way before the server sees the first byte of it, and most of it is
-    // unread when the server has decided: a reset would destroy the Close frame.
+    // Most of it is unread when the server sends its Close frame. Closing the socket then would
+    // send a reset, which would destroy the frame.
     let mut bytes = client_frame(0x83, b"bad");
     bytes.extend(vec![0x55; 900_000]);
     one.send(&bytes);
@@ -214,7 +208,7 @@ fn what_still_comes_after_the_close_frame_is_dropped_so_that_the_frame_arrives()
 }
 
 #[test]
-fn beyond_a_mebibyte_after_the_close_frame_the_connection_is_cut() {
+fn closes_the_socket_after_one_mebibyte_behind_its_close_frame() {
     let server = Server::start(&["--close-timeout", "1h"]);
     let mut one = server.raw_session();
     one.send(&client_frame(0x83, b"bad"));
@@ -223,31 +217,31 @@ fn beyond_a_mebibyte_after_the_close_frame_the_connection_is_cut() {
     let mut sent = 0;
     while one.try_send(&chunk).is_ok() {
         sent += chunk.len();
-        assert!(sent < 64 << 20, "it takes everything");
+        assert!(sent < 64 << 20, "the server reads without a bound");
     }
     server.wait_for_stat("/connections/closed/protocol_error", 1);
 }
 
 #[test]
-fn urgent_data_hides_nothing_of_what_follows_it() {
+fn reads_what_follows_urgent_data() {
     let server = Server::start(&[]);
     let mut one = server.raw_session();
     let ping = text_frame(br#"{"type":"ping"}"#);
     for cut in [0, 1, 7, ping.len()] {
-        // All of it is there when it is read, so that nothing that comes later calls for a read.
-        let stopped = SuspendedThread::new(&server, "shard-0");
+        // All of it has arrived before the first read, so that no later segment causes another.
+        let suspended = SuspendedThread::new(&server, "shard-0");
         one.send(&ping[..cut]);
-        // A read ends at the mark, which is no sign that nothing is behind it (tcp(7)).
+        // A read stops at the urgent mark although more data follows (tcp(7)).
         assert_eq!(socket2::SockRef::from(one.stream()).send_out_of_band(b"!").unwrap(), 1);
         one.send(&ping[cut..]);
-        drop(stopped);
+        drop(suspended);
         one.expect_message("pong");
     }
     one.expect_no_message();
 }
 
 #[test]
-fn neither_extension_nor_subprotocol_is_negotiated() {
+fn negotiates_neither_extension_nor_subprotocol() {
     let server = Server::start(&[]);
     let mut raw = server.raw_connection();
     let offers = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
@@ -255,8 +249,7 @@ fn neither_extension_nor_subprotocol_is_negotiated() {
     let request = String::from_utf8(upgrade_request()).unwrap();
     raw.send(request.trim_end().as_bytes());
     raw.send(format!("\r\n{offers}").as_bytes());
-    // Checks that nothing of it is in the answer.
+    // This checks that the response accepts neither.
     raw.expect_upgrade();
-    let client: Client = server.client();
-    drop(client);
+    drop(server.client());
 }

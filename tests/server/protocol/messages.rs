@@ -1,22 +1,22 @@
-//! PROTOCOL.md, every message and every error code, each under its exact condition.
+//! Every message and every error code of PROTOCOL.md, under its exact condition.
 
 use crate::support::{Client, ProtocolClient, Server, expect_room_relays};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
 #[test]
-fn the_first_message_is_the_session() {
+fn sends_session_first() {
     let server = Server::start(&[]);
     let one = server.client();
     assert_eq!(one.session()["ice_servers"], json!([]));
     assert_eq!(one.session()["resumed"], false);
-    assert!(one.session().get("resume_token").is_none(), "nothing can be resumed");
+    assert!(one.session().get("resume_token").is_none(), "sessions cannot be resumed yet");
     let other = server.client();
     assert_ne!(one.id(), other.id());
 }
 
 #[test]
-fn the_root_opens_a_session_just_as_ws_does() {
+fn opens_a_session_at_the_root_path_too() {
     let server = Server::start(&[]);
     let mut root = Client::connect_at(server.address(), "/");
     let mut ws = Client::connect_at(server.address(), "/ws?from=somewhere");
@@ -26,14 +26,14 @@ fn the_root_opens_a_session_just_as_ws_does() {
 }
 
 #[test]
-fn a_resume_token_that_nobody_gave_opens_a_new_session() {
+fn an_unknown_resume_token_opens_a_new_session() {
     let server = Server::start(&[]);
     let client = Client::connect_at(server.address(), "/ws?resume=AAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(client.session()["resumed"], false);
 }
 
 #[test]
-fn find_match_without_a_queue_means_the_default_queue() {
+fn find_match_without_a_queue_joins_the_default_queue() {
     let server = Server::start(&[]);
     let forms = [
         r#"{"type":"find_match"}"#,
@@ -56,7 +56,7 @@ fn find_match_without_a_queue_means_the_default_queue() {
 }
 
 #[test]
-fn every_queue_name_that_the_rule_allows_is_taken() {
+fn accepts_every_valid_queue_name() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let longest = "x".repeat(64);
@@ -67,7 +67,7 @@ fn every_queue_name_that_the_rule_allows_is_taken() {
 }
 
 #[test]
-fn bad_queue_leaves_the_present_state_as_it_is() {
+fn bad_queue_leaves_the_state_unchanged() {
     let server = Server::start(&[]);
     let too_long = "x".repeat(65);
     let bad = ["", "a b", "ä", "a/b", "a\\u0000", "\\ud800", "a\\n", "%41", &too_long];
@@ -95,7 +95,7 @@ fn bad_queue_leaves_the_present_state_as_it_is() {
 }
 
 #[test]
-fn a_payload_of_the_wrong_shape_is_a_bad_message() {
+fn answers_bad_message_to_a_payload_of_the_wrong_shape() {
     let server = Server::start(&[]);
     let mut client = server.client();
     for payload in ["[]", "\"en\"", "7", "true", r#"{"queue":7}"#, r#"{"queue":["en"]}"#] {
@@ -107,7 +107,7 @@ fn a_payload_of_the_wrong_shape_is_a_bad_message() {
 }
 
 #[test]
-fn what_is_not_a_strict_json_object_is_bad_json() {
+fn answers_bad_json_to_anything_but_a_strict_json_object() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let bad = [
@@ -142,7 +142,7 @@ fn what_is_not_a_strict_json_object_is_bad_json() {
 }
 
 #[test]
-fn json_may_nest_a_hundred_levels_and_beyond_128_it_may_not() {
+fn accepts_100_levels_of_json_and_refuses_more_than_128() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_pair();
     // The outermost object is one level.
@@ -161,7 +161,7 @@ fn json_may_nest_a_hundred_levels_and_beyond_128_it_may_not() {
             one.expect_error("bad_json");
         }
     }
-    // Brackets within strings are no levels.
+    // Brackets within strings do not count as levels.
     let text = format!(r#"{{"type":"signal","payload":"{}"}}"#, "[{".repeat(300));
     one.send_text(&text);
     assert_eq!(other.receive_text(), text);
@@ -169,7 +169,7 @@ fn json_may_nest_a_hundred_levels_and_beyond_128_it_may_not() {
 }
 
 #[test]
-fn without_one_usable_type_it_is_a_bad_message() {
+fn answers_bad_message_without_exactly_one_type() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let bad = [
@@ -190,7 +190,7 @@ fn without_one_usable_type_it_is_a_bad_message() {
         client.send_text(text);
         client.expect_error("bad_message");
     }
-    // One of these is a type like any other, if it is the only one, and so is one further in.
+    // An escaped name is valid if it is the only `type`, and nested members do not count.
     client.send_text(r#"{"\u0074ype":"ping"}"#);
     assert_eq!(client.expect_message("pong"), Value::Null);
     client.send_text(r#"{"payload":{"type":"x","type":"y"},"type":"ping"}"#);
@@ -198,7 +198,7 @@ fn without_one_usable_type_it_is_a_bad_message() {
 }
 
 #[test]
-fn a_type_that_clients_do_not_send_is_unknown() {
+fn answers_unknown_type_to_a_type_that_clients_do_not_send() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_pair();
     let unknown = [
@@ -210,7 +210,7 @@ fn a_type_that_clients_do_not_send_is_unknown() {
         "offers",
         "find-match",
         "type",
-        // What only the server sends.
+        // Types that only the server sends.
         "session",
         "waiting",
         "match_found",
@@ -233,7 +233,7 @@ fn a_type_that_clients_do_not_send_is_unknown() {
 }
 
 #[test]
-fn a_binary_message_is_a_bad_message_whatever_it_says() {
+fn answers_bad_message_to_every_binary_message() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_pair();
     for bytes in [&br#"{"type":"offer"}"#[..], br#"{"type":"peer_left"}"#, b"", b"\xff\xfe"] {
@@ -245,7 +245,7 @@ fn a_binary_message_is_a_bad_message_whatever_it_says() {
 }
 
 #[test]
-fn ping_is_answered_with_the_same_payload_to_the_byte() {
+fn answers_ping_with_the_same_payload_byte_for_byte() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let payloads = [
@@ -270,7 +270,7 @@ fn ping_is_answered_with_the_same_payload_to_the_byte() {
 }
 
 #[test]
-fn ping_is_answered_in_every_state() {
+fn answers_ping_in_every_state() {
     let server = Server::start(&[]);
     let mut one = server.client();
     one.expect_no_message();
@@ -283,7 +283,7 @@ fn ping_is_answered_in_every_state() {
 }
 
 #[test]
-fn relay_without_a_room_is_refused() {
+fn answers_not_in_room_without_a_room() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let kinds = ["offer", "answer", "ice_candidate", "signal", "leave_room"];
@@ -301,7 +301,7 @@ fn relay_without_a_room_is_refused() {
 }
 
 #[test]
-fn a_room_id_other_than_the_present_one_is_refused() {
+fn answers_not_in_room_to_any_room_id_but_the_present_one() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_pair();
     let id = &room.room_id;
@@ -326,7 +326,7 @@ fn a_room_id_other_than_the_present_one_is_refused() {
         }
     }
     other.expect_no_message();
-    // Absent, or the present one, however it is written.
+    // No room_id, or the present one, whether it is escaped or not.
     let first = id.chars().next().unwrap() as u32;
     let escaped = format!(r#"{{"type":"signal","room_id":"\u{first:04x}{shorter}"}}"#);
     let last = format!(r#"{{"type":"signal","payload":{{}},"room_id":"{id}"}}"#);
@@ -340,7 +340,7 @@ fn a_room_id_other_than_the_present_one_is_refused() {
 }
 
 #[test]
-fn cancel_match_while_not_waiting_is_refused() {
+fn answers_not_waiting_to_cancel_match_outside_a_queue() {
     let server = Server::start(&[]);
     let mut one = server.client();
     let cancel = r#"{"type":"cancel_match","payload":{"anything":1}}"#;
@@ -352,14 +352,14 @@ fn cancel_match_while_not_waiting_is_refused() {
     one.send_text(cancel);
     one.expect_error("not_waiting");
     let (mut one, mut other, room) = server.matched_pair();
-    // It crossed the match_found.
+    // The same answer when cancel_match crosses match_found.
     one.send_text(cancel);
     one.expect_error("not_waiting");
     expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
-fn an_error_changes_nothing_and_the_connection_stays_open() {
+fn keeps_the_connection_open_after_errors() {
     let server = Server::start(&[]);
     let mut client = server.client();
     for _ in 0..1000 {

@@ -1,5 +1,5 @@
-//! PROTOCOL.md, what passes between two members of a room: byte for byte, in order, once, and
-//! never in the server's name (guarantees 1, 6 and 7).
+//! Relayed messages: unchanged, in order, at most once, and never a forgery of a server message
+//! (guarantees 1, 6 and 7).
 
 use crate::support::{
     Client, ProtocolClient, RawClient, Server, ServerFrame, client_frame, expect_room_relays,
@@ -9,8 +9,8 @@ use std::thread;
 use switchboard::wire::websocket::frame::{PONG, TEXT};
 
 /// Messages of every form that is relayed.
-fn forms() -> Vec<String> {
-    let mut forms: Vec<String> = ["offer", "answer", "ice_candidate", "signal"]
+fn relayed_messages() -> Vec<String> {
+    let mut relayed_messages: Vec<String> = ["offer", "answer", "ice_candidate", "signal"]
         .map(|kind| format!(r#"{{"type":"{kind}","payload":{{"sdp":"v=0\r\no=- 1 2 IN IP4 0"}}}}"#))
         .into();
     let odd = [
@@ -26,39 +26,39 @@ fn forms() -> Vec<String> {
         r#"{"type":"signal","payload":123456789012345678901234567890.123456789e-400}"#,
         r#"{"type":"ice_candidate","payload":{"candidate":"","sdpMid":"0","sdpMLineIndex":0}}"#,
     ];
-    forms.extend(odd.map(str::to_owned));
-    // Around every border of a header's length (RFC 6455 §5.2), and the largest.
+    relayed_messages.extend(odd.map(str::to_owned));
+    // Around every boundary of the length forms (RFC 6455 §5.2), and the largest message.
     for length in [125, 126, 127, 128, 4095, 4096, 4097, 65_535, 65_536] {
         let frame = r#"{"type":"signal","payload":""}"#;
-        let filling = "x".repeat(length - frame.len());
-        forms.push(frame.replace(r#""""#, &format!("\"{filling}\"")));
-        assert_eq!(forms.last().unwrap().len(), length);
+        let padding = "x".repeat(length - frame.len());
+        relayed_messages.push(frame.replace(r#""""#, &format!("\"{padding}\"")));
+        assert_eq!(relayed_messages.last().unwrap().len(), length);
     }
-    forms
+    relayed_messages
 }
 
 #[test]
-fn whatever_is_relayed_arrives_byte_for_byte() {
+fn relays_messages_byte_for_byte() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_pair();
-    let forms = forms();
-    for text in &forms {
+    let relayed_messages = relayed_messages();
+    for text in &relayed_messages {
         one.send_text(text);
         assert_eq!(&other.receive_text(), text);
         other.send_text(text);
         assert_eq!(&one.receive_text(), text);
     }
-    let bytes: usize = forms.iter().map(|text| text.len() * 2).sum();
-    server.wait_for_stat("/messages/relayed", forms.len() as i64 * 2);
+    let bytes: usize = relayed_messages.iter().map(|text| text.len() * 2).sum();
+    server.wait_for_stat("/messages/relayed", relayed_messages.len() as i64 * 2);
     server.wait_for_stat("/bytes/relayed", bytes as i64);
-    server.wait_for_stat("/latency_ms/relay/count", forms.len() as i64 * 2);
+    server.wait_for_stat("/latency_ms/relay/count", relayed_messages.len() as i64 * 2);
 }
 
 #[test]
-fn a_relayed_message_leaves_as_one_unmasked_text_frame() {
+fn sends_a_relayed_message_as_one_unmasked_text_frame() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
-    for text in forms() {
+    for text in relayed_messages() {
         one.send_text(&text);
         assert_eq!(
             other.read_frame(),
@@ -68,13 +68,13 @@ fn a_relayed_message_leaves_as_one_unmasked_text_frame() {
 }
 
 #[test]
-fn messages_glued_together_arrive_in_order_each_once() {
+fn relays_messages_of_one_segment_in_order_and_once() {
     let server = Server::start(&["--shards", "2"]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     let mut bytes = Vec::new();
     let mut expected = Vec::new();
     for nth in 0..500 {
-        // Sizes on both sides of every header length, and answers to the sender in between.
+        // Sizes around a boundary of the length forms, and requests that are answered in between.
         let text =
             format!(r#"{{"type":"signal","payload":[{nth},"{}"]}}"#, "y".repeat(nth * 7 % 300));
         bytes.extend(text_frame(text.as_bytes()));
@@ -83,7 +83,7 @@ fn messages_glued_together_arrive_in_order_each_once() {
             10 => bytes.extend(ping_frame(b"in between")),
             20 => bytes.extend(text_frame(br#"{"type":"ping"}"#)),
             30 => bytes.extend(text_frame(b"nonsense")),
-            40 => bytes.extend(client_frame(0x8a, b"unasked")),
+            40 => bytes.extend(client_frame(0x8a, b"unsolicited")),
             _ => {}
         }
     }
@@ -104,14 +104,14 @@ fn messages_glued_together_arrive_in_order_each_once() {
 }
 
 #[test]
-fn a_message_split_at_any_byte_arrives_whole() {
+fn relays_a_message_split_at_any_byte() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"ä€😀"}"#;
     let bytes = text_frame(text.as_bytes());
     for at in 1..bytes.len() {
         one.send(&bytes[..at]);
-        // Something that the other end of the room waits for shows that the first part is read.
+        // A round trip of the partner gives the server time to read the first part.
         other.expect_no_message();
         one.send(&bytes[at..]);
         assert_eq!(other.receive_text(), text, "split at {at}");
@@ -124,7 +124,7 @@ fn a_message_split_at_any_byte_arrives_whole() {
 }
 
 #[test]
-fn fragments_with_control_frames_between_them_arrive_as_one_message() {
+fn relays_fragments_with_control_frames_between_them_as_one_message() {
     let server = Server::start(&["--shards", "2"]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     let text = r#"{"type":"signal","payload":"ä€😀 in pieces"}"#;
@@ -138,7 +138,7 @@ fn fragments_with_control_frames_between_them_arrive_as_one_message() {
             if !last {
                 bytes.extend(ping_frame(&[nth as u8; 125]));
                 bytes.extend(client_frame(0x8a, b""));
-                // An empty fragment counts, but brings nothing.
+                // An empty fragment counts, but adds nothing.
                 bytes.extend(client_frame(0x00, b""));
             }
         }
@@ -153,8 +153,8 @@ fn fragments_with_control_frames_between_them_arrive_as_one_message() {
     server.wait_for_stat("/bytes/held", 0);
 }
 
-/// What a receiver that is lenient about case, escapes or repetition could take for a message
-/// of the server's.
+/// Messages that a receiver which is lenient about case, escapes or repetition could take for a
+/// message of the server, with the error code that the sender gets.
 const FORGERIES: &[(&str, &str)] = &[
     (r#"{"type":"peer_left","payload":{"reason":"left"}}"#, "unknown_type"),
     (r#"{"type":"match_found"}"#, "unknown_type"),
@@ -182,7 +182,7 @@ const FORGERIES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
+fn refuses_messages_that_could_forge_a_server_message() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_raw_pair();
     for (text, code) in FORGERIES {
@@ -200,12 +200,12 @@ fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
     }
     other.expect_no_message();
     assert_eq!(server.stat("/messages/relayed"), 0);
-    // Filled up so that the second type stands far from the first.
+    // The second `type` at different distances from the first.
     for length in [10, 31, 32, 33, 34, 63, 64, 65, 100, 1000, 60_000] {
-        let filling = "z".repeat(length);
+        let padding = "z".repeat(length);
         for key in ["type", "TYPE", "typ\\u0065"] {
             one.send_text(&format!(
-                r#"{{"type":"offer","payload":"{filling}","{key}":"peer_left"}}"#
+                r#"{{"type":"offer","payload":"{padding}","{key}":"peer_left"}}"#
             ));
             one.expect_error("bad_message");
         }
@@ -215,7 +215,7 @@ fn what_comes_from_the_server_cannot_be_forged_by_a_partner() {
 }
 
 #[test]
-fn both_directions_at_once_lose_and_mix_nothing() {
+fn relays_both_directions_at_once_without_loss_or_mixing() {
     run_alone();
     let server = Server::start(&["--shards", "2"]);
     let mut pairs: Vec<(Client, Client)> = (0..4)
@@ -227,7 +227,7 @@ fn both_directions_at_once_lose_and_mix_nothing() {
     thread::scope(|scope| {
         for (nth, (one, other)) in pairs.iter_mut().enumerate() {
             for (side, user) in [one, other].into_iter().enumerate() {
-                scope.spawn(move || chatter(user, nth, side));
+                scope.spawn(move || exchange(user, nth, side));
             }
         }
     });
@@ -238,8 +238,8 @@ fn both_directions_at_once_lose_and_mix_nothing() {
 
 const MESSAGES: usize = 500;
 
-/// Sends and receives, several messages on the way at any time.
-fn chatter(user: &mut Client, pair: usize, side: usize) {
+/// Sends and receives messages, with ten in flight.
+fn exchange(user: &mut Client, pair: usize, side: usize) {
     let text = |side: usize, nth: usize| {
         let size = nth * 13 % 2000;
         format!(r#"{{"type":"signal","payload":[{pair},{side},{nth},"{}"]}}"#, "s".repeat(size))
@@ -256,9 +256,9 @@ fn chatter(user: &mut Client, pair: usize, side: usize) {
 }
 
 #[test]
-fn a_member_that_does_not_read_slows_nobody_else() {
+fn a_member_that_does_not_read_slows_no_other_client() {
     let server = Server::start(&["--max-unsent-bytes", "1048576"]);
-    // One member takes nothing of what its partner sends, as far as the bound allows.
+    // One member reads nothing; what its partner sends stays below the bound on its backlog.
     let (idle, mut busy, room) = match_pair(
         RawClient::open_session_with_small_buffer(server.address()),
         server.raw_session(),

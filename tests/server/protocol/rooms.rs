@@ -1,4 +1,4 @@
-//! PROTOCOL.md, how users meet and part: queues, rooms, and guarantees 1 to 4, 8 and 9.
+//! Queues and rooms: how users are matched and how rooms end (guarantees 1 to 4, 8 and 9).
 
 use crate::support::{
     Client, MatchFound, ProtocolClient, RawClient, Received, Server, client_frame, close_frame,
@@ -12,17 +12,17 @@ const LEAVE: &str = r#"{"type":"leave_room"}"#;
 const FIND: &str = r#"{"type":"find_match"}"#;
 
 #[test]
-fn both_members_get_the_same_room_and_each_other() {
+fn gives_both_members_the_same_room_and_each_others_id() {
     let server = Server::start(&["--shards", "2"]);
     for _ in 0..8 {
-        // What match_pair checks is this law.
+        // match_pair checks it.
         let (mut one, mut other, room) = server.matched_pair();
         expect_room_relays(&mut one, &mut other, &room);
     }
 }
 
 #[test]
-fn a_room_identifier_is_never_used_twice() {
+fn never_reuses_a_room_identifier() {
     let server = Server::start(&["--rematch-delay", "0s"]);
     let (mut one, mut other, room) = server.matched_pair();
     let mut seen = vec![room.room_id];
@@ -39,7 +39,7 @@ fn a_room_identifier_is_never_used_twice() {
 }
 
 #[test]
-fn leave_room_is_answered_and_the_other_is_told_once() {
+fn answers_leave_room_and_sends_the_partner_peer_left_once() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_pair();
     one.send_text(LEAVE);
@@ -56,7 +56,7 @@ fn leave_room_is_answered_and_the_other_is_told_once() {
 }
 
 #[test]
-fn both_can_find_another_partner_on_the_same_connection() {
+fn both_members_can_be_matched_again_after_a_room() {
     let server = Server::start(&[]);
     let (mut one, mut other, _) = server.matched_pair();
     one.send_text(LEAVE);
@@ -69,14 +69,14 @@ fn both_can_find_another_partner_on_the_same_connection() {
 }
 
 #[test]
-fn next_gives_peer_left_next_and_no_room_left() {
+fn find_match_in_a_room_sends_the_partner_peer_left_with_next() {
     let server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_pair();
     one.join_queue("another");
     other.expect_peer_left(&room, "next");
     one.expect_no_message();
     other.expect_no_message();
-    // The candidate that belongs to the former partner reaches nobody.
+    // A candidate for the previous partner is relayed to no one.
     let mut third = server.client();
     third.join_queue("another");
     let new = one.expect_match();
@@ -88,7 +88,7 @@ fn next_gives_peer_left_next_and_no_room_left() {
 }
 
 #[test]
-fn cancel_match_takes_the_user_out_of_the_queue() {
+fn cancel_match_leaves_the_queue() {
     let server = Server::start(&["--stats-queue", "en"]);
     let mut one = server.client();
     one.join_queue("en");
@@ -100,14 +100,14 @@ fn cancel_match_takes_the_user_out_of_the_queue() {
     other.expect_no_message();
     one.expect_no_message();
     server.wait_for_stat("/matchmaking/waiting_by_queue/en", 1);
-    // And it can join again.
+    // The user can join again.
     one.join_queue("en");
     assert_eq!(one.expect_match().room_id, other.expect_match().room_id);
     server.wait_for_stat("/matchmaking/waiting", 0);
 }
 
 #[test]
-fn find_cancel_and_find_in_one_piece_end_each_in_its_own_way() {
+fn answers_each_find_match_and_cancel_match_of_one_segment() {
     let server = Server::start(&["--shards", "2"]);
     let (one, other) = (server.raw_session(), server.raw_session());
     let mut users = [one, other];
@@ -120,7 +120,7 @@ fn find_cancel_and_find_in_one_piece_end_each_in_its_own_way() {
         bytes.extend(text_frame(FIND.as_bytes()));
         user.send(&bytes);
     }
-    // Nothing of it needs a partner, so each is answered before a match can be made.
+    // The answers need no partner, so all of them precede the match.
     for user in &mut users {
         for _ in 0..20 {
             user.expect_message("waiting");
@@ -133,12 +133,12 @@ fn find_cancel_and_find_in_one_piece_end_each_in_its_own_way() {
 }
 
 #[test]
-fn waiting_again_keeps_the_place() {
+fn find_match_in_the_same_queue_keeps_the_place() {
     let server = Server::start(&[]);
     let mut first = server.client();
     first.join_queue("en");
     let mut third = server.client();
-    // Two of one queue would meet: the second is in the way only if the first had lost its place.
+    // The first user asks again and still waits in the queue exactly once.
     first.join_queue("en");
     third.join_queue("en");
     assert_eq!(first.expect_match().peer_id, third.id());
@@ -146,47 +146,47 @@ fn waiting_again_keeps_the_place() {
 }
 
 #[test]
-fn first_come_first_matched_across_moves_between_queues() {
+fn matches_the_longest_waiting_user_first() {
     let server = Server::start(&["--rematch-delay", "60s"]);
-    // The two who have just recent_partner wait side by side, and others come first.
-    let (mut old, mut young, _) = server.matched_pair();
-    old.send_text(LEAVE);
-    old.expect_message("room_left");
-    young.expect_message("peer_left");
-    old.join_queue("en");
-    young.join_queue("en");
-    // Asking again does not cost the old one its place.
-    old.join_queue("en");
+    // Recent partners wait side by side, since others are matched first.
+    let (mut first, mut second, _) = server.matched_pair();
+    first.send_text(LEAVE);
+    first.expect_message("room_left");
+    second.expect_message("peer_left");
+    first.join_queue("en");
+    second.join_queue("en");
+    // A repeated find_match keeps the place of the one that waits longer.
+    first.join_queue("en");
     let mut stranger = server.client();
     stranger.join_queue("en");
-    assert_eq!(old.expect_match().peer_id, stranger.id());
+    assert_eq!(first.expect_match().peer_id, stranger.id());
     stranger.expect_match();
-    young.expect_no_message();
+    second.expect_no_message();
 }
 
 #[test]
-fn who_moves_to_another_queue_gives_up_the_old_place() {
+fn changing_the_queue_gives_up_the_place_in_the_old_one() {
     let server = Server::start(&["--rematch-delay", "60s", "--stats-queue", "en,fr"]);
-    let (mut old, mut young, _) = server.matched_pair();
-    old.send_text(LEAVE);
-    old.expect_message("room_left");
-    young.expect_message("peer_left");
-    old.join_queue("en");
-    young.join_queue("en");
-    // The old one goes away and comes back: now the young one is before it.
-    old.join_queue("fr");
+    let (mut first, mut second, _) = server.matched_pair();
+    first.send_text(LEAVE);
+    first.expect_message("room_left");
+    second.expect_message("peer_left");
+    first.join_queue("en");
+    second.join_queue("en");
+    // The first one changes the queue and comes back: now it waits behind the second.
+    first.join_queue("fr");
     server.wait_for_stat("/matchmaking/waiting_by_queue/fr", 1);
     server.wait_for_stat("/matchmaking/waiting_by_queue/en", 1);
-    old.join_queue("en");
+    first.join_queue("en");
     let mut stranger = server.client();
     stranger.join_queue("en");
-    assert_eq!(young.expect_match().peer_id, stranger.id());
+    assert_eq!(second.expect_match().peer_id, stranger.id());
     stranger.expect_match();
-    old.expect_no_message();
+    first.expect_no_message();
 }
 
 #[test]
-fn queues_do_not_mix() {
+fn matches_only_within_a_queue() {
     let server = Server::start(&[]);
     let names = ["en", "EN", "e", "en.", "default"];
     let mut waiting: Vec<Client> = names.iter().map(|_| server.client()).collect();
@@ -206,7 +206,7 @@ fn queues_do_not_mix() {
 }
 
 #[test]
-fn nobody_is_matched_with_themselves() {
+fn never_matches_a_session_with_itself() {
     let server = Server::start(&["--rematch-delay", "0s"]);
     let mut one = server.raw_session();
     let mut bytes = Vec::new();
@@ -224,7 +224,7 @@ fn nobody_is_matched_with_themselves() {
 }
 
 #[test]
-fn nobody_is_matched_with_a_session_that_had_ended() {
+fn never_matches_with_a_session_that_has_ended() {
     let server = Server::start(&["--shards", "2"]);
     for nth in 0..12 {
         let mut gone = server.raw_session();
@@ -249,7 +249,7 @@ fn nobody_is_matched_with_a_session_that_had_ended() {
 }
 
 #[test]
-fn two_who_just_parted_meet_others_first() {
+fn matches_recent_partners_with_others_first() {
     let server = Server::start(&["--rematch-delay", "60s", "--shards", "2"]);
     let (mut one, mut other, _) = server.matched_pair();
     one.join_queue("en");
@@ -266,23 +266,23 @@ fn two_who_just_parted_meet_others_first() {
 }
 
 #[test]
-fn two_who_just_parted_meet_again_when_the_delay_is_over() {
+fn matches_recent_partners_again_after_the_rematch_delay() {
     let delay = Duration::from_millis(400);
     let server = Server::start(&["--rematch-delay", "400ms", "--shards", "2"]);
     let (mut one, mut other, _) = server.matched_pair();
-    let recent_partner = Instant::now();
+    let room_ended = Instant::now();
     one.join_queue("en");
     other.expect_message("peer_left");
     other.join_queue("en");
     let room = one.expect_match();
     assert_eq!(room.peer_id, other.id());
     other.expect_match();
-    assert!(recent_partner.elapsed() >= delay, "{:?}", recent_partner.elapsed());
+    assert!(room_ended.elapsed() >= delay, "{:?}", room_ended.elapsed());
     expect_room_relays(&mut one, &mut other, &room);
 }
 
 #[test]
-fn a_rematch_delay_of_zero_pairs_them_at_once() {
+fn a_rematch_delay_of_zero_matches_recent_partners_at_once() {
     let server = Server::start(&["--rematch-delay", "0s"]);
     let (mut one, mut other, _) = server.matched_pair();
     for _ in 0..3 {
@@ -293,11 +293,11 @@ fn a_rematch_delay_of_zero_pairs_them_at_once() {
     }
 }
 
-/// Ends one member's connection in some way.
+/// Ends the connection of one member.
 type Ending = fn(RawClient);
 
 #[test]
-fn however_a_member_ends_the_partner_is_told_at_once() {
+fn sends_peer_left_at_once_however_the_connection_ends() {
     let server =
         Server::start(&["--shards", "2", "--ping-interval", "1h", "--silence-limit", "2h"]);
     let endings: [(&str, Ending); 7] = [
@@ -307,7 +307,7 @@ fn however_a_member_ends_the_partner_is_told_at_once() {
         ("a reset", RawClient::reset),
         ("a half-close", |user| {
             user.half_close();
-            // It stays open in the other direction; the server ends it.
+            // The other direction stays open until the server closes it.
             let mut user = user;
             assert_eq!(user.receive(), Received::End);
         }),
@@ -334,7 +334,7 @@ fn however_a_member_ends_the_partner_is_told_at_once() {
 }
 
 #[test]
-fn what_was_sent_before_leaving_arrives_before_peer_left() {
+fn relays_messages_sent_before_leaving_ahead_of_peer_left() {
     let server = Server::start(&["--shards", "2"]);
     let endings: [(&str, Vec<u8>); 3] = [
         ("left", text_frame(LEAVE.as_bytes())),
@@ -350,7 +350,7 @@ fn what_was_sent_before_leaving_arrives_before_peer_left() {
             bytes.extend(text_frame(text.as_bytes()));
         }
         bytes.extend(&ending);
-        // What follows belongs to nobody.
+        // A message after the end of the room is relayed to no one.
         if reason != "disconnected" {
             bytes.extend(text_frame(br#"{"type":"signal","payload":"too late"}"#));
         }
@@ -364,14 +364,14 @@ fn what_was_sent_before_leaving_arrives_before_peer_left() {
 }
 
 #[test]
-fn what_is_sent_before_match_found_is_refused_and_never_kept() {
+fn refuses_messages_sent_before_match_found() {
     let server = Server::start(&["--shards", "2"]);
     let mut other = server.raw_session();
     other.join_queue("en");
     let mut one = server.raw_session();
     let mut bytes = text_frame(br#"{"type":"find_match","payload":{"queue":"en"}}"#);
     for _ in 0..10 {
-        bytes.extend(text_frame(br#"{"type":"offer","payload":"for whom?"}"#));
+        bytes.extend(text_frame(br#"{"type":"offer","payload":"too early"}"#));
     }
     one.send(&bytes);
     one.expect_message("waiting");
@@ -385,14 +385,13 @@ fn what_is_sent_before_match_found_is_refused_and_never_kept() {
 }
 
 #[test]
-fn a_message_begun_before_match_found_is_refused() {
+fn refuses_a_message_begun_before_match_found() {
     let server = Server::start(&["--shards", "2"]);
     let (mut one, mut other) = (server.raw_session(), server.raw_session());
     one.join_queue("en");
     let begun = text_frame(br#"{"type":"offer","payload":"begun while waiting"}"#);
     one.send(&begun[..20]);
-    // The answer to a ping would come after those bytes; one frame cannot be within another,
-    // so the partner's match is what shows that they were read: it is on the same shard then.
+    // The held bytes show that the server has read the first part before the match.
     wait_until("the first bytes are held", || match server.stat("/bytes/held") {
         0 => Err("nothing is held".into()),
         _ => Ok(()),
@@ -407,38 +406,38 @@ fn a_message_begun_before_match_found_is_refused() {
 }
 
 #[test]
-fn who_could_not_be_sent_its_match_found_can_relay_nothing_yet() {
+fn refuses_to_relay_while_match_found_is_unsent() {
     let server = Server::start(&["--socket-send-buffer", "8192", "--shards", "2"]);
-    // Answers that it does not read stand between it and what comes next.
-    let mut deaf = RawClient::open_session_with_small_buffer(server.address());
+    // Unread answers fill the client's backlog, so that later messages are not sent.
+    let mut stuck = RawClient::open_session_with_small_buffer(server.address());
     let mut pings = 0;
     while server.stat("/bytes/unsent") < 50_000 {
         for _ in 0..100 {
-            deaf.send_text(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "p".repeat(100)));
+            stuck.send_text(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "p".repeat(100)));
         }
         pings += 100;
     }
-    deaf.find_match("en");
+    stuck.find_match("en");
     let mut other = server.raw_session();
     other.join_queue("en");
     let room = other.expect_match();
-    assert!(server.stat("/bytes/unsent") > 0, "its match_found is among them");
-    deaf.send_text(r#"{"type":"offer","payload":"whom for?"}"#);
-    deaf.send_text(r#"{"type":"leave_room"}"#);
+    assert!(server.stat("/bytes/unsent") > 0, "match_found is among the unsent bytes");
+    stuck.send_text(r#"{"type":"offer","payload":"too early"}"#);
+    stuck.send_text(r#"{"type":"leave_room"}"#);
     server.wait_for_stat("/messages/errors/not_in_room", 2);
     for _ in 0..pings {
-        deaf.expect_message("pong");
+        stuck.expect_message("pong");
     }
-    deaf.expect_message("waiting");
-    assert_eq!(deaf.expect_match().room_id, room.room_id);
-    deaf.expect_error("not_in_room");
-    deaf.expect_error("not_in_room");
+    stuck.expect_message("waiting");
+    assert_eq!(stuck.expect_match().room_id, room.room_id);
+    stuck.expect_error("not_in_room");
+    stuck.expect_error("not_in_room");
     other.expect_no_message();
-    expect_room_relays(&mut deaf, &mut other, &room);
+    expect_room_relays(&mut stuck, &mut other, &room);
 }
 
 #[test]
-fn a_cancel_and_a_match_that_cross_end_in_exactly_one_of_them() {
+fn a_cancel_that_crosses_a_match_ends_in_exactly_one_of_them() {
     let server = Server::start(&["--shards", "2"]);
     for _ in 0..30 {
         let (mut one, mut other) = (server.raw_session(), server.raw_session());
@@ -463,10 +462,10 @@ fn a_cancel_and_a_match_that_cross_end_in_exactly_one_of_them() {
 }
 
 #[test]
-fn when_both_leave_at_the_same_time_each_gets_one_end_only() {
+fn each_member_sees_one_end_when_both_leave_at_the_same_time() {
     let server = Server::start(&["--shards", "2"]);
-    let leave = |user: &mut RawClient, room: &MatchFound| {
-        // Either its own answer, or the other's leave first and then a refusal.
+    let expect_one_end = |user: &mut RawClient, room: &MatchFound| {
+        // Either the answer, or the other's peer_left first and then a refusal.
         let text = user.receive_text();
         if text.contains("peer_left") {
             user.expect_error("not_in_room");
@@ -480,8 +479,8 @@ fn when_both_leave_at_the_same_time_each_gets_one_end_only() {
         let bytes = text_frame(LEAVE.as_bytes());
         one.send(&bytes);
         other.send(&bytes);
-        leave(&mut one, &room);
-        leave(&mut other, &room);
+        expect_one_end(&mut one, &room);
+        expect_one_end(&mut other, &room);
     }
     server.wait_until_idle();
 }

@@ -1,5 +1,5 @@
-//! PROTOCOL.md where two shards have a hand in it: users who meet across threads, crowds that
-//! come, meet and vanish all at once, and figures that go back to zero.
+//! The protocol across shards: sessions that migrate for a match, many users that connect, match
+//! and disconnect at once, and gauges that return to zero.
 
 use crate::support::{
     MatchFound, ProtocolClient, RawClient, Server, descriptor_table_modes, expect_room_relays,
@@ -15,7 +15,7 @@ use std::thread;
 const FIND: &str = r#"{"type":"find_match"}"#;
 
 #[test]
-fn two_users_on_different_shards_meet_on_one() {
+fn matches_users_of_two_shards_on_one_of_them() {
     let server = Server::start(&["--shards", "2"]);
     for nth in 1..=4 {
         let one = server.connect_on_shard(0, || server.raw_session());
@@ -32,7 +32,7 @@ fn two_users_on_different_shards_meet_on_one() {
 }
 
 #[test]
-fn two_users_on_one_shard_stay_there() {
+fn matches_users_of_one_shard_without_migration() {
     let server = Server::start(&["--shards", "2"]);
     let one = server.connect_on_shard(1, || server.raw_session());
     let other = server.connect_on_shard(1, || server.raw_session());
@@ -43,17 +43,17 @@ fn two_users_on_one_shard_stay_there() {
 }
 
 #[test]
-fn whoever_moves_keeps_what_it_had_half_sent_and_half_received() {
+fn a_migration_keeps_a_partially_received_frame() {
     for tables in descriptor_table_modes() {
         let flags = ["--shards", "2", "--rematch-delay", "0s", "--fd-tables", tables];
-        moves_with_halves(&Server::start(&flags));
+        migrate_with_partial_frames(&Server::start(&flags));
     }
 }
 
-fn moves_with_halves(server: &Server) {
+fn migrate_with_partial_frames(server: &Server) {
     let ping = text_frame(br#"{"type":"ping","payload":"sent in two halves, on two shards"}"#);
     for cut in [1, 2, 5, 6, 10, ping.len() - 1] {
-        // One of the two moves, whichever it is: both have half a frame under way.
+        // One of the two migrates; both have sent a part of a frame.
         let mut one = server.connect_on_shard(0, || server.raw_session());
         let mut other = server.connect_on_shard(1, || server.raw_session());
         for user in [&mut one, &mut other] {
@@ -75,15 +75,15 @@ fn moves_with_halves(server: &Server) {
 }
 
 #[test]
-fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
+fn a_migration_keeps_unsent_messages() {
     let flags = ["--shards", "2", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
-    let deaf = |shard: usize| {
+    let connect_unread = |shard: usize| {
         let mut raw = server.connect_on_shard(shard, || {
             RawClient::open_session_with_small_buffer(server.address())
         });
         let mut pings = 0;
-        // The kernel may take a little more later.
+        // Far more than the socket buffers may still take later.
         while server.stat(&format!("/shards/{shard}/unsent_bytes")) < 50_000 {
             for _ in 0..50 {
                 let payload = format!("[{pings},\"{}\"]", "p".repeat(200));
@@ -93,12 +93,12 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
         }
         (raw, pings)
     };
-    let mut both = [deaf(0), deaf(1)];
+    let mut both = [connect_unread(0), connect_unread(1)];
     for (user, _) in &mut both {
         user.find_match("en");
     }
     server.wait_for_stat("/migrations/in", 1);
-    assert!(server.stat("/bytes/unsent") > 50_000, "they moved with their user");
+    assert!(server.stat("/bytes/unsent") > 50_000, "they migrate with their session");
     let rooms = both.map(|(mut user, pings)| {
         for nth in 0..pings {
             assert_eq!(user.expect_message("pong")[0], nth);
@@ -114,11 +114,11 @@ fn whoever_moves_keeps_what_it_could_not_be_sent_yet() {
 }
 
 #[test]
-fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
+fn a_migration_loses_nothing_of_a_client_that_sends_without_pause() {
     let server = Server::start(&["--shards", "2"]);
     let one = server.connect_on_shard(0, || server.raw_session());
     let other = server.connect_on_shard(1, || server.raw_session());
-    // More than one turn reads, so that the move falls between.
+    // More than one iteration reads, so that the migration falls between two reads.
     let count = 6000;
     let mut users = [one, other];
     thread::scope(|scope| {
@@ -152,7 +152,7 @@ fn whoever_moves_while_it_sends_without_a_pause_loses_nothing() {
 }
 
 #[test]
-fn nothing_is_lost_while_users_move_from_shard_to_shard() {
+fn answers_every_message_once_while_sessions_migrate() {
     let shared = ["1", "2", "4"].map(|shards| (shards, "shared"));
     let private = descriptor_table_modes().iter().map(|tables| ("3", *tables));
     for (shards, tables) in shared.into_iter().chain(private) {
@@ -160,8 +160,8 @@ fn nothing_is_lost_while_users_move_from_shard_to_shard() {
         let server = Server::start(&flags);
         let mut users: Vec<RawClient> = (0..24).map(|_| server.raw_session()).collect();
         for round in 0..6 {
-            // Everybody asks for the next partner, and pipelines pings behind that: each has to
-            // be answered once, wherever its user is by then.
+            // Every user asks for the next partner and pipelines pings behind the request: each
+            // ping is answered once, whichever shard the session is on by then.
             let mut bytes = text_frame(FIND.as_bytes());
             for nth in 0..10 {
                 let text = format!(r#"{{"type":"ping","payload":{}}}"#, round * 10 + nth);
@@ -172,7 +172,7 @@ fn nothing_is_lost_while_users_move_from_shard_to_shard() {
             }
             let mut rooms: HashMap<String, Vec<MatchFound>> = HashMap::new();
             for user in &mut users {
-                let room = until_matched(user, round * 10..round * 10 + 10);
+                let room = receive_match_and_pongs(user, round * 10..round * 10 + 10);
                 rooms.entry(room.room_id.clone()).or_default().push(room);
             }
             let twos = rooms.values().filter(|members| members.len() == 2).count();
@@ -183,9 +183,9 @@ fn nothing_is_lost_while_users_move_from_shard_to_shard() {
     }
 }
 
-/// Reads until this user has had its match and these pongs, which come in their order. The end
-/// of its former room may come before.
-fn until_matched(user: &mut RawClient, pongs: std::ops::Range<i32>) -> MatchFound {
+/// Receives a `match_found` and these pongs, the pongs in order. The `peer_left` of the previous
+/// room may come before.
+fn receive_match_and_pongs(user: &mut RawClient, pongs: std::ops::Range<i32>) -> MatchFound {
     let mut pongs = pongs;
     let mut found = None;
     while found.is_none() || !pongs.is_empty() {
@@ -208,28 +208,28 @@ fn until_matched(user: &mut RawClient, pongs: std::ops::Range<i32>) -> MatchFoun
     found.unwrap()
 }
 
-/// Half of the users of the crowd.
+/// Rooms that the users of one test form.
 const ROOMS: usize = 500;
 
 #[test]
-fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
+fn matches_a_thousand_simultaneous_users_into_consistent_rooms() {
     run_alone();
     switchboard::sys::descriptors::raise_limit().unwrap();
     let server = Server::start(&["--shards", "2"]);
     let mut users: Vec<RawClient> = (0..2 * ROOMS).map(|_| server.raw_session()).collect();
     let threads = 4;
-    let together = Barrier::new(threads);
+    let barrier = Barrier::new(threads);
     let find = text_frame(FIND.as_bytes());
     let mut matches: HashMap<String, Vec<(String, MatchFound)>> = HashMap::new();
     thread::scope(|scope| {
-        let crowds: Vec<_> = users
+        let groups: Vec<_> = users
             .chunks_mut(2 * ROOMS / threads)
-            .map(|crowd| {
-                let (together, find) = (&together, &find);
+            .map(|group| {
+                let (barrier, find) = (&barrier, &find);
                 scope.spawn(move || {
-                    together.wait();
-                    crowd.iter_mut().for_each(|user| user.send(find));
-                    let found = crowd.iter_mut().map(|user| {
+                    barrier.wait();
+                    group.iter_mut().for_each(|user| user.send(find));
+                    let found = group.iter_mut().map(|user| {
                         assert_eq!(user.expect_message("waiting")["queue"], "default");
                         (user.id().to_owned(), user.expect_match())
                     });
@@ -237,7 +237,7 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
                 })
             })
             .collect();
-        for (id, room) in crowds.into_iter().flat_map(|crowd| crowd.join().unwrap()) {
+        for (id, room) in groups.into_iter().flat_map(|group| group.join().unwrap()) {
             matches.entry(room.room_id.clone()).or_default().push((id, room));
         }
     });
@@ -258,7 +258,7 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
     ] {
         assert_eq!(stat_number(&stats, pointer), expected, "{pointer}");
     }
-    // Matching brings members together where there is room: neither shard is left empty.
+    // Matching balances the rooms over the shards.
     for shard in ["/shards/0/rooms", "/shards/1/rooms"] {
         assert!(
             stat_number(&stats, shard) > ROOMS as i64 / 5,
@@ -266,14 +266,14 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
             stat_number(&stats, shard)
         );
     }
-    // In every room one message goes each way, and then all leave at once.
+    // In every room one message is relayed each way, and then one member resets its connection.
     let mut by_id: HashMap<String, RawClient> =
         users.into_iter().map(|user| (user.id().to_owned(), user)).collect();
     for members in matches.values() {
         let [(one, room), (other, _)] = &members[..] else { unreachable!() };
         let (mut one, mut other) = (by_id.remove(one).unwrap(), by_id.remove(other).unwrap());
         expect_room_relays(&mut one, &mut other, room);
-        // One by one, in different ways.
+        // In the other rooms both connections are closed.
         if room.initiator {
             one.reset();
             other.expect_peer_left(room, "disconnected");
@@ -283,18 +283,19 @@ fn a_thousand_who_ask_in_the_same_instant_make_five_hundred_consistent_rooms() {
 }
 
 /// The environment variable that makes the test below a client process.
-const ADDRESS: &str = "SWITCHBOARD_TEST_CROWD";
+const ADDRESS: &str = "SWITCHBOARD_TEST_CLIENTS";
 
-/// Not a test by itself: the process that [`killed_clients_leave_no_trace`] starts and kills.
+/// Not a test: the process that [`releases_everything_of_killed_client_processes`] starts and kills.
 #[test]
-fn a_crowd_that_is_to_be_killed() {
+#[ignore = "a client process; releases_everything_of_killed_client_processes starts it"]
+fn client_process() {
     let Ok(address) = std::env::var(ADDRESS) else { return };
     let address: SocketAddr = address.parse().unwrap();
-    let mut crowd: Vec<RawClient> = (0..100).map(|_| RawClient::open_session(address)).collect();
-    for (nth, user) in crowd.iter_mut().enumerate() {
+    let mut clients: Vec<RawClient> = (0..100).map(|_| RawClient::open_session(address)).collect();
+    for (nth, user) in clients.iter_mut().enumerate() {
         match nth % 5 {
-            // In rooms, waiting alone, within a message, within a head, idle.
-            0 | 1 => user.find_match("crowd"),
+            // In rooms, waiting alone, within a message, idle.
+            0 | 1 => user.find_match("rooms"),
             2 => user.find_match(&format!("alone-{}", user.id().to_owned())),
             3 => user.send(&text_frame(FIND.as_bytes())[..9]),
             _ => {}
@@ -302,19 +303,19 @@ fn a_crowd_that_is_to_be_killed() {
     }
     let mut half: Vec<RawClient> = (0..10).map(|_| RawClient::connect(address)).collect();
     half.iter_mut().for_each(|raw| raw.send(b"GET /he"));
-    // What comes is not read: many a socket is killed with bytes unread, which is a reset. The
-    // end of standard input is the end of the test, should it end in some other way.
+    // Nothing is read, so many sockets have unread bytes when the process is killed, and send a
+    // reset. The process also ends with its standard input, that is, with the test.
     let _ended = std::io::stdin().read(&mut [0]);
 }
 
 #[test]
-fn killed_clients_leave_no_trace() {
+fn releases_everything_of_killed_client_processes() {
     run_alone();
     let server = Server::start(&["--shards", "2"]);
     for _ in 0..2 {
-        let mut crowds: Vec<_> = (0..3)
+        let mut processes: Vec<_> = (0..3)
             .map(|_| {
-                test_process(concat!(module_path!(), "::a_crowd_that_is_to_be_killed"))
+                test_process(concat!(module_path!(), "::client_process"))
                     .env(ADDRESS, server.address().to_string())
                     .stdin(Stdio::piped())
                     .stdout(Stdio::null())
@@ -326,12 +327,12 @@ fn killed_clients_leave_no_trace() {
         server.wait_for_stat("/rooms/active", 60);
         server.wait_for_stat("/matchmaking/waiting", 60);
         server.wait_for_stat("/connections/active", 331);
-        for crowd in &mut crowds {
+        for process in &mut processes {
             // SIGKILL.
-            crowd.kill().unwrap();
+            process.kill().unwrap();
         }
-        for mut crowd in crowds {
-            crowd.wait().unwrap();
+        for mut process in processes {
+            process.wait().unwrap();
         }
         server.wait_until_idle();
     }
@@ -342,7 +343,7 @@ fn killed_clients_leave_no_trace() {
 }
 
 #[test]
-fn resets_and_half_closes_in_bulk_bring_the_figures_back_to_zero() {
+fn gauges_return_to_zero_after_many_resets_and_half_closes() {
     run_alone();
     for tables in descriptor_table_modes() {
         resets_and_half_closes(&Server::start(&["--shards", "4", "--fd-tables", tables]));
@@ -355,7 +356,7 @@ fn resets_and_half_closes(server: &Server) {
         for user in &mut users {
             user.find_match("en");
         }
-        // Some rounds do not wait until all have met: ends and moves cross.
+        // The other rounds do not wait for the matches, so that ends and migrations cross.
         if round == 0 {
             server.wait_for_stat("/rooms/active", 30);
         }
@@ -374,7 +375,7 @@ fn resets_and_half_closes(server: &Server) {
 }
 
 #[test]
-fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
+fn a_client_lost_during_its_migration_does_not_strand_its_partner() {
     let server = Server::start(&["--shards", "4", "--rematch-delay", "0s"]);
     let mut kept: Vec<RawClient> = Vec::new();
     for _ in 0..40 {
@@ -382,14 +383,14 @@ fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
         let mut stays = server.raw_session();
         stays.find_match("en");
         gone.find_match("en");
-        // At any moment between its match_request and its room.
+        // At any time between its find_match and its room.
         gone.reset();
         stays.expect_message("waiting");
         kept.push(stays);
     }
-    // Each of them is in a room, or idle because its partner has vanished, or waits, and then
-    // the matcher knows of it.
-    wait_until("all who stay have met whom they can", || {
+    // Each remaining session is in a room, or idle because its partner was lost, or waits with a
+    // ticket at the matcher.
+    wait_until("no more matches are possible", || {
         let stats = server.stats();
         let waiting = stat_number(&stats, "/matchmaking/waiting");
         let tickets = stat_number(&stats, "/matchmaking/tickets");
@@ -400,7 +401,7 @@ fn who_vanishes_on_the_way_to_another_shard_leaves_a_partner_who_is_matched() {
             Err(format!("{alive} sessions, {waiting} waiting, {tickets} tickets"))
         }
     });
-    // Nobody is stuck: all meet again elsewhere.
+    // No session is stuck: all can be matched again.
     kept.iter_mut().for_each(|user| user.find_match("elsewhere"));
     server.wait_for_stat("/rooms/active", 20);
     drop(kept);
