@@ -66,14 +66,14 @@ impl HttpStatus {
     }
 }
 
-/// What there is too little of to open one more session.
+/// The limit that a connection or session is refused for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalCause {
     /// The limit on connections in all is reached.
     Connections,
     /// The limit on connections from the client's address is reached.
     ConnectionsOfAddress,
-    /// So many connections came from the client's address within this second.
+    /// The limit on new connections from the client's address in one second is reached.
     NewConnectionsOfAddress,
     /// The limit on connections to `--admin-listen` is reached.
     AdminConnections,

@@ -29,6 +29,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod uri;
 
 pub use body::{Body, BodyError, BodyLength};
 pub use chunked::{ChunkError, ChunkPart, ChunkReader};

@@ -33,13 +33,13 @@ const BROWSER_UPGRADE: &str = "GET /ws HTTP/1.1\r\n\
 const UPGRADE: &str = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-fn whole(bytes: &[u8]) -> Result<Option<(HttpRequest<'_>, usize)>, HttpError> {
+fn parse_at_once(bytes: &[u8]) -> Result<Option<(HttpRequest<'_>, usize)>, HttpError> {
     parse_request(bytes, &mut HeadScan::default(), MAX_HEAD_BYTES)
 }
 
 /// The request in `text`, which must be a complete head.
 fn request(text: &str) -> HttpRequest<'_> {
-    let (request, len) = whole(text.as_bytes()).expect(text).expect(text);
+    let (request, len) = parse_at_once(text.as_bytes()).expect(text).expect(text);
     assert_eq!(len, text.len(), "{text}");
     request
 }
@@ -47,7 +47,7 @@ fn request(text: &str) -> HttpRequest<'_> {
 /// The error for `text`, whether or not the end of the request is known, and whether it closes the
 /// connection.
 fn refusal(text: &str) -> (HttpError, bool) {
-    match whole(text.as_bytes()) {
+    match parse_at_once(text.as_bytes()) {
         Err(error) => (error, error.closes()),
         Ok(Some((request, _))) => match request.route {
             Err(error) => (error, !request.keep_alive),

@@ -181,9 +181,9 @@ mod tests {
         assert_eq!(read_proxy_header(bytes, MAX), expected, "{shown}");
         let more = [bytes, b"GET / HTTP/1.1\r\n"].concat();
         assert_eq!(read_proxy_header(&more, MAX), expected, "with bytes of the client: {shown}");
-        for cut in 0..bytes.len() {
-            let read = read_proxy_header(&bytes[..cut], MAX);
-            assert_eq!(read, Ok(ProxyHeader::Incomplete), "cut at {cut}: {shown}");
+        for end in 0..bytes.len() {
+            let read = read_proxy_header(&bytes[..end], MAX);
+            assert_eq!(read, Ok(ProxyHeader::Incomplete), "split at {end}: {shown}");
         }
     }
 
@@ -336,10 +336,10 @@ mod tests {
         ) {
             let bytes = [start, rest].concat();
             let all = read_proxy_header(&bytes, 200);
-            for cut in 0..bytes.len() {
-                match read_proxy_header(&bytes[..cut], 200) {
+            for end in 0..bytes.len() {
+                match read_proxy_header(&bytes[..end], 200) {
                     Ok(ProxyHeader::Incomplete) => {}
-                    result => prop_assert_eq!(result, all, "at {}", cut),
+                    result => prop_assert_eq!(result, all, "at {}", end),
                 }
             }
             if let Ok(ProxyHeader::Complete { length, .. }) = all {

@@ -5,7 +5,7 @@
 #[path = "bytes.rs"]
 mod bytes;
 
-use bytes::{Bytes, cut, pieces};
+use bytes::{Choices, piece_lengths, split};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use switchboard::wire::message::RelayKind;
 use switchboard::wire::websocket::assembly::{self, MessageReader};
 use switchboard::wire::websocket::frame::{Side, parse_header, unmask};
 
-fn response(choices: &mut Bytes<'_>) {
-    let pieces = pieces(choices);
+fn check_response(choices: &mut Choices<'_>) {
+    let lengths = piece_lengths(choices);
     let bytes = choices.0;
     let whole = parse_response(bytes, &mut HeadScan::default(), 2048);
     let (mut scan, mut arrived) = (HeadScan::default(), 0);
-    for piece in cut(bytes, pieces) {
+    for piece in split(bytes, lengths) {
         arrived += piece.len();
         match (parse_response(&bytes[..arrived], &mut scan, 2048), &whole) {
             (Ok(None), _) if arrived < bytes.len() => continue,
@@ -38,37 +38,38 @@ fn response(choices: &mut Bytes<'_>) {
     }
 }
 
-fn frames(choices: &mut Bytes<'_>) {
-    let rules = assembly::ReceiveLimits { sender: Side::Server, max_message_bytes: 1000, max_fragments: 8 };
-    let pieces = pieces(choices);
+fn check_frames(choices: &mut Choices<'_>) {
+    let limits =
+        assembly::ReceiveLimits { sender: Side::Server, max_message_bytes: 1000, max_fragments: 8 };
+    let lengths = piece_lengths(choices);
     let items = |reads: &mut dyn Iterator<Item = &[u8]>| {
-        let (mut held, mut items) = (None, Vec::new());
+        let (mut partial, mut items) = (None, Vec::new());
         for read in reads {
             let mut buffer = read.to_vec();
-            let mut reader = MessageReader::new(&mut buffer, held, &rules);
+            let mut reader = MessageReader::new(&mut buffer, partial, &limits);
             loop {
                 let next = reader.next();
                 match &next {
                     Ok(None) => break,
                     Ok(Some(item)) => items.push(match item {
-                        assembly::IncomingItem::Text(place)
-                        | assembly::IncomingItem::Binary(place)
-                        | assembly::IncomingItem::Ping(place)
-                        | assembly::IncomingItem::Pong(place) => reader.bytes(place).to_vec(),
+                        assembly::IncomingItem::Text(location)
+                        | assembly::IncomingItem::Binary(location)
+                        | assembly::IncomingItem::Ping(location)
+                        | assembly::IncomingItem::Pong(location) => reader.bytes(location).to_vec(),
                         assembly::IncomingItem::Close(code) => format!("{code:?}").into_bytes(),
                     }),
-                    Err(fault) => {
-                        items.push(format!("{fault:?}").into_bytes());
+                    Err(error) => {
+                        items.push(format!("{error:?}").into_bytes());
                         return items;
                     }
                 }
             }
-            held = reader.finish();
+            partial = reader.finish();
         }
         items
     };
     let bytes = choices.0;
-    assert_eq!(items(&mut [bytes].into_iter()), items(&mut cut(bytes, pieces)));
+    assert_eq!(items(&mut [bytes].into_iter()), items(&mut split(bytes, lengths)));
 }
 
 struct ClientParts {
@@ -85,7 +86,7 @@ thread_local! {
     });
 }
 
-fn script(choices: &mut Bytes<'_>) -> UserScript {
+fn script(choices: &mut Choices<'_>) -> UserScript {
     let span = |byte: u8| Duration::from_millis(u64::from(byte) * 10);
     match choices.byte() % 3 {
         0 => UserScript::Hold { ping_every: span(choices.byte() | 1) },
@@ -110,7 +111,7 @@ fn script(choices: &mut Bytes<'_>) -> UserScript {
 }
 
 /// A relayed message of a partner in some room.
-fn relayed_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
+fn relayed_message(choices: &mut Choices<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const NAMES: [&str; 4] = ["a", "b", "r1", "r2"];
     let kind = RelayKind::ALL[usize::from(choices.byte() % 4)];
     let flags = choices.byte();
@@ -126,9 +127,11 @@ fn relayed_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec
     };
     let mut frame = Vec::new();
     encoder.encode_relay(&mut frame, kind, room, &message);
-    let header = parse_header(&frame, Side::Client).expect("a right one").expect("a whole one");
+    let header = parse_header(&frame, Side::Client)
+        .expect("the frame must be valid")
+        .expect("the frame must be complete");
     let mut text = frame.split_off(header.header_len);
-    unmask(&mut text, header.mask.expect("a client masks"), 0);
+    unmask(&mut text, header.mask.expect("a client masks its frames"), 0);
     if flags & 4 != 0 {
         let at = choices.number() % text.len();
         text[at] ^= flags;
@@ -136,7 +139,7 @@ fn relayed_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec
     text
 }
 
-fn server_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
+fn server_message(choices: &mut Choices<'_>, encoder: &mut MessageEncoder) -> Vec<u8> {
     const TEXTS: [&str; 12] = [
         r#"{"type":"session","payload":{"session_id":"a","ice_servers":[],"resumed":false}}"#,
         r#"{"type":"waiting","payload":{"queue":"q"}}"#,
@@ -161,7 +164,7 @@ fn server_message(choices: &mut Bytes<'_>, encoder: &mut MessageEncoder) -> Vec<
     }
 }
 
-fn user(choices: &mut Bytes<'_>) {
+fn run_user(choices: &mut Choices<'_>) {
     let rules = UserRules {
         script: script(choices),
         sample_script: (choices.byte() % 2 == 0).then(|| script(choices)),
@@ -212,17 +215,19 @@ fn user(choices: &mut Bytes<'_>) {
 fn check_sent(out: &mut Vec<u8>) {
     let mut rest = &out[..];
     while !rest.is_empty() {
-        let header = parse_header(rest, Side::Client).expect("a right one").expect("a whole one");
+        let header = parse_header(rest, Side::Client)
+            .expect("the frame must be valid")
+            .expect("the frame must be complete");
         rest = &rest[header.header_len + header.payload_len as usize..];
     }
     out.clear();
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut choices = Bytes(data);
+    let mut choices = Choices(data);
     match choices.byte() % 4 {
-        0 => response(&mut choices),
-        1 => frames(&mut choices),
-        _ => user(&mut choices),
+        0 => check_response(&mut choices),
+        1 => check_frames(&mut choices),
+        _ => run_user(&mut choices),
     }
 });

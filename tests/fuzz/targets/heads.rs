@@ -1,19 +1,19 @@
-//! Request heads: how the network cuts one makes no difference to what it means, a whole one is
-//! never waited for, and one that is accepted reads the same to every other parser.
+//! Request heads. The boundaries of reads do not change the request, a complete head is never
+//! reported as incomplete, and every other parser finds the same request in an accepted head.
 #![no_main]
 
 #[path = "bytes.rs"]
 mod bytes;
 
-use bytes::{Bytes, pieces};
+use bytes::{Choices, piece_lengths};
 use libfuzzer_sys::fuzz_target;
 use switchboard::wire::http::{HeadScan, HttpError, HttpRequest, parse_request};
 
 type Parsed<'b> = Result<Option<(HttpRequest<'b>, usize)>, HttpError>;
 
-fn in_pieces(bytes: &[u8], pieces: [usize; 4], max: usize) -> Parsed<'_> {
+fn parse_in_pieces(bytes: &[u8], lengths: [usize; 4], max: usize) -> Parsed<'_> {
     let (mut scan, mut arrived) = (HeadScan::default(), 0);
-    let mut next = pieces.into_iter().cycle();
+    let mut next = lengths.into_iter().cycle();
     loop {
         arrived = (arrived + next.next().unwrap_or(1)).min(bytes.len());
         let parsed = parse_request(&bytes[..arrived], &mut scan, max);
@@ -23,7 +23,7 @@ fn in_pieces(bytes: &[u8], pieces: [usize; 4], max: usize) -> Parsed<'_> {
     }
 }
 
-/// Where the head ends, told by the plainest means.
+/// The end of the head, found in the simplest way.
 fn naive_end(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     while bytes[start..].starts_with(b"\r\n") {
@@ -32,9 +32,9 @@ fn naive_end(bytes: &[u8]) -> Option<usize> {
     bytes[start..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| start + at + 4)
 }
 
-/// RFC 9112 §2.2 and §6, RFC 9110 §5.5: no control characters but tabs and whole CRLFs, and no
-/// body; so whoever else reads these bytes sees the same lines and the same next request.
-fn check_accepted(request: &HttpRequest<'_>, head: &[u8]) {
+/// Checks that the head has no control characters except tabs and CRLFs, and no body (RFC 9112
+/// §2.2 and §6, RFC 9110 §5.5). So any other parser finds the same lines and the same next request.
+fn check_unambiguous(request: &HttpRequest<'_>, head: &[u8]) {
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     for line in text.split("\r\n") {
         assert!(!line.contains(|c: char| c.is_ascii_control() && c != '\t'));
@@ -48,13 +48,13 @@ fn check_accepted(request: &HttpRequest<'_>, head: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut choices = Bytes(data);
-    let pieces = pieces(&mut choices);
+    let mut choices = Choices(data);
+    let lengths = piece_lengths(&mut choices);
     let max = choices.pick(&[16_384, 300, 60]);
     let bytes = choices.0;
     let whole = parse_request(bytes, &mut HeadScan::default(), max);
-    match (&whole, in_pieces(bytes, pieces, max)) {
-        // Only bad news may come earlier, and then differ in what is said.
+    match (&whole, parse_in_pieces(bytes, lengths, max)) {
+        // In pieces, an error may be found earlier, and may be another one.
         (Err(_), Err(_)) => {}
         (whole, split) => assert_eq!(*whole, split),
     }
@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Some((request, length))) => {
             assert_eq!(Some(length), naive_end(bytes));
             assert!(length <= max);
-            check_accepted(&request, &bytes[..length]);
+            check_unambiguous(&request, &bytes[..length]);
         }
         Ok(None) => assert_eq!(naive_end(bytes), None),
         Err(error) => assert!((400..=505).contains(&error.status().code())),

@@ -1,36 +1,36 @@
-//! JSON as RFC 8259 has it, read in the plainest way; nothing of it is the product's or serde's.
+//! A strict JSON parser (RFC 8259) of the simplest kind, independent of the server and of serde.
 
 use std::ops::Range;
 
-/// A value. Only what messages are made of is kept.
+/// A value, as far as messages need it.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
-    /// As characters; half a surrogate pair is one of its own.
+pub(crate) enum JsonValue {
+    /// Unicode code points; a lone surrogate counts as one.
     String(Vec<u32>),
-    Object(Vec<(Vec<u32>, Value)>),
-    /// Anything else, and where it stands.
+    Object(Vec<(Vec<u32>, JsonValue)>),
+    /// Any other value, and its position in the text.
     Other(Range<usize>),
 }
 
-/// A text.
+/// A parsed text.
 pub(crate) struct Document {
-    pub(crate) value: Value,
-    /// How deep brackets nest.
+    pub(crate) value: JsonValue,
+    /// How deeply brackets nest.
     pub(crate) depth: usize,
-    /// Where each member's value stands, if it is an object.
-    pub(crate) places: Vec<Range<usize>>,
+    /// The position of each member's value, if the text is an object.
+    pub(crate) positions: Vec<Range<usize>>,
 }
 
-/// Reads a text; `None` if it is not strict JSON.
-pub(crate) fn read(text: &[u8]) -> Option<Document> {
-    let mut parser = Parser { text, at: 0, depth: 0, deepest: 0, places: Vec::new() };
+/// Parses a text; `None` if it is not strict JSON.
+pub(crate) fn parse_json(text: &[u8]) -> Option<Document> {
+    let mut parser = Parser { text, at: 0, depth: 0, deepest: 0, positions: Vec::new() };
     let value = parser.value()?;
-    parser.space();
-    let Parser { at, deepest, places, .. } = parser;
-    (at == text.len()).then_some(Document { value, depth: deepest, places })
+    parser.skip_white_space();
+    let Parser { at, deepest, positions, .. } = parser;
+    (at == text.len()).then_some(Document { value, depth: deepest, positions })
 }
 
-/// Characters that are ASCII, as bytes; others are `None`.
+/// The code points as bytes, if all are ASCII.
 pub(crate) fn ascii(characters: &[u32]) -> Option<Vec<u8>> {
     characters.iter().map(|one| u8::try_from(*one).ok().filter(u8::is_ascii)).collect()
 }
@@ -40,7 +40,7 @@ struct Parser<'t> {
     at: usize,
     depth: usize,
     deepest: usize,
-    places: Vec<Range<usize>>,
+    positions: Vec<Range<usize>>,
 }
 
 impl Parser<'_> {
@@ -48,43 +48,43 @@ impl Parser<'_> {
         self.text.get(self.at).copied()
     }
 
-    fn eat(&mut self, what: &[u8]) -> Option<()> {
+    fn accept(&mut self, what: &[u8]) -> Option<()> {
         let there = self.text[self.at..].starts_with(what);
         self.at += if there { what.len() } else { 0 };
         there.then_some(())
     }
 
-    fn space(&mut self) {
+    fn skip_white_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
     }
 
-    fn value(&mut self) -> Option<Value> {
-        self.space();
+    fn value(&mut self) -> Option<JsonValue> {
+        self.skip_white_space();
         let start = self.at;
         match self.peek()? {
-            b'"' => return self.string().map(Value::String),
-            b'{' => return self.object().map(Value::Object),
+            b'"' => return self.string().map(JsonValue::String),
+            b'{' => return self.object().map(JsonValue::Object),
             b'[' => self.array()?,
-            b't' => self.eat(b"true")?,
-            b'f' => self.eat(b"false")?,
-            b'n' => self.eat(b"null")?,
+            b't' => self.accept(b"true")?,
+            b'f' => self.accept(b"false")?,
+            b'n' => self.accept(b"null")?,
             _ => self.number()?,
         }
-        Some(Value::Other(start..self.at))
+        Some(JsonValue::Other(start..self.at))
     }
 
     fn enter(&mut self) {
         self.at += 1;
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
-        self.space();
+        self.skip_white_space();
     }
 
-    /// After an element: whether another one follows.
-    fn more(&mut self, end: u8) -> Option<bool> {
-        self.space();
+    /// Reads the separator after an element. Returns whether another element follows.
+    fn has_next(&mut self, end: u8) -> Option<bool> {
+        self.skip_white_space();
         let byte = self.peek()?;
         self.at += 1;
         match byte {
@@ -99,50 +99,50 @@ impl Parser<'_> {
 
     fn array(&mut self) -> Option<()> {
         self.enter();
-        if self.eat(b"]").is_some() {
+        if self.accept(b"]").is_some() {
             self.depth -= 1;
             return Some(());
         }
         loop {
             self.value()?;
-            if !self.more(b']')? {
+            if !self.has_next(b']')? {
                 return Some(());
             }
         }
     }
 
-    fn object(&mut self) -> Option<Vec<(Vec<u32>, Value)>> {
+    fn object(&mut self) -> Option<Vec<(Vec<u32>, JsonValue)>> {
         self.enter();
         let outermost = self.depth == 1;
         let mut members = Vec::new();
-        if self.eat(b"}").is_some() {
+        if self.accept(b"}").is_some() {
             self.depth -= 1;
             return Some(members);
         }
         loop {
-            self.space();
+            self.skip_white_space();
             let name = self.string()?;
-            self.space();
-            self.eat(b":")?;
-            self.space();
+            self.skip_white_space();
+            self.accept(b":")?;
+            self.skip_white_space();
             let start = self.at;
             let value = self.value()?;
             if outermost {
-                self.places.push(start..self.at);
+                self.positions.push(start..self.at);
             }
             members.push((name, value));
-            if !self.more(b'}')? {
+            if !self.has_next(b'}')? {
                 return Some(members);
             }
         }
     }
 
     fn number(&mut self) -> Option<()> {
-        let _sign = self.eat(b"-");
-        if self.eat(b"0").is_none() {
+        let _sign = self.accept(b"-");
+        if self.accept(b"0").is_none() {
             self.digits()?;
         }
-        if self.eat(b".").is_some() {
+        if self.accept(b".").is_some() {
             self.digits()?;
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
@@ -164,7 +164,7 @@ impl Parser<'_> {
     }
 
     fn string(&mut self) -> Option<Vec<u32>> {
-        self.eat(b"\"")?;
+        self.accept(b"\"")?;
         let mut characters = Vec::new();
         loop {
             let rest = std::str::from_utf8(&self.text[self.at..]).ok()?;
@@ -190,10 +190,10 @@ impl Parser<'_> {
             b'r' => 13,
             b't' => 9,
             b'u' => {
-                let high = self.unit()?;
+                let high = self.code_unit()?;
                 let before = self.at;
-                if (0xd800..0xdc00).contains(&high) && self.eat(b"\\u").is_some() {
-                    match self.unit()? {
+                if (0xd800..0xdc00).contains(&high) && self.accept(b"\\u").is_some() {
+                    match self.code_unit()? {
                         low @ 0xdc00..0xe000 => {
                             return Some(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00));
                         }
@@ -206,7 +206,7 @@ impl Parser<'_> {
         })
     }
 
-    fn unit(&mut self) -> Option<u32> {
+    fn code_unit(&mut self) -> Option<u32> {
         let digits = self.text.get(self.at..self.at + 4)?;
         self.at += 4;
         digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))

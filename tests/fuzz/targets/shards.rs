@@ -1,5 +1,5 @@
-//! Shard cores, the matcher and users: every choice of the simulation is made by the fuzzer,
-//! and all that the simulation checks is checked.
+//! The simulation of shard cores, the matcher and users. The fuzz input makes every choice, and all
+//! checks of the simulation apply.
 #![no_main]
 
 #[path = "../../support/fakes.rs"]

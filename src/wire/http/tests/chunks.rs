@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 
 /// Decodes `bytes` in pieces of the lengths `pieces`, which are repeated. Returns the content and,
 /// if the end was found, the number of bytes up to it.
-fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
+fn decode(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     let (mut reader, mut content, mut arrived) = (ChunkReader::default(), Vec::new(), 0);
     for piece in pieces.iter().cycle() {
         let mut input = &bytes[arrived..bytes.len().min(arrived + piece)];
@@ -33,8 +33,8 @@ fn read(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Option<usize>), Chun
     unreachable!("because `pieces` is not empty")
 }
 
-fn whole(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
-    read(text.as_bytes(), &[usize::MAX / 2])
+fn decode_at_once(text: &str) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
+    decode(text.as_bytes(), &[usize::MAX / 2])
 }
 
 /// RFC 9112 §7.1, §7.1.1 and §7.1.2: sizes in either case and with leading zeros, ignored
@@ -53,7 +53,7 @@ fn decodes_chunks_to_their_content() {
         let followed = format!("{text}HTTP/1.1 200");
         for text in [text, &followed] {
             let end = text.find("HTTP").unwrap_or(text.len());
-            assert_eq!(whole(text), Ok((content.into(), Some(end))), "{text:?}");
+            assert_eq!(decode_at_once(text), Ok((content.into(), Some(end))), "{text:?}");
         }
     }
 }
@@ -84,14 +84,14 @@ fn refuses_malformed_chunks() {
         ("0\r\na: x\n\r\n", ChunkError::Trailer),
         ("0\r\n\n", ChunkError::Trailer),
     ] {
-        assert_eq!(whole(text), Err(error), "{text:?}");
+        assert_eq!(decode_at_once(text), Err(error), "{text:?}");
     }
 }
 
 /// The largest possible size is only counted down; no memory is reserved for it.
 #[test]
 fn accepts_the_largest_chunk_size() {
-    assert_eq!(whole("ffffffffffffffff\r\nabc"), Ok((b"abc".to_vec(), None)));
+    assert_eq!(decode_at_once("ffffffffffffffff\r\nabc"), Ok((b"abc".to_vec(), None)));
 }
 
 /// The bounds are exact, and also apply to lines without an end.
@@ -100,15 +100,15 @@ fn limits_the_length_of_lines() {
     let size_line = |len: usize| format!("1;{}\r\n", "x".repeat(len - 4));
     let trailer = |len: usize| format!("0\r\na: {}\r\nb: c\r\n\r\n", "x".repeat(len - 13));
     let goes_on = Ok((b"x".to_vec(), None));
-    assert_eq!(whole(&(size_line(CHUNK_LINE_BYTES) + "x")), goes_on);
-    assert_eq!(whole(&size_line(CHUNK_LINE_BYTES + 1)), Err(ChunkError::SizeLineTooLong));
+    assert_eq!(decode_at_once(&(size_line(CHUNK_LINE_BYTES) + "x")), goes_on);
+    assert_eq!(decode_at_once(&size_line(CHUNK_LINE_BYTES + 1)), Err(ChunkError::SizeLineTooLong));
     let endless = "1;".to_owned() + &"x".repeat(CHUNK_LINE_BYTES);
-    assert_eq!(whole(&endless), Err(ChunkError::SizeLineTooLong));
+    assert_eq!(decode_at_once(&endless), Err(ChunkError::SizeLineTooLong));
     let most = trailer(CHUNK_TRAILER_BYTES);
-    assert_eq!(whole(&most), Ok((vec![], Some(most.len()))));
-    assert_eq!(whole(&trailer(CHUNK_TRAILER_BYTES + 1)), Err(ChunkError::TrailerTooLong));
+    assert_eq!(decode_at_once(&most), Ok((vec![], Some(most.len()))));
+    assert_eq!(decode_at_once(&trailer(CHUNK_TRAILER_BYTES + 1)), Err(ChunkError::TrailerTooLong));
     let endless = "0\r\n".to_owned() + &"a: b\r\n".repeat(CHUNK_TRAILER_BYTES / 6 + 1);
-    assert_eq!(whole(&endless), Err(ChunkError::TrailerTooLong));
+    assert_eq!(decode_at_once(&endless), Err(ChunkError::TrailerTooLong));
 }
 
 /// RFC 9112 §6.3: each kind of body has its own end, and no byte may follow it.
@@ -164,7 +164,7 @@ proptest! {
         pieces in vec(1..20usize, 1..8),
     ) {
         let bytes = [&coded[..], &rest].concat();
-        prop_assert_eq!(read(&bytes, &pieces), Ok((content, Some(coded.len()))));
+        prop_assert_eq!(decode(&bytes, &pieces), Ok((content, Some(coded.len()))));
     }
 
     /// Nor do they change the error.
@@ -182,6 +182,6 @@ proptest! {
                 _ => drop(bytes.remove(at)),
             }
         }
-        prop_assert_eq!(read(&bytes, &pieces), read(&bytes, &[bytes.len()]));
+        prop_assert_eq!(decode(&bytes, &pieces), decode(&bytes, &[bytes.len()]));
     }
 }

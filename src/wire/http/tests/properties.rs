@@ -103,7 +103,7 @@ proptest! {
         pieces in vec(1..40usize, 1..8),
     ) {
         let bytes = [head, rest].concat();
-        match (whole(&bytes), in_pieces(&bytes, &pieces)) {
+        match (parse_at_once(&bytes), in_pieces(&bytes, &pieces)) {
             (Err(_), Err(_)) => {}
             (whole, split) => prop_assert_eq!(whole, split),
         }
@@ -112,7 +112,7 @@ proptest! {
     /// A complete head is parsed or refused, never reported as incomplete; its length is exact.
     #[test]
     fn a_complete_head_is_never_incomplete(head in damaged_head()) {
-        match (whole(&head), naive_end(&head)) {
+        match (parse_at_once(&head), naive_end(&head)) {
             (Ok(Some((_, len))), end) => prop_assert_eq!(Some(len), end),
             (Ok(None), end) => prop_assert_eq!(end, None),
             (Err(_), _) => {}
@@ -123,7 +123,7 @@ proptest! {
     /// and CRLFs, and no body. So any other parser finds the same lines and the same next request.
     #[test]
     fn an_accepted_head_is_unambiguous(head in damaged_head()) {
-        let Ok(Some((request, len))) = whole(&head) else { return Ok(()) };
+        let Ok(Some((request, len))) = parse_at_once(&head) else { return Ok(()) };
         let text = String::from_utf8_lossy(&head[..len]).to_ascii_lowercase();
         for line in text.split("\r\n") {
             prop_assert!(!line.contains(|c: char| c.is_ascii_control() && c != '\t'));
@@ -167,7 +167,7 @@ proptest! {
         let key = WebSocketKey::from_nonce(nonce);
         let mut bytes = Vec::new();
         write_upgrade_request(&mut bytes, "h:80", "/ws?a", key, &[("Origin", "x")]);
-        let (request, len) = whole(&bytes).unwrap().unwrap();
+        let (request, len) = parse_at_once(&bytes).unwrap().unwrap();
         prop_assert_eq!((request.route, len), (Ok(Route::Session(key)), bytes.len()));
         let mut bytes = Vec::new();
         write_switching_protocols(&mut bytes, key.accept());

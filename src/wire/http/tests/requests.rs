@@ -378,9 +378,12 @@ fn limits_the_bytes_and_the_fields_of_a_head_exactly() {
     assert_eq!(refusal(&longer), (HttpError::HeadTooLarge, true));
     // It is refused as soon as it cannot end within the limit.
     assert_eq!(refusal(&longer[..MAX_HEAD_BYTES]), (HttpError::HeadTooLarge, true));
-    assert_eq!(whole(&longer.as_bytes()[..MAX_HEAD_BYTES - 1]), Ok(None));
+    assert_eq!(parse_at_once(&longer.as_bytes()[..MAX_HEAD_BYTES - 1]), Ok(None));
     // The next request in the buffer does not count.
-    assert_eq!(whole((longest.clone() + &longest).as_bytes()).map(|r| r.unwrap().1), Ok(16_384));
+    assert_eq!(
+        parse_at_once((longest.clone() + &longest).as_bytes()).map(|r| r.unwrap().1),
+        Ok(16_384)
+    );
 
     let fields = |count: usize| {
         let others: String = (1..count).map(|i| format!("F{i}: v\r\n")).collect();

@@ -36,7 +36,7 @@ fn refuses_input_that_cannot_become_a_request_at_once() {
         assert_eq!(len, at, "{}: {error}", bytes.escape_ascii());
         assert_eq!(error.status().code(), 400);
         // It is also refused in one piece.
-        assert!(whole(bytes).is_err(), "{}", bytes.escape_ascii());
+        assert!(parse_at_once(bytes).is_err(), "{}", bytes.escape_ascii());
     }
 }
 

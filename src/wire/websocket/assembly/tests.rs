@@ -21,7 +21,7 @@ fn read_pieces<'p>(
     items
 }
 
-fn read_whole(bytes: &[u8]) -> Vec<ObservedItem> {
+fn read_at_once(bytes: &[u8]) -> Vec<ObservedItem> {
     read_pieces([bytes], &LIMITS)
 }
 
@@ -49,7 +49,7 @@ fn assembles_fragments_with_control_frames_between_them() {
         ObservedItem::Text(b"hello".to_vec()),
         ObservedItem::Binary(vec![0xff]),
     ];
-    assert_eq!(read_whole(&bytes), expected);
+    assert_eq!(read_at_once(&bytes), expected);
     assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), expected);
 }
 
@@ -110,7 +110,7 @@ fn a_control_frame_split_by_mark_stale_makes_no_message_stale() {
 
 #[test]
 fn reports_a_specific_error_for_each_violation() {
-    let error_of = |frames: &[Vec<u8>]| match read_whole(&frames.concat()).pop() {
+    let error_of = |frames: &[Vec<u8>]| match read_at_once(&frames.concat()).pop() {
         Some(ObservedItem::Error(error)) => error,
         other => panic!("no error but {other:?}"),
     };
@@ -134,26 +134,29 @@ fn reports_a_specific_error_for_each_violation() {
 
 #[test]
 fn accepts_messages_exactly_at_the_limits() {
-    assert_eq!(read_whole(&frame(true, 1, &[b'x'; 1000])), [ObservedItem::Text(vec![b'x'; 1000])]);
+    assert_eq!(
+        read_at_once(&frame(true, 1, &[b'x'; 1000])),
+        [ObservedItem::Text(vec![b'x'; 1000])]
+    );
     let eight = [frame(false, 1, b"x"), frame(false, 0, b"").repeat(6), frame(true, 0, b"y")];
-    assert_eq!(read_whole(&eight.concat()), [ObservedItem::Text(b"xy".to_vec())]);
+    assert_eq!(read_at_once(&eight.concat()), [ObservedItem::Text(b"xy".to_vec())]);
 }
 
 #[test]
 fn refuses_an_oversized_message_when_its_header_arrives() {
-    let whole = frame(true, 1, &[b'x'; 1001]);
-    assert_eq!(read_whole(&whole[..8]), [ObservedItem::Error(MessageError::TooLarge)]);
+    let bytes = frame(true, 1, &[b'x'; 1001]);
+    assert_eq!(read_at_once(&bytes[..8]), [ObservedItem::Error(MessageError::TooLarge)]);
 }
 
 #[test]
 fn refuses_invalid_utf8_in_the_middle_of_a_frame() {
-    let whole = frame(true, 1, &[b'a', 0xf4, 0x90, 0x80, 0x80, b'b']);
+    let bytes = frame(true, 1, &[b'a', 0xf4, 0x90, 0x80, 0x80, b'b']);
     // A header of six bytes, then `a`, 0xf4 and 0x90: no character begins with these two bytes.
     assert_eq!(
-        read_pieces(whole[..9].chunks(1), &LIMITS),
+        read_pieces(bytes[..9].chunks(1), &LIMITS),
         [ObservedItem::Error(MessageError::NotUtf8)]
     );
-    assert_eq!(read_pieces(whole[..8].chunks(1), &LIMITS), []);
+    assert_eq!(read_pieces(bytes[..8].chunks(1), &LIMITS), []);
 }
 
 #[test]
@@ -199,8 +202,8 @@ proptest! {
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(read_pieces(pieces, &LIMITS), read_whole(&bytes));
-        prop_assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), read_whole(&bytes));
+        prop_assert_eq!(read_pieces(pieces, &LIMITS), read_at_once(&bytes));
+        prop_assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), read_at_once(&bytes));
     }
 
     #[test]
@@ -222,12 +225,12 @@ proptest! {
         }
         let expected: Vec<ObservedItem> =
             messages.iter().map(|(text, _)| ObservedItem::Text(text.clone().into_bytes())).collect();
-        prop_assert_eq!(read_whole(&bytes), expected);
+        prop_assert_eq!(read_at_once(&bytes), expected);
     }
 
     #[test]
     fn arbitrary_bytes_give_items_and_at_most_one_error(bytes: Vec<u8>) {
-        let items = read_whole(&bytes);
+        let items = read_at_once(&bytes);
         prop_assert_eq!(read_pieces(bytes.chunks(1), &LIMITS), items);
     }
 }
