@@ -325,7 +325,7 @@ fn server_figures_may_come_from_another_url_or_be_disabled() {
     assert_eq!(figure(&report, "server_memory_mb"), 129_024_000.0 / 1024.0 / 1024.0);
     assert_eq!(report["machine"]["figures_missing"], Value::Null);
     let refused = format!("http://{}/figures", serve_fixed("404 Not Found", ""));
-    for (url, part) in [("none", "not asked for"), (&refused, "/figures was answered with 404")] {
+    for (url, part) in [("none", "not requested"), (&refused, "/figures was answered with 404")] {
         let (status, report) =
             run_load("nowhere", &server, &[&SHORT[..], &["--stats-url", url]].concat());
         assert_eq!(status, 0, "the run continues without them");
