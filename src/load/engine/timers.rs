@@ -7,7 +7,7 @@
 use crate::timestamp::Timestamp;
 use std::collections::BTreeMap;
 
-/// Nanoseconds of a tick; planned sending times are multiples of it, see `user::timer`.
+/// Nanoseconds of a tick; planned sending times are multiples of it, see `user::call`.
 const TICK_NANOS: u64 = 1_000_000;
 /// Ticks in one round of the wheel.
 const TICKS: u64 = 1024;
