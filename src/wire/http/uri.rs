@@ -66,6 +66,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
     !literal.is_empty() && literal.iter().all(|&byte| byte == b':' || is_name_byte(byte))
 }
 
+/// Whether `name` is a `reg-name` (RFC 3986 §3.2.2), with its percent-encoded bytes.
 fn is_reg_name(mut name: &[u8]) -> bool {
     while let Some(at) = memchr::memchr(b'%', name) {
         let (before, [_percent, escaped @ ..]) = name.split_at(at) else { return false };
