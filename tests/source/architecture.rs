@@ -1,5 +1,6 @@
 //! `src/ARCHITECTURE.md` names files and types that exist.
 
+use super::layers::LAYERS;
 use super::tree::{root, sources};
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,4 +47,13 @@ fn types_that_the_architecture_names_exist() {
     let missing: Vec<_> =
         named.into_iter().filter(|name| !known.contains(*name) && !other.contains(name)).collect();
     assert!(missing.is_empty(), "{DOCUMENT} names {missing:?}");
+}
+
+#[test]
+fn layers_of_the_architecture_are_those_that_are_checked() {
+    let text = fs::read_to_string(root().join(DOCUMENT)).unwrap();
+    let (_, list) = text.split_once("```text\nlimits ").unwrap();
+    let (list, _) = list.split_once("```").unwrap();
+    let layers: Vec<&str> = ["limits"].into_iter().chain(list.split_whitespace()).collect();
+    assert_eq!(layers, LAYERS);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 /// The modules of the crate from the lowest layer to the highest. A module may import from those
 /// above it in this list, never from those below.
-const LAYERS: &[&str] = &[
+pub(super) const LAYERS: &[&str] = &[
     "limits",
     "timestamp",
     "ids",
