@@ -113,8 +113,8 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The status code of the response. PROTOCOL.md defines only a few, so an unsupported version
-    /// gets 400 rather than 505.
+    /// The status code of the response. `wire/PROTOCOL.md` defines only a few, so an unsupported
+    /// version gets 400 rather than 505.
     pub const fn status(self) -> HttpStatus {
         match self {
             HttpError::BadRequest(_)

@@ -1,4 +1,5 @@
-//! Frames as PROTOCOL.md and RFC 6455 define them, and every close code that a client can cause.
+//! Frames as `src/wire/PROTOCOL.md` and RFC 6455 define them, and every close code that a client
+//! can cause.
 
 use crate::support::{
     ConnectionEnd, ProtocolClient, Received, Server, ServerFrame, SuspendedThread, client_frame,

@@ -1,4 +1,4 @@
-//! Every message and every error code of PROTOCOL.md, under its exact condition.
+//! Every message and every error code of `src/wire/PROTOCOL.md`, under its exact condition.
 
 use crate::support::{Client, ProtocolClient, Server, expect_room_relays};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! Users that act at random against a real server. Each checks every message that it receives
-//! against what PROTOCOL.md allows in its state.
+//! against what `src/wire/PROTOCOL.md` allows in its state.
 //!
 //! `SWITCHBOARD_SEED` repeats a run as far as thread and kernel scheduling allow;
 //! `SWITCHBOARD_STEPS` sets its length.

@@ -43,7 +43,7 @@ fn returns_all_forwarded_for_fields_in_their_order() {
 }
 
 /// RFC 6455 §4.2.1: field names and the tokens of `Connection` and `Upgrade` in any case, in lists,
-/// in several fields, in any order. PROTOCOL.md: `/` opens a session like `/ws`.
+/// in several fields, in any order. `wire/PROTOCOL.md`: `/` opens a session like `/ws`.
 #[test]
 fn accepts_a_valid_handshake_in_any_notation() {
     for (line, fields) in [
@@ -67,7 +67,7 @@ fn accepts_a_valid_handshake_in_any_notation() {
     }
 }
 
-/// PROTOCOL.md, "HTTP on the same port".
+/// `wire/PROTOCOL.md`, "HTTP".
 #[test]
 fn finds_the_route_of_every_path() {
     for (target, route, query) in [
@@ -114,7 +114,7 @@ fn ignores_upgrades_on_other_paths() {
     }
 }
 
-/// PROTOCOL.md: `GET /ws` requires an upgrade.
+/// `wire/PROTOCOL.md`: `GET /ws` requires an upgrade.
 #[test]
 fn the_websocket_path_requires_an_upgrade() {
     let without_connection = UPGRADE.replace("Connection: Upgrade", "Connection: close-not");

@@ -78,7 +78,7 @@ fn the_connection_field_depends_on_the_version() {
     }
 }
 
-/// The list of PROTOCOL.md, RFC 9110 §15 and RFC 6585 §5.
+/// The list of `wire/PROTOCOL.md`, RFC 9110 §15 and RFC 6585 §5.
 #[test]
 fn every_refusal_has_the_required_status_and_fields() {
     let retry = format!("Retry-After: {RETRY_AFTER_S}\r\n");
