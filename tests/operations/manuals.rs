@@ -96,6 +96,24 @@ fn every_alert_has_a_section_with_its_severity() {
     assert_eq!(described, expected);
 }
 
+/// What the README shows of the log at start: each run of words without a number or an address.
+#[test]
+fn log_lines_in_the_readme_are_those_of_the_program() {
+    let program = read("src/main.rs");
+    let readme = read("README.md");
+    let mut found = 0;
+    for line in readme.lines().filter_map(|line| line.strip_prefix("INFO ")) {
+        let is_text = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || c == '=');
+        let words: Vec<&str> = line.split(' ').collect();
+        for run in words.split(|word| !is_text(&word)).filter(|run| run.len() > 1) {
+            let run = run.join(" ");
+            assert!(program.contains(&run), "no line of the log contains `{run}`");
+            found += 1;
+        }
+    }
+    assert!(found >= 4, "{found} pieces of log lines");
+}
+
 /// The identifier that GitHub and rustdoc give a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
