@@ -1,8 +1,9 @@
 //! A shard core with two users in a room, and sockets in memory.
 
 use crate::common::KEY;
-use crate::fakes::{FakeHost, FakeServices, ScriptedConnection, ScriptedNetwork};
+use crate::fakes::{FakeHost, FakeServices};
 use crate::operations::candidate;
+use std::net::IpAddr;
 use std::sync::Arc;
 use switchboard::access::AccessPolicy;
 use switchboard::commands::{
@@ -11,22 +12,69 @@ use switchboard::commands::{
 use switchboard::config::Limits;
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::shard::core::{Core, Readiness, ShardSetup};
+use switchboard::shard::host::{AdoptOutcome, RecvOutcome, SendOutcome, Transport};
 use switchboard::telemetry::ShardCounters;
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::message::client::write_find_match;
 use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 
-const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
+/// A network that costs next to nothing: every read returns the same bytes, and what is sent is
+/// discarded.
+#[derive(Debug, Default)]
+struct EndlessNetwork {
+    input: Vec<u8>,
+    /// Whether the next read finds the end of the connection.
+    ends: bool,
+    /// What was sent last, for as long as it is kept.
+    last_sent: Option<Vec<u8>>,
+}
 
-/// The socket of the member that sends. The other member has the next one.
-const SENDER: u32 = 0;
+impl Transport for EndlessNetwork {
+    type Socket = u32;
+
+    fn recv(&mut self, _: &mut u32, buffer: &mut [u8]) -> RecvOutcome {
+        if self.ends {
+            return RecvOutcome::End;
+        }
+        let count = self.input.len();
+        buffer[..count].copy_from_slice(&self.input);
+        RecvOutcome::Bytes(count)
+    }
+
+    fn send(&mut self, _: &mut u32, bytes: &[u8]) -> SendOutcome {
+        if let Some(last_sent) = &mut self.last_sent {
+            *last_sent = bytes.to_vec();
+        }
+        SendOutcome::Took(bytes.len())
+    }
+
+    fn shut_write(&mut self, _: &mut u32) {}
+
+    fn watch(&mut self, _: &mut u32, _: ConnectionKey) -> bool {
+        true
+    }
+
+    fn unwatch(&mut self, _: &mut u32) {}
+
+    fn adopt(&mut self, _: ShardId, _: &mut u32) -> AdoptOutcome<u32> {
+        AdoptOutcome::AsIs
+    }
+
+    fn release(&mut self, _: u32) {}
+
+    fn close(&mut self, _: u32) {}
+
+    fn peer_address(&self, _: &u32) -> Option<IpAddr> {
+        None
+    }
+}
+
+const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
 
 /// A shard, and one member of its room.
 pub(crate) struct ShardHarness {
-    core: Core<FakeHost<ScriptedNetwork>>,
+    core: Core<FakeHost<EndlessNetwork>>,
     sender: ConnectionKey,
-    /// The socket of the connection that is opened and closed.
-    visitor: u32,
     room: String,
 }
 
@@ -40,7 +88,8 @@ impl ShardHarness {
             access: AccessPolicy::default(),
         };
         let counters = Arc::new(ShardCounters::new(0));
-        let host = FakeHost::new(ScriptedNetwork::default(), FakeServices::default());
+        let network = EndlessNetwork { last_sent: Some(Vec::new()), ..EndlessNetwork::default() };
+        let host = FakeHost::new(network, FakeServices::default());
         let mut core = Core::new(ShardId(0), setup, 1000, counters, host);
         core.begin_iteration(Timestamp::ZERO);
         let upgrade =
@@ -50,10 +99,8 @@ impl ShardHarness {
         write_find_match(&mut find, None);
         let mut bytes = upgrade.to_vec();
         push_client_frame(&mut bytes, TEXT, &find, KEY);
-        let users = [(); 2].map(|()| {
-            let reads = [bytes.clone()].into();
-            let connection = ScriptedConnection { reads, ..ScriptedConnection::default() };
-            let socket = core.host.network.connect(connection);
+        core.host.network.input = bytes;
+        let users = [0, 1].map(|socket| {
             let key = core.admit(socket, None, None);
             core.handle_event(key, READABLE);
             key
@@ -73,22 +120,15 @@ impl ShardHarness {
             }));
         }
         core.handle_command(ShardCommand::Pair(Pairing { mover: tickets[1], home: tickets[0] }));
-        let sender = &core.host.network.connections[SENDER as usize];
-        let announced = String::from_utf8_lossy(&sender.sent).into_owned();
+        let sent = core.host.network.last_sent.take().expect("it was kept");
+        let announced = String::from_utf8_lossy(&sent).into_owned();
         let (_, room) = announced.split_once("\"room_id\":\"").expect("a room");
-        let room = room[..22].to_owned();
-        for connection in &mut core.host.network.connections {
-            connection.discards = true;
-        }
-        let visitor = ScriptedConnection { discards: true, ..ScriptedConnection::default() };
-        let visitor = core.host.network.connect(visitor);
-        ShardHarness { core, sender: users[0], visitor, room }
+        ShardHarness { sender: users[0], room: room[..22].to_owned(), core }
     }
 
-    /// Every read of a connection returns these bytes from now on.
-    fn set_input(&mut self, socket: u32, bytes: &[u8]) {
-        let connection = &mut self.core.host.network.connections[socket as usize];
-        let input = connection.endless.get_or_insert_default();
+    /// Every read returns these bytes from now on.
+    fn set_input(&mut self, bytes: &[u8]) {
+        let input = &mut self.core.host.network.input;
         input.clear();
         input.extend_from_slice(bytes);
     }
@@ -111,23 +151,19 @@ impl ShardHarness {
 
     /// One iteration in which `read` arrives from the member.
     pub(crate) fn relay(&mut self, read: &[u8]) {
-        self.set_input(SENDER, read);
+        self.set_input(read);
         self.core.begin_iteration(Timestamp::ZERO);
         self.core.handle_event(self.sender, READABLE);
     }
 
     /// Opens, upgrades and closes a connection.
     pub(crate) fn open_and_close(&mut self, request: &[u8]) {
-        self.set_input(self.visitor, request);
-        let key = self.core.admit(self.visitor, None, None);
+        self.set_input(request);
+        let key = self.core.admit(9, None, None);
         self.core.handle_event(key, READABLE);
-        let visitor = self.visitor as usize;
-        let connection = &mut self.core.host.network.connections[visitor];
-        let input = connection.endless.take();
-        connection.ends = true;
+        self.core.host.network.ends = true;
         self.core.handle_event(key, READABLE);
+        self.core.host.network.ends = false;
         self.core.host.services.ended.clear();
-        let connection = &mut self.core.host.network.connections[visitor];
-        (connection.endless, connection.ends, connection.closed) = (input, false, false);
     }
 }

@@ -29,13 +29,29 @@ impl<H: Host> Core<H> {
     }
 
     /// Sends bytes: behind what waits already, or at once. What the kernel does not take waits.
-    pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], framing: EgressContent) {
+    pub(super) fn transmit(&mut self, slot: Slot, bytes: &[u8], content: EgressContent) {
         if self.table.is_marked_for_close(slot) {
             return;
         }
-        let Some(entry) = self.table.get(slot) else { return };
-        let connection = &entry.connection;
-        if connection.has_unsent() && framing == EgressContent::Frames {
+        let Some(connection) = self.table.connection_mut(slot) else { return };
+        if connection.has_unsent() {
+            return self.transmit_behind(slot, bytes, content);
+        }
+        match self.host.send(&mut connection.socket, bytes) {
+            SendOutcome::Took(count) => {
+                self.counters.wire_bytes_sent.add(count as u64);
+                if count < bytes.len() {
+                    self.keep_unsent(slot, bytes, count, content);
+                }
+            }
+            SendOutcome::Broken => self.table.mark_slot_for_close(slot, EndReason::ClientGone),
+        }
+    }
+
+    /// Sends bytes to a connection for which others wait already.
+    fn transmit_behind(&mut self, slot: Slot, bytes: &[u8], content: EgressContent) {
+        if content == EgressContent::Frames {
+            let connection = &self.table[slot].connection;
             let unsent_bytes = connection.unsent_bytes() + bytes.len();
             let fits = unsent_bytes <= self.setup.limits.max_unsent_bytes;
             // guard: bytes behind a held-back `waiting` are bounded [operand 1 true]
@@ -49,33 +65,19 @@ impl<H: Host> Core<H> {
                 // The client may have read since the kernel last refused bytes. It is a slow
                 // consumer only if it has not.
                 self.flush(slot);
-                if self.table.is_marked_for_close(slot) {
-                    return;
+                if !self.table[slot].connection.has_unsent() {
+                    return self.transmit(slot, bytes, content);
                 }
             }
         }
-        let Some(connection) = self.table.connection_mut(slot) else { return };
-        let mut taken = 0;
-        if !connection.has_unsent() {
-            match self.host.send(&mut connection.socket, bytes) {
-                SendOutcome::Took(count) => {
-                    self.counters.wire_bytes_sent.add(count as u64);
-                    if count == bytes.len() {
-                        return;
-                    }
-                    taken = count;
-                }
-                SendOutcome::Broken => {
-                    return self.table.mark_slot_for_close(slot, EndReason::ClientGone);
-                }
-            }
+        if !self.table.is_marked_for_close(slot) {
+            self.keep_unsent(slot, bytes, 0, content);
         }
-        self.keep_unsent(slot, bytes, taken, framing);
     }
 
     /// Keeps bytes until the kernel takes them. It has taken `taken` of them already.
-    fn keep_unsent(&mut self, slot: Slot, bytes: &[u8], taken: usize, framing: EgressContent) {
-        let limit_bytes = match framing {
+    fn keep_unsent(&mut self, slot: Slot, bytes: &[u8], taken: usize, content: EgressContent) {
+        let limit_bytes = match content {
             // guard: unsent bytes are bounded [value usize::MAX]
             EgressContent::Frames => self.setup.limits.max_unsent_bytes,
             // One response at a time, and it is no larger than the largest document.
@@ -83,14 +85,14 @@ impl<H: Host> Core<H> {
         };
         let Some(connection) = self.table.connection_mut(slot) else { return };
         let egress = &mut connection.pending_mut().egress;
-        match egress.push(bytes, taken, framing, limit_bytes) {
+        match egress.push(bytes, taken, content, limit_bytes) {
             Ok(()) => self.counters.unsent_bytes.add((bytes.len() - taken) as i64),
             Err(_full) => {
                 // A slow consumer. Frames of which nothing has been sent are dropped, so that the
                 // client can still be told why it is closed; a frame that was begun is completed.
                 let before = egress.unsent_len();
                 if taken > 0 {
-                    let pushed = egress.push(bytes, taken, framing, usize::MAX);
+                    let pushed = egress.push(bytes, taken, content, usize::MAX);
                     debug_assert_eq!(pushed, Ok(()), "there is no limit");
                 }
                 egress.drop_unstarted_frames();
@@ -171,7 +173,7 @@ impl<H: Host> Core<H> {
             self.append(slot, replies.bytes());
             self.table[slot].connection.pending_mut().is_held_back = true;
         } else {
-            self.transmit(slot, replies.bytes(), replies.framing());
+            self.transmit(slot, replies.bytes(), replies.content());
         }
         replies.clear();
     }

@@ -1,7 +1,7 @@
 //! Reading: how often a connection is read, and what its bytes are handed to. Pure.
 
 use super::core::Core;
-use super::entry::Role;
+use super::entry::{Role, TableEntry};
 use super::host::{Host, RecvOutcome};
 use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
@@ -65,13 +65,17 @@ impl<H: Host> Core<H> {
         buffer: &mut [u8],
         replies: &mut Replies,
     ) -> Option<usize> {
-        if !self.table.contains(key) || self.table.is_marked_for_close(key.slot) {
+        if self.table.is_marked_for_close(key.slot) {
             return None;
         }
-        if self.reads_behind_replies(key.slot) && !self.is_ready_for_more(replies) {
-            return None;
+        let mut entry = self.table.find_mut(key)?;
+        if is_read_behind_replies(&entry.role) {
+            if !self.is_ready_for_more(replies) {
+                return None;
+            }
+            entry = &mut self.table[key.slot];
         }
-        let connection = &mut self.table[key.slot].connection;
+        let connection = &mut entry.connection;
         match self.host.recv(&mut connection.socket, buffer) {
             RecvOutcome::Bytes(count) => {
                 connection.heard_ms = self.timeouts.now_ms();
@@ -91,13 +95,6 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Whether a connection is read only when its client has taken all replies. A session is read
-    /// on: its replies are bounded by the limit on unsent bytes.
-    fn reads_behind_replies(&self, slot: Slot) -> bool {
-        // guard: an echo connection is not read while it has unsent bytes [argument 2 drop term 2]
-        matches!(self.table[slot].role, Role::Http(_) | Role::Echo)
-    }
-
     /// Whether a connection that is read behind its replies may be read. Stored input is handled
     /// first, so at most one read's worth of it is ever stored.
     fn is_ready_for_more(&mut self, replies: &mut Replies) -> bool {
@@ -108,11 +105,11 @@ impl<H: Host> Core<H> {
         if self.table[slot].connection.has_backlog() {
             self.handle_input(&mut [], replies);
         }
-        let connection = &self.table[slot].connection;
+        let TableEntry { connection, role, .. } = &self.table[slot];
         // The reply to stored input may be unsent in its turn, or the connection may be a session
         // now.
         // guard: requests behind an unsent response are not read [false]
-        let waits = self.reads_behind_replies(slot) && connection.has_unsent();
+        let waits = is_read_behind_replies(role) && connection.has_unsent();
         !waits && !connection.has_backlog() && !self.table.is_marked_for_close(slot)
     }
 
@@ -193,4 +190,12 @@ impl<H: Host> Core<H> {
             self.reads.defer(key);
         }
     }
+}
+
+/// Whether a connection is read only when its client has taken all replies. A session is read on:
+/// its replies are bounded by the limit on unsent bytes.
+#[inline]
+fn is_read_behind_replies(role: &Role) -> bool {
+    // guard: an echo connection is not read while it has unsent bytes [argument 2 drop term 2]
+    matches!(role, Role::Http(_) | Role::Echo)
 }

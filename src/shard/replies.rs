@@ -16,7 +16,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 pub(super) struct Replies {
     slot: Slot,
     bytes: Vec<u8>,
-    framing: EgressContent,
+    content: EgressContent,
     /// The length of `bytes` behind a `waiting` that was the first reply and that the matcher's
     /// reply will follow; otherwise 0.
     lone_waiting_end: usize,
@@ -26,7 +26,7 @@ impl Replies {
     /// No replies yet to the connection in this slot. `storage` is reused.
     pub(super) fn new(slot: Slot, storage: Vec<u8>) -> Self {
         debug_assert!(storage.is_empty(), "replies of an earlier read were not sent");
-        Replies { slot, bytes: storage, framing: EgressContent::Frames, lone_waiting_end: 0 }
+        Replies { slot, bytes: storage, content: EgressContent::Frames, lone_waiting_end: 0 }
     }
 
     /// The connection that the replies are for.
@@ -47,7 +47,7 @@ impl Replies {
 
     /// Where an HTTP response is to be appended. The replies cannot be cut between frames then.
     pub(super) fn http_response(&mut self) -> &mut Vec<u8> {
-        self.framing = EgressContent::Opaque;
+        self.content = EgressContent::Opaque;
         &mut self.bytes
     }
 
@@ -73,8 +73,8 @@ impl Replies {
     }
 
     /// Whether they can be cut between frames.
-    pub(super) fn framing(&self) -> EgressContent {
-        self.framing
+    pub(super) fn content(&self) -> EgressContent {
+        self.content
     }
 
     /// Removes all replies, because they have been sent.
@@ -82,7 +82,7 @@ impl Replies {
         self.bytes.clear();
         // The memory of one large document is not kept for ever.
         self.bytes.shrink_to(limits::RECEIVE_BUFFER_BYTES);
-        self.framing = EgressContent::Frames;
+        self.content = EgressContent::Frames;
         self.lone_waiting_end = 0;
     }
 
@@ -117,8 +117,8 @@ mod tests {
         let mut replies = Replies::new(Slot(0), Vec::new());
         replies.http_response().extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
         replies.push_message(WAITING);
-        assert_eq!(replies.framing(), EgressContent::Opaque);
+        assert_eq!(replies.content(), EgressContent::Opaque);
         replies.clear();
-        assert_eq!((replies.framing(), replies.bytes().len()), (EgressContent::Frames, 0));
+        assert_eq!((replies.content(), replies.bytes().len()), (EgressContent::Frames, 0));
     }
 }

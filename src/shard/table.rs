@@ -108,6 +108,12 @@ impl<S> ConnectionTable<S> {
         self.entries.get_mut(slot.index())
     }
 
+    /// The entry of this connection, to be changed, if it is in the table.
+    #[inline]
+    pub(super) fn find_mut(&mut self, key: ConnectionKey) -> Option<&mut TableEntry<S>> {
+        self.get_mut(key.slot).filter(|entry| entry.serial == key.serial)
+    }
+
     /// The connection in this slot, to be changed, if the slot is occupied.
     #[inline]
     pub(super) fn connection_mut(&mut self, slot: Slot) -> Option<&mut Connection<S>> {

@@ -170,10 +170,8 @@ pub(crate) struct ScriptedConnection {
     pub(crate) ends: bool,
     /// How much each send takes, one after the other. Further sends take everything.
     pub(crate) takes: VecDeque<usize>,
-    /// What was sent, unless it is discarded.
+    /// What was sent.
     pub(crate) sent: Vec<u8>,
-    /// Whether sent bytes are discarded.
-    pub(crate) discards: bool,
     pub(crate) bytes_read: usize,
     pub(crate) closed: bool,
 }
@@ -192,16 +190,18 @@ impl Transport for ScriptedNetwork {
     fn recv(&mut self, socket: &mut u32, buffer: &mut [u8]) -> RecvOutcome {
         let connection = &mut self.connections[*socket as usize];
         assert!(!connection.closed, "a closed socket is read");
-        let next = connection.reads.front().or(connection.endless.as_ref());
-        let Some(bytes) = next else {
-            return if connection.ends { RecvOutcome::End } else { RecvOutcome::WouldBlock };
-        };
+        if connection.reads.is_empty() {
+            let Some(bytes) = &connection.endless else {
+                return if connection.ends { RecvOutcome::End } else { RecvOutcome::WouldBlock };
+            };
+            connection.reads.push_back(bytes.clone());
+        }
+        let bytes = &mut connection.reads[0];
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);
-        let rest = (count < bytes.len()).then(|| bytes[count..].to_vec());
-        connection.reads.pop_front();
-        if let Some(rest) = rest {
-            connection.reads.push_front(rest);
+        bytes.drain(..count);
+        if bytes.is_empty() {
+            connection.reads.pop_front();
         }
         connection.bytes_read += count;
         self.bytes_read += count;
@@ -212,9 +212,7 @@ impl Transport for ScriptedNetwork {
         let connection = &mut self.connections[*socket as usize];
         assert!(!connection.closed, "a closed socket is written to");
         let count = connection.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len());
-        if !connection.discards {
-            connection.sent.extend_from_slice(&bytes[..count]);
-        }
+        connection.sent.extend_from_slice(&bytes[..count]);
         self.sends += 1;
         SendOutcome::Took(count)
     }
