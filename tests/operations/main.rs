@@ -12,4 +12,5 @@ mod flags;
 mod load_scripts;
 mod manuals;
 mod notify;
+mod readme_tests;
 mod reference;
