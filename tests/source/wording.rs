@@ -52,6 +52,9 @@ const REPLACED_NAMES: &[&str] = &[
     "Muster",
 ];
 
+/// Lines that use a word in another sense: the system account `nobody`.
+const OTHER_SENSE: &[&str] = &["chown nobody ", "group is that of `nobody`"];
+
 /// This file has to name the words.
 const OWN: &str = "tests/source/wording.rs";
 
@@ -72,6 +75,9 @@ fn has_word(line: &str, word: &str) -> bool {
 fn found_in(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
+        if OTHER_SENSE.iter().any(|phrase| line.contains(phrase)) {
+            continue;
+        }
         let lower = line.to_ascii_lowercase();
         let words = REPLACED_WORDS.iter().filter(|word| has_word(&lower, word));
         let names = REPLACED_NAMES.iter().filter(|name| has_word(line, name));
