@@ -187,7 +187,8 @@ impl<S> ConnectionTable<S> {
     /// Stores the address that the connection in this slot is counted for.
     pub(super) fn set_counted_address(&mut self, slot: Slot, address: Option<IpAddr>) {
         let Some(entry) = self.entries.get_mut(slot.index()) else { return };
-        let record = SideRecord { counted_address: address, ..self.side.remove(entry.side.take()) };
+        let mut record = self.side.remove(entry.side.take());
+        record.counted_address = address;
         entry.side = self.side.insert(record);
     }
 
