@@ -105,7 +105,7 @@ fn log_lines_in_the_readme_are_those_of_the_program() {
     for line in readme.lines().filter_map(|line| line.strip_prefix("INFO ")) {
         let is_text = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || c == '=');
         let words: Vec<&str> = line.split(' ').collect();
-        for run in words.split(|word| !is_text(&word)).filter(|run| run.len() > 1) {
+        for run in words.split(|word| !is_text(word)).filter(|run| run.len() > 1) {
             let run = run.join(" ");
             assert!(program.contains(&run), "no line of the log contains `{run}`");
             found += 1;
