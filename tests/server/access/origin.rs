@@ -55,7 +55,7 @@ fn refuses_upgrades_of_disallowed_origins_with_403_at_every_path() {
     for path in ["/ws", "/", "/echo"] {
         for origins in hostile {
             let response = expect_refusal(&server, path, origins);
-            assert_eq!(response.text(), "pages of this origin may not connect here\n");
+            assert_eq!(response.text(), "pages of this origin are not allowed to connect\n");
         }
         for origins in [
             &["https://app.example"][..],
