@@ -1,9 +1,8 @@
 //! Checks of the source tree itself: the direction of imports, the purity of the parts that must
 //! do no I/O, the names of types, the wording of comments, the size of files.
-
-mod architecture;
 #![allow(clippy::unwrap_used)]
 
+mod architecture;
 mod layers;
 mod names;
 mod size;
