@@ -140,13 +140,13 @@ fn log_startup(config: &Config, server: &Server) {
              {call} does not work here"
         ),
     }
+    let version = env!("CARGO_PKG_VERSION");
     tracing::info!(
         shards = config.shards,
         pinned = config.pin,
         max_connections = config.limits.max_connections,
         open_files_limit = config.descriptors_allowed,
-        "switchboard {}",
-        env!("CARGO_PKG_VERSION"),
+        "switchboard {version}"
     );
     let local = server.addresses().iter().find(|a| a.ip().is_unspecified() || a.ip().is_loopback());
     if let Some(address) = local {

@@ -425,7 +425,14 @@ impl FromStr for HumanDuration {
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        const DAY_S: u64 = 24 * 60 * 60;
+        match self.0.as_secs() {
+            // humantime would write 366 days as `1year 18h`.
+            seconds if seconds > 0 && self.0 == Duration::from_secs(seconds / DAY_S * DAY_S) => {
+                write!(f, "{}d", seconds / DAY_S)
+            }
+            _ => humantime::format_duration(self.0).fmt(f),
+        }
     }
 }
 

@@ -96,6 +96,13 @@ macro_rules! shard_counters {
         }
 
         impl ShardFigures {
+            /// The serialised fields with their documentation, for tuning/REFERENCE.md.
+            pub(super) const FIELDS: &'static [(&'static str, &'static str)] = &[
+                $((stringify!($gauge), concat!($($gauge_doc),+)),)+
+                $((stringify!($counter), concat!($($counter_doc),+)),)+
+                $((stringify!($labelled), concat!($($label_doc),+)),)+
+            ];
+
             /// Adds another shard's values.
             pub fn merge(&mut self, other: &Self) {
                 $(self.$gauge += other.$gauge;)+
@@ -173,8 +180,8 @@ shard_counters! {
         close_timeouts,
         /// Iterations of the event loop.
         iterations,
-        /// CPU time that this shard's thread has used, in nanoseconds. The event loop raises it
-        /// about ten times a second while it has connections (see [`crate::sys::clock::thread_cpu`]).
+        /// CPU time that the shard's thread has used, in nanoseconds. Updated about ten times a
+        /// second while the shard has connections.
         cpu_nanos,
     }
     labelled {

@@ -4,79 +4,27 @@
 use super::counter::Label;
 use crate::wire::message::ErrorCode;
 
-/// Why a connection ended. Each accepted connection ends with exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndReason {
-    /// The client sent a Close frame (RFC 6455 §5.5.1).
-    ClientClose,
-    /// The client ended or reset the connection without a Close frame.
-    ClientGone,
-    /// Nothing arrived for the silence limit (close code 1001).
-    Silent,
-    /// The client sent a frame that violates RFC 6455 (close code 1002).
-    ProtocolError,
-    /// The client sent text that is not UTF-8 (close code 1007).
-    NotUtf8,
-    /// The client sent a message of too many fragments (close code 1008).
-    TooManyFragments,
-    /// The client sent a message that exceeds the size limit (close code 1009).
-    MessageTooLarge,
-    /// The unsent backlog of a slow consumer was full (close code 1013).
-    SlowConsumer,
-    /// The server is shutting down (close code 1012).
-    Restarting,
-    /// An HTTP connection ended after a response that announced it (`Connection: close`).
-    HttpDone,
-    /// An HTTP keep-alive connection brought no next request in time.
-    HttpIdle,
-    /// A request head did not arrive in time.
-    HeadTimeout,
-    /// An HTTP request was refused with a response that closes the connection.
-    Refused,
-    /// An internal error of the server (close code 1011).
-    Internal,
-}
-
-/// Why an HTTP request was refused: one for each response of status 400 or more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RejectReason {
-    /// `--max-connections` is reached (503).
-    ConnectionLimit,
-    /// `--max-connections-per-address` is reached (503).
-    AddressLimit,
-    /// `--max-new-connections-per-address` is exceeded (503).
-    AddressRate,
-    /// The limit of connections to `--admin-listen` is reached (503).
-    AdminLimit,
-    /// The server is shutting down (503).
-    Draining,
-    /// An upgrade from a page whose origin `--allow-origin` does not list (403).
-    Origin,
-    /// A malformed PROXY protocol header from a trusted proxy (400).
-    ProxyHeader,
-    /// A PROXY protocol header from an address that `--trusted-proxy` does not list (400).
-    UntrustedProxy,
-    /// Not a request by RFC 9112, or not an upgrade by RFC 6455 §4.2.1 (400).
-    BadRequest,
-    /// A request head that exceeds the limit of bytes or fields (431).
-    HeadTooLarge,
-    /// A request with a body (413).
-    BodyRefused,
-    /// A request head that did not arrive within `--handshake-timeout` (408).
-    HeadTimeout,
-    /// No such path (404).
-    NotFound,
-    /// Neither GET nor HEAD (405).
-    MethodNotAllowed,
-    /// A plain request for a path that requires an upgrade to WebSocket (426).
-    UpgradeRequired,
-    /// An upgrade to a WebSocket version other than 13 (426).
-    UnsupportedVersion,
-}
-
-/// Implements [`Label`] for a plain enum whose variants are listed in their order.
+/// Declares an enum that is a [`Label`]. The documentation of its variants is also the text of
+/// tuning/REFERENCE.md.
 macro_rules! label {
-    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+    (
+        $(#[doc = $doc:literal])+
+        $name:ident {
+            $($(#[doc = $meaning:literal])+ $variant:ident = $text:literal,)+
+        }
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[doc = $meaning])+ $variant,)+
+        }
+
+        impl $name {
+            /// Each name with its meaning.
+            pub(super) const MEANINGS: &'static [(&'static str, &'static str)] =
+                &[$(($text, concat!($($meaning),+))),+];
+        }
+
         impl Label for $name {
             const ALL: &'static [Self] = &[$($name::$variant),+];
 
@@ -94,41 +42,77 @@ macro_rules! label {
     };
 }
 
-label!(EndReason {
-    ClientClose = "client_close",
-    ClientGone = "client_gone",
-    Silent = "silent",
-    ProtocolError = "protocol_error",
-    NotUtf8 = "not_utf8",
-    TooManyFragments = "too_many_fragments",
-    MessageTooLarge = "message_too_large",
-    SlowConsumer = "slow_consumer",
-    Restarting = "restarting",
-    HttpDone = "http_done",
-    HttpIdle = "http_idle",
-    HeadTimeout = "head_timeout",
-    Refused = "refused",
-    Internal = "internal",
-});
+label! {
+    /// Why a connection ended. Each accepted connection ends with exactly one of these.
+    EndReason {
+        /// The client sent a Close frame (RFC 6455 §5.5.1).
+        ClientClose = "client_close",
+        /// The client ended or reset the connection without a Close frame.
+        ClientGone = "client_gone",
+        /// Nothing arrived for the silence limit (close code 1001).
+        Silent = "silent",
+        /// The client sent a frame that violates RFC 6455 (close code 1002).
+        ProtocolError = "protocol_error",
+        /// The client sent text that is not UTF-8 (close code 1007).
+        NotUtf8 = "not_utf8",
+        /// The client sent a message of too many fragments (close code 1008).
+        TooManyFragments = "too_many_fragments",
+        /// The client sent a message that exceeds the size limit (close code 1009).
+        MessageTooLarge = "message_too_large",
+        /// The unsent backlog of a slow consumer was full (close code 1013).
+        SlowConsumer = "slow_consumer",
+        /// The server is shutting down (close code 1012).
+        Restarting = "restarting",
+        /// An HTTP connection ended after a response that announced it (`Connection: close`).
+        HttpDone = "http_done",
+        /// An HTTP keep-alive connection brought no next request in time.
+        HttpIdle = "http_idle",
+        /// A request head did not arrive in time.
+        HeadTimeout = "head_timeout",
+        /// An HTTP request was refused with a response that closes the connection.
+        Refused = "refused",
+        /// An internal error of the server (close code 1011).
+        Internal = "internal",
+    }
+}
 
-label!(RejectReason {
-    ConnectionLimit = "connection_limit",
-    AddressLimit = "address_limit",
-    AddressRate = "address_rate",
-    AdminLimit = "admin_limit",
-    Draining = "draining",
-    Origin = "origin",
-    ProxyHeader = "proxy_header",
-    UntrustedProxy = "untrusted_proxy",
-    BadRequest = "bad_request",
-    HeadTooLarge = "head_too_large",
-    BodyRefused = "body_refused",
-    HeadTimeout = "head_timeout",
-    NotFound = "not_found",
-    MethodNotAllowed = "method_not_allowed",
-    UpgradeRequired = "upgrade_required",
-    UnsupportedVersion = "unsupported_version",
-});
+label! {
+    /// Why an HTTP request was refused: one for each response of status 400 or more.
+    RejectReason {
+        /// `--max-connections` is reached (503).
+        ConnectionLimit = "connection_limit",
+        /// `--max-connections-per-address` is reached (503).
+        AddressLimit = "address_limit",
+        /// `--max-new-connections-per-address` is exceeded (503).
+        AddressRate = "address_rate",
+        /// The limit of connections to `--admin-listen` is reached (503).
+        AdminLimit = "admin_limit",
+        /// The server is shutting down (503).
+        Draining = "draining",
+        /// An upgrade from a page whose origin `--allow-origin` does not list (403).
+        Origin = "origin",
+        /// A malformed PROXY protocol header from a trusted proxy (400).
+        ProxyHeader = "proxy_header",
+        /// A PROXY protocol header from an address that `--trusted-proxy` does not list (400).
+        UntrustedProxy = "untrusted_proxy",
+        /// Not a request by RFC 9112, or not an upgrade by RFC 6455 §4.2.1 (400).
+        BadRequest = "bad_request",
+        /// A request head that exceeds the limit of bytes or fields (431).
+        HeadTooLarge = "head_too_large",
+        /// A request with a body (413).
+        BodyRefused = "body_refused",
+        /// A request head that did not arrive within `--handshake-timeout` (408).
+        HeadTimeout = "head_timeout",
+        /// No such path (404).
+        NotFound = "not_found",
+        /// Neither GET nor HEAD (405).
+        MethodNotAllowed = "method_not_allowed",
+        /// A plain request for a path that requires an upgrade to WebSocket (426).
+        UpgradeRequired = "upgrade_required",
+        /// An upgrade to a WebSocket version other than 13 (426).
+        UnsupportedVersion = "unsupported_version",
+    }
+}
 
 impl Label for ErrorCode {
     const ALL: &'static [Self] = &[

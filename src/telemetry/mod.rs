@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod labels;
 mod metrics;
 pub mod notices;
+mod reference;
 mod sample;
 mod stats;
 
@@ -20,6 +21,7 @@ pub use counters::{MatcherCounters, ShardCounters};
 pub use histogram::Histogram;
 pub use labels::{EndReason, RejectReason};
 pub use metrics::{METRICS_CONTENT_TYPE, metrics_table, metrics_text};
+pub use reference::{reasons_tables, stats_tables};
 pub use sample::{ProcessSample, Sampler};
 pub use stats::{health_json, stats_json};
 

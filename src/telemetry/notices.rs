@@ -83,6 +83,16 @@ const TOPICS: &[NoticeTopic] = &[
     },
 ];
 
+/// The level and the text of every notice, for tuning/REFERENCE.md.
+pub fn notice_lines() -> Vec<(&'static str, &'static str)> {
+    let level = |topic: &NoticeTopic| match topic.level {
+        NoticeLevel::Info => "INFO",
+        NoticeLevel::Warn => "WARN",
+        NoticeLevel::Error => "ERROR",
+    };
+    TOPICS.iter().map(|topic| (level(topic), topic.text)).collect()
+}
+
 /// Finds the notices that are due.
 #[derive(Debug, Default)]
 pub struct NoticeReporter {

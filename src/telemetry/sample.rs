@@ -27,6 +27,9 @@ macro_rules! rates {
         }
 
         impl SampledRates {
+            /// The names of all rates.
+            pub(super) const NAMES: &'static [&'static str] = &[$(stringify!($rate),)+];
+
             fn set(&self, before: &ShardFigures, after: &ShardFigures, seconds: f64) {
                 $(
                     let more = after.$rate.saturating_sub(before.$rate);

@@ -301,7 +301,7 @@ fn in_reference_units(quantity: &str) -> String {
         "KiB" => scaled(10),
         "MiB" => scaled(20),
         "GiB" => scaled(30),
-        "h" => format!("{}day", number.parse::<u64>().unwrap() / 24),
+        "h" => format!("{}d", number.parse::<u64>().unwrap() / 24),
         "s" if number == "60" => "1m".to_owned(),
         unit => format!("{number}{unit}"),
     }

@@ -392,7 +392,7 @@ fn every_flag_has_an_environment_variable_and_a_row_in_the_table() {
     }
     assert_eq!(table.lines().filter(|line| line.starts_with("| `--")).count(), flags);
     for row in [
-        "| `--close-timeout DURATION` | `SWITCHBOARD_CLOSE_TIMEOUT` | `5s` | 10ms to 1day |",
+        "| `--close-timeout DURATION` | `SWITCHBOARD_CLOSE_TIMEOUT` | `5s` | 10ms to 1d |",
         "| `SWITCHBOARD_SHARDS` | one for each CPU that the process may use | 1 to 1024 |",
         "| `--no-pin` | `SWITCHBOARD_NO_PIN` | off | – |",
         "| `SWITCHBOARD_SOCKET_SEND_BUFFER` | `65536` | 0, or 4096 to 536870912 |",

@@ -4,6 +4,7 @@
 //! `UPDATE_REFERENCE=1 cargo test --test operations reference` writes the generated tables anew.
 
 use crate::documents::read;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -34,4 +35,63 @@ fn check_table(name: &str, table: &str) {
 fn generated_tables_are_up_to_date() {
     check_table("flags", &switchboard::config::flags_table());
     check_table("metrics", &switchboard::telemetry::metrics_table());
+    check_table("reasons", &switchboard::telemetry::reasons_tables());
+    check_table("stats", &switchboard::telemetry::stats_tables());
+}
+
+/// The level and the text of every log line in the sources of the server.
+fn lines_in_sources() -> BTreeSet<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut lines: BTreeSet<_> = switchboard::telemetry::notices::notice_lines()
+        .into_iter()
+        .map(|(level, text)| (level.to_owned(), text.to_owned()))
+        .collect();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(path).unwrap();
+                let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                lines.extend(code.split("tracing::").skip(1).filter_map(line_of_call));
+            }
+        }
+    }
+    lines
+}
+
+/// The level and the first string literal of the source text behind `tracing::`, if it is a call of
+/// a log macro. Notices are listed by themselves.
+fn line_of_call(source: &str) -> Option<(String, String)> {
+    let (level, arguments) = source.split_once("!(")?;
+    if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+        return None;
+    }
+    let (_, literal) = arguments.split_once('"')?;
+    let (text, _) = literal.split_once('"')?;
+    // A backslash at the end of a line joins it with the next one.
+    let text: Vec<&str> = text.split("\\\n").map(str::trim_start).collect();
+    (text != ["{text}"]).then(|| (level.to_uppercase(), text.concat()))
+}
+
+#[test]
+fn every_log_line_is_in_the_table_of_log_lines() {
+    let reference = read(REFERENCE);
+    let (_, table) = reference.split_once("| line | level | meaning |").expect("a table of lines");
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with("| `"));
+    let listed: Vec<(String, String)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert!(cells.len() == 4 && cells[2..].iter().all(|cell| !cell.is_empty()), "{row}");
+            (cells[1].to_owned(), cells[0].trim_matches('`').to_owned())
+        })
+        .collect();
+    let known: BTreeSet<_> = listed.iter().cloned().collect();
+    assert_eq!(known.len(), listed.len(), "a line is listed twice");
+    let written = lines_in_sources();
+    let missing: Vec<_> = written.difference(&known).collect();
+    let stale: Vec<_> = known.difference(&written).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "missing: {missing:#?}, stale: {stale:#?}");
 }
