@@ -270,7 +270,7 @@ fn accepts_every_handshake_that_the_rfc_allows() {
 
 #[test]
 fn rejects_invalid_http_with_400_without_waiting() {
-    let server = Server::start(&["--upgrade_with-timeout", "1h"]);
+    let server = Server::start(&["--handshake-timeout", "1h"]);
     let tls_client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let forms: [&[u8]; 14] = [
         tls_client_hello,
