@@ -152,7 +152,7 @@ fn ends_soon_without_sessions_and_reports_draining_until_then() {
     let mut health = move || watcher.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status;
     assert_eq!(health(), 200);
     server.send_signal("TERM");
-    wait_until("the server drain_by_signal", || match health() {
+    wait_until("the server drains", || match health() {
         503 => Ok(()),
         status => Err(format!("{status}")),
     });
