@@ -16,6 +16,7 @@ const MANUALS: &[&str] = &[
     "src/ARCHITECTURE.md",
     "src/load/README.md",
     "src/wire/PROTOCOL.md",
+    "tests/README.md",
     "tuning/README.md",
     "tuning/REFERENCE.md",
     OPERATIONS,
