@@ -1,4 +1,4 @@
-//! Who may connect: how many connections there may be, from which addresses, and from pages of
+//! Which connections are accepted: how many connections there may be, from which addresses, and from pages of
 //! which origins.
 
 pub mod admission;

@@ -66,7 +66,7 @@ enum MatcherView {
     Unknown,
     /// A queued ticket, or a pairing made from it that has not reached this shard yet.
     Queued(TicketHandle, TicketNo),
-    /// A pairing made from this ticket, the outcome of which has not reached this shard yet.
+    /// A pairing made from this ticket, without an outcome on this shard yet.
     Paired(TicketNo),
 }
 

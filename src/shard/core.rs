@@ -3,8 +3,8 @@
 //!
 //! Each part owns its data and keeps its own invariants. The core dispatches what happens to
 //! connections, and combines the parts in files by topic. Every entry point leaves the shard
-//! complete: connections that have ended are gone when it returns, their partners told, their
-//! counters updated.
+//! complete: connections that have ended are gone when it returns, their partners have been
+//! notified, and the counters are up to date.
 
 use super::entry::{ClientSource, Connection, HttpState, Role};
 use super::host::Host;
@@ -117,8 +117,8 @@ impl<H: Host> Core<H> {
         self.reads.share_among(readers);
     }
 
-    /// Whether a connection is read when the poll reports it. One on the run list is read when
-    /// its turn comes there.
+    /// Whether a connection is read when the poll reports it. One on the run list is read in
+    /// the order of that list.
     pub fn reads_for_events(&self, key: ConnectionKey) -> bool {
         !self.reads.is_deferred(key)
     }

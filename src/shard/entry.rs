@@ -110,8 +110,8 @@ pub(super) struct PendingIo {
     pub(super) stored: Vec<u8>,
     /// How far `stored` has been scanned for the end of a head.
     pub(super) scan: HeadScan,
-    /// Whether `stored` can be handled without further input, as soon as the connection's turn
-    /// comes and earlier replies have been sent. Nothing more is read until then.
+    /// Whether `stored` can be handled without further input, as soon as the run list
+    /// reaches the connection and earlier replies have been sent. Nothing more is read until then.
     pub(super) stored_is_backlog: bool,
 }
 

@@ -39,7 +39,7 @@ pub enum AdoptOutcome<S> {
     /// The socket is valid on this shard as it is.
     AsIs,
     /// This shard has duplicated the socket into its own descriptor table. The original belongs
-    /// to the shard that sent it, which closes it ([`Transport::release`]) when it is told.
+    /// to the shard that sent it, which closes it ([`Transport::release`]) when it learns of this.
     Duplicated {
         /// The socket as it came.
         original: S,

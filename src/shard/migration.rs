@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::telemetry::labels::EndReason;
 use std::time::Duration;
 
-/// A command to a core, the connections of which have sockets of type `S`.
+/// A command to a core with sockets of type `S`.
 pub type CoreCommand<S> = ShardCommand<MigratingSession<S>, S>;
 
 /// A session on its way to another shard, with everything that belongs to it.
@@ -39,7 +39,7 @@ pub struct MigratingSession<S> {
 pub(super) struct Migrations {
     /// Sessions of this shard that have left and are not confirmed yet.
     in_flight: usize,
-    /// Pairings with a session of this shard whose mover could not be taken in. The session is
+    /// Pairings of a session of this shard with a mover that could not be taken in. The session is
     /// queued again at the next sweep: at most one for each such failure since the last.
     postponed: Vec<Pairing>,
 }
@@ -167,7 +167,7 @@ impl<H: Host> Core<H> {
         if migrating.was_deferred {
             self.reads.defer(key);
         }
-        // It was in flight when the other sessions were pinged and told of a shutdown.
+        // It was in flight when the other sessions were pinged and notified of a shutdown.
         self.ping_if_due(key.slot, silent_ms, migrating.since_sweep_ms);
         self.announce_drain(key.slot);
         Ok(key)
@@ -243,7 +243,7 @@ impl<H: Host> Core<H> {
         self.count_session(waiting_in, -1);
     }
 
-    /// Queues the sessions again whose partners could not be taken in. That waits for a sweep,
+    /// Queues the sessions of postponed pairings again. That waits for a sweep,
     /// because as long as descriptors are short, both shards and the matcher would be busy with
     /// nothing else. The session avoids that partner for a while: another one may be on this
     /// shard and need no descriptor.

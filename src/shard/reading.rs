@@ -106,7 +106,7 @@ impl<H: Host> Core<H> {
             self.handle_input(&mut [], replies);
         }
         let TableEntry { connection, role, .. } = &self.table[slot];
-        // The reply to stored input may be unsent in its turn, or the connection may be a session
+        // The reply to stored input may be unsent as well, or the connection may be a session
         // now.
         // guard: requests behind an unsent response are not read [false]
         let waits = is_read_behind_replies(role) && connection.has_unsent();
@@ -179,7 +179,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Stores input until the replies to what came before it have been sent, or until the
-    /// connection's next turn if no replies are unsent.
+    /// connection's next place in the run list if no replies are unsent.
     pub(super) fn store_backlog(&mut self, slot: Slot, bytes: &[u8]) {
         self.store(slot, bytes, HeadScan::default());
         let connection = &mut self.table[slot].connection;

@@ -1,7 +1,7 @@
 //! Rooms of two sessions of this shard. Pure.
 //!
 //! A room is nothing but two memberships that name each other, so [`Rooms`] creates and ends both
-//! together, and clients are told of no room that does not exist.
+//! together. A client learns of a room only when the room exists.
 
 use super::core::Core;
 use super::host::Host;

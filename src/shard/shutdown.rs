@@ -65,7 +65,7 @@ impl Drain {
 }
 
 impl<H: Host> Core<H> {
-    /// Begins the graceful shutdown: every client is told the deadline.
+    /// Begins the graceful shutdown: the deadline is sent to every client.
     pub(super) fn start_drain(&mut self) {
         let now_ms = self.timeouts.now_ms();
         let timeout_ms = as_ms(self.setup.limits.drain_timeout);
