@@ -79,7 +79,7 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "server: matches",
     "server: matches failed",
     "server: rate limited",
-    "server: rehomed",
+    "server: sessions migrated",
     "server: relayed",
     "silent",
     "slow_consumer",
