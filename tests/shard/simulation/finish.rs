@@ -262,7 +262,7 @@ impl Simulator {
         for (what, times) in [
             ("server: matches", all.matches),
             ("server: matches failed", all.matches_failed),
-            ("server: rehomed", all.migrated_in),
+            ("server: sessions migrated", all.migrated_in),
             ("server: relayed", all.messages_relayed),
             ("server: rate limited", all.messages_dropped),
         ] {
