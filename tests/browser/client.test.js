@@ -116,9 +116,9 @@ describe('the protocol client', { timeout: 20_000 }, () => {
 
   test('delivers no message of a room that was left', async () => {
     const connection = await inRoom();
-    const heard = [];
-    client.addEventListener('relay', ({ detail }) => heard.push(detail.payload));
-    client.addEventListener('peer_left', () => heard.push('peer_left'));
+    const received = [];
+    client.addEventListener('relay', ({ detail }) => received.push(detail.payload));
+    client.addEventListener('peer_left', () => received.push('peer_left'));
     client.findMatch();
     connection.send('offer', 'no room');
     connection.send('peer_left', { room_id: 'room-1', reason: 'left' });
@@ -126,7 +126,7 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     connection.send('offer', 'old room', { room_id: 'room-1' });
     connection.send('offer', 'new room', { room_id: 'room-2' });
     await event('relay');
-    assert.deepEqual(heard, ['new room']);
+    assert.deepEqual(received, ['new room']);
   });
 
   test('repeats find_match after the connection was lost', async () => {

@@ -92,7 +92,7 @@ describe('phases', () => {
     }
   });
 
-  test('a match outside a search changes nothing', () => {
+  test('a match has no effect while the page is not searching', () => {
     for (const phase of PHASES.filter(({ name }) => name !== 'searching')) {
       assert.equal(advance(phase, { type: 'matched', at: 1 }), phase);
     }
@@ -108,7 +108,7 @@ describe('ICE restart', () => {
     }
   });
 
-  test('a disconnected call without audio is restarted first and given up later', () => {
+  test('a disconnected call without audio is restarted first and ended later', () => {
     const at = (audioMs) => advise(callState({ state: 'disconnected', audioMs }));
     assert.deepEqual([2_900, 3_100, 29_000, 31_000].map(at), ['wait', 'restart', 'restart', 'give_up']);
   });
@@ -164,7 +164,7 @@ describe('vitals', () => {
     assert.equal(new Vitals().read(report()).relayed, null);
   });
 
-  test('grades follow delay and loss', () => {
+  test('the grade of a connection depends on its delay and packet loss', () => {
     const graded = (rttMs, lossRatio) => grade({ rttMs, lossRatio, jitterMs: 0 });
     assert.deepEqual(
       [[20, 0], [null, 0], [400, 0], [20, 0.05], [900, 0], [20, 0.2]].map((args) => graded(...args)),
@@ -207,7 +207,7 @@ describe('texts', () => {
     assert.match(refusal('newer', 'raw'), /raw/);
     const connection = { status: 'retrying', draining: false, offline: false };
     for (const code of [1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001]) {
-      assert.match(banner({ ...connection, code }, true), /Your call goes on\. Trying again/);
+      assert.match(banner({ ...connection, code }, true), /Your call continues\. Trying again/);
     }
     assert.match(banner({ ...connection, offline: true }, false), /offline/);
   });

@@ -37,7 +37,7 @@ describe('the client in README.md', { timeout: 20_000 }, () => {
   test('meets another one and greets it', async () => {
     const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
     const [, code] = readme.match(/^```js client\n([^]*?)^```$/m);
-    const heard = await Promise.all([run(code), run(code)]);
-    assert.deepEqual(heard, ['the partner says hello', 'the partner says hello']);
+    const received = await Promise.all([run(code), run(code)]);
+    assert.deepEqual(received, ['the partner says hello', 'the partner says hello']);
   });
 });

@@ -19,7 +19,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
     await server.down('SIGKILL');
-    await Promise.all(pair.map((visitor) => visitor.reads('banner', /cannot be reached.*call goes on/)));
+    await Promise.all(pair.map((visitor) => visitor.reads('banner', /cannot be reached.*call continues/)));
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await pair[0].shoot('desktop-light-signalling-lost');
     await server.up();
@@ -39,7 +39,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     t.after(() => server.down());
     const pair = await talking(chromium.browser, server.url);
     const down = server.down('SIGTERM');
-    await pair[0].reads('banner', /about to restart.*call goes on/);
+    await pair[0].reads('banner', /about to restart.*call continues/);
     await down;
     await pair[0].hears();
     await server.up();
@@ -62,7 +62,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('one connection is cut: the call goes on, and both are told how they stand', async (t) => {
+  test('after one connection is cut the call continues, and both pages show the state', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
     const proxy = await Proxy.inFrontOf(server);
@@ -72,8 +72,8 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
     await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
     proxy.cut();
-    await ann.reads('banner', /cannot be reached.*call goes on/);
-    await ben.reads('detail', /lost touch|no longer on the switchboard/);
+    await ann.reads('banner', /cannot be reached.*call continues/);
+    await ben.reads('detail', /lost the connection|no longer on the switchboard/);
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));
     proxy.restore();
     // With a resume window all is as before; without one they talk on without the switchboard.

@@ -222,6 +222,7 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /**
+   * Calls `then` when nothing has arrived for `afterMs`.
    * @param {number} afterMs
    * @param {() => void} then
    */

@@ -71,7 +71,7 @@ export class Conversation extends EventTarget {
     this.#call.receive(type, payload);
   }
 
-  /** Signalling works again after an interruption. */
+  /** Called when signalling works again after an interruption. */
   resync() {
     this.#restartedAt = performance.now();
     this.#call.resync();

@@ -67,8 +67,8 @@ export class View {
     setText(
       'relay-hint',
       model.relayAvailable
-        ? 'Calls then take a detour through this site’s relay.'
-        : 'Needs a relay; this site has announced none yet.',
+        ? 'Calls then go through this site’s relay.'
+        : 'Needs a relay; this site has not announced one yet.',
     );
   }
 
@@ -140,9 +140,9 @@ export class View {
 function partnerState(phase, muted) {
   switch (phase.name) {
     case 'searching':
-      return 'being looked for';
+      return 'searching';
     case 'connecting':
-      return 'picking up';
+      return 'connecting';
     case 'talking':
       if (phase.silent) return 'no sound';
       return muted ? 'muted' : 'on the line';

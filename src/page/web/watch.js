@@ -16,7 +16,7 @@
 
 /** Audio received within this time counts as flowing. */
 export const FLOWING_MS = 3_000;
-/** A call without audio after this time is given up. */
+/** A call that has no audio after this time is ended. */
 export const BEGIN_MS = 25_000;
 /** Time between two ICE restarts. */
 const RESTART_MS = 6_000;

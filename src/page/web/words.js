@@ -10,15 +10,15 @@ const MICROPHONE = {
   denied: {
     headline: 'The microphone is blocked',
     detail:
-      'Your browser was told not to let this page hear you. Open the site settings beside the address, allow the microphone, and try again.',
+      'This page may not use the microphone. Open the site settings next to the address, allow the microphone, and try again.',
   },
   dismissed: {
     headline: 'The microphone is still off',
-    detail: 'The question was closed without an answer. Try again, and choose “Allow”.',
+    detail: 'The browser’s question was closed without an answer. Try again, and choose “Allow”.',
   },
   none: {
     headline: 'No microphone found',
-    detail: 'Plug one in or switch your headset on, then try again. The page will notice a new one by itself.',
+    detail: 'Plug one in or switch your headset on, then try again. The page notices a new one automatically.',
   },
   busy: {
     headline: 'The microphone is busy',
@@ -36,7 +36,7 @@ const ENDED = {
   next: { headline: 'Your partner moved on', detail: 'Someone else may be waiting right now.' },
   disconnected: {
     headline: 'Your partner is gone',
-    detail: 'Their connection ended without a goodbye.',
+    detail: 'Their connection ended unexpectedly.',
   },
   timeout: {
     headline: 'Your partner is gone',
@@ -44,21 +44,21 @@ const ENDED = {
   },
   lost: {
     headline: 'The call was lost',
-    detail: 'The sound stopped, and no new way to your partner could be found.',
+    detail: 'The sound stopped, and the connection to your partner could not be restored.',
   },
   unreachable: {
     headline: 'No way to this partner',
     detail: 'Your two networks could not reach each other. It often works with someone else.',
   },
   relay_refused: {
-    headline: 'The relay turned us away',
+    headline: 'The relay refused the call',
     detail:
       'This site’s TURN server refused the password it was given (401), so no call can be relayed. The operator of this site has to set the same secret on both servers.',
   },
   relay_missing: {
-    headline: 'No relay to be reached',
+    headline: 'The relay cannot be reached',
     detail:
-      'You asked to hide your network address, which needs a relay, and none answers. Switch that off under “Devices and settings”, or try later.',
+      'You asked to hide your network address, which needs a relay, but no relay answers. Switch that off under “Devices and settings”, or try later.',
   },
 };
 
@@ -73,7 +73,7 @@ export function words(phase) {
         ? {
             headline: 'This page needs a secure address',
             detail:
-              'Browsers hand out the microphone only over https:// or on localhost. Open this page by such an address.',
+              'Browsers hand out the microphone only over https:// or on localhost. Open this page at such an address.',
           }
         : {
             headline: 'This browser cannot make calls',
@@ -82,7 +82,7 @@ export function words(phase) {
     case 'welcome':
       return {
         headline: 'Talk with a stranger',
-        detail: 'First a look at your microphone. No one hears you until you press Start.',
+        detail: 'First, turn on your microphone. No one hears you until you press Start.',
       };
     case 'asking':
       return {
@@ -101,8 +101,8 @@ export function words(phase) {
         headline: 'Looking for someone',
         detail:
           phase.after === undefined
-            ? 'You are in line. This page rings you through by itself.'
-            : `${ENDED[phase.after].headline}. The next one is being looked for.`,
+            ? 'You are in line. This page connects you automatically.'
+            : `${ENDED[phase.after].headline}. Looking for the next partner.`,
       };
     case 'connecting':
       return { headline: 'Putting you through', detail: 'Someone is there. One moment.' };
@@ -115,16 +115,16 @@ export function words(phase) {
 
 /** @param {Extract<Phase, { name: 'talking' }>} phase */
 function talking({ signalling, silent }) {
-  if (silent) return 'The sound has stopped. A new way to your partner is being looked for.';
+  if (silent) return 'The sound has stopped. Trying to restore the connection to your partner.';
   switch (signalling) {
     case 'up':
       return 'The line is yours for as long as you both like.';
     case 'partner_away':
-      return 'Your partner lost touch with the switchboard, but you still hear each other.';
+      return 'Your partner lost the connection to the switchboard. Your call continues.';
     case 'partner_gone':
-      return 'Your partner is no longer on the switchboard. You can go on talking, or take the next call.';
+      return 'Your partner is no longer on the switchboard. You can continue talking, or take the next call.';
     case 'own_gone':
-      return 'The switchboard forgot this call: you are talking without it. If the sound breaks off, it cannot be brought back.';
+      return 'The switchboard no longer has this call. You can continue talking, but if the sound stops, it cannot be restored.';
   }
 }
 
@@ -143,12 +143,12 @@ function talking({ signalling, silent }) {
  * @returns {string | null}
  */
 export function banner({ status, code, draining, offline }, talking) {
-  const callGoesOn = talking ? ' Your call goes on.' : '';
+  const callContinues = talking ? ' Your call continues.' : '';
   if (status === 'retrying' || (status === 'connecting' && code !== undefined)) {
-    return `${loss(code, offline)}${callGoesOn} Trying again by itself.`;
+    return `${loss(code, offline)}${callContinues} Trying again.`;
   }
   if (status === 'open' && draining) {
-    return `The switchboard is about to restart.${callGoesOn} This page comes back by itself.`;
+    return `The switchboard is about to restart.${callContinues} This page reconnects automatically.`;
   }
   return null;
 }
@@ -161,15 +161,15 @@ function loss(code, offline) {
   if (offline) return 'Your device is offline.';
   switch (code) {
     case 1001:
-      return 'The switchboard did not hear from this page for too long.';
+      return 'The switchboard received nothing from this page for too long.';
     case 1011:
-      return 'The switchboard ran into a fault of its own.';
+      return 'The switchboard had an internal error.';
     case 1012:
       return 'The switchboard is restarting.';
     case 1013:
       return 'Your network was too slow for the switchboard.';
     case 4001:
-      return 'This session was taken up in another place.';
+      return 'This session was resumed from another connection.';
     case 1002:
     case 1007:
     case 1008:
@@ -184,8 +184,8 @@ function loss(code, offline) {
 const REFUSALS = {
   bad_queue:
     'The name after # in the address cannot be used: it may have up to 64 letters, digits and _ . : -',
-  rate_limited: 'That was too much at once; some of it was dropped. Wait a moment.',
-  draining: 'The switchboard is about to restart and makes no new calls. Your request is kept, your place in line is not.',
+  rate_limited: 'That was too much at once; some of it was dropped. Please wait a moment.',
+  draining: 'The switchboard is about to restart and makes no new calls. After the restart you will be in line again, at the end.',
   bad_json: 'The switchboard did not understand this page. Reloading it may help.',
   bad_message: 'The switchboard did not understand this page. Reloading it may help.',
   unknown_type: 'The switchboard does not know what this page asked for. Reloading it may help.',

@@ -3,7 +3,7 @@
 import { SwitchboardClient as Actual } from '../../../src/page/web/client.js';
 import { SwitchboardClient as Declared } from '../../../src/wire/contract/client.js';
 
-/** How events are listened to: the declarations narrow what EventTarget's say. */
+/** Methods whose declarations are narrower than those of EventTarget. */
 type Listening = 'addEventListener' | 'removeEventListener';
 
 /** Every other public member is as declared. */
