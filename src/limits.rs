@@ -1,6 +1,7 @@
-//! Every tunable constant. Pure. The unit is the last word of a name; where a name has no unit,
-//! the constant is a count. What an operator can change is in [`crate::config`]; its defaults and
-//! bounds are here.
+//! Constants that express a limit, or that an operator might ask about. Private constants of an
+//! implementation are next to their use. Pure. The unit is the last word of a name; where a name
+//! has no unit, the constant is a count. What an operator can change is in [`crate::config`]; its
+//! defaults and bounds are here.
 
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ pub const READS_PER_ITERATION: u32 = 4;
 /// connections are readable, each is read a smaller part at first. The rest is read from the run
 /// list.
 pub const EVENT_BYTES_PER_ITERATION: usize = 512 * 1024;
-/// Smallest of these shares: a read must be worth its system call.
+/// Smallest of these shares: below it, the system call costs more than handling the bytes.
 pub const MIN_EVENT_BYTES: usize = 4 * 1024;
 /// Bytes read from the run list in one iteration. It bounds how long a message of a connection
 /// that sends little waits for connections that send without pause.
@@ -98,10 +99,10 @@ pub const LISTEN_BACKLOG: i32 = 65_535;
 pub const ADMIN_BACKLOG: i32 = 128;
 /// Pause before the next accept when descriptors have run out.
 pub const ACCEPT_RETRY_MS: u64 = 50;
-/// Connections that a shard accepts from each listener when it ends, to tell them that the server
-/// shuts down: a full accept queue, and as many connections that arrive meanwhile. Later ones are
-/// reset with the listener, so that an endless stream of connections cannot keep the process
-/// alive.
+/// Connections that a shard accepts from each listener when it ends, to answer them that the
+/// server shuts down: a full accept queue, and as many connections that arrive meanwhile. Later
+/// ones are reset with the listener, so that an endless stream of connections cannot keep the
+/// process alive.
 pub const SHUTDOWN_ACCEPTS: usize = 2 * LISTEN_BACKLOG as usize;
 /// Connections above `--max-connections`, or above a limit of one address, whose requests are
 /// still read, so that a full server answers health checks and refuses with a response. Beyond
@@ -115,6 +116,8 @@ pub const TABLE_SURPLUS_CONNECTIONS: usize = 32;
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// Addresses for which new connections within a second are counted; they take 2 MiB.
 pub const TRACKED_ADDRESSES: usize = 64 * 1024;
+/// Partitions of the addresses of clients, each with a lock of its own.
+pub const ADDRESS_PARTITIONS: usize = 64;
 /// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
 /// closed.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
@@ -150,6 +153,18 @@ pub const SWEEP_BLOCK: usize = 16;
 pub const REJECTED_MIGRATION_DELAY_MS: u64 = 50;
 /// Shortest time between two log lines for the same reason.
 pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
+
+// Logging and shutdown
+
+/// Log lines that may wait to be written. No line contains bytes from a client, so all are short.
+pub const LOG_QUEUE_LINES: usize = 4096;
+/// Longest wait for the last log lines to be written. After it the process ends without them.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the main thread checks whether all connections have ended while the server drains.
+pub const DRAIN_CHECK_PERIOD: Duration = Duration::from_millis(20);
+/// The port stays open for at least this long after the signal, so that a health check sees
+/// `draining` even if there are no connections.
+pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
 
 // Bounds of what an operator may configure
 

@@ -3,7 +3,7 @@
 //! address of its client becomes known, and when it ends. Its memory is bounded by the addresses
 //! with an open connection and by [`TRACKED_ADDRESSES`] addresses with a new one.
 
-use crate::limits::{SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
+use crate::limits::{ADDRESS_PARTITIONS, SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
 use std::collections::HashMap;
@@ -13,9 +13,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Partitions of the addresses, each with a lock of its own.
-const PARTITIONS: usize = 64;
 
 /// The operator's limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +75,7 @@ impl Admission {
         let by_address = (max_open.is_some() || max_new.is_some()).then(|| AddressLimits {
             max_open,
             max_new,
-            partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
+            partitions: (0..ADDRESS_PARTITIONS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         });
         Admission { open: AtomicUsize::new(0), max_open: limits.max_open as usize, by_address }
@@ -179,7 +176,7 @@ impl AddressLimits {
         *count -= 1;
         if *count == 0 {
             partition.open.remove(&address);
-            // Give memory back after a crowd has left, but not on every departure.
+            // Release memory after many connections have closed, but not on every close.
             let (len, capacity) = (partition.open.len(), partition.open.capacity());
             if capacity > 64 && len < capacity / 8 {
                 partition.open.shrink_to(len * 2);
@@ -202,10 +199,12 @@ impl AddressPartition {
             self.second = second;
             self.new.clear();
         }
-        // Memory is bounded: when more addresses than this come within a second, counting starts
-        // anew. A limit on each address could not hold off that many addresses anyway.
+        // Memory is bounded: when more addresses than this connect within a second, counting
+        // restarts at zero. A limit on each address is no protection against so many addresses.
         // guard: the number of watched addresses is bounded [false]
-        if self.new.len() >= TRACKED_ADDRESSES / PARTITIONS && !self.new.contains_key(&address) {
+        if self.new.len() >= TRACKED_ADDRESSES / ADDRESS_PARTITIONS
+            && !self.new.contains_key(&address)
+        {
             self.new.clear();
         }
         let count = self.new.entry(address).or_default();
@@ -388,20 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn gives_memory_back_after_a_crowd_has_left() {
+    fn releases_memory_after_many_connections_have_closed() {
         let admission = admission(1_000_000, 3, 0);
-        let crowd: Vec<IpAddr> =
+        let addresses: Vec<IpAddr> =
             (0..100_000u128).map(|number| Ipv6Addr::from(number << 64).into()).collect();
-        for &address in &crowd {
+        for &address in &addresses {
             assert_eq!(admission.enter(address, NOW), admit(None, Some(address)));
         }
-        for &address in &crowd {
+        for &address in &addresses {
             admission.leave(Some(address));
         }
         let partitions = &admission.by_address.as_ref().unwrap().partitions;
         let capacity: usize =
             partitions.iter().map(|partition| partition.lock().unwrap().open.capacity()).sum();
-        assert!(capacity <= PARTITIONS * 128, "{capacity}");
+        assert!(capacity <= ADDRESS_PARTITIONS * 128, "{capacity}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 pub mod throttle;
 
 use crate::config::LogFormat;
+use crate::limits::{LOG_FLUSH_TIMEOUT, LOG_QUEUE_LINES};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,16 +20,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-
-/// Lines that may wait to be written. No line holds bytes from a client, so all of them are short.
-const QUEUE_LINES: usize = 4096;
-/// Longest wait for the last lines to be written. After that the process ends without them.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -95,7 +91,7 @@ impl LogQueue {
         // lock.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let destination = LogDestination::detect(&stderr);
-        LogQueue::start_with(stderr, QUEUE_LINES, format, destination)
+        LogQueue::start_with(stderr, LOG_QUEUE_LINES, format, destination)
     }
 
     fn start_with(
@@ -130,9 +126,9 @@ impl LogQueue {
         self.enqueue([prefix, &line].concat().into_bytes());
     }
 
-    /// Waits until all lines so far have been written, for at most [`FLUSH_TIMEOUT`].
+    /// Waits until all lines so far have been written, for at most [`LOG_FLUSH_TIMEOUT`].
     pub fn flush(&self) {
-        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let deadline = Instant::now() + LOG_FLUSH_TIMEOUT;
         let (written, flushed) = bounded(0);
         if self.sender.send_deadline(LogItem::Flush(written), deadline).is_ok() {
             // Nothing is ever sent: this returns when the writer thread drops the sender.
@@ -273,7 +269,7 @@ mod tests {
         assert!((95..=96).contains(&(lines_dropped() - before)));
         let began = Instant::now();
         log.flush();
-        assert!(began.elapsed() >= FLUSH_TIMEOUT, "flush returned before its timeout");
+        assert!(began.elapsed() >= LOG_FLUSH_TIMEOUT, "flush returned before its timeout");
         drop(blocked);
         log.flush();
         assert_eq!(out.0.lock().unwrap().iter().filter(|&&byte| byte == b'\n').count(), {

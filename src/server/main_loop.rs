@@ -5,6 +5,7 @@ use super::drain_log::{DrainLog, DrainLogLine};
 use super::supervision::Supervision;
 use super::{Server, ServerError};
 use crate::commands::{MatcherCommand, ShardCommand};
+use crate::limits::{DRAIN_CHECK_PERIOD, MIN_DRAIN_TIME};
 use crate::logging;
 use crate::sys;
 use crate::telemetry::notices::{Notice, NoticeReporter};
@@ -14,11 +15,6 @@ use mio::Events;
 use std::io;
 use std::time::Duration;
 
-/// How often the main thread checks whether all connections have ended while the server drains.
-const DRAIN_CHECK_PERIOD: Duration = Duration::from_millis(20);
-/// The port stays open for at least this long after the signal, so that a health check sees
-/// `draining` even if there are no connections.
-const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Time between two samples of the process (see [`Sampler`]).
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 
