@@ -148,8 +148,8 @@ fn run_all_orders(before: StartState, actions: [ScriptedAction; 2], drains: bool
         };
         if catch_unwind(AssertUnwindSafe(|| run(&mut choices, 0))).is_err() {
             choices.at = 0;
-            let told = catch_unwind(AssertUnwindSafe(|| run(&mut choices, LOGGED_LINES)));
-            panic!("{before:?}, {actions:?}, drains {drains}, {:?}: {told:?}", choices.taken);
+            let log = catch_unwind(AssertUnwindSafe(|| run(&mut choices, LOGGED_LINES)));
+            panic!("{before:?}, {actions:?}, drains {drains}, {:?}: {log:?}", choices.taken);
         }
         orders += 1;
         if !choices.next() {

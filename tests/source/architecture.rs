@@ -50,7 +50,7 @@ fn types_that_the_architecture_names_exist() {
 }
 
 #[test]
-fn layers_of_the_architecture_are_those_that_are_checked() {
+fn the_layer_list_of_the_architecture_equals_the_checked_one() {
     let text = fs::read_to_string(root().join(DOCUMENT)).unwrap();
     let (_, list) = text.split_once("```text\nlimits ").unwrap();
     let (list, _) = list.split_once("```").unwrap();

@@ -20,7 +20,7 @@ pub(crate) struct SourceFile {
 pub(crate) struct Import {
     /// `["crate", "wire", "http"]` or `["std", "env"]`.
     pub(crate) segments: Vec<String>,
-    /// Where it stands.
+    /// Its line number.
     pub(crate) line: usize,
     /// Whether it is inside a `#[cfg(test)]` item.
     pub(crate) in_test: bool,
@@ -70,13 +70,18 @@ pub(crate) fn relative(path: &Path) -> String {
 
 /// All Rust files of `src`, parsed.
 pub(crate) fn sources() -> Vec<SourceFile> {
+    rust_files("src")
+}
+
+/// All Rust files of a folder, parsed.
+pub(crate) fn rust_files(folder: &str) -> Vec<SourceFile> {
     let parse = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let path = relative(&path);
         let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
         SourceFile { module: module_of(&path), path, text, syntax }
     };
-    files("src", &[".rs"]).into_iter().map(parse).collect()
+    files(folder, &[".rs"]).into_iter().map(parse).collect()
 }
 
 fn module_of(path: &str) -> Vec<String> {

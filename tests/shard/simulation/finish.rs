@@ -98,13 +98,13 @@ impl Simulator {
             assert_eq!(queue, self.session_model.queue_of(*id), "the queue of {user:?}");
             assert!(user.is_answered(limited), "a request has no answer: {user:?}");
         }
-        for (room, told) in &self.session_model.rooms {
-            let Some(member) = told.members.first() else { continue };
+        for (room, model) in &self.session_model.rooms {
+            let Some(member) = model.members.first() else { continue };
             let peer = self.session_model.user_of(&member.peer);
             let missed = &self.users[peer];
-            let knows = told.members.len() == 2;
+            let was_announced = model.members.len() == 2;
             let able = missed.stage == Stage::Open && missed.can_send();
-            assert!(knows || !able, "{peer} was not told of {room}");
+            assert!(was_announced || !able, "{peer} got no match_found for {room}");
         }
     }
 
@@ -243,7 +243,7 @@ impl Simulator {
         assert!(shared.mailboxes.is_empty(), "commands remain: {:?}", shared.mailboxes);
         assert_eq!(shared.mailboxes.unanswered(), 0, "commands without a reply");
         let settled =
-            |count: fn(&super::simulator::Shard) -> u64| self.shards.iter().map(count).sum();
+            |count: fn(&super::shard_iteration::Shard) -> u64| self.shards.iter().map(count).sum();
         let here: u64 = settled(|shard| shard.counters.migrations_in_settled.get());
         let away: u64 = settled(|shard| shard.counters.migrations_out_settled.get());
         assert_eq!(here, away, "settled migrations");

@@ -88,7 +88,7 @@ impl Transport for SimulatedNetwork {
         let connection = &mut shared.connections[socket.connection()];
         let received = connection.recv(into);
         if let RecvOutcome::Bytes(_) = received {
-            connection.heard(shared.began[self.shard.index()]);
+            connection.record_read(shared.began[self.shard.index()]);
         }
         let shard = self.shard.0;
         shared.trace.log(|| format!("shard {shard} reads {}: {received:?}", socket.0));

@@ -1,8 +1,8 @@
 //! Deterministic simulation: shard cores, the matcher and virtual users in one process, driven by
 //! one seed, with the faults of networks, kernels and threads.
 //!
-//! It uses no threads, sockets or clocks. [`simulator`] chooses what runs next; [`network`] and
-//! [`mailboxes`] carry bytes and commands; [`plan`] says how often faults occur. The guarantees are
+//! It uses no threads, sockets or clocks. [`simulator`] chooses what runs next; [`shard_iteration`]
+//! runs a shard; [`network`] and [`mailboxes`] carry bytes and commands; [`plan`] says how often faults occur. The guarantees are
 //! checked after every step:
 //!
 //! - [`user`] checks each message that a client receives against the state that the client knows.
@@ -24,6 +24,7 @@ mod plan;
 pub(crate) mod random;
 pub(crate) mod script;
 mod session_model;
+mod shard_iteration;
 mod simulator;
 mod user;
 mod user_actions;

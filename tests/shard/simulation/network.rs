@@ -79,7 +79,7 @@ pub(crate) struct Connection {
     /// The descriptor tables that have it.
     tables: BTreeSet<ShardId>,
     raised: bool,
-    /// The client has sent plain requests.
+    /// Whether the client has sent HTTP requests before its upgrade request.
     pub(crate) pipelined: bool,
     /// A shard could not watch it.
     pub(crate) unwatchable: bool,
@@ -299,21 +299,21 @@ impl Connection {
         !self.closed
     }
 
-    /// It is `now`, and the server reads, or it is pending how long it has not.
-    pub(crate) fn heard(&mut self, now: Timestamp) {
+    /// Records that the server read from the connection at `now`.
+    pub(crate) fn record_read(&mut self, now: Timestamp) {
         self.record_activity(now);
         self.reads.insert(now);
     }
 
-    /// Something came from the client, or it took what it had left lying.
+    /// Records that bytes arrived from the client, or that it read from its backlog.
     fn record_activity(&mut self, now: Timestamp) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
     }
 
-    /// Whether the server read something at this moment.
-    pub(crate) fn was_read_at(&self, moment: Timestamp) -> bool {
-        self.reads.contains(&moment)
+    /// Whether the server read something at this time.
+    pub(crate) fn was_read_at(&self, time: Timestamp) -> bool {
+        self.reads.contains(&time)
     }
 
     /// How many bytes the server had read when its kernel had taken the first `taken`.

@@ -165,7 +165,7 @@ impl Script {
         self.0.shards.iter().map(|shard| shard.counters.migrations_rejected.get()).sum()
     }
 
-    /// Whether a user has been told that it is in a room.
+    /// Whether a user has received `match_found` for its room.
     pub(crate) fn in_room(&self, user: usize) -> bool {
         matches!(self.0.users[user].view, View::InRoom(_))
     }

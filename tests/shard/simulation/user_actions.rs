@@ -146,7 +146,7 @@ impl User {
             }
             UserAction::Ping => self.ping(context),
             UserAction::SocketPing => self.socket_ping(context),
-            UserAction::Pong => self.pong(b"unasked", context),
+            UserAction::Pong => self.pong(b"unrequested", context),
             UserAction::Nonsense => self.send_invalid(context),
             UserAction::Storm => {
                 const ONES: [UserAction; 8] = [
