@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 pub struct Ticket {
     /// The session that waits, valid for as long as this ticket is queued.
     pub holder: SessionAddress,
-    /// Tells this ticket from earlier ones of the same session.
+    /// Distinguishes this ticket from earlier ones of the same session.
     pub number: TicketNo,
     /// The number of the session that waits.
     pub session: SessionNo,
@@ -137,7 +137,7 @@ pub enum ShardCommand<M, S> {
     MigrationRejected {
         /// The session.
         migrating: M,
-        /// What the session was to do at the destination.
+        /// The purpose of the migration.
         purpose: MigrationPurpose,
     },
     /// From the main thread: begin the graceful shutdown.

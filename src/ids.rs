@@ -44,7 +44,7 @@ pub struct Serial(pub u32);
 pub struct ConnectionKey {
     /// Its slot in the slab.
     pub slot: Slot,
-    /// Its serial number, which tells it from other connections in the same slot.
+    /// Its serial number, which distinguishes it from other connections in the same slot.
     pub serial: Serial,
 }
 

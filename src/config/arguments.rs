@@ -201,9 +201,9 @@ pub struct Arguments {
 
     /// How long a request head may take to arrive completely
     ///
-    /// The time is for the whole head, so single bytes do not extend it. Then the answer is 408.
-    /// A keep-alive connection that is idle, or whose client does not read the response, is closed
-    /// after the same time.
+    /// The time is for the whole head; single bytes do not extend it. After it the server answers
+    /// 408. A keep-alive connection that is idle, or on which the client does not read the response,
+    /// is closed after the same time.
     #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_HANDSHAKE_TIMEOUT))]
     #[arg(help_heading = TIMEOUTS)]
@@ -211,7 +211,7 @@ pub struct Arguments {
 
     /// Silence after which a client is pinged
     ///
-    /// A client is not silent if any byte arrives from it, or if it reads from its backlog. Must be
+    /// Any byte that arrives ends the silence, and so does reading from the backlog. Must be
     /// shorter than --silence-limit, and should be shorter than the idle timeout of every proxy on
     /// the way.
     #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "DURATION")]
@@ -295,6 +295,8 @@ pub struct Arguments {
     pub log_format: LogFormat,
 
     /// Least severe level of log lines that are written
+    ///
+    /// The server itself writes lines of the levels error, warn and info; debug and trace add none.
     #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
     #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level_parser())]
     #[arg(ignore_case = true, help_heading = MONITORING)]

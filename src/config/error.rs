@@ -114,10 +114,10 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::DuplicateListenAddress { address } => {
-                write!(f, "--listen has {address} twice")
+                write!(f, "--listen {address} is given twice: remove one")
             }
             ConfigError::DuplicateAdminAddress { address } => {
-                write!(f, "--admin-listen has {address} twice")
+                write!(f, "--admin-listen {address} is given twice: remove one")
             }
             ConfigError::AdminAddressIsPublic { address } => write!(
                 f,
@@ -159,7 +159,7 @@ impl fmt::Display for ConfigError {
                 "--stats-queue {name:?} is not a queue name: use 1 to 64 of A-Z a-z 0-9 _ . : -"
             ),
             ConfigError::DuplicateStatsQueue { name } => {
-                write!(f, "--stats-queue has {name} twice")
+                write!(f, "--stats-queue {name} is given twice: remove one")
             }
             ConfigError::SteeringWithoutCpus { pin: false, .. } => {
                 f.write_str("--steer cpu needs pinned shards: leave --no-pin out")

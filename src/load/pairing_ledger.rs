@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// A match overtakes a waiting user when its member asked later than the user by more than this.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
-/// Number of consecutive matches that must have overtaken a user before it counts as forgotten:
-/// two users who have just met are not paired again, which lets others overtake them.
+/// Number of consecutive matches that must have overtaken a user before it counts as never
+/// matched: two users who have just met are not paired again, which lets others overtake them.
 const OVERTAKING_MATCHES: usize = 8;
 
 /// One member's `match_found` message. Identifiers are hashes, see
@@ -99,7 +99,7 @@ impl PairingLedger {
         }
         if let Some(old) = self.room_of(notice.me) {
             // A user must leave its room before it is matched again, even if the notice repeats
-            // the same match. Its partner in the old room is a victim.
+            // the same match. Faults of its old room follow from this one and are not counted.
             faults.push(LoadFault::DoubleMatched);
             self.mark_faulty(old);
             self.count_leave(old, now);

@@ -70,8 +70,7 @@ fn cpu_reading(
 }
 
 /// Takes one sample, from `/stats` and from the kernel. For CPU time the kernel is preferred; for
-/// memory and descriptors `/stats` is, because the server may know that they belong to another
-/// process.
+/// memory and descriptors `/stats` is, because the process with the given ID may not be the server.
 fn take_sample(
     stats: Option<&TargetAddress>,
     pid: Option<u32>,

@@ -87,7 +87,7 @@ impl fmt::Display for RatePhase {
     }
 }
 
-/// HTTP requests for one path at a rate for a time: `/health 100/s for 30s`.
+/// HTTP requests for one path, at a constant rate, for a duration: `/health 100/s for 30s`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpPhase {
     /// Path and query, starting with `/`.

@@ -1,4 +1,4 @@
-//! Logs commands whose receiver may not learn of them. Every thread that sends commands reports
+//! Logs failed wake-ups: the receiver may handle the command late. Every thread that sends commands reports
 //! failures here; all threads together write at most one line a minute.
 
 use super::MailboxError;

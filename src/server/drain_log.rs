@@ -30,8 +30,8 @@ pub(super) enum DrainLogLine {
         /// Time until the timeout.
         left: Duration,
     },
-    /// The timeout has passed, and rooms were still open. Their number is the one at the update
-    /// before, since the shards may have closed some of them by now.
+    /// The timeout has passed, and rooms were still open. Their number is that of the
+    /// previous update, because the shards may have closed some of them by now.
     RoomsClosed {
         /// Number of rooms.
         rooms: i64,

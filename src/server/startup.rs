@@ -22,7 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-/// What the main thread tells a shard that starts.
+/// A message from the main thread to a starting shard.
 pub(super) enum StartupCommand {
     /// Take these listeners.
     Listen(ListenerTransfer),
@@ -45,7 +45,7 @@ pub(super) enum ListenerTransfer {
     },
 }
 
-/// What a shard that starts tells the main thread.
+/// A message from a starting shard to the main thread.
 pub(super) enum StartupReport {
     /// Its thread runs and has its descriptor table.
     HasTable(ThreadId),

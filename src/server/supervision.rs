@@ -1,8 +1,8 @@
 //! Reports the state of the process to a service manager such as systemd, and stalled event loops
 //! to the log and the metrics. The main thread owns it.
 //!
-//! The service manager is told when the server is ready, how many sessions it has, that its threads
-//! are healthy (the watchdog message) and when it stops. Without a service manager only the log and
+//! The service manager gets messages when the server is ready and when it stops, with the number of
+//! sessions, and while the threads are healthy (the watchdog message). Without a service manager only the log and
 //! `switchboard_stalled_threads` report a stall.
 
 use super::watchdog::{StallLog, Watchdog, WatchdogAction};
@@ -35,7 +35,7 @@ pub struct Supervision {
     /// Lines that are sent to the manager after each check that has passed.
     healthy_lines: &'static [&'static str],
     update_period: Duration,
-    /// When more time to stop was asked for last.
+    /// Time of the last request for more time to stop.
     extended: Timestamp,
 }
 

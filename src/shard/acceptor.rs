@@ -201,7 +201,11 @@ impl Acceptor {
         self.counters.accept_errors.increment();
         // While descriptors are short, accepting pauses and resumes many times a second.
         if let Some(suppressed) = PAUSES.permit(now) {
-            tracing::warn!(%error, suppressed, "accepting pauses; connections that are open go on");
+            tracing::warn!(
+                %error,
+                suppressed,
+                "accepting is paused; if descriptors have run out, raise the limit of open files"
+            );
         }
         self.counters.accept_paused.set(1);
         self.paused_until = Some(now + Duration::from_millis(ACCEPT_RETRY_MS));
@@ -236,7 +240,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
 
-    /// Clients that go on connecting do not keep a process alive that shuts down.
+    /// New connections do not delay the end of a process that is shutting down.
     #[test]
     fn refuses_a_bounded_number_of_pending_connections_at_shutdown() {
         let listeners: Vec<_> =

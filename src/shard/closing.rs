@@ -78,7 +78,7 @@ impl<H: Host> Core<H> {
         self.append(slot, bytes);
     }
 
-    /// From here on nothing more is said on the connection, and input is dropped. A session that
+    /// After this call nothing more is sent on the connection, and input is dropped. A session that
     /// was attached to it has ended.
     pub(super) fn linger(&mut self, slot: Slot, reason: EndReason) {
         let Some(entry) = self.table.get_mut(slot) else { return };

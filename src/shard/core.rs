@@ -223,8 +223,8 @@ impl<H: Host> Core<H> {
         self.reap();
     }
 
-    /// Sends what was held back until the matcher answered, and goes on with connections of the
-    /// run list, within the budget of a round.
+    /// Sends what was held back until the matcher answered, and continues to read connections of
+    /// the run list, within the budget of a round.
     pub fn run_deferred(&mut self) {
         while let Some(key) = self.sessions.take_answered() {
             if self.table.contains(key) {

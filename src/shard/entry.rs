@@ -19,7 +19,7 @@ use crate::wire::websocket::assembly::PartialMessage;
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct TableEntry<S> {
-    /// Tells this entry from earlier ones in the same slot.
+    /// Distinguishes this entry from earlier ones in the same slot.
     pub(super) serial: Serial,
     /// The record in the side table, if there is one.
     pub(super) side: Option<SideKey>,

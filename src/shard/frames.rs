@@ -24,7 +24,7 @@ use crate::wire::websocket::frame::{PONG, TEXT, write_server_header};
 use std::borrow::Cow;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-/// What is to be done about a text message.
+/// How to handle a text message.
 enum TextAction {
     Relay(Membership),
     Refuse(ErrorCode),
@@ -117,7 +117,7 @@ impl<H: Host> Core<H> {
         Some(RelayFastPath { peer: membership.peer, room: membership.room, token: None })
     }
 
-    /// Takes what has come of an incomplete message.
+    /// Takes the received part of an incomplete message.
     pub(super) fn take_assembly(&mut self, slot: Slot) -> Option<Box<PartialMessage>> {
         let pending = self.table[slot].connection.pending.as_mut()?;
         let assembly = pending.assembly.take()?;
@@ -125,12 +125,12 @@ impl<H: Host> Core<H> {
         Some(assembly)
     }
 
-    /// Stores what has come of an incomplete message, if there is one.
+    /// Stores the received part of an incomplete message, if there is one.
     pub(super) fn store_assembly(&mut self, slot: Slot, assembly: Option<Box<PartialMessage>>) {
         let Some(connection) = self.table.connection_mut(slot) else { return };
         if let Some(mut assembly) = assembly {
             if connection.announcement_pending() {
-                // It was read before `match_found` was sent, whatever it turns out to be.
+                // Its first bytes were read before `match_found` was sent, so no room gets it.
                 assembly.mark_stale();
             }
             self.counters.held_bytes.add(assembly.memory_bytes() as i64);
@@ -236,7 +236,7 @@ impl<H: Host> Core<H> {
     }
 
     /// The room that a message is for: the sender's current one, unless the message names another
-    /// or was begun before the sender could know of it.
+    /// or began before the sender was sent its `match_found`.
     #[inline]
     fn claimed_room(
         &mut self,

@@ -39,16 +39,17 @@ pub enum AdoptOutcome<S> {
     /// The socket is valid on this shard as it is.
     AsIs,
     /// This shard has duplicated the socket into its own descriptor table. The original belongs
-    /// to the shard that sent it, which closes it ([`Transport::release`]) when it learns of this.
+    /// to the shard that sent it, which closes it ([`Transport::release`]) when this
+    /// shard confirms the migration.
     Duplicated {
-        /// The socket as it came.
+        /// The socket as it was received.
         original: S,
     },
-    /// This shard has no descriptor for a duplicate. The socket is as it came.
+    /// This shard has no descriptor for a duplicate. The socket is as it was received.
     Rejected,
 }
 
-/// What a plain request route for.
+/// A document that a client can fetch with a request that is not an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document<'a> {
     /// `/health`.
@@ -97,7 +98,7 @@ pub trait Transport {
     fn unwatch(&mut self, socket: &mut Self::Socket);
     /// Makes a socket that came from the shard `from` usable on this shard.
     fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> AdoptOutcome<Self::Socket>;
-    /// Closes this descriptor of a connection that goes on with another descriptor.
+    /// Closes this descriptor. The connection stays open through its other descriptor.
     fn release(&mut self, socket: Self::Socket);
     /// Closes the connection.
     fn close(&mut self, socket: Self::Socket);

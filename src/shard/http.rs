@@ -310,8 +310,8 @@ impl<H: Host> Core<H> {
 }
 
 /// Whether input that is no request is a PROXY protocol header. A new connection that begins with
-/// one comes from a proxy that is not trusted, and an operator has to learn of that before all
-/// users are refused.
+/// one comes from a proxy that is not trusted. It is counted and logged apart, so that the operator
+/// can correct `--trusted-proxy` before all users are refused.
 fn is_proxy_header(bytes: &[u8], max_bytes: usize) -> bool {
     !matches!(read_proxy_header(bytes, max_bytes), Ok(ProxyHeader::Absent))
 }

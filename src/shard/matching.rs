@@ -4,7 +4,7 @@
 //! A pairing goes from the matcher to the mover's shard, and with the mover to the home shard. At
 //! each step the shard that owns a session checks whether its ticket is still live. If not, the
 //! pairing is cancelled and the ticket of the other session is queued again with its first
-//! timestamp. A client learns of a room only when the room exists.
+//! timestamp. A client gets `match_found` only for a room that exists.
 
 use super::core::Core;
 use super::host::Host;

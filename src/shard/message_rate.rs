@@ -17,14 +17,14 @@ pub(super) struct MessageRate {
 pub(super) enum RateDecision {
     /// The message is within the rate.
     Allowed,
-    /// The message is dropped, and the refusal is reported to the client.
+    /// The message is dropped, and the client gets the error `rate_limited`.
     Refused,
-    /// The message is dropped; a refusal was reported less than a second ago.
+    /// The message is dropped without an answer: `rate_limited` was sent less than a second ago.
     RefusedSilently,
 }
 
 impl MessageRate {
-    /// Least time between two reports to a client: a second, and the rounding of the clock.
+    /// Least time between two `rate_limited` answers: a second, and the rounding of the clock.
     const QUIET_MS: u32 = 1001;
     /// Enough bits for the rest of one second and the whole next one.
     const QUIET_BITS: u32 = 11;

@@ -2,8 +2,8 @@
 //!
 //! The origin takes the session out of its table and sends it with a [`MigrationPurpose`]. The
 //! destination either takes it in, confirms and fulfils the purpose, or sends it back. Until the
-//! origin hears of that, it goes on counting the session. What the purpose is makes no difference
-//! to the migration itself.
+//! origin receives the answer, it still counts the session. The purpose makes no difference to the
+//! migration itself.
 
 use super::core::Core;
 use super::entry::{Connection, Role};
@@ -167,7 +167,7 @@ impl<H: Host> Core<H> {
         if migrating.was_deferred {
             self.reads.defer(key);
         }
-        // It was in flight when the other sessions were pinged and notified of a shutdown.
+        // The session was in flight when the others were pinged and were sent `draining`.
         self.ping_if_due(key.slot, silent_ms, migrating.since_sweep_ms);
         self.announce_drain(key.slot);
         Ok(key)
@@ -180,8 +180,8 @@ impl<H: Host> Core<H> {
         queue
     }
 
-    /// Counts a session and the queue in which it waits. Its old shard counts it until it hears
-    /// that the migration is settled.
+    /// Counts a session and the queue in which it waits. The origin counts it until it receives
+    /// the result of the migration.
     fn count_session(&self, waiting_in: Option<QueueKey>, change: i64) {
         self.counters.sessions.add(change);
         if let Some(queue) = waiting_in {
@@ -207,7 +207,7 @@ impl<H: Host> Core<H> {
         self.settle_migration_out(waiting_in);
     }
 
-    /// A session that left this shard comes back.
+    /// Takes a session back that the destination has rejected.
     pub(super) fn migration_rejected(
         &mut self,
         migrating: MigratingSession<H::Socket>,
@@ -243,10 +243,10 @@ impl<H: Host> Core<H> {
         self.count_session(waiting_in, -1);
     }
 
-    /// Queues the sessions of postponed pairings again. That waits for a sweep,
+    /// Queues the sessions of postponed pairings again. This is done in a sweep and not at once,
     /// because as long as descriptors are short, both shards and the matcher would be busy with
-    /// nothing else. The session avoids that partner for a while: another one may be on this
-    /// shard and need no descriptor.
+    /// nothing else. The session is not paired with that partner for a while: another waiting
+    /// session may be on this shard and need no descriptor.
     pub(super) fn retry_postponed_pairings(&mut self) {
         let until = self.now + Duration::from_millis(REJECTED_MIGRATION_DELAY_MS);
         for Pairing { home, mover } in std::mem::take(&mut self.migrations.postponed) {

@@ -89,7 +89,7 @@ impl<H: Host> Core<H> {
             Ok(()) => self.counters.unsent_bytes.add((bytes.len() - taken) as i64),
             Err(_full) => {
                 // A slow consumer. Frames of which nothing has been sent are dropped, so that the
-                // client can still be sent the reason; a frame that was begun is completed.
+                // Close frame can still be sent; a frame that is partly sent is completed.
                 let before = egress.unsent_len();
                 if taken > 0 {
                     let pushed = egress.push(bytes, taken, content, usize::MAX);

@@ -148,7 +148,8 @@ impl ReadScheduler {
 }
 
 impl ReadRound {
-    /// Charges what handling a connection was worth in bytes, and at least a part of the round.
+    /// Subtracts the cost of one connection, in bytes, from what is left of the round. There is a
+    /// minimum, which bounds the number of connections in a round.
     pub(super) fn charge(&mut self, bytes: usize) {
         let minimum =
             limits::RUN_LIST_BYTES_PER_ITERATION / limits::RUN_LIST_CONNECTIONS_PER_ITERATION;

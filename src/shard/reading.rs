@@ -1,4 +1,4 @@
-//! Reading: how often a connection is read, and what its bytes are handed to. Pure.
+//! Reading: how often a connection is read, and which code handles its bytes. Pure.
 
 use super::core::Core;
 use super::entry::{Role, TableEntry};
@@ -10,9 +10,10 @@ use crate::telemetry::labels::EndReason;
 use crate::wire::http::HeadScan;
 
 impl<H: Host> Core<H> {
-    /// Reads a connection until nothing is left or its share of the iteration is used up: `share`
-    /// bytes in one read, or several reads that were short for another reason, which `read_on`
-    /// says that there is. Returns how many bytes came.
+    /// Reads a connection until nothing is left or its share of the iteration is used up: one read
+    /// of `share` bytes, or `READS_PER_ITERATION` shorter ones. With `read_on`, a short read does
+    /// not mean that the socket is empty (see [`super::core::Readiness`]). Returns the number of
+    /// bytes that were read.
     pub(super) fn read(&mut self, key: ConnectionKey, share: usize, read_on: bool) -> usize {
         let mut buffers = self.reads.take_buffers();
         let mut replies = Replies::new(key.slot, std::mem::take(&mut buffers.replies));
@@ -39,7 +40,7 @@ impl<H: Host> Core<H> {
         bytes
     }
 
-    /// Goes on with a connection of the run list. Returns what that cost, in bytes: a session's
+    /// Reads a connection of the run list again. Returns its cost in bytes: a session's
     /// byte and a request cost more than a byte of an echo, and stored echo input costs as much as
     /// a whole buffer.
     pub(super) fn read_deferred(&mut self, key: ConnectionKey, share: usize) -> usize {

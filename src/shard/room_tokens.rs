@@ -6,10 +6,10 @@
 use crate::ids::{RoomNo, Token, TokenMint};
 use crate::limits::{CACHED_ROOM_TOKEN_BYTES, CACHED_ROOM_TOKENS};
 
-/// Direct-mapped: each room has one place, which it shares with others.
+/// A direct-mapped cache: each room maps to one entry, and several rooms can map to the same one.
 #[derive(Debug, Default)]
 pub(super) struct RoomTokens {
-    /// Empty until the first identifier is asked for, which then fills all places.
+    /// Empty until the first identifier is requested; then all entries are allocated.
     places: Vec<CachedToken>,
 }
 

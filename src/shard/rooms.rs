@@ -1,7 +1,7 @@
 //! Rooms of two sessions of this shard. Pure.
 //!
 //! A room is nothing but two memberships that name each other, so [`Rooms`] creates and ends both
-//! together. A client learns of a room only when the room exists.
+//! together. A client gets `match_found` only for a room that exists.
 
 use super::core::Core;
 use super::host::Host;
@@ -136,7 +136,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Ends the room of the session in this slot, if it is in one, and tells the partner at once.
+    /// Ends the room of the session in this slot, if it is in one, and sends the
+    /// partner `peer_left` at once.
     pub(super) fn end_room(&mut self, slot: Slot, reason: LeaveReason) {
         let until = self.now + self.setup.limits.rematch_delay;
         let avoid_until = Some(until).filter(|until| *until > self.now);

@@ -65,7 +65,7 @@ impl Drain {
 }
 
 impl<H: Host> Core<H> {
-    /// Begins the graceful shutdown: the deadline is sent to every client.
+    /// Begins the graceful shutdown: every session is sent `draining` with the deadline.
     pub(super) fn start_drain(&mut self) {
         let now_ms = self.timeouts.now_ms();
         let timeout_ms = as_ms(self.setup.limits.drain_timeout);
@@ -85,7 +85,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Tells the client of a session how much time is left, if the shard is shutting down.
+    /// Sends a session `draining` with the time that is left, if the shard is shutting down.
     pub(super) fn announce_drain(&mut self, slot: Slot) {
         if self.table.session(slot).is_some()
             && let Some(drain) = self.shutdown.drain()

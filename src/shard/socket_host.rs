@@ -90,7 +90,7 @@ impl SocketHost {
         SocketHost { tables, ..self }
     }
 
-    /// An iteration begins: figures are rendered anew.
+    /// Begins an iteration: the next request for `/stats` or `/metrics` renders its figures again.
     pub(super) fn begin_iteration(&mut self) {
         self.figures = Default::default();
     }

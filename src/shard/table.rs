@@ -177,7 +177,8 @@ impl<S> ConnectionTable<S> {
         0..self.slots_used
     }
 
-    /// Forgets vacant slots at the end, so that they are not visited after a crowd has left.
+    /// Drops vacant slots at the end, so that sweeps do not visit them after many connections have
+    /// closed.
     pub(super) fn trim_slots(&mut self) {
         while self.slots_used > 0 && !self.entries.contains(self.slots_used - 1) {
             self.slots_used -= 1;
@@ -192,7 +193,7 @@ impl<S> ConnectionTable<S> {
         entry.side = self.side.insert(record);
     }
 
-    /// Forgets the address that the connection in this slot is counted for, and returns it.
+    /// Removes and returns the address for which the connection in this slot is counted.
     pub(super) fn take_counted_address(&mut self, slot: Slot) -> Option<IpAddr> {
         let key = self.get(slot)?.side?;
         let address = self.side.get(key)?.counted_address;
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_connection_from_an_earlier_one_in_its_slot() {
+    fn distinguishes_a_connection_from_an_earlier_one_in_its_slot() {
         let mut table = ConnectionTable::new(4);
         let first = insert(&mut table, Role::Echo);
         table.remove(first.slot);
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn forgets_vacant_slots_at_the_end_only() {
+    fn drops_vacant_slots_at_the_end_only() {
         let mut table = ConnectionTable::new(4);
         let keys = [(); 3].map(|()| insert(&mut table, Role::Echo));
         table.remove(keys[0].slot);

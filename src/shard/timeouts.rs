@@ -1,7 +1,7 @@
 //! The clock of a shard's timeouts, and the sweep that finds connections with one due. Pure.
 //!
 //! No connection has a timer of its own. The slots are swept in parts, each about once a period,
-//! and what is due follows from the time when a connection was last heard. So an idle connection
+//! and what is due follows from the time at which bytes last arrived from it. So an idle connection
 //! costs one visit a period, and pings are spread in time as the connections came. The part of a
 //! slot never changes: what falls due between two visits is seen once, however many other
 //! connections come and go.

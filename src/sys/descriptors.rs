@@ -74,7 +74,7 @@ mod tests {
         let me = std::env::current_exe().unwrap();
         let output = Command::new(me)
             .args(["--exact", "--ignored", "--test-threads=1"])
-            .arg("sys::descriptors::tests::both_ways_of_counting_agree_alone")
+            .arg("sys::descriptors::tests::both_ways_of_counting_agree_in_a_child")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     #[ignore = "started as a child process by both_ways_of_counting_agree"]
-    fn both_ways_of_counting_agree_alone() {
+    fn both_ways_of_counting_agree_in_a_child() {
         let before = count_entries().unwrap();
         assert_eq!(open_count().unwrap(), before);
         let more: Vec<_> = (0..7).map(|_| fs::File::open("/dev/null").unwrap()).collect();

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sends_to_an_abstract_name() {
+    fn sends_to_an_abstract_socket_address() {
         let name = format!("switchboard-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();

@@ -75,7 +75,7 @@ fn threads_of(line: &str) -> Option<u64> {
     behind_name.split_ascii_whitespace().nth(20 - 3)?.parse().ok()
 }
 
-/// Both files have one short line of numbers, which each read from offset 0 generates anew.
+/// Both files have one short line of numbers, which each read from offset 0 generates again.
 fn first_line(file: &File) -> io::Result<String> {
     let mut bytes = [0; 1024];
     let length = file.read_at(&mut bytes, 0)?;
@@ -128,7 +128,7 @@ mod tests {
             .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
             .arg(me)
             .args(["--exact", "--ignored", "--test-threads=1"])
-            .arg("sys::process::tests::reads_resource_use_when_descriptors_have_run_out_alone")
+            .arg("sys::process::tests::reads_resource_use_when_descriptors_have_run_out_in_a_child")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     #[ignore = "started as a child process by reads_resource_use_when_descriptors_have_run_out"]
-    fn reads_resource_use_when_descriptors_have_run_out_alone() {
+    fn reads_resource_use_when_descriptors_have_run_out_in_a_child() {
         let probe = ProcessProbe::open();
         let before = probe.read().descriptors.unwrap();
         let mut files = Vec::new();

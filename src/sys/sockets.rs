@@ -138,8 +138,10 @@ fn listen_at(
             resolved = bound.as_socket().unwrap_or(address);
         } else {
             socket.set_reuse_port(true).map_err(step("setting SO_REUSEPORT"))?;
-            socket.bind(&resolved.into()).map_err(step("binding beside the first shard"))?;
-            socket.listen(options.backlog).map_err(step("listening beside the first shard"))?;
+            socket.bind(&resolved.into()).map_err(step("binding another shard's listener"))?;
+            socket
+                .listen(options.backlog)
+                .map_err(step("listening on another shard's listener"))?;
         }
         sockets.push(socket);
     }

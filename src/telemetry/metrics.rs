@@ -168,7 +168,7 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_log_lines_dropped_total",
-        "Log lines lost because standard error did not take them in time.",
+        "Log lines dropped because standard error was blocked and the queue was full.",
         MetricSource::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),
     ),
     family(

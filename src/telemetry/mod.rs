@@ -71,7 +71,7 @@ pub struct Telemetry {
     /// Threads whose event loop is stalled (see [`crate::server::watchdog`]). The main thread writes
     /// it.
     pub stalled_threads: Gauge,
-    /// Log lines lost because standard error did not take them in time. The main thread writes it.
+    /// Log lines dropped because standard error was blocked and the queue was full. The main thread writes it.
     pub log_lines_dropped: Counter,
     /// The last sample. A [`Sampler`] writes it.
     pub sample: ProcessSample,

@@ -78,7 +78,7 @@ const TOPICS: &[NoticeTopic] = &[
     }),
     NoticeTopic {
         level: NoticeLevel::Warn,
-        text: "log lines lost: standard error did not take them in time",
+        text: "log lines dropped: standard error was blocked",
         total: |telemetry| telemetry.log_lines_dropped.get(),
     },
 ];

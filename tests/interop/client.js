@@ -4,7 +4,7 @@
 //        client.js ADDRESS many QUEUE N  N users at once, who meet in pairs
 //
 // The steps and checks are those of client.py beside this file, so that either can meet
-// the other. The last line on standard output says the result; a failure exits with 1.
+// the other. The last line on standard output is the result; a failure exits with 1.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -28,7 +28,7 @@ const candidate = (who, nth) => ({
 // A session.
 class User {
   #socket;
-  #heard = [];
+  #received = [];
   #listener = null;
 
   static async enter(address) {
@@ -36,7 +36,7 @@ class User {
     user.#socket = new WebSocket(`ws://${address}/ws`);
     user.#socket.on('message', (data, isBinary) => {
       assert.equal(isBinary, false, 'the server sends text');
-      user.#heard.push(data.toString());
+      user.#received.push(data.toString());
       user.#listener?.();
     });
     user.#socket.on('error', (error) => {
@@ -51,7 +51,7 @@ class User {
   }
 
   async expect(type) {
-    if (this.#heard.length === 0) {
+    if (this.#received.length === 0) {
       await new Promise((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`no ${type} came`)), TIMEOUT_MS);
         this.#listener = () => {
@@ -61,7 +61,7 @@ class User {
         };
       });
     }
-    const text = this.#heard.shift();
+    const text = this.#received.shift();
     const message = JSON.parse(text);
     assert.equal(message.type, type, text);
     return message.payload;

@@ -4,7 +4,7 @@ usage: client.py ADDRESS pair QUEUE     two clients meet and exchange the signal
        client.py ADDRESS many QUEUE N  N users at once, who meet in pairs
 
 The steps and checks are those of client.js beside this file, so that either can meet
-the other. The last line on standard output says the result; a failure exits with 1.
+the other. The last line on standard output is the result; a failure exits with 1.
 """
 
 import asyncio
@@ -80,8 +80,8 @@ async def call(user, found):
     for nth in range(CANDIDATES):
         await user.say("ice_candidate", candidate(me, nth), room)
     for nth in range(CANDIDATES):
-        heard = await user.expect("ice_candidate")
-        assert heard == candidate(other, nth), heard
+        received = await user.expect("ice_candidate")
+        assert received == candidate(other, nth), received
 
 
 async def pair(address, queue):

@@ -245,7 +245,7 @@ fn reports_a_missing_waiting() {
 #[test]
 fn reports_a_missing_peer_left() {
     let arguments = [&ROOMS[..], &["--message-timeout", "2s"]].concat();
-    expect_fault("untold", Misbehaviour::NeverSendsPeerLeft, &arguments, "end_untold");
+    expect_fault("missing_peer_left", Misbehaviour::NeverSendsPeerLeft, &arguments, "end_untold");
 }
 
 #[test]

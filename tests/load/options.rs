@@ -94,9 +94,9 @@ fn a_required_target_without_a_figure_is_missed() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap(), summary)
     };
     let (status, line, summary) = run(&["--targets", "none", "--require", "match_p99_ms<50"]);
-    let said = "`match_p99_ms < 50` is required, but no run has this figure";
-    assert_eq!((status, line), (Some(2), format!("switchboard-load: {said}\n")));
-    assert!(summary.contains(&format!("**Missed:** {said}")), "{summary}");
+    let text = "`match_p99_ms < 50` is required, but no run has this figure";
+    assert_eq!((status, line), (Some(2), format!("switchboard-load: {text}\n")));
+    assert!(summary.contains(&format!("**Missed:** {text}")), "{summary}");
     assert!(summary.contains("- `match_p99_ms < 50`: not measured in this run"), "{summary}");
     // Predefined target sets apply to every scenario; targets without a figure are listed.
     let (status, line, summary) = run(&[]);
@@ -116,8 +116,8 @@ fn without_preflight_the_tester_still_raises_its_descriptor_limit() {
         .output()
         .unwrap();
     std::fs::remove_dir_all(report_directory("preflight")).unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
 }
 
 /// `--stress-ceiling 0` disables the stress run, which would determine the load of the endurance

@@ -69,7 +69,7 @@ describe('Prometheus and a server under load', { timeout: 240_000 }, () => {
   test('promtool finds no fault in the exposition', async () => {
     const input = await (await fetch(`${server.url}metrics`)).text();
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input, encoding: 'utf8' });
-    assert.deepEqual({ status, said: stdout + stderr }, { status: 0, said: '' });
+    assert.deepEqual({ status, output: stdout + stderr }, { status: 0, output: '' });
   });
 
   test('every query of the dashboard has data', async () => {

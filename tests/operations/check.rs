@@ -11,7 +11,7 @@ fn limit_line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
 }
 
 #[test]
-fn ten_connections_are_possible_and_the_maximum_number_is_not() {
+fn exits_with_0_for_ten_connections_and_with_1_for_the_maximum() {
     let few = Server::run_to_exit(&["--check", "10", "--shards", "1"]);
     assert_eq!(few.status.code(), Some(0), "{}{}", few.stdout, few.stderr);
     assert!(!few.stdout.lines().any(|line| line.starts_with("short")), "{}", few.stdout);

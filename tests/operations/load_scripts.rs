@@ -104,8 +104,8 @@ fn endurance_prints_its_usage_and_reports_a_server_that_does_not_start() {
     assert!(directory.join("here/server.log").exists(), "relative to the working directory");
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("--no-such-flag") && said.contains("does not start"), "{said}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("--no-such-flag") && text.contains("does not start"), "{text}");
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn scripts_build_only_the_programs_that_are_not_named() {
         }
         let output = command.envs(named.iter().map(|name| (name, "mine"))).output().unwrap();
         assert!(output.status.success(), "{named:?}");
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.trim_end(), expected.join(" "), "{named:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.trim_end(), expected.join(" "), "{named:?}");
         let asked = std::fs::read_to_string(&built).ok();
         let wanted = builds.map(|bins| format!("build --release --locked {bins}\n"));
         assert_eq!(asked, wanted, "{named:?}");
@@ -193,9 +193,9 @@ fn max_connections_names_an_invalid_argument() {
         (["--seconds", "0"], "--seconds"),
     ] {
         let output = script("max-connections.sh").arg("100").args(arguments).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(named) && said.lines().count() == 1, "{arguments:?}: {said}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(named) && text.lines().count() == 1, "{arguments:?}: {text}");
     }
 }
 

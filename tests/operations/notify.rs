@@ -129,17 +129,17 @@ fn a_stalled_thread_stops_the_watchdog_messages_and_is_named() {
     manager.expect("WATCHDOG=1");
     for thread in ["shard-1", "matcher", "shard-0"] {
         check_stall(&manager, &server, thread);
-        let told = server.wait_for_log_line(&format!("thread=\"{thread}\""));
-        assert!(told.contains("event loop stalled") && told.contains("threads="), "{told}");
+        let logged = server.wait_for_log_line(&format!("thread=\"{thread}\""));
+        assert!(logged.contains("event loop stalled") && logged.contains("threads="), "{logged}");
         server.wait_for_log_line(GOES_ON);
     }
     // Each stall is logged once, however often the status repeats it. On a busy machine other
     // threads may be named in between.
-    let told: Vec<String> = server.log();
-    let told =
-        told.iter().filter(|line| line.contains("event loop stalled") || line.contains(GOES_ON));
+    let logged: Vec<String> = server.log();
+    let logged =
+        logged.iter().filter(|line| line.contains("event loop stalled") || line.contains(GOES_ON));
     let named: Vec<&str> =
-        told.map(|line| line.split("thread=").nth(1).unwrap_or(GOES_ON)).collect();
+        logged.map(|line| line.split("thread=").nth(1).unwrap_or(GOES_ON)).collect();
     let name = |line: &str| line.split(' ').next().map(str::to_owned);
     assert!(named.windows(2).all(|pair| name(pair[0]) != name(pair[1])), "{named:#?}");
 }
@@ -174,7 +174,7 @@ fn a_server_without_free_descriptors_keeps_reporting_to_the_watchdog() {
     let status = Command::new("prlimit").args(["--pid", &pid, &none_more]).status().unwrap();
     assert!(status.success());
     let _outside: Vec<_> = (0..4).map(|_| server.raw_connection()).collect();
-    server.wait_for_log_line("accepting pauses");
+    server.wait_for_log_line("accepting is paused");
     for _ in 0..3 {
         manager.expect("WATCHDOG=1");
     }

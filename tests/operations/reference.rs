@@ -1,7 +1,7 @@
 //! `tuning/REFERENCE.md` agrees with the code: its tables are generated, and its table of log lines
 //! has every line that the server can write.
 //!
-//! `UPDATE_REFERENCE=1 cargo test --test operations reference` writes the generated tables anew.
+//! `UPDATE_REFERENCE=1 cargo test --test operations reference` regenerates the tables.
 
 use crate::documents::read;
 use std::collections::BTreeSet;

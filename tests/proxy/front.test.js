@@ -225,10 +225,10 @@ function proxyProtocolServer() {
       if (bytes.length < 16 || !bytes.includes('\r\n\r\n', 16 + bytes.readUInt16BE(14))) return;
       const signed = bytes.subarray(0, 12).equals(Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1'));
       // 0x21: version 2, PROXY. 0x20 is LOCAL, a health check. 0x11: TCP over IPv4.
-      const told = signed && bytes[12] === 0x21 && bytes[13] === 0x11
+      const body = signed && bytes[12] === 0x21 && bytes[13] === 0x11
         ? `${bytes.subarray(16, 20).join('.')}:${bytes.readUInt16BE(24)}`
         : `signed: ${signed}, command: ${bytes[12]}`;
-      socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${told.length}\r\n\r\n${told}`);
+      socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     });
   });
 }

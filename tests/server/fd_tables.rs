@@ -96,7 +96,8 @@ fn refuses_with_503_when_the_table_of_a_shard_is_full() {
     let limit = private_table_overhead(2, 1) + each;
     let prepare = format!("ulimit -n {limit}");
     let server = Server::start_in_shell(&prepare, &["--fd-tables", PRIVATE, "--shards", "2"]);
-    // More than all tables hold together: one becomes full, whichever shards the kernel chooses.
+    // More than all tables hold together: however the kernel spreads the connections,
+    // one table becomes full.
     let mut sessions = Vec::new();
     let mut refused = 0;
     for _ in 0..2 * each + 20 {

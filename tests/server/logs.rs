@@ -66,7 +66,7 @@ impl Drop for ServerWithFullPipe {
 }
 
 /// Fills the pipe. O_NONBLOCK is a property of the open file description, which the server shares,
-/// so the pipe is opened anew (proc_pid_fd(5)).
+/// so the pipe is opened again (proc_pid_fd(5)).
 fn fill(pipe: &PipeWriter) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let options = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -97,12 +97,12 @@ fn an_unread_log_blocks_no_shard_and_no_shutdown() {
         // A shard logs that it cannot accept.
         let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
         server.run("prlimit", &["--pid", "PID", &format!("--nofile={open}:20000")]);
-        let crowd: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.address)).collect();
+        let clients: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.address)).collect();
         for _ in 0..20 {
             expect_room_relays(&mut one, &mut other, &room);
         }
         server.run("prlimit", &["--pid", "PID", "--nofile=20000:20000"]);
-        drop(crowd);
+        drop(clients);
         // The main thread logs that connections are refused.
         let full: Vec<RawClient> = (0..200).map(|_| RawClient::connect(server.address)).collect();
         drop(full);

@@ -126,8 +126,8 @@ fn cancel_match_works_and_find_match_is_refused_while_draining() {
     let mut answered = 0;
     for user in &mut users {
         user.expect_message("draining");
-        let anew = text_frame(br#"{"type":"find_match","payload":{"queue":"another"}}"#);
-        user.send(&[anew, text_frame(br#"{"type":"cancel_match"}"#)].concat());
+        let again = text_frame(br#"{"type":"find_match","payload":{"queue":"another"}}"#);
+        user.send(&[again, text_frame(br#"{"type":"cancel_match"}"#)].concat());
         match user.receive() {
             // Its place in the spread over the first half hour came early.
             Received::Close(code) => assert_eq!(code, Some(1012)),

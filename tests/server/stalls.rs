@@ -67,7 +67,7 @@ fn handles_more_events_than_one_poll_returns() {
     for user in &mut users {
         user.expect_message("pong");
     }
-    // The same with half of the connections closed.
+    // Repeat the stop with half of the connections closed.
     server.send_signal("STOP");
     let (closed, open) = users.split_at_mut(EVENTS_PER_POLL + 50);
     closed.iter_mut().for_each(|user| user.half_close());

@@ -1,7 +1,7 @@
 //! Which tests of one binary may run at the same time.
 //!
 //! libtest runs as many tests at once as there are CPUs. Most tests start a server and a few
-//! clients and tolerate company. A test that loads the machine for seconds (thousands of
+//! clients and can run in parallel. A test that loads the machine for seconds (thousands of
 //! connections, random users on four shards) would delay the timing-sensitive tests beside it,
 //! so it calls [`run_alone`] first and has the machine to itself. Every other test is registered
 //! as shared by [`run_shared`], which `Server::start` calls.

@@ -73,7 +73,7 @@ pub(super) fn parse_arguments(
     let flag = clap::Arg::new(RESUME)
         .long(RESUME)
         .action(clap::ArgAction::SetTrue)
-        .help("Continue the interrupted endurance run of the report directory, with its values; a different value is refused");
+        .help("Continue the interrupted endurance run in the report directory with its settings; a flag that differs from them is refused");
     let command = LoadArguments::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));

@@ -72,7 +72,7 @@ pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, Validat
 }
 
 /// The targets of `require` that the built-in scenario does not have. The built-in ones apply to
-/// runs of any form and may judge nothing; one that the user adds must judge something.
+/// every form of run and may apply to none; one that the user adds must apply to at least one run.
 fn required_targets(scenario: &Scenario) -> Vec<PerformanceTarget> {
     let built_in = built_in(scenario.name()).and_then(|text| parse_file(text).ok());
     let built_in =

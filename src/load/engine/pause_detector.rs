@@ -4,8 +4,9 @@ use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// Detects that its thread was stopped or had no CPU. What the server sent in the meantime waits
-/// in the sockets, so that timeouts would blame the server for a silence of the tester. For some
-/// time after a pause the thread therefore only reads and answers, and runs no timers.
+/// in the sockets, so timeouts would be counted as faults of the server although the tester caused
+/// them. For some time after a pause the thread therefore only reads and answers, and runs no
+/// timers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PauseDetector {
     read_at: Timestamp,

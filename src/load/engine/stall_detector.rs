@@ -21,7 +21,7 @@ pub(super) struct StallDetector {
 impl StallDetector {
     /// Minimum number of unanswered requests: a single lost message is no stall.
     const MIN_UNANSWERED: u32 = 8;
-    /// Of the time between two checks, at most the patience divided by this counts.
+    /// At most `patience / MAX_GAP_DIVISOR` of the time between two checks counts as silence.
     const MAX_GAP_DIVISOR: u32 = 4;
 
     /// A silence of `patience` is a stall.

@@ -73,7 +73,7 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
     recommend_for_faults(run, add);
     if run.no_session_opened() {
         add(
-            "Check the URL: what answers there refuses every session, or is another kind of server.",
+            "Check the URL: the server there refuses every session, or is not a Switchboard server.",
             format!("{name}: {}", run.reason),
         );
     }
@@ -87,7 +87,10 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
     }
     if let Some(ratio) = excessive_cost_ratio(run) {
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
-        add("A message costs the generator too much CPU; do not let it share CPUs.", evidence);
+        add(
+            "The generator uses too much CPU per message; run it on CPUs that no other process uses.",
+            evidence,
+        );
     }
     for trend in run.trends.iter().filter(|trend| trend.is_growing) {
         let action = format!("Find out why this figure grows: {}.", trend.figure);

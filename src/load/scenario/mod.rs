@@ -280,7 +280,7 @@ scenarios! {
     Http(HttpScenario / HttpFlags) = "http" {
         /// Paths and rates, one phase after the other, like `/health 100/s for 30s`.
         requests: CommaSeparated<HttpPhase>,
-        /// Most connections open at the same time.
+        /// Maximum number of connections open at the same time.
         max_connections: u32,
     }
 
@@ -329,7 +329,7 @@ scenarios! {
         message_bytes: u32,
         /// Sessions opened per second.
         connect_rate: f64,
-        /// Growth of memory or descriptors over the run, in percent, from which on it is a leak,
+        /// Growth of memory or descriptors over the run, in percent, above which it is a leak,
         /// provided that the slope test has the required confidence.
         leak_percent: f64,
         /// Confidence that the slope test must have, in percent.

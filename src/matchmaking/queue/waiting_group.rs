@@ -163,7 +163,7 @@ impl WaitingGroups {
     }
 
     /// A group whose tick has begun by `now`, if there is one. It stays scheduled: the caller
-    /// must schedule it anew or remove it before the next call.
+    /// must schedule it again or remove it before the next call.
     pub(super) fn first_due(&mut self, now: Timestamp) -> Option<u32> {
         let tick = now.as_nanos() >> TICK_SHIFT;
         while let Some(deadline) = self.next_deadline() {

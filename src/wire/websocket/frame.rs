@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn both_functions_write_the_same_text_frame_at_every_length() {
+    fn the_fast_and_the_general_function_write_the_same_text_frame() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let body = vec![b'y'; len];
             let (mut direct, mut written) = (vec![7], vec![7]);

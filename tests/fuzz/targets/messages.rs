@@ -140,7 +140,7 @@ fuzz_target!(|data: &[u8]| {
         (Ok(Parsed::Relay(kind, _)), Err(ErrorCode::BadJson)) => check_relayed_text(text, *kind),
         _ => assert_eq!(found, expected),
     }
-    // A receiver that can parse it finds the same type.
+    // A receiver that can parse the relayed message finds the same type.
     if let Ok(Parsed::Relay(kind, _)) = found
         && let Ok(received) = parse_server_message(text)
     {

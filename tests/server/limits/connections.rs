@@ -58,7 +58,7 @@ fn refuses_upgrades_with_503_above_max_connections() {
 }
 
 #[test]
-fn answers_503_above_the_surplus_and_admits_again_when_slots_are_free() {
+fn refuses_unread_above_the_surplus_and_admits_again_when_slots_are_free() {
     let server = Server::start(&["--max-connections", "2"]);
     let (mut one, mut other, room) = server.matched_pair();
     let surplus: Vec<RawClient> =
@@ -208,7 +208,7 @@ fn pauses_accepting_without_descriptors_and_resumes() {
     for client in &mut pending {
         client.send(&upgrade_request());
     }
-    server.wait_for_log_line("accepting pauses");
+    server.wait_for_log_line("accepting is paused");
     // A few may have found a free descriptor.
     let mut admitted = Vec::new();
     move_admitted(&mut pending, &mut admitted);
@@ -242,7 +242,7 @@ fn pauses_accepting_without_descriptors_and_resumes() {
     }
     server.wait_for_stat("/connections/accept_paused", 0);
     expect_room_relays(&mut one, &mut other, &room);
-    let warnings = server.log().iter().filter(|line| line.contains("accepting pauses")).count();
+    let warnings = server.log().iter().filter(|line| line.contains("accepting is paused")).count();
     assert_eq!(warnings, 1, "one for two shards");
     drop((one, other, admitted, pending, stats));
     server.wait_until_idle();

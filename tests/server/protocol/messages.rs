@@ -340,7 +340,7 @@ fn answers_not_in_room_to_any_room_id_but_the_present_one() {
 }
 
 #[test]
-fn answers_not_waiting_to_cancel_match_outside_a_queue() {
+fn answers_cancel_match_outside_a_queue_with_not_waiting() {
     let server = Server::start(&[]);
     let mut one = server.client();
     let cancel = r#"{"type":"cancel_match","payload":{"anything":1}}"#;
