@@ -65,8 +65,8 @@ impl ShardStarter {
     pub(super) fn run(self) -> io::Result<()> {
         self.pin();
         let (commands, reports) = (self.commands.clone(), self.reports.clone());
-        let driver = match self.prepare() {
-            Ok(Some(driver)) => driver,
+        let event_loop = match self.prepare() {
+            Ok(Some(event_loop)) => event_loop,
             Ok(None) => return Ok(()),
             Err(error) => {
                 // The main thread reports it.
@@ -76,7 +76,7 @@ impl ShardStarter {
         };
         let _sent = reports.send(Ok(StartupReport::HasListeners));
         match commands.recv() {
-            Ok(StartupCommand::Serve) => driver.run(),
+            Ok(StartupCommand::Serve) => event_loop.run(),
             // Another shard has failed, so the main thread has given up.
             Ok(StartupCommand::Listen(_)) | Err(_) => Ok(()),
         }
@@ -118,7 +118,7 @@ impl ShardStarter {
                 (listeners, Some(tables))
             }
         };
-        self.build_driver(listeners, tables).map(Some)
+        self.build_event_loop(listeners, tables).map(Some)
     }
 
     /// Handles on the descriptor tables of the other shards. Their threads all run: none ends
@@ -130,7 +130,7 @@ impl ShardStarter {
         threads.iter().enumerate().map(table).collect()
     }
 
-    fn build_driver(
+    fn build_event_loop(
         self,
         listeners: Vec<TcpListener>,
         tables: Option<Vec<Option<ThreadTable>>>,

@@ -13,20 +13,19 @@ use crate::ids::Slot;
 use crate::limits;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
-use crate::wire::message::server::LeaveReason;
 use crate::wire::websocket::frame::{self, CLOSE};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 impl<H: Host> Core<H> {
-    /// Closes a WebSocket connection that is not being handled with a Close frame. Its session
-    /// ends now.
+    /// Closes a WebSocket connection with a Close frame. If the connection is the one that is being
+    /// handled, it must have no [`Replies`]: they would be sent behind the Close frame.
     pub(super) fn close(&mut self, slot: Slot, code: CloseCode, reason: EndReason) {
         self.close_with(slot, Some(code.into()), reason);
     }
 
     /// The same with any code, or none.
     pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
-        self.end_session(slot, LeaveReason::Disconnected);
+        self.detach_session(slot, reason);
         self.linger(slot, reason);
         let mut bytes = Vec::new();
         frame::push_server_frame(&mut bytes, CLOSE, close_payload(&code.map(u16::to_be_bytes)));
@@ -51,7 +50,7 @@ impl<H: Host> Core<H> {
             }
             return;
         }
-        self.end_session(slot, LeaveReason::Disconnected);
+        self.detach_session(slot, reason);
         self.linger(slot, reason);
         let code = u16::from(code).to_be_bytes();
         replies.push_frame(CLOSE, &code);
@@ -109,7 +108,7 @@ impl<H: Host> Core<H> {
                 self.close(key.slot, CloseCode::Again, reason);
                 continue;
             }
-            self.detach_session(key.slot);
+            self.detach_session(key.slot, reason);
             let removed = self.table.remove(key.slot);
             self.counters.held_bytes.sub(removed.connection.held_bytes() as i64);
             self.counters.unsent_bytes.sub(removed.connection.unsent_bytes() as i64);

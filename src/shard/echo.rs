@@ -8,7 +8,7 @@ use super::core::Core;
 use super::frames::end_reason;
 use super::host::Host;
 use super::relay_batch::RelayBatch;
-use crate::ids::Slot;
+use super::replies::Replies;
 use crate::limits::{ECHO_FRAGMENTS, ECHO_MESSAGE_BYTES};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
@@ -33,8 +33,11 @@ enum EchoStop {
 }
 
 impl<H: Host> Core<H> {
-    /// Sends the messages in `bytes` back.
-    pub(super) fn handle_echo(&mut self, slot: Slot, bytes: &mut [u8]) {
+    /// Sends the messages in `bytes` back: from the receive buffer, and not through `replies`,
+    /// because that would copy them. For the order of what is sent there must be no replies.
+    pub(super) fn handle_echo(&mut self, replies: &Replies, bytes: &mut [u8]) {
+        debug_assert!(replies.is_empty(), "replies would be sent behind later echoes");
+        let slot = replies.slot();
         let assembly = self.take_assembly(slot);
         let mut reader = MessageReader::new(bytes, assembly, &RULES);
         let mut batch = RelayBatch::default();

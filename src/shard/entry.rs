@@ -218,6 +218,16 @@ impl Role {
             Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
         }
     }
+
+    /// Takes the session out, if there is one, and leaves a role without state. The caller removes
+    /// the entry.
+    pub(super) fn take_session(&mut self) -> Option<Session> {
+        self.session()?;
+        match std::mem::replace(self, Role::Echo) {
+            Role::Session(session) => Some(session),
+            Role::Http(_) | Role::Echo | Role::Lingering(_) => None,
+        }
+    }
 }
 
 /// The size of a slab entry; the slab's own type is private.

@@ -69,7 +69,7 @@ impl<H: Host> Core<H> {
                 }
                 AfterRequest::Echo => {
                     self.send_replies(replies);
-                    return self.handle_echo(slot, &mut bytes[at..]);
+                    return self.handle_echo(replies, &mut bytes[at..]);
                 }
                 AfterRequest::Close(reason) => return self.close_http(replies, reason),
             }
@@ -162,7 +162,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// What a request route for, if it is offered at the address that the connection came to. With
+    /// What a request asks for, if it is offered at the address that the connection came to. With
     /// `--admin-listen`, `/stats` and `/metrics` are offered there only, `/health` everywhere,
     /// and everything else at the public addresses.
     fn offered<'b>(
@@ -207,7 +207,7 @@ impl<H: Host> Core<H> {
             ..request.framing()
         };
         let date = self.host.http_date();
-        match http::write_response(replies.http_response(), &response, framing, date) {
+        match replies.push_response(|out| http::write_response(out, &response, framing, date)) {
             AfterResponse::KeepOpen => AfterRequest::Http,
             AfterResponse::Close => AfterRequest::Close(EndReason::HttpDone),
         }
@@ -231,7 +231,7 @@ impl<H: Host> Core<H> {
     ) -> AfterRequest {
         self.counters.rejected.increment(reason);
         let date = self.host.http_date();
-        match http::write_error(replies.http_response(), error, framing, date) {
+        match replies.push_response(|out| http::write_error(out, error, framing, date)) {
             AfterResponse::KeepOpen => AfterRequest::Http,
             AfterResponse::Close => AfterRequest::Close(EndReason::Refused),
         }
@@ -254,11 +254,11 @@ impl<H: Host> Core<H> {
     }
 
     fn switch_protocols(&mut self, replies: &mut Replies, key: WebSocketKey, role: Role) {
-        http::write_switching_protocols(replies.http_response(), key.accept());
+        replies.push_response(|out| http::write_switching_protocols(out, key.accept()));
         self.table[replies.slot()].role = role;
     }
 
-    /// Whether the upgrade that a request route for is granted.
+    /// Whether the upgrade that a request asks for is granted.
     fn may_upgrade(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Result<(), HttpError> {
         // guard: pages of other origins are refused [false]
         if !self.setup.access.admits_origin(request.origin) {

@@ -15,6 +15,7 @@ use crate::commands::{
 };
 use crate::ids::{ConnectionKey, SessionAddress, Slot};
 use crate::session::{MatchRequest, Membership, QueueChange, Session};
+use crate::telemetry::labels::EndReason;
 use crate::wire::message::ErrorCode;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 
@@ -26,15 +27,15 @@ impl<H: Host> Core<H> {
         Session::new(self.sessions.next_number())
     }
 
-    /// The connection of the session in this slot, if there is one, is lost. This decides what
-    /// becomes of the session: it ends.
-    pub(super) fn detach_session(&mut self, slot: Slot) {
+    /// The connection in this slot ends or lingers from here on. Every end of a connection comes
+    /// through here, and this decides for each reason what becomes of the session, if there is
+    /// one: it ends. The caller removes the entry or gives it another role.
+    pub(super) fn detach_session(&mut self, slot: Slot, _reason: EndReason) {
+        // Nothing can resume a session yet, whatever the reason.
         self.end_session(slot, LeaveReason::Disconnected);
     }
 
-    /// Ends the session in this slot, if there is one. The caller removes the entry or gives it
-    /// another role.
-    pub(super) fn end_session(&mut self, slot: Slot, reason: LeaveReason) {
+    fn end_session(&mut self, slot: Slot, reason: LeaveReason) {
         if self.table.session(slot).is_none() {
             return;
         }
@@ -152,22 +153,29 @@ impl<H: Host> Core<H> {
         }
         // guard: a pairing needs a live ticket [operand 2 false]
         if self.shutdown.is_draining() || !self.is_live(&mover) {
-            self.counters.matches_failed.increment();
-            if home.holder.shard == self.id {
-                self.requeue(&home);
-            } else {
-                self.counters.migrations_out_settled.increment();
-                let shard = home.holder.shard;
-                // guard: the survivor of a failed pairing is queued again [skip]
-                self.host.send_to_shard(shard, ShardCommand::PairingCancelled(home));
-            }
-            self.requeue(&mover);
+            self.cancel_pairing(pairing);
         } else if home.holder.shard == self.id {
             self.meet(&mover, &home);
         } else {
             let purpose = MigrationPurpose::MeetPartner(pairing);
-            self.migrate_out(slot, home.holder.shard, purpose);
+            if !self.migrate_out(mover.holder.key, home.holder.shard, purpose) {
+                self.cancel_pairing(pairing);
+            }
         }
+    }
+
+    /// A pairing ends on the mover's shard. Both tickets are queued again.
+    fn cancel_pairing(&mut self, Pairing { mover, home }: Pairing) {
+        self.counters.matches_failed.increment();
+        if home.holder.shard == self.id {
+            self.requeue(&home);
+        } else {
+            self.counters.migrations_out_settled.increment();
+            let shard = home.holder.shard;
+            // guard: the survivor of a failed pairing is queued again [skip]
+            self.host.send_to_shard(shard, ShardCommand::PairingCancelled(home));
+        }
+        self.requeue(&mover);
     }
 
     /// The pairing of this ticket was cancelled on the mover's shard.

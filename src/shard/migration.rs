@@ -9,6 +9,7 @@ use super::core::Core;
 use super::entry::{Connection, Role};
 use super::host::{AdoptOutcome, Host};
 use super::side_table::SideRecord;
+use super::table::RemovedSession;
 use crate::commands::{MigrationPurpose, Pairing, RecentPartner, ShardCommand, Ticket};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
 use crate::limits::REJECTED_MIGRATION_DELAY_MS;
@@ -68,28 +69,31 @@ impl Migrations {
 }
 
 impl<H: Host> Core<H> {
-    /// Sends the session in this slot to another shard.
-    pub(super) fn migrate_out(&mut self, slot: Slot, to: ShardId, purpose: MigrationPurpose) {
-        if self.table.session(slot).is_none() {
-            return;
-        }
-        let was_deferred = self.table.key_at(slot).is_some_and(|key| self.reads.forget(key));
-        let mut removed = self.table.remove(slot);
-        let Role::Session(session) = removed.role else { return };
-        self.host.unwatch(&mut removed.connection.socket);
+    /// Sends a session to another shard. False, and nothing is changed, if it is not here.
+    #[must_use]
+    pub(super) fn migrate_out(
+        &mut self,
+        key: ConnectionKey,
+        to: ShardId,
+        purpose: MigrationPurpose,
+    ) -> bool {
+        let Some(removed) = self.table.remove_session(key) else { return false };
+        let RemovedSession { session, mut connection, side } = removed;
+        self.host.unwatch(&mut connection.socket);
         let migrating = MigratingSession {
             session,
-            connection: Box::new(removed.connection),
-            side: removed.side,
+            connection: Box::new(connection),
+            side,
             left_ms: self.timeouts.now_ms(),
-            since_sweep_ms: self.timeouts.since_sweep_ms(slot),
-            was_deferred,
+            since_sweep_ms: self.timeouts.since_sweep_ms(key.slot),
+            was_deferred: self.reads.forget(key),
         };
         self.migrations.in_flight += 1;
         self.counters.migrations_in_flight.increment();
         self.counters.migrated_out.increment();
         self.count_buffered_bytes(&migrating.connection, -1);
         self.host.send_to_shard(to, ShardCommand::MigrateIn { from: self.id, migrating, purpose });
+        true
     }
 
     /// A session comes from another shard.

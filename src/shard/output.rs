@@ -164,7 +164,7 @@ impl<H: Host> Core<H> {
 
     /// Sends the replies that were collected, with one send.
     pub(super) fn send_replies(&mut self, replies: &mut Replies) {
-        if replies.bytes().is_empty() {
+        if replies.is_empty() {
             return;
         }
         let slot = replies.slot();

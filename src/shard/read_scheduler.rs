@@ -69,7 +69,7 @@ impl ReadScheduler {
         self.event_share
     }
 
-    /// A request beyond the first of its connection has been answered.
+    /// A request has been answered after which its connection may go on with further requests.
     pub(super) fn count_request(&mut self) {
         self.requests_left = self.requests_left.saturating_sub(1);
     }

@@ -35,6 +35,7 @@ impl<H: Host> Core<H> {
         if !is_drained {
             self.reads.defer(key);
         }
+        debug_assert!(replies.is_empty(), "replies were not sent");
         buffers.replies = replies.into_storage();
         self.reads.give_back(buffers);
         bytes
@@ -137,10 +138,10 @@ impl<H: Host> Core<H> {
             Role::Echo => {
                 let (mut stored, _) = self.take_stored(slot);
                 if stored.is_empty() {
-                    self.handle_echo(slot, bytes);
+                    self.handle_echo(replies, bytes);
                 } else {
                     stored.extend_from_slice(bytes);
-                    self.handle_echo(slot, &mut stored);
+                    self.handle_echo(replies, &mut stored);
                 }
             }
             Role::Lingering(lingering) => {

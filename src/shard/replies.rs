@@ -1,8 +1,9 @@
 //! Replies to the connection whose input is being handled. Pure.
 //!
 //! Code that handles the input of a connection gets [`Replies`] as an argument and writes to
-//! that connection only through it, so that the replies to one read leave with one send. What it
-//! writes to other connections is sent at once.
+//! that connection only through it, so that the replies to one read leave with one send. Messages
+//! to other connections are sent at once. The exception is `/echo`: it sends messages back from
+//! the receive buffer, without a copy, and requires that there are no replies meanwhile.
 
 use crate::ids::Slot;
 use crate::limits;
@@ -17,16 +18,16 @@ pub(super) struct Replies {
     slot: Slot,
     bytes: Vec<u8>,
     content: EgressContent,
-    /// The length of `bytes` behind a `waiting` that was the first reply and that the matcher's
-    /// reply will follow; otherwise 0.
-    lone_waiting_end: usize,
+    /// If the first reply is a `waiting` that the matcher's reply will follow, where it ends in
+    /// `bytes`.
+    lone_waiting_end: Option<usize>,
 }
 
 impl Replies {
     /// No replies yet to the connection in this slot. `storage` is reused.
     pub(super) fn new(slot: Slot, storage: Vec<u8>) -> Self {
-        debug_assert!(storage.is_empty(), "replies of an earlier read were not sent");
-        Replies { slot, bytes: storage, content: EgressContent::Frames, lone_waiting_end: 0 }
+        debug_assert!(storage.is_empty(), "the storage holds replies of another connection");
+        Replies { slot, bytes: storage, content: EgressContent::Frames, lone_waiting_end: None }
     }
 
     /// The connection that the replies are for.
@@ -45,10 +46,11 @@ impl Replies {
         push_server_frame(&mut self.bytes, opcode, payload);
     }
 
-    /// Where an HTTP response is to be appended. The replies cannot be cut between frames then.
-    pub(super) fn http_response(&mut self) -> &mut Vec<u8> {
+    /// Adds an HTTP response, which `write` appends. From here on the replies cannot be cut
+    /// between frames, until they have been sent.
+    pub(super) fn push_response<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.content = EgressContent::Opaque;
-        &mut self.bytes
+        write(&mut self.bytes)
     }
 
     /// Adds the `waiting` of a session that has entered a queue. If it is the only reply, it may
@@ -57,13 +59,19 @@ impl Replies {
         let is_first = self.bytes.is_empty();
         self.push_message(message);
         if is_first {
-            self.lone_waiting_end = self.bytes.len();
+            self.lone_waiting_end = Some(self.bytes.len());
         }
     }
 
     /// Whether the replies are nothing but a `waiting` that may be held back.
     pub(super) fn is_lone_waiting(&self) -> bool {
-        self.bytes.len() == self.lone_waiting_end
+        self.lone_waiting_end == Some(self.bytes.len())
+    }
+
+    /// Whether there are no replies.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// The replies.
@@ -83,11 +91,13 @@ impl Replies {
         // The memory of one large document is not kept for ever.
         self.bytes.shrink_to(limits::RECEIVE_BUFFER_BYTES);
         self.content = EgressContent::Frames;
-        self.lone_waiting_end = 0;
+        self.lone_waiting_end = None;
     }
 
-    /// The storage, to be used again.
-    pub(super) fn into_storage(self) -> Vec<u8> {
+    /// The storage, empty, to be used again. Replies that were not sent are dropped: they must
+    /// never reach another client.
+    pub(super) fn into_storage(mut self) -> Vec<u8> {
+        self.bytes.clear();
         self.bytes
     }
 }
@@ -102,6 +112,7 @@ mod tests {
     #[test]
     fn a_waiting_is_lone_only_as_the_first_and_last_reply() {
         let mut replies = Replies::new(Slot(0), Vec::new());
+        assert!(!replies.is_lone_waiting());
         replies.push_waiting(WAITING);
         assert!(replies.is_lone_waiting());
         replies.push_frame(PONG, b"");
@@ -115,10 +126,17 @@ mod tests {
     #[test]
     fn are_opaque_from_an_http_response_until_they_are_cleared() {
         let mut replies = Replies::new(Slot(0), Vec::new());
-        replies.http_response().extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
+        replies.push_response(|out| out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n"));
         replies.push_message(WAITING);
         assert_eq!(replies.content(), EgressContent::Opaque);
         replies.clear();
         assert_eq!((replies.content(), replies.bytes().len()), (EgressContent::Frames, 0));
+    }
+
+    #[test]
+    fn drops_unsent_replies_when_the_storage_is_reused() {
+        let mut replies = Replies::new(Slot(0), Vec::new());
+        replies.push_message(WAITING);
+        assert!(Replies::new(Slot(1), replies.into_storage()).is_empty());
     }
 }

@@ -179,7 +179,7 @@ impl Transport for SocketHost {
                     tracing::warn!(
                         %error,
                         suppressed,
-                        "a session cannot migrate to its partner's shard and is matched again"
+                        "a connection from another shard cannot be taken in and goes back"
                     );
                 }
                 AdoptOutcome::Rejected

@@ -35,6 +35,14 @@ pub(super) struct RemovedEntry<S> {
     pub(super) side: SideRecord,
 }
 
+/// A session that was removed with its connection.
+#[derive(Debug)]
+pub(super) struct RemovedSession<S> {
+    pub(super) session: Session,
+    pub(super) connection: Connection<S>,
+    pub(super) side: SideRecord,
+}
+
 /// Whether the client of a session can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attachment {
@@ -86,6 +94,14 @@ impl<S> ConnectionTable<S> {
         let TableEntry { side, connection, role, .. } = self.entries.remove(slot.index());
         self.admin_connections -= usize::from(role.is_admin());
         RemovedEntry { connection, role, side: self.side.remove(side) }
+    }
+
+    /// Takes out the entry of a session. If there is no such session, nothing is changed.
+    pub(super) fn remove_session(&mut self, key: ConnectionKey) -> Option<RemovedSession<S>> {
+        let entry = self.find_mut(key)?;
+        let session = entry.role.take_session()?;
+        let RemovedEntry { connection, side, .. } = self.remove(key.slot);
+        Some(RemovedSession { session, connection, side })
     }
 
     /// Whether this connection is in the table. A key of an earlier connection in the same slot
