@@ -125,7 +125,7 @@ describe('a call', { timeout: 180_000 }, () => {
     await ann.reaches('talking');
     await ben.press('stop');
     await ann.reaches('searching');
-    await ann.reads('detail', /hung up.*next one/i);
+    await ann.reads('detail', /hung up.*next partner/i);
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 

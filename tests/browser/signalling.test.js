@@ -23,7 +23,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await pair[0].shoot('desktop-light-signalling-lost');
     await server.up();
-    await Promise.all(pair.map((visitor) => visitor.reads('detail', /talking without it/)));
+    await Promise.all(pair.map((visitor) => visitor.reads('detail', /no longer has this call/)));
     await Promise.all(pair.map((visitor) => visitor.hears()));
     assert.equal(await pair[0].page.isHidden('#banner'), true);
     // Next reaches the partner without signalling too, over the data channel.
@@ -43,7 +43,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     await down;
     await pair[0].hears();
     await server.up();
-    await pair[0].reads('detail', /talking without it/, 40_000);
+    await pair[0].reads('detail', /no longer has this call/, 40_000);
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
@@ -77,7 +77,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));
     proxy.restore();
     // With a resume window all is as before; without one they talk on without the switchboard.
-    await ann.reads('detail', /as long as you both like|talking without it/, 40_000);
+    await ann.reads('detail', /as long as you both like|no longer has this call/, 40_000);
     await Promise.all([ann, ben].map((visitor) => visitor.hears()));
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });

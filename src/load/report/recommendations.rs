@@ -283,7 +283,7 @@ pub(super) mod tests {
                 ("connected", connected),
             ];
             let run = RunReport { seconds: 10.0, ..run(&figures, TestOutcome::Passed) };
-            actions(&run, &host()).contains("costs the generator too much CPU")
+            actions(&run, &host()).contains("The generator uses too much CPU per message")
         };
         assert!(is_too_high(100.0, JUDGE_COST_FROM_PER_S));
         assert!(!is_too_high(5000.0, 5000.0));

@@ -56,7 +56,7 @@ const ENDED = {
       'This site’s TURN server refused the password it was given (401), so no call can be relayed. The operator of this site has to set the same secret on both servers.',
   },
   relay_missing: {
-    headline: 'The relay cannot be reached',
+    headline: 'No relay can be reached',
     detail:
       'You asked to hide your network address, which needs a relay, but no relay answers. Switch that off under “Devices and settings”, or try later.',
   },
