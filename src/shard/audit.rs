@@ -53,7 +53,9 @@ impl<H: Host> Core<H> {
         };
         for (key, entry) in self.table.iter() {
             self.audit_entry(key, entry).map_err(|wrong| format!("{key:?}: {wrong}"))?;
-            let TableEntry { connection, role, .. } = entry;
+            let TableEntry { connection: Some(connection), role, .. } = entry else {
+                return Err(format!("{key:?}: detached, although nothing can resume a session"));
+            };
             recount.unsent_bytes += connection.unsent_bytes() as i64;
             recount.held_bytes += connection.held_bytes() as i64;
             let session = role.session();
@@ -83,7 +85,7 @@ impl<H: Host> Core<H> {
     }
 
     fn audit_entry(&self, key: ConnectionKey, entry: &TableEntry<H::Socket>) -> Result<(), String> {
-        let connection = &entry.connection;
+        let Some(connection) = &entry.connection else { return Ok(()) };
         if let Some(pending) = &connection.pending {
             expect(!pending.is_idle(), || "an idle connection keeps its pending part".into())?;
         }

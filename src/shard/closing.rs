@@ -25,7 +25,7 @@ impl<H: Host> Core<H> {
 
     /// The same with any code, or none.
     pub(super) fn close_with(&mut self, slot: Slot, code: Option<u16>, reason: EndReason) {
-        self.detach_session(slot, reason);
+        self.end_or_keep_session(slot, reason);
         self.linger(slot, reason);
         let mut bytes = Vec::new();
         frame::push_server_frame(&mut bytes, CLOSE, close_payload(&code.map(u16::to_be_bytes)));
@@ -50,7 +50,7 @@ impl<H: Host> Core<H> {
             }
             return;
         }
-        self.detach_session(slot, reason);
+        self.end_or_keep_session(slot, reason);
         self.linger(slot, reason);
         let code = u16::from(code).to_be_bytes();
         replies.push_frame(CLOSE, &code);
@@ -62,16 +62,16 @@ impl<H: Host> Core<H> {
     /// kernel takes nothing.
     fn has_space_behind(&self, replies: &Replies) -> bool {
         const CLOSE_FRAME_BYTES: usize = 4;
-        let entry = self.table.get(replies.slot());
-        let unsent_bytes = entry.map_or(0, |entry| entry.connection.unsent_bytes());
+        let connection = self.table.connection(replies.slot());
+        let unsent_bytes = connection.map_or(0, |connection| connection.unsent_bytes());
         let total = unsent_bytes + replies.bytes().len() + CLOSE_FRAME_BYTES;
         total <= self.setup.limits.max_unsent_bytes
     }
 
     /// Sends a Close frame. Behind unsent bytes it waits beyond the limit.
     fn send_close_frame(&mut self, slot: Slot, bytes: &[u8]) {
-        let Some(entry) = self.table.get(slot) else { return };
-        if !entry.connection.has_unsent() || entry.connection.is_held_back() {
+        let Some(connection) = self.table.connection(slot) else { return };
+        if !connection.has_unsent() || connection.is_held_back() {
             return self.transmit(slot, bytes, EgressContent::Frames);
         }
         self.append(slot, bytes);
@@ -81,8 +81,9 @@ impl<H: Host> Core<H> {
     /// was attached to it has ended.
     pub(super) fn linger(&mut self, slot: Slot, reason: EndReason) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        self.counters.held_bytes.sub(entry.connection.held_bytes() as i64);
-        entry.connection.drop_input();
+        let Some(connection) = entry.connection.as_mut() else { return };
+        self.counters.held_bytes.sub(connection.held_bytes() as i64);
+        connection.drop_input();
         entry.role = Role::Lingering(LingerState {
             is_admin: entry.role.is_admin(),
             since_ms: self.timeouts.now_ms(),
@@ -94,9 +95,10 @@ impl<H: Host> Core<H> {
     /// Half-closes a connection that lingers, unless bytes have to be sent first.
     pub(super) fn half_close_when_sent(&mut self, slot: Slot) {
         let Some(entry) = self.table.get_mut(slot) else { return };
+        let Some(connection) = entry.connection.as_mut() else { return };
         // guard: unsent bytes are sent before a half-close [operand 2 true]
-        if matches!(entry.role, Role::Lingering(_)) && !entry.connection.has_unsent() {
-            self.host.shut_write(&mut entry.connection.socket);
+        if matches!(entry.role, Role::Lingering(_)) && !connection.has_unsent() {
+            self.host.shut_write(&mut connection.socket);
         }
     }
 
@@ -108,22 +110,31 @@ impl<H: Host> Core<H> {
                 self.close(key.slot, CloseCode::Again, reason);
                 continue;
             }
-            self.detach_session(key.slot, reason);
+            self.close_connection(key.slot, reason);
+            self.end_or_keep_session(key.slot, reason);
             let removed = self.table.remove(key.slot);
-            self.counters.held_bytes.sub(removed.connection.held_bytes() as i64);
-            self.counters.unsent_bytes.sub(removed.connection.unsent_bytes() as i64);
-            self.counters.connections.decrement();
-            self.counters.closed.increment(match removed.role {
-                Role::Lingering(lingering) => lingering.reason,
-                Role::Http(_) | Role::Session(_) | Role::Echo => reason,
-            });
-            if removed.role.is_admin() {
-                // It was not counted when it was admitted.
-                self.host.release(removed.connection.socket);
-            } else {
-                self.host.close(removed.connection.socket);
+            // An administration connection was not counted when it was admitted.
+            if !removed.role.is_admin() {
                 self.host.connection_ended(removed.side.counted_address);
             }
+        }
+    }
+
+    /// Takes the connection out of its entry, closes and counts it. A session in the entry is
+    /// detached then. The entry still counts for the client's address, as long as it exists.
+    fn close_connection(&mut self, slot: Slot, reason: EndReason) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let Some(connection) = entry.connection.take() else { return };
+        self.counters.held_bytes.sub(connection.held_bytes() as i64);
+        self.counters.unsent_bytes.sub(connection.unsent_bytes() as i64);
+        self.counters.connections.decrement();
+        self.counters.closed.increment(match entry.role {
+            Role::Lingering(lingering) => lingering.reason,
+            Role::Http(_) | Role::Session(_) | Role::Echo => reason,
+        });
+        match entry.role.is_admin() {
+            true => self.host.release(connection.socket),
+            false => self.host.close(connection.socket),
         }
     }
 }

@@ -167,7 +167,8 @@ impl<H: Host> Core<H> {
         let role = Role::Http(HttpState { since_ms: now_ms, refusal, source });
         let connection = Connection::new(socket, now_ms);
         let key = self.insert(connection, role, SideRecord { counted_address });
-        if !self.host.watch(&mut self.table[key.slot].connection.socket, key) {
+        let connection = self.table.connection_mut(key.slot);
+        if !connection.is_some_and(|connection| self.host.watch(&mut connection.socket, key)) {
             self.table.mark_for_close(key, EndReason::Internal);
             self.reap();
         }

@@ -42,7 +42,7 @@ impl<H: Host> Core<H> {
         let mut reader = MessageReader::new(bytes, assembly, &RULES);
         let mut batch = RelayBatch::default();
         let stop = loop {
-            if self.table[slot].connection.has_unsent() {
+            if self.table[slot].has_unsent() {
                 break Some(EchoStop::Unsent);
             }
             let (place, opcode) = match reader.next() {

@@ -1,5 +1,8 @@
 //! An entry of the connection table: a connection, and what it is used for. Pure.
 //!
+//! A session belongs to the entry and not to the connection: when the connection is lost, the
+//! session is detached and keeps its slot, serial, room and side record until it ends.
+//!
 //! The size of an entry is what an idle user costs. What a connection needs only while something
 //! is incomplete is in [`PendingIo`], which exists just as long; what only some connections have
 //! is in the [side table](super::side_table).
@@ -13,6 +16,7 @@ use crate::telemetry::labels::EndReason;
 use crate::wire::egress::Egress;
 use crate::wire::http::{HeadScan, RefusalCause};
 use crate::wire::websocket::assembly::PartialMessage;
+use std::num::NonZeroU32;
 
 /// An entry of the connection table, in a cache line of its own: relaying a message touches two
 /// entries, the sender's and the receiver's.
@@ -23,9 +27,10 @@ pub(super) struct TableEntry<S> {
     pub(super) serial: Serial,
     /// The record in the side table, if there is one.
     pub(super) side: Option<SideKey>,
-    /// The connection.
-    pub(super) connection: Connection<S>,
-    /// What the connection is used for.
+    /// The connection. `None` only while a session is detached, or until the caller that took the
+    /// connection out has removed the entry.
+    pub(super) connection: Option<Connection<S>>,
+    /// What the connection is used for, or was before it was lost.
     pub(super) role: Role,
 }
 
@@ -48,7 +53,8 @@ pub struct Connection<S> {
 pub(super) enum Role {
     /// HTTP requests.
     Http(HttpState),
-    /// The messages of a session. The session is attached to the connection.
+    /// The messages of a session. It is attached to the entry's connection, or detached if there
+    /// is none.
     Session(Session),
     /// `/echo`: every message is sent back.
     Echo,
@@ -124,6 +130,24 @@ impl PendingIo {
     /// Bytes of memory held for input that is incomplete.
     fn held_bytes(&self) -> usize {
         self.stored.capacity() + self.assembly.as_ref().map_or(0, |held| held.memory_bytes())
+    }
+}
+
+impl<S> TableEntry<S> {
+    /// Whether bytes wait for the kernel to take them.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_unsent)
+    }
+
+    /// Whether the unsent bytes wait for the matcher's reply, and not for the kernel.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_held_back)
+    }
+
+    /// Whether stored input waits to be handled.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_backlog)
     }
 }
 
@@ -241,4 +265,5 @@ enum SlabSlot {
 
 #[cfg(not(debug_assertions))]
 const _: () = assert!(size_of::<SlabSlot>() <= CONNECTION_ENTRY_BYTES);
-const _: () = assert!(size_of::<TableEntry<u32>>() <= CONNECTION_ENTRY_BYTES);
+// A descriptor is never -1, and a `NonZeroU32` never 0, so an entry without connection takes no more.
+const _: () = assert!(size_of::<TableEntry<NonZeroU32>>() <= CONNECTION_ENTRY_BYTES);

@@ -111,7 +111,7 @@ impl<H: Host> Core<H> {
         let entry = &self.table[slot];
         let membership = entry.role.session()?.membership()?;
         // guard: the relay fast path is off until the room was announced [false]
-        if entry.connection.announcement_pending() {
+        if entry.connection.as_ref()?.announcement_pending() {
             return None;
         }
         Some(RelayFastPath { peer: membership.peer, room: membership.room, token: None })
@@ -119,7 +119,7 @@ impl<H: Host> Core<H> {
 
     /// Takes the received part of an incomplete message.
     pub(super) fn take_assembly(&mut self, slot: Slot) -> Option<Box<PartialMessage>> {
-        let pending = self.table[slot].connection.pending.as_mut()?;
+        let pending = self.table.connection_mut(slot)?.pending.as_mut()?;
         let assembly = pending.assembly.take()?;
         self.counters.held_bytes.sub(assembly.memory_bytes() as i64);
         Some(assembly)
@@ -182,7 +182,8 @@ impl<H: Host> Core<H> {
     fn is_within_rate(&mut self, replies: &mut Replies) -> bool {
         let Some(limit) = self.setup.limits.max_messages_per_second else { return true };
         let now_ms = self.timeouts.now_ms();
-        match self.table[replies.slot()].connection.rate.count(now_ms, limit) {
+        let Some(connection) = self.table.connection_mut(replies.slot()) else { return false };
+        match connection.rate.count(now_ms, limit) {
             RateDecision::Allowed => return true,
             RateDecision::Refused => self.refuse(replies, ErrorCode::RateLimited),
             RateDecision::RefusedSilently => {}
@@ -246,7 +247,7 @@ impl<H: Host> Core<H> {
     ) -> Option<Membership> {
         let entry = &self.table[slot];
         let membership = entry.role.session()?.membership()?;
-        let connection = &entry.connection;
+        let connection = entry.connection.as_ref()?;
         // guard: a room is relayed to only after it was announced [operand 1 false]
         if connection.announcement_pending()
             || matches!(place, PayloadLocation::Assembled { stale: true })

@@ -44,7 +44,9 @@ impl<H: Host> Core<H> {
             self.answer_requests(&mut bytes[header_len..], &mut scan, replies);
         }
         // Frees the storage of a head that came in parts and is complete now.
-        self.table[slot].connection.free_idle_pending();
+        if let Some(connection) = self.table.connection_mut(slot) {
+            connection.free_idle_pending();
+        }
     }
 
     /// Answers the requests in `bytes`, one after the other.
@@ -76,7 +78,7 @@ impl<H: Host> Core<H> {
             // One response at a time, and a bounded number of them in an iteration: a client that
             // does not read gets no more of them, and other connections are not delayed.
             self.send_replies(replies);
-            let has_unsent = self.table[slot].connection.has_unsent();
+            let has_unsent = self.table[slot].has_unsent();
             // guard: a connection has few requests answered in an iteration [operand 1 false]
             // guard: all connections have few requests answered in an iteration [operand 2 false]
             let enough =
@@ -279,7 +281,7 @@ impl<H: Host> Core<H> {
 
     /// A request head has taken too long, or none came.
     pub(super) fn time_out_head(&mut self, key: ConnectionKey) {
-        let connection = &self.table[key.slot].connection;
+        let Some(connection) = self.table.connection(key.slot) else { return };
         let has_begun =
             connection.pending.as_ref().is_some_and(|pending| !pending.stored.is_empty());
         if !has_begun || connection.has_unsent() {

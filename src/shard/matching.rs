@@ -27,10 +27,10 @@ impl<H: Host> Core<H> {
         Session::new(self.sessions.next_number())
     }
 
-    /// The connection in this slot ends or lingers from here on. Every end of a connection comes
-    /// through here, and this decides for each reason what becomes of the session, if there is
-    /// one: it ends. The caller removes the entry or gives it another role.
-    pub(super) fn detach_session(&mut self, slot: Slot, _reason: EndReason) {
+    /// The connection in this slot is lost, or lingers from here on. Every end of a connection
+    /// comes through here, and this decides for each reason what becomes of the session, if there
+    /// is one: it ends. The caller removes the entry or gives it another role.
+    pub(super) fn end_or_keep_session(&mut self, slot: Slot, _reason: EndReason) {
         // Nothing can resume a session yet, whatever the reason.
         self.end_session(slot, LeaveReason::Disconnected);
     }
@@ -143,9 +143,7 @@ impl<H: Host> Core<H> {
     pub(super) fn handle_pairing(&mut self, pairing: Pairing) {
         let Pairing { mover, home } = pairing;
         let slot = mover.holder.key.slot;
-        if home.holder.shard != self.id
-            && self.is_live(&mover)
-            && !self.table[slot].connection.is_held_back()
+        if home.holder.shard != self.id && self.is_live(&mover) && !self.table[slot].is_held_back()
         {
             // Unsent bytes migrate with the session, so send what the client takes now. This may
             // show that the connection is lost.

@@ -2,8 +2,11 @@
 //!
 //! The origin takes the session out of its table and sends it with a [`MigrationPurpose`]. The
 //! destination either takes it in, confirms and fulfils the purpose, or sends it back. Until the
-//! origin receives the answer, it still counts the session. The purpose makes no difference to the
-//! migration itself.
+//! origin receives the answer, it still counts the session.
+//!
+//! A new purpose needs no change here as long as it moves a session together with its connection.
+//! One that moves a session without a connection, or a connection without a session, has to make
+//! the missing part optional in [`MigratingSession`] and in what adopts, counts and returns it.
 
 use super::core::Core;
 use super::entry::{Connection, Role};

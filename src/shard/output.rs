@@ -51,7 +51,7 @@ impl<H: Host> Core<H> {
     /// Sends bytes to a connection for which others wait already.
     fn transmit_behind(&mut self, slot: Slot, bytes: &[u8], content: EgressContent) {
         if content == EgressContent::Frames {
-            let connection = &self.table[slot].connection;
+            let Some(connection) = self.table.connection(slot) else { return };
             let unsent_bytes = connection.unsent_bytes() + bytes.len();
             let fits = unsent_bytes <= self.setup.limits.max_unsent_bytes;
             // guard: bytes behind a held-back `waiting` are bounded [operand 1 true]
@@ -65,7 +65,7 @@ impl<H: Host> Core<H> {
                 // The client may have read since the kernel last refused bytes. It is a slow
                 // consumer only if it has not.
                 self.flush(slot);
-                if !self.table[slot].connection.has_unsent() {
+                if !self.table[slot].has_unsent() {
                     return self.transmit(slot, bytes, content);
                 }
             }
@@ -114,7 +114,7 @@ impl<H: Host> Core<H> {
 
     /// Sends a `waiting` that is held back, if there is one.
     pub(super) fn release_held_back(&mut self, slot: Slot) {
-        if self.table[slot].connection.is_held_back() {
+        if self.table[slot].is_held_back() {
             self.flush(slot);
         }
     }
@@ -122,7 +122,7 @@ impl<H: Host> Core<H> {
     /// Sends what waits, as far as the kernel takes it.
     pub(super) fn flush(&mut self, slot: Slot) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let connection = &mut entry.connection;
+        let Some(connection) = entry.connection.as_mut() else { return };
         let Some(pending) = connection.pending.as_mut() else { return };
         let waited = !std::mem::take(&mut pending.is_held_back);
         if pending.egress.is_empty() {
@@ -169,9 +169,11 @@ impl<H: Host> Core<H> {
         }
         let slot = replies.slot();
         // guard: a lone `waiting` is held back until the matcher answers [false]
-        if replies.is_lone_waiting() && !self.table[slot].connection.has_unsent() {
+        if replies.is_lone_waiting() && !self.table[slot].has_unsent() {
             self.append(slot, replies.bytes());
-            self.table[slot].connection.pending_mut().is_held_back = true;
+            if let Some(connection) = self.table.connection_mut(slot) {
+                connection.pending_mut().is_held_back = true;
+            }
         } else {
             self.transmit(slot, replies.bytes(), replies.content());
         }

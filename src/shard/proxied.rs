@@ -93,7 +93,8 @@ impl<H: Host> Core<H> {
     /// named, and no longer for any other.
     fn count_client(&mut self, slot: Slot, client: Option<IpAddr>) -> Result<(), RefusalCause> {
         let before = self.table.take_counted_address(slot);
-        let client = client.or_else(|| self.host.peer_address(&self.table[slot].connection.socket));
+        let connection = self.table.connection(slot);
+        let client = client.or_else(|| self.host.peer_address(&connection?.socket));
         let decision = match client {
             Some(client) => self.host.count_client(client, before),
             // The connection is gone, as the next read will show.

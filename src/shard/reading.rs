@@ -1,7 +1,7 @@
 //! Reading: how often a connection is read, and which code handles its bytes. Pure.
 
 use super::core::Core;
-use super::entry::{Role, TableEntry};
+use super::entry::Role;
 use super::host::{Host, RecvOutcome};
 use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
@@ -48,7 +48,7 @@ impl<H: Host> Core<H> {
         let (stored, byte_cost) = match self.table.get(key.slot) {
             Some(entry) => match entry.role {
                 Role::Session(_) => (0, limits::SESSION_BYTE_COST_BYTES),
-                Role::Echo if entry.connection.has_backlog() => (limits::RECEIVE_BUFFER_BYTES, 1),
+                Role::Echo if entry.has_backlog() => (limits::RECEIVE_BUFFER_BYTES, 1),
                 Role::Http(_) | Role::Echo | Role::Lingering(_) => (0, 1),
             },
             None => (0, 1),
@@ -77,7 +77,7 @@ impl<H: Host> Core<H> {
             }
             entry = &mut self.table[key.slot];
         }
-        let connection = &mut entry.connection;
+        let connection = entry.connection.as_mut()?;
         match self.host.recv(&mut connection.socket, buffer) {
             RecvOutcome::Bytes(count) => {
                 connection.heard_ms = self.timeouts.now_ms();
@@ -101,18 +101,18 @@ impl<H: Host> Core<H> {
     /// first, so at most one read's worth of it is ever stored.
     fn is_ready_for_more(&mut self, replies: &mut Replies) -> bool {
         let slot = replies.slot();
-        if self.table[slot].connection.has_unsent() {
+        if self.table[slot].has_unsent() {
             return false;
         }
-        if self.table[slot].connection.has_backlog() {
+        if self.table[slot].has_backlog() {
             self.handle_input(&mut [], replies);
         }
-        let TableEntry { connection, role, .. } = &self.table[slot];
+        let entry = &self.table[slot];
         // The reply to stored input may be unsent as well, or the connection may be a session
         // now.
         // guard: requests behind an unsent response are not read [false]
-        let waits = is_read_behind_replies(role) && connection.has_unsent();
-        !waits && !connection.has_backlog() && !self.table.is_marked_for_close(slot)
+        let waits = is_read_behind_replies(&entry.role) && entry.has_unsent();
+        !waits && !entry.has_backlog() && !self.table.is_marked_for_close(slot)
     }
 
     /// The peer sends nothing more.
@@ -120,7 +120,7 @@ impl<H: Host> Core<H> {
         let entry = &self.table[key.slot];
         match entry.role {
             // The client may wait for its replies. When they are sent, the end is read again.
-            Role::Http(_) | Role::Echo | Role::Lingering(_) if entry.connection.has_unsent() => {}
+            Role::Http(_) | Role::Echo | Role::Lingering(_) if entry.has_unsent() => {}
             Role::Http(_) => self.table.mark_for_close(key, EndReason::HttpDone),
             Role::Session(_) | Role::Echo | Role::Lingering(_) => {
                 self.release_held_back(key.slot);
@@ -157,7 +157,7 @@ impl<H: Host> Core<H> {
 
     /// Takes stored input, and how far it has been scanned.
     pub(super) fn take_stored(&mut self, slot: Slot) -> (Vec<u8>, HeadScan) {
-        let connection = &mut self.table[slot].connection;
+        let Some(connection) = self.table.connection_mut(slot) else { return Default::default() };
         let before = connection.held_bytes();
         let taken = connection.pending.as_mut().map_or_else(Default::default, |pending| {
             pending.stored_is_backlog = false;
@@ -172,7 +172,7 @@ impl<H: Host> Core<H> {
         if bytes.is_empty() {
             return;
         }
-        let connection = &mut self.table[slot].connection;
+        let Some(connection) = self.table.connection_mut(slot) else { return };
         let before = connection.held_bytes();
         let pending = connection.pending_mut();
         pending.stored.extend_from_slice(bytes);
@@ -184,7 +184,7 @@ impl<H: Host> Core<H> {
     /// connection's next place in the run list if no replies are unsent.
     pub(super) fn store_backlog(&mut self, slot: Slot, bytes: &[u8]) {
         self.store(slot, bytes, HeadScan::default());
-        let connection = &mut self.table[slot].connection;
+        let Some(connection) = self.table.connection_mut(slot) else { return };
         connection.pending_mut().stored_is_backlog = true;
         if !connection.has_unsent()
             && let Some(key) = self.table.key_at(slot)

@@ -47,7 +47,8 @@ impl<H: Host> Core<H> {
         let now = self.now;
         let limits = &self.setup.limits;
         let entry = &mut self.table[key.slot];
-        let silent_ms = now_ms.wrapping_sub(entry.connection.heard_ms);
+        let Some(connection) = &entry.connection else { return };
+        let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         match &mut entry.role {
             Role::Http(http) => {
                 // guard: the handshake timeout closes a connection [false]
@@ -107,7 +108,7 @@ impl<H: Host> Core<H> {
     }
 
     fn ping(&mut self, slot: Slot) {
-        let connection = &self.table[slot].connection;
+        let Some(connection) = self.table.connection(slot) else { return };
         // A client that does not take what it is sent would not read a ping either.
         // guard: a connection with a held-back `waiting` is pinged [operand 2 false]
         if !connection.has_unsent() || connection.is_held_back() {

@@ -27,10 +27,9 @@ pub(super) struct ConnectionTable<S> {
     marked_for_close: Vec<(ConnectionKey, EndReason)>,
 }
 
-/// What an entry consisted of when it was removed.
+/// What an entry without connection consisted of when it was removed.
 #[derive(Debug)]
-pub(super) struct RemovedEntry<S> {
-    pub(super) connection: Connection<S>,
+pub(super) struct RemovedEntry {
     pub(super) role: Role,
     pub(super) side: SideRecord,
 }
@@ -43,14 +42,14 @@ pub(super) struct RemovedSession<S> {
     pub(super) side: SideRecord,
 }
 
-/// Whether the client of a session can be reached.
+/// Whether a session has a connection on which its client can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attachment {
     /// The session is attached to a connection.
     Attached,
-    /// The connection is marked for close: nothing can be sent any more, and the session must not
-    /// be matched.
-    Lost,
+    /// The session has no connection, or one that is marked for close: nothing can be sent, and
+    /// the session must not be matched.
+    Detached,
 }
 
 impl<S> ConnectionTable<S> {
@@ -84,23 +83,28 @@ impl<S> ConnectionTable<S> {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.admin_connections += usize::from(role.is_admin());
         let side = self.side.insert(side);
+        let connection = Some(connection);
         let slot = self.entries.insert(TableEntry { serial, side, connection, role });
         self.slots_used = self.slots_used.max(slot + 1);
         ConnectionKey { slot: Slot(slot as u32), serial }
     }
 
-    /// Takes an entry out. The slot has to be occupied.
-    pub(super) fn remove(&mut self, slot: Slot) -> RemovedEntry<S> {
+    /// Takes out an entry whose connection has been taken out. The slot has to be occupied.
+    pub(super) fn remove(&mut self, slot: Slot) -> RemovedEntry {
         let TableEntry { side, connection, role, .. } = self.entries.remove(slot.index());
+        debug_assert!(connection.is_none(), "the socket would never be closed");
         self.admin_connections -= usize::from(role.is_admin());
-        RemovedEntry { connection, role, side: self.side.remove(side) }
+        RemovedEntry { role, side: self.side.remove(side) }
     }
 
-    /// Takes out the entry of a session. If there is no such session, nothing is changed.
+    /// Takes out the entry of a session that is attached to a connection. If there is no such
+    /// session, nothing is changed.
     pub(super) fn remove_session(&mut self, key: ConnectionKey) -> Option<RemovedSession<S>> {
         let entry = self.find_mut(key)?;
+        entry.role.session()?;
+        let connection = entry.connection.take()?;
         let session = entry.role.take_session()?;
-        let RemovedEntry { connection, side, .. } = self.remove(key.slot);
+        let RemovedEntry { side, .. } = self.remove(key.slot);
         Some(RemovedSession { session, connection, side })
     }
 
@@ -130,10 +134,16 @@ impl<S> ConnectionTable<S> {
         self.get_mut(key.slot).filter(|entry| entry.serial == key.serial)
     }
 
-    /// The connection in this slot, to be changed, if the slot is occupied.
+    /// The connection in this slot, if there is one.
+    #[inline]
+    pub(super) fn connection(&self, slot: Slot) -> Option<&Connection<S>> {
+        self.get(slot)?.connection.as_ref()
+    }
+
+    /// The same, to be changed.
     #[inline]
     pub(super) fn connection_mut(&mut self, slot: Slot) -> Option<&mut Connection<S>> {
-        self.get_mut(slot).map(|entry| &mut entry.connection)
+        self.get_mut(slot)?.connection.as_mut()
     }
 
     /// The session in this slot, if there is one.
@@ -148,17 +158,15 @@ impl<S> ConnectionTable<S> {
         self.get_mut(slot)?.role.session_mut()
     }
 
-    /// Whether the client of the session in this slot can be reached. `None` if there is no such
-    /// session.
+    /// Whether the client of this session can be reached. `None` if there is no such session.
     pub(super) fn attachment(&self, key: ConnectionKey) -> Option<Attachment> {
         if !self.contains(key) {
             return None;
         }
         self.session(key.slot)?;
-        match self.is_marked_for_close(key.slot) {
-            true => Some(Attachment::Lost),
-            false => Some(Attachment::Attached),
-        }
+        let is_attached =
+            self.connection(key.slot).is_some() && !self.is_marked_for_close(key.slot);
+        Some(if is_attached { Attachment::Attached } else { Attachment::Detached })
     }
 
     /// The key of the entry in this slot, if it is occupied.
@@ -292,11 +300,17 @@ mod tests {
         table.insert(Connection::new(0, 0), role, SideRecord::default())
     }
 
+    /// Takes an entry out with its connection.
+    fn remove(table: &mut ConnectionTable<u32>, slot: Slot) -> RemovedEntry {
+        table[slot].connection = None;
+        table.remove(slot)
+    }
+
     #[test]
     fn distinguishes_a_connection_from_an_earlier_one_in_its_slot() {
         let mut table = ConnectionTable::new(4);
         let first = insert(&mut table, Role::Echo);
-        table.remove(first.slot);
+        remove(&mut table, first.slot);
         let second = insert(&mut table, Role::Echo);
         assert_eq!(first.slot, second.slot);
         assert!(!table.contains(first) && table.contains(second));
@@ -310,22 +324,48 @@ mod tests {
         table.mark_for_close(first, EndReason::ClientGone);
         table.mark_for_close(second, EndReason::Silent);
         assert!(table.is_marked_for_close(first.slot) && table.audit().is_err());
-        table.remove(second.slot);
+        remove(&mut table, second.slot);
         assert_eq!(table.next_marked(), Some((first, EndReason::ClientGone)));
         assert_eq!(table.next_marked(), None);
     }
 
     #[test]
-    fn counts_a_session_as_lost_once_its_connection_is_marked_for_close() {
+    fn counts_a_session_as_detached_once_its_connection_is_marked_for_close() {
         let mut table = ConnectionTable::new(4);
         let echo = insert(&mut table, Role::Echo);
         let user = insert(&mut table, Role::Session(Session::new(SessionNo(1))));
         assert_eq!(table.attachment(echo), None);
         assert_eq!(table.attachment(user), Some(Attachment::Attached));
         table.mark_for_close(user, EndReason::ClientGone);
-        assert_eq!(table.attachment(user), Some(Attachment::Lost));
-        table.remove(user.slot);
+        assert_eq!(table.attachment(user), Some(Attachment::Detached));
+        remove(&mut table, user.slot);
         assert_eq!(table.attachment(user), None);
+    }
+
+    #[test]
+    fn a_detached_session_keeps_its_slot_serial_and_side_record() {
+        let mut table = ConnectionTable::new(4);
+        let user = insert(&mut table, Role::Session(Session::new(SessionNo(1))));
+        let address = Some(IpAddr::from([10, 0, 0, 1]));
+        table.set_counted_address(user.slot, address);
+        assert!(table[user.slot].connection.take().is_some());
+        assert_eq!(table.attachment(user), Some(Attachment::Detached));
+        assert!(table.contains(user) && table.connection_mut(user.slot).is_none());
+        assert!(table.remove_session(user).is_none(), "it has no connection to take along");
+        assert_eq!(table.session(user.slot).map(Session::number), Some(SessionNo(1)));
+        assert_ne!(insert(&mut table, Role::Echo).slot, user.slot);
+        assert_eq!(table.remove(user.slot).side.counted_address, address);
+    }
+
+    #[test]
+    fn removes_a_session_with_its_connection_and_leaves_other_entries() {
+        let mut table = ConnectionTable::new(4);
+        let echo = insert(&mut table, Role::Echo);
+        let user = insert(&mut table, Role::Session(Session::new(SessionNo(1))));
+        assert!(table.remove_session(echo).is_none() && table.connection(echo.slot).is_some());
+        let removed = table.remove_session(user).unwrap();
+        assert_eq!((removed.session.number(), table.len()), (SessionNo(1), 1));
+        assert!(table.remove_session(user).is_none());
     }
 
     #[test]
@@ -339,7 +379,7 @@ mod tests {
         assert_eq!(table.take_counted_address(first.slot), address(3));
         assert_eq!(table.take_counted_address(first.slot), None);
         table.audit().unwrap();
-        assert_eq!(table.remove(second.slot).side.counted_address, address(2));
+        assert_eq!(remove(&mut table, second.slot).side.counted_address, address(2));
         table.audit().unwrap();
     }
 
@@ -347,8 +387,8 @@ mod tests {
     fn drops_vacant_slots_at_the_end_only() {
         let mut table = ConnectionTable::new(4);
         let keys = [(); 3].map(|()| insert(&mut table, Role::Echo));
-        table.remove(keys[0].slot);
-        table.remove(keys[2].slot);
+        remove(&mut table, keys[0].slot);
+        remove(&mut table, keys[2].slot);
         table.trim_slots();
         assert_eq!(table.slots(), 0..2);
     }
