@@ -70,7 +70,8 @@ pub struct GeneratorSample {
     /// CPU of the whole process, in percent of one CPU.
     pub cpu_percent: f64,
     /// The longest iteration of an event loop.
-    #[serde(rename = "longest_turn_ms")]
+    // The name in reports of 0.1.0.
+    #[serde(alias = "longest_turn_ms")]
     pub longest_iteration_ms: f64,
     /// Resident memory.
     pub memory_bytes: Option<u64>,
