@@ -9,7 +9,7 @@
 
 use super::message_rate::MessageRate;
 use super::side_table::SideKey;
-use crate::ids::Serial;
+use crate::ids::{ConnectionKey, Serial};
 use crate::limits::CONNECTION_ENTRY_BYTES;
 use crate::session::Session;
 use crate::telemetry::labels::EndReason;
@@ -134,6 +134,14 @@ impl PendingIo {
 }
 
 impl<S> TableEntry<S> {
+    /// Whether this is the entry of the connection with this key, and not of another connection
+    /// that had the slot before or has it now.
+    #[inline]
+    pub(super) fn belongs_to(&self, key: ConnectionKey) -> bool {
+        // guard: an event is for one serial of a slot [value true]
+        self.serial == key.serial
+    }
+
     /// Whether bytes wait for the kernel to take them.
     #[inline]
     pub(super) fn has_unsent(&self) -> bool {

@@ -112,8 +112,7 @@ impl<S> ConnectionTable<S> {
     /// is not.
     #[inline]
     pub(super) fn contains(&self, key: ConnectionKey) -> bool {
-        // guard: an event is for one serial of a slot [argument 1 value |_| true]
-        self.entries.get(key.slot.index()).is_some_and(|entry| entry.serial == key.serial)
+        self.get(key.slot).is_some_and(|entry| entry.belongs_to(key))
     }
 
     /// The entry in this slot, if it is occupied.
@@ -131,7 +130,7 @@ impl<S> ConnectionTable<S> {
     /// The entry of this connection, to be changed, if it is in the table.
     #[inline]
     pub(super) fn find_mut(&mut self, key: ConnectionKey) -> Option<&mut TableEntry<S>> {
-        self.get_mut(key.slot).filter(|entry| entry.serial == key.serial)
+        self.get_mut(key.slot).filter(|entry| entry.belongs_to(key))
     }
 
     /// The connection in this slot, if there is one.
