@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         }
         Err(EarlyExit::UsageError(line)) => return fail(USAGE, &line),
     };
-    if let Some(connections) = arguments.check {
+    if let Some(connections) = arguments.monitoring.check {
         return check(connections, &arguments);
     }
     let machine = match MachineCapabilities::prepare() {
@@ -88,11 +88,11 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
 fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
     let server = PlannedServer {
-        shards: arguments.shards.unwrap_or(readings.cpus),
-        addresses: arguments.listen.len(),
-        admin_addresses: arguments.admin_listen.len(),
-        fd_tables: arguments.fd_tables,
-        max_connections: arguments.max_connections,
+        shards: arguments.listening.shards.unwrap_or(readings.cpus),
+        addresses: arguments.listening.listen.len(),
+        admin_addresses: arguments.listening.admin_listen.len(),
+        fd_tables: arguments.limits.fd_tables,
+        max_connections: arguments.limits.max_connections,
     };
     let demand = CapacityDemand::new(connections, &server, &readings);
     let report = preflight::report(&readings, &demand);

@@ -9,7 +9,10 @@ mod error;
 mod reference;
 mod validate;
 
-pub use arguments::{Arguments, ConnectionSteering, EarlyExit, HumanDuration, LogFormat};
+pub use arguments::{
+    AccessArguments, Arguments, ConnectionSteering, EarlyExit, HumanDuration, IceArguments,
+    LimitArguments, ListeningArguments, LogFormat, MonitoringArguments, TimeoutArguments,
+};
 pub use descriptor_tables::{
     DescriptorBudget, DescriptorTables, FdTables, private_table_overhead, shared_table_overhead,
 };

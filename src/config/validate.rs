@@ -3,7 +3,7 @@
 
 use super::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget, DescriptorTables, Limits,
-    MachineCapabilities, TurnConfig, bounds,
+    ListeningArguments, MachineCapabilities, TurnConfig, bounds,
 };
 use crate::access::AccessPolicy;
 use crate::limits;
@@ -21,7 +21,7 @@ impl Arguments {
     pub fn validate(&self, machine: &MachineCapabilities) -> Result<Config, ConfigError> {
         let listen = self.listen_addresses(machine)?;
         let default_shards = machine.default_shards.clamp(1, limits::MAX_SHARDS);
-        let shards = bounds::SHARDS.check(self.shards.unwrap_or(default_shards))?;
+        let shards = bounds::SHARDS.check(self.listening.shards.unwrap_or(default_shards))?;
         let access = self.access(&listen)?;
         let budget = DescriptorBudget {
             allowed: machine.descriptors_allowed,
@@ -31,25 +31,25 @@ impl Arguments {
             support: machine.private_table_support,
         };
         let (max_connections, descriptor_tables) = self.connection_limit(machine, &budget)?;
-        let send_buffer_bytes = bounds::SOCKET_SEND_BUFFER.check(self.socket_send_buffer)?;
-        if !self.resume_window.0.is_zero() {
-            return Err(ConfigError::ResumeUnsupported { given: self.resume_window.0 });
+        let send_buffer_bytes = bounds::SOCKET_SEND_BUFFER.check(self.limits.socket_send_buffer)?;
+        if !self.timeouts.resume_window.0.is_zero() {
+            return Err(ConfigError::ResumeUnsupported { given: self.timeouts.resume_window.0 });
         }
         Ok(Config {
             listen,
             shards,
-            pin: !self.no_pin,
+            pin: !self.listening.no_pin,
             steering: self.steering(machine, shards)?,
-            busy_poll_micros: NonZeroU32::new(bounds::BUSY_POLL.check(self.busy_poll)?),
+            busy_poll_micros: NonZeroU32::new(bounds::BUSY_POLL.check(self.listening.busy_poll)?),
             limits: self.limits(max_connections)?,
             socket_send_buffer_bytes: (send_buffer_bytes != 0).then_some(send_buffer_bytes),
-            echo: self.echo,
+            echo: self.listening.echo,
             access,
-            ice_servers: self.ice_server.clone(),
+            ice_servers: self.ice.ice_server.clone(),
             turn: self.turn()?,
             stats_queues: self.stats_queues()?,
-            log_format: self.log_format,
-            log_level: self.log_level,
+            log_format: self.monitoring.log_format,
+            log_level: self.monitoring.log_level,
             descriptors_allowed: machine.descriptors_allowed,
             descriptor_tables,
             private_table_support: machine.private_table_support,
@@ -62,15 +62,16 @@ impl Arguments {
         shards: usize,
     ) -> Result<ConnectionSteering, ConfigError> {
         let cpus = machine.cpus;
-        if self.steer == ConnectionSteering::Cpu && (self.no_pin || shards > cpus) {
-            return Err(ConfigError::SteeringWithoutCpus { pin: !self.no_pin, shards, cpus });
+        let ListeningArguments { steer, no_pin, .. } = self.listening;
+        if steer == ConnectionSteering::Cpu && (no_pin || shards > cpus) {
+            return Err(ConfigError::SteeringWithoutCpus { pin: !no_pin, shards, cpus });
         }
-        Ok(self.steer)
+        Ok(steer)
     }
 
     fn access(&self, listen: &[SocketAddr]) -> Result<AccessPolicy, ConfigError> {
-        let allowed_origins = bounds::ALLOW_ORIGIN.check(&self.allow_origin)?;
-        let trusted_proxies = bounds::TRUSTED_PROXY.check(&self.trusted_proxy)?;
+        let allowed_origins = bounds::ALLOW_ORIGIN.check(&self.access.allow_origin)?;
+        let trusted_proxies = bounds::TRUSTED_PROXY.check(&self.access.trusted_proxy)?;
         Ok(AccessPolicy {
             allowed_origins: allowed_origins.to_vec(),
             trusted_proxies: Networks(trusted_proxies.to_vec()),
@@ -79,7 +80,7 @@ impl Arguments {
     }
 
     fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {
-        let admin = bounds::ADMIN_LISTEN.check(&self.admin_listen)?;
+        let admin = bounds::ADMIN_LISTEN.check(&self.listening.admin_listen)?;
         if let Some(&address) = first_duplicate(admin, |address| address.port() != 0) {
             return Err(ConfigError::DuplicateAdminAddress { address });
         }
@@ -90,12 +91,14 @@ impl Arguments {
     }
 
     fn turn(&self) -> Result<Option<TurnConfig>, ConfigError> {
-        let ttl = bounds::TURN_TTL.check(self.turn_ttl)?;
-        match &self.turn_secret_file {
-            None if self.turn_url.is_empty() => Ok(None),
-            Some(file) if !self.turn_url.is_empty() => {
-                Ok(Some(TurnConfig { urls: self.turn_url.clone(), secret_file: file.clone(), ttl }))
-            }
+        let ttl = bounds::TURN_TTL.check(self.ice.turn_ttl)?;
+        match &self.ice.turn_secret_file {
+            None if self.ice.turn_url.is_empty() => Ok(None),
+            Some(file) if !self.ice.turn_url.is_empty() => Ok(Some(TurnConfig {
+                urls: self.ice.turn_url.clone(),
+                secret_file: file.clone(),
+                ttl,
+            })),
             None | Some(_) => Err(ConfigError::IncompleteTurnConfig),
         }
     }
@@ -104,14 +107,14 @@ impl Arguments {
         &self,
         machine: &MachineCapabilities,
     ) -> Result<Vec<SocketAddr>, ConfigError> {
-        if self.listen.is_empty() {
+        if self.listening.listen.is_empty() {
             let mut addresses = vec![(Ipv4Addr::UNSPECIFIED, limits::DEFAULT_PORT).into()];
             if machine.ipv6 {
                 addresses.push((Ipv6Addr::UNSPECIFIED, limits::DEFAULT_PORT).into());
             }
             return Ok(addresses);
         }
-        let listen = bounds::LISTEN.check(&self.listen)?;
+        let listen = bounds::LISTEN.check(&self.listening.listen)?;
         // Port 0 is another port each time, so it may be given more than once.
         match first_duplicate(listen, |address| address.port() != 0) {
             Some(&address) => Err(ConfigError::DuplicateListenAddress { address }),
@@ -125,7 +128,7 @@ impl Arguments {
         budget: &DescriptorBudget,
     ) -> Result<(u32, DescriptorTables), ConfigError> {
         let tables = budget
-            .choose(self.fd_tables, self.max_connections)
+            .choose(self.limits.fd_tables, self.limits.max_connections)
             .map_err(|call| ConfigError::PrivateTablesUnsupported { call })?;
         let fit = match tables {
             DescriptorTables::Shared => budget.fit_shared(),
@@ -136,18 +139,18 @@ impl Arguments {
             u32::try_from(fit).unwrap_or(max).clamp(1, max)
         };
         let connections =
-            bounds::MAX_CONNECTIONS.check(self.max_connections.unwrap_or_else(derived))?;
+            bounds::MAX_CONNECTIONS.check(self.limits.max_connections.unwrap_or_else(derived))?;
         if u64::from(connections) > fit {
             return Err(ConfigError::TooFewDescriptors {
                 connections,
                 tables,
                 needed: budget.needed(tables, connections.into()),
                 allowed: machine.descriptors_allowed,
-                possible: budget.max_connections(self.fd_tables),
+                possible: budget.max_connections(self.limits.fd_tables),
                 ceiling: machine.descriptors_ceiling,
             });
         }
-        let per_address = self.max_connections_per_address;
+        let per_address = self.limits.max_connections_per_address;
         if per_address > connections {
             return Err(ConfigError::AddressLimitAboveTotal { per_address, total: connections });
         }
@@ -155,20 +158,23 @@ impl Arguments {
     }
 
     fn limits(&self, max_connections: u32) -> Result<Limits, ConfigError> {
+        let (arguments, times) = (&self.limits, &self.timeouts);
         let limits = Limits {
             max_connections,
-            max_connections_per_address: NonZeroU32::new(self.max_connections_per_address),
-            max_new_connections_per_address: NonZeroU32::new(self.max_new_connections_per_address),
-            max_messages_per_second: NonZeroU32::new(self.max_messages_per_second),
-            max_message_bytes: bounds::MAX_MESSAGE_BYTES.check(self.max_message_bytes)?,
-            max_unsent_bytes: bounds::MAX_UNSENT_BYTES.check(self.max_unsent_bytes)?,
-            close_timeout: bounds::CLOSE_TIMEOUT.check(self.close_timeout)?,
-            handshake_timeout: bounds::HANDSHAKE_TIMEOUT.check(self.handshake_timeout)?,
-            ping_interval: bounds::PING_INTERVAL.check(self.ping_interval)?,
-            silence_limit: bounds::SILENCE_LIMIT.check(self.silence_limit)?,
-            max_head_bytes: bounds::MAX_HEAD_BYTES.check(self.max_head_bytes)?,
-            rematch_delay: bounds::REMATCH_DELAY.check(self.rematch_delay)?,
-            drain_timeout: bounds::DRAIN_TIMEOUT.check(self.drain_timeout)?,
+            max_connections_per_address: NonZeroU32::new(arguments.max_connections_per_address),
+            max_new_connections_per_address: NonZeroU32::new(
+                arguments.max_new_connections_per_address,
+            ),
+            max_messages_per_second: NonZeroU32::new(arguments.max_messages_per_second),
+            max_message_bytes: bounds::MAX_MESSAGE_BYTES.check(arguments.max_message_bytes)?,
+            max_unsent_bytes: bounds::MAX_UNSENT_BYTES.check(arguments.max_unsent_bytes)?,
+            close_timeout: bounds::CLOSE_TIMEOUT.check(times.close_timeout)?,
+            handshake_timeout: bounds::HANDSHAKE_TIMEOUT.check(times.handshake_timeout)?,
+            ping_interval: bounds::PING_INTERVAL.check(times.ping_interval)?,
+            silence_limit: bounds::SILENCE_LIMIT.check(times.silence_limit)?,
+            max_head_bytes: bounds::MAX_HEAD_BYTES.check(arguments.max_head_bytes)?,
+            rematch_delay: bounds::REMATCH_DELAY.check(times.rematch_delay)?,
+            drain_timeout: bounds::DRAIN_TIMEOUT.check(times.drain_timeout)?,
         };
         let unsent_bytes = limits.max_unsent_bytes;
         let min_bytes = limits.max_message_bytes + limits::SERVER_HEADER_BYTES;
@@ -183,7 +189,7 @@ impl Arguments {
     }
 
     fn stats_queues(&self) -> Result<Vec<String>, ConfigError> {
-        let names = bounds::STATS_QUEUE.check(&self.stats_queue)?;
+        let names = bounds::STATS_QUEUE.check(&self.monitoring.stats_queue)?;
         if let Some(name) = names.iter().find(|name| !is_queue_name(name.as_bytes())) {
             return Err(ConfigError::InvalidQueueName { name: name.clone() });
         }

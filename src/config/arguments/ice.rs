@@ -1,0 +1,47 @@
+//! The flags under "STUN and TURN".
+
+use crate::config::HumanDuration;
+use crate::ice::{IceServer, IceUrl};
+use crate::limits;
+use clap::Args;
+use std::path::PathBuf;
+
+/// STUN and TURN servers for the clients.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "STUN and TURN")]
+pub struct IceArguments {
+    /// STUN or TURN server for the clients; repeat the flag or separate several by spaces
+    ///
+    /// stun:HOST or stun:HOST:PORT. For a TURN server with a fixed password: turn:HOST,
+    /// turn:HOST:PORT or turns: likewise, optionally with ?transport=udp or ?transport=tcp, followed
+    /// by ,user=NAME,password=SECRET. Every client is given the password.
+    ///
+    /// Default: none; clients connect only if they can reach each other directly
+    #[arg(long, env = "SWITCHBOARD_ICE_SERVER", value_name = "URL", hide_env_values = true)]
+    #[arg(value_delimiter = ' ')]
+    pub ice_server: Vec<IceServer>,
+
+    /// TURN server with time-limited credentials; repeat the flag or separate several by spaces
+    ///
+    /// The TURN server shares the secret of --turn-secret-file with this server (coturn:
+    /// use-auth-secret). Each session gets its own user name and password, valid for --turn-ttl.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TURN_URL", value_name = "URL")]
+    #[arg(value_delimiter = ' ', value_parser = IceUrl::turn)]
+    pub turn_url: Vec<IceUrl>,
+
+    /// File with the secret shared with the servers of --turn-url (coturn: static-auth-secret)
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", value_name = "PATH")]
+    pub turn_secret_file: Option<PathBuf>,
+
+    /// How long the TURN credentials of a session are valid
+    ///
+    /// A client gets them once, when it connects, so the time must be longer than a session with
+    /// all its calls.
+    #[arg(long, env = "SWITCHBOARD_TURN_TTL", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_TTL))]
+    pub turn_ttl: HumanDuration,
+}

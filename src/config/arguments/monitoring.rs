@@ -1,0 +1,59 @@
+//! The flags under "Monitoring".
+
+use crate::limits;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+/// Figures, log and the check of the machine.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Monitoring")]
+pub struct MonitoringArguments {
+    /// Queue that /stats and /metrics show by name; repeat the flag or separate several by commas
+    ///
+    /// Clients choose the names of queues, so no other queue is shown by name.
+    ///
+    /// Default: none
+    #[arg(long, env = "SWITCHBOARD_STATS_QUEUE", value_name = "NAME")]
+    #[arg(value_delimiter = ',')]
+    pub stats_queue: Vec<String>,
+
+    /// Format of the log lines on standard error
+    #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Least severe level of log lines that are written
+    ///
+    /// The server itself writes lines of the levels error, warn and info; debug and trace add none.
+    #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
+    #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level_parser())]
+    #[arg(ignore_case = true)]
+    pub log_level: LevelFilter,
+
+    /// Report whether this machine is set up for CONNECTIONS connections, then exit
+    ///
+    /// Prints one line for each kernel limit: ok, short, unknown or note; a short limit comes with
+    /// the command that raises it. Starts no server and changes nothing. The exit status is 1 if a
+    /// limit is short. Takes --shards, --listen, --admin-listen, --fd-tables and --max-connections
+    /// into account.
+    ///
+    /// Default: off
+    #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_CONNECTIONS)))]
+    pub check: Option<u32>,
+}
+
+/// Format of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Plain text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn log_level_parser() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>())
+}

@@ -1,0 +1,64 @@
+//! The flags under "Timeouts".
+
+use crate::config::HumanDuration;
+use crate::limits;
+use clap::Args;
+use std::time::Duration;
+
+/// Time limits.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Timeouts")]
+pub struct TimeoutArguments {
+    /// How long a connection that is being closed may stay open
+    ///
+    /// Counted from the server's Close frame, or from an HTTP response that ends the connection.
+    /// Then the connection is reset.
+    #[arg(long, env = "SWITCHBOARD_CLOSE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_CLOSE_TIMEOUT))]
+    pub close_timeout: HumanDuration,
+
+    /// How long a request head may take to arrive completely
+    ///
+    /// The time is for the whole head; single bytes do not extend it. After it the server answers
+    /// 408. A keep-alive connection that is idle, or on which the client does not read the response,
+    /// is closed after the same time.
+    #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_HANDSHAKE_TIMEOUT))]
+    pub handshake_timeout: HumanDuration,
+
+    /// Silence after which a client is pinged
+    ///
+    /// Any byte that arrives ends the silence, and so does reading from the backlog. Must be
+    /// shorter than --silence-limit, and should be shorter than the idle timeout of every proxy on
+    /// the way.
+    #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_PING_INTERVAL))]
+    pub ping_interval: HumanDuration,
+
+    /// Silence after which a client is closed with 1001
+    #[arg(long, env = "SWITCHBOARD_SILENCE_LIMIT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_SILENCE_LIMIT))]
+    pub silence_limit: HumanDuration,
+
+    /// How long two users who just shared a room are not matched again if others wait
+    ///
+    /// 0s matches them again at once if they are next in the queue.
+    #[arg(long, env = "SWITCHBOARD_REMATCH_DELAY", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_REMATCH_DELAY))]
+    pub rematch_delay: HumanDuration,
+
+    /// How long rooms may stay open after SIGTERM or SIGINT
+    ///
+    /// Idle and waiting users are closed with 1012 during the first half of this time, rooms at
+    /// its end. A second signal ends the process at once.
+    #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_DRAIN_TIMEOUT))]
+    pub drain_timeout: HumanDuration,
+
+    /// How long a session can be resumed after its connection was lost; this version takes only 0s
+    ///
+    /// 0s turns resuming off: a session ends with its connection.
+    #[arg(long, env = "SWITCHBOARD_RESUME_WINDOW", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(Duration::ZERO))]
+    pub resume_window: HumanDuration,
+}
