@@ -53,7 +53,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [(&str, &str, &[u8]); 19] = files! {
+static FILES: [(&str, &str, &[u8]); 20] = files! {
     "/", HTML, "index.html";
     "/style.css", CSS, "style.css";
     "/favicon.svg", SVG, "favicon.svg";
@@ -63,6 +63,7 @@ static FILES: [(&str, &str, &[u8]); 19] = files! {
     "/client.js", JS, "client.js";
     "/controls.js", JS, "controls.js";
     "/conversation.js", JS, "conversation.js";
+    "/languages/en.js", JS, "languages/en.js";
     "/users.js", JS, "users.js";
     "/meter.js", JS, "meter.js";
     "/microphone.js", JS, "microphone.js";
@@ -130,9 +131,12 @@ mod tests {
 
     #[test]
     fn every_file_in_the_web_folder_is_served() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/web");
-        let files = std::fs::read_dir(folder).unwrap().count();
-        assert_eq!(files, FILES.len());
+        let web = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/web");
+        let files = |folder: &str| {
+            let entries = std::fs::read_dir(folder).unwrap();
+            entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count()
+        };
+        assert_eq!(files(web) + files(&format!("{web}/languages")), FILES.len());
     }
 
     #[test]

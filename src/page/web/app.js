@@ -12,9 +12,9 @@ import { Microphone, trouble } from './microphone.js';
 import { advance, inCall } from './phase.js';
 import { load, save } from './settings.js';
 import { Speaker } from './speaker.js';
-import { View, byId } from './view.js';
+import { View, byId, showLanguage } from './view.js';
 import { grade } from './vitals.js';
-import { quality, refusal } from './words.js';
+import { chooseLanguage, quality, refusal, text, useLanguage } from './words.js';
 
 /** How often a visible page requests the number of users. */
 const USERS_MS = 30_000;
@@ -250,7 +250,7 @@ class Page {
     if (name === 'microphone') this.#switchMicrophone(this.#settings.microphone);
     else if (name === 'speaker') {
       this.#speaker.select(this.#settings.speaker).catch(() => {
-        this.#notify('This speaker cannot be used. The previous one stays on.');
+        this.#notify(text('settings.speaker_failed'));
       });
     }
   }
@@ -353,4 +353,7 @@ function hasRelay(servers) {
   return servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/.test(url)));
 }
 
-new Page().start();
+useLanguage(chooseLanguage(navigator.languages)).then((chosen) => {
+  showLanguage(chosen);
+  new Page().start();
+});

@@ -5,6 +5,7 @@
 import { devices } from './microphone.js';
 import { Speaker } from './speaker.js';
 import { byId } from './view.js';
+import { text } from './words.js';
 
 /**
  * Shortcut keys and the buttons that each presses: the first one that is visible.
@@ -20,7 +21,7 @@ const SHORTCUTS = { m: ['mute'], n: ['start', 'next'], s: ['stop'] };
 function fill(id, found, chosen) {
   const select = /** @type {HTMLSelectElement} */ (byId(id));
   const options = found.map(({ deviceId, label }) => new Option(label, deviceId));
-  if (options.length === 0) options.push(new Option('The system’s choice', ''));
+  if (options.length === 0) options.push(new Option(text('settings.system_device'), ''));
   select.replaceChildren(...options);
   select.value = chosen;
   if (select.selectedIndex < 0) select.selectedIndex = 0;

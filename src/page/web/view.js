@@ -15,7 +15,7 @@
  */
 
 import { Board } from './board.js';
-import { banner, clock, userCount, words } from './words.js';
+import { banner, clock, text, userCount, words } from './words.js';
 
 /** @typedef {'ask' | 'start' | 'mute' | 'next' | 'stop' | 'play'} Button */
 
@@ -44,6 +44,23 @@ export function byId(id) {
   return /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
 }
 
+/**
+ * Shows the texts of index.html in the chosen language. The page's state is shown by {@link View}.
+ * @param {{ language: string, direction: 'ltr' | 'rtl' }} chosen
+ */
+export function showLanguage({ language, direction }) {
+  const root = document.documentElement;
+  root.lang = language;
+  root.dir = direction;
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-text]'))) {
+    element.textContent = text(/** @type {any} */ (element.dataset.text));
+  }
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-label]'))) {
+    element.setAttribute('aria-label', text(/** @type {any} */ (element.dataset.label)));
+  }
+  document.querySelector('meta[name=description]')?.setAttribute('content', text('page.description'));
+}
+
 export class View {
   #board = new Board(byId('board'));
   #announced = '';
@@ -64,12 +81,7 @@ export class View {
     document.title = phase.name === 'welcome' ? 'Switchboard' : `${headline} · Switchboard`;
     this.#renderEnds(model);
     this.#renderButtons(model);
-    setText(
-      'relay-hint',
-      model.relayAvailable
-        ? 'Calls then go through this site’s relay.'
-        : 'Needs a relay; this site has not announced one yet.',
-    );
+    setText('relay-hint', text(model.relayAvailable ? 'settings.relay_available' : 'settings.relay_missing'));
   }
 
   /**
@@ -98,8 +110,8 @@ export class View {
   /** @param {Model} model */
   #renderEnds({ phase, open, muted, partnerMuted }) {
     this.#board.set(phase.name, { open, muted, partnerMuted });
-    const you = muted ? 'muted' : 'microphone on';
-    setText('you-state', open ? you : 'microphone off');
+    const you = muted ? 'you.muted' : 'you.on';
+    setText('you-state', text(open ? you : 'you.off'));
     setText('partner-state', partnerState(phase, partnerMuted));
   }
 
@@ -111,10 +123,10 @@ export class View {
       byId(button).hidden = !buttons.includes(button);
     }
     byId('play').hidden = !(playBlocked && phase.name === 'talking');
-    setText('ask', phase.name === 'mic_failed' ? 'Try again' : 'Turn on the microphone');
-    setText('mute', muted ? 'Unmute' : 'Mute');
+    setText('ask', text(phase.name === 'mic_failed' ? 'button.ask_again' : 'button.ask'));
+    setText('mute', text(muted ? 'button.unmute' : 'button.mute'));
     byId('mute').classList.toggle('on', muted);
-    setText('next', phase.name === 'ended' ? 'Find someone else' : 'Next');
+    setText('next', text(phase.name === 'ended' ? 'button.find' : 'button.next'));
     // When the focused button disappears, the focus moves to another one. It never moves to a
     // button that ends something, or a second press of Enter would undo the first.
     if (focused instanceof HTMLElement && focused.classList.contains('key') && focused.hidden) {
@@ -140,16 +152,15 @@ export class View {
 function partnerState(phase, muted) {
   switch (phase.name) {
     case 'searching':
-      return 'searching';
     case 'connecting':
-      return 'connecting';
+      return text(`partner.${phase.name}`);
     case 'talking':
-      if (phase.silent) return 'no sound';
-      return muted ? 'muted' : 'on the line';
+      if (phase.silent) return text('partner.silent');
+      return text(muted ? 'partner.muted' : 'partner.talking');
     case 'ended':
-      return 'gone';
+      return text('partner.gone');
     default:
-      return 'not connected';
+      return text('partner.none');
   }
 }
 

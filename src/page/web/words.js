@@ -1,66 +1,68 @@
 /**
- * Every text that the page shows about its state and about errors. Pure.
+ * Every text that the page shows: chooses the language, and maps states and errors to the keys of
+ * `languages/`. Pure but for the chosen language, which {@link useLanguage} loads once, before the
+ * page is shown.
  *
  * @typedef {import('./phase.js').Phase} Phase
+ * @typedef {keyof typeof ENGLISH} Key
  * @typedef {{ headline: string, detail: string }} Words
  */
 
-/** @type {Record<import('./phase.js').MicrophoneTrouble, Words>} */
-const MICROPHONE = {
-  denied: {
-    headline: 'The microphone is blocked',
-    detail:
-      'This page may not use the microphone. Open the site settings next to the address, allow the microphone, and try again.',
-  },
-  dismissed: {
-    headline: 'The microphone is still off',
-    detail: 'The browser’s question was closed without an answer. Try again, and choose “Allow”.',
-  },
-  none: {
-    headline: 'No microphone found',
-    detail: 'Plug one in or switch your headset on, then try again. The page notices a new one automatically.',
-  },
-  busy: {
-    headline: 'The microphone is busy',
-    detail: 'Another program seems to be using it. Close that program, then try again.',
-  },
-  other: {
-    headline: 'The microphone does not start',
-    detail: 'Your browser gave no clear reason. Try again, or choose another microphone below.',
-  },
-};
+import { TEXTS as ENGLISH } from './languages/en.js';
 
-/** @type {Record<import('./phase.js').EndReason, Words>} */
-const ENDED = {
-  left: { headline: 'Your partner hung up', detail: 'Someone else may be waiting right now.' },
-  next: { headline: 'Your partner moved on', detail: 'Someone else may be waiting right now.' },
-  disconnected: {
-    headline: 'Your partner is gone',
-    detail: 'Their connection ended unexpectedly.',
-  },
-  timeout: {
-    headline: 'Your partner is gone',
-    detail: 'Their connection was lost and did not come back.',
-  },
-  lost: {
-    headline: 'The call was lost',
-    detail: 'The sound stopped, and the connection to your partner could not be restored.',
-  },
-  unreachable: {
-    headline: 'No way to this partner',
-    detail: 'Your two networks could not reach each other. It often works with someone else.',
-  },
-  relay_refused: {
-    headline: 'The relay refused the call',
-    detail:
-      'This site’s TURN server refused the password it was given (401), so no call can be relayed. The operator of this site has to set the same secret on both servers.',
-  },
-  relay_missing: {
-    headline: 'No relay can be reached',
-    detail:
-      'You asked to hide your network address, which needs a relay, but no relay answers. Switch that off under “Devices and settings”, or try later.',
-  },
-};
+/** The languages that the page is written in, beside English. */
+export const TRANSLATIONS = /** @type {string[]} */ ([]);
+/** Languages that are written from right to left, should one of them be added. */
+const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
+
+/** @type {{ language: string, texts: Partial<Record<Key, string>> }} */
+let chosen = { language: 'en', texts: ENGLISH };
+
+/**
+ * The first of a visitor's languages that the page is written in; regions are ignored.
+ * @param {readonly string[]} languages as in `navigator.languages`.
+ */
+export function chooseLanguage(languages) {
+  const bases = languages.map((tag) => tag.toLowerCase().split('-')[0]);
+  return bases.find((base) => base === 'en' || TRANSLATIONS.includes(base)) ?? 'en';
+}
+
+/**
+ * Loads a language and uses it from now on; if it cannot be loaded, English.
+ * @param {string} language 'en' or one of {@link TRANSLATIONS}.
+ * @returns {Promise<{ language: string, direction: 'ltr' | 'rtl' }>} the language in use.
+ */
+export async function useLanguage(language) {
+  try {
+    const texts = language === 'en' ? ENGLISH : (await import(`./languages/${language}.js`)).TEXTS;
+    chosen = { language, texts };
+  } catch {
+    chosen = { language: 'en', texts: ENGLISH };
+  }
+  return {
+    language: chosen.language,
+    direction: RIGHT_TO_LEFT.has(chosen.language) ? 'rtl' : 'ltr',
+  };
+}
+
+/**
+ * @param {Key} key
+ * @param {Record<string, string | number>} [values] of the placeholders in the text.
+ * @returns {string}
+ */
+export function text(key, values = {}) {
+  const template = chosen.texts[key] ?? ENGLISH[key];
+  return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/**
+ * @param {string} prefix
+ * @returns {Words}
+ */
+function both(prefix) {
+  const key = (/** @type {string} */ part) => /** @type {Key} */ (`${prefix}.${part}`);
+  return { headline: text(key('headline')), detail: text(key('detail')) };
+}
 
 /**
  * @param {Phase} phase
@@ -69,62 +71,27 @@ const ENDED = {
 export function words(phase) {
   switch (phase.name) {
     case 'blocked':
-      return phase.why === 'insecure'
-        ? {
-            headline: 'This page needs a secure address',
-            detail:
-              'Browsers hand out the microphone only over https:// or on localhost. Open this page at such an address.',
-          }
-        : {
-            headline: 'This browser cannot make calls',
-            detail: 'It has no WebRTC. A recent Firefox, Chrome, Edge or Safari does.',
-          };
-    case 'welcome':
-      return {
-        headline: 'Talk with a stranger',
-        detail: 'First, turn on your microphone. No one hears you until you press Start.',
-      };
-    case 'asking':
-      return {
-        headline: 'May we hear you?',
-        detail: 'Your browser is asking for the microphone. Please choose “Allow”.',
-      };
     case 'mic_failed':
-      return MICROPHONE[phase.why];
-    case 'ready':
-      return {
-        headline: 'Say something',
-        detail: 'If the ring around your jack moves, you can be heard. Then press Start.',
-      };
+    case 'ended':
+      return both(`${phase.name}.${phase.why}`);
     case 'searching':
       return {
-        headline: 'Looking for someone',
+        headline: text('searching.headline'),
         detail:
           phase.after === undefined
-            ? 'You are in line. This page connects you automatically.'
-            : `${ENDED[phase.after].headline}. Looking for the next partner.`,
+            ? text('searching.detail')
+            : text('searching.again', { reason: text(`ended.${phase.after}.headline`) }),
       };
-    case 'connecting':
-      return { headline: 'Putting you through', detail: 'Someone is there. One moment.' };
     case 'talking':
-      return { headline: 'You are talking', detail: talking(phase) };
-    case 'ended':
-      return ENDED[phase.why];
-  }
-}
-
-/** @param {Extract<Phase, { name: 'talking' }>} phase */
-function talking({ signalling, silent }) {
-  if (silent) return 'The sound has stopped. Trying to restore the connection to your partner.';
-  switch (signalling) {
-    case 'up':
-      return 'The line is yours for as long as you both like.';
-    case 'partner_away':
-      return 'Your partner lost the connection to the switchboard. Your call continues.';
-    case 'partner_gone':
-      return 'Your partner is no longer on the switchboard. You can continue talking, or take the next call.';
-    case 'own_gone':
-      return 'The switchboard no longer has this call. You can continue talking, but if the sound stops, it cannot be restored.';
+      return {
+        headline: text('talking.headline'),
+        detail: text(phase.silent ? 'talking.silent' : `talking.${phase.signalling}`),
+      };
+    case 'welcome':
+    case 'asking':
+    case 'ready':
+    case 'connecting':
+      return both(phase.name);
   }
 }
 
@@ -143,12 +110,16 @@ function talking({ signalling, silent }) {
  * @returns {string | null}
  */
 export function banner({ status, code, draining, offline }, talking) {
-  const callContinues = talking ? ' Your call continues.' : '';
+  const sentences = (/** @type {Key} */ first, /** @type {Key} */ last) => {
+    /** @type {Key[]} */
+    const keys = talking ? [first, 'connection.continues', last] : [first, last];
+    return keys.map((key) => text(key)).join(' ');
+  };
   if (status === 'retrying' || (status === 'connecting' && code !== undefined)) {
-    return `${loss(code, offline)}${callContinues} Trying again.`;
+    return sentences(loss(code, offline), 'connection.retrying');
   }
   if (status === 'open' && draining) {
-    return `The switchboard is about to restart.${callContinues} This page reconnects automatically.`;
+    return sentences('connection.draining', 'connection.reconnects');
   }
   return null;
 }
@@ -156,39 +127,39 @@ export function banner({ status, code, draining, offline }, talking) {
 /**
  * @param {number | undefined} code
  * @param {boolean} offline
+ * @returns {Key}
  */
 function loss(code, offline) {
-  if (offline) return 'Your device is offline.';
+  if (offline) return 'connection.offline';
   switch (code) {
     case 1001:
-      return 'The switchboard received nothing from this page for too long.';
+      return 'connection.silent';
     case 1011:
-      return 'The switchboard had an internal error.';
+      return 'connection.internal';
     case 1012:
-      return 'The switchboard is restarting.';
+      return 'connection.restarting';
     case 1013:
-      return 'Your network was too slow for the switchboard.';
+      return 'connection.slow';
     case 4001:
-      return 'This session was resumed from another connection.';
+      return 'connection.resumed';
     case 1002:
     case 1007:
     case 1008:
     case 1009:
-      return 'The switchboard did not understand this page.';
+      return 'connection.misunderstood';
     default:
-      return 'The switchboard cannot be reached.';
+      return 'connection.unreachable';
   }
 }
 
-/** @type {Record<string, string>} */
+/** @type {Record<string, Key>} */
 const REFUSALS = {
-  bad_queue:
-    'The name after # in the address cannot be used: it may have up to 64 letters, digits and _ . : -',
-  rate_limited: 'That was too much at once; some of it was dropped. Please wait a moment.',
-  draining: 'The switchboard is about to restart and makes no new calls. After the restart you will be in line again, at the end.',
-  bad_json: 'The switchboard did not understand this page. Reloading it may help.',
-  bad_message: 'The switchboard did not understand this page. Reloading it may help.',
-  unknown_type: 'The switchboard does not know what this page asked for. Reloading it may help.',
+  bad_queue: 'refused.bad_queue',
+  rate_limited: 'refused.rate_limited',
+  draining: 'refused.draining',
+  bad_json: 'refused.misunderstood',
+  bad_message: 'refused.misunderstood',
+  unknown_type: 'refused.unknown_type',
 };
 
 /**
@@ -196,7 +167,7 @@ const REFUSALS = {
  * @param {string} message
  */
 export function refusal(code, message) {
-  return REFUSALS[code] ?? `The switchboard refused something: ${message}`;
+  return text(REFUSALS[code] ?? 'refused.other', { message });
 }
 
 /** @param {number} ms */
@@ -211,8 +182,8 @@ export function clock(ms) {
 /** @param {number | null} others users besides the visitor; null if unknown. */
 export function userCount(others) {
   if (others === null) return '';
-  if (others <= 0) return 'No one else is here';
-  return others === 1 ? 'One other is here' : `${others} others are here`;
+  if (others <= 0) return text('users.none');
+  return others === 1 ? text('users.one') : text('users.many', { count: others });
 }
 
 /**
@@ -220,8 +191,7 @@ export function userCount(others) {
  * @param {import('./vitals.js').Reading} reading
  */
 export function quality(grade, { rttMs, relayed }) {
-  const name = { good: 'Clear line', fair: 'Fair line', poor: 'Poor line' }[grade];
-  const way = relayed === null ? [] : [relayed ? 'through a relay' : 'direct'];
-  const delay = rttMs === null ? [] : [`${Math.round(rttMs)} ms`];
-  return [name, ...way, ...delay].join(' · ');
+  const way = relayed === null ? [] : [text(relayed ? 'quality.relayed' : 'quality.direct')];
+  const delay = rttMs === null ? [] : [text('quality.delay', { ms: Math.round(rttMs) })];
+  return [text(`quality.${grade}`), ...way, ...delay].join(' · ');
 }

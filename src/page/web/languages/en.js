@@ -1,0 +1,156 @@
+/**
+ * The texts of the page in English. This file is the reference: each other language has the same
+ * keys in the same order, and the same placeholders ({name}) in each text, which
+ * tests/browser/languages.test.js checks. The page shows the English text where another language
+ * lacks one. index.html names keys in `data-text` and `data-label`.
+ */
+export const TEXTS = {
+  // The page.
+  'page.description':
+    'A voice chat that puts you through to a stranger. Your voices go from browser to browser.',
+  'page.footer':
+    'Your voices go from browser to browser and are encrypted on the way. This site only connects you; it does not record your voices.',
+
+  // The two ends of a call.
+  'you.name': 'You',
+  'you.level': 'Your microphone',
+  'you.off': 'microphone off',
+  'you.on': 'microphone on',
+  'you.muted': 'muted',
+  'partner.name': 'Stranger',
+  'partner.level': 'Your partner’s voice',
+  'partner.none': 'not connected',
+  'partner.searching': 'searching',
+  'partner.connecting': 'connecting',
+  'partner.talking': 'on the line',
+  'partner.muted': 'muted',
+  'partner.silent': 'no sound',
+  'partner.gone': 'gone',
+  'clock.label': 'Elapsed time',
+
+  // Buttons.
+  'button.ask': 'Turn on the microphone',
+  'button.ask_again': 'Try again',
+  'button.start': 'Start',
+  'button.next': 'Next',
+  'button.find': 'Find someone else',
+  'button.mute': 'Mute',
+  'button.unmute': 'Unmute',
+  'button.stop': 'Stop',
+  'button.play': 'Let me hear my partner',
+
+  // Devices and settings.
+  'settings.title': 'Devices and settings',
+  'settings.microphone': 'Microphone',
+  'settings.speaker': 'Speaker',
+  'settings.system_device': 'The system’s choice',
+  'settings.onward': 'When a partner leaves, look for the next one automatically',
+  'settings.relay_only': 'Hide my network address from partners',
+  'settings.relay_available': 'Calls then go through this site’s relay.',
+  'settings.relay_missing': 'Needs a relay; this site has not announced one yet.',
+  'settings.shortcuts': 'Single letters are shortcuts:',
+  'settings.key_mute': 'mute',
+  'settings.key_next': 'start or next',
+  'settings.key_stop': 'stop',
+  'settings.speaker_failed': 'This speaker cannot be used. The previous one stays on.',
+
+  // Phases.
+  'starting.headline': 'One moment',
+  'starting.detail': 'The page is starting.',
+  'blocked.insecure.headline': 'This page needs a secure address',
+  'blocked.insecure.detail':
+    'Browsers hand out the microphone only over https:// or on localhost. Open this page at such an address.',
+  'blocked.no_webrtc.headline': 'This browser cannot make calls',
+  'blocked.no_webrtc.detail': 'It has no WebRTC. A recent Firefox, Chrome, Edge or Safari does.',
+  'welcome.headline': 'Talk with a stranger',
+  'welcome.detail': 'First, turn on your microphone. No one hears you until you press Start.',
+  'asking.headline': 'May we hear you?',
+  'asking.detail': 'Your browser is asking for the microphone. Please choose “Allow”.',
+  'ready.headline': 'Say something',
+  'ready.detail': 'If the ring around your jack moves, you can be heard. Then press Start.',
+  'searching.headline': 'Looking for someone',
+  'searching.detail': 'You are in line. This page connects you automatically.',
+  'searching.again': '{reason}. Looking for the next partner.',
+  'connecting.headline': 'Putting you through',
+  'connecting.detail': 'Someone is there. One moment.',
+  'talking.headline': 'You are talking',
+  'talking.up': 'The line is yours for as long as you both like.',
+  'talking.silent': 'The sound has stopped. Trying to restore the connection to your partner.',
+  'talking.partner_away': 'Your partner lost the connection to the switchboard. Your call continues.',
+  'talking.partner_gone':
+    'Your partner is no longer on the switchboard. You can continue talking, or take the next call.',
+  'talking.own_gone':
+    'The switchboard no longer has this call. You can continue talking, but if the sound stops, it cannot be restored.',
+
+  // Troubles with the microphone.
+  'mic_failed.denied.headline': 'The microphone is blocked',
+  'mic_failed.denied.detail':
+    'This page may not use the microphone. Open the site settings next to the address, allow the microphone, and try again.',
+  'mic_failed.dismissed.headline': 'The microphone is still off',
+  'mic_failed.dismissed.detail':
+    'The browser’s question was closed without an answer. Try again, and choose “Allow”.',
+  'mic_failed.none.headline': 'No microphone found',
+  'mic_failed.none.detail':
+    'Plug one in or switch your headset on, then try again. The page notices a new one automatically.',
+  'mic_failed.busy.headline': 'The microphone is busy',
+  'mic_failed.busy.detail': 'Another program seems to be using it. Close that program, then try again.',
+  'mic_failed.other.headline': 'The microphone does not start',
+  'mic_failed.other.detail':
+    'Your browser gave no clear reason. Try again, or choose another microphone below.',
+
+  // Ends of a call.
+  'ended.left.headline': 'Your partner hung up',
+  'ended.left.detail': 'Someone else may be waiting right now.',
+  'ended.next.headline': 'Your partner moved on',
+  'ended.next.detail': 'Someone else may be waiting right now.',
+  'ended.disconnected.headline': 'Your partner is gone',
+  'ended.disconnected.detail': 'Their connection ended unexpectedly.',
+  'ended.timeout.headline': 'Your partner is gone',
+  'ended.timeout.detail': 'Their connection was lost and did not come back.',
+  'ended.lost.headline': 'The call was lost',
+  'ended.lost.detail': 'The sound stopped, and the connection to your partner could not be restored.',
+  'ended.unreachable.headline': 'No way to this partner',
+  'ended.unreachable.detail':
+    'Your two networks could not reach each other. It often works with someone else.',
+  'ended.relay_refused.headline': 'The relay refused the call',
+  'ended.relay_refused.detail':
+    'This site’s TURN server refused the password it was given (401), so no call can be relayed. The operator of this site has to set the same secret on both servers.',
+  'ended.relay_missing.headline': 'No relay can be reached',
+  'ended.relay_missing.detail':
+    'You asked to hide your network address, which needs a relay, but no relay answers. Switch that off under “Devices and settings”, or try later.',
+
+  // The connection to the server.
+  'connection.continues': 'Your call continues.',
+  'connection.retrying': 'Trying again.',
+  'connection.draining': 'The switchboard is about to restart.',
+  'connection.reconnects': 'This page reconnects automatically.',
+  'connection.offline': 'Your device is offline.',
+  'connection.silent': 'The switchboard received nothing from this page for too long.',
+  'connection.internal': 'The switchboard had an internal error.',
+  'connection.restarting': 'The switchboard is restarting.',
+  'connection.slow': 'Your network was too slow for the switchboard.',
+  'connection.resumed': 'This session was resumed from another connection.',
+  'connection.misunderstood': 'The switchboard did not understand this page.',
+  'connection.unreachable': 'The switchboard cannot be reached.',
+
+  // What the server refuses.
+  'refused.bad_queue':
+    'The name after # in the address cannot be used: it may have up to 64 letters, digits and _ . : -',
+  'refused.rate_limited': 'That was too much at once; some of it was dropped. Please wait a moment.',
+  'refused.draining':
+    'The switchboard is about to restart and makes no new calls. After the restart you will be in line again, at the end.',
+  'refused.misunderstood': 'The switchboard did not understand this page. Reloading it may help.',
+  'refused.unknown_type': 'The switchboard does not know what this page asked for. Reloading it may help.',
+  'refused.other': 'The switchboard refused something: {message}',
+
+  // Figures.
+  'users.none': 'No one else is here',
+  'users.one': 'One other is here',
+  'users.many': '{count} others are here',
+  'quality.good': 'Clear line',
+  'quality.fair': 'Fair line',
+  'quality.poor': 'Poor line',
+  'quality.relayed': 'through a relay',
+  'quality.direct': 'direct',
+  'quality.delay': '{ms} ms',
+};
