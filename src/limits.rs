@@ -151,6 +151,12 @@ pub const SWEEP_BLOCK: usize = 16;
 /// When a session could not migrate to its partner, the two are not paired again for this time if
 /// that can be avoided.
 pub const REJECTED_MIGRATION_DELAY_MS: u64 = 50;
+/// After this time a room has half its weight in the expected wait of its queue.
+pub const EXPECTED_WAIT_HALF_LIFE: Duration = Duration::from_secs(60);
+/// After this time without a room, nothing is said about the expected wait of a queue.
+pub const EXPECTED_WAIT_MEMORY: Duration = Duration::from_secs(600);
+/// Longest expected wait that clients are told.
+pub const MAX_EXPECTED_WAIT: Duration = Duration::from_secs(3600);
 /// Shortest time between two log lines for the same reason.
 pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
 
@@ -266,6 +272,9 @@ const _: () = {
     assert!(SWEEP_BLOCK * CONNECTION_ENTRY_BYTES == 1024);
     assert!(SWEEP_PERIOD_MS.is_multiple_of(SWEEP_PARTS as u64));
     assert!(MIN_SWEEP_PERIOD_MS <= SWEEP_PERIOD_MS);
+
+    assert!(EXPECTED_WAIT_HALF_LIFE.as_nanos() < EXPECTED_WAIT_MEMORY.as_nanos());
+    assert!(EXPECTED_WAIT_MEMORY.as_nanos() <= MAX_EXPECTED_WAIT.as_nanos());
 
     assert!(MAX_DERIVED_CONNECTIONS <= MAX_CONNECTIONS);
     // Shard numbers are of 16 bits (`ShardId`).

@@ -48,7 +48,7 @@ impl<H: Host> Core<H> {
         self.reads.audit()?;
         let mut found = Vec::with_capacity(self.table.len());
         let mut recount = RecountedGauges {
-            waiting_by_queue: vec![0; self.sessions.stats_queue_count()],
+            waiting_by_queue: vec![0; self.setup.stats_queues.len()],
             ..Default::default()
         };
         for (key, entry) in self.table.iter() {
@@ -67,8 +67,9 @@ impl<H: Host> Core<H> {
             recount.sessions += i64::from(session.is_some());
             recount.waiting += i64::from(queue.is_some());
             recount.memberships += i64::from(room.is_some());
-            if let Some(index) = queue.and_then(|queue| self.sessions.stats_queue(queue)) {
-                recount.waiting_by_queue[index] += 1;
+            let index = queue.and_then(|queue| self.sessions.named_queue(queue));
+            if let Some(count) = index.and_then(|index| recount.waiting_by_queue.get_mut(index)) {
+                *count += 1;
             }
             found.push(AuditedConnection {
                 socket: &connection.socket,

@@ -25,6 +25,7 @@ use crate::telemetry::counters::ShardCounters;
 use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
+use crate::wire::message::DEFAULT_QUEUE;
 use crate::wire::websocket::assembly::ReceiveLimits;
 use crate::wire::websocket::frame::Side;
 use std::net::IpAddr;
@@ -94,7 +95,7 @@ impl<H: Host> Core<H> {
             counters,
             table: ConnectionTable::new(slots),
             reads: ReadScheduler::new(),
-            sessions: Sessions::new(id, stats_queues),
+            sessions: Sessions::new(id, stats_queues, setup.mint.queue(DEFAULT_QUEUE)),
             rooms: Rooms::new(id),
             migrations: Migrations::default(),
             timeouts: Timeouts::new(&setup.limits),

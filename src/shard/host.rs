@@ -10,6 +10,7 @@ use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, HttpStatus};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,10 @@ pub trait Services {
     fn http_date(&mut self) -> Option<HttpDate>;
     /// Renders a document; `None` if there is no such document.
     fn document(&mut self, document: Document<'_>) -> Option<DocumentContent>;
+    /// How long a user has to wait in a queue, by its index in
+    /// [`ShardCounters::room_waits`](crate::telemetry::ShardCounters::room_waits); `None` if that
+    /// is unknown.
+    fn expected_wait(&self, named_queue: usize) -> Option<Duration>;
     /// The ICE servers for a session, as a JSON array.
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
     /// Counts an admitted connection for the address of `client`, and no longer for `before`.

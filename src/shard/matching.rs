@@ -60,8 +60,10 @@ impl<H: Host> Core<H> {
             queue: self.setup.mint.queue(queue),
             since: self.now,
         };
+        let named_queue = self.sessions.named_queue(match_request.queue);
+        let expected_wait = named_queue.and_then(|index| self.host.expected_wait(index));
         let Some(session) = self.table.session_mut(slot) else { return };
-        let waiting = ServerMessage::Waiting { queue };
+        let waiting = ServerMessage::Waiting { queue, expected_wait };
         match session.request_match(match_request) {
             QueueChange::Unchanged => replies.push_message(waiting),
             QueueChange::Entered { left } => {

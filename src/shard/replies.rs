@@ -107,7 +107,8 @@ mod tests {
     use super::*;
     use crate::wire::websocket::frame::PONG;
 
-    const WAITING: ServerMessage<'_> = ServerMessage::Waiting { queue: "default" };
+    const WAITING: ServerMessage<'_> =
+        ServerMessage::Waiting { queue: "default", expected_wait: None };
 
     #[test]
     fn a_waiting_is_lone_only_as_the_first_and_last_reply() {

@@ -101,6 +101,8 @@ impl<H: Host> Core<H> {
             self.mark_incomplete_message_stale(slot);
         }
         let created = self.rooms.create(&mut self.table, members);
+        let first_came = home.since.min(mover.since);
+        self.sessions.count_room(&self.counters, home.queue, self.now.since(first_came));
         for MatchRequest { queue, since, .. } in created.fulfilled.into_iter().flatten() {
             self.sessions.count_waiting(&self.counters, queue, -1);
             self.counters.match_wait.record(self.now.since(since));

@@ -3,25 +3,32 @@
 use super::numbers::NumberSequence;
 use crate::ids::{ConnectionKey, QueueKey, SessionNo, ShardId, TicketNo};
 use crate::telemetry::counters::ShardCounters;
+use std::time::Duration;
 
 /// The numbers of sessions and tickets, and the sessions that the matcher has just answered.
 #[derive(Debug)]
 pub(super) struct Sessions {
     numbers: NumberSequence,
     last_ticket: u32,
-    /// The queues that are counted by name, in the order of `--stats-queue`.
-    stats_queues: Vec<QueueKey>,
+    /// The queues that are counted by name: those of `--stats-queue` in its order, then `default`,
+    /// of which only the waits are counted.
+    named_queues: Vec<QueueKey>,
     /// Sessions for which the matcher's reply has come in this iteration.
     answered: Vec<ConnectionKey>,
 }
 
 impl Sessions {
     /// Without any sessions.
-    pub(super) fn new(shard: ShardId, stats_queues: Vec<QueueKey>) -> Self {
+    pub(super) fn new(
+        shard: ShardId,
+        mut stats_queues: Vec<QueueKey>,
+        default_queue: QueueKey,
+    ) -> Self {
+        stats_queues.push(default_queue);
         Sessions {
             numbers: NumberSequence::new(shard),
             last_ticket: 0,
-            stats_queues,
+            named_queues: stats_queues,
             answered: Vec::new(),
         }
     }
@@ -40,19 +47,28 @@ impl Sessions {
     /// Counts a session that begins (1) or ends (-1) to wait in a queue.
     pub(super) fn count_waiting(&self, counters: &ShardCounters, queue: QueueKey, change: i64) {
         counters.waiting.add(change);
-        if let Some(index) = self.stats_queue(queue) {
-            counters.waiting_by_queue[index].add(change);
+        let gauge = self.named_queue(queue).and_then(|index| counters.waiting_by_queue.get(index));
+        if let Some(gauge) = gauge {
+            gauge.add(change);
         }
     }
 
-    /// The index of a queue among those that are counted by name.
-    pub(super) fn stats_queue(&self, queue: QueueKey) -> Option<usize> {
-        self.stats_queues.iter().position(|named| *named == queue)
+    /// Counts a room of two sessions of a queue, of which the first came `longer_wait` ago.
+    pub(super) fn count_room(
+        &self,
+        counters: &ShardCounters,
+        queue: QueueKey,
+        longer_wait: Duration,
+    ) {
+        if let Some(index) = self.named_queue(queue) {
+            counters.room_waits[index].count_room(longer_wait);
+        }
     }
 
-    /// How many queues are counted by name.
-    pub(super) fn stats_queue_count(&self) -> usize {
-        self.stats_queues.len()
+    /// The index of a queue in [`ShardCounters::room_waits`] and, if it is one of `--stats-queue`,
+    /// in [`ShardCounters::waiting_by_queue`].
+    pub(super) fn named_queue(&self, queue: QueueKey) -> Option<usize> {
+        self.named_queues.iter().position(|named| *named == queue)
     }
 
     /// The matcher has answered a command of this session.
@@ -77,13 +93,32 @@ mod tests {
 
     #[test]
     fn counts_waiting_sessions_in_all_and_by_name() {
-        let sessions = Sessions::new(ShardId(0), vec![QueueKey(7), QueueKey(9)]);
+        let sessions = Sessions::new(ShardId(0), vec![QueueKey(7), QueueKey(9)], QueueKey(1));
         let counters = ShardCounters::new(2);
-        for queue in [9, 9, 8].map(QueueKey) {
+        for queue in [9, 9, 8, 1].map(QueueKey) {
             sessions.count_waiting(&counters, queue, 1);
         }
         sessions.count_waiting(&counters, QueueKey(9), -1);
         let figures = counters.read();
-        assert_eq!((figures.waiting, figures.waiting_by_queue), (2, vec![0, 1]));
+        assert_eq!((figures.waiting, figures.waiting_by_queue), (3, vec![0, 1]));
+    }
+
+    #[test]
+    fn counts_the_rooms_of_named_queues_and_of_the_default_queue() {
+        for (stats_queues, indices) in
+            [(vec![7, 9], [Some(1), Some(2)]), (vec![1], [None, Some(0)])]
+        {
+            let counters = ShardCounters::new(stats_queues.len());
+            let stats_queues = stats_queues.into_iter().map(QueueKey).collect();
+            let sessions = Sessions::new(ShardId(0), stats_queues, QueueKey(1));
+            for (queue, index) in [QueueKey(9), QueueKey(1)].into_iter().zip(indices) {
+                assert_eq!(sessions.named_queue(queue), index);
+                sessions.count_room(&counters, queue, Duration::from_nanos(5));
+                let rooms = counters.room_waits.iter().map(|waits| waits.read().rooms);
+                let counted = |index: Option<usize>| index.map(|index| rooms.clone().nth(index));
+                assert_eq!(counted(index), index.map(|_| Some(1)));
+            }
+            sessions.count_room(&counters, QueueKey(8), Duration::ZERO);
+        }
     }
 }

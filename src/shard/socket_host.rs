@@ -28,6 +28,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A core with sockets.
 pub type SocketCore = Core<SocketHost>;
@@ -253,6 +254,10 @@ impl Services for SocketHost {
         };
         let fields = vec![("Cache-Control", "no-store")];
         Some(DocumentContent { status, content_type, fields, etag: None, body: body.into() })
+    }
+
+    fn expected_wait(&self, named_queue: usize) -> Option<Duration> {
+        self.telemetry.sample.expected_waits.of_queue(named_queue)
     }
 
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str> {

@@ -2,6 +2,7 @@
 //! [`super::counter`]) and shares no cache line with another thread's.
 
 use super::counter::{Counter, Gauge, Labelled, LabelledFigures};
+use super::expected_wait::RoomWaits;
 use super::histogram::{Histogram, HistogramFigures};
 use super::labels::{EndReason, RejectReason};
 use crate::wire::message::ErrorCode;
@@ -26,6 +27,9 @@ macro_rules! shard_counters {
             $($(#[doc = $histogram_doc])+ pub $histogram: Histogram,)+
             /// Sessions of this shard waiting in each queue of `--stats-queue`, in its order.
             pub waiting_by_queue: Vec<Gauge>,
+            /// Rooms of this shard by queue: those of `--stats-queue` in its order, then `default`.
+            /// The last one is not used if `--stats-queue` names `default`.
+            pub room_waits: Vec<RoomWaits>,
             /// The CPU that this shard is pinned to; -1 if it is not pinned.
             pub pinned_cpu: Gauge,
             /// The id of this shard's thread, if the thread has a descriptor table of its own;
@@ -42,6 +46,7 @@ macro_rules! shard_counters {
                     $($labelled: Labelled::default(),)+
                     $($histogram: Histogram::default(),)+
                     waiting_by_queue: (0..stats_queues).map(|_| Gauge::default()).collect(),
+                    room_waits: (0..=stats_queues).map(|_| RoomWaits::default()).collect(),
                     pinned_cpu: Gauge::at(-1),
                     table_thread: Gauge::at(-1),
                 }

@@ -8,6 +8,7 @@
 
 pub mod counter;
 pub mod counters;
+pub mod expected_wait;
 pub mod histogram;
 pub mod labels;
 mod metrics;
@@ -99,7 +100,7 @@ impl Telemetry {
             draining: Gauge::default(),
             stalled_threads: Gauge::default(),
             log_lines_dropped: Counter::default(),
-            sample: ProcessSample::new(shards),
+            sample: ProcessSample::new(shards, queues + 1),
         }
     }
 
@@ -128,6 +129,11 @@ impl Telemetry {
     fn uptime_s(&self, now: Timestamp) -> f64 {
         rounded(now.since(self.about.started).as_secs_f64(), 3)
     }
+}
+
+/// The value of a gauge that is -1 while its value is unknown.
+fn known(gauge: &Gauge) -> Option<u64> {
+    u64::try_from(gauge.get()).ok()
 }
 
 /// `value` rounded to `places` decimal places.

@@ -3,7 +3,8 @@
 
 use super::counter::{FloatGauge, Gauge};
 use super::counters::ShardFigures;
-use super::{Telemetry, rounded};
+use super::expected_wait::{self, ExpectedWaits, WaitEstimator};
+use super::{Telemetry, known, rounded};
 use crate::sys::descriptor_tables;
 use crate::sys::process::{ProcessProbe, ProcessUsage};
 use crate::timestamp::Timestamp;
@@ -68,6 +69,8 @@ pub struct ProcessSample {
     pub cpu_percent: FloatGauge,
     /// CPU use of each shard's thread, in per cent of one CPU.
     pub shard_cpu_percent: Vec<FloatGauge>,
+    /// How long a user has to wait, by queue.
+    pub expected_waits: ExpectedWaits,
     /// Open descriptors in the private table of each shard; -1 for a shard without one.
     shard_descriptors: Vec<Gauge>,
     cpu_user_nanos: Gauge,
@@ -79,13 +82,15 @@ pub struct ProcessSample {
 }
 
 impl ProcessSample {
-    pub(super) fn new(shards: usize) -> Self {
+    /// For `queues` queues with an expected wait.
+    pub(super) fn new(shards: usize, queues: usize) -> Self {
         let unknown = || Gauge::at(-1);
         ProcessSample {
             taken_nanos: unknown(),
             per_second: SampledRates::default(),
             cpu_percent: FloatGauge::default(),
             shard_cpu_percent: (0..shards).map(|_| FloatGauge::default()).collect(),
+            expected_waits: ExpectedWaits::unknown(queues),
             shard_descriptors: (0..shards).map(|_| unknown()).collect(),
             cpu_user_nanos: Gauge::default(),
             cpu_system_nanos: Gauge::default(),
@@ -139,17 +144,13 @@ impl ProcessSample {
     }
 }
 
-/// The value of a gauge that is -1 while its value is unknown.
-fn known(gauge: &Gauge) -> Option<u64> {
-    u64::try_from(gauge.get()).ok()
-}
-
 /// Takes samples. The main thread owns it.
 #[derive(Debug)]
 pub struct Sampler {
     probe: ProcessProbe,
     /// The sample before, for rates.
     last: Option<SampleBase>,
+    wait_estimators: Vec<WaitEstimator>,
 }
 
 /// The totals at the time of a sample.
@@ -164,7 +165,7 @@ struct SampleBase {
 impl Sampler {
     /// Opens the files that it reads.
     pub fn new() -> Self {
-        Sampler { probe: ProcessProbe::open(), last: None }
+        Sampler { probe: ProcessProbe::open(), last: None, wait_estimators: Vec::new() }
     }
 
     /// Takes a sample and stores it in `telemetry`. To be called about once a second; the first
@@ -180,6 +181,7 @@ impl Sampler {
             process_cpu: process.cpu_user + process.cpu_system,
             shard_cpu_nanos: shards.iter().map(|shard| shard.cpu_nanos).collect(),
         };
+        expected_wait::update_all(&mut self.wait_estimators, telemetry, now);
         let sample = &telemetry.sample;
         sample.set_process(&process);
         sample.taken_nanos.set(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));

@@ -6,6 +6,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use switchboard::ice::{IceServers, IceUrl, TimeLimitedTurn, TurnSecret};
 use switchboard::ids::{RoomNo, SessionNo, TokenMint};
 use switchboard::telemetry::Label;
@@ -107,7 +108,7 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
     let peer_id = mint.session(SessionNo(2));
     let turn = IceUrl::turn("turn:turn.example.org:3478?transport=udp").unwrap();
     let secret = TurnSecret::from_file_contents(b"secret").unwrap();
-    let day = std::time::Duration::from_secs(86_400);
+    let day = Duration::from_secs(86_400);
     let fixed = ["stun:stun.example.org", "turns:[2001:db8::1],user=a\"b,password=c\\d"];
     let fixed = fixed.map(|server| server.parse().unwrap());
     let servers =
@@ -117,7 +118,10 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
         visit(ServerMessage::Session { session_id, ice_servers });
     }
     for queue in ["default", "a", "A-Z_0.9:z", &"x".repeat(64)] {
-        visit(ServerMessage::Waiting { queue });
+        for expected_wait in [None, Some(0), Some(3_600_000)] {
+            let expected_wait = expected_wait.map(Duration::from_millis);
+            visit(ServerMessage::Waiting { queue, expected_wait });
+        }
     }
     for initiator in [true, false] {
         visit(ServerMessage::MatchFound { room_id, peer_id, initiator });

@@ -27,6 +27,7 @@ mod limits {
 }
 mod logs;
 mod protocol {
+    mod expected_wait;
     mod frames;
     mod messages;
     mod random_users;

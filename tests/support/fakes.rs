@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use switchboard::access::admission::{Admission, AdmissionDecision};
 use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
@@ -42,6 +43,8 @@ pub(crate) struct FakeServices {
     pub(crate) document_bytes: usize,
     /// Counts clients; without it every client is admitted and none is counted.
     pub(crate) admission: Option<Rc<Admission>>,
+    /// The expected wait of each named queue; those beyond have none.
+    pub(crate) expected_waits: Vec<Duration>,
     /// The counted address of each connection that has ended.
     pub(crate) ended: Vec<Option<IpAddr>>,
 }
@@ -127,6 +130,10 @@ impl<T: Transport> Services for FakeHost<T> {
         let body = vec![b'x'; self.services.document_bytes].into();
         let (content_type, fields) = ("text/plain", Vec::new());
         Some(DocumentContent { status, content_type, fields, etag: None, body })
+    }
+
+    fn expected_wait(&self, named_queue: usize) -> Option<Duration> {
+        self.services.expected_waits.get(named_queue).copied()
     }
 
     fn ice_servers(&mut self, _session: Token) -> Cow<'_, str> {

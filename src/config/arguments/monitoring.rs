@@ -11,7 +11,8 @@ use tracing::level_filters::LevelFilter;
 pub struct MonitoringArguments {
     /// Queue that /stats and /metrics show by name; repeat the flag or separate several by commas
     ///
-    /// Clients choose the names of queues, so no other queue is shown by name.
+    /// Clients choose the names of queues, so no other queue is shown by name. Users of these
+    /// queues, and of `default`, are told how long they have to expect to wait.
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_STATS_QUEUE", value_name = "NAME")]

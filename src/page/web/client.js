@@ -25,7 +25,7 @@
  * Events, and what their `detail` holds:
  * - `status`    `{ status, retryAt?, code? }`: `retryAt` in milliseconds since 1970.
  * - `session`   `{ sessionId, iceServers, resumed }`: first on every connection.
- * - `waiting`   `{ queue }`
+ * - `waiting`   `{ queue, expected_wait_ms? }`
  * - `match`     a {@link Room}
  * - `relay`     `{ type, payload }` from the partner: untrusted input, to be validated.
  * - `peer_left` `{ roomId, reason }`: `left`, `next`, `disconnected` or `timeout`.

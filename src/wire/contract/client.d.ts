@@ -43,7 +43,7 @@ export interface ClientEvents {
   status: { status: Status; retryAt?: number; code?: number };
   /** First on every connection. */
   session: { sessionId: Identifier; iceServers: RTCIceServer[]; resumed: boolean };
-  waiting: { queue: QueueName };
+  waiting: { queue: QueueName; expected_wait_ms?: number };
   match: Room;
   /** From the partner; the payload is untrusted. */
   relay: { type: RelayType; payload: unknown };

@@ -94,7 +94,11 @@ export interface Session {
 
 export interface Waiting {
   type: 'waiting';
-  payload: { queue: QueueName };
+  payload: {
+    queue: QueueName;
+    /** How long a user has to wait in this queue, if there is an estimate. */
+    expected_wait_ms?: number;
+  };
 }
 
 export interface MatchFound {

@@ -8,6 +8,7 @@ pub use parsed::{ParsedServerMessage, parse_server_message};
 use super::ErrorCode;
 use crate::ids::Token;
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Why the other member of a room has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub enum ServerMessage<'a> {
     Waiting {
         /// The name of the queue.
         queue: &'a str,
+        /// How long a user has to wait in this queue, if that is known.
+        expected_wait: Option<Duration>,
     },
     /// A room was made.
     MatchFound {
@@ -95,9 +98,14 @@ impl ServerMessage<'_> {
                 r#"{{"type":"session","payload":{{"session_id":"{}","ice_servers":{ice_servers},"resumed":false}}}}"#,
                 session_id.as_str()
             ),
-            ServerMessage::Waiting { queue } => {
+            ServerMessage::Waiting { queue, expected_wait: None } => {
                 write!(out, r#"{{"type":"waiting","payload":{{"queue":"{queue}"}}}}"#)
             }
+            ServerMessage::Waiting { queue, expected_wait: Some(wait) } => write!(
+                out,
+                r#"{{"type":"waiting","payload":{{"queue":"{queue}","expected_wait_ms":{}}}}}"#,
+                wait.as_millis()
+            ),
             ServerMessage::MatchFound { room_id, peer_id, initiator } => write!(
                 out,
                 r#"{{"type":"match_found","payload":{{"room_id":"{}","peer_id":"{}","initiator":{initiator}}}}}"#,
@@ -156,9 +164,11 @@ mod tests {
         parse_back(ServerMessage::Session { session_id: peer_id, ice_servers: "[]" }, |got| {
             assert_eq!(got, ParsedServerMessage::Session { session_id: peer_id.as_str().into() });
         });
-        parse_back(ServerMessage::Waiting { queue: "en" }, |got| {
-            assert_eq!(got, ParsedServerMessage::Waiting)
-        });
+        for expected_wait in [None, Some(Duration::from_millis(1500))] {
+            parse_back(ServerMessage::Waiting { queue: "en", expected_wait }, |got| {
+                assert_eq!(got, ParsedServerMessage::Waiting)
+            });
+        }
         parse_back(ServerMessage::MatchFound { room_id, peer_id, initiator: true }, |got| {
             let peer_id = peer_id.as_str().into();
             assert_eq!(

@@ -1,5 +1,6 @@
 //! Requests of a user that may still be answered, and which answers fit them.
 
+use super::simulator::EXPECTED_WAITS_MS;
 use super::user::{User, UserContext, View};
 use std::time::Duration;
 
@@ -43,6 +44,13 @@ pub(crate) enum Answer<'a> {
     Error(&'a str),
     SocketPong(&'a [u8]),
     Closed,
+}
+
+/// The `waiting` that answers a `find_match` for this queue.
+fn expected_waiting(queue: &str) -> String {
+    let known = EXPECTED_WAITS_MS.iter().find(|(named, _)| *named == queue);
+    let estimate = known.map(|(_, ms)| format!(r#","expected_wait_ms":{ms}"#)).unwrap_or_default();
+    format!(r#"{{"type":"waiting","payload":{{"queue":"{queue}"{estimate}}}}}"#)
 }
 
 impl User {
@@ -103,9 +111,7 @@ impl User {
         match (answer, &pending.request) {
             (Answer::Error("rate_limited"), Request::SocketPing(_) | Request::Close) => false,
             (Answer::Error("rate_limited"), _) => limited,
-            (Answer::Waiting(text), Request::Find(queue)) => {
-                *text == format!(r#"{{"type":"waiting","payload":{{"queue":"{queue}"}}}}"#)
-            }
+            (Answer::Waiting(text), Request::Find(queue)) => *text == expected_waiting(queue),
             (Answer::Error("draining"), Request::Find(_)) => context.shared.plan.drains,
             (Answer::Cancelled, Request::Cancel) => matches!(self.view, View::Waiting(_)),
             (Answer::Error("not_waiting"), Request::Cancel) => {

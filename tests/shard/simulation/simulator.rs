@@ -31,6 +31,8 @@ use switchboard::timestamp::Timestamp;
 const MATCHER_TICK: Duration = Duration::from_millis(3);
 /// Connections for which a shard reserves address space at the start.
 const SLOTS: usize = 8;
+/// The queues of `--stats-queue`, and the expected wait that their users are told.
+pub(crate) const EXPECTED_WAITS_MS: [(&str, u64); 2] = [("en", 1500), ("default", 20)];
 
 /// The whole simulation.
 pub(crate) struct Simulator {
@@ -94,7 +96,7 @@ impl Simulator {
         }));
         let setup = ShardSetup {
             limits: plan.limits.clone(),
-            stats_queues: vec!["en".to_owned(), "default".to_owned()],
+            stats_queues: EXPECTED_WAITS_MS.map(|(queue, _)| queue.to_owned()).to_vec(),
             mint: mint.clone(),
             echo: true,
             access: AccessPolicy::default(),
@@ -107,6 +109,9 @@ impl Simulator {
                     SimulatedNetwork { shard: id, shared: Rc::clone(&shared), closed: Vec::new() };
                 let services = FakeServices {
                     document_bytes: plan.document_bytes,
+                    expected_waits: EXPECTED_WAITS_MS
+                        .map(|(_, ms)| Duration::from_millis(ms))
+                        .into(),
                     admission: Some(Rc::clone(&shared.borrow().admission)),
                     ..FakeServices::default()
                 };
