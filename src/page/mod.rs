@@ -2,7 +2,7 @@
 //! It must never read a file at run time or refer to another host: the page works wherever the
 //! binary does.
 //!
-//! The files are under `web/`. `client.js` is the protocol client and depends on no other file;
+//! The files are under `web/`. `client.js` is the protocol client; it depends on `connection.js` only.
 //! `app.js` combines it with the others, each of which does one thing.
 
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -53,7 +53,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [(&str, &str, &[u8]); 20] = files! {
+static FILES: [(&str, &str, &[u8]); 21] = files! {
     "/", HTML, "index.html";
     "/style.css", CSS, "style.css";
     "/favicon.svg", SVG, "favicon.svg";
@@ -61,6 +61,7 @@ static FILES: [(&str, &str, &[u8]); 20] = files! {
     "/board.js", JS, "board.js";
     "/call.js", JS, "call.js";
     "/client.js", JS, "client.js";
+    "/connection.js", JS, "connection.js";
     "/controls.js", JS, "controls.js";
     "/conversation.js", JS, "conversation.js";
     "/languages/en.js", JS, "languages/en.js";

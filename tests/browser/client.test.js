@@ -211,8 +211,130 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     const connection = await inRoom();
     connection.send('error', { code: 'not_in_room', message: '' });
     connection.send('error', { code: 'not_waiting', message: '' });
-    connection.send('error', { code: 'rate_limited', message: 'slow down' });
-    assert.deepEqual(await event('refused'), { code: 'rate_limited', message: 'slow down' });
+    connection.send('error', { code: 'rate_limited', message: 'slow down', refused: 'signal' });
+    const refused = { code: 'rate_limited', message: 'slow down', refused: 'signal' };
+    assert.deepEqual(await event('refused'), refused);
+  });
+
+  /** Brings the client to a session and lets it search; returns the server's end. */
+  async function searching(queue) {
+    client.connect();
+    const connection = await accept();
+    connection.session();
+    await event('session');
+    client.findMatch(queue);
+    assert.equal((await connection.receive()).type, 'find_match');
+    return connection;
+  }
+
+  /** Records `confirmed` and the codes of `refused`, in order. */
+  function record() {
+    const seen = [];
+    client.addEventListener('confirmed', ({ detail }) => seen.push(detail.confirmed));
+    client.addEventListener('refused', ({ detail }) => seen.push(`${detail.code} ${detail.refused}`));
+    return seen;
+  }
+
+  test('reports each state that the server confirms, and unknown without a connection', async () => {
+    const seen = record();
+    const connection = await searching('en');
+    assert.equal(client.confirmed, 'idle', 'a request is no confirmation');
+    connection.send('waiting', { queue: 'en' });
+    connection.send('match_found', ROOM);
+    await event('match');
+    client.leaveRoom();
+    await connection.receive();
+    assert.equal(client.confirmed, 'in_room');
+    connection.send('room_left', { room_id: ROOM.room_id });
+    await event('confirmed');
+    connection.socket.terminate();
+    await event('status');
+    assert.deepEqual(seen, ['idle', 'waiting', 'in_room', 'idle', 'unknown']);
+  });
+
+  test('repeats a request that is not answered, and stops when it is', async () => {
+    client = newClient({ answerMs: 30 });
+    const connection = await searching('en');
+    assert.deepEqual(await connection.receive(), { type: 'find_match', payload: { queue: 'en' } });
+    // An answer to an earlier request for another queue is none to this one.
+    connection.send('waiting', { queue: 'fr' });
+    assert.equal((await connection.receive()).type, 'find_match');
+    connection.send('waiting', { queue: 'en' });
+    await event('waiting');
+    client.cancelMatch();
+    for (let nth = 0; nth < 2; nth += 1) assert.equal((await connection.receive()).type, 'cancel_match');
+    connection.send('error', { code: 'not_waiting', message: '' });
+    connection.send('match_found', ROOM);
+    for (let nth = 0; nth < 2; nth += 1) assert.equal((await connection.receive()).type, 'leave_room');
+    connection.send('error', { code: 'not_in_room', message: '' });
+    connection.send('offer', 'later');
+    connection.send('error', { code: 'rate_limited', message: '', refused: 'signal' });
+    await event('refused');
+    assert.equal(client.room, null);
+  });
+
+  test('gives up a request that is refused for good, and reports it once', async () => {
+    const seen = record();
+    const connection = await searching('my room');
+    connection.send('error', { code: 'bad_queue', message: 'no' });
+    await event('refused');
+    connection.socket.terminate();
+    const next = await accept();
+    next.session();
+    await next.receivesNothing(client);
+    assert.deepEqual(seen, ['idle', 'bad_queue find_match', 'unknown', 'idle']);
+  });
+
+  test('repeats a request over the rate when the server says, and reports when', async () => {
+    const connection = await searching('en');
+    const before = Date.now();
+    connection.send('error', { code: 'too_many_matches', message: '', refused: 'find_match', retry_after_ms: 40 });
+    const { code, refused, retryAt } = await event('refused');
+    assert.deepEqual([code, refused], ['too_many_matches', 'find_match']);
+    assert.ok(retryAt >= before + 40 && retryAt < before + 5_000, `${retryAt - before}`);
+    assert.deepEqual(await connection.receive(), { type: 'find_match', payload: { queue: 'en' } });
+    assert.ok(Date.now() >= before + 35);
+  });
+
+  test('repeats a request that was dropped by a server that does not name it', async () => {
+    const connection = await searching('en');
+    connection.send('error', { code: 'rate_limited', message: '' });
+    assert.equal((await event('refused')).refused, 'find_match');
+    assert.deepEqual(await connection.receive(), { type: 'find_match', payload: { queue: 'en' } });
+    connection.send('waiting', { queue: 'en' });
+    await event('waiting');
+    connection.send('error', { code: 'rate_limited', message: '' });
+    const later = await event('refused');
+    assert.deepEqual([later.refused, later.retryAt], [undefined, undefined]);
+  });
+
+  test('leaves the room when the request for the next partner is refused', async () => {
+    const connection = await inRoom();
+    client.findMatch();
+    await connection.receive();
+    connection.send('error', { code: 'too_many_matches', message: '', refused: 'find_match', retry_after_ms: 20 });
+    assert.equal((await connection.receive()).type, 'leave_room');
+    assert.equal((await connection.receive()).type, 'find_match');
+  });
+
+  test('keeps the goal while a server shuts down', async () => {
+    const connection = await searching('en');
+    connection.send('error', { code: 'draining', message: '', refused: 'find_match' });
+    await event('refused');
+    connection.socket.terminate();
+    const next = await accept();
+    next.session();
+    assert.deepEqual(await next.receive(), { type: 'find_match', payload: { queue: 'en' } });
+  });
+
+  test('uses the ICE servers of the match, else those of the session', async () => {
+    const [day, hour] = [[{ urls: ['turn:a'], username: 'day' }], [{ urls: ['turn:a'], username: 'hour' }]];
+    const connection = await inRoom({ ice_servers: day, relay_only: true });
+    assert.deepEqual([client.iceServers, client.relayOnly], [day, true]);
+    client.findMatch();
+    connection.send('match_found', { ...ROOM, room_id: 'room-2', ice_servers: hour });
+    await event('match');
+    assert.deepEqual(client.iceServers, hour);
   });
 
   test('ignores input that is not a protocol message', async () => {
@@ -226,7 +348,7 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     assert.equal(client.room.roomId, 'room-1');
   });
 
-  test('reconnects with full-jitter backoff up to the maximum', async () => {
+  test('reconnects at once, then with full-jitter backoff up to the maximum', async () => {
     client = newClient({ random: () => 1 });
     const waits = [];
     const enough = new Promise((resolve) => {
@@ -238,7 +360,7 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     server.on('connection', (socket) => socket.terminate());
     client.connect();
     await enough;
-    for (const [nth, most] of [5, 10, 20, 40, 40, 40].entries()) {
+    for (const [nth, most] of [0, 5, 10, 20, 40, 40].entries()) {
       assert.ok(waits[nth] <= most && waits[nth] >= most - 4, `${waits}`);
     }
   });
@@ -256,6 +378,101 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     await once(connection.socket, 'close');
     assert.equal(client.room.roomId, 'room-1');
   });
+
+  test('says whether a lost connection had been opened', async () => {
+    const lost = [];
+    client.addEventListener('status', ({ detail }) => {
+      if (detail.status === 'retrying') lost.push(detail.opened);
+    });
+    server.shouldHandle = () => false;
+    client.connect();
+    await event('status');
+    while (lost.length < 2) await event('status');
+    delete server.shouldHandle;
+    const connection = await accept();
+    connection.session();
+    await event('session');
+    const before = lost.length;
+    connection.socket.terminate();
+    while (lost.length === before) await event('status');
+    assert.deepEqual([lost[0], lost[1], lost.at(-1)], [false, false, true]);
+  });
+
+  test('gives an attempt that makes no progress more time after each failure', async () => {
+    const delays = [];
+    class Slow extends EventTarget {
+      constructor() {
+        super();
+        this.since = performance.now();
+      }
+      close() {
+        delays.push(performance.now() - this.since);
+      }
+    }
+    client = newClient({ WebSocket: Slow, backoffFirstMs: 1, backoffMostMs: 1, openFirstMs: 20, openMostMs: 80 });
+    client.connect();
+    while (delays.length < 4) await event('status');
+    for (const [nth, least] of [20, 40, 80, 80].entries()) assert.ok(delays[nth] >= least - 2, `${delays}`);
+  });
+
+  test('does not abandon an attempt that makes progress', async () => {
+    let open = 0;
+    class Stepwise extends EventTarget {
+      constructor() {
+        super();
+        open += 1;
+        // Each step takes less than the patience, all of them more.
+        setTimeout(() => this.dispatchEvent(new Event('open')), 60);
+        setTimeout(() => {
+          const data = JSON.stringify({ type: 'session', payload: { session_id: 'me', resumed: false } });
+          this.dispatchEvent(Object.assign(new Event('message'), { data }));
+        }, 120);
+      }
+      close() {}
+    }
+    client = newClient({ WebSocket: Stepwise, openFirstMs: 90, openMostMs: 90 });
+    client.connect();
+    await event('session');
+    assert.equal(open, 1);
+  });
+
+  test('delays the first attempt too after a restart of the server', async () => {
+    client = newClient({ random: () => 1 });
+    const connection = await inRoom();
+    connection.socket.close(1012);
+    const { retryAt } = await event('status');
+    assert.ok(retryAt > Date.now() + 20, 'backoffMostMs is 40');
+  });
+
+  test('waits as long as its user knows that the server refuses it', async () => {
+    client = newClient({ random: () => 0 });
+    const connection = await inRoom();
+    const before = Date.now();
+    client.addEventListener('status', () => client.retryAfter(60), { once: true });
+    connection.socket.terminate();
+    await accept();
+    assert.ok(Date.now() >= before + 55, `${Date.now() - before} ms`);
+  });
+
+  for (const [type, target] of [['visibilitychange', 'document'], ['pageshow', 'window'], ['online', 'window']]) {
+    test(`sends a ping on ${type}`, async (t) => {
+      const events = { document: new EventTarget(), window: new EventTarget() };
+      globalThis.document = events.document;
+      globalThis.addEventListener = events.window.addEventListener.bind(events.window);
+      t.after(() => {
+        delete globalThis.document;
+        delete globalThis.addEventListener;
+      });
+      client = newClient();
+      const connection = await inRoom();
+      events[target].dispatchEvent(new Event(type));
+      assert.deepEqual(await connection.receive(), { type: 'ping' });
+      connection.socket.terminate();
+      await event('status');
+      events[target].dispatchEvent(new Event(type));
+      await accept();
+    });
+  }
 
   test('does not resume a session that was closed with a Close frame', async () => {
     const connection = await inRoom({ resume_token: 'token' });

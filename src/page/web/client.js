@@ -10,112 +10,131 @@
  *     client.findMatch('en');
  *
  * Beyond sending and parsing it does the following:
- * - It reconnects with full-jitter backoff, immediately when the browser comes online, and
- *   resumes the session where the server supports it.
+ * - It reconnects at once, then with full-jitter backoff, and resumes the session where the server
+ *   supports it. An attempt that makes no progress is given more time after each failure.
  * - It stores the goal of its user (no partner, a match, the present room) and requests it again
  *   after every reconnect, so a match request survives a lost connection.
+ * - It knows what the server last confirmed. A request without an answer is repeated, and so is one
+ *   that was refused for a time only, when that time is over.
  * - Every relayed message carries `room_id`. Messages of an earlier room are never delivered.
  * - It detects dead connections: after a silence it sends a ping, and without a pong it opens a
- *   new socket.
+ *   new socket. It also sends a ping when the page is shown, hidden or online again.
  *
- * @typedef {'closed' | 'connecting' | 'open' | 'retrying'} Status
+ * @typedef {import('./connection.js').Status} Status
+ * @typedef {'unknown' | 'idle' | 'waiting' | 'in_room'} Confirmed the state of the session that the
+ *   server last confirmed; `unknown` without a connection.
  * @typedef {{ roomId: string, peerId: string, initiator: boolean }} Room
  * @typedef {'offer' | 'answer' | 'ice_candidate' | 'signal'} RelayType
  *
  * Events, and what their `detail` holds:
- * - `status`    `{ status, retryAt?, code? }`: `retryAt` in milliseconds since 1970.
- * - `session`   `{ sessionId, iceServers, resumed }`: first on every connection.
+ * - `status`    `{ status, retryAt?, code?, opened? }`: `retryAt` in milliseconds since 1970,
+ *   `opened` is whether the lost connection had been opened.
+ * - `session`   `{ sessionId, iceServers, relayOnly, resumed }`: first on every connection.
+ * - `confirmed` `{ confirmed }`: a {@link Confirmed}, at each change.
  * - `waiting`   `{ queue, expected_wait_ms? }`
  * - `match`     a {@link Room}
  * - `relay`     `{ type, payload }` from the partner: untrusted input, to be validated.
  * - `peer_left` `{ roomId, reason }`: `left`, `next`, `disconnected` or `timeout`.
  * - `peer_away`, `peer_back` `{ roomId }`
  * - `room_lost` `{ roomId }`: the room ended while this client was disconnected, or the server restarted.
- * - `refused`   `{ code, message }`: the server's `error`.
+ * - `refused`   `{ code, message, refused?, retryAt? }`: the server's `error`. `refused` is the type of
+ *   the message, if it is known. At `retryAt` the client sends it again.
  * - `draining`  `{ deadlineMs }`: the server is shutting down.
  */
 
+import { Connection } from './connection.js';
+
 const RELAYED = new Set(['offer', 'answer', 'ice_candidate', 'signal']);
+
+const DEFAULT_QUEUE = 'default';
 
 /** Errors that are expected when a message of the client and one of the server cross. */
 const CROSSING_ERRORS = new Set(['not_in_room', 'not_waiting']);
 
+/** Errors that concern only this type, from servers that do not name the refused message. */
+const REFUSED_TYPES = /** @type {Record<string, string>} */ ({
+  bad_queue: 'find_match',
+  bad_tags: 'find_match',
+  draining: 'find_match',
+  too_many_matches: 'find_match',
+  not_waiting: 'cancel_match',
+  not_in_room: 'leave_room',
+});
+
+/** Errors that pass, and after how long the request is repeated if the server does not say. */
+const RETRY_MS = /** @type {Record<string, number>} */ ({ rate_limited: 1_000, too_many_matches: 5_000 });
+
 /**
  * What the user of the client wants.
  * @typedef {{ name: 'idle' } | { name: 'match', queue?: string } | { name: 'room' }} Goal
+ * @typedef {{ type: 'find_match' | 'cancel_match' | 'leave_room', payload?: object, roomId?: string }} Request
  */
 
 export class SwitchboardClient extends EventTarget {
   /** @type {Room | null} The present room. */
   room = null;
-  /** @type {RTCIceServer[]} From the last `session` message. */
+  /** @type {RTCIceServer[]} From the last `session` or `match_found` that had some. */
   iceServers = [];
+  /** Whether the server asks for calls through a relay only. */
+  relayOnly = false;
   /** Whether the server has announced that it is shutting down. */
   draining = false;
 
-  #url;
-  #options;
-  /** @type {Status} */
-  #status = 'closed';
-  /** @type {WebSocket | null} */
-  #socket = null;
-  /** @type {WebSocket | null} Presumed dead; kept open until its session is resumed or ended. */
-  #abandoned = null;
-  /** @type {string | null} */
-  #resumeToken = null;
+  #connection;
+  #answerMs;
+  /** @type {Confirmed} */
+  #confirmed = 'unknown';
+  /** @type {Request | null} The last change of state that was asked for and not yet answered. */
+  #request = null;
   /** @type {Goal} */
   #goal = { name: 'idle' };
-  #failures = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #retryTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #silenceTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #steadyTimer;
+  #requestTimer;
 
   /**
    * @param {string | URL} url URL of the WebSocket endpoint.
-   * @param {object} [options]
-   * @param {typeof WebSocket} [options.WebSocket] for runtimes without a global one.
-   * @param {() => number} [options.random] in [0, 1).
-   * @param {number} [options.backoffFirstMs] upper bound of the delay before the first reconnect.
-   * @param {number} [options.backoffMostMs] upper bound of the delay before any reconnect.
-   * @param {number} [options.silenceMs] silence after which a ping is sent.
-   * @param {number} [options.pongMs] silence after that ping after which the connection counts as dead.
+   * @param {import('./connection.js').ConnectionOptions & { answerMs?: number }} [options] those of
+   *   connection.js, and the time after which an unanswered request is repeated.
    */
-  constructor(url, options = {}) {
+  constructor(url, { answerMs = 5_000, ...options } = {}) {
     super();
-    this.#url = url;
-    this.#options = {
-      WebSocket: globalThis.WebSocket,
-      random: Math.random,
-      backoffFirstMs: 500,
-      backoffMostMs: 15_000,
-      silenceMs: 20_000,
-      pongMs: 8_000,
-      ...options,
-    };
-    globalThis.addEventListener?.('online', () => this.#cameOnline());
+    this.#answerMs = answerMs;
+    this.#connection = new Connection(url, options);
+    this.#connection.addEventListener('text', (event) => this.#receive(detailOf(event)));
+    this.#connection.addEventListener('status', (event) => {
+      if (this.status !== 'open') this.#disconnected();
+      this.#emit('status', detailOf(event));
+    });
   }
 
   /** @returns {Status} */
   get status() {
-    return this.#status;
+    return this.#connection.status;
+  }
+
+  /** @returns {Confirmed} */
+  get confirmed() {
+    return this.#confirmed;
   }
 
   /** Connects, and stays connected until {@link close}. */
   connect() {
-    if (this.#status === 'closed' || this.#status === 'retrying') this.#open();
+    this.#connection.connect();
   }
 
   /** Ends the session immediately. The partner, if there is one, gets `peer_left`. */
   close() {
     this.#goal = { name: 'idle' };
     this.room = null;
-    this.#resumeToken = null;
-    const socket = this.#detach();
-    socket?.close(1000);
-    this.#setStatus('closed');
+    this.#connection.close();
+  }
+
+  /**
+   * Postpones the next attempt to reconnect, because the server is known to refuse it until then.
+   * @param {number} ms at least; up to half as much again is added, so that clients spread.
+   */
+  retryAfter(ms) {
+    this.#connection.retryAfter(ms);
   }
 
   /**
@@ -125,14 +144,14 @@ export class SwitchboardClient extends EventTarget {
   findMatch(queue) {
     this.room = null;
     this.#goal = { name: 'match', queue };
-    this.#send('find_match', queue === undefined ? undefined : { queue });
+    this.#ask({ type: 'find_match', payload: queue === undefined ? undefined : { queue } });
   }
 
   /** Cancels {@link findMatch}. */
   cancelMatch() {
     if (this.#goal.name !== 'match') return;
     this.#goal = { name: 'idle' };
-    this.#send('cancel_match');
+    this.#ask({ type: 'cancel_match' });
   }
 
   /** Leaves the room, if there is one. */
@@ -141,7 +160,7 @@ export class SwitchboardClient extends EventTarget {
     const { roomId } = this.room;
     this.room = null;
     this.#goal = { name: 'idle' };
-    this.#send('leave_room', undefined, roomId);
+    this.#ask({ type: 'leave_room', roomId });
   }
 
   /**
@@ -154,109 +173,67 @@ export class SwitchboardClient extends EventTarget {
     return this.room !== null && this.#send(type, payload, this.room.roomId);
   }
 
-  #open() {
-    clearTimeout(this.#retryTimer);
-    const url = new URL(this.#url);
-    if (this.#resumeToken !== null) url.searchParams.set('resume', this.#resumeToken);
-    const socket = new this.#options.WebSocket(url);
-    this.#socket = socket;
-    this.#setStatus('connecting');
-    socket.addEventListener('message', ({ data }) => {
-      if (this.#socket === socket) this.#receive(data);
-    });
-    socket.addEventListener('close', ({ code }) => {
-      if (this.#socket === socket) this.#connectionLost(code);
-    });
-    // `close` follows and has the details. Outside a browser, an `error` event without a listener
-    // may end the program.
-    socket.addEventListener('error', () => {});
-    // Otherwise an attempt whose packets are dropped would hang for minutes.
-    this.#watchSilence(this.#options.pongMs, () => this.#abandon());
-  }
-
-  /** Detaches the present socket and returns it. */
-  #detach() {
-    const socket = this.#socket;
-    this.#socket = null;
-    clearTimeout(this.#retryTimer);
-    clearTimeout(this.#silenceTimer);
-    clearTimeout(this.#steadyTimer);
-    return socket;
-  }
-
-  /**
-   * The connection was lost; schedules a reconnect.
-   * @param {number} code of the Close frame, or 1006.
-   */
-  #connectionLost(code) {
-    this.#detach();
-    // After a Close frame the session cannot be resumed (4001: another connection resumed it).
-    if (code !== 1006) this.#resumeToken = null;
-    const { backoffFirstMs, backoffMostMs, random } = this.#options;
-    const ceilingMs = Math.min(backoffMostMs, backoffFirstMs * 2 ** this.#failures);
-    this.#failures += 1;
-    // Full jitter: clients of a restarted server must not all reconnect at the same time.
-    const delayMs = random() * ceilingMs;
-    this.#retryTimer = setTimeout(() => this.#open(), delayMs);
-    this.#setStatus('retrying', { retryAt: Date.now() + delayMs, code });
-  }
-
-  /**
-   * Abandons a silent socket without a Close frame, which would end the session that is to be
-   * resumed.
-   */
-  #abandon() {
-    const socket = this.#detach();
-    this.#abandoned?.close();
-    this.#abandoned = socket;
-    this.#connectionLost(1006);
-  }
-
-  #cameOnline() {
-    if (this.#status === 'retrying') {
-      this.#failures = 0;
-      this.#open();
-    } else if (this.#status === 'open') {
-      this.#probe();
-    }
-  }
-
-  /**
-   * Calls `then` when nothing has arrived for `afterMs`.
-   * @param {number} afterMs
-   * @param {() => void} then
-   */
-  #watchSilence(afterMs, then) {
-    clearTimeout(this.#silenceTimer);
-    this.#silenceTimer = setTimeout(then, afterMs);
-  }
-
-  #probe() {
-    this.#send('ping');
-    this.#watchSilence(this.#options.pongMs, () => this.#abandon());
-  }
-
   /**
    * @param {string} type
    * @param {unknown} [payload]
    * @param {string} [roomId]
    */
   #send(type, payload, roomId) {
-    if (this.#status !== 'open') return false;
-    this.#socket?.send(JSON.stringify({ type, room_id: roomId, payload }));
-    return true;
+    return this.#connection.send({ type, room_id: roomId, payload });
+  }
+
+  /**
+   * Asks for a change of state, and again until it is answered. Each of these requests may be
+   * repeated without harm. A later one replaces an earlier one.
+   * @param {Request} request
+   */
+  #ask(request) {
+    clearTimeout(this.#requestTimer);
+    if (!this.#send(request.type, request.payload, request.roomId)) return;
+    this.#request = request;
+    this.#repeatIn(this.#answerMs, request);
+  }
+
+  /**
+   * @param {number} delayMs
+   * @param {Request} request
+   */
+  #repeatIn(delayMs, request) {
+    clearTimeout(this.#requestTimer);
+    this.#requestTimer = setTimeout(() => this.#ask(request), delayMs);
+  }
+
+  /** Nothing is known of the session any more, and the next one is asked for everything anew. */
+  #disconnected() {
+    this.#request = null;
+    clearTimeout(this.#requestTimer);
+    this.#confirm('unknown');
+  }
+
+  /** @param {Request['type'][]} types of the request that the server has answered. */
+  #answered(...types) {
+    if (this.#request === null || !types.includes(this.#request.type)) return;
+    this.#request = null;
+    clearTimeout(this.#requestTimer);
+  }
+
+  /** @param {Confirmed} confirmed */
+  #confirm(confirmed) {
+    if (confirmed === this.#confirmed) return;
+    this.#confirmed = confirmed;
+    this.#emit('confirmed', { confirmed });
   }
 
   /** @param {string} data */
   #receive(data) {
-    this.#watchSilence(this.#options.silenceMs, () => this.#probe());
     const message = parse(data);
     if (message === null) return;
     const { type, payload } = message;
     if (RELAYED.has(type)) this.#relayed(message);
     else if (type === 'session') this.#sessionStarted(payload);
-    else if (type === 'waiting') this.#emit('waiting', payload);
-    else if (type === 'match_found') this.#matched(roomOf(payload));
+    else if (type === 'waiting') this.#waits(payload);
+    else if (type === 'match_cancelled' || type === 'room_left') this.#becameIdle(type);
+    else if (type === 'match_found') this.#matched(payload);
     else if (type === 'peer_left') this.#peerLeft(payload.room_id, payload.reason);
     else if (type === 'peer_away' || type === 'peer_back') this.#peerConnectionChanged(type, payload.room_id);
     else if (type === 'error') this.#refused(payload);
@@ -264,28 +241,43 @@ export class SwitchboardClient extends EventTarget {
       this.draining = true;
       this.#emit('draining', { deadlineMs: payload.deadline_ms });
     }
-    // `match_cancelled`, `room_left` and `pong` confirm a state that the client already has.
-    // Unknown types are ignored: a later protocol version may add some.
+    // A `pong` shows that the connection works, as any message does. Unknown types are ignored: a
+    // later protocol version may add some.
+  }
+
+  /** @param {Record<string, any>} payload */
+  #waits(payload) {
+    // The answer to an earlier request for another queue confirms the state, not the last request.
+    if (this.#goal.name === 'match' && payload.queue === (this.#goal.queue ?? DEFAULT_QUEUE)) {
+      this.#answered('find_match');
+    }
+    this.#confirm('waiting');
+    this.#emit('waiting', payload);
+  }
+
+  /** @param {'match_cancelled' | 'room_left'} type */
+  #becameIdle(type) {
+    this.#answered(type === 'room_left' ? 'leave_room' : 'cancel_match');
+    this.#confirm('idle');
   }
 
   /** @param {Record<string, any>} session */
   #sessionStarted(session) {
     this.draining = false;
-    this.#resumeToken = session.resume_token ?? null;
+    this.#connection.resumeToken = session.resume_token ?? null;
     this.iceServers = session.ice_servers ?? [];
-    this.#abandoned?.close();
-    this.#abandoned = null;
-    // The backoff is reset only after the connection has lasted: a server that accepts and then
-    // drops connections must not be retried without delay.
-    this.#steadyTimer = setTimeout(() => (this.#failures = 0), 5_000);
+    this.relayOnly = session.relay_only === true;
     const resumed = session.resumed === true;
-    this.#setStatus('open');
+    this.#connection.ready();
     this.#emit('session', {
       sessionId: session.session_id,
       iceServers: this.iceServers,
+      relayOnly: this.relayOnly,
       resumed,
     });
-    this.#reconcile(resumed ? session.state : 'idle', session, resumed);
+    const state = resumed ? session.state : 'idle';
+    this.#confirm(state);
+    this.#reconcile(state, session, resumed);
   }
 
   /**
@@ -305,20 +297,25 @@ export class SwitchboardClient extends EventTarget {
       if (resumed) this.#emit('peer_left', { roomId, reason: 'disconnected' });
       else this.#emit('room_lost', { roomId });
     }
-    if (serverRoom !== null) this.#matched(serverRoom);
+    if (serverRoom !== null) this.#matched(session);
     else if (this.#goal.name === 'match' && state === 'idle') this.findMatch(this.#goal.queue);
-    else if (this.#goal.name === 'idle' && state === 'waiting') this.#send('cancel_match');
+    else if (this.#goal.name === 'idle' && state === 'waiting') this.#ask({ type: 'cancel_match' });
   }
 
-  /** @param {Room} room */
-  #matched(room) {
+  /** @param {Record<string, any>} payload of `match_found`, or of a `session` with a room. */
+  #matched(payload) {
+    const room = roomOf(payload);
+    this.#answered('find_match', 'cancel_match');
+    this.#confirm('in_room');
     // Already known: the session was resumed, and `match_found` was among the kept messages.
     if (room.roomId === this.room?.roomId) return;
     if (this.#goal.name === 'idle') {
       // `match_found` crossed a `cancel_match` or a `leave_room` that was lost.
-      this.#send('leave_room', undefined, room.roomId);
+      this.#ask({ type: 'leave_room', roomId: room.roomId });
       return;
     }
+    // Credentials that were made for this call end later than those of an old session.
+    this.iceServers = payload.ice_servers ?? this.iceServers;
     this.room = room;
     this.#goal = { name: 'room' };
     this.#emit('match', room);
@@ -336,6 +333,8 @@ export class SwitchboardClient extends EventTarget {
    * @param {string} reason
    */
   #peerLeft(roomId, reason) {
+    this.#answered('leave_room');
+    if (this.#confirmed === 'in_room') this.#confirm('idle');
     if (roomId !== this.room?.roomId) return;
     this.room = null;
     this.#goal = { name: 'idle' };
@@ -351,17 +350,36 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /** @param {Record<string, any>} error */
-  #refused({ code, message }) {
-    if (!CROSSING_ERRORS.has(code)) this.#emit('refused', { code, message });
+  #refused({ code, message, refused, retry_after_ms }) {
+    const request = this.#request;
+    const type = refused ?? REFUSED_TYPES[code];
+    // An error that names no message may concern the open request: it can be repeated in any case.
+    const isRequest = request !== null && (type === undefined ? code in RETRY_MS : type === request.type);
+    const detail = { code, message, refused: isRequest ? request.type : type };
+    if (!isRequest) {
+      if (!CROSSING_ERRORS.has(code)) this.#emit('refused', detail);
+    } else if (code in RETRY_MS) {
+      const delayMs = retry_after_ms ?? RETRY_MS[code];
+      this.#repeatIn(delayMs, request);
+      this.#leaveOldRoom(request);
+      this.#emit('refused', { ...detail, retryAt: Date.now() + delayMs });
+    } else {
+      this.#answered(request.type);
+      if (code === 'not_waiting' && this.#confirmed === 'waiting') this.#confirm('idle');
+      if (CROSSING_ERRORS.has(code)) return;
+      // A server that shuts down closes the connection; the goal is asked for on the next one.
+      if (code !== 'draining') this.#goal = { name: 'idle' };
+      this.#leaveOldRoom(request);
+      this.#emit('refused', detail);
+    }
   }
 
   /**
-   * @param {Status} status
-   * @param {object} [more]
+   * A refused `find_match` leaves the session in its room, which this client has given up.
+   * @param {Request} request
    */
-  #setStatus(status, more = {}) {
-    this.#status = status;
-    this.#emit('status', { status, ...more });
+  #leaveOldRoom({ type }) {
+    if (type === 'find_match' && this.#confirmed === 'in_room') this.#send('leave_room');
   }
 
   /**
@@ -400,4 +418,9 @@ function roomOf(payload) {
     peerId: payload.peer_id,
     initiator: payload.initiator === true,
   };
+}
+
+/** @param {Event} event */
+function detailOf(event) {
+  return /** @type {CustomEvent} */ (event).detail;
 }
