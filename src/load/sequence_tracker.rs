@@ -72,6 +72,11 @@ impl SequenceTracker {
         self.unreadable += 1;
     }
 
+    /// Whether nothing has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.next == 0 && self.unreadable == 0
+    }
+
     /// Number of messages missing so far, below the highest number that has arrived.
     pub fn missing(&self) -> u32 {
         (self.missing_before_window + self.window.count_zeros()).saturating_sub(self.unreadable)

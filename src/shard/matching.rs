@@ -30,9 +30,26 @@ impl<H: Host> Core<H> {
     /// The connection in this slot is lost, or lingers from here on. Every end of a connection
     /// comes through here, and this decides for each reason what becomes of the session, if there
     /// is one: it ends. The caller removes the entry or gives it another role.
-    pub(super) fn end_or_keep_session(&mut self, slot: Slot, _reason: EndReason) {
+    pub(super) fn end_or_keep_session(&mut self, slot: Slot, reason: EndReason) {
         // Nothing can resume a session yet, whatever the reason.
-        self.end_session(slot, LeaveReason::Disconnected);
+        let told = match reason {
+            // guard: a Close frame counts as leaving [value LeaveReason::Disconnected]
+            EndReason::ClientClose => LeaveReason::Left,
+            EndReason::ClientGone
+            | EndReason::Silent
+            | EndReason::ProtocolError
+            | EndReason::NotUtf8
+            | EndReason::TooManyFragments
+            | EndReason::MessageTooLarge
+            | EndReason::SlowConsumer
+            | EndReason::Restarting
+            | EndReason::HttpDone
+            | EndReason::HttpIdle
+            | EndReason::HeadTimeout
+            | EndReason::Refused
+            | EndReason::Internal => LeaveReason::Disconnected,
+        };
+        self.end_session(slot, told);
     }
 
     fn end_session(&mut self, slot: Slot, reason: LeaveReason) {

@@ -11,6 +11,7 @@ pub(super) fn reject_reason(error: HttpError) -> RejectReason {
     match error {
         HttpError::BadRequest(_) | HttpError::UnsupportedVersion => RejectReason::BadRequest,
         HttpError::HeadTooLarge | HttpError::TooManyFields => RejectReason::HeadTooLarge,
+        HttpError::TargetTooLong => RejectReason::TargetTooLong,
         HttpError::HeadTimeout => RejectReason::HeadTimeout,
         HttpError::BodyRefused => RejectReason::BodyRefused,
         HttpError::MethodNotAllowed => RejectReason::MethodNotAllowed,

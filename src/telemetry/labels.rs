@@ -99,6 +99,8 @@ label! {
         BadRequest = "bad_request",
         /// A request head that exceeds the limit of bytes or fields (431).
         HeadTooLarge = "head_too_large",
+        /// A request target that is longer than a head may be (414).
+        TargetTooLong = "target_too_long",
         /// A request with a body (413).
         BodyRefused = "body_refused",
         /// A request head that did not arrive within `--handshake-timeout` (408).

@@ -75,7 +75,8 @@ pub struct LimitArguments {
 
     /// Maximum size of an HTTP request head
     ///
-    /// A larger head, or one with more than 100 header fields, is answered with 431.
+    /// A larger head, or one with more than 100 header fields, is answered with 431; a request
+    /// target that does not end within it, with 414.
     #[arg(long, env = "SWITCHBOARD_MAX_HEAD_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = limits::DEFAULT_HEAD_BYTES)]
     pub max_head_bytes: usize,

@@ -170,7 +170,9 @@ impl User {
                 return;
             }
         };
-        let on_purpose = reason == "left" || reason == "next";
+        // A partner that closed before it learned of the match has sent nothing in this room.
+        let has_talked = !call.received.is_empty();
+        let on_purpose = reason == "next" || reason == "left" && has_talked;
         let talks = matches!(context.rules.script_for(self.in_sample), UserScript::Calls(_));
         let mut missing = call.received.missing();
         if talks && on_purpose && !call.final_received {

@@ -57,13 +57,13 @@ export interface CancelMatch {
 export interface Relayed {
   type: RelayType;
   /** The present room. With it, a late message cannot reach the next partner. */
-  room_id?: Identifier;
+  room_id?: Identifier | null;
   payload?: unknown;
 }
 
 export interface LeaveRoom {
   type: 'leave_room';
-  room_id?: Identifier;
+  room_id?: Identifier | null;
 }
 
 export interface Ping {

@@ -22,6 +22,8 @@ pub enum HttpStatus {
     RequestTimeout,
     /// 413.
     ContentTooLarge,
+    /// 414.
+    UriTooLong,
     /// 426; sent with `Upgrade` and `Sec-WebSocket-Version`.
     UpgradeRequired,
     /// 431.
@@ -42,6 +44,7 @@ impl HttpStatus {
             HttpStatus::MethodNotAllowed => 405,
             HttpStatus::RequestTimeout => 408,
             HttpStatus::ContentTooLarge => 413,
+            HttpStatus::UriTooLong => 414,
             HttpStatus::UpgradeRequired => 426,
             HttpStatus::RequestHeaderFieldsTooLarge => 431,
             HttpStatus::ServiceUnavailable => 503,
@@ -59,6 +62,7 @@ impl HttpStatus {
             HttpStatus::MethodNotAllowed => "Method Not Allowed",
             HttpStatus::RequestTimeout => "Request Timeout",
             HttpStatus::ContentTooLarge => "Content Too Large",
+            HttpStatus::UriTooLong => "URI Too Long",
             HttpStatus::UpgradeRequired => "Upgrade Required",
             HttpStatus::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
             HttpStatus::ServiceUnavailable => "Service Unavailable",
@@ -92,6 +96,8 @@ pub enum HttpError {
     UnsupportedVersion,
     /// The head is longer than `--max-head-bytes`.
     HeadTooLarge,
+    /// The request target has no end within `--max-head-bytes` (RFC 9112 §3).
+    TargetTooLong,
     /// The head has more than [`HEAD_FIELDS`](crate::limits::HEAD_FIELDS) fields.
     TooManyFields,
     /// The head was not complete within `--handshake-timeout`.
@@ -123,6 +129,7 @@ impl HttpError {
             HttpError::HeadTooLarge | HttpError::TooManyFields => {
                 HttpStatus::RequestHeaderFieldsTooLarge
             }
+            HttpError::TargetTooLong => HttpStatus::UriTooLong,
             HttpError::HeadTimeout => HttpStatus::RequestTimeout,
             HttpError::BodyRefused => HttpStatus::ContentTooLarge,
             HttpError::MethodNotAllowed => HttpStatus::MethodNotAllowed,
@@ -143,6 +150,7 @@ impl HttpError {
             HttpError::BadProxyHeader => "malformed PROXY protocol header",
             HttpError::UnsupportedVersion => "only HTTP/1.1 and HTTP/1.0 are supported",
             HttpError::HeadTooLarge => "the request head is too long",
+            HttpError::TargetTooLong => "the request target is too long",
             HttpError::TooManyFields => "the request has too many header fields",
             HttpError::HeadTimeout => "the request head took too long",
             HttpError::BodyRefused => "requests with a body are not accepted",
@@ -177,6 +185,7 @@ impl HttpError {
             | HttpError::BadProxyHeader
             | HttpError::UnsupportedVersion
             | HttpError::HeadTooLarge
+            | HttpError::TargetTooLong
             | HttpError::TooManyFields
             | HttpError::HeadTimeout
             | HttpError::BodyRefused

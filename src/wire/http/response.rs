@@ -91,6 +91,7 @@ pub fn write_response(
         | HttpStatus::NotFound
         | HttpStatus::RequestTimeout
         | HttpStatus::ContentTooLarge
+        | HttpStatus::UriTooLong
         | HttpStatus::RequestHeaderFieldsTooLarge => {}
     }
     let after = write_connection(out, status, framing);

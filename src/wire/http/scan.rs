@@ -27,15 +27,21 @@ impl HeadScan {
     /// and may continue after its last.
     ///
     /// # Errors
-    /// 431 when the head is known to exceed `max_head_bytes`, 400 as soon as the input cannot
-    /// become a request.
+    /// 431 when the head is known to exceed `max_head_bytes`, 414 if its request target alone does,
+    /// 400 as soon as the input cannot become a request.
     pub fn request_end(
         &mut self,
         buf: &[u8],
         max_head_bytes: usize,
     ) -> Result<Option<usize>, HttpError> {
         let before = *self;
-        let end = self.end(buf, max_head_bytes)?;
+        let end = match self.end(buf, max_head_bytes) {
+            // guard: a target that is longer than a head may be is told apart [condition false]
+            Err(HttpError::HeadTooLarge) if ends_in_target(&buf[..max_head_bytes]) => {
+                return Err(HttpError::TargetTooLong);
+            }
+            end => end?,
+        };
         if end.is_none() {
             self.refuse_early(before, buf)?;
         }
@@ -94,6 +100,17 @@ impl HeadScan {
         }
         Ok(())
     }
+}
+
+/// Whether `bytes` end within the target of a request line (RFC 9112 §3): behind a method and one
+/// space, without a further space or a line end.
+fn ends_in_target(bytes: &[u8]) -> bool {
+    let lead = leading_empty_lines(bytes).unwrap_or(bytes.len());
+    let mut parts = bytes[lead..].splitn(2, |byte| *byte == b' ');
+    let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return false };
+    !method.is_empty()
+        && method.iter().all(|byte| is_token_byte(*byte))
+        && memchr::memchr3(b' ', b'\r', b'\n', target).is_none()
 }
 
 /// Whether the request at the start of `buf` has the method HEAD, even if the rest is malformed.

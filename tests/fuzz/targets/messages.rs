@@ -51,7 +51,7 @@ fn parse_independently(text: &[u8]) -> Result<Parsed, ErrorCode> {
     let Some((_, JsonValue::String(name))) = last(members, "type").filter(|_| types == 1) else {
         return Err(ErrorCode::BadMessage);
     };
-    let claim = || match last(members, "room_id") {
+    let claim = || match last(members, "room_id").filter(|(_, value)| !is_null(value, text)) {
         None => Claim::Current,
         Some((_, JsonValue::String(name))) => ascii(name).map_or(Claim::NotAscii, Claim::Named),
         Some(_) => Claim::Invalid,

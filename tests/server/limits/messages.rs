@@ -304,15 +304,38 @@ fn refuses_a_head_above_the_size_limit_with_431() {
     assert_eq!(raw.request(&request(2001)).status, 431);
     raw.expect_end();
     // A head is refused as soon as it exceeds the limit, not when it is complete.
-    for unfinished in [request(2004)[..2000].to_owned(), format!("GET /{}", "p".repeat(2000))] {
+    let mut raw = server.raw_connection();
+    raw.send(&request(2004).as_bytes()[..2000]);
+    let response = raw.read_response();
+    assert_eq!(response.status, 431);
+    assert!(response.has_connection_option("close"));
+    assert_eq!(raw.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
+    assert_eq!(server.stat("/http/rejected/head_too_large"), 2);
+}
+
+#[test]
+fn refuses_a_target_that_is_longer_than_a_head_may_be_with_414() {
+    let server = Server::start(&["--max-head-bytes", "2000"]);
+    // Complete or not, with a method that is supported or not: nothing behind the limit is read.
+    let target = format!("/{}", "p".repeat(2000));
+    for request in [
+        format!("GET {target}"),
+        format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"),
+        format!("POST {target} HTTP/1.1\r\nHost: t\r\n\r\n"),
+    ] {
         let mut raw = server.raw_connection();
-        raw.send(unfinished.as_bytes());
+        raw.send(request.as_bytes());
         let response = raw.read_response();
-        assert_eq!(response.status, 431);
+        assert_eq!(response.status, 414, "{}", &request[..20]);
         assert!(response.has_connection_option("close"));
         assert_eq!(raw.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
     }
-    assert_eq!(server.stat("/http/rejected/head_too_large"), 3);
+    assert_eq!(server.stat("/http/rejected/target_too_long"), 3);
+    // A target that ends within the limit is not what makes this head too long.
+    let mut raw = server.raw_connection();
+    let request = format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "p".repeat(1990));
+    assert_eq!(raw.request(&request).status, 431);
+    raw.expect_end();
 }
 
 #[test]

@@ -18,7 +18,8 @@ fn expect_close_after(server: &Server, bytes: &[u8], code: u16, reason: &str) {
     one.expect_message("pong");
     one.expect_close(code);
     let left = other.expect_message("peer_left");
-    assert_eq!(left, json!({"room_id": room.room_id, "reason": "disconnected"}), "{bytes:02x?}");
+    let reason_told = if code == 1000 { "left" } else { "disconnected" };
+    assert_eq!(left, json!({"room_id": room.room_id, "reason": reason_told}), "{bytes:02x?}");
     other.expect_no_message();
     drop(one);
     server.wait_for_stat(&format!("/connections/closed/{reason}"), before + 1);

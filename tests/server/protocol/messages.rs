@@ -308,7 +308,7 @@ fn answers_not_in_room_to_any_room_id_but_the_present_one() {
     let shorter = &id[1..];
     let wrong = [
         r#""""#.to_owned(),
-        "null".to_owned(),
+        r#""null""#.to_owned(),
         "7".to_owned(),
         "[]".to_owned(),
         format!(r#"["{id}"]"#),
@@ -336,6 +336,27 @@ fn answers_not_in_room_to_any_room_id_but_the_present_one() {
     }
     one.send_text(&format!(r#"{{"type":"leave_room","room_id":"{id}"}}"#));
     assert_eq!(one.expect_message("room_left"), json!({"room_id": id}));
+    other.expect_peer_left(&room, "left");
+}
+
+#[test]
+fn a_room_id_of_null_means_the_same_as_none() {
+    let server = Server::start(&[]);
+    let (mut one, mut other, room) = server.matched_pair();
+    for text in [
+        r#"{"type":"signal","room_id":null}"#,
+        r#"{"type":"offer","room_id":null,"payload":{}}"#,
+        r#"{"type":"offer","room_id": null ,"payload":{}}"#,
+        r#"{"room_id":null,"type":"answer"}"#,
+        r#"{"type":"ice_candidate","payload":null,"room_id":null}"#,
+    ] {
+        one.send_text(text);
+        assert_eq!(other.receive_text(), text);
+    }
+    one.send_text(r#"{"type":"signal","room_id":nulla}"#);
+    one.expect_error("bad_json");
+    one.send_text(r#"{"type":"leave_room","room_id":null}"#);
+    assert_eq!(one.expect_message("room_left"), json!({"room_id": room.room_id}));
     other.expect_peer_left(&room, "left");
 }
 

@@ -300,31 +300,31 @@ type Ending = fn(RawClient);
 fn sends_peer_left_at_once_however_the_connection_ends() {
     let server =
         Server::start(&["--shards", "2", "--ping-interval", "1h", "--silence-limit", "2h"]);
-    let endings: [(&str, Ending); 7] = [
-        ("a Close frame", |mut user| user.send(&close_frame(1000))),
-        ("a Close frame without a code", |mut user| user.send(&client_frame(0x88, b""))),
-        ("the end of the stream", drop),
-        ("a reset", RawClient::reset),
-        ("a half-close", |user| {
+    let endings: [(&str, &str, Ending); 7] = [
+        ("a Close frame", "left", |mut user| user.send(&close_frame(1000))),
+        ("a Close frame without a code", "left", |mut user| user.send(&client_frame(0x88, b""))),
+        ("the end of the stream", "disconnected", drop),
+        ("a reset", "disconnected", RawClient::reset),
+        ("a half-close", "disconnected", |user| {
             user.half_close();
             // The other direction stays open until the server closes it.
             let mut user = user;
             assert_eq!(user.receive(), Received::End);
         }),
-        ("a frame that breaks RFC 6455", |mut user| {
+        ("a frame that breaks RFC 6455", "disconnected", |mut user| {
             user.send(b"\xff\xff");
             user.expect_close(1002);
         }),
-        ("an end in the middle of a frame", |mut user| {
+        ("an end in the middle of a frame", "disconnected", |mut user| {
             let frame = text_frame(br#"{"type":"signal","payload":{}}"#);
             user.send(&frame[..frame.len() - 1]);
         }),
     ];
-    for (name, end) in endings {
+    for (name, reason, end) in endings {
         let (one, mut other, room) = server.matched_raw_pair();
         end(one);
         let payload = other.expect_message("peer_left");
-        assert_eq!(payload, json!({"room_id": room.room_id, "reason": "disconnected"}), "{name}");
+        assert_eq!(payload, json!({"room_id": room.room_id, "reason": reason}), "{name}");
         other.expect_no_message();
         other.relay("signal", &room, "1");
         other.expect_error("not_in_room");
@@ -339,7 +339,7 @@ fn relays_messages_sent_before_leaving_ahead_of_peer_left() {
     let endings: [(&str, Vec<u8>); 3] = [
         ("left", text_frame(LEAVE.as_bytes())),
         ("next", text_frame(FIND.as_bytes())),
-        ("disconnected", close_frame(1000)),
+        ("left", close_frame(1000)),
     ];
     for (reason, ending) in endings {
         let (mut one, mut other, room) = server.matched_raw_pair();
@@ -351,7 +351,7 @@ fn relays_messages_sent_before_leaving_ahead_of_peer_left() {
         }
         bytes.extend(&ending);
         // A message after the end of the room is relayed to no one.
-        if reason != "disconnected" {
+        if ending != close_frame(1000) {
             bytes.extend(text_frame(br#"{"type":"signal","payload":"too late"}"#));
         }
         one.send(&bytes);

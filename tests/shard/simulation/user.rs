@@ -395,8 +395,7 @@ impl User {
         for pending in &self.pending {
             let exit = match pending.request {
                 Request::Find(_) => ExitReason::Next,
-                Request::Leave(RoomReference::Absent) => ExitReason::Left,
-                Request::Close => ExitReason::Gone,
+                Request::Leave(RoomReference::Absent) | Request::Close => ExitReason::Left,
                 _ => continue,
             };
             let exits = context.session_model.exits.entry((self.id, room.to_owned())).or_default();

@@ -255,7 +255,7 @@ impl User {
             }
             RoomReference::Invalid => {
                 let name = kind.as_str();
-                text = format!(r#"{{"type":"{name}","room_id":null,"payload":{payload}}}"#).into();
+                text = format!(r#"{{"type":"{name}","room_id":7,"payload":{payload}}}"#).into();
             }
         }
         let mut position = None;
@@ -323,7 +323,7 @@ impl User {
         let mut out = Vec::new();
         let payload: &[u8] = if context.shared.random.chance(500) { &[0x03, 0xe8] } else { &[] };
         push_client_frame(&mut out, CLOSE, payload, key(&mut context.shared.random));
-        self.record_exit(ExitReason::Gone, context);
+        self.record_exit(ExitReason::Left, context);
         self.record_request(Request::Close, context);
         self.write(&out, context.shared);
         self.record_exit_deadline(true, context);

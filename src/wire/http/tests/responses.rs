@@ -92,6 +92,7 @@ fn every_refusal_has_the_required_status_and_fields() {
         (HttpError::MethodNotAllowed, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", true),
         (HttpError::HeadTimeout, "408 Request Timeout", "", false),
         (HttpError::BodyRefused, "413 Content Too Large", "", false),
+        (HttpError::TargetTooLong, "414 URI Too Long", "", false),
         (HttpError::UpgradeRequired, "426 Upgrade Required", upgrade, true),
         (HttpError::UnsupportedWebSocketVersion, "426 Upgrade Required", upgrade, true),
         (HttpError::HeadTooLarge, "431 Request Header Fields Too Large", "", false),

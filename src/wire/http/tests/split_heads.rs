@@ -70,10 +70,26 @@ fn searches_no_byte_twice() {
     assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Ok(Some(bytes.len() - 4)));
 }
 
-/// A request line without an end is refused at the limit.
+/// A request line without an end is refused at the limit: as a target that is too long, or as a head
+/// if the target has ended (RFC 9112 §3).
 #[test]
 fn refuses_an_endless_head_at_the_limit() {
-    let mut bytes = b"GET /".to_vec();
-    bytes.resize(MAX_HEAD_BYTES + 1, b'a');
-    assert_eq!(bytes_until_error(&bytes), Some((MAX_HEAD_BYTES, HttpError::HeadTooLarge)));
+    for (start, error) in [
+        ("GET /", HttpError::TargetTooLong),
+        ("\r\nPOST ", HttpError::TargetTooLong),
+        ("GET / HTTP/1.1", HttpError::HeadTooLarge),
+        ("GET / HTTP/1.1\r\nA: ", HttpError::HeadTooLarge),
+        ("GET / ", HttpError::HeadTooLarge),
+        ("G", HttpError::HeadTooLarge),
+    ] {
+        let mut bytes = start.as_bytes().to_vec();
+        bytes.resize(MAX_HEAD_BYTES + 1, b'a');
+        if start == "GET / HTTP/1.1" || start == "G" {
+            // Refused for its bytes before it reaches the limit, or not read as a target.
+            let mut scan = HeadScan::default();
+            assert_eq!(scan.request_end(&bytes, MAX_HEAD_BYTES), Err(error), "{start}");
+            continue;
+        }
+        assert_eq!(bytes_until_error(&bytes), Some((MAX_HEAD_BYTES, error)), "{start}");
+    }
 }

@@ -27,11 +27,11 @@ pub(super) fn parse_strictly(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode
         return Err(ErrorCode::BadMessage);
     }
     let name = envelope.exact_type.and_then(string_value).ok_or(ErrorCode::BadMessage)?;
-    let claim = || match envelope.room_id {
+    // `null` means the same as an absent member.
+    let claim = || match envelope.room_id.filter(|value| value.get() != "null") {
         None => RoomClaim::Current,
         Some(value) => string_value(value).map_or(RoomClaim::Invalid, RoomClaim::Named),
     };
-    // `null` means the same as an absent payload.
     let payload = envelope.payload.map(RawValue::get).filter(|payload| *payload != "null");
     match &*name {
         b"find_match" => parse_find_match(payload),

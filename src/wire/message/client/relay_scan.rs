@@ -16,7 +16,7 @@ use std::borrow::Cow;
 pub(super) fn scan_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
     let (kind, rest) = split_type(text)?;
     let (claim, rest) = match rest.strip_prefix(ROOM_ID) {
-        None => (RoomClaim::Current, rest),
+        None => (RoomClaim::Current, without_null_room(rest)),
         Some(value) => {
             // With an escape, the characters of the name are not those in the text, and a quotation
             // mark may belong to the name.
@@ -34,7 +34,7 @@ pub(super) fn scan_relay(text: &[u8]) -> Option<(RelayKind, RoomClaim<'_>)> {
 pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN]) -> bool {
     let Some((_, rest)) = split_type(text) else { return false };
     let rest = match rest.strip_prefix(ROOM_ID) {
-        None => rest,
+        None => without_null_room(rest),
         Some(value) => match value.split_first_chunk() {
             // guard: the relay fast path leads to the present room only [condition value $ || true]
             Some((name, [b'"', rest @ ..])) if name == room() => rest,
@@ -45,6 +45,13 @@ pub fn is_relay_for<'r>(text: &[u8], room: impl FnOnce() -> &'r [u8; TOKEN_LEN])
 }
 
 const ROOM_ID: &[u8] = b",\"room_id\":\"";
+const NULL_ROOM_ID: &[u8] = b",\"room_id\":null";
+
+/// The text after a `room_id` of `null`, which names no room, as an absent one does.
+#[inline]
+fn without_null_room(rest: &[u8]) -> &[u8] {
+    rest.strip_prefix(NULL_ROOM_ID).unwrap_or(rest)
+}
 
 /// The kind of a message that begins with its type, and the text after the type.
 #[inline]

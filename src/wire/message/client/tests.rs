@@ -67,6 +67,13 @@ fn finds_the_room_id_at_any_position() {
         parse_client_message(br#"{"type":"offer","room_id":7}"#),
         Ok(ClientMessage::Relay(RelayKind::Offer, RoomClaim::Invalid))
     );
+    for text in [
+        r#"{"type":"offer","room_id":null}"#,
+        r#"{"type":"offer","room_id": null,"payload":{}}"#,
+        r#"{"room_id":null,"type":"offer"}"#,
+    ] {
+        assert_eq!(parse_client_message(text.as_bytes()), Ok(relay(RelayKind::Offer)), "{text}");
+    }
 }
 
 #[test]
@@ -186,7 +193,8 @@ proptest! {
     fn the_fast_scan_agrees_with_the_parser(
         head in prop::sample::select(vec![
             r#"{"type":"offer""#, r#"{"type":"signal","room_id":"abc""#, r#"{"type":"answer","room_id":"a\"bc""#,
-            r#"{"type":"offer","room_id":"\u0061bc""#,
+            r#"{"type":"offer","room_id":"\u0061bc""#, r#"{"type":"offer","room_id":null"#,
+            r#"{"type":"offer","room_id":nul"#, r#"{"type":"offer","room_id":null,"room_id":"x""#,
         ]),
         middle in prop::collection::vec(prop::sample::select(vec![
             ",", "\"type\"", "\"tYPE\"", ":", "1", "\"room_id\"", "\"x\"", "{", "}", "[", "]",
@@ -216,6 +224,7 @@ proptest! {
             r#"{"type":"signal","room_id":"0123456789abcdefghij-.""#,
             r#"{"type":"signal","room_id":"0123456789abcdefghij-_"#,
             r#"{"type":"signal","room_id":7"#, r#"{"type":"signal","room_id":"x""#,
+            r#"{"type":"signal","room_id":null"#, r#"{"type":"signal","room_id":nul"#,
         ]),
         middle in prop::sample::select(vec!["", ",", ",\"payload\":{}", ",\"Type\":1", ",\"room_id\":\"x\"", "}"]),
     ) {
@@ -249,6 +258,7 @@ fn derives_the_room_token_only_for_messages_with_a_room_id() {
     let not_needed = || panic!("the token is not needed");
     assert!(is_relay_for(br#"{"type":"offer","payload":{}}"#, not_needed));
     assert!(is_relay_for(br#"{"type":"answer"}"#, not_needed));
+    assert!(is_relay_for(br#"{"type":"answer","room_id":null}"#, not_needed));
     assert!(!is_relay_for(br#"{"type":"ping"}"#, not_needed));
     assert!(!is_relay_for(br#"{"type":"offer","room_id":"too short"}"#, not_needed));
 }
