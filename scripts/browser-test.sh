@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
-# Tests the page in headless Chromium, with the server and a TURN server (coturn).
+# Tests the page in headless Chromium and in Debian's Firefox, with the server and a TURN server (coturn).
 #
 #   scripts/browser-test.sh              all test files of tests/browser
 #   scripts/browser-test.sh relay        only the files with this prefix
 #
-# SWITCHBOARD_BIN    the server to test; default: the debug build, which is built first
-# CHROMIUM_BIN       the browser; default /usr/bin/chromium
-# SWITCHBOARD_SHOTS  folder for screenshots; default /tmp/switchboard-screenshots
+# SWITCHBOARD_BIN      the server to test; default: the debug build, which is built first
+# SWITCHBOARD_ENGINES  engines of the tests that run in each; default chromium,firefox
+# CHROMIUM_BIN         default /usr/bin/chromium
+# FIREFOX_BIN          default /usr/bin/firefox-esr
+# SWITCHBOARD_SHOTS    folder for screenshots; default /tmp/switchboard-screenshots
 #
-# Installs missing tools: Node.js, Chromium and coturn as Debian packages, the rest from npm.
+# Installs missing tools: Node.js, the browsers and coturn as Debian packages, the rest from npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
 
-CHROMIUM_BIN=${CHROMIUM_BIN:-/usr/bin/chromium}
+export CHROMIUM_BIN=${CHROMIUM_BIN:-/usr/bin/chromium} FIREFOX_BIN=${FIREFOX_BIN:-/usr/bin/firefox-esr}
 
-need "$CHROMIUM_BIN:chromium" turnserver:coturn
+need "$CHROMIUM_BIN:chromium" "$FIREFOX_BIN:firefox-esr" turnserver:coturn
 need_node
 need_server
-export CHROMIUM_BIN
 
 cd tests/browser
 files=("${1:-}"*.test.js)
@@ -26,5 +27,5 @@ if [ ! -e "${files[0]}" ]; then
     echo "tests/browser has no test file with the prefix '$1'" >&2
     exit 1
 fi
-# One file at a time: audio glitches when several browsers share few cores.
-node --test --test-concurrency=1 --test-reporter=spec "${files[@]}"
+# Two files at a time: audio glitches when more browsers share two cores.
+node --test --test-concurrency=2 --test-reporter=spec "${files[@]}"

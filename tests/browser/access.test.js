@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { Server } from './lib/server.js';
-import { Visitor, openBrowser } from './lib/visitor.js';
+import { openBrowser } from './lib/engine.js';
+import { Visitor } from './lib/visitor.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const DESKTOP = { viewport: { width: 1000, height: 860 } };

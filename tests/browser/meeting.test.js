@@ -3,24 +3,25 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Server } from './lib/server.js';
-import { Visitor, openBrowser, talking } from './lib/visitor.js';
+import { ENGINES, openBrowser } from './lib/engine.js';
+import { Visitor, talking } from './lib/visitor.js';
 
-describe('a call', { timeout: 180_000 }, () => {
+for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000 }, () => {
   let server;
-  let chromium;
+  let opened;
 
   before(async () => {
     server = await Server.start();
-    chromium = await openBrowser();
+    opened = await openBrowser({ engine });
   });
 
   after(async () => {
-    await chromium?.close();
+    await opened?.close();
     await server?.down();
   });
 
   test('two visitors hear each other after two clicks each', async () => {
-    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(opened.browser, server.url)));
     await ann.start();
     await ann.reaches('searching');
     await ben.start();
@@ -35,7 +36,7 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('mute is shown to the partner and can be undone', async () => {
-    const [ann, ben] = await talking(chromium.browser, server.url);
+    const [ann, ben] = await talking(opened.browser, server.url);
     await ann.press('mute');
     await ann.reads('you-state', /muted/);
     await ben.reads('partner-state', /muted/);
@@ -45,8 +46,9 @@ describe('a call', { timeout: 180_000 }, () => {
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
   });
 
-  test('changing the microphone keeps the call', async () => {
-    const [ann, ben] = await talking(chromium.browser, server.url);
+  // Firefox has one fake microphone, and does not list it.
+  test('changing the microphone keeps the call', { skip: engine === 'firefox' }, async () => {
+    const [ann, ben] = await talking(opened.browser, server.url);
     await ann.page.click('summary');
     const devices = await ann.page.$$eval('#microphone option', (options) => options.map(({ value }) => value));
     assert.ok(devices.length > 1, `fake devices: ${devices}`);
@@ -59,13 +61,13 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('candidates that arrive before their description are kept', async () => {
-    const pair = await talking(chromium.browser, server.url, { candidatesFirst: true });
+    const pair = await talking(opened.browser, server.url, { candidatesFirst: true });
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
   test('a browser that blocks autoplay gets a button to play', async () => {
-    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(opened.browser, server.url)));
     await ann.page.evaluate(() => {
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = function () {
@@ -83,11 +85,11 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('after Next the partner is informed and finds a third visitor', async () => {
-    const [ann, ben] = await talking(chromium.browser, server.url);
+    const [ann, ben] = await talking(opened.browser, server.url);
     await ann.press('next');
     await ben.reaches('ended');
     await ben.reads('headline', /moved on/);
-    const cat = await Visitor.arrive(chromium.browser, server.url);
+    const cat = await Visitor.arrive(opened.browser, server.url);
     await cat.start();
     // Ann waits already, so she meets the third visitor; Ben is matched after Ann has left.
     await Promise.all([ann, cat].map((visitor) => visitor.reaches('talking')));
@@ -102,7 +104,7 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('Stop informs the partner and leads back to the microphone check', async () => {
-    const [ann, ben] = await talking(chromium.browser, server.url);
+    const [ann, ben] = await talking(opened.browser, server.url);
     await ann.press('stop');
     await ann.reaches('ready');
     await ben.reaches('ended');
@@ -111,7 +113,7 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('a closed tab is reported to the partner at once', async () => {
-    const [ann, ben] = await talking(chromium.browser, server.url);
+    const [ann, ben] = await talking(opened.browser, server.url);
     await ann.page.close({ runBeforeUnload: true });
     await ben.reaches('ended');
     await ben.reads('headline', /hung up|gone/);
@@ -119,8 +121,8 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('the setting to continue searches for the next partner automatically', async () => {
-    const ann = await Visitor.arrive(chromium.browser, server.url, { settings: { onward: true } });
-    const ben = await Visitor.arrive(chromium.browser, server.url);
+    const ann = await Visitor.arrive(opened.browser, server.url, { settings: { onward: true } });
+    const ben = await Visitor.arrive(opened.browser, server.url);
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
     await ann.reaches('talking');
     await ben.press('stop');
@@ -131,9 +133,9 @@ describe('a call', { timeout: 180_000 }, () => {
 
   test('the fragment of the address selects the queue', async () => {
     const [ann, ben] = await Promise.all(
-      ['#en', '#fr'].map((name) => Visitor.arrive(chromium.browser, server.url + name)),
+      ['#en', '#fr'].map((name) => Visitor.arrive(opened.browser, server.url + name)),
     );
-    const cat = await Visitor.arrive(chromium.browser, `${server.url}#fr`);
+    const cat = await Visitor.arrive(opened.browser, `${server.url}#fr`);
     await ann.start();
     await ben.start();
     await cat.start();
@@ -143,30 +145,9 @@ describe('a call', { timeout: 180_000 }, () => {
   });
 
   test('a queue name that the server refuses is explained', async () => {
-    const ann = await Visitor.arrive(chromium.browser, `${server.url}#caf%C3%A9`);
+    const ann = await Visitor.arrive(opened.browser, `${server.url}#caf%C3%A9`);
     await ann.start();
     await ann.reads('notice', /cannot be used/);
     await ann.leave();
   });
-
-  for (const [how, act] of [['freezes', 'freeze'], ['dies', 'kill']]) {
-    test(`a partner whose machine ${how} is noticed, and another can be found`, async () => {
-      const other = await openBrowser();
-      try {
-        const ann = await Visitor.arrive(chromium.browser, server.url);
-        const ben = await Visitor.arrive(other.browser, server.url);
-        await Promise.all([ann, ben].map((visitor) => visitor.start()));
-        await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
-        other[act]();
-        await ann.reaches('ended', 60_000);
-        await ann.reads('headline', /gone|lost/);
-        await ann.press('next');
-        await ann.reaches('searching');
-        await ann.leave();
-      } finally {
-        if (act === 'freeze') other.thaw();
-        await other.close();
-      }
-    });
-  }
 });

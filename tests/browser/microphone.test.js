@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Server } from './lib/server.js';
-import { Visitor, openBrowser } from './lib/visitor.js';
+import { openBrowser } from './lib/engine.js';
+import { Visitor } from './lib/visitor.js';
 
 describe('a page without a microphone', { timeout: 120_000 }, () => {
   let server;

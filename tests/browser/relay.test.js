@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Coturn, Server } from './lib/server.js';
-import { Visitor, openBrowser, talking } from './lib/visitor.js';
+import { openBrowser } from './lib/engine.js';
+import { Visitor, talking } from './lib/visitor.js';
 
 const SETTINGS = { relayOnly: true };
 

@@ -3,21 +3,22 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Proxy, Server } from './lib/server.js';
-import { Visitor, openBrowser, talking } from './lib/visitor.js';
+import { ENGINES, openBrowser } from './lib/engine.js';
+import { Visitor, talking } from './lib/visitor.js';
 
-describe('signalling that is lost', { timeout: 180_000 }, () => {
-  let chromium;
+for (const engine of ENGINES) describe(`signalling that is lost, in ${engine},`, { timeout: 180_000 }, () => {
+  let opened;
 
   before(async () => {
-    chromium = await openBrowser();
+    opened = await openBrowser({ engine });
   });
 
-  after(() => chromium?.close());
+  after(() => opened?.close());
 
   test('a server crash and restart during a call does not end the call', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
-    const pair = await talking(chromium.browser, server.url);
+    const pair = await talking(opened.browser, server.url);
     await server.down('SIGKILL');
     await Promise.all(pair.map((visitor) => visitor.reads('banner', /cannot be reached.*call continues/)));
     await Promise.all(pair.map((visitor) => visitor.hears()));
@@ -37,7 +38,7 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
   test('a graceful shutdown is announced before the connection closes', async (t) => {
     const server = await Server.start('--drain-timeout', '2s');
     t.after(() => server.down());
-    const pair = await talking(chromium.browser, server.url);
+    const pair = await talking(opened.browser, server.url);
     const down = server.down('SIGTERM');
     await pair[0].reads('banner', /about to restart.*call continues/);
     await down;
@@ -50,13 +51,13 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
   test('a waiting visitor still waits after a server restart', async (t) => {
     const server = await Server.start();
     t.after(() => server.down());
-    const ann = await Visitor.arrive(chromium.browser, server.url);
+    const ann = await Visitor.arrive(opened.browser, server.url);
     await ann.start();
     await ann.reaches('searching');
     await server.down('SIGKILL');
     await ann.reads('banner', /cannot be reached/);
     await server.up();
-    const ben = await Visitor.arrive(chromium.browser, server.url);
+    const ben = await Visitor.arrive(opened.browser, server.url);
     await ben.start();
     await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking', 30_000)));
     await Promise.all([ann, ben].map((visitor) => visitor.leave()));
@@ -67,8 +68,8 @@ describe('signalling that is lost', { timeout: 180_000 }, () => {
     t.after(() => server.down());
     const proxy = await Proxy.inFrontOf(server);
     t.after(() => proxy.close());
-    const ann = await Visitor.arrive(chromium.browser, proxy.url);
-    const ben = await Visitor.arrive(chromium.browser, server.url);
+    const ann = await Visitor.arrive(opened.browser, proxy.url);
+    const ben = await Visitor.arrive(opened.browser, server.url);
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
     await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
     proxy.cut();

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Server } from '../browser/lib/server.js';
-import { openBrowser, talking } from '../browser/lib/visitor.js';
+import { openBrowser } from '../browser/lib/engine.js';
+import { talking } from '../browser/lib/visitor.js';
 import { Front, KINDS } from './lib/front.js';
 
 describe('the page over TLS', { timeout: 180_000 }, () => {

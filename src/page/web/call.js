@@ -129,8 +129,11 @@ export class Call extends EventTarget {
     this.#control = this.#pc.createDataChannel('control', { negotiated: true, id: 0 });
     this.#control.addEventListener('open', () => this.#sendControl({ muted: this.#muted }));
     this.#control.addEventListener('message', ({ data }) => this.#receiveControl(data));
-    // DTLS reports its end immediately; ICE does so only after its checks have timed out.
-    this.#control.addEventListener('close', () => this.#emit('bye', 'left'));
+    // DTLS reports its end immediately; ICE does so only after its checks have timed out. Firefox also
+    // closes the channel when nothing of it was acknowledged for long: then the partner did not leave.
+    this.#control.addEventListener('close', () => {
+      if (this.#pc.connectionState === 'connected') this.#emit('bye', 'left');
+    });
   }
 
   #listen() {

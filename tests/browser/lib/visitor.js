@@ -1,48 +1,12 @@
-/** A visitor of the page in real Chromium: actions, visible texts, and call statistics. */
+/** A visitor of the page in a real browser: actions, visible texts, and call statistics. */
 
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { chromium } from 'playwright-core';
 
 const TIMEOUT_MS = 20_000;
 
 /** Folder of the screenshots, outside the repository. */
 export const SHOTS = process.env.SWITCHBOARD_SHOTS ?? '/tmp/switchboard-screenshots';
-
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-const FAKE_MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
-
-/**
- * Starts a browser, by default with a fake microphone that beeps and is allowed.
- * @param {{ flags?: string[], microphone?: boolean }} [options]
- */
-export async function openBrowser({ flags = [], microphone = true } = {}) {
-  const server = await chromium.launchServer({
-    executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
-    args: [...FLAGS, ...(microphone ? FAKE_MICROPHONE : []), ...flags],
-  });
-  const browser = await chromium.connect(server.wsEndpoint());
-  // The launcher gives each browser its own process group; this addresses all its processes.
-  const group = -server.process().pid;
-  return {
-    browser,
-    freeze: () => process.kill(group, 'SIGSTOP'),
-    thaw: () => process.kill(group, 'SIGCONT'),
-    kill: () => process.kill(group, 'SIGKILL'),
-    close: async () => {
-      await browser.close().catch(() => {});
-      await server.close().catch(() => {});
-    },
-  };
-}
 
 /** Runs in the page before its scripts: records its calls and times the first audio. */
 function observe() {
