@@ -25,6 +25,9 @@ pub const ECHO_FRAGMENTS: u32 = 100_000;
 
 /// Deepest nesting of JSON that is accepted, the outermost object included.
 pub const JSON_DEPTH: usize = 100;
+/// Messages that a connection may send at once under `--max-messages-per-second`, and as many state
+/// changes, even if the rate is lower: an offer with all its candidates comes within a second.
+pub const MESSAGE_BURST: u32 = 40;
 /// Longest queue name.
 pub const QUEUE_NAME_BYTES: usize = 64;
 
@@ -126,6 +129,8 @@ pub const LINGER_BYTES: u32 = 1024 * 1024;
 
 /// Size of a connection's slab entry: what an idle plain connection costs.
 pub const CONNECTION_ENTRY_BYTES: usize = 64;
+/// Most that an idle plain connection may cost where the rate of its messages is limited.
+pub const LIMITED_CONNECTION_BYTES: usize = 80;
 /// Allocations of at least this size get pages of their own (`M_MMAP_THRESHOLD`, mallopt(3)), and
 /// untouched pages cost nothing. So large partial messages cost what has arrived of them, however
 /// many grow at once.

@@ -8,6 +8,7 @@
 
 use super::entry::{ClientSource, Connection, HttpState, Role};
 use super::host::Host;
+use super::message_rate::RateTable;
 use super::migration::{CoreCommand, Migrations};
 use super::read_scheduler::ReadScheduler;
 use super::rooms::Rooms;
@@ -73,6 +74,7 @@ pub struct Core<H: Host> {
     pub(super) sessions: Sessions,
     pub(super) rooms: Rooms,
     pub(super) migrations: Migrations,
+    pub(super) rates: RateTable,
     pub(super) timeouts: Timeouts,
     pub(super) shutdown: Shutdown,
 }
@@ -98,6 +100,7 @@ impl<H: Host> Core<H> {
             sessions: Sessions::new(id, stats_queues, setup.mint.queue(DEFAULT_QUEUE)),
             rooms: Rooms::new(id),
             migrations: Migrations::default(),
+            rates: RateTable::new(slots, setup.limits.max_messages_per_second.is_some()),
             timeouts: Timeouts::new(&setup.limits),
             shutdown: Shutdown::default(),
             setup,

@@ -7,7 +7,6 @@
 //! is incomplete is in [`PendingIo`], which exists just as long; what only some connections have
 //! is in the [side table](super::side_table).
 
-use super::message_rate::MessageRate;
 use super::side_table::SideKey;
 use crate::ids::{ConnectionKey, Serial};
 use crate::limits::CONNECTION_ENTRY_BYTES;
@@ -42,8 +41,6 @@ pub struct Connection<S> {
     /// When the client last sent something, or took bytes that had to wait for it; in
     /// milliseconds on the shard's clock.
     pub(super) heard_ms: u32,
-    /// The messages it has sent within the last second.
-    pub(super) rate: MessageRate,
     /// What it needs while something is incomplete.
     pub(super) pending: Option<Box<PendingIo>>,
 }
@@ -162,7 +159,7 @@ impl<S> TableEntry<S> {
 impl<S> Connection<S> {
     /// A connection with nothing pending.
     pub(super) fn new(socket: S, heard_ms: u32) -> Self {
-        Connection { socket, heard_ms, rate: MessageRate::default(), pending: None }
+        Connection { socket, heard_ms, pending: None }
     }
 
     /// Whether bytes wait for the kernel to take them.

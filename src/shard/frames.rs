@@ -6,7 +6,7 @@
 
 use super::core::Core;
 use super::host::Host;
-use super::message_rate::RateDecision;
+use super::message_rate::{RateBucket, RateDecision};
 use super::relay_batch::{FinishedBatch, RelayBatch};
 use super::replies::Replies;
 use crate::ids::{RoomNo, Slot, Token};
@@ -16,7 +16,7 @@ use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
 use crate::wire::message::client::{ClientMessage, RoomClaim, is_relay_for, parse_client_message};
 use crate::wire::message::server::ServerMessage;
-use crate::wire::message::{DEFAULT_QUEUE, ErrorCode};
+use crate::wire::message::{ClientMessageType, DEFAULT_QUEUE, ErrorCode, MessageRefusal};
 use crate::wire::websocket::assembly::{
     IncomingItem, MessageError, MessageReader, PartialMessage, PayloadLocation,
 };
@@ -27,7 +27,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 /// How to handle a text message.
 enum TextAction {
     Relay(Membership),
-    Refuse(ErrorCode),
+    Refuse(MessageRefusal),
     FindMatch(String),
     CancelMatch,
     LeaveRoom(Membership),
@@ -152,18 +152,16 @@ impl<H: Host> Core<H> {
         match item {
             IncomingItem::Text(place) => {
                 self.counters.messages_received.increment();
-                if self.is_within_rate(replies) {
-                    self.handle_text(replies, reader, batch, place);
-                }
+                self.handle_text(replies, reader, batch, place);
                 None
             }
             IncomingItem::Binary(_) => {
                 self.counters.messages_received.increment();
-                if self.is_within_rate(replies) {
+                if self.is_within_rate(replies, None) {
                     // Many clients parse binary messages as JSON too, so one that was relayed
                     // could be taken for a message of the server.
                     // guard: a binary message is refused [skip]
-                    self.refuse(replies, ErrorCode::BadMessage);
+                    self.refuse(replies, MessageRefusal::new(ErrorCode::BadMessage, None));
                 }
                 None
             }
@@ -178,14 +176,26 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Counts a message of this type, or of none that clients send. If it exceeds the rate, it is
+    /// refused, and the caller drops it.
     #[inline]
-    fn is_within_rate(&mut self, replies: &mut Replies) -> bool {
+    fn is_within_rate(
+        &mut self,
+        replies: &mut Replies,
+        message_type: Option<ClientMessageType>,
+    ) -> bool {
         let Some(limit) = self.setup.limits.max_messages_per_second else { return true };
         let now_ms = self.timeouts.now_ms();
-        let Some(connection) = self.table.connection_mut(replies.slot()) else { return false };
-        match connection.rate.count(now_ms, limit) {
+        let Some(state) = self.rates.get_mut(replies.slot()) else { return true };
+        let bucket = match message_type {
+            Some(message_type) if message_type.is_state_change() => RateBucket::StateChanges,
+            Some(_) | None => RateBucket::Messages,
+        };
+        match state.count(now_ms, limit, bucket) {
             RateDecision::Allowed => return true,
-            RateDecision::Refused => self.refuse(replies, ErrorCode::RateLimited),
+            RateDecision::Refused => {
+                self.refuse(replies, MessageRefusal::new(ErrorCode::RateLimited, message_type))
+            }
             RateDecision::RefusedSilently => {}
         }
         self.counters.messages_dropped.increment();
@@ -202,10 +212,21 @@ impl<H: Host> Core<H> {
         place: PayloadLocation,
     ) {
         let slot = replies.slot();
-        let action = match parse_client_message(reader.bytes(&place)) {
+        let message = parse_client_message(reader.bytes(&place));
+        let message_type = || match &message {
+            Ok(message) => Some(message.message_type()),
+            Err(refusal) => refusal.refused,
+        };
+        if self.setup.limits.max_messages_per_second.is_some()
+            && !self.is_within_rate(replies, message_type())
+        {
+            return;
+        }
+        let not_in_room = MessageRefusal::new(ErrorCode::NotInRoom, message_type());
+        let action = match message {
             Ok(ClientMessage::Relay(_, claim)) => match self.claimed_room(slot, &claim, &place) {
                 Some(membership) => TextAction::Relay(membership),
-                None => TextAction::Refuse(ErrorCode::NotInRoom),
+                None => TextAction::Refuse(not_in_room),
             },
             Ok(ClientMessage::FindMatch { queue }) => {
                 let queue = queue.unwrap_or(Cow::Borrowed(DEFAULT_QUEUE));
@@ -214,16 +235,16 @@ impl<H: Host> Core<H> {
             Ok(ClientMessage::CancelMatch) => TextAction::CancelMatch,
             Ok(ClientMessage::LeaveRoom(claim)) => match self.claimed_room(slot, &claim, &place) {
                 Some(membership) => TextAction::LeaveRoom(membership),
-                None => TextAction::Refuse(ErrorCode::NotInRoom),
+                None => TextAction::Refuse(not_in_room),
             },
             Ok(ClientMessage::Ping { payload }) => {
                 return replies.push_message(ServerMessage::Pong { payload });
             }
-            Err(code) => TextAction::Refuse(code),
+            Err(refusal) => TextAction::Refuse(refusal),
         };
         match action {
             TextAction::Relay(membership) => self.relay(reader, batch, &place, membership.peer),
-            TextAction::Refuse(code) => self.refuse(replies, code),
+            TextAction::Refuse(refusal) => self.refuse(replies, refusal),
             TextAction::CancelMatch => self.cancel_match(replies),
             TextAction::FindMatch(queue) => {
                 self.send_batch(reader, batch);

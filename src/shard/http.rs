@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::entry::{ClientSource, HttpState, Role};
 use super::host::{Document, DocumentContent, Host};
+use super::message_rate::RateState;
 use super::refusal::reject_reason;
 use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
@@ -244,6 +245,7 @@ impl<H: Host> Core<H> {
     fn upgrade(&mut self, replies: &mut Replies, key: WebSocketKey) -> AfterRequest {
         let session = self.open_session();
         let session_id = self.setup.mint.session(session.number());
+        self.rates.set(replies.slot(), RateState::default());
         self.switch_protocols(replies, key, Role::Session(session));
         let ice_servers = &*self.host.ice_servers(session_id);
         replies.push_message(ServerMessage::Session { session_id, ice_servers });

@@ -16,8 +16,8 @@ use crate::commands::{
 use crate::ids::{ConnectionKey, SessionAddress, Slot};
 use crate::session::{MatchRequest, Membership, QueueChange, Session};
 use crate::telemetry::labels::EndReason;
-use crate::wire::message::ErrorCode;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
+use crate::wire::message::{ClientMessageType, ErrorCode, MessageRefusal};
 
 impl<H: Host> Core<H> {
     /// A new session.
@@ -68,7 +68,8 @@ impl<H: Host> Core<H> {
     /// `find_match`.
     pub(super) fn find_match(&mut self, replies: &mut Replies, queue: &str) {
         if self.shutdown.is_draining() {
-            return self.refuse(replies, ErrorCode::Draining);
+            let refusal = MessageRefusal::of(ClientMessageType::FindMatch, ErrorCode::Draining);
+            return self.refuse(replies, refusal);
         }
         let slot = replies.slot();
         self.end_room(slot, LeaveReason::Next);
@@ -101,7 +102,10 @@ impl<H: Host> Core<H> {
         let slot = replies.slot();
         let Some(session) = self.table.session_mut(slot) else { return };
         match session.cancel_match() {
-            None => self.refuse(replies, ErrorCode::NotWaiting),
+            None => {
+                let message_type = ClientMessageType::CancelMatch;
+                self.refuse(replies, MessageRefusal::of(message_type, ErrorCode::NotWaiting));
+            }
             Some(match_request) => {
                 self.sessions.count_waiting(&self.counters, match_request.queue, -1);
                 self.update_matcher(slot);

@@ -11,6 +11,7 @@
 use super::core::Core;
 use super::entry::{Connection, Role};
 use super::host::{AdoptOutcome, Host};
+use super::message_rate::RateState;
 use super::side_table::SideRecord;
 use super::table::RemovedSession;
 use crate::commands::{MigrationPurpose, Pairing, RecentPartner, ShardCommand, Ticket};
@@ -30,6 +31,7 @@ pub struct MigratingSession<S> {
     /// The connection that the session is attached to.
     pub connection: Box<Connection<S>>,
     side: SideRecord,
+    rates: RateState,
     /// When it left the origin, on the origin's clock, as all times in `connection` are.
     left_ms: u32,
     /// How long before that the sweep had visited it last.
@@ -87,6 +89,7 @@ impl<H: Host> Core<H> {
             session,
             connection: Box::new(connection),
             side,
+            rates: self.rates.get(key.slot),
             left_ms: self.timeouts.now_ms(),
             since_sweep_ms: self.timeouts.since_sweep_ms(key.slot),
             was_deferred: self.reads.forget(key),
@@ -163,11 +166,12 @@ impl<H: Host> Core<H> {
         if !self.host.watch(&mut migrating.connection.socket, key) {
             return Err(migrating);
         }
-        let MigratingSession { session, mut connection, side, left_ms, .. } = migrating;
+        let MigratingSession { session, mut connection, side, mut rates, left_ms, .. } = migrating;
         let now_ms = self.timeouts.now_ms();
         let ahead_ms = now_ms.wrapping_sub(left_ms);
         connection.heard_ms = connection.heard_ms.wrapping_add(ahead_ms);
-        connection.rate.shift(ahead_ms);
+        rates.shift(ahead_ms);
+        self.rates.set(key.slot, rates);
         let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         self.count_buffered_bytes(&connection, 1);
         self.insert(*connection, Role::Session(session), side);

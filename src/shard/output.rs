@@ -10,7 +10,7 @@ use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
-use crate::wire::message::ErrorCode;
+use crate::wire::message::MessageRefusal;
 use crate::wire::message::server::ServerMessage;
 use crate::wire::websocket::frame::push_server_text;
 
@@ -23,9 +23,9 @@ impl<H: Host> Core<H> {
     }
 
     /// Refuses a message of the connection that is being handled.
-    pub(super) fn refuse(&mut self, replies: &mut Replies, code: ErrorCode) {
-        self.counters.errors.increment(code);
-        replies.push_message(ServerMessage::Error(code));
+    pub(super) fn refuse(&mut self, replies: &mut Replies, refusal: MessageRefusal) {
+        self.counters.errors.increment(refusal.code);
+        replies.push_message(ServerMessage::Error(refusal));
     }
 
     /// Sends bytes: behind what waits already, or at once. What the kernel does not take waits.

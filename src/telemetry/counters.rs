@@ -176,7 +176,7 @@ shard_counters! {
         migrations_rejected,
         /// HTTP requests answered, including upgrades and refusals.
         http_requests,
-        /// Messages dropped because they exceeded the message rate.
+        /// Messages dropped because they exceeded the message rate or the rate of state changes.
         messages_dropped,
         /// Failed calls of accept(2), without those that found no pending connection.
         accept_errors,

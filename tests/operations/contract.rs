@@ -12,7 +12,7 @@ use switchboard::ids::{RoomNo, SessionNo, TokenMint};
 use switchboard::telemetry::Label;
 use switchboard::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
 use switchboard::wire::message::server::{LeaveReason, ServerMessage};
-use switchboard::wire::message::{ErrorCode, RelayKind};
+use switchboard::wire::message::{ClientMessageType, ErrorCode, MessageRefusal, RelayKind};
 
 const PROTOCOL: &str = "src/wire/PROTOCOL.md";
 const FROM_CLIENT: &str = "src/wire/contract/client-to-server.schema.json";
@@ -135,7 +135,11 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
         visit(ServerMessage::Pong { payload });
     }
     for code in ErrorCode::ALL {
-        visit(ServerMessage::Error(*code));
+        visit(ServerMessage::Error(MessageRefusal::new(*code, None)));
+        for refused in ClientMessageType::ALL {
+            let refusal = MessageRefusal::of(refused, *code);
+            visit(ServerMessage::Error(MessageRefusal { retry_after_ms: Some(3000), ..refusal }));
+        }
     }
     for deadline_ms in [0, 30_000, 86_400_000] {
         visit(ServerMessage::Draining { deadline_ms });
@@ -204,6 +208,9 @@ fn enums_agree_between_code_schemas_and_declarations() {
     for schema in [&from_client, &from_server] {
         assert_eq!(constants(&schema["$defs"]["relayed"]["properties"]["type"]), relay_types());
     }
+    let requests = set(ClientMessageType::ALL.map(ClientMessageType::as_str));
+    assert_eq!(types_of(&from_client), requests);
+    assert_eq!(constants(&from_server["$defs"]["refused"]), requests);
     assert_eq!(literals(&types, "RelayType"), relay_types());
     for (name, planned, present) in [
         ("PlannedErrorCode", "planned_error_code", &codes),
@@ -260,7 +267,8 @@ fn examples_of_the_contract_match_the_schemas_and_the_decoder() {
         assert_valid(&validator, &text);
         if from_client {
             let expected = if planned { Err(ErrorCode::UnknownType) } else { Ok(()) };
-            assert_eq!(parse_client_message(text.as_bytes()).map(|_| ()), expected, "{text}");
+            let parsed = parse_client_message(text.as_bytes()).map(|_| ());
+            assert_eq!(parsed.map_err(|refusal| refusal.code), expected, "{text}");
         }
         let value: Value = serde_json::from_str(&text).unwrap();
         found.insert((from_client, planned, value["type"].as_str().unwrap().to_owned()));

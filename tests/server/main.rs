@@ -22,6 +22,7 @@ mod limits {
     mod connections;
     mod iterations;
     mod messages;
+    mod rates;
     mod tables;
     mod times;
 }

@@ -57,6 +57,12 @@ pub(crate) trait ProtocolClient {
         assert!(payload["message"].as_str().is_some_and(|text| !text.is_empty()), "{payload}");
     }
 
+    /// The next message must be an error with this code, for a message of the type `refused`.
+    fn expect_refused(&mut self, refused: &str, code: &str) {
+        let payload = self.expect_message("error");
+        assert_eq!((&payload["refused"], &payload["code"]), (&refused.into(), &code.into()));
+    }
+
     /// The next message must be a `match_found`.
     fn expect_match(&mut self) -> MatchFound {
         let payload = self.expect_message("match_found");

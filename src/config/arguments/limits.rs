@@ -44,7 +44,9 @@ pub struct LimitArguments {
     /// Limit of messages per second from one connection; 0 is no limit
     ///
     /// A message beyond it is dropped. The client gets the error rate_limited, at most once a
-    /// second.
+    /// second. As many state changes (find_match, cancel_match, leave_room) are allowed on top, and
+    /// each one beyond that is answered with rate_limited. Up to a second of the rate, at least 40,
+    /// may come at once. 10 is enough for browsers.
     #[arg(long, env = "SWITCHBOARD_MAX_MESSAGES_PER_SECOND", value_name = "COUNT")]
     #[arg(default_value_t = 0)]
     pub max_messages_per_second: u32,

@@ -6,6 +6,7 @@ use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
 use crate::timestamp::Timestamp;
+use crate::wire::message::ClientMessageType;
 use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
 
 impl User {
@@ -53,7 +54,9 @@ impl User {
                 self.on_peer_left(&room_id, &reason, context);
             }
             ParsedServerMessage::Pong => self.on_pong(context),
-            ParsedServerMessage::Error { code } => self.on_error(&code, context),
+            ParsedServerMessage::Error { code, refused } => {
+                self.on_error(&code, refused.as_deref(), context)
+            }
             ParsedServerMessage::Draining => {
                 self.server_draining = true;
                 self.exempt_pending_request(context);
@@ -214,14 +217,18 @@ impl User {
         }
     }
 
-    fn on_error(&mut self, code: &str, context: &mut UserContext<'_>) {
+    fn on_error(&mut self, code: &str, refused: Option<&str>, context: &mut UserContext<'_>) {
+        let refused = refused.and_then(|name| ClientMessageType::from_name(name.as_bytes()));
+        let is_request = refused.is_none_or(ClientMessageType::is_state_change);
         let fault = match code {
-            "rate_limited" => {
+            "rate_limited" | "too_many_matches" => {
                 if let UserState::InRoom(call) = &mut self.state {
                     call.rate_limited = true;
                 }
                 self.rate_limited = true;
-                self.exempt_pending_request(context);
+                if is_request {
+                    self.exempt_pending_request(context);
+                }
                 LoadFault::RateLimited
             }
             "draining" => {

@@ -127,7 +127,14 @@ export interface Pong {
 
 export interface ServerError {
   type: 'error';
-  payload: { code: ErrorCode; message: string };
+  payload: {
+    code: ErrorCode;
+    message: string;
+    /** The type of the refused message, if it is one that clients send. */
+    refused?: ClientMessage['type'];
+    /** After this time the same message may be accepted. */
+    retry_after_ms?: number;
+  };
 }
 
 export interface Draining {

@@ -11,7 +11,7 @@ mod relay_scan;
 mod tests;
 mod writer;
 
-use super::{ErrorCode, RelayKind};
+use super::{ClientMessageType, MessageRefusal, RelayKind};
 use std::borrow::Cow;
 
 pub use relay_scan::is_relay_for;
@@ -49,8 +49,24 @@ pub enum ClientMessage<'a> {
     Relay(RelayKind, RoomClaim<'a>),
 }
 
+impl ClientMessage<'_> {
+    /// The type of the message.
+    pub fn message_type(&self) -> ClientMessageType {
+        match self {
+            ClientMessage::FindMatch { .. } => ClientMessageType::FindMatch,
+            ClientMessage::CancelMatch => ClientMessageType::CancelMatch,
+            ClientMessage::LeaveRoom(_) => ClientMessageType::LeaveRoom,
+            ClientMessage::Ping { .. } => ClientMessageType::Ping,
+            ClientMessage::Relay(kind, _) => ClientMessageType::Relay(*kind),
+        }
+    }
+}
+
 /// Parses a text message. `text` is valid UTF-8.
-pub fn parse_client_message(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
+///
+/// # Errors
+/// Why the message is refused, and its type, if it is one that clients send.
+pub fn parse_client_message(text: &[u8]) -> Result<ClientMessage<'_>, MessageRefusal> {
     match relay_scan::scan_relay(text) {
         Some((kind, claim)) => Ok(ClientMessage::Relay(kind, claim)),
         None => parser::parse_strictly(text),

@@ -8,7 +8,30 @@
 pub mod client;
 pub mod server;
 
-/// Why a message is refused. The error is sent to the client, and the connection stays open.
+/// The refusal of a message, as the error tells it to the client. The connection stays open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRefusal {
+    /// Why the message is refused.
+    pub code: ErrorCode,
+    /// The type of the refused message, if it is one that clients send.
+    pub refused: Option<ClientMessageType>,
+    /// In how many milliseconds the same message may be accepted, if the server knows.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl MessageRefusal {
+    /// A message of this type, or of none that clients send, is refused.
+    pub const fn new(code: ErrorCode, refused: Option<ClientMessageType>) -> Self {
+        MessageRefusal { code, refused, retry_after_ms: None }
+    }
+
+    /// A message of this type is refused.
+    pub const fn of(refused: ClientMessageType, code: ErrorCode) -> Self {
+        Self::new(code, Some(refused))
+    }
+}
+
+/// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// Not a JSON object, not strict JSON, or nested too deeply.
@@ -57,6 +80,61 @@ impl ErrorCode {
             ErrorCode::NotWaiting => "you are not waiting for a match",
             ErrorCode::RateLimited => "too many messages; this one was dropped",
             ErrorCode::Draining => "the server is shutting down and makes no new matches",
+        }
+    }
+}
+
+/// The types of the messages that clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMessageType {
+    /// Join a queue.
+    FindMatch,
+    /// Leave the queue.
+    CancelMatch,
+    /// Leave the room.
+    LeaveRoom,
+    /// Asks for a `pong`.
+    Ping,
+    /// For the other member of the room.
+    Relay(RelayKind),
+}
+
+impl ClientMessageType {
+    /// Every type.
+    pub const ALL: [ClientMessageType; 8] = [
+        ClientMessageType::FindMatch,
+        ClientMessageType::CancelMatch,
+        ClientMessageType::LeaveRoom,
+        ClientMessageType::Ping,
+        ClientMessageType::Relay(RelayKind::Offer),
+        ClientMessageType::Relay(RelayKind::Answer),
+        ClientMessageType::Relay(RelayKind::IceCandidate),
+        ClientMessageType::Relay(RelayKind::Signal),
+    ];
+
+    /// The value of `type` in the message.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ClientMessageType::FindMatch => "find_match",
+            ClientMessageType::CancelMatch => "cancel_match",
+            ClientMessageType::LeaveRoom => "leave_room",
+            ClientMessageType::Ping => "ping",
+            ClientMessageType::Relay(kind) => kind.as_str(),
+        }
+    }
+
+    /// The type with this name, if clients send it.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str().as_bytes() == name)
+    }
+
+    /// Whether such a message changes what its session waits for or which room it is in.
+    pub const fn is_state_change(self) -> bool {
+        match self {
+            ClientMessageType::FindMatch
+            | ClientMessageType::CancelMatch
+            | ClientMessageType::LeaveRoom => true,
+            ClientMessageType::Ping | ClientMessageType::Relay(_) => false,
         }
     }
 }

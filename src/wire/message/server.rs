@@ -5,9 +5,9 @@ mod parsed;
 
 pub use parsed::{ParsedServerMessage, parse_server_message};
 
-use super::ErrorCode;
+use super::MessageRefusal;
 use crate::ids::Token;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 /// Why the other member of a room has left.
@@ -81,7 +81,7 @@ pub enum ServerMessage<'a> {
         payload: Option<&'a str>,
     },
     /// A message was refused.
-    Error(ErrorCode),
+    Error(MessageRefusal),
     /// The server is shutting down.
     Draining {
         /// Milliseconds until every connection is closed.
@@ -130,12 +130,7 @@ impl ServerMessage<'_> {
             ServerMessage::Pong { payload: Some(payload) } => {
                 write!(out, r#"{{"type":"pong","payload":{payload}}}"#)
             }
-            ServerMessage::Error(code) => write!(
-                out,
-                r#"{{"type":"error","payload":{{"code":"{}","message":"{}"}}}}"#,
-                code.as_str(),
-                code.explanation()
-            ),
+            ServerMessage::Error(refusal) => write_error(out, &refusal),
             ServerMessage::Draining { deadline_ms } => {
                 write!(out, r#"{{"type":"draining","payload":{{"deadline_ms":{deadline_ms}}}}}"#)
             }
@@ -144,10 +139,23 @@ impl ServerMessage<'_> {
     }
 }
 
+fn write_error(out: &mut Vec<u8>, refusal: &MessageRefusal) -> io::Result<()> {
+    let (code, explanation) = (refusal.code.as_str(), refusal.code.explanation());
+    write!(out, r#"{{"type":"error","payload":{{"code":"{code}","message":"{explanation}""#)?;
+    if let Some(refused) = refusal.refused {
+        write!(out, r#","refused":"{}""#, refused.as_str())?;
+    }
+    if let Some(retry_after_ms) = refusal.retry_after_ms {
+        write!(out, r#","retry_after_ms":{retry_after_ms}"#)?;
+    }
+    out.write_all(b"}}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{RoomNo, SessionNo, TokenMint};
+    use crate::wire::message::{ClientMessageType, ErrorCode};
     use std::borrow::Cow;
 
     fn parse_back(message: ServerMessage<'_>, check: impl FnOnce(ParsedServerMessage<'_>)) {
@@ -194,8 +202,16 @@ mod tests {
         parse_back(ServerMessage::Pong { payload: None }, |got| {
             assert_eq!(got, ParsedServerMessage::Pong)
         });
-        parse_back(ServerMessage::Error(ErrorCode::NotInRoom), |got| {
-            assert_eq!(got, ParsedServerMessage::Error { code: "not_in_room".into() });
+        let refusal = MessageRefusal::of(ClientMessageType::LeaveRoom, ErrorCode::NotInRoom);
+        parse_back(ServerMessage::Error(refusal), |got| {
+            let (code, refused) = ("not_in_room".into(), Some("leave_room".into()));
+            assert_eq!(got, ParsedServerMessage::Error { code, refused });
+        });
+        let refusal = MessageRefusal::new(ErrorCode::BadJson, None);
+        let refusal = MessageRefusal { retry_after_ms: Some(1200), ..refusal };
+        parse_back(ServerMessage::Error(refusal), |got| {
+            let code = "bad_json".into();
+            assert_eq!(got, ParsedServerMessage::Error { code, refused: None });
         });
         parse_back(ServerMessage::Draining { deadline_ms: 5 }, |got| {
             assert_eq!(got, ParsedServerMessage::Draining);

@@ -100,7 +100,7 @@ fn parse_with_server(text: &[u8]) -> Result<Parsed, ErrorCode> {
         RoomClaim::Named(_) => Claim::NotAscii,
         RoomClaim::Invalid => Claim::Invalid,
     };
-    Ok(match parse_client_message(text)? {
+    Ok(match parse_client_message(text).map_err(|refusal| refusal.code)? {
         ClientMessage::FindMatch { queue } => {
             Parsed::FindMatch(queue.map(|queue| queue.as_bytes().to_vec()))
         }

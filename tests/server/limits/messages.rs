@@ -4,11 +4,10 @@
 
 use crate::support::{
     ConnectionEnd, ProtocolClient, RawClient, Received, Server, client_frame, close_frame,
-    expect_room_relays, match_pair, ping_frame, stat_number, text_frame, wait_until,
+    expect_room_relays, match_pair, text_frame, wait_until,
 };
 use std::time::Duration;
 use switchboard::limits::{HEAD_FIELDS, MESSAGE_FRAGMENTS};
-use switchboard::wire::websocket::frame::TEXT;
 
 /// A `signal` of this many bytes.
 fn signal(bytes: usize) -> String {
@@ -120,72 +119,6 @@ fn held_fragments_take_at_most_1_2_times_their_payload() {
         held => Err(format!("{held}")),
     });
     assert!(held * 10 <= payload * 12, "{held} for {payload}");
-}
-
-#[test]
-fn relays_nothing_above_the_message_rate() {
-    let server = Server::start(&["--max-messages-per-second", "10"]);
-    let (mut one, mut other, _) = server.matched_raw_pair();
-    one.send(&text_frame(br#"{"type":"signal"}"#).repeat(40));
-    one.expect_error("rate_limited");
-    let relayed = stat_number(&server.stats(), "/messages/relayed");
-    // The forty are read within one clock second or around the end of one.
-    assert!((9..=20).contains(&relayed), "{relayed}");
-    for _ in 0..relayed {
-        assert_eq!(other.receive_text(), r#"{"type":"signal"}"#);
-    }
-}
-
-#[test]
-fn drops_messages_above_the_rate_and_reports_it_once_a_second() {
-    let server = Server::start(&["--max-messages-per-second", "10"]);
-    let (mut one, mut other, _) = server.matched_raw_pair();
-    let mut fresh = server.raw_session();
-    let mut bytes = Vec::new();
-    for nth in 0..30 {
-        bytes.extend(text_frame(format!(r#"{{"type":"ping","payload":{nth}}}"#).as_bytes()));
-    }
-    // Control frames do not count as messages.
-    bytes.extend(ping_frame(b"").repeat(100));
-    fresh.send(&bytes);
-    for nth in 0..10 {
-        assert_eq!(fresh.expect_message("pong"), nth);
-    }
-    fresh.expect_error("rate_limited");
-    let stats = server.stats();
-    assert_eq!(stat_number(&stats, "/messages/dropped"), 20);
-    assert_eq!(stat_number(&stats, "/messages/errors/rate_limited"), 1);
-    // Binary and invalid messages count too, and a dropped message has no effect at all.
-    let mut flood = client_frame(0x82, b"x").repeat(40);
-    flood.extend(text_frame(b"nonsense").repeat(40));
-    flood.extend(text_frame(br#"{"type":"leave_room"}"#));
-    one.send(&flood);
-    for _ in 0..10 - 1 {
-        one.expect_error("bad_message");
-    }
-    // The find_match of the pair was the first message of this second, or the second has ended.
-    match one.receive_text() {
-        text if text.contains("bad_message") => one.expect_error("rate_limited"),
-        text => assert!(text.contains("rate_limited"), "{text}"),
-    }
-    // The room is unchanged. In the next second messages are accepted again.
-    let sent = wait_until("messages are accepted again", || {
-        let text = r#"{"type":"ping","payload":"again"}"#;
-        one.send_text(text);
-        // At most one error a second is sent, so there may be no answer at all.
-        one.send(&ping_frame(b"p"));
-        match one.read_frame().unwrap() {
-            frame if frame.opcode == TEXT => {
-                let text = String::from_utf8(frame.payload).unwrap();
-                let _pong_frame = one.read_frame();
-                if text.contains("pong") { Ok(text) } else { Err(text) }
-            }
-            _ => Err("dropped without an error".into()),
-        }
-    });
-    assert!(sent.contains("again"));
-    one.send_text(&signal(100));
-    assert_eq!(other.receive_text().len(), 100);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::simulator::EXPECTED_WAITS_MS;
 use super::user::{User, UserContext, View};
 use std::time::Duration;
+use switchboard::wire::message::RelayKind;
 
 /// The `room_id` of a message: absent, a room, or an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub(crate) enum Request {
     /// With the expected answer.
     Ping(String),
     SocketPing(Vec<u8>),
-    /// An invalid message, refused with this code.
-    Bad(&'static str),
+    /// An invalid message: the code with which it is refused, and its type if clients send it.
+    Bad(&'static str, Option<&'static str>),
     Close,
 }
 
@@ -41,7 +42,8 @@ pub(crate) enum Answer<'a> {
     Cancelled,
     RoomLeft,
     Pong(&'a str),
-    Error(&'a str),
+    /// The code, and the type of the refused message.
+    Error(&'a str, Option<&'a str>),
     SocketPong(&'a [u8]),
     Closed,
 }
@@ -53,12 +55,36 @@ fn expected_waiting(queue: &str) -> String {
     format!(r#"{{"type":"waiting","payload":{{"queue":"{queue}"{estimate}}}}}"#)
 }
 
+/// Whether a message of this type has the bucket of state changes.
+fn is_state_change(name: &str) -> bool {
+    ["find_match", "cancel_match", "leave_room"].contains(&name)
+}
+
+impl Request {
+    /// Whether an error that names this type as refused can be meant for the request.
+    fn is_named(&self, refused: Option<&str>) -> bool {
+        match self {
+            Request::Find(_) => refused == Some("find_match"),
+            Request::Cancel => refused == Some("cancel_match"),
+            Request::Leave(_) => refused == Some("leave_room"),
+            Request::Relay(_) => {
+                RelayKind::ALL.into_iter().any(|kind| refused == Some(kind.as_str()))
+            }
+            Request::Ping(_) => refused == Some("ping"),
+            Request::Bad(_, message_type) => refused == *message_type,
+            Request::SocketPing(_) | Request::Close => false,
+        }
+    }
+}
+
 impl User {
     /// Assigns an answer to one of the requests. Requests before it that were not answered must be
     /// of kinds that may have no answer. If several assignments are possible, all are kept.
     pub(crate) fn answered(&mut self, answer: &Answer<'_>, context: &mut UserContext<'_>) {
         let limited = context.shared.plan.limits.max_messages_per_second.is_some();
-        if let Answer::Error("rate_limited") = answer {
+        if let Answer::Error("rate_limited", refused) = answer
+            && !refused.is_some_and(is_state_change)
+        {
             self.check_rate(context);
         }
         let mut reached = Vec::new();
@@ -81,7 +107,7 @@ impl User {
         self.rooms_since = self.room().map(str::to_owned).into_iter().collect();
     }
 
-    /// Checks that `rate_limited` is sent at most once a second.
+    /// Checks that `rate_limited` is sent at most once a second, but for state changes.
     fn check_rate(&mut self, context: &UserContext<'_>) {
         let connection = &context.shared.connections[self.id];
         let at = connection.taken_at(self.at);
@@ -108,18 +134,23 @@ impl User {
             (RoomReference::Room(named), Some(room)) => named == room,
             (RoomReference::Invalid, Some(_)) | (_, None) => false,
         };
+        if let Answer::Error(_, refused) = answer
+            && !pending.request.is_named(*refused)
+        {
+            return false;
+        }
         match (answer, &pending.request) {
-            (Answer::Error("rate_limited"), Request::SocketPing(_) | Request::Close) => false,
-            (Answer::Error("rate_limited"), _) => limited,
+            (Answer::Error("rate_limited", _), Request::SocketPing(_) | Request::Close) => false,
+            (Answer::Error("rate_limited", _), _) => limited,
             (Answer::Waiting(text), Request::Find(queue)) => *text == expected_waiting(queue),
-            (Answer::Error("draining"), Request::Find(_)) => context.shared.plan.drains,
+            (Answer::Error("draining", _), Request::Find(_)) => context.shared.plan.drains,
             (Answer::Cancelled, Request::Cancel) => matches!(self.view, View::Waiting(_)),
-            (Answer::Error("not_waiting"), Request::Cancel) => {
+            (Answer::Error("not_waiting", _), Request::Cancel) => {
                 !matches!(self.view, View::Waiting(_))
             }
             (Answer::RoomLeft, Request::Leave(reference)) => in_that_room(reference),
             (
-                Answer::Error("not_in_room"),
+                Answer::Error("not_in_room", _),
                 Request::Leave(reference) | Request::Relay(reference),
             ) => {
                 // A request is not refused if its sender was in that room and still is.
@@ -127,7 +158,7 @@ impl User {
             }
             (Answer::Pong(text), Request::Ping(due)) => text == due,
             (Answer::SocketPong(payload), Request::SocketPing(due)) => payload == due,
-            (Answer::Error(code), Request::Bad(due)) => code == due,
+            (Answer::Error(code, _), Request::Bad(due, _)) => code == due,
             (Answer::Closed, Request::Close) => true,
             _ => false,
         }
@@ -137,6 +168,9 @@ impl User {
     fn may_be_silent(&self, pending: &PendingRequest, limited: bool) -> bool {
         match &pending.request {
             Request::SocketPing(_) | Request::Close => false,
+            // A refused state change is answered, however many are refused.
+            Request::Find(_) | Request::Cancel | Request::Leave(_) => false,
+            Request::Bad(_, Some("find_match")) => false,
             Request::Relay(RoomReference::Absent) => limited || !self.rooms_since.is_empty(),
             Request::Relay(RoomReference::Room(named)) => {
                 limited || self.rooms_since.contains(named)

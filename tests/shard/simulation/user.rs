@@ -357,9 +357,9 @@ impl User {
                 self.answered(&Answer::RoomLeft, context);
             }
             ParsedServerMessage::Pong => self.answered(&Answer::Pong(whole), context),
-            ParsedServerMessage::Error { code } => {
+            ParsedServerMessage::Error { code, refused } => {
                 context.shared.counts.count("user: refused");
-                self.answered(&Answer::Error(&code), context);
+                self.answered(&Answer::Error(&code, refused.as_deref()), context);
             }
             ParsedServerMessage::MatchFound { room_id, peer_id, initiator } => {
                 self.match_found(&room_id, &peer_id, initiator, end, context);

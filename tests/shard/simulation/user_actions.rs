@@ -22,15 +22,18 @@ const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
 const FIN: u8 = 0x80;
 
 /// Invalid messages and the expected error codes.
-const INVALID_MESSAGES: [(&[u8], &str); 8] = [
-    (b"", "bad_json"),
-    (b"[1,2]", "bad_json"),
-    (b"{\"type\":\"offer\"", "bad_json"),
-    (b"{\"payload\":{}}", "bad_message"),
-    (b"{\"type\":\"offer\",\"Type\":\"offer\"}", "bad_message"),
-    (b"{\"type\":\"match_found\"}", "unknown_type"),
-    (b"{\"type\":\"find_match\",\"payload\":{\"queue\":\"no spaces\"}}", "bad_queue"),
-    (b"{\"type\":\"find_match\",\"payload\":[]}", "bad_message"),
+const INVALID_MESSAGES: [(&[u8], Request); 8] = [
+    (b"", Request::Bad("bad_json", None)),
+    (b"[1,2]", Request::Bad("bad_json", None)),
+    (b"{\"type\":\"offer\"", Request::Bad("bad_json", None)),
+    (b"{\"payload\":{}}", Request::Bad("bad_message", None)),
+    (b"{\"type\":\"offer\",\"Type\":\"offer\"}", Request::Bad("bad_message", None)),
+    (b"{\"type\":\"match_found\"}", Request::Bad("unknown_type", None)),
+    (
+        b"{\"type\":\"find_match\",\"payload\":{\"queue\":\"no spaces\"}}",
+        Request::Bad("bad_queue", Some("find_match")),
+    ),
+    (b"{\"type\":\"find_match\",\"payload\":[]}", Request::Bad("bad_message", Some("find_match"))),
 ];
 
 impl User {
@@ -310,11 +313,12 @@ impl User {
         if context.shared.random.chance(150) {
             let mut out = Vec::new();
             push_client_frame(&mut out, BINARY, b"{}", key(&mut context.shared.random));
-            self.record_request(Request::Bad("bad_message"), context);
+            self.record_request(Request::Bad("bad_message", None), context);
             return self.write(&out, context.shared);
         }
-        let (text, code) = context.shared.random.pick(&INVALID_MESSAGES);
-        self.record_request(Request::Bad(code), context);
+        let nth = context.shared.random.below(INVALID_MESSAGES.len());
+        let (text, request) = &INVALID_MESSAGES[nth];
+        self.record_request(request.clone(), context);
         self.send_text(text, context.shared);
     }
 

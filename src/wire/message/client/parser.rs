@@ -6,7 +6,7 @@
 use super::relay_scan::is_opening_bracket;
 use super::{ClientMessage, RoomClaim};
 use crate::limits::JSON_DEPTH;
-use crate::wire::message::{ErrorCode, RelayKind, is_queue_name};
+use crate::wire::message::{ClientMessageType, ErrorCode, MessageRefusal, is_queue_name};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -14,36 +14,39 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Parses any client message.
-pub(super) fn parse_strictly(text: &[u8]) -> Result<ClientMessage<'_>, ErrorCode> {
+pub(super) fn parse_strictly(text: &[u8]) -> Result<ClientMessage<'_>, MessageRefusal> {
+    let refusal = |code| MessageRefusal::new(code, None);
     let envelope: ClientEnvelope<'_> =
-        serde_json::from_slice(text).map_err(|_| ErrorCode::BadJson)?;
+        serde_json::from_slice(text).map_err(|_| refusal(ErrorCode::BadJson))?;
     // serde_json skips ignored values without recursion, and so at any depth. And it accepts
     // control characters in a name that is read as bytes, which RFC 8259 §7 forbids.
     // guard: JSON nests to a bounded depth [operand 2, argument 1 value |_| false]
     if needs_depth_check(text) && depth(text).is_none_or(|depth| depth > JSON_DEPTH) {
-        return Err(ErrorCode::BadJson);
+        return Err(refusal(ErrorCode::BadJson));
     }
     if envelope.types != 1 {
-        return Err(ErrorCode::BadMessage);
+        return Err(refusal(ErrorCode::BadMessage));
     }
-    let name = envelope.exact_type.and_then(string_value).ok_or(ErrorCode::BadMessage)?;
+    let name = envelope.exact_type.and_then(string_value);
+    let name = name.ok_or(refusal(ErrorCode::BadMessage))?;
+    let message_type =
+        ClientMessageType::from_name(&name).ok_or(refusal(ErrorCode::UnknownType))?;
     // `null` means the same as an absent member.
     let claim = || match envelope.room_id.filter(|value| value.get() != "null") {
         None => RoomClaim::Current,
         Some(value) => string_value(value).map_or(RoomClaim::Invalid, RoomClaim::Named),
     };
     let payload = envelope.payload.map(RawValue::get).filter(|payload| *payload != "null");
-    match &*name {
-        b"find_match" => parse_find_match(payload),
-        b"cancel_match" => Ok(ClientMessage::CancelMatch),
-        b"leave_room" => Ok(ClientMessage::LeaveRoom(claim())),
-        b"ping" => Ok(ClientMessage::Ping { payload }),
-        name => RelayKind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str().as_bytes() == name)
-            .map(|kind| ClientMessage::Relay(kind, claim()))
-            .ok_or(ErrorCode::UnknownType),
-    }
+    Ok(match message_type {
+        ClientMessageType::FindMatch => {
+            return parse_find_match(payload)
+                .map_err(|code| MessageRefusal::of(message_type, code));
+        }
+        ClientMessageType::CancelMatch => ClientMessage::CancelMatch,
+        ClientMessageType::LeaveRoom => ClientMessage::LeaveRoom(claim()),
+        ClientMessageType::Ping => ClientMessage::Ping { payload },
+        ClientMessageType::Relay(kind) => ClientMessage::Relay(kind, claim()),
+    })
 }
 
 fn parse_find_match(payload: Option<&str>) -> Result<ClientMessage<'_>, ErrorCode> {

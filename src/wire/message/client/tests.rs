@@ -3,6 +3,7 @@
 use super::parser::parse_strictly;
 use super::relay_scan::{may_hide_a_member, scan_relay};
 use super::*;
+use crate::wire::message::ErrorCode;
 use proptest::prelude::*;
 
 fn relay(kind: RelayKind) -> ClientMessage<'static> {
@@ -11,7 +12,7 @@ fn relay(kind: RelayKind) -> ClientMessage<'static> {
 
 fn refused(text: &str) -> ErrorCode {
     match parse_client_message(text.as_bytes()) {
-        Err(code) => code,
+        Err(refusal) => refusal.code,
         Ok(message) => panic!("{text} was parsed as {message:?}"),
     }
 }
@@ -285,5 +286,27 @@ fn the_server_parses_every_message_that_a_client_writes() {
         write_relay(&mut out, kind, "room", b"{\"n\":1}");
         let claim = RoomClaim::Named(Cow::Borrowed(&b"room"[..]));
         assert_eq!(parse_client_message(&out), Ok(ClientMessage::Relay(kind, claim)));
+    }
+}
+
+#[test]
+fn a_refusal_names_the_type_if_clients_send_it() {
+    let refused = |text: &str| parse_client_message(text.as_bytes()).unwrap_err();
+    let find = Some(ClientMessageType::FindMatch);
+    for (text, expected) in [
+        (r#"{"type":"find_match","payload":{"queue":""}}"#, (ErrorCode::BadQueue, find)),
+        (r#"{"type":"find_match","payload":[]}"#, (ErrorCode::BadMessage, find)),
+        (r#"{"type":"find_match","Type":"ping"}"#, (ErrorCode::BadMessage, None)),
+        (r#"{"type":"match_found"}"#, (ErrorCode::UnknownType, None)),
+        (r#"{"type":"find_match""#, (ErrorCode::BadJson, None)),
+    ] {
+        let refusal = refused(text);
+        assert_eq!((refusal.code, refusal.refused), expected, "{text}");
+        assert_eq!(refusal.retry_after_ms, None);
+    }
+    for message_type in ClientMessageType::ALL {
+        let text = format!(r#"{{"type":"{}"}}"#, message_type.as_str());
+        let message = parse_client_message(text.as_bytes()).unwrap();
+        assert_eq!(message.message_type(), message_type);
     }
 }

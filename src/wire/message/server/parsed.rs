@@ -49,6 +49,8 @@ pub enum ParsedServerMessage<'a> {
     Error {
         /// A value of [`ErrorCode::as_str`](crate::wire::message::ErrorCode::as_str).
         code: Cow<'a, str>,
+        /// The type of the refused message, if the server names it.
+        refused: Option<Cow<'a, str>>,
     },
     /// See [`ServerMessage::Draining`](super::ServerMessage::Draining).
     Draining,
@@ -91,6 +93,8 @@ struct PeerLeftPayload<'a> {
 struct ErrorPayload<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
+    #[serde(borrow)]
+    refused: Option<Cow<'a, str>>,
 }
 
 /// Parses a message from the server.
@@ -118,8 +122,8 @@ pub fn parse_server_message(text: &[u8]) -> Result<ParsedServerMessage<'_>, serd
         }
         "pong" => ParsedServerMessage::Pong,
         "error" => {
-            let ErrorPayload { code } = serde_json::from_str(payload)?;
-            ParsedServerMessage::Error { code }
+            let ErrorPayload { code, refused } = serde_json::from_str(payload)?;
+            ParsedServerMessage::Error { code, refused }
         }
         "draining" => ParsedServerMessage::Draining,
         name => RelayKind::ALL.into_iter().find(|kind| kind.as_str() == name).map_or(
