@@ -203,7 +203,7 @@ export class SwitchboardClient extends EventTarget {
     this.#requestTimer = setTimeout(() => this.#ask(request), delayMs);
   }
 
-  /** Nothing is known of the session any more, and the next one is asked for everything anew. */
+  /** Nothing is known of the session any more; everything is requested again of the next one. */
   #disconnected() {
     this.#request = null;
     clearTimeout(this.#requestTimer);
