@@ -62,8 +62,13 @@ pub enum Document<'a> {
     Stats,
     /// `/metrics`.
     Metrics,
-    /// A file of the browser page, by its path.
-    Page(&'a str),
+    /// A file of the browser page.
+    Page {
+        /// Its path.
+        path: &'a str,
+        /// Whether the client accepts it in the gzip format.
+        gzip: bool,
+    },
 }
 
 /// A document that is served over HTTP.

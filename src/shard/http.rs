@@ -150,7 +150,8 @@ impl<H: Host> Core<H> {
             Ok(Route::Stats) => Document::Stats,
             Ok(Route::Metrics) => Document::Metrics,
             Ok(Route::Page(path)) => {
-                let found = self.host.document(Document::Page(path));
+                let found =
+                    self.host.document(Document::Page { path, gzip: request.accepts_gzip() });
                 return match (request.allow_page(found.is_some()), found) {
                     (Ok(()), Some(content)) => self.respond(request, &content, replies),
                     (Ok(()), None) => self.reject(replies, HttpError::NotFound, framing),

@@ -250,7 +250,9 @@ impl Services for SocketHost {
                 let body = self.figures[1].get_or_insert_with(render).clone();
                 (HttpStatus::Ok, crate::telemetry::METRICS_CONTENT_TYPE, body)
             }
-            Document::Page(path) => return page::asset(path).map(page_content),
+            Document::Page { path, gzip } => {
+                return page::asset(path).map(|asset| page_content(asset, gzip));
+            }
         };
         let fields = vec![("Cache-Control", "no-store")];
         Some(DocumentContent { status, content_type, fields, etag: None, body: body.into() })
@@ -273,18 +275,27 @@ impl Services for SocketHost {
     }
 }
 
-fn page_content(asset: &'static Asset) -> DocumentContent {
+fn page_content(asset: &'static Asset, gzip: bool) -> DocumentContent {
+    let compressed = asset.gzip.as_ref().filter(|_| gzip);
+    let representation = compressed.unwrap_or(&asset.identity);
     let mut fields = vec![
-        ("ETag", &*asset.etag),
+        ("ETag", &*representation.etag),
         ("Cache-Control", asset.cache_control),
         ("Content-Security-Policy", asset.content_security_policy),
     ];
+    // RFC 9110 §12.5.5: a cache must not give the compressed form to a client that cannot read it.
+    if asset.gzip.is_some() {
+        fields.push(("Vary", "Accept-Encoding"));
+    }
+    if compressed.is_some() {
+        fields.push(("Content-Encoding", "gzip"));
+    }
     fields.extend(page::HEADERS);
     DocumentContent {
         status: HttpStatus::Ok,
         content_type: asset.content_type,
         fields,
-        etag: Some(&asset.etag),
-        body: asset.body.into(),
+        etag: Some(&representation.etag),
+        body: representation.body.into(),
     }
 }

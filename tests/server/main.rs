@@ -17,6 +17,7 @@ mod fd_tables;
 mod http {
     mod answers;
     mod connections;
+    mod page;
 }
 mod limits {
     mod connections;

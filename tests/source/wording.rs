@@ -59,9 +59,9 @@ const REPLACED_NAMES: &[&str] = &[
 ];
 
 /// Lines that use a word in another sense (the system account `nobody`), or that have to name
-/// something: keys of the load tester's report, and a file in the changelog.
+/// something: keys of the load tester's report.
 const OTHER_SENSE: &[&str] =
-    &["chown nobody ", "group is that of `nobody`", "end_untold", "unasked_match", "`crowd.js`"];
+    &["chown nobody ", "group is that of `nobody`", "end_untold", "unasked_match"];
 
 /// This file has to name the words.
 const OWN: &str = "tests/source/wording.rs";

@@ -122,10 +122,11 @@ impl<T: Transport> Services for FakeHost<T> {
     fn document(&mut self, document: Document<'_>) -> Option<DocumentContent> {
         let status = match document {
             Document::Health { draining: true } => HttpStatus::ServiceUnavailable,
-            Document::Page(path) if path != "/" => return None,
-            Document::Health { .. } | Document::Stats | Document::Metrics | Document::Page(_) => {
-                HttpStatus::Ok
-            }
+            Document::Page { path, .. } if path != "/" => return None,
+            Document::Health { .. }
+            | Document::Stats
+            | Document::Metrics
+            | Document::Page { .. } => HttpStatus::Ok,
         };
         let body = vec![b'x'; self.services.document_bytes].into();
         let (content_type, fields) = ("text/plain", Vec::new());

@@ -39,7 +39,7 @@ class Page {
   #playBlocked = false;
 
   #settings = load();
-  #client = new SwitchboardClient(new URL('/ws', location.href.replace(/^http/, 'ws')));
+  #client = new SwitchboardClient(new URL('ws', location.href.replace(/^http/, 'ws')));
   #microphone = new Microphone();
   #speaker = new Speaker(byId('voice'));
   #meters = { you: new Meter(), partner: new Meter() };
@@ -353,6 +353,18 @@ function hasRelay(servers) {
   return servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/.test(url)));
 }
 
+/**
+ * Allows connections to this host only. The server's policy has to allow WebSockets to every host,
+ * because older browsers do not count them as `'self'` and the server does not know its name.
+ */
+function narrowConnections() {
+  const policy = document.createElement('meta');
+  policy.httpEquiv = 'Content-Security-Policy';
+  policy.content = `connect-src 'self' ws://${location.host} wss://${location.host}`;
+  document.head.append(policy);
+}
+
+narrowConnections();
 useLanguage(chooseLanguage(navigator.languages)).then((chosen) => {
   showLanguage(chosen);
   new Page().start();

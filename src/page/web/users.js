@@ -8,7 +8,7 @@ let unavailable = false;
 export async function usersOnline() {
   if (unavailable) return null;
   try {
-    const answer = await fetch('/stats', { signal: AbortSignal.timeout(5_000) });
+    const answer = await fetch('stats', { signal: AbortSignal.timeout(5_000) });
     // With --admin-listen the figures are on another port: do not ask again.
     unavailable = answer.status === 404;
     if (!answer.ok) return null;

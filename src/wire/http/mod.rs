@@ -16,6 +16,7 @@
 //! disagree permits request smuggling: a line ends in CRLF only (§2.2 permits a bare LF), and a
 //! request with a body is refused, so the bytes after a head are never a body.
 
+mod accept_encoding;
 mod body;
 mod chunked;
 mod client;

@@ -1,5 +1,6 @@
 //! Parses a request head into the route that it asks for, or the reason for refusing it. Pure.
 
+use super::accept_encoding;
 use super::error::HttpError;
 use super::etag;
 use super::list_elements;
@@ -82,10 +83,22 @@ impl<'b> HttpRequest<'b> {
     /// The `X-Forwarded-For` fields in their order. Any client can send them: they are meaningful
     /// only in requests from a trusted proxy.
     pub fn forwarded_for(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        self.head.split(|&byte| byte == b'\n').filter_map(|line| {
+        self.values_of(b"X-Forwarded-For")
+    }
+
+    /// Whether the client accepts a body with `Content-Encoding: gzip` and does not prefer one
+    /// without (RFC 9110 §12.5.3).
+    pub fn accepts_gzip(&self) -> bool {
+        accept_encoding::accepts_gzip(self.values_of(b"Accept-Encoding"))
+    }
+
+    /// The values of all fields with this name, in their order. Reads the head once more, so it is
+    /// for fields that few requests need.
+    fn values_of(&self, wanted: &'static [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        self.head.split(|&byte| byte == b'\n').filter_map(move |line| {
             let colon = memchr::memchr(b':', line)?;
             let (name, value) = (&line[..colon], &line[colon + 1..]);
-            name.eq_ignore_ascii_case(b"X-Forwarded-For").then(|| value.trim_ascii())
+            name.eq_ignore_ascii_case(wanted).then(|| value.trim_ascii())
         })
     }
 
