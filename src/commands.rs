@@ -5,8 +5,10 @@
 //! states what the session wants by then. So the matcher's mailbox holds at most one command for
 //! each session, whatever clients do.
 //!
-//! Only the shard that owns a session knows whether a ticket of that session is still live. A
-//! pairing that contains a dead ticket is cancelled, and the shard of the other ticket queues
+//! Only the shard that owns a session knows whether a ticket of that session is still live. The
+//! matcher sends a pairing to the shard of the home's ticket, which checks that ticket and passes
+//! the pairing on to the shard of the mover's, so that no session migrates in vain.
+//! A pairing that contains a dead ticket is cancelled, and the shard of the other ticket queues
 //! that ticket again with its first timestamp.
 
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
@@ -89,11 +91,20 @@ pub enum MatcherOutcome {
 /// Two tickets that the matcher took out of a queue to make a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pairing {
-    /// The ticket of the session that migrates to the shard of the other one. The pairing is
-    /// sent to the shard that owns this session.
+    /// The ticket of the session that migrates to the shard of the other one.
     pub mover: Ticket,
-    /// The ticket of the session that stays on its shard, where the room will be.
+    /// The ticket of the session that stays on its shard, where the room will be. The pairing is
+    /// sent to the shard that owns this session.
     pub home: Ticket,
+}
+
+/// The two parts in a [`Pairing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairingRole {
+    /// The session that stays.
+    Home,
+    /// The session that migrates.
+    Mover,
 }
 
 /// What a migration to another shard is for. The destination fulfils the purpose when it has
@@ -110,11 +121,19 @@ pub enum MigrationPurpose {
 pub enum ShardCommand<M, S> {
     /// From the matcher: the answer to a command.
     Reply(MatcherReply),
-    /// From the matcher to the mover's shard: make a room for these two.
+    /// From the matcher to the home shard: make a room for these two.
     Pair(Pairing),
-    /// From the mover's shard to the home shard: the pairing of this ticket was cancelled,
-    /// because the mover's ticket is dead.
-    PairingCancelled(Ticket),
+    /// From the home shard to the mover's shard: the home's ticket is live, so the mover migrates
+    /// if its own is live too.
+    PairConfirmed(Pairing),
+    /// Between the two shards of a pairing: it was cancelled because the ticket on the sending
+    /// shard is dead.
+    PairingCancelled {
+        /// The ticket on the receiving shard.
+        survivor: Ticket,
+        /// What that ticket was in the pairing.
+        role: PairingRole,
+    },
     /// To another shard: take this session in.
     MigrateIn {
         /// The shard that the session comes from. It goes on counting the session until it

@@ -240,6 +240,8 @@ pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(25);
 /// Default of `--silence-limit`.
 pub const DEFAULT_SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// Default of `--liveness-window`.
+pub const DEFAULT_LIVENESS_WINDOW: Duration = Duration::from_secs(5);
 /// Default of `--rematch-delay`.
 pub const DEFAULT_REMATCH_DELAY: Duration = Duration::from_millis(800);
 /// Default of `--turn-ttl`.
@@ -291,6 +293,8 @@ const _: () = {
     assert!(is_time_within(DEFAULT_CLOSE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_HANDSHAKE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_SILENCE_LIMIT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_LIVENESS_WINDOW, TIME_LIMIT_BOUNDS));
+    assert!(DEFAULT_LIVENESS_WINDOW.as_nanos() * 2 < DEFAULT_SILENCE_LIMIT.as_nanos());
     assert!(is_time_within(DEFAULT_DRAIN_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_TURN_TTL, TURN_TTL_BOUNDS));
     assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());

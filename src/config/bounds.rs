@@ -68,6 +68,7 @@ pub(super) const CLOSE_TIMEOUT: DurationBounds = time_limit("--close-timeout");
 pub(super) const HANDSHAKE_TIMEOUT: DurationBounds = time_limit("--handshake-timeout");
 pub(super) const PING_INTERVAL: DurationBounds = time_limit("--ping-interval");
 pub(super) const SILENCE_LIMIT: DurationBounds = time_limit("--silence-limit");
+pub(super) const LIVENESS_WINDOW: DurationBounds = delay("--liveness-window");
 pub(super) const REMATCH_DELAY: DurationBounds = delay("--rematch-delay");
 pub(super) const DRAIN_TIMEOUT: DurationBounds = delay("--drain-timeout");
 pub(super) const TURN_TTL: DurationBounds = DurationBounds {
@@ -183,6 +184,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
         HANDSHAKE_TIMEOUT,
         PING_INTERVAL,
         SILENCE_LIMIT,
+        LIVENESS_WINDOW,
         REMATCH_DELAY,
         DRAIN_TIMEOUT,
         RESUME_WINDOW,

@@ -172,6 +172,7 @@ impl Arguments {
             handshake_timeout: bounds::HANDSHAKE_TIMEOUT.check(times.handshake_timeout)?,
             ping_interval: bounds::PING_INTERVAL.check(times.ping_interval)?,
             silence_limit: bounds::SILENCE_LIMIT.check(times.silence_limit)?,
+            liveness_window: bounds::LIVENESS_WINDOW.check(times.liveness_window)?,
             max_head_bytes: bounds::MAX_HEAD_BYTES.check(arguments.max_head_bytes)?,
             rematch_delay: bounds::REMATCH_DELAY.check(times.rematch_delay)?,
             drain_timeout: bounds::DRAIN_TIMEOUT.check(times.drain_timeout)?,

@@ -52,7 +52,7 @@ impl<M, S> MatcherSink for ShardMailboxes<M, S> {
     }
 
     fn pair(&mut self, pairing: Pairing) {
-        self.send(pairing.mover.holder, ShardCommand::Pair(pairing));
+        self.send(pairing.home.holder, ShardCommand::Pair(pairing));
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub trait MatcherSink {
     /// Sends a reply to the shard that owns the session of the command.
     fn reply(&mut self, reply: MatcherReply);
-    /// Sends a pairing to the mover's shard.
+    /// Sends a pairing to the home shard.
     fn pair(&mut self, pairing: Pairing);
 }
 

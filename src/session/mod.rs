@@ -2,9 +2,10 @@
 //! user's connection. A session knows nothing of sockets, frames and unsent bytes: those belong to
 //! the connection that the session is attached to, which the shard's table keeps apart from it.
 //!
-//! Two states are kept apart here: what the user wants ([`MatchRequest`], or nothing), and what
-//! the matcher has of the session (`MatcherView`). The first changes at once. The matcher
-//! follows with one command at a time, and [`Session::next_command`] alone decides which.
+//! Two states are kept apart here: what the user wants (`QueueIntent`), and what the matcher has
+//! of the session (`MatcherView`). The first changes at once. The matcher follows with one command
+//! at a time, and [`Session::next_command`] alone decides which. While the client of a waiting
+//! session is silent, its match request is withheld: the matcher has no ticket of it.
 
 use crate::commands::{MatcherCommand, MatcherOutcome, RecentPartner, Ticket, TicketHandle};
 use crate::ids::{QueueKey, RoomNo, SessionAddress, SessionNo, Slot, TicketNo};
@@ -42,8 +43,39 @@ enum SessionState {
 /// What the user wants from the matcher, and what the matcher has.
 #[derive(Debug)]
 struct QueueRequest {
-    match_request: Option<MatchRequest>,
+    intent: QueueIntent,
     matcher_view: MatcherView,
+}
+
+/// What the user wants from the matcher.
+#[derive(Clone, Copy, Debug)]
+enum QueueIntent {
+    /// No partner.
+    Nothing,
+    /// A partner.
+    Match(MatchRequest),
+    /// A partner, as soon as its client, which is silent, sends something.
+    Withheld(MatchRequest),
+}
+
+impl QueueIntent {
+    /// The open `find_match`, whether or not it is withheld.
+    fn match_request(&self) -> Option<&MatchRequest> {
+        match self {
+            QueueIntent::Nothing => None,
+            QueueIntent::Match(match_request) | QueueIntent::Withheld(match_request) => {
+                Some(match_request)
+            }
+        }
+    }
+
+    /// The open `find_match` for which the matcher is to have a ticket.
+    fn queued_request(&self) -> Option<&MatchRequest> {
+        match self {
+            QueueIntent::Match(match_request) => Some(match_request),
+            QueueIntent::Nothing | QueueIntent::Withheld(_) => None,
+        }
+    }
 }
 
 /// An open `find_match`.
@@ -105,7 +137,7 @@ impl Session {
     /// The open `find_match`, if the session waits for a partner.
     pub fn match_request(&self) -> Option<&MatchRequest> {
         match &self.state {
-            SessionState::Matching(request) => request.match_request.as_ref(),
+            SessionState::Matching(request) => request.intent.match_request(),
             SessionState::Idle | SessionState::InRoom(_) => None,
         }
     }
@@ -118,26 +150,63 @@ impl Session {
         }
     }
 
-    /// Whether the session still waits with this ticket.
+    /// Whether the session still waits with this ticket and may be matched.
     pub fn is_live(&self, ticket: TicketNo) -> bool {
-        self.match_request().is_some_and(|request| request.ticket == ticket)
+        match &self.state {
+            SessionState::Matching(request) => {
+                request.intent.queued_request().is_some_and(|wanted| wanted.ticket == ticket)
+            }
+            SessionState::Idle | SessionState::InRoom(_) => false,
+        }
+    }
+
+    /// Whether its match request is withheld because its client is silent.
+    #[inline]
+    pub fn is_withheld(&self) -> bool {
+        match &self.state {
+            SessionState::Matching(request) => matches!(request.intent, QueueIntent::Withheld(_)),
+            SessionState::Idle | SessionState::InRoom(_) => false,
+        }
+    }
+
+    /// Whether its client has to show that it is alive within the liveness window: it waits.
+    pub fn is_watched(&self) -> bool {
+        self.match_request().is_some()
     }
 
     /// The user asks for a partner. A session in a room has to leave it first.
     pub fn request_match(&mut self, match_request: MatchRequest) -> QueueChange {
         debug_assert!(self.membership().is_none(), "the session is still in a room");
         if let SessionState::Matching(request) = &mut self.state {
-            let left = request.match_request.map(|before| before.queue);
+            let left = request.intent.match_request().map(|before| before.queue);
             if left == Some(match_request.queue) {
                 return QueueChange::Unchanged;
             }
-            request.match_request = Some(match_request);
+            request.intent = QueueIntent::Match(match_request);
             return QueueChange::Entered { left };
         }
-        let request =
-            QueueRequest { match_request: Some(match_request), matcher_view: MatcherView::Nothing };
+        let intent = QueueIntent::Match(match_request);
+        let request = QueueRequest { intent, matcher_view: MatcherView::Nothing };
         self.state = SessionState::Matching(Box::new(request));
         QueueChange::Entered { left: None }
+    }
+
+    /// The client has become silent: the matcher is to have no ticket of the session until
+    /// [`Session::release`]. Returns whether that is new.
+    pub fn withhold(&mut self) -> bool {
+        let SessionState::Matching(request) = &mut self.state else { return false };
+        let QueueIntent::Match(match_request) = request.intent else { return false };
+        request.intent = QueueIntent::Withheld(match_request);
+        true
+    }
+
+    /// The client has sent something: a request that was withheld is queued again, with its first
+    /// timestamp. It gets a new number, because a pairing of its earlier ticket may be under way.
+    pub fn release(&mut self, ticket: TicketNo) {
+        let SessionState::Matching(request) = &mut self.state else { return };
+        if let QueueIntent::Withheld(match_request) = request.intent {
+            request.intent = QueueIntent::Match(MatchRequest { ticket, ..match_request });
+        }
     }
 
     /// Gives the ticket of a session that has migrated here a number of this shard: its old
@@ -145,7 +214,7 @@ impl Session {
     /// because it took the ticket out for the pairing.
     pub fn renumber_ticket(&mut self, ticket: TicketNo) {
         let SessionState::Matching(request) = &mut self.state else { return };
-        if let Some(match_request) = &mut request.match_request {
+        if let QueueIntent::Match(match_request) = &mut request.intent {
             match_request.ticket = ticket;
             request.matcher_view = MatcherView::Paired(ticket);
         }
@@ -154,7 +223,10 @@ impl Session {
     /// The user no longer wants a partner. Returns the open `find_match`, if there was one.
     pub fn cancel_match(&mut self) -> Option<MatchRequest> {
         match &mut self.state {
-            SessionState::Matching(request) => request.match_request.take(),
+            SessionState::Matching(request) => {
+                let before = std::mem::replace(&mut request.intent, QueueIntent::Nothing);
+                before.match_request().copied()
+            }
             SessionState::Idle | SessionState::InRoom(_) => None,
         }
     }
@@ -204,7 +276,10 @@ impl Session {
             // If the ticket is no longer live, its shard cancels the pairing, and the matcher
             // has nothing of this session.
             MatcherOutcome::Paired(ticket)
-                if request.match_request.is_some_and(|request| request.ticket == ticket) =>
+                if request
+                    .intent
+                    .queued_request()
+                    .is_some_and(|wanted| wanted.ticket == ticket) =>
             {
                 MatcherView::Paired(ticket)
             }
@@ -227,7 +302,8 @@ impl Session {
     /// here on.
     pub fn next_command(&mut self, holder: SessionAddress) -> Option<MatcherCommand> {
         let SessionState::Matching(request) = &mut self.state else { return None };
-        let replaces = match (request.match_request, request.matcher_view) {
+        let wanted = request.intent.queued_request().copied();
+        let replaces = match (wanted, request.matcher_view) {
             // guard: a session has one matcher command in flight [value None]
             (_, MatcherView::Unknown) => return None,
             (Some(wanted), MatcherView::Queued(_, ticket) | MatcherView::Paired(ticket))
@@ -235,8 +311,12 @@ impl Session {
             {
                 return None;
             }
+            // The shard cancels the pairing of a ticket that is not live.
             (None, MatcherView::Nothing | MatcherView::Paired(_)) => {
-                self.state = SessionState::Idle;
+                match request.intent {
+                    QueueIntent::Withheld(_) => request.matcher_view = MatcherView::Nothing,
+                    QueueIntent::Nothing | QueueIntent::Match(_) => self.state = SessionState::Idle,
+                }
                 return None;
             }
             (None, MatcherView::Queued(handle, number)) => {
@@ -246,7 +326,7 @@ impl Session {
             (Some(_), MatcherView::Queued(handle, number)) => Some((handle, number)),
             (Some(_), MatcherView::Nothing | MatcherView::Paired(_)) => None,
         };
-        let match_request = request.match_request?;
+        let match_request = wanted?;
         request.matcher_view = MatcherView::Unknown;
         let recent_partner = self.recent_partner.as_deref().copied();
         let ticket = Ticket {

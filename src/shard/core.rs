@@ -211,7 +211,10 @@ impl<H: Host> Core<H> {
         match command {
             ShardCommand::Reply(reply) => self.handle_reply(reply),
             ShardCommand::Pair(pairing) => self.handle_pairing(pairing),
-            ShardCommand::PairingCancelled(ticket) => self.pairing_cancelled(&ticket),
+            ShardCommand::PairConfirmed(pairing) => self.handle_confirmed_pairing(pairing),
+            ShardCommand::PairingCancelled { survivor, role } => {
+                self.pairing_cancelled(&survivor, role)
+            }
             ShardCommand::MigrateIn { from, migrating, purpose } => {
                 self.migrate_in(from, migrating, purpose)
             }

@@ -58,6 +58,9 @@ impl<H: Host> Core<H> {
         let mut batch = RelayBatch::default();
         let mut fast_path = self.relay_fast_path(slot);
         let mut fast_messages = 0;
+        if fast_path.is_none() {
+            self.release_match_request(slot);
+        }
         let close = loop {
             let next = match reader.next_text() {
                 Ok(Some(range)) => {

@@ -1,17 +1,18 @@
 //! The shard's side of matching: `find_match`, the commands to the matcher and its replies, and
 //! pairings. Pure.
 //!
-//! A pairing goes from the matcher to the mover's shard, and with the mover to the home shard. At
-//! each step the shard that owns a session checks whether its ticket is still live. If not, the
-//! pairing is cancelled and the ticket of the other session is queued again with its first
-//! timestamp. A client gets `match_found` only for a room that exists.
+//! A pairing goes from the matcher to the home shard, from there to the mover's shard, and with the
+//! mover back to the home shard. At each step the shard that owns a session checks whether its
+//! ticket is still live. If not, the pairing is cancelled and the ticket of the other session is
+//! queued again with its first timestamp. A client gets `match_found` only for a room that exists.
 
 use super::core::Core;
 use super::host::Host;
 use super::replies::Replies;
 use super::table::Attachment;
 use crate::commands::{
-    MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, ShardCommand, Ticket,
+    MatcherCommand, MatcherOutcome, MatcherReply, MigrationPurpose, Pairing, PairingRole,
+    ShardCommand, Ticket,
 };
 use crate::ids::{ConnectionKey, SessionAddress, Slot};
 use crate::session::{MatchRequest, Membership, QueueChange, Session};
@@ -122,7 +123,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Sends the matcher the command that is due for the session in this slot, if one is.
-    fn update_matcher(&mut self, slot: Slot) {
+    pub(super) fn update_matcher(&mut self, slot: Slot) {
         let Some(key) = self.table.key_at(slot) else { return };
         let holder = SessionAddress { shard: self.id, key };
         let Some(session) = self.table.session_mut(slot) else { return };
@@ -154,7 +155,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Whether a session of this shard still waits with this ticket, and can be reached.
+    /// Whether a session of this shard still waits with this ticket, can be reached, and is not
+    /// silent.
     pub(super) fn is_live(&self, ticket: &Ticket) -> bool {
         let key = ticket.holder.key;
         ticket.holder.shard == self.id
@@ -162,47 +164,76 @@ impl<H: Host> Core<H> {
             && self.table.session(key.slot).is_some_and(|session| session.is_live(ticket.number))
     }
 
-    /// The matcher has paired two sessions. The mover is one of this shard.
+    /// The same, before a room is made. The sweep may not have seen yet that the client is silent.
+    pub(super) fn may_meet(&mut self, ticket: &Ticket) -> bool {
+        if self.is_live(ticket) {
+            self.update_match_request(ticket.holder.key.slot);
+        }
+        self.is_live(ticket)
+    }
+
+    /// The matcher has paired two sessions. The home is one of this shard.
     pub(super) fn handle_pairing(&mut self, pairing: Pairing) {
         let Pairing { mover, home } = pairing;
-        let slot = mover.holder.key.slot;
-        if home.holder.shard != self.id && self.is_live(&mover) && !self.table[slot].is_held_back()
-        {
-            // Unsent bytes migrate with the session, so send what the client takes now. This may
-            // show that the connection is lost.
-            self.flush(slot);
-        }
-        // guard: a pairing needs a live ticket [operand 2 false]
-        if self.shutdown.is_draining() || !self.is_live(&mover) {
-            self.cancel_pairing(pairing);
-        } else if home.holder.shard == self.id {
+        if self.shutdown.is_draining() || !self.may_meet(&home) {
+            self.cancel_pairing(pairing, PairingRole::Home);
+        } else if mover.holder.shard == self.id {
             self.meet(&mover, &home);
         } else {
-            let purpose = MigrationPurpose::MeetPartner(pairing);
-            if !self.migrate_out(mover.holder.key, home.holder.shard, purpose) {
-                self.cancel_pairing(pairing);
-            }
+            self.host.send_to_shard(mover.holder.shard, ShardCommand::PairConfirmed(pairing));
         }
     }
 
-    /// A pairing ends on the mover's shard. Both tickets are queued again.
-    fn cancel_pairing(&mut self, Pairing { mover, home }: Pairing) {
+    /// The home shard has checked its ticket. The mover is one of this shard.
+    pub(super) fn handle_confirmed_pairing(&mut self, pairing: Pairing) {
+        let Pairing { mover, home } = pairing;
+        let key = mover.holder.key;
+        if self.may_meet(&mover) && !self.table[key.slot].is_held_back() {
+            // Unsent bytes migrate with the session, so send what the client takes now. This may
+            // show that the connection is lost.
+            self.flush(key.slot);
+        }
+        let purpose = MigrationPurpose::MeetPartner(pairing);
+        // guard: a pairing needs a live ticket [operand 2 false]
+        if self.shutdown.is_draining()
+            || !self.is_live(&mover)
+            || !self.migrate_out(key, home.holder.shard, purpose)
+        {
+            self.cancel_pairing(pairing, PairingRole::Mover);
+        }
+    }
+
+    /// A pairing ends on the shard of the session that has this part in it. Both tickets are
+    /// queued again.
+    fn cancel_pairing(&mut self, Pairing { mover, home }: Pairing, here: PairingRole) {
         self.counters.matches_failed.increment();
-        if home.holder.shard == self.id {
-            self.requeue(&home);
+        let (own, other, role) = match here {
+            PairingRole::Home => (home, mover, PairingRole::Mover),
+            PairingRole::Mover => (mover, home, PairingRole::Home),
+        };
+        if other.holder.shard == self.id {
+            self.requeue(&other);
         } else {
-            self.counters.migrations_out_settled.increment();
-            let shard = home.holder.shard;
+            self.settle_pairing(here);
+            let cancelled = ShardCommand::PairingCancelled { survivor: other, role };
             // guard: the survivor of a failed pairing is queued again [skip]
-            self.host.send_to_shard(shard, ShardCommand::PairingCancelled(home));
+            self.host.send_to_shard(other.holder.shard, cancelled);
         }
-        self.requeue(&mover);
+        self.requeue(&own);
     }
 
-    /// The pairing of this ticket was cancelled on the mover's shard.
-    pub(super) fn pairing_cancelled(&mut self, ticket: &Ticket) {
-        self.counters.migrations_in_settled.increment();
+    /// The pairing of this ticket was cancelled on the shard of the other one.
+    pub(super) fn pairing_cancelled(&mut self, ticket: &Ticket, role: PairingRole) {
+        self.settle_pairing(role);
         self.requeue(ticket);
+    }
+
+    /// A migration that the matcher decided does not take place.
+    fn settle_pairing(&self, here: PairingRole) {
+        match here {
+            PairingRole::Home => self.counters.migrations_in_settled.increment(),
+            PairingRole::Mover => self.counters.migrations_out_settled.increment(),
+        }
     }
 
     /// Gives a ticket back to the matcher, if it is live. It keeps its first timestamp, and with

@@ -22,6 +22,7 @@ pub mod event_loop;
 mod frames;
 pub mod host;
 mod http;
+mod liveness;
 mod matching;
 mod message_rate;
 pub mod migration;

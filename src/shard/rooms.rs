@@ -85,7 +85,8 @@ impl<H: Host> Core<H> {
 
     /// Makes a room of two sessions of this shard, if both still wait with these tickets.
     pub(super) fn meet(&mut self, mover: &Ticket, home: &Ticket) {
-        if self.shutdown.is_draining() || !self.is_live(home) || !self.is_live(mover) {
+        let may_meet = self.may_meet(home) & self.may_meet(mover);
+        if self.shutdown.is_draining() || !may_meet {
             self.counters.matches_failed.increment();
             self.requeue(home);
             self.requeue(mover);

@@ -95,13 +95,14 @@ impl<H: Host> Core<H> {
         if silent_ms >= as_ms(self.setup.limits.silence_limit) {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);
         }
+        self.update_match_request(key.slot);
         self.ping_if_due(key.slot, silent_ms, passed_ms);
     }
 
     /// Pings a connection that has been silent for `silent_ms`, if a ping fell due within the
     /// last `passed_ms`.
     pub(super) fn ping_if_due(&mut self, slot: Slot, silent_ms: u32, passed_ms: u32) {
-        let interval_ms = as_ms(self.setup.limits.ping_interval).max(1);
+        let interval_ms = self.ping_interval_ms(slot);
         if silent_ms / interval_ms > silent_ms.saturating_sub(passed_ms) / interval_ms {
             self.ping(slot);
         }
@@ -114,6 +115,7 @@ impl<H: Host> Core<H> {
         if !connection.has_unsent() || connection.is_held_back() {
             let mut bytes = Vec::new();
             push_server_frame(&mut bytes, PING, b"");
+            self.counters.pings_sent.increment();
             self.transmit(slot, &bytes, EgressContent::Frames);
         }
     }

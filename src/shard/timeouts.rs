@@ -68,6 +68,7 @@ impl Timeouts {
             limits.handshake_timeout,
             limits.ping_interval,
             limits.silence_limit,
+            limits.liveness_window,
             limits.drain_timeout,
         ]
         .into_iter()

@@ -161,9 +161,14 @@ shard_counters! {
         wire_bytes_sent,
         /// Rooms created on this shard.
         matches,
-        /// Pairings that created no room because one of the two sessions had ended or had stopped
-        /// waiting.
+        /// Pairings that created no room because one of the two sessions had ended, had stopped
+        /// waiting or was silent.
         matches_failed,
+        /// Times that a waiting session was withheld from matching because its client had been
+        /// silent for the liveness window.
+        match_requests_withheld,
+        /// Ping frames sent.
+        pings_sent,
         /// Sessions that migrated to another shard.
         migrated_out,
         /// Sessions that migrated here from another shard.

@@ -198,8 +198,18 @@ const FAMILIES: &[MetricFamily] = &[
     ),
     family(
         "switchboard_matches_failed_total",
-        "Pairings that created no room because one of the two users had left.",
+        "Pairings that created no room because one of the two users had left or was silent.",
         MetricSource::Counter(|view| view.totals.matches_failed as f64),
+    ),
+    family(
+        "switchboard_match_requests_withheld_total",
+        "Times that a waiting user was withheld from matching, silent for --liveness-window.",
+        MetricSource::Counter(|view| view.totals.match_requests_withheld as f64),
+    ),
+    family(
+        "switchboard_pings_sent_total",
+        "Ping frames sent to clients.",
+        MetricSource::Counter(|view| view.totals.pings_sent as f64),
     ),
     family(
         "switchboard_matcher_commands_total",

@@ -40,7 +40,11 @@ pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
         version: about.version,
         uptime_s: telemetry.uptime_s(now),
         connections: ConnectionStats::of(&totals, about.max_connections),
-        sessions: SessionStats { active: totals.sessions, opened: totals.sessions_opened },
+        sessions: SessionStats {
+            active: totals.sessions,
+            opened: totals.sessions_opened,
+            pings_sent: totals.pings_sent,
+        },
         matchmaking: MatchmakingStats::of(&totals, telemetry),
         rooms: RoomStats { active: totals.rooms },
         messages: MessageStats::of(&totals),
@@ -139,6 +143,7 @@ impl<'a> ConnectionStats<'a> {
 struct SessionStats {
     active: i64,
     opened: u64,
+    pings_sent: u64,
 }
 
 #[derive(Serialize)]
@@ -152,6 +157,7 @@ struct MatchmakingStats<'a> {
     commands: u64,
     matches: u64,
     matches_failed: u64,
+    withheld: u64,
 }
 
 impl<'a> MatchmakingStats<'a> {
@@ -164,6 +170,7 @@ impl<'a> MatchmakingStats<'a> {
             commands: telemetry.matcher.commands.get(),
             matches: totals.matches,
             matches_failed: totals.matches_failed,
+            withheld: totals.match_requests_withheld,
         }
     }
 }
@@ -351,11 +358,13 @@ mod tests {
         ("/connections/accept_paused", "/accept_paused"),
         ("/sessions/active", "/sessions"),
         ("/sessions/opened", "/sessions_opened"),
+        ("/sessions/pings_sent", "/pings_sent"),
         ("/matchmaking/waiting", "/waiting"),
         ("/matchmaking/waiting_by_queue/en", "/waiting_by_queue/en"),
         ("/matchmaking/waiting_by_queue/de:x", "/waiting_by_queue/de:x"),
         ("/matchmaking/matches", "/matches"),
         ("/matchmaking/matches_failed", "/matches_failed"),
+        ("/matchmaking/withheld", "/match_requests_withheld"),
         ("/rooms/active", "/rooms"),
         ("/messages/received", "/messages_received"),
         ("/messages/relayed", "/messages_relayed"),

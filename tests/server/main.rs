@@ -36,6 +36,7 @@ mod protocol {
     mod relay;
     mod rooms;
     mod shards;
+    mod silent_users;
 }
 mod shutdown;
 mod stalls;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// Events that must occur in that many runs. Without them the runs prove nothing.
-const EXPECTED_EVENTS: [&str; 83] = [
+const EXPECTED_EVENTS: [&str; 87] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -47,6 +47,8 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "command: migration completed",
     "command: pairing cancelled",
     "command: pair",
+    "command: pair confirmed",
+    "command: pairing cancelled by the home shard",
     "command: start_drain",
     "command: reply",
     "command: migration rejected",
@@ -78,6 +80,7 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "send: would block",
     "server: matches",
     "server: matches failed",
+    "server: match requests withheld",
     "server: rate limited",
     "server: sessions migrated",
     "server: relayed",
@@ -88,6 +91,7 @@ const EXPECTED_EVENTS: [&str; 83] = [
     "user: breaks the protocol",
     "user: closes",
     "user: half-closes",
+    "user: loses its network",
     "user: match found",
     "user: named by a proxy",
     "user: plain requests",

@@ -40,6 +40,14 @@ pub struct TimeoutArguments {
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_SILENCE_LIMIT))]
     pub silence_limit: HumanDuration,
 
+    /// Silence after which a waiting user is not matched until the client sends something
+    ///
+    /// A waiting user is pinged twice in this time, keeps the position in the queue, and is passed
+    /// over while silent. 0s matches users however long they have been silent.
+    #[arg(long, env = "SWITCHBOARD_LIVENESS_WINDOW", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_LIVENESS_WINDOW))]
+    pub liveness_window: HumanDuration,
+
     /// How long two users who just shared a room are not matched again if others wait
     ///
     /// 0s matches them again at once if they are next in the queue.

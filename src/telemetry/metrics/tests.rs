@@ -175,6 +175,8 @@ fn renders_the_values_of_the_counters() {
         ("switchboard_wire_sent_bytes_total", |s| s.wire_bytes_sent.get()),
         ("switchboard_matches_total", |s| s.matches.get()),
         ("switchboard_matches_failed_total", |s| s.matches_failed.get()),
+        ("switchboard_match_requests_withheld_total", |s| s.match_requests_withheld.get()),
+        ("switchboard_pings_sent_total", |s| s.pings_sent.get()),
         ("switchboard_migrations_out_total", |s| s.migrated_out.get()),
         ("switchboard_migrations_in_total", |s| s.migrated_in.get()),
         ("switchboard_http_requests_total", |s| s.http_requests.get()),

@@ -35,6 +35,9 @@ impl Simulator {
         for user in &mut self.users {
             user.reads = true;
         }
+        for connection in &mut shared.connections {
+            connection.packets_lost = false;
+        }
     }
 
     /// Runs each part once.
@@ -127,6 +130,7 @@ impl Simulator {
         }
         self.run_until_idle();
         self.pass(self.plan.limits.rematch_delay + STEP);
+        self.all_send();
         self.run_until_idle();
         self.check_agreement();
         let waits = |id: &&usize| {
@@ -142,6 +146,18 @@ impl Simulator {
             with_recent_partner.is_empty(),
             "{with_recent_partner:?} still remember a recent partner"
         );
+    }
+
+    /// Every user sends a pong, so that no session is withheld from matching as silent.
+    fn all_send(&mut self) {
+        for at in 0..self.alive.len() {
+            let shared = &mut *self.shared.borrow_mut();
+            let context = &mut UserContext { shared, session_model: &mut self.session_model };
+            let user = &mut self.users[self.alive[at]];
+            if user.stage == Stage::Open {
+                user.pong(b"alive", context);
+            }
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -263,6 +279,7 @@ impl Simulator {
             ("server: matches", all.matches),
             ("server: matches failed", all.matches_failed),
             ("server: sessions migrated", all.migrated_in),
+            ("server: match requests withheld", all.match_requests_withheld),
             ("server: relayed", all.messages_relayed),
             ("server: rate limited", all.messages_dropped),
         ] {

@@ -69,8 +69,9 @@ impl Display for Brief<'_, SimCommand> {
         match self.0 {
             ShardCommand::Reply(reply) => write!(f, "reply {}", Brief(reply)),
             ShardCommand::Pair(pairing) => write!(f, "pair {}", Brief(pairing)),
-            ShardCommand::PairingCancelled(ticket) => {
-                write!(f, "pairing cancelled for {}", Brief(ticket))
+            ShardCommand::PairConfirmed(pairing) => write!(f, "confirmed {}", Brief(pairing)),
+            ShardCommand::PairingCancelled { survivor, role } => {
+                write!(f, "pairing cancelled for the {role:?} {}", Brief(survivor))
             }
             ShardCommand::MigrateIn { migrating, purpose, .. } => {
                 let MigrationPurpose::MeetPartner(pairing) = purpose;

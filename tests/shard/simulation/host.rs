@@ -142,7 +142,8 @@ impl Transport for SimulatedNetwork {
             shared.trace.log(|| format!("{} cannot be watched", socket.0));
             return false;
         }
-        if shared.connections[socket.connection()].watch(self.shard, key) {
+        let began = shared.began[self.shard.index()];
+        if shared.connections[socket.connection()].watch(self.shard, key, began) {
             shared.raise(socket.connection());
         }
         let shard = self.shard.0;
@@ -151,7 +152,9 @@ impl Transport for SimulatedNetwork {
     }
 
     fn unwatch(&mut self, socket: &mut Socket) {
-        self.shared.borrow_mut().connections[socket.connection()].unwatch();
+        let shared = &mut *self.shared.borrow_mut();
+        let began = shared.began[self.shard.index()];
+        shared.connections[socket.connection()].unwatch(began);
     }
 
     fn adopt(&mut self, from: ShardId, socket: &mut Socket) -> AdoptOutcome<Socket> {

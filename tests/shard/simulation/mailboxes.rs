@@ -4,7 +4,7 @@
 use super::event_counts::EventCounts;
 use super::network::Socket;
 use std::collections::{BTreeMap, VecDeque};
-use switchboard::commands::{MatcherCommand, ShardCommand};
+use switchboard::commands::{MatcherCommand, PairingRole, ShardCommand};
 use switchboard::ids::{SessionAddress, ShardId};
 use switchboard::shard::migration::CoreCommand;
 
@@ -57,7 +57,13 @@ impl Mailboxes {
                 "command: reply"
             }
             ShardCommand::Pair(_) => "command: pair",
-            ShardCommand::PairingCancelled(_) => "command: pairing cancelled",
+            ShardCommand::PairConfirmed(_) => "command: pair confirmed",
+            ShardCommand::PairingCancelled { role: PairingRole::Home, .. } => {
+                "command: pairing cancelled"
+            }
+            ShardCommand::PairingCancelled { role: PairingRole::Mover, .. } => {
+                "command: pairing cancelled by the home shard"
+            }
             ShardCommand::MigrateIn { .. } => "command: migrate in",
             ShardCommand::MigrationCompleted { .. } => "command: migration completed",
             ShardCommand::MigrationRejected { .. } => "command: migration rejected",

@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     /// The client has disappeared: bytes sent to it are answered with a reset.
     pub(crate) client_gone: bool,
     arrived: VecDeque<u8>,
+    /// All packets are lost, in both directions, until this is false again.
+    pub(crate) packets_lost: bool,
     /// Bytes of `arrived` before the urgent mark, if there is one.
     urgent: Option<usize>,
     end_arrived: bool,
@@ -86,6 +88,9 @@ pub(crate) struct Connection {
     /// When the client was last active, and the longest time without activity.
     pub(crate) last_read: Timestamp,
     pub(crate) longest_silence: Duration,
+    /// When it left a shard, and for how long it has been between shards since it was last active.
+    unwatched_at: Timestamp,
+    between_shards: Duration,
     /// The times at which the server read bytes.
     reads: BTreeSet<Timestamp>,
     /// For each send: bytes accepted so far, bytes read so far, time.
@@ -95,7 +100,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A new connection.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Connection { last_read: now, ..Connection::default() }
+        Connection { last_read: now, unwatched_at: now, ..Connection::default() }
     }
 
     /// Whether there has been a short write.
@@ -210,16 +215,18 @@ impl Connection {
     }
 
     /// Registers the connection with `shard` under `key`. Returns true if an event is due.
-    pub(crate) fn watch(&mut self, shard: ShardId, key: ConnectionKey) -> bool {
+    pub(crate) fn watch(&mut self, shard: ShardId, key: ConnectionKey, now: Timestamp) -> bool {
         assert!(self.watched.is_none(), "watched twice");
+        self.between_shards += now.since(self.unwatched_at);
         self.watched = Some((shard, key));
         self.raised = false;
         self.readiness().is_some()
     }
 
     /// Removes the registration.
-    pub(crate) fn unwatch(&mut self) {
+    pub(crate) fn unwatch(&mut self, now: Timestamp) {
         assert!(self.watched.take().is_some(), "not watched");
+        self.unwatched_at = now;
         self.raised = false;
     }
 
@@ -251,7 +258,7 @@ impl Connection {
     /// Delivers up to `most` bytes to the server's receive buffer of `room` bytes. Returns true if
     /// this raises an event.
     pub(crate) fn deliver_to_server(&mut self, most: usize, room: usize, urgent: bool) -> bool {
-        if self.broken || self.end_arrived {
+        if self.broken || self.end_arrived || self.packets_lost {
             return false;
         }
         if self.closed {
@@ -275,6 +282,9 @@ impl Connection {
     /// The network carries up to `most` bytes to the client. True if that is an event for the
     /// server.
     pub(crate) fn deliver_to_client(&mut self, most: usize) -> (Delivery, bool) {
+        if self.packets_lost {
+            return (Delivery::Nothing, false);
+        }
         if self.broken {
             return (Delivery::Broken, false);
         }
@@ -309,6 +319,13 @@ impl Connection {
     fn record_activity(&mut self, now: Timestamp) {
         self.longest_silence = self.longest_silence.max(now.since(self.last_read));
         self.last_read = now;
+        self.between_shards = Duration::ZERO;
+    }
+
+    /// How long the client has been silent at `now`, as shards measure it: time between two shards
+    /// is not counted.
+    pub(crate) fn silence(&self, now: Timestamp) -> Duration {
+        now.since(self.last_read).saturating_sub(self.between_shards)
     }
 
     /// Whether the server read something at this time.

@@ -77,14 +77,20 @@ pub(crate) enum UserAction {
     Reset,
     StopReading,
     ReadAgain,
+    LoseNetwork,
+    RegainNetwork,
     BreakProtocol,
     Http,
 }
 
 /// Actions with their largest weights. The first group is never disabled.
-const ALWAYS: [(UserAction, u32); 3] =
-    [(UserAction::Find, 30), (UserAction::Relay, 60), (UserAction::ReadAgain, 5)];
-const SOMETIMES: [(UserAction, u32); 18] = [
+const ALWAYS: [(UserAction, u32); 4] = [
+    (UserAction::Find, 30),
+    (UserAction::Relay, 60),
+    (UserAction::ReadAgain, 5),
+    (UserAction::RegainNetwork, 3),
+];
+const SOMETIMES: [(UserAction, u32); 19] = [
     (UserAction::FindElsewhere, 10),
     (UserAction::Cancel, 10),
     (UserAction::Leave, 10),
@@ -101,6 +107,7 @@ const SOMETIMES: [(UserAction, u32); 18] = [
     (UserAction::Vanish, 4),
     (UserAction::Reset, 4),
     (UserAction::StopReading, 10),
+    (UserAction::LoseNetwork, 6),
     (UserAction::BreakProtocol, 3),
     (UserAction::Http, 20),
 ];
@@ -189,6 +196,7 @@ fn limits(random: &mut Random, users: usize) -> Limits {
         handshake_timeout: millis(random, 200, 5000),
         ping_interval,
         silence_limit: ping_interval + millis(random, 50, 4000),
+        liveness_window: Duration::from_millis(random.pick(&[0, 100, 500, 2000, 5000])),
         max_head_bytes: random.pick(&[1024, 16_384]),
         rematch_delay: Duration::from_millis(random.pick(&[0, 5, 100, 800, 2000])),
         drain_timeout: Duration::from_millis(random.pick(&[0, 50, 1000, 5000])),

@@ -4,6 +4,7 @@
 use super::host::Shared;
 use super::network::{ConnectionId, Socket};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use switchboard::commands::Ticket;
 use switchboard::ids::{QueueKey, RoomNo, SessionNo, TokenMint};
 use switchboard::shard::audit::AuditedConnection;
@@ -259,6 +260,7 @@ impl SessionModel {
                     new += 1;
                     let token = self.mint.room(RoomNo(number)).as_str().to_owned();
                     for user in users {
+                        check_not_silent(user, began, shared);
                         self.found_by.insert((user, token.clone()), emitted[&user]);
                         self.recent_partner.remove(&user);
                     }
@@ -322,4 +324,17 @@ impl SessionModel {
     pub(crate) fn queue_of(&self, user: ConnectionId) -> Option<QueueKey> {
         self.waiting.iter().find_map(|shard| shard.get(&user)).copied()
     }
+}
+
+/// A session whose client has been silent for the liveness window is not matched.
+fn check_not_silent(user: ConnectionId, now: Timestamp, shared: &Shared) {
+    let window = shared.plan.limits.liveness_window;
+    // A shard does not count the time by which a clock jumps.
+    if window.is_zero() || shared.plan.faults.clock_jump > 0 {
+        return;
+    }
+    // The server counts whole milliseconds, and with another clock after a migration.
+    let tolerance = Duration::from_millis(3);
+    let silence = shared.connections[user].silence(now);
+    assert!(silence <= window + tolerance, "{user} is matched although silent for {silence:?}");
 }

@@ -361,7 +361,7 @@ impl MatcherSink for MatcherContext<'_> {
         self.matcher_model.paired(mover, home, self.shared.now);
         self.session_model.paired(mover, home, self.shared);
         self.shared.trace.log(|| format!("matcher → {}", Brief(&pairing)));
-        self.shared.mailboxes.send_to_shard(mover.holder.shard, ShardCommand::Pair(pairing));
+        self.shared.mailboxes.send_to_shard(home.holder.shard, ShardCommand::Pair(pairing));
     }
 }
 

@@ -46,9 +46,12 @@ impl User {
 
     /// Performs an action, if it is possible now.
     pub(crate) fn act(&mut self, action: UserAction, context: &mut UserContext<'_>) {
-        if action == UserAction::ReadAgain {
-            self.reads = true;
-            return;
+        match action {
+            UserAction::ReadAgain => return self.reads = true,
+            UserAction::RegainNetwork => {
+                return context.shared.connections[self.id].packets_lost = false;
+            }
+            _ => {}
         }
         if !self.can_send()
             || context.shared.connections[self.id].sending.len() > MAX_BYTES_IN_FLIGHT
@@ -60,6 +63,10 @@ impl User {
             UserAction::StopReading => {
                 context.shared.counts.count("user: stops reading");
                 self.reads = false;
+            }
+            UserAction::LoseNetwork => {
+                context.shared.counts.count("user: loses its network");
+                context.shared.connections[self.id].packets_lost = true;
             }
             UserAction::HalfClose => self.half_close(context),
             UserAction::Vanish | UserAction::Reset => {
@@ -174,6 +181,8 @@ impl User {
             | UserAction::Reset
             | UserAction::StopReading
             | UserAction::ReadAgain
+            | UserAction::LoseNetwork
+            | UserAction::RegainNetwork
             | UserAction::Http => {}
         }
     }
