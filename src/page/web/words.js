@@ -11,7 +11,7 @@
 import { TEXTS as ENGLISH } from './languages/en.js';
 
 /** The languages that the page is written in, beside English. */
-export const TRANSLATIONS = /** @type {string[]} */ ([]);
+export const TRANSLATIONS = ['de', 'es', 'fr', 'pt'];
 /** Languages that are written from right to left, should one of them be added. */
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 

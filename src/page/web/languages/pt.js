@@ -1,0 +1,148 @@
+/** The texts of the page in Portuguese; en.js has the keys and what they mean. */
+export const TEXTS = {
+  // The page.
+  'page.description':
+    'Um chat de voz que liga você a uma pessoa desconhecida. As vozes vão de navegador para navegador.',
+  'page.footer':
+    'As vozes vão de navegador para navegador e são cifradas no caminho. Este site apenas liga vocês; não grava as vozes.',
+
+  // The two ends of a call.
+  'you.name': 'Você',
+  'you.level': 'Seu microfone',
+  'you.off': 'microfone desligado',
+  'you.on': 'microfone ligado',
+  'you.muted': 'sem som',
+  'partner.name': 'A outra pessoa',
+  'partner.level': 'A voz da outra pessoa',
+  'partner.none': 'sem ligação',
+  'partner.searching': 'procurando',
+  'partner.connecting': 'ligando',
+  'partner.talking': 'na linha',
+  'partner.muted': 'sem som',
+  'partner.silent': 'sem som',
+  'partner.gone': 'saiu',
+  'clock.label': 'Tempo decorrido',
+
+  // Buttons.
+  'button.ask': 'Ligar o microfone',
+  'button.ask_again': 'Tentar de novo',
+  'button.start': 'Começar',
+  'button.next': 'Próximo',
+  'button.find': 'Procurar outra pessoa',
+  'button.mute': 'Desligar o som',
+  'button.unmute': 'Religar o som',
+  'button.stop': 'Parar',
+  'button.play': 'Ouvir a outra pessoa',
+
+  // Devices and settings.
+  'settings.title': 'Dispositivos e definições',
+  'settings.microphone': 'Microfone',
+  'settings.speaker': 'Alto-falante',
+  'settings.system_device': 'Escolha do sistema',
+  'settings.onward': 'Quando alguém sai, procurar automaticamente a próxima pessoa',
+  'settings.relay_only': 'Esconder dos outros o meu endereço de rede',
+  'settings.relay_available': 'As chamadas passam então pelo relay deste site.',
+  'settings.relay_missing': 'Precisa de um relay; este site ainda não anunciou nenhum.',
+  'settings.shortcuts': 'Letras soltas são atalhos:',
+  'settings.key_mute': 'sem som',
+  'settings.key_next': 'começar ou próximo',
+  'settings.key_stop': 'parar',
+  'settings.speaker_failed': 'Este alto-falante não pode ser usado. O anterior continua ligado.',
+
+  // Phases.
+  'starting.headline': 'Um momento',
+  'starting.detail': 'A página está a iniciar.',
+  'blocked.insecure.headline': 'Esta página precisa de um endereço seguro',
+  'blocked.insecure.detail':
+    'Os navegadores só permitem o microfone com https:// ou em localhost. Abra esta página num endereço assim.',
+  'blocked.no_webrtc.headline': 'Este navegador não pode fazer chamadas',
+  'blocked.no_webrtc.detail': 'Ele não tem WebRTC. Um Firefox, Chrome, Edge ou Safari recente tem.',
+  'welcome.headline': 'Fale com uma pessoa desconhecida',
+  'welcome.detail': 'Primeiro, ligue o seu microfone. Ninguém ouve você antes de tocar em “Começar”.',
+  'asking.headline': 'Podemos ouvir você?',
+  'asking.detail': 'O seu navegador pede o microfone. Escolha “Permitir”.',
+  'ready.headline': 'Diga alguma coisa',
+  'ready.detail': 'Se o anel à volta da sua tomada se mexe, você é ouvido. Depois toque em “Começar”.',
+  'searching.headline': 'Procurando alguém',
+  'searching.detail': 'Você está na fila. Esta página liga você automaticamente.',
+  'searching.again': '{reason}. Procurando a próxima pessoa.',
+  'connecting.headline': 'Estamos a ligar',
+  'connecting.detail': 'Há alguém. Um momento.',
+  'talking.headline': 'Vocês estão a falar',
+  'talking.up': 'A linha é de vocês pelo tempo que quiserem.',
+  'talking.silent': 'O som parou. Tentando restabelecer a ligação com a outra pessoa.',
+  'talking.partner_away': 'A outra pessoa perdeu a ligação com a central. A chamada continua.',
+  'talking.partner_gone':
+    'A outra pessoa já não está na central. Vocês podem continuar, ou você pode passar à próxima chamada.',
+  'talking.own_gone':
+    'A central já não tem esta chamada. Vocês podem continuar, mas se o som parar, não poderá ser restabelecido.',
+
+  // Troubles with the microphone.
+  'mic_failed.denied.headline': 'O microfone está bloqueado',
+  'mic_failed.denied.detail':
+    'Esta página não pode usar o microfone. Abra as definições do site ao lado do endereço, permita o microfone e tente de novo.',
+  'mic_failed.dismissed.headline': 'O microfone ainda está desligado',
+  'mic_failed.dismissed.detail':
+    'A pergunta do navegador foi fechada sem resposta. Tente de novo e escolha “Permitir”.',
+  'mic_failed.none.headline': 'Nenhum microfone encontrado',
+  'mic_failed.none.detail': 'Ligue um ou acenda os seus auscultadores e tente de novo. A página nota sozinha um novo.',
+  'mic_failed.busy.headline': 'O microfone está ocupado',
+  'mic_failed.busy.detail': 'Outro programa parece estar a usá-lo. Feche-o e tente de novo.',
+  'mic_failed.other.headline': 'O microfone não arranca',
+  'mic_failed.other.detail':
+    'O seu navegador não deu um motivo claro. Tente de novo, ou escolha outro microfone abaixo.',
+
+  // Ends of a call.
+  'ended.left.headline': 'A outra pessoa desligou',
+  'ended.left.detail': 'Talvez alguém mais esteja à espera agora mesmo.',
+  'ended.next.headline': 'A outra pessoa passou à próxima',
+  'ended.next.detail': 'Talvez alguém mais esteja à espera agora mesmo.',
+  'ended.disconnected.headline': 'A outra pessoa saiu',
+  'ended.disconnected.detail': 'A ligação dela terminou inesperadamente.',
+  'ended.timeout.headline': 'A outra pessoa saiu',
+  'ended.timeout.detail': 'A ligação dela perdeu-se e não voltou.',
+  'ended.lost.headline': 'A chamada perdeu-se',
+  'ended.lost.detail': 'O som parou, e a ligação com a outra pessoa não pôde ser restabelecida.',
+  'ended.unreachable.headline': 'Não há caminho até esta pessoa',
+  'ended.unreachable.detail': 'As duas redes não conseguiram alcançar-se. Com outra pessoa costuma funcionar.',
+  'ended.relay_refused.headline': 'O relay recusou a chamada',
+  'ended.relay_refused.detail':
+    'O servidor TURN deste site recusou a senha que recebeu (401), por isso nenhuma chamada pode passar por ele. Quem opera este site tem de definir o mesmo segredo nos dois servidores.',
+  'ended.relay_missing.headline': 'Nenhum relay responde',
+  'ended.relay_missing.detail':
+    'Você pediu para esconder o seu endereço de rede, o que precisa de um relay, mas nenhum responde. Desligue isso em “Dispositivos e definições”, ou tente mais tarde.',
+
+  // The connection to the server.
+  'connection.continues': 'A chamada continua.',
+  'connection.retrying': 'Tentando de novo.',
+  'connection.draining': 'A central vai reiniciar.',
+  'connection.reconnects': 'Esta página volta a ligar-se automaticamente.',
+  'connection.offline': 'O seu dispositivo está offline.',
+  'connection.silent': 'A central não recebeu nada desta página por tempo demais.',
+  'connection.internal': 'A central teve um erro interno.',
+  'connection.restarting': 'A central está a reiniciar.',
+  'connection.slow': 'A sua rede era lenta demais para a central.',
+  'connection.resumed': 'Esta sessão foi retomada por outra ligação.',
+  'connection.misunderstood': 'A central não entendeu esta página.',
+  'connection.unreachable': 'A central não responde.',
+
+  // What the server refuses.
+  'refused.bad_queue':
+    'O nome depois de # no endereço não pode ser usado: pode ter até 64 letras, algarismos e _ . : -',
+  'refused.rate_limited': 'Foi demais de uma vez; uma parte foi descartada. Espere um momento.',
+  'refused.draining': 'A central vai reiniciar e não faz novas chamadas. Depois você estará de novo na fila, no fim.',
+  'refused.misunderstood': 'A central não entendeu esta página. Recarregá-la pode ajudar.',
+  'refused.unknown_type': 'A central não sabe o que esta página pediu. Recarregá-la pode ajudar.',
+  'refused.other': 'A central recusou algo: {message}',
+
+  // Figures.
+  'users.none': 'Não há mais ninguém',
+  'users.one': 'Há outra pessoa',
+  'users.many': 'Há outras {count} pessoas',
+  'quality.good': 'Linha clara',
+  'quality.fair': 'Linha razoável',
+  'quality.poor': 'Linha ruim',
+  'quality.relayed': 'por um relay',
+  'quality.direct': 'direta',
+  'quality.delay': '{ms} ms',
+};
