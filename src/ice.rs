@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `--ice-server` (repeatable) | URL, for TURN followed by `,user=NAME,password=SECRET` | `stun:stun.example.org` |
 //! | | | `turns:turn.example.org:5349?transport=tcp,user=ann,password=x,y` |
-//! | `--turn-url` (repeatable) | URL alone; each session gets its own credentials | `turn:turn.example.org:3478` |
+//! | `--turn-url` (repeatable) | URL alone; each session and match gets its own credentials | `turn:turn.example.org:3478` |
 //!
 //! The URL is that of RFC 7064 §3.1 (`stun:`) or RFC 7065 §3.1 (`turn:`, `turns:`). A user name
 //! contains no comma; a password may, because it is the rest of the value.
@@ -136,6 +136,15 @@ impl fmt::Debug for TurnSecret {
     }
 }
 
+/// How long TURN credentials are valid. Fractions of a second are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialLifetimes {
+    /// Those of `session`, which clients of version 1 use for all their calls.
+    pub session: Duration,
+    /// Those of `match_found`, which are for one call.
+    pub call: Duration,
+}
+
 /// TURN servers that share a secret with this process, so that every session gets its own
 /// credentials, which expire: coturn's `use-auth-secret`, after the Internet-Draft
 /// *A REST API For Access To TURN Services* (draft-uberti-behave-turn-rest-00 §2.2).
@@ -143,26 +152,31 @@ impl fmt::Debug for TurnSecret {
 pub struct TimeLimitedTurn {
     urls: Vec<IceUrl>,
     secret: TurnSecret,
-    ttl: Duration,
+    lifetimes: CredentialLifetimes,
 }
 
 impl TimeLimitedTurn {
-    /// Credentials for `urls` that are valid for `ttl` after they are issued. Fractions of a second
-    /// are ignored.
+    /// Credentials for `urls`.
     ///
     /// # Errors
-    /// If `urls` is empty or contains a STUN URL, or if `ttl` is outside [`TURN_TTL_BOUNDS`].
-    pub fn new(urls: Vec<IceUrl>, secret: TurnSecret, ttl: Duration) -> Result<Self, IceError> {
+    /// If `urls` is empty or contains a STUN URL, or if a lifetime is outside [`TURN_TTL_BOUNDS`].
+    pub fn new(
+        urls: Vec<IceUrl>,
+        secret: TurnSecret,
+        lifetimes: CredentialLifetimes,
+    ) -> Result<Self, IceError> {
         if urls.is_empty() {
             return Err(IceError::NoTurnUrl);
         }
         if let Some(url) = urls.iter().find(|url| !url.is_turn()) {
             return Err(IceError::NotTurn(url.as_str().to_owned()));
         }
-        if !(TURN_TTL_BOUNDS.0..=TURN_TTL_BOUNDS.1).contains(&ttl) {
-            return Err(IceError::Ttl(ttl));
+        for ttl in [lifetimes.session, lifetimes.call] {
+            if !(TURN_TTL_BOUNDS.0..=TURN_TTL_BOUNDS.1).contains(&ttl) {
+                return Err(IceError::Ttl(ttl));
+            }
         }
-        Ok(TimeLimitedTurn { urls, secret, ttl })
+        Ok(TimeLimitedTurn { urls, secret, lifetimes })
     }
 }
 
@@ -177,18 +191,42 @@ struct IceServerEntry<'a> {
     credential: Option<&'a str>,
 }
 
-impl IceServerEntry<'_> {
-    fn json(&self) -> String {
-        serde_json::to_string(self).expect("because an entry contains only strings")
-    }
-}
-
 /// The source of `ice_servers`; its constant part is serialised once.
 #[derive(Clone)]
 pub struct IceServers {
     /// The fixed servers as a complete JSON array.
     fixed_json: String,
-    time_limited: Option<TimeLimitedTurn>,
+    time_limited: Option<CredentialIssuer>,
+}
+
+/// Writes arrays that end with the time-limited servers.
+#[derive(Clone)]
+struct CredentialIssuer {
+    /// The array up to the user name.
+    head_json: String,
+    secret: TurnSecret,
+    lifetimes: CredentialLifetimes,
+}
+
+impl CredentialIssuer {
+    fn new(fixed_json: &str, turn: TimeLimitedTurn) -> Self {
+        let fixed = fixed_json.trim_end_matches(']');
+        let comma = if fixed.len() > 1 { "," } else { "" };
+        let urls: Vec<&str> = turn.urls.iter().map(IceUrl::as_str).collect();
+        let urls = serde_json::to_string(&urls).expect("because a URL is a string");
+        let head_json = format!(r#"{fixed}{comma}{{"urls":{urls},"username":""#);
+        CredentialIssuer { head_json, secret: turn.secret, lifetimes: turn.lifetimes }
+    }
+
+    /// The array with credentials that end `ttl` after `unix_time_s`. No part of them needs
+    /// escaping: they are digits, a colon, the session's identifier and base64.
+    fn json(&self, session: &str, unix_time_s: u64, ttl: Duration) -> String {
+        let expiry_s = unix_time_s.saturating_add(ttl.as_secs());
+        let user = format!("{expiry_s}:{session}");
+        let password = self.secret.password(&user);
+        let parts = [&self.head_json, &user, r#"","credential":""#, &password, r#""}]"#];
+        parts.concat()
+    }
 }
 
 impl IceServers {
@@ -204,27 +242,25 @@ impl IceServers {
             .collect();
         let fixed_json =
             serde_json::to_string(&entries).expect("because an entry contains only strings");
+        let time_limited = time_limited.map(|turn| CredentialIssuer::new(&fixed_json, turn));
         IceServers { fixed_json, time_limited }
     }
 
     /// The JSON array for the `session` message of the session with the identifier `session`, sent
     /// `unix_time_s` seconds after 1970. Without time-limited credentials it is constant and
-    /// borrowed. `session` becomes part of the user name, so it must not contain a colon.
-    pub fn json(&self, session: &str, unix_time_s: u64) -> Cow<'_, str> {
-        let Some(limited) = &self.time_limited else {
-            return Cow::Borrowed(&self.fixed_json);
-        };
-        let expiry_s = unix_time_s.saturating_add(limited.ttl.as_secs());
-        let user = format!("{expiry_s}:{session}");
-        let password = limited.secret.password(&user);
-        let entry = IceServerEntry {
-            urls: limited.urls.iter().map(IceUrl::as_str).collect(),
-            username: Some(&user),
-            credential: Some(&password),
-        };
-        let fixed = self.fixed_json.trim_end_matches(']');
-        let comma = if fixed.len() > 1 { "," } else { "" };
-        Cow::Owned(format!("{fixed}{comma}{}]", entry.json()))
+    /// borrowed. `session` becomes part of the user name, so it must be base64url.
+    pub fn session_json(&self, session: &str, unix_time_s: u64) -> Cow<'_, str> {
+        match &self.time_limited {
+            None => Cow::Borrowed(&self.fixed_json),
+            Some(issuer) => Cow::Owned(issuer.json(session, unix_time_s, issuer.lifetimes.session)),
+        }
+    }
+
+    /// The same for `match_found`: `None` without time-limited credentials, because then `session`
+    /// has said all.
+    pub fn match_json(&self, session: &str, unix_time_s: u64) -> Option<String> {
+        let issuer = self.time_limited.as_ref()?;
+        Some(issuer.json(session, unix_time_s, issuer.lifetimes.call))
     }
 }
 
@@ -237,9 +273,8 @@ impl Default for IceServers {
 
 impl fmt::Debug for IceServers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceServers")
-            .field("time_limited", &self.time_limited)
-            .finish_non_exhaustive()
+        let lifetimes = self.time_limited.as_ref().map(|issuer| issuer.lifetimes);
+        f.debug_struct("IceServers").field("lifetimes", &lifetimes).finish_non_exhaustive()
     }
 }
 
@@ -248,6 +283,9 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    const LIFETIMES: CredentialLifetimes =
+        CredentialLifetimes { session: Duration::from_secs(3600), call: Duration::from_secs(1800) };
+
     fn parse(text: &str) -> Result<IceServer, IceError> {
         text.parse()
     }
@@ -255,16 +293,17 @@ mod tests {
     fn limited(urls: &[&str]) -> TimeLimitedTurn {
         let urls = urls.iter().map(|url| IceUrl::turn(url).unwrap()).collect();
         let secret = TurnSecret::from_file_contents(b"north wind and sun\n").unwrap();
-        TimeLimitedTurn::new(urls, secret, Duration::from_secs(3600)).unwrap()
+        TimeLimitedTurn::new(urls, secret, LIFETIMES).unwrap()
     }
 
     fn value(servers: &IceServers) -> Value {
-        serde_json::from_str(&servers.json("AbCdEfGhIjKlMnOpQrStUv", 1_799_996_460)).unwrap()
+        serde_json::from_str(&servers.session_json("AbCdEfGhIjKlMnOpQrStUv", 1_799_996_460))
+            .unwrap()
     }
 
     #[test]
     fn no_servers_is_an_empty_array() {
-        assert_eq!(IceServers::default().json("s", 0), "[]");
+        assert_eq!(IceServers::default().session_json("s", 0), "[]");
     }
 
     #[test]
@@ -273,7 +312,7 @@ mod tests {
             &[parse("stun:a").unwrap(), parse("turn:b,user=\"u\",password=p").unwrap()],
             None,
         );
-        assert!(matches!(servers.json("s", 0), Cow::Borrowed(_)));
+        assert!(matches!(servers.session_json("s", 0), Cow::Borrowed(_)));
         assert_eq!(
             value(&servers),
             json!([{"urls": ["stun:a"]}, {"urls": ["turn:b"], "username": "\"u\"", "credential": "p"}])
@@ -294,6 +333,25 @@ mod tests {
                 "credential": "zkAghQTWgsnuu14ql0XfEOybuno=",
             }])
         );
+    }
+
+    /// The expected password was computed with:
+    /// `printf '%s' '1799998260:AbCdEfGhIjKlMnOpQrStUv' |
+    ///  openssl dgst -sha1 -hmac 'north wind and sun' -binary | base64`
+    #[test]
+    fn a_match_has_credentials_with_a_lifetime_of_their_own() {
+        let servers = IceServers::new(&[parse("stun:a").unwrap()], Some(limited(&["turn:t"])));
+        let json = servers.match_json("AbCdEfGhIjKlMnOpQrStUv", 1_799_996_460).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(&json).unwrap(),
+            json!([{"urls": ["stun:a"]}, {
+                "urls": ["turn:t"],
+                "username": "1799998260:AbCdEfGhIjKlMnOpQrStUv",
+                "credential": "bMSJyQHWYadgHYF4BFpE34b7D84=",
+            }])
+        );
+        let fixed = parse("turn:b,user=u,password=p").unwrap();
+        assert_eq!(IceServers::new(&[fixed], None).match_json("s", 0), None);
     }
 
     /// RFC 2202 §3, test case 2.
@@ -333,7 +391,8 @@ mod tests {
     fn time_limited_credentials_need_turn_urls_and_a_ttl_within_bounds() {
         let make = |urls, ttl| {
             let secret = TurnSecret::from_file_contents(b"key").unwrap();
-            TimeLimitedTurn::new(urls, secret, ttl).map(|_| ())
+            let lifetimes = CredentialLifetimes { session: ttl, ..LIFETIMES };
+            TimeLimitedTurn::new(urls, secret, lifetimes).map(|_| ())
         };
         let url = IceUrl::turn("turn:t").unwrap();
         let (shortest, longest) = TURN_TTL_BOUNDS;

@@ -121,6 +121,9 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const TRACKED_ADDRESSES: usize = 64 * 1024;
 /// Partitions of the addresses of clients, each with a lock of its own.
 pub const ADDRESS_PARTITIONS: usize = 64;
+/// Connections that one browser opens to load the page and open a session. A smaller limit of one
+/// address refuses ordinary users.
+pub const BROWSER_CONNECTIONS: u32 = 8;
 /// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
 /// closed.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
@@ -207,7 +210,7 @@ pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
 /// Shortest and longest value of a time limit that cannot be turned off.
 pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
-/// Shortest and longest `--turn-ttl`. A credential must live long enough for a call to begin, and
+/// Shortest and longest `--turn-ttl` and `--turn-match-ttl`. A credential must live long enough for a call to begin, and
 /// a year is longer than any session.
 pub const TURN_TTL_BOUNDS: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600));
@@ -236,6 +239,9 @@ pub const DEFAULT_HEAD_BYTES: usize = 16 * 1024;
 pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `--handshake-timeout`.
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of `--idle-timeout`: longer than the 60 s for which load balancers keep a connection by
+/// default. One that closes later than the server may send a request that meets the close.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Default of `--ping-interval`.
 pub const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(25);
 /// Default of `--silence-limit`.
@@ -246,6 +252,9 @@ pub const DEFAULT_LIVENESS_WINDOW: Duration = Duration::from_secs(5);
 pub const DEFAULT_REMATCH_DELAY: Duration = Duration::from_millis(800);
 /// Default of `--turn-ttl`.
 pub const DEFAULT_TURN_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Default of `--turn-match-ttl`. A TURN server may refuse to refresh the allocation of a call whose
+/// password has ended, so it is longer than nearly all calls.
+pub const DEFAULT_TURN_MATCH_TTL: Duration = Duration::from_secs(3600);
 /// Default of `--drain-timeout`.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -292,10 +301,12 @@ const _: () = {
     assert!(is_within(DEFAULT_HEAD_BYTES, HEAD_BYTES_BOUNDS));
     assert!(is_time_within(DEFAULT_CLOSE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_HANDSHAKE_TIMEOUT, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_IDLE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_SILENCE_LIMIT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_LIVENESS_WINDOW, TIME_LIMIT_BOUNDS));
     assert!(DEFAULT_LIVENESS_WINDOW.as_nanos() * 2 < DEFAULT_SILENCE_LIMIT.as_nanos());
     assert!(is_time_within(DEFAULT_DRAIN_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_TURN_TTL, TURN_TTL_BOUNDS));
+    assert!(is_time_within(DEFAULT_TURN_MATCH_TTL, TURN_TTL_BOUNDS));
     assert!(DEFAULT_PING_INTERVAL.as_nanos() < DEFAULT_SILENCE_LIMIT.as_nanos());
 };

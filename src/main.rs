@@ -65,6 +65,7 @@ fn serve(config: &Config, log: &LogQueue) -> ExitCode {
             return ExitCode::from(FAILURE);
         }
     };
+    log_doubtful_settings(config);
     log_startup(config, &server);
     let telemetry = server.telemetry();
     match server.run() {
@@ -152,6 +153,17 @@ fn log_startup(config: &Config, server: &Server) {
     if let Some(address) = local {
         let port = address.port();
         tracing::info!("open http://localhost:{port} in two tabs to talk to yourself");
+    }
+}
+
+/// Warns of settings that are valid and probably not what the operator wants.
+fn log_doubtful_settings(config: &Config) {
+    for (flag, limit) in config.limits.below_one_browser() {
+        tracing::warn!(
+            flag,
+            limit,
+            "a limit of one address is below 8, the number of connections that one browser opens"
+        );
     }
 }
 

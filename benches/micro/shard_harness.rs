@@ -86,6 +86,7 @@ impl ShardHarness {
             mint: TokenMint::new([3; 16]),
             echo: false,
             access: AccessPolicy::default(),
+            relay_only: false,
         };
         let counters = Arc::new(ShardCounters::new(0));
         let network = EndlessNetwork { last_sent: Some(Vec::new()), ..EndlessNetwork::default() };

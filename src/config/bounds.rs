@@ -66,6 +66,7 @@ pub(super) const MAX_HEAD_BYTES: NumberBounds =
 
 pub(super) const CLOSE_TIMEOUT: DurationBounds = time_limit("--close-timeout");
 pub(super) const HANDSHAKE_TIMEOUT: DurationBounds = time_limit("--handshake-timeout");
+pub(super) const IDLE_TIMEOUT: DurationBounds = time_limit("--idle-timeout");
 pub(super) const PING_INTERVAL: DurationBounds = time_limit("--ping-interval");
 pub(super) const SILENCE_LIMIT: DurationBounds = time_limit("--silence-limit");
 pub(super) const LIVENESS_WINDOW: DurationBounds = delay("--liveness-window");
@@ -76,6 +77,8 @@ pub(super) const TURN_TTL: DurationBounds = DurationBounds {
     min: limits::TURN_TTL_BOUNDS.0,
     max: limits::TURN_TTL_BOUNDS.1,
 };
+pub(super) const TURN_MATCH_TTL: DurationBounds =
+    DurationBounds { flag: "--turn-match-ttl", ..TURN_TTL };
 
 pub(super) const LISTEN: CountBounds =
     CountBounds { flag: "--listen", max: limits::MAX_LISTEN_ADDRESSES };
@@ -182,6 +185,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
     let durations = [
         CLOSE_TIMEOUT,
         HANDSHAKE_TIMEOUT,
+        IDLE_TIMEOUT,
         PING_INTERVAL,
         SILENCE_LIMIT,
         LIVENESS_WINDOW,
@@ -189,6 +193,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
         DRAIN_TIMEOUT,
         RESUME_WINDOW,
         TURN_TTL,
+        TURN_MATCH_TTL,
     ];
     let counts = [LISTEN, ADMIN_LISTEN, ALLOW_ORIGIN, TRUSTED_PROXY, STATS_QUEUE];
     let numbers = numbers.into_iter().chain(UNBOUNDED).map(|b| (b.flag, b.to_string()));

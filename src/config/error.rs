@@ -64,6 +64,8 @@ pub enum ConfigError {
     },
     /// One of `--turn-url` and `--turn-secret-file` without the other.
     IncompleteTurnConfig,
+    /// `--relay-only` without a TURN server in `--turn-url` or `--ice-server`.
+    RelayOnlyWithoutTurn,
     /// A resume window other than zero.
     ResumeUnsupported {
         /// `--resume-window`.
@@ -148,6 +150,10 @@ impl fmt::Display for ConfigError {
             ),
             ConfigError::IncompleteTurnConfig => f.write_str(
                 "--turn-url and --turn-secret-file require each other: give both or neither",
+            ),
+            ConfigError::RelayOnlyWithoutTurn => f.write_str(
+                "--relay-only needs a TURN server, because without one no call can connect: add \
+                 --turn-url with --turn-secret-file, or --ice-server turn:…",
             ),
             ConfigError::ResumeUnsupported { given } => write!(
                 f,

@@ -21,7 +21,7 @@ pub use reference::flags_table;
 
 use crate::access::AccessPolicy;
 use crate::access::admission::ConnectionLimits;
-use crate::ice::{IceServer, IceUrl};
+use crate::ice::{CredentialLifetimes, IceServer, IceUrl};
 use crate::limits;
 use crate::sys::affinity::AllowedCpus;
 use crate::sys::descriptor_tables::PrivateTableSupport;
@@ -58,6 +58,9 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// TURN servers for which each session gets its own time-limited credentials.
     pub turn: Option<TurnConfig>,
+    /// Whether clients are asked to connect to each other through a TURN server only. If so, there
+    /// is a TURN server.
+    pub relay_only: bool,
     /// Queues that `/stats` and `/metrics` show by name, without duplicates.
     pub stats_queues: Vec<String>,
     /// Format of log lines.
@@ -79,8 +82,8 @@ pub struct TurnConfig {
     pub urls: Vec<IceUrl>,
     /// The file that holds the secret.
     pub secret_file: PathBuf,
-    /// How long a password is valid, within [`crate::limits::TURN_TTL_BOUNDS`].
-    pub ttl: Duration,
+    /// How long passwords are valid, within [`crate::limits::TURN_TTL_BOUNDS`].
+    pub lifetimes: CredentialLifetimes,
 }
 
 /// The limits that a shard enforces. [`Limits::default`] has the defaults of the flags, with the
@@ -102,8 +105,11 @@ pub struct Limits {
     pub max_unsent_bytes: usize,
     /// Time from the server's Close frame, or from a refusal, until the connection is reset.
     pub close_timeout: Duration,
-    /// Time for a complete request head to arrive, from accept or from the previous response.
+    /// Time for a complete request head to arrive, from accept or from its first byte on a connection
+    /// that was kept open.
     pub handshake_timeout: Duration,
+    /// Time that a connection is kept open between two requests.
+    pub idle_timeout: Duration,
     /// Silence after which a session is pinged; less than `silence_limit`.
     pub ping_interval: Duration,
     /// Silence after which a session is closed.
@@ -121,6 +127,16 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Limits of one address that refuse a single browser: each flag and its value.
+    pub fn below_one_browser(&self) -> impl Iterator<Item = (&'static str, NonZeroU32)> {
+        let limits = [
+            ("--max-connections-per-address", self.max_connections_per_address),
+            ("--max-new-connections-per-address", self.max_new_connections_per_address),
+        ];
+        let given = limits.into_iter().filter_map(|(flag, limit)| Some((flag, limit?)));
+        given.filter(|(_, limit)| limit.get() < limits::BROWSER_CONNECTIONS)
+    }
+
     /// The limits on the number of connections.
     pub fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
@@ -142,6 +158,7 @@ impl Default for Limits {
             max_unsent_bytes: limits::DEFAULT_UNSENT_BYTES,
             close_timeout: limits::DEFAULT_CLOSE_TIMEOUT,
             handshake_timeout: limits::DEFAULT_HANDSHAKE_TIMEOUT,
+            idle_timeout: limits::DEFAULT_IDLE_TIMEOUT,
             ping_interval: limits::DEFAULT_PING_INTERVAL,
             silence_limit: limits::DEFAULT_SILENCE_LIMIT,
             liveness_window: limits::DEFAULT_LIVENESS_WINDOW,

@@ -6,6 +6,7 @@ use super::{
     ListeningArguments, MachineCapabilities, TurnConfig, bounds,
 };
 use crate::access::AccessPolicy;
+use crate::ice::CredentialLifetimes;
 use crate::limits;
 use crate::wire::message::is_queue_name;
 use crate::wire::proxy::Networks;
@@ -47,6 +48,7 @@ impl Arguments {
             access,
             ice_servers: self.ice.ice_server.clone(),
             turn: self.turn()?,
+            relay_only: self.relay_only()?,
             stats_queues: self.stats_queues()?,
             log_format: self.monitoring.log_format,
             log_level: self.monitoring.log_level,
@@ -91,16 +93,28 @@ impl Arguments {
     }
 
     fn turn(&self) -> Result<Option<TurnConfig>, ConfigError> {
-        let ttl = bounds::TURN_TTL.check(self.ice.turn_ttl)?;
+        let lifetimes = CredentialLifetimes {
+            session: bounds::TURN_TTL.check(self.ice.turn_ttl)?,
+            call: bounds::TURN_MATCH_TTL.check(self.ice.turn_match_ttl)?,
+        };
         match &self.ice.turn_secret_file {
             None if self.ice.turn_url.is_empty() => Ok(None),
             Some(file) if !self.ice.turn_url.is_empty() => Ok(Some(TurnConfig {
                 urls: self.ice.turn_url.clone(),
                 secret_file: file.clone(),
-                ttl,
+                lifetimes,
             })),
             None | Some(_) => Err(ConfigError::IncompleteTurnConfig),
         }
+    }
+
+    fn relay_only(&self) -> Result<bool, ConfigError> {
+        let has_turn_server = !self.ice.turn_url.is_empty()
+            || self.ice.ice_server.iter().any(|server| server.url().is_turn());
+        if self.ice.relay_only && !has_turn_server {
+            return Err(ConfigError::RelayOnlyWithoutTurn);
+        }
+        Ok(self.ice.relay_only)
     }
 
     fn listen_addresses(
@@ -170,6 +184,7 @@ impl Arguments {
             max_unsent_bytes: bounds::MAX_UNSENT_BYTES.check(arguments.max_unsent_bytes)?,
             close_timeout: bounds::CLOSE_TIMEOUT.check(times.close_timeout)?,
             handshake_timeout: bounds::HANDSHAKE_TIMEOUT.check(times.handshake_timeout)?,
+            idle_timeout: bounds::IDLE_TIMEOUT.check(times.idle_timeout)?,
             ping_interval: bounds::PING_INTERVAL.check(times.ping_interval)?,
             silence_limit: bounds::SILENCE_LIMIT.check(times.silence_limit)?,
             liveness_window: bounds::LIVENESS_WINDOW.check(times.liveness_window)?,

@@ -142,6 +142,7 @@ impl Server {
             mint: TokenMint::new(key),
             echo: config.echo,
             access: config.access.clone(),
+            relay_only: config.relay_only,
         };
         let dependencies = ShardDependencies {
             setup,
@@ -195,7 +196,7 @@ fn ice_servers(config: &Config) -> Result<IceServers, ServerError> {
             })?;
             let secret = TurnSecret::from_file_contents(&contents).map_err(ServerError::Ice)?;
             let urls = turn.urls.clone();
-            Some(TimeLimitedTurn::new(urls, secret, turn.ttl).map_err(ServerError::Ice)?)
+            Some(TimeLimitedTurn::new(urls, secret, turn.lifetimes).map_err(ServerError::Ice)?)
         }
     };
     Ok(IceServers::new(&config.ice_servers, time_limited))

@@ -45,6 +45,8 @@ pub struct ShardSetup {
     pub echo: bool,
     /// Which pages, proxies and administrators may connect.
     pub access: AccessPolicy,
+    /// Whether clients are asked to connect to each other through a TURN server only.
+    pub relay_only: bool,
 }
 
 /// What the poll reported of a connection.
@@ -168,7 +170,7 @@ impl<H: Host> Core<H> {
     ) -> ConnectionKey {
         self.counters.accepted.increment();
         let now_ms = self.timeouts.now_ms();
-        let role = Role::Http(HttpState { since_ms: now_ms, refusal, source });
+        let role = Role::Http(HttpState { since_ms: now_ms, has_answered: false, refusal, source });
         let connection = Connection::new(socket, now_ms);
         let key = self.insert(connection, role, SideRecord { counted_address });
         let connection = self.table.connection_mut(key.slot);

@@ -62,8 +62,10 @@ pub(super) enum Role {
 /// The state of a connection that speaks HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpState {
-    /// When it was accepted, or its last request was answered.
+    /// When it was accepted, its last request was answered, or the next request began.
     pub(super) since_ms: u32,
+    /// Whether a request was answered. Between two requests `--idle-timeout` applies.
+    pub(super) has_answered: bool,
     /// Why an upgrade is refused, if a limit on connections has been reached.
     pub(super) refusal: Option<RefusalCause>,
     /// Where its client's address comes from.

@@ -134,6 +134,9 @@ pub trait Services {
     fn expected_wait(&self, named_queue: usize) -> Option<Duration>;
     /// The ICE servers for a session, as a JSON array.
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
+    /// The ICE servers for a session that has just been matched; `None` if they are those of
+    /// [`Services::ice_servers`].
+    fn match_ice_servers(&mut self, session: Token) -> Option<String>;
     /// Counts an admitted connection for the address of `client`, and no longer for `before`.
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision;
     /// An admitted connection has ended. `counted` is the address for which it was counted last.

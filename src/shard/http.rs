@@ -34,6 +34,8 @@ impl<H: Host> Core<H> {
         let slot = replies.slot();
         let (mut stored, mut scan) = self.take_stored(slot);
         let bytes = if stored.is_empty() {
+            // guard: the time for a head begins with its first byte [skip]
+            self.begin_head(slot);
             fresh
         } else {
             stored.extend_from_slice(fresh);
@@ -47,6 +49,16 @@ impl<H: Host> Core<H> {
         // Frees the storage of a head that came in parts and is complete now.
         if let Some(connection) = self.table.connection_mut(slot) {
             connection.free_idle_pending();
+        }
+    }
+
+    /// The first bytes of a request have come. The time for the first head of a connection begins
+    /// when the connection is accepted, so only that of a later one begins here.
+    fn begin_head(&mut self, slot: Slot) {
+        if let Role::Http(http) = &mut self.table[slot].role
+            && http.has_answered
+        {
+            http.since_ms = self.timeouts.now_ms();
         }
     }
 
@@ -126,6 +138,7 @@ impl<H: Host> Core<H> {
         let slot = replies.slot();
         if let Role::Http(http) = &mut self.table[slot].role {
             http.since_ms = self.timeouts.now_ms();
+            http.has_answered = true;
             if http.source == ClientSource::NewPeer {
                 http.source = ClientSource::Settled;
             }
@@ -249,7 +262,8 @@ impl<H: Host> Core<H> {
         self.rates.set(replies.slot(), RateState::default());
         self.switch_protocols(replies, key, Role::Session(session));
         let ice_servers = &*self.host.ice_servers(session_id);
-        replies.push_message(ServerMessage::Session { session_id, ice_servers });
+        let relay_only = self.setup.relay_only;
+        replies.push_message(ServerMessage::Session { session_id, ice_servers, relay_only });
         AfterRequest::Session
     }
 

@@ -109,10 +109,13 @@ impl<H: Host> Core<H> {
             self.counters.match_wait.record(self.now.since(since));
         }
         let room_id = self.room_token(created.room);
-        for (ticket, peer) in [(home, mover), (mover, home)] {
-            let peer_id = self.setup.mint.session(peer.session);
+        let [home_id, mover_id] =
+            [home, mover].map(|ticket| self.setup.mint.session(ticket.session));
+        for (ticket, own_id, peer_id) in [(home, home_id, mover_id), (mover, mover_id, home_id)] {
             let initiator = (ticket.holder == home.holder) == home_first;
-            let message = ServerMessage::MatchFound { room_id, peer_id, initiator };
+            let ice_servers = self.host.match_ice_servers(own_id);
+            let ice_servers = ice_servers.as_deref();
+            let message = ServerMessage::MatchFound { room_id, peer_id, initiator, ice_servers };
             self.announce_room(ticket.holder.key.slot, message);
         }
     }

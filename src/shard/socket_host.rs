@@ -263,7 +263,11 @@ impl Services for SocketHost {
     }
 
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str> {
-        self.ice_servers.json(session.as_str(), sys::process::unix_time().as_secs())
+        self.ice_servers.session_json(session.as_str(), sys::process::unix_time().as_secs())
+    }
+
+    fn match_ice_servers(&mut self, session: Token) -> Option<String> {
+        self.ice_servers.match_json(session.as_str(), sys::process::unix_time().as_secs())
     }
 
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {

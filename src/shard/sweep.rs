@@ -51,8 +51,15 @@ impl<H: Host> Core<H> {
         let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         match &mut entry.role {
             Role::Http(http) => {
+                // A connection above a limit takes one of few slots, so it is not kept for long.
+                let is_between_requests =
+                    http.has_answered && http.refusal.is_none() && connection.pending.is_none();
+                let timeout = match is_between_requests {
+                    true => limits.idle_timeout,
+                    false => limits.handshake_timeout,
+                };
                 // guard: the handshake timeout closes a connection [false]
-                if now_ms.wrapping_sub(http.since_ms) >= as_ms(limits.handshake_timeout) {
+                if now_ms.wrapping_sub(http.since_ms) >= as_ms(timeout) {
                     self.time_out_head(key);
                 }
             }

@@ -66,6 +66,7 @@ impl Timeouts {
         let shortest = [
             limits.close_timeout,
             limits.handshake_timeout,
+            limits.idle_timeout,
             limits.ping_interval,
             limits.silence_limit,
             limits.liveness_window,

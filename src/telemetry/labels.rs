@@ -81,9 +81,9 @@ label! {
     RejectReason {
         /// `--max-connections` is reached (503).
         ConnectionLimit = "connection_limit",
-        /// `--max-connections-per-address` is reached (503).
+        /// `--max-connections-per-address` is reached (429).
         AddressLimit = "address_limit",
-        /// `--max-new-connections-per-address` is exceeded (503).
+        /// `--max-new-connections-per-address` is exceeded (429).
         AddressRate = "address_rate",
         /// The limit of connections to `--admin-listen` is reached (503).
         AdminLimit = "admin_limit",

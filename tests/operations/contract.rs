@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use switchboard::ice::{IceServers, IceUrl, TimeLimitedTurn, TurnSecret};
+use switchboard::config::HumanDuration;
+use switchboard::ice::{CredentialLifetimes, IceServers, IceUrl, TimeLimitedTurn, TurnSecret};
 use switchboard::ids::{RoomNo, SessionNo, TokenMint};
 use switchboard::telemetry::Label;
 use switchboard::wire::message::client::{ClientMessage, RoomClaim, parse_client_message};
@@ -109,13 +110,14 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
     let turn = IceUrl::turn("turn:turn.example.org:3478?transport=udp").unwrap();
     let secret = TurnSecret::from_file_contents(b"secret").unwrap();
     let day = Duration::from_secs(86_400);
+    let lifetimes = CredentialLifetimes { session: day, call: day };
     let fixed = ["stun:stun.example.org", "turns:[2001:db8::1],user=a\"b,password=c\\d"];
     let fixed = fixed.map(|server| server.parse().unwrap());
     let servers =
-        IceServers::new(&fixed, Some(TimeLimitedTurn::new(vec![turn], secret, day).unwrap()));
-    let servers = servers.json(session_id.as_str(), 1_800_000_000);
-    for ice_servers in ["[]", &*servers] {
-        visit(ServerMessage::Session { session_id, ice_servers });
+        IceServers::new(&fixed, Some(TimeLimitedTurn::new(vec![turn], secret, lifetimes).unwrap()));
+    let servers = servers.session_json(session_id.as_str(), 1_800_000_000);
+    for (ice_servers, relay_only) in [("[]", false), (&*servers, true)] {
+        visit(ServerMessage::Session { session_id, ice_servers, relay_only });
     }
     for queue in ["default", "a", "A-Z_0.9:z", &"x".repeat(64)] {
         for expected_wait in [None, Some(0), Some(3_600_000)] {
@@ -123,8 +125,8 @@ fn for_each_server_message(mut visit: impl FnMut(ServerMessage<'_>)) {
             visit(ServerMessage::Waiting { queue, expected_wait });
         }
     }
-    for initiator in [true, false] {
-        visit(ServerMessage::MatchFound { room_id, peer_id, initiator });
+    for (initiator, ice_servers) in [(true, None), (false, Some(&*servers))] {
+        visit(ServerMessage::MatchFound { room_id, peer_id, initiator, ice_servers });
     }
     visit(ServerMessage::MatchCancelled);
     visit(ServerMessage::RoomLeft { room_id });
@@ -314,7 +316,7 @@ fn in_reference_units(quantity: &str) -> String {
         "MiB" => scaled(20),
         "GiB" => scaled(30),
         "h" => format!("{}d", number.parse::<u64>().unwrap() / 24),
-        "s" if number == "60" => "1m".to_owned(),
+        "s" => HumanDuration(Duration::from_secs(number.parse().unwrap())).to_string(),
         unit => format!("{number}{unit}"),
     }
 }

@@ -11,7 +11,7 @@ use switchboard::config::{
     LogFormat, MachineCapabilities, TurnConfig, flags_table, private_table_overhead,
     shared_table_overhead,
 };
-use switchboard::ice::IceUrl;
+use switchboard::ice::{CredentialLifetimes, IceUrl};
 use switchboard::limits;
 use switchboard::sys::descriptor_tables::PrivateTableSupport;
 use switchboard::wire::proxy::Networks;
@@ -71,12 +71,13 @@ fn every_flag_reaches_its_field() {
         --max-connections 1000 --fd-tables private --max-connections-per-address 10 \
         --max-new-connections-per-address 15 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
-        --close-timeout 1s --handshake-timeout 2s --ping-interval 3s --silence-limit 4s \
+        --close-timeout 1s --handshake-timeout 2s --idle-timeout 90s --ping-interval 3s --silence-limit 4s \
         --liveness-window 1500ms --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
         --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
         --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --admin-listen 127.0.0.1:9,[::1]:9 \
         --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
+        --turn-match-ttl 30m --relay-only \
         --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
     let words: Vec<&str> = words.split_whitespace().collect();
     let expected = Config {
@@ -94,6 +95,7 @@ fn every_flag_reaches_its_field() {
             max_unsent_bytes: 5000,
             close_timeout: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(90),
             ping_interval: Duration::from_secs(3),
             silence_limit: Duration::from_secs(4),
             liveness_window: Duration::from_millis(1500),
@@ -119,8 +121,12 @@ fn every_flag_reaches_its_field() {
         turn: Some(TurnConfig {
             urls: vec![IceUrl::turn("turns:c.example").unwrap()],
             secret_file: "/etc/secret".into(),
-            ttl: Duration::from_secs(7200),
+            lifetimes: CredentialLifetimes {
+                session: Duration::from_secs(7200),
+                call: Duration::from_secs(1800),
+            },
         }),
+        relay_only: true,
         stats_queues: vec!["en".to_owned(), "de".to_owned(), "fr".to_owned()],
         log_format: LogFormat::Json,
         log_level: LevelFilter::DEBUG,
@@ -156,6 +162,20 @@ fn a_turn_url_and_a_turn_secret_require_each_other() {
     }
     let refused = Arguments::read(["switchboard", "--ice-server", "http://a.example"]);
     assert!(matches!(refused, Err(EarlyExit::UsageError(_))), "{refused:?}");
+}
+
+#[test]
+fn relay_only_requires_a_turn_server() {
+    let stun = "--ice-server=stun:a.example";
+    for words in [&["--relay-only"][..], &["--relay-only", stun]] {
+        assert_eq!(refused(words), ConfigError::RelayOnlyWithoutTurn);
+    }
+    let fixed = "--ice-server=turns:a.example,user=u,password=p";
+    let limited = ["--turn-url=turn:a.example", "--turn-secret-file=/etc/secret"];
+    for words in [&["--relay-only", stun, fixed][..], &["--relay-only", limited[0], limited[1]]] {
+        assert!(config(words).unwrap().relay_only, "{words:?}");
+    }
+    assert!(!config(&limited).unwrap().relay_only);
 }
 
 #[test]
@@ -201,7 +221,13 @@ fn numbers_outside_their_bounds_are_refused_by_name() {
 
 #[test]
 fn durations_outside_their_bounds_are_refused_by_name() {
-    for flag in ["--close-timeout", "--handshake-timeout", "--ping-interval", "--silence-limit"] {
+    for flag in [
+        "--close-timeout",
+        "--handshake-timeout",
+        "--idle-timeout",
+        "--ping-interval",
+        "--silence-limit",
+    ] {
         for bad in ["0s", "9ms", "25h"] {
             let error = refused(&[flag, bad]);
             assert!(

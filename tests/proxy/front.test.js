@@ -178,7 +178,7 @@ async function limitsEachAddress(t, kind, also = []) {
   const users = [];
   for (const last of [2, 2, 3, 3, 4]) users.push(await from(last));
   for (const last of [2, 3]) {
-    await assert.rejects(from(last), (error) => error instanceof UpgradeRefused && error.status === 503);
+    await assert.rejects(from(last), (error) => error instanceof UpgradeRefused && error.status === 429);
   }
   // Other addresses are not affected, and the proxy's own address has no limit.
   users.push(await from(4), await from(5));
@@ -193,6 +193,28 @@ async function limitsEachAddress(t, kind, also = []) {
 }
 
 for (const kind of KINDS) {
+  test(`${kind.name} keeps an address above its limit on the server where all others are`, LIMIT, async (t) => {
+    const limits = ['--trusted-proxy', '127.0.0.1', '--max-connections-per-address', '2'];
+    const servers = await Promise.all(
+      ['one', 'two'].map((name) => Server.start('--ice-server', `stun:${name}`, ...limits)),
+    );
+    t.after(() => Promise.all(servers.map((server) => server.down())));
+    const front = await Front.start(kind, servers.map(({ port }) => port));
+    t.after(() => front.stop());
+    const from = (last) => TestClient.connect(front.ws, { localAddress: `127.0.0.${last}` });
+    const users = [await from(2), await from(2)];
+    for (let time = 0; time < 20; time += 1) {
+      await assert.rejects(from(2), (error) => error instanceof UpgradeRefused && error.status === 429
+        && error.headers['retry-after'] !== undefined);
+    }
+    // The server was healthy all the time, so it gets the others.
+    for (let last = 3; last < 9; last += 1) users.push(await from(last));
+    assert.deepEqual([...new Set(users.map(serverOf))], ['stun:one']);
+    const { http: { rejected }, sessions } = await (await fetch(`${servers[1].url}stats`)).json();
+    assert.deepEqual([sessions.opened, rejected.address_limit], [0, 0], 'the second server was never asked');
+    await Promise.all(users.map((user) => user.close()));
+  });
+
   test(`${kind.name} sends the user's address in X-Forwarded-For`, LIMIT, (t) => limitsEachAddress(t, kind));
 }
 

@@ -31,6 +31,7 @@ mod logs;
 mod protocol {
     mod expected_wait;
     mod frames;
+    mod ice;
     mod messages;
     mod random_users;
     mod relay;

@@ -72,6 +72,21 @@ fn refuses_an_address_that_this_machine_does_not_have() {
 }
 
 #[test]
+fn warns_of_a_limit_of_one_address_that_refuses_a_single_browser() {
+    let mut server = Server::start(&["--max-new-connections-per-address", "8"]);
+    server.wait_for_log_line("in two tabs");
+    assert!(!server.log().iter().any(|line| line.contains("WARN")), "{:?}", server.log());
+    let mut server = Server::start(&["--max-connections-per-address", "7"]);
+    let line = server.wait_for_log_line("is below 8");
+    assert!(line.contains("--max-connections-per-address") && line.contains("limit=7"), "{line}");
+}
+
+#[test]
+fn refuses_relay_only_without_a_turn_server() {
+    expect_refusal(&["--relay-only"], 2, &["--relay-only needs a TURN server", "--turn-url"]);
+}
+
+#[test]
 fn refuses_invalid_addresses() {
     for wrong in ["example.org:8080", "8080", "127.0.0.1", "127.0.0.1:65536", "::1:8080", ""] {
         expect_refusal(&["--listen", wrong], 2, &["--listen"]);

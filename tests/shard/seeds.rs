@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// Events that must occur in that many runs. Without them the runs prove nothing.
-const EXPECTED_EVENTS: [&str; 87] = [
+const EXPECTED_EVENTS: [&str; 88] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -39,6 +39,7 @@ const EXPECTED_EVENTS: [&str; 87] = [
     "http: 404",
     "http: 408",
     "http: 426",
+    "http: 429",
     "http: 503",
     "http_done",
     "http_idle",

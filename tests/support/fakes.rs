@@ -141,6 +141,10 @@ impl<T: Transport> Services for FakeHost<T> {
         Cow::Borrowed("[]")
     }
 
+    fn match_ice_servers(&mut self, _session: Token) -> Option<String> {
+        None
+    }
+
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {
         match &self.services.admission {
             Some(admission) => admission.count_client(client, before, self.services.now),

@@ -21,6 +21,7 @@ mod raw_client;
 mod schedule;
 mod server;
 mod suspended_thread;
+mod temporary_file;
 
 pub(crate) use client::Client;
 pub(crate) use http::{HttpResponse, get, head, request_once};
@@ -34,6 +35,7 @@ pub(crate) use raw_client::{
 pub(crate) use schedule::{run_alone, run_shared, test_process};
 pub(crate) use server::{Server, stat_map, stat_number};
 pub(crate) use suspended_thread::SuspendedThread;
+pub(crate) use temporary_file::{TemporaryFile, temporary_file};
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@ use crate::config::HumanDuration;
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
 /// STUN and TURN servers for the clients.
@@ -24,7 +25,8 @@ pub struct IceArguments {
     /// TURN server with time-limited credentials; repeat the flag or separate several by spaces
     ///
     /// The TURN server shares the secret of --turn-secret-file with this server (coturn:
-    /// use-auth-secret). Each session gets its own user name and password, valid for --turn-ttl.
+    /// use-auth-secret). Each session gets a user name and a password when it connects, valid for
+    /// --turn-ttl, and with each match new ones, valid for --turn-match-ttl.
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_TURN_URL", value_name = "URL")]
@@ -37,11 +39,27 @@ pub struct IceArguments {
     #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", value_name = "PATH")]
     pub turn_secret_file: Option<PathBuf>,
 
-    /// How long the TURN credentials of a session are valid
+    /// How long the TURN credentials that a session gets when it connects are valid
     ///
-    /// A client gets them once, when it connects, so the time must be longer than a session with
-    /// all its calls.
+    /// Clients of version 1 of the protocol use them for every call, so the time must be longer than
+    /// a session with all its calls.
     #[arg(long, env = "SWITCHBOARD_TURN_TTL", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_TTL))]
     pub turn_ttl: HumanDuration,
+
+    /// How long the TURN credentials that a session gets with each match are valid
+    ///
+    /// A TURN server may end a call whose credentials have ended, so the time must be longer than a
+    /// call.
+    #[arg(long, env = "SWITCHBOARD_TURN_MATCH_TTL", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_MATCH_TTL))]
+    pub turn_match_ttl: HumanDuration,
+
+    /// Ask clients to connect to each other through a TURN server only
+    ///
+    /// Without it two matched users learn each other's IP address. The page obeys; the server cannot
+    /// force another client to. All media then passes through the TURN servers. Needs a TURN server
+    /// in --turn-url or --ice-server.
+    #[arg(long, env = "SWITCHBOARD_RELAY_ONLY", value_parser = BoolishValueParser::new())]
+    pub relay_only: bool,
 }

@@ -27,16 +27,17 @@ pub struct LimitArguments {
 
     /// Limit of open connections from one IP address; 0 is no limit
     ///
-    /// Beyond it, upgrades are answered with 503 and Retry-After. An IPv6 /64 counts as one
-    /// address. Behind a proxy all users have the proxy's address, unless --trusted-proxy lists it.
+    /// Beyond it, upgrades are answered with 429 and Retry-After. One browser opens up to 8
+    /// connections, and users behind one router share an address, so values below 32 refuse
+    /// ordinary users. An IPv6 /64 counts as one address. Behind a proxy all users have the proxy's address, unless --trusted-proxy lists it.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0)]
     pub max_connections_per_address: u32,
 
     /// Limit of new connections from one IP address within a second; 0 is no limit
     ///
-    /// Beyond it, upgrades are answered with 503 and Retry-After. An IPv6 /64 counts as one
-    /// address.
+    /// Beyond it, upgrades are answered with 429 and Retry-After. One browser opens up to 8
+    /// connections at once. An IPv6 /64 counts as one address.
     #[arg(long, env = "SWITCHBOARD_MAX_NEW_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0)]
     pub max_new_connections_per_address: u32,

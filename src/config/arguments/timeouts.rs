@@ -20,11 +20,19 @@ pub struct TimeoutArguments {
     /// How long a request head may take to arrive completely
     ///
     /// The time is for the whole head; single bytes do not extend it. After it the server answers
-    /// 408. A keep-alive connection that is idle, or on which the client does not read the response,
-    /// is closed after the same time.
+    /// 408. A connection on which the client does not read the response is closed after the same time.
     #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_HANDSHAKE_TIMEOUT))]
     pub handshake_timeout: HumanDuration,
+
+    /// How long an HTTP connection is kept open for the next request
+    ///
+    /// Longer than the time after which a load balancer closes connections that it does not use:
+    /// otherwise it may send a request while the server closes the connection. Such a connection counts
+    /// for --max-connections. One above a limit is closed after --handshake-timeout.
+    #[arg(long, env = "SWITCHBOARD_IDLE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_IDLE_TIMEOUT))]
+    pub idle_timeout: HumanDuration,
 
     /// Silence after which a client is pinged
     ///

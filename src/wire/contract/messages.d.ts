@@ -89,7 +89,13 @@ export type PlannedClientMessage = PlannedReport | PlannedBlock;
 
 export interface Session {
   type: 'session';
-  payload: { session_id: Identifier; ice_servers: IceServer[]; resumed: boolean };
+  payload: {
+    session_id: Identifier;
+    ice_servers: IceServer[];
+    /** Present if it is true: use `iceTransportPolicy: 'relay'`. */
+    relay_only?: true;
+    resumed: boolean;
+  };
 }
 
 export interface Waiting {
@@ -103,7 +109,13 @@ export interface Waiting {
 
 export interface MatchFound {
   type: 'match_found';
-  payload: { room_id: Identifier; peer_id: Identifier; initiator: boolean };
+  payload: {
+    room_id: Identifier;
+    peer_id: Identifier;
+    initiator: boolean;
+    /** In place of those of `session`; absent if those are still valid. */
+    ice_servers?: IceServer[];
+  };
 }
 
 export interface MatchCancelled {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// The status codes this server uses (RFC 9110 §15, RFC 6585 §5).
+/// The status codes this server uses (RFC 9110 §15, RFC 6585 §4 and §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpStatus {
     /// 200.
@@ -26,6 +26,8 @@ pub enum HttpStatus {
     UriTooLong,
     /// 426; sent with `Upgrade` and `Sec-WebSocket-Version`.
     UpgradeRequired,
+    /// 429; sent with `Retry-After`.
+    TooManyRequests,
     /// 431.
     RequestHeaderFieldsTooLarge,
     /// 503; sent with `Retry-After`.
@@ -46,6 +48,7 @@ impl HttpStatus {
             HttpStatus::ContentTooLarge => 413,
             HttpStatus::UriTooLong => 414,
             HttpStatus::UpgradeRequired => 426,
+            HttpStatus::TooManyRequests => 429,
             HttpStatus::RequestHeaderFieldsTooLarge => 431,
             HttpStatus::ServiceUnavailable => 503,
         }
@@ -64,6 +67,7 @@ impl HttpStatus {
             HttpStatus::ContentTooLarge => "Content Too Large",
             HttpStatus::UriTooLong => "URI Too Long",
             HttpStatus::UpgradeRequired => "Upgrade Required",
+            HttpStatus::TooManyRequests => "Too Many Requests",
             HttpStatus::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
             HttpStatus::ServiceUnavailable => "Service Unavailable",
         }
@@ -139,7 +143,15 @@ impl HttpError {
                 HttpStatus::UpgradeRequired
             }
             HttpError::OriginRefused => HttpStatus::Forbidden,
-            HttpError::Unavailable(_) => HttpStatus::ServiceUnavailable,
+            // Not 503: that would tell a proxy that the server is down for all clients, and the
+            // proxy would send this client, or all of them, to another server.
+            // guard: a limit of one address is not answered with 503 [value HttpStatus::ServiceUnavailable]
+            HttpError::Unavailable(
+                RefusalCause::ConnectionsOfAddress | RefusalCause::NewConnectionsOfAddress,
+            ) => HttpStatus::TooManyRequests,
+            HttpError::Unavailable(
+                RefusalCause::Connections | RefusalCause::AdminConnections | RefusalCause::Time,
+            ) => HttpStatus::ServiceUnavailable,
         }
     }
 

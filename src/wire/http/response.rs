@@ -80,8 +80,8 @@ pub fn write_response(
             write_field(out, "Upgrade", b"websocket");
             write_field(out, "Sec-WebSocket-Version", b"13");
         }
-        // RFC 9110 §10.2.3.
-        HttpStatus::ServiceUnavailable => {
+        // RFC 9110 §10.2.3, RFC 6585 §4.
+        HttpStatus::ServiceUnavailable | HttpStatus::TooManyRequests => {
             write!(out, "Retry-After: {RETRY_AFTER_S}\r\n").expect(VEC_WRITE);
         }
         HttpStatus::Ok

@@ -44,6 +44,8 @@ pub enum ServerMessage<'a> {
         session_id: Token,
         /// A JSON array, suitable for `RTCPeerConnection`.
         ice_servers: &'a str,
+        /// Whether the client is asked to connect through a TURN server only.
+        relay_only: bool,
     },
     /// `find_match` was accepted.
     Waiting {
@@ -60,6 +62,8 @@ pub enum ServerMessage<'a> {
         peer_id: Token,
         /// Whether the receiver sends the offer.
         initiator: bool,
+        /// A JSON array in place of that of `session`, if this call has credentials of its own.
+        ice_servers: Option<&'a str>,
     },
     /// Answer to `cancel_match`.
     MatchCancelled,
@@ -93,10 +97,11 @@ impl ServerMessage<'_> {
     /// Appends the message as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
         let written = match *self {
-            ServerMessage::Session { session_id, ice_servers } => write!(
+            ServerMessage::Session { session_id, ice_servers, relay_only } => write!(
                 out,
-                r#"{{"type":"session","payload":{{"session_id":"{}","ice_servers":{ice_servers},"resumed":false}}}}"#,
-                session_id.as_str()
+                r#"{{"type":"session","payload":{{"session_id":"{}","ice_servers":{ice_servers}{},"resumed":false}}}}"#,
+                session_id.as_str(),
+                if relay_only { r#","relay_only":true"# } else { "" }
             ),
             ServerMessage::Waiting { queue, expected_wait: None } => {
                 write!(out, r#"{{"type":"waiting","payload":{{"queue":"{queue}"}}}}"#)
@@ -106,11 +111,13 @@ impl ServerMessage<'_> {
                 r#"{{"type":"waiting","payload":{{"queue":"{queue}","expected_wait_ms":{}}}}}"#,
                 wait.as_millis()
             ),
-            ServerMessage::MatchFound { room_id, peer_id, initiator } => write!(
+            ServerMessage::MatchFound { room_id, peer_id, initiator, ice_servers } => write!(
                 out,
-                r#"{{"type":"match_found","payload":{{"room_id":"{}","peer_id":"{}","initiator":{initiator}}}}}"#,
+                r#"{{"type":"match_found","payload":{{"room_id":"{}","peer_id":"{}","initiator":{initiator}{}{}}}}}"#,
                 room_id.as_str(),
-                peer_id.as_str()
+                peer_id.as_str(),
+                if ice_servers.is_some() { r#","ice_servers":"# } else { "" },
+                ice_servers.unwrap_or_default()
             ),
             ServerMessage::MatchCancelled => write!(out, r#"{{"type":"match_cancelled"}}"#),
             ServerMessage::RoomLeft { room_id } => {
@@ -169,21 +176,29 @@ mod tests {
         let mint = TokenMint::new([3; 16]);
         let (room_id, peer_id) = (mint.room(RoomNo(1)), mint.session(SessionNo(2)));
         let room = || Cow::Borrowed(room_id.as_str());
-        parse_back(ServerMessage::Session { session_id: peer_id, ice_servers: "[]" }, |got| {
-            assert_eq!(got, ParsedServerMessage::Session { session_id: peer_id.as_str().into() });
-        });
+        for relay_only in [false, true] {
+            let message =
+                ServerMessage::Session { session_id: peer_id, ice_servers: "[]", relay_only };
+            parse_back(message, |got| {
+                let session_id = peer_id.as_str().into();
+                assert_eq!(got, ParsedServerMessage::Session { session_id });
+            });
+        }
         for expected_wait in [None, Some(Duration::from_millis(1500))] {
             parse_back(ServerMessage::Waiting { queue: "en", expected_wait }, |got| {
                 assert_eq!(got, ParsedServerMessage::Waiting)
             });
         }
-        parse_back(ServerMessage::MatchFound { room_id, peer_id, initiator: true }, |got| {
-            let peer_id = peer_id.as_str().into();
-            assert_eq!(
-                got,
-                ParsedServerMessage::MatchFound { room_id: room(), peer_id, initiator: true }
-            );
-        });
+        for ice_servers in [None, Some("[]")] {
+            let initiator = true;
+            let message = ServerMessage::MatchFound { room_id, peer_id, initiator, ice_servers };
+            parse_back(message, |got| {
+                let peer_id = peer_id.as_str().into();
+                let expected =
+                    ParsedServerMessage::MatchFound { room_id: room(), peer_id, initiator };
+                assert_eq!(got, expected);
+            });
+        }
         parse_back(ServerMessage::MatchCancelled, |got| {
             assert_eq!(got, ParsedServerMessage::MatchCancelled)
         });

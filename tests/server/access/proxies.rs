@@ -83,7 +83,7 @@ fn try_open(server: &Server, from: u8, bytes: &[u8]) -> Result<RawClient, u16> {
 fn expect_one_address(server: &Server, bytes: impl Fn() -> Vec<u8>) {
     let open = || try_open(server, PROXY, &bytes());
     let mut two: Vec<RawClient> = (0..2).map(|_| open().unwrap()).collect();
-    assert_eq!(open().err(), Some(503));
+    assert_eq!(open().err(), Some(429));
     two.pop();
     wait_until("a connection is admitted again", || open().map_err(|status| status.to_string()));
     drop(two);
@@ -104,14 +104,14 @@ fn counts_connections_per_client_that_a_trusted_proxy_names() {
     let _other = try_open(&server, PROXY, &forwarded(&[client])).unwrap();
     assert_eq!(
         try_open(&server, PROXY, &[version_2(client), upgrade_request()].concat()).err(),
-        Some(503)
+        Some(429)
     );
     // For IPv6 the /64 counts.
     let in_64 =
         |last: u16| [version_2(&format!("2001:db8:3::{last:x}")), upgrade_request()].concat();
     let _two: Vec<RawClient> =
         (1..3).map(|last| try_open(&server, PROXY, &in_64(last)).unwrap()).collect();
-    assert_eq!(try_open(&server, PROXY, &in_64(3)).err(), Some(503));
+    assert_eq!(try_open(&server, PROXY, &in_64(3)).err(), Some(429));
     assert!(server.stat("/http/rejected/address_limit") >= 14);
     drop((_one, _other, _two));
     server.wait_until_idle();
@@ -128,7 +128,7 @@ fn keeps_the_count_of_an_address_when_a_match_migrates_a_session() {
         let pair = match_pair(from_proxy(client(last)), from_proxy(client(100 + last)));
         for last in [last, 100 + last] {
             let _second = try_open(&server, PROXY, &forwarded(&[&client(last)])).unwrap();
-            assert_eq!(try_open(&server, PROXY, &forwarded(&[&client(last)])).err(), Some(503));
+            assert_eq!(try_open(&server, PROXY, &forwarded(&[&client(last)])).err(), Some(429));
         }
         drop(pair);
     }
@@ -146,10 +146,10 @@ fn counts_the_last_forwarded_address_that_is_not_a_trusted_proxy() {
         try_open(&server, PROXY, &forwarded(&["junk,, 198.51.100.2,203.0.113.1:4711,"])),
     ]
     .map(Result::unwrap);
-    assert_eq!(try_open(&server, PROXY, &forwarded(&[client])).err(), Some(503));
+    assert_eq!(try_open(&server, PROXY, &forwarded(&[client])).err(), Some(429));
     // A chain of proxies: the header names the outer one, the field names the client.
     let outer = [version_2("10.1.1.1"), forwarded(&[client])].concat();
-    assert_eq!(try_open(&server, PROXY, &outer).err(), Some(503));
+    assert_eq!(try_open(&server, PROXY, &outer).err(), Some(429));
     // The field is ignored if the address in the header is not a trusted proxy.
     let made_up = [version_1("203.0.113.9"), forwarded(&[client])].concat();
     drop(try_open(&server, PROXY, &made_up).unwrap());
@@ -170,7 +170,7 @@ fn counts_the_proxys_own_address_when_it_names_no_client() {
     let _two: Vec<RawClient> =
         openings[..2].iter().map(|bytes| try_open(&server, PROXY, bytes).unwrap()).collect();
     for bytes in &openings {
-        assert_eq!(try_open(&server, PROXY, bytes).err(), Some(503), "{}", bytes.escape_ascii());
+        assert_eq!(try_open(&server, PROXY, bytes).err(), Some(429), "{}", bytes.escape_ascii());
     }
     // The proxy's health checks are expect_status although its address is at the limit.
     for check in [version_2_block(0x20, 0x11, &[1; 40]), b"PROXY UNKNOWN\r\n".to_vec(), Vec::new()]
@@ -198,7 +198,7 @@ fn rejects_the_header_and_ignores_the_field_of_an_untrusted_peer() {
     let _two = ["203.0.113.1", "203.0.113.2"]
         .map(|claim| try_open(&server, UNTRUSTED, &forwarded(&[claim])).unwrap());
     let third = try_open(&server, UNTRUSTED, &forwarded(&["203.0.113.3"])).err();
-    assert_eq!(third, Some(503), "the field does not change the address that counts");
+    assert_eq!(third, Some(429), "the field does not change the address that counts");
 }
 
 #[test]
@@ -295,8 +295,8 @@ fn limits_the_rate_of_new_connections_per_forwarded_client() {
         let refused = (0..30).find_map(|_| try_open(&server, PROXY, &bytes()).err());
         refused.expect("one of thirty connections is refused")
     };
-    assert_eq!(refusal(&|| [version_2("203.0.113.1"), upgrade_request()].concat()), 503);
-    assert_eq!(refusal(&|| forwarded(&["203.0.113.2"])), 503);
+    assert_eq!(refusal(&|| [version_2("203.0.113.1"), upgrade_request()].concat()), 429);
+    assert_eq!(refusal(&|| forwarded(&["203.0.113.2"])), 429);
     assert!(server.stat("/http/rejected/address_rate") >= 2);
     for last in 100..130 {
         let client = forwarded(&[&format!("203.0.113.{last}")]);

@@ -9,11 +9,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use switchboard::limits::SURPLUS_CONNECTIONS;
 
-/// Requests an upgrade that must be refused with 503.
-fn expect_refusal(mut raw: RawClient) -> HttpResponse {
+/// Requests an upgrade that must be refused because the server is full.
+fn expect_refusal(raw: RawClient) -> HttpResponse {
+    expect_refusal_with(503, raw)
+}
+
+/// Requests an upgrade that must be refused with this status.
+fn expect_refusal_with(status: u16, mut raw: RawClient) -> HttpResponse {
     raw.send(&upgrade_request());
     let response = raw.read_response();
-    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(response.status, status, "{response:?}");
     let retry_after: u32 = response.field("retry-after").unwrap().parse().unwrap();
     assert!(retry_after > 0);
     assert!(response.has_connection_option("close"));
@@ -90,7 +95,7 @@ fn refuses_unread_above_the_surplus_and_admits_again_when_slots_are_free() {
 }
 
 #[test]
-fn refuses_with_503_above_the_limit_of_an_address() {
+fn refuses_with_429_above_the_limit_of_an_address() {
     let flags = ["--max-connections", "100", "--max-connections-per-address", "2"];
     let server = Server::start(&[&flags[..], &["--shards", "2"]].concat());
     let open_from = |last: u8| {
@@ -99,7 +104,7 @@ fn refuses_with_503_above_the_limit_of_an_address() {
         raw
     };
     let (first, _second) = (open_from(2), open_from(2));
-    let response = expect_refusal(RawClient::connect_from(2, server.address()));
+    let response = expect_refusal_with(429, RawClient::connect_from(2, server.address()));
     assert!(response.text().contains("from this address"), "{}", response.text());
     drop(open_from(3));
     // A match may migrate one of two sessions; the count of its address must stay right.
@@ -107,7 +112,7 @@ fn refuses_with_503_above_the_limit_of_an_address() {
         let pair = match_pair(open_from(last), open_from(last + 1));
         for last in [last, last + 1] {
             let _second = open_from(last);
-            expect_refusal(RawClient::connect_from(last, server.address()));
+            expect_refusal_with(429, RawClient::connect_from(last, server.address()));
         }
         drop(pair);
     }
@@ -129,7 +134,7 @@ fn refuses_with_503_above_the_limit_of_an_address() {
 }
 
 #[test]
-fn refuses_with_503_above_the_connection_rate_of_an_address() {
+fn refuses_with_429_above_the_connection_rate_of_an_address() {
     let server = Server::start(&["--max-new-connections-per-address", "3", "--shards", "2"]);
     let try_open = |last: u8| {
         let mut raw = RawClient::connect_from(last, server.address());
@@ -144,7 +149,7 @@ fn refuses_with_503_above_the_connection_rate_of_an_address() {
             open.push(raw);
             None
         }
-        None => Some(expect_refusal(RawClient::connect_from(2, server.address()))),
+        None => Some(expect_refusal_with(429, RawClient::connect_from(2, server.address()))),
     });
     let refusal = refusal.expect("one of thirty connections is refused");
     assert!(refusal.text().contains("too many new connections"), "{}", refusal.text());

@@ -42,11 +42,45 @@ fn answers_408_when_a_head_exceeds_the_handshake_timeout() {
 fn closes_a_connection_without_a_request_without_an_answer() {
     let server = Server::start(&["--handshake-timeout", "300ms"]);
     let mut fresh = server.raw_connection();
-    let mut kept = server.raw_connection();
-    assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
     fresh.expect_end();
+    server.wait_for_stat("/connections/closed/http_idle", 1);
+}
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: t\r\n\r\n";
+
+#[test]
+fn the_idle_timeout_and_not_the_handshake_timeout_applies_between_requests() {
+    let server = Server::start(&["--handshake-timeout", "300ms"]);
+    let mut kept = server.raw_connection();
+    assert_eq!(kept.request(HEALTH).status, 200);
+    // A connection that came later is closed by the handshake timeout.
+    server.raw_connection().expect_end();
+    assert_eq!(kept.request(HEALTH).status, 200);
+    server.raw_connection().expect_end();
+    // The time for the next head begins with its first byte, and not when the last one was answered.
+    let began = Instant::now();
+    kept.send(&HEALTH.as_bytes()[..10]);
+    assert_eq!(kept.read_response().status, 408);
+    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    server.wait_for_stat("/connections/closed/head_timeout", 1);
+}
+
+#[test]
+fn closes_a_kept_connection_after_the_idle_timeout_without_an_answer() {
+    let server = Server::start(&["--handshake-timeout", "1h", "--idle-timeout", "300ms"]);
+    let mut kept = server.raw_connection();
+    assert_eq!(kept.request(HEALTH).status, 200);
     kept.expect_end();
-    server.wait_for_stat("/connections/closed/http_idle", 2);
+    server.wait_for_stat("/connections/closed/http_idle", 1);
+}
+
+#[test]
+fn a_kept_connection_above_a_limit_is_closed_after_the_handshake_timeout() {
+    let server = Server::start(&["--handshake-timeout", "300ms", "--max-connections", "1"]);
+    let _session = server.client();
+    let mut surplus = server.raw_connection();
+    assert_eq!(surplus.request(HEALTH).status, 200);
+    surplus.expect_end();
 }
 
 #[test]

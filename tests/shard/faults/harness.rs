@@ -38,6 +38,7 @@ impl ShardHarness {
             mint: TokenMint::new([3; 16]),
             echo: true,
             access: AccessPolicy::default(),
+            relay_only: false,
         };
         let counters = Arc::new(ShardCounters::new(0));
         let services = FakeServices { document_bytes: 2, ..FakeServices::default() };

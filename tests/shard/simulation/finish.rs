@@ -173,7 +173,8 @@ impl Simulator {
     fn end_all(&mut self) {
         let limits = &self.plan.limits;
         let (silence, handshake) = (limits.silence_limit, limits.handshake_timeout);
-        let longest = silence.max(handshake).max(limits.drain_timeout) + limits.close_timeout;
+        let longest = silence.max(handshake).max(limits.idle_timeout).max(limits.drain_timeout)
+            + limits.close_timeout;
         let stays_silent = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
         if self.plan.drains {
             // Shards that are already draining ignore this.

@@ -153,6 +153,7 @@ impl RunPlan {
         let limits = Limits {
             close_timeout: Duration::from_millis(200),
             handshake_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
             ping_interval: Duration::from_millis(500),
             silence_limit: Duration::from_secs(1),
             rematch_delay: Duration::ZERO,
@@ -194,6 +195,8 @@ fn limits(random: &mut Random, users: usize) -> Limits {
         max_unsent_bytes: (max_message_bytes + 10).max(4096) * random.pick(&[1, 1, 2, 16]),
         close_timeout: millis(random, 20, 2000),
         handshake_timeout: millis(random, 200, 5000),
+        // Shorter than the time for a head, or longer.
+        idle_timeout: ping_interval,
         ping_interval,
         silence_limit: ping_interval + millis(random, 50, 4000),
         liveness_window: Duration::from_millis(random.pick(&[0, 100, 500, 2000, 5000])),

@@ -100,6 +100,7 @@ impl Simulator {
             mint: mint.clone(),
             echo: true,
             access: AccessPolicy::default(),
+            relay_only: false,
         };
         let shards: Vec<Shard> = (0..plan.shards)
             .map(|nth| {

@@ -176,7 +176,10 @@ impl User {
     fn ended(&mut self, context: &mut UserContext<'_>) {
         let shared = &*context.shared;
         let connection = &shared.connections[self.id];
-        let late = !self.opened && self.is_late(shared);
+        // Between two requests the idle timeout applies.
+        let limits = &shared.plan.limits;
+        let shortest = limits.handshake_timeout.min(limits.idle_timeout);
+        let late = !self.opened && self.has_lasted(shortest, shared);
         let excused = late || self.behaviour.vanished || connection.unwatchable;
         let half_closed = self.behaviour.half_closed;
         let user = &*self;
@@ -205,10 +208,9 @@ impl User {
         context.shared.counts.count("user: sees the end");
     }
 
-    /// Whether the handshake timeout has passed. The server counts whole milliseconds.
-    fn is_late(&self, shared: &Shared) -> bool {
-        let passed = shared.now.since(self.since) + Duration::from_millis(1);
-        passed >= shared.plan.limits.handshake_timeout
+    /// Whether the connection has existed for this long. The server counts whole milliseconds.
+    fn has_lasted(&self, time: Duration, shared: &Shared) -> bool {
+        shared.now.since(self.since) + Duration::from_millis(1) >= time
     }
 
     fn responses(&mut self, context: &mut UserContext<'_>) {
@@ -256,10 +258,14 @@ impl User {
         let limits = &shared.plan.limits;
         let user = &*self;
         let expected = match head.status {
-            408 => self.is_late(shared),
+            408 => self.has_lasted(limits.handshake_timeout, shared),
             503 if self.pending_http.is_empty() => {
-                let full = limits.max_connections < 100 || shared.plan.by_address;
+                let full = limits.max_connections < 100;
                 matches!(self.stage, Stage::Upgrading(_)) && (shared.plan.drains || full)
+            }
+            429 => {
+                let is_limited = self.pending_http.is_empty() && shared.plan.by_address;
+                matches!(self.stage, Stage::Upgrading(_)) && is_limited
             }
             503 => shared.plan.drains && self.pending_http[0].status == 200,
             status => self.pending_http.front().is_some_and(|pending| pending.status == status),
@@ -270,6 +276,7 @@ impl User {
             404 => "http: 404",
             408 => "http: 408",
             426 => "http: 426",
+            429 => "http: 429",
             503 => "http: 503",
             _ => "http: other",
         };

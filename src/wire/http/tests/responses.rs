@@ -105,13 +105,13 @@ fn every_refusal_has_the_required_status_and_fields() {
         ),
         (
             HttpError::Unavailable(RefusalCause::ConnectionsOfAddress),
-            "503 Service Unavailable",
+            "429 Too Many Requests",
             &retry,
             false,
         ),
         (
             HttpError::Unavailable(RefusalCause::NewConnectionsOfAddress),
-            "503 Service Unavailable",
+            "429 Too Many Requests",
             &retry,
             false,
         ),
