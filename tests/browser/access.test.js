@@ -49,7 +49,7 @@ describe('accessibility', { timeout: 180_000 }, () => {
     await keyboard.press('m');
     await ann.reads('you-state', /microphone on/);
     await keyboard.press('s');
-    await ann.reaches('ready');
+    await ann.reaches('stopped');
     await ben.reaches('ended');
     await keyboard.press('n');
     await ann.reaches('searching');

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { advance, inCall } from '../../src/page/web/phase.js';
+import { obstacleOf } from '../../src/page/web/obstacle.js';
+import { advance, inCall, lineOf } from '../../src/page/web/phase.js';
+import { queueOf } from '../../src/page/web/queue.js';
 import { advise } from '../../src/page/web/watch.js';
 import { Vitals, grade } from '../../src/page/web/vitals.js';
 import { usersOnline } from '../../src/page/web/users.js';
@@ -15,6 +17,16 @@ const END_REASONS = [
 const MIC = ['denied', 'dismissed', 'none', 'busy', 'other'];
 const SIGNALLING = ['up', 'partner_away', 'partner_gone', 'own_gone'];
 
+const REFUSALS = ['bad_queue', 'long_queue', 'no_relay', 'other'];
+const LINES = [
+  { name: 'waiting', queue: '' },
+  { name: 'waiting', queue: 'en' },
+  { name: 'away' },
+  { name: 'asking' },
+  ...['too_many_matches', 'rate_limited'].map((why) => ({ name: 'held', why, until: 5 })),
+  { name: 'held', why: 'draining' },
+];
+
 const PHASES = [
   { name: 'blocked', why: 'insecure' },
   { name: 'blocked', why: 'no_webrtc' },
@@ -22,8 +34,11 @@ const PHASES = [
   { name: 'asking' },
   ...MIC.map((why) => ({ name: 'mic_failed', why })),
   { name: 'ready' },
-  { name: 'searching', since: 0 },
-  ...END_REASONS.map((after) => ({ name: 'searching', since: 0, after })),
+  { name: 'asking', then: 'search' },
+  ...LINES.map((line) => ({ name: 'searching', since: 0, line })),
+  ...END_REASONS.map((after) => ({ name: 'searching', since: 0, after, line: LINES[0] })),
+  ...REFUSALS.map((why) => ({ name: 'refused', why })),
+  { name: 'stopped' },
   { name: 'connecting', since: 0 },
   ...SIGNALLING.flatMap((signalling) =>
     [true, false].map((silent) => ({ name: 'talking', since: 0, signalling, silent })),
@@ -33,7 +48,9 @@ const PHASES = [
 
 const EVENTS = [
   { type: 'ask' },
-  { type: 'mic_opened' },
+  { type: 'mic_opened', at: 1 },
+  ...LINES.map((line) => ({ type: 'line', line, at: 1 })),
+  ...REFUSALS.map((why) => ({ type: 'refused', why })),
   ...MIC.map((why) => ({ type: 'mic_failed', why })),
   { type: 'search', at: 1 },
   { type: 'stop' },
@@ -58,13 +75,17 @@ describe('phases', () => {
   test('a visitor passes from welcome through a call to the next search', () => {
     const path = [
       [{ type: 'ask' }, 'asking'],
-      [{ type: 'mic_opened' }, 'ready'],
+      [{ type: 'mic_opened', at: 1 }, 'ready'],
       [{ type: 'search', at: 1 }, 'searching'],
       [{ type: 'matched', at: 2 }, 'connecting'],
       [{ type: 'audio', at: 3 }, 'talking'],
       [{ type: 'ended', why: 'left' }, 'ended'],
       [{ type: 'search', at: 4 }, 'searching'],
-      [{ type: 'stop' }, 'ready'],
+      [{ type: 'stop' }, 'stopped'],
+      [{ type: 'search', at: 5 }, 'asking'],
+      [{ type: 'mic_opened', at: 6 }, 'searching'],
+      [{ type: 'refused', why: 'bad_queue' }, 'refused'],
+      [{ type: 'search', at: 7 }, 'searching'],
     ];
     let phase = { name: 'welcome' };
     for (const [event, name] of path) {
@@ -83,9 +104,11 @@ describe('phases', () => {
   });
 
   test('without a microphone no event leads to a search or a call', () => {
-    const withoutMicrophone = PHASES.filter(({ name }) => ['blocked', 'welcome', 'asking', 'mic_failed'].includes(name));
+    const withoutMicrophone = PHASES.filter(({ name }) =>
+      ['blocked', 'welcome', 'asking', 'mic_failed', 'stopped'].includes(name),
+    );
     for (const phase of withoutMicrophone) {
-      for (const event of EVENTS) {
+      for (const event of EVENTS.filter(({ type }) => type !== 'mic_opened')) {
         const { name } = advance(phase, event);
         assert.ok(!inCall({ name }) && name !== 'searching', `${phase.name} ${event.type}`);
       }
@@ -96,6 +119,114 @@ describe('phases', () => {
     for (const phase of PHASES.filter(({ name }) => name !== 'searching')) {
       assert.equal(advance(phase, { type: 'matched', at: 1 }), phase);
     }
+  });
+});
+
+describe('the line', () => {
+  const search = (line) => {
+    const phase = advance({ name: 'ready' }, { type: 'search', at: 1 });
+    return line === undefined ? phase : advance(phase, { type: 'line', line, at: 50 });
+  };
+
+  test('is what the server confirmed, not what was asked for', () => {
+    assert.deepEqual(search().line, { name: 'asking' });
+    assert.deepEqual(lineOf('open', 'idle', null, 'en'), { name: 'asking' });
+    assert.deepEqual(lineOf('open', 'in_room', null, 'en'), { name: 'asking' });
+    assert.deepEqual(lineOf('open', 'waiting', null, 'en'), { name: 'waiting', queue: 'en' });
+    const held = { name: 'held', why: 'too_many_matches', until: 9 };
+    assert.deepEqual(lineOf('open', 'idle', held, ''), held);
+    for (const status of ['closed', 'connecting', 'retrying']) {
+      assert.deepEqual(lineOf(status, 'unknown', held, ''), { name: 'away' });
+    }
+  });
+
+  test('has a time that begins when the server confirmed it', () => {
+    assert.equal(search({ name: 'waiting', queue: '' }).since, 50);
+    const lost = advance(search({ name: 'waiting', queue: '' }), { type: 'line', line: { name: 'away' }, at: 60 });
+    assert.equal(advance(lost, { type: 'line', line: { name: 'waiting', queue: '' }, at: 70 }).since, 70);
+    const waiting = search({ name: 'waiting', queue: '' });
+    assert.equal(advance(waiting, { type: 'line', line: { name: 'waiting', queue: '' }, at: 99 }), waiting);
+  });
+
+  test('is called so only while the visitor is in it', () => {
+    for (const line of LINES) {
+      const { detail } = words(search(line));
+      assert.equal(/You are in (the )?line/.test(detail), line.name === 'waiting', detail);
+    }
+    assert.match(words(search({ name: 'waiting', queue: 'my room' })).detail, /“my room”/);
+  });
+});
+
+describe('the queue of an address', () => {
+  test('is its fragment, encoded where the server has no such character', () => {
+    for (const [hash, name, label] of [
+      ['', undefined, ''],
+      ['#', undefined, ''],
+      ['#%20', undefined, ''],
+      ['#en', 'en', 'en'],
+      ['#a:b_c.d-E9', 'a:b_c.d-E9', 'a:b_c.d-E9'],
+      ['#my room', 'my:20room', 'my room'],
+      ['#my%20room', 'my:20room', 'my room'],
+      ['#caf%C3%A9', 'caf:c3:a9', 'café'],
+      ['#cafe\u0301', 'caf:c3:a9', 'café'],
+      ['#100%', '100:25', '100%'],
+      ['#%E0', ':25E0', '%E0'],
+      ['#日本', ':e6:97:a5:e6:9c:ac', '日本'],
+    ]) {
+      const queue = queueOf(hash);
+      assert.deepEqual([queue.name, queue.label, queue.tooLong], [name, label, false], hash);
+    }
+  });
+
+  test('is too long above 64 characters as sent', () => {
+    assert.equal(queueOf(`#${'a'.repeat(64)}`).tooLong, false);
+    assert.equal(queueOf(`#${'a'.repeat(65)}`).tooLong, true);
+    assert.equal(queueOf(`#${'é'.repeat(10)}`).tooLong, false);
+    assert.equal(queueOf(`#${'é'.repeat(11)}`).tooLong, true);
+  });
+
+  test('never has a name that the server refuses for its characters', () => {
+    for (let code = 0; code < 0x500; code += 1) {
+      const { name } = queueOf(`#${String.fromCodePoint(code)}x`);
+      assert.match(name, /^[A-Za-z0-9_.:-]+$/, `U+${code.toString(16)}`);
+    }
+  });
+});
+
+describe('what is in the way of a connection', () => {
+  const answer = (status, text = '') => ({ status, text, retryAfterMs: null });
+  const ok = answer(200, '{"status":"ok"}');
+
+  test('follows from the answers of the server', () => {
+    for (const [health, upgrade, obstacle] of [
+      [null, null, 'unreachable'],
+      [answer(502, 'bad gateway'), null, 'unreachable'],
+      [answer(503, '<html>no server is available'), null, 'unreachable'],
+      [answer(503, '{"status":"draining"}'), null, 'draining'],
+      [answer(503, 'too many connections\n'), null, 'full'],
+      [answer(429, 'too many connections from this address\n'), null, 'address'],
+      [ok, answer(403, 'pages of this origin'), 'origin'],
+      [ok, answer(429), 'address'],
+      [ok, answer(503, 'too many new connections from this address\n'), 'address'],
+      [ok, answer(503, 'too many connections\n'), 'full'],
+      [ok, answer(503, 'the server is shutting down\n'), 'draining'],
+      [ok, answer(405), null],
+      [ok, ok, null],
+      [ok, null, null],
+    ]) {
+      assert.equal(obstacleOf(health, upgrade, 1), obstacle, JSON.stringify([health, upgrade]));
+    }
+    assert.equal(obstacleOf(ok, ok, 3), 'no_websocket');
+  });
+
+  test('has a text that says what to do', () => {
+    const connection = { status: 'retrying', code: 1006, draining: false, offline: false };
+    const seen = new Set();
+    for (const obstacle of ['unreachable', 'draining', 'full', 'address', 'origin', 'no_websocket']) {
+      seen.add(banner({ ...connection, obstacle }, false));
+      assert.match(banner({ ...connection, obstacle }, true), /Your call continues\. Trying again/);
+    }
+    assert.equal(seen.size, 6);
   });
 });
 
@@ -205,7 +336,7 @@ describe('texts', () => {
     const codes = ['bad_json', 'bad_message', 'unknown_type', 'bad_queue', 'rate_limited', 'draining'];
     for (const code of codes) assert.doesNotMatch(refusal(code, 'raw'), /raw/);
     assert.match(refusal('newer', 'raw'), /raw/);
-    const connection = { status: 'retrying', draining: false, offline: false };
+    const connection = { status: 'retrying', draining: false, offline: false, obstacle: null };
     for (const code of [1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001]) {
       assert.match(banner({ ...connection, code }, true), /Your call continues\. Trying again/);
     }

@@ -9,7 +9,9 @@ import { Conversation } from './conversation.js';
 import { usersOnline } from './users.js';
 import { Meter } from './meter.js';
 import { Microphone, trouble } from './microphone.js';
-import { advance, inCall } from './phase.js';
+import { findObstacle } from './obstacle.js';
+import { advance, inCall, lineOf } from './phase.js';
+import { queueOf } from './queue.js';
 import { load, save } from './settings.js';
 import { Speaker } from './speaker.js';
 import { View, byId, showLanguage } from './view.js';
@@ -27,7 +29,14 @@ class Page {
   /** @type {import('./phase.js').Phase} */
   #phase = { name: 'welcome' };
   /** @type {import('./words.js').Connection} */
-  #connection = { status: 'closed', draining: false, offline: !navigator.onLine };
+  #connection = { status: 'closed', draining: false, offline: !navigator.onLine, obstacle: null };
+  /** Attempts to connect that failed in a row. */
+  #failedOpenings = 0;
+  #askingForObstacle = false;
+  /** @type {Extract<import('./phase.js').Line, { name: 'held' }> | null} */
+  #held = null;
+  /** The queue of the last search, as the address names it. */
+  #queueLabel = '';
   /** @type {Conversation | null} */
   #conversation = null;
   /** @type {string | null} */
@@ -88,13 +97,19 @@ class Page {
       case 'asking':
         this.#openMicrophone();
         break;
-      case 'ready':
+      case 'stopped':
+        this.#microphone.close();
+        this.#meters.you.attach(null);
+        this.#client.cancelMatch();
+        this.#client.leaveRoom();
+        break;
+      case 'refused':
       case 'mic_failed':
         this.#client.cancelMatch();
         this.#client.leaveRoom();
         break;
       case 'searching':
-        this.#client.findMatch(queue());
+        this.#search();
         break;
       case 'ended':
         this.#client.leaveRoom();
@@ -105,11 +120,36 @@ class Page {
     }
   }
 
+  /** Asks for a partner in the queue that the address names, or says why it cannot. */
+  #search() {
+    const { name, label, tooLong } = queueOf(location.hash);
+    this.#queueLabel = label;
+    this.#held = null;
+    if (tooLong) this.#dispatch({ type: 'refused', why: 'long_queue' });
+    else if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
+    else {
+      this.#client.findMatch(name);
+      this.#updateLine();
+    }
+  }
+
+  /** Whether the visitor allows calls through a relay only, and there is none. */
+  #lacksRelay() {
+    return this.#settings.relayOnly && this.#client.status === 'open' && !hasRelay(this.#client.iceServers);
+  }
+
+  /** Shows what the server has confirmed about the search. */
+  #updateLine() {
+    if (this.#client.status !== 'open' || this.#client.confirmed === 'waiting') this.#held = null;
+    const line = lineOf(this.#client.status, this.#client.confirmed, this.#held, this.#queueLabel);
+    this.#dispatch({ type: 'line', line, at: Date.now() });
+  }
+
   async #openMicrophone() {
     try {
       await this.#microphone.open(this.#settings.microphone);
       this.#client.connect();
-      this.#dispatch({ type: 'mic_opened' });
+      this.#dispatch({ type: 'mic_opened', at: Date.now() });
     } catch (error) {
       this.#dispatch({ type: 'mic_failed', why: trouble(error) });
     }
@@ -181,13 +221,23 @@ class Page {
         this.#render();
       });
     };
-    on('status', ({ status, code = this.#connection.code }) => {
+    on('status', ({ status, code = this.#connection.code, opened }) => {
       this.#connection.status = status;
       this.#connection.code = status === 'open' ? undefined : code;
       this.#connection.draining = this.#client.draining;
+      if (status === 'open' || opened === true) {
+        this.#failedOpenings = 0;
+        this.#connection.obstacle = null;
+      } else if (status === 'retrying' && code === 1006) {
+        this.#failedOpenings += 1;
+        this.#askForObstacle();
+      }
+      this.#updateLine();
     });
+    on('confirmed', () => this.#updateLine());
     on('session', ({ resumed }) => {
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
+      if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
     });
     on('match', (room) => this.#startCall(room));
     on('relay', ({ type, payload }) => {
@@ -200,8 +250,33 @@ class Page {
     });
     on('peer_left', ({ reason }) => this.#peerLeft(reason));
     on('room_lost', () => this.#roomLost());
-    on('refused', ({ code, message }) => this.#notify(refusal(code, message)));
+    on('refused', (error) => this.#refused(error));
     on('draining', () => (this.#connection.draining = true));
+  }
+
+  /** @param {{ code: string, message: string, refused?: string, retryAt?: number }} error */
+  #refused({ code, message, refused, retryAt }) {
+    if (refused === 'find_match' && (retryAt !== undefined || code === 'draining')) {
+      const why = code === 'too_many_matches' || code === 'draining' ? code : 'rate_limited';
+      this.#held = { name: 'held', why, until: retryAt };
+      this.#updateLine();
+    } else if (refused === 'find_match') {
+      this.#dispatch({ type: 'refused', why: code === 'bad_queue' ? code : 'other' });
+    } else if (retryAt === undefined) {
+      this.#notify(refusal(code, message));
+    }
+  }
+
+  /** After an upgrade that failed, about which the browser says no more than that. */
+  async #askForObstacle() {
+    if (this.#askingForObstacle || this.#connection.offline) return;
+    this.#askingForObstacle = true;
+    const { obstacle, waitMs } = await findObstacle(location.href, this.#failedOpenings);
+    this.#askingForObstacle = false;
+    if (this.#failedOpenings === 0) return;
+    this.#connection.obstacle = obstacle;
+    if (waitMs > 0) this.#client.retryAfter(waitMs);
+    this.#render();
   }
 
   /** @param {'left' | 'next' | 'disconnected' | 'timeout'} reason */
@@ -292,6 +367,10 @@ class Page {
         this.#render();
       });
     }
+    window.addEventListener('hashchange', () => {
+      if (this.#phase.name === 'searching') this.#search();
+      this.#render();
+    });
     // A page that is closed ends its session, so the partner is told at once.
     window.addEventListener('pagehide', () => {
       this.#conversation?.close('left');
@@ -323,6 +402,12 @@ class Page {
     this.#render();
   }
 
+  /** A name that cannot be used is shown before the visitor presses Start. */
+  #queueNotice() {
+    const isEarly = ['welcome', 'ready', 'stopped'].includes(this.#phase.name);
+    return isEarly && queueOf(location.hash).tooLong ? text('no_line.long_queue.detail') : null;
+  }
+
   #levels() {
     return { you: this.#meters.you.read(), partner: this.#meters.partner.read() };
   }
@@ -337,15 +422,10 @@ class Page {
       partnerMuted: this.#partnerMuted,
       playBlocked: this.#playBlocked,
       quality: this.#quality,
-      notice: this.#notice,
+      notice: this.#notice ?? this.#queueNotice(),
       relayAvailable: hasRelay(this.#client.iceServers),
     });
   }
-}
-
-/** The queue is the fragment of the address, so a queue can be shared as a link. */
-function queue() {
-  return decodeURIComponent(location.hash.slice(1)) || undefined;
 }
 
 /** @param {RTCIceServer[]} servers */

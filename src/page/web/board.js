@@ -25,6 +25,8 @@ const POSES = {
   asking: { x: 214, y: 224, sag: 40 },
   mic_failed: { x: 214, y: 224, sag: 40 },
   ready: { x: 258, y: 190, sag: 56 },
+  stopped: { x: 214, y: 224, sag: 40 },
+  refused: { x: 258, y: 190, sag: 56 },
   searching: { x: 320, y: 104, sag: 74, roams: true },
   connecting: { x: 428, y: 150, sag: 86 },
   talking: { ...PARTNER, sag: 104, plugged: true },

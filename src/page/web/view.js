@@ -30,9 +30,11 @@ const BUTTONS = {
   mic_failed: ['ask'],
   ready: ['start', 'mute'],
   searching: ['stop', 'mute'],
+  refused: ['start', 'stop', 'mute'],
   connecting: ['next', 'stop', 'mute'],
   talking: ['next', 'stop', 'mute'],
   ended: ['next', 'stop'],
+  stopped: ['start'],
 };
 
 /**
@@ -74,7 +76,7 @@ export class View {
     setText('detail', detail);
     setText('users', userCount(model.others));
     setText('quality', phase.name === 'talking' ? model.quality : '');
-    byId('clock').hidden = !('since' in phase);
+    byId('clock').hidden = !hasClock(phase);
     this.#announce(`${headline}. ${detail}`);
     show('banner', banner(model.connection, phase.name === 'talking'));
     show('notice', model.notice);
@@ -90,7 +92,9 @@ export class View {
    * @param {number} now
    */
   tick(phase, now) {
-    if ('since' in phase) setText('clock', clock(now - phase.since));
+    if (!hasClock(phase)) return;
+    const line = phase.name === 'searching' ? phase.line : null;
+    setText('clock', clock(line?.name === 'held' ? (line.until ?? now) - now : now - phase.since));
   }
 
   /**
@@ -123,6 +127,7 @@ export class View {
       byId(button).hidden = !buttons.includes(button);
     }
     byId('play').hidden = !(playBlocked && phase.name === 'talking');
+    setText('start', text(phase.name === 'refused' ? 'button.ask_again' : 'button.start'));
     setText('ask', text(phase.name === 'mic_failed' ? 'button.ask_again' : 'button.ask'));
     setText('mute', text(muted ? 'button.unmute' : 'button.mute'));
     byId('mute').classList.toggle('on', muted);
@@ -143,6 +148,19 @@ export class View {
     this.#announced = text;
     setText('announcer', text);
   }
+}
+
+/**
+ * Whether the clock has something to show: the time of the phase, or the time until a request that
+ * was refused is repeated.
+ * @param {import('./phase.js').Phase} phase
+ * @returns {phase is Extract<import('./phase.js').Phase, { since: number }>}
+ */
+function hasClock(phase) {
+  if (!('since' in phase)) return false;
+  if (phase.name !== 'searching') return true;
+  const { line } = phase;
+  return line.name === 'waiting' || (line.name === 'held' && line.until !== undefined);
 }
 
 /**

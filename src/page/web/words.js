@@ -74,14 +74,10 @@ export function words(phase) {
     case 'mic_failed':
     case 'ended':
       return both(`${phase.name}.${phase.why}`);
+    case 'refused':
+      return both(`no_line.${phase.why}`);
     case 'searching':
-      return {
-        headline: text('searching.headline'),
-        detail:
-          phase.after === undefined
-            ? text('searching.detail')
-            : text('searching.again', { reason: text(`ended.${phase.after}.headline`) }),
-      };
+      return { headline: text('searching.headline'), detail: searching(phase) };
     case 'talking':
       return {
         headline: text('talking.headline'),
@@ -91,7 +87,26 @@ export function words(phase) {
     case 'asking':
     case 'ready':
     case 'connecting':
+    case 'stopped':
       return both(phase.name);
+  }
+}
+
+/**
+ * @param {Extract<Phase, { name: 'searching' }>} phase
+ * @returns {string}
+ */
+function searching({ line, after }) {
+  switch (line.name) {
+    case 'away':
+      return text('searching.away');
+    case 'asking':
+      return text('searching.asking');
+    case 'held':
+      return text(`searching.${line.why}`);
+    case 'waiting':
+      if (after !== undefined) return text('searching.again', { reason: text(`ended.${after}.headline`) });
+      return line.queue === '' ? text('searching.detail') : text('searching.in_queue', { queue: line.queue });
   }
 }
 
@@ -101,6 +116,7 @@ export function words(phase) {
  * @property {number} [code] close code of the connection that was lost last.
  * @property {boolean} draining
  * @property {boolean} offline whether the browser reports that it is offline.
+ * @property {import('./obstacle.js').Obstacle | null} obstacle why no connection can be opened, if known.
  */
 
 /**
@@ -109,14 +125,15 @@ export function words(phase) {
  * @param {boolean} talking
  * @returns {string | null}
  */
-export function banner({ status, code, draining, offline }, talking) {
+export function banner({ status, code, draining, offline, obstacle }, talking) {
   const sentences = (/** @type {Key} */ first, /** @type {Key} */ last) => {
     /** @type {Key[]} */
     const keys = talking ? [first, 'connection.continues', last] : [first, last];
     return keys.map((key) => text(key)).join(' ');
   };
   if (status === 'retrying' || (status === 'connecting' && code !== undefined)) {
-    return sentences(loss(code, offline), 'connection.retrying');
+    const first = offline || obstacle === null ? loss(code, offline) : /** @type {Key} */ (`obstacle.${obstacle}`);
+    return sentences(first, 'connection.retrying');
   }
   if (status === 'open' && draining) {
     return sentences('connection.draining', 'connection.reconnects');

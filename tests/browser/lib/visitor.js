@@ -34,7 +34,18 @@ function observe() {
     }
     window.observed.firstAudioMs = performance.now() - clickedAt;
   }, true);
+  const opened = [];
+  const { mediaDevices } = navigator;
+  const getUserMedia = mediaDevices?.getUserMedia.bind(mediaDevices);
+  if (getUserMedia !== undefined) {
+    mediaDevices.getUserMedia = async (constraints) => {
+      const stream = await getUserMedia(constraints);
+      opened.push(...stream.getTracks());
+      return stream;
+    };
+  }
   window.observed = {
+    microphones: () => opened.filter(({ readyState }) => readyState === 'live').length,
     firstAudioMs: null,
     measure: async () => {
       const stat = await inbound();

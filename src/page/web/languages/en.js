@@ -70,6 +70,14 @@ export const TEXTS = {
   'ready.detail': 'If the ring around your jack moves, you can be heard. Then press Start.',
   'searching.headline': 'Looking for someone',
   'searching.detail': 'You are in line. This page connects you automatically.',
+  'searching.in_queue': 'You are in the line “{queue}”. This page connects you automatically.',
+  'searching.asking': 'Asking the switchboard for a place in line.',
+  'searching.away': 'You are not in line, because there is no connection. This page puts you in line as soon as there is one.',
+  'searching.too_many_matches':
+    'You have changed partners very often. This page puts you in line again when the time shown is over.',
+  'searching.rate_limited': 'The switchboard is asked too often. This page puts you in line in a moment.',
+  'searching.draining':
+    'The switchboard is about to restart and makes no new calls. This page puts you in line again after the restart.',
   'searching.again': '{reason}. Looking for the next partner.',
   'connecting.headline': 'Putting you through',
   'connecting.detail': 'Someone is there. One moment.',
@@ -81,6 +89,22 @@ export const TEXTS = {
     'Your partner is no longer on the switchboard. You can continue talking, or take the next call.',
   'talking.own_gone':
     'The switchboard no longer has this call. You can continue talking, but if the sound stops, it cannot be restored.',
+
+  'stopped.headline': 'You have stopped',
+  'stopped.detail': 'Your microphone is off. Start turns it on again and looks for someone.',
+
+  // Searches that the page or the switchboard refuses.
+  'no_line.bad_queue.headline': 'This line has no usable name',
+  'no_line.bad_queue.detail':
+    'The switchboard does not take the name after # in the address. Change it, or delete it to join the common line, and try again.',
+  'no_line.long_queue.headline': 'The name of this line is too long',
+  'no_line.long_queue.detail':
+    'The name after # in the address may have 64 letters and digits; other characters count as three or more. Shorten it, or delete it to join the common line, and try again.',
+  'no_line.no_relay.headline': 'No relay can hide your address here',
+  'no_line.no_relay.detail':
+    'You asked to hide your network address. That needs a relay, and this site has none. Switch it off under “Devices and settings” to talk here all the same.',
+  'no_line.other.headline': 'The switchboard refused the search',
+  'no_line.other.detail': 'It gave no reason that this page understands. Reloading the page may help.',
 
   // Troubles with the microphone.
   'mic_failed.denied.headline': 'The microphone is blocked',
@@ -132,6 +156,17 @@ export const TEXTS = {
   'connection.resumed': 'This session was resumed from another connection.',
   'connection.misunderstood': 'The switchboard did not understand this page.',
   'connection.unreachable': 'The switchboard cannot be reached.',
+
+  // Why no connection can be opened.
+  'obstacle.unreachable': 'The switchboard cannot be reached.',
+  'obstacle.draining': 'The switchboard is about to restart and takes no new connections.',
+  'obstacle.full': 'The switchboard is full. You get in when a place is free.',
+  'obstacle.address':
+    'Too many connections come from your network address. Close other tabs with this page; others in your network may be using it too.',
+  'obstacle.origin':
+    'The switchboard does not accept this page from the address at which you opened it. Open the site at the address that its operator announces.',
+  'obstacle.no_websocket':
+    'The switchboard works, but something on the way blocks calls (WebSocket). Try another network, or switch off a VPN, proxy or filter.',
 
   // What the server refuses.
   'refused.bad_queue':
