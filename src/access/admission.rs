@@ -134,6 +134,19 @@ impl Admission {
         by_address.enter(counted_address(client), now)
     }
 
+    /// Why one more connection would get no upgrade now, if it came from the client for whose address
+    /// a connection is `counted`. It counts nothing.
+    pub fn refusal_of_another(
+        &self,
+        counted: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Option<RefusalCause> {
+        if self.open.load(Ordering::Relaxed) >= self.max_open {
+            return Some(RefusalCause::Connections);
+        }
+        self.by_address.as_ref()?.refusal_of_another(counted?, now)
+    }
+
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     pub fn leave(&self, counted: Option<IpAddr>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
@@ -168,6 +181,19 @@ impl AddressLimits {
         *count += 1;
         let refusal = open.refusal(RefusalCause::ConnectionsOfAddress).or(new_refusal);
         AdmissionDecision::Admit { refusal, counted: Some(address) }
+    }
+
+    fn refusal_of_another(&self, address: IpAddr, now: Timestamp) -> Option<RefusalCause> {
+        let partition = self.lock(address);
+        let level = |limit: Option<NonZeroU32>, count: Option<&u32>| match limit {
+            Some(limit) => LimitLevel::of(count.map_or(1, |count| count.saturating_add(1)), limit),
+            None => LimitLevel::Within,
+        };
+        let is_this_second = now.since(Timestamp::ZERO).as_secs() <= partition.second;
+        let new = is_this_second.then(|| partition.new.get(&address)).flatten();
+        level(self.max_open, partition.open.get(&address))
+            .refusal(RefusalCause::ConnectionsOfAddress)
+            .or(level(self.max_new, new).refusal(RefusalCause::NewConnectionsOfAddress))
     }
 
     fn leave(&self, address: IpAddr) {
@@ -364,6 +390,26 @@ mod tests {
         admission.leave(Some(v4(2)));
         assert_eq!(admission.enter(v4(2), NOW), admit(None, Some(v4(2))));
         assert_eq!(admission.open.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn predicts_the_refusal_of_one_more_connection_without_counting_it() {
+        let admission = admission(3, 2, 2);
+        let later = NOW + Duration::from_secs(1);
+        let predict = |last, now| admission.refusal_of_another(Some(v4(last)), now);
+        assert_eq!(predict(1, NOW), None);
+        let _one = (admission.enter(v4(1), NOW), predict(1, NOW));
+        assert_eq!(predict(1, NOW), None);
+        let _two = admission.enter(v4(1), NOW);
+        assert_eq!(predict(1, NOW), Some(RefusalCause::ConnectionsOfAddress));
+        assert_eq!((predict(2, NOW), admission.refusal_of_another(None, NOW)), (None, None));
+        admission.leave(Some(v4(1)));
+        assert_eq!(predict(1, NOW), Some(RefusalCause::NewConnectionsOfAddress));
+        assert_eq!(predict(1, later), None);
+        for last in [2, 3] {
+            assert_eq!(admission.enter(v4(last), later), admit(None, Some(v4(last))));
+        }
+        assert_eq!(predict(1, later), Some(RefusalCause::Connections));
     }
 
     #[test]

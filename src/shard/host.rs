@@ -7,7 +7,7 @@ use crate::access::admission::AdmissionDecision;
 use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::timestamp::Timestamp;
-use crate::wire::http::{HttpDate, HttpStatus};
+use crate::wire::http::{HttpDate, HttpStatus, RefusalCause};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -139,6 +139,9 @@ pub trait Services {
     fn match_ice_servers(&mut self, session: Token) -> Option<String>;
     /// Counts an admitted connection for the address of `client`, and no longer for `before`.
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision;
+    /// Why one more connection would get no upgrade now, if it came from the client for whose address
+    /// a connection is `counted`.
+    fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause>;
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     fn connection_ended(&mut self, counted: Option<IpAddr>);
 }

@@ -159,6 +159,10 @@ impl<H: Host> Core<H> {
                 };
             }
             Ok(Route::Echo(_)) => return self.reject(replies, HttpError::NotFound, framing),
+            Ok(Route::SessionCheck) => match self.may_another_upgrade(slot, request) {
+                Ok(()) => Document::Health { draining: false },
+                Err(error) => return self.reject(replies, error, framing),
+            },
             Ok(Route::Health) => Document::Health { draining: self.shutdown.is_draining() },
             Ok(Route::Stats) => Document::Stats,
             Ok(Route::Metrics) => Document::Metrics,
@@ -194,7 +198,7 @@ impl<H: Host> Core<H> {
             Ok(Route::Stats | Route::Metrics) if is_separate && !is_admin => {
                 Err(HttpError::NotFound)
             }
-            Ok(Route::Session(_) | Route::Echo(_) | Route::Page(_))
+            Ok(Route::Session(_) | Route::SessionCheck | Route::Echo(_) | Route::Page(_))
             | Err(HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion)
                 if is_admin =>
             {
@@ -279,12 +283,33 @@ impl<H: Host> Core<H> {
 
     /// Whether the upgrade that a request asks for is granted.
     fn may_upgrade(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Result<(), HttpError> {
+        self.check_client(slot, request)?;
+        self.refusal_cause(slot).map_or(Ok(()), |cause| Err(HttpError::Unavailable(cause)))
+    }
+
+    /// Whether an upgrade of one more connection of this client would be granted now. What was
+    /// decided when the connection of this request was accepted may be long out of date.
+    fn may_another_upgrade(
+        &mut self,
+        slot: Slot,
+        request: &HttpRequest<'_>,
+    ) -> Result<(), HttpError> {
+        self.check_client(slot, request)?;
+        let counted = self.table.counted_address(slot);
+        let cause = match self.shutdown.is_draining() {
+            true => Some(RefusalCause::Time),
+            false => self.host.refusal_of_another(counted),
+        };
+        cause.map_or(Ok(()), |cause| Err(HttpError::Unavailable(cause)))
+    }
+
+    /// Checks the origin of a request, and counts its connection for the client behind a proxy.
+    fn check_client(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Result<(), HttpError> {
         // guard: pages of other origins are refused [false]
         if !self.setup.access.admits_origin(request.origin) {
             return Err(HttpError::OriginRefused);
         }
-        self.identify_client(slot, request).map_err(HttpError::Unavailable)?;
-        self.refusal_cause(slot).map_or(Ok(()), |cause| Err(HttpError::Unavailable(cause)))
+        self.identify_client(slot, request).map_err(HttpError::Unavailable)
     }
 
     /// Why the connection must not be upgraded at present.

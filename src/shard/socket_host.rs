@@ -20,7 +20,7 @@ use crate::sys;
 use crate::sys::descriptor_tables::ThreadTable;
 use crate::telemetry::Telemetry;
 use crate::timestamp::Timestamp;
-use crate::wire::http::{HttpDate, HttpStatus};
+use crate::wire::http::{HttpDate, HttpStatus, RefusalCause};
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use std::borrow::Cow;
@@ -272,6 +272,10 @@ impl Services for SocketHost {
 
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {
         self.admission.count_client(client, before, sys::clock::monotonic())
+    }
+
+    fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause> {
+        self.admission.refusal_of_another(counted, sys::clock::monotonic())
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

@@ -216,12 +216,16 @@ impl<S> ConnectionTable<S> {
         entry.side = self.side.insert(record);
     }
 
+    /// The address for which the connection in this slot is counted.
+    pub(super) fn counted_address(&self, slot: Slot) -> Option<IpAddr> {
+        self.side.get(self.get(slot)?.side?)?.counted_address
+    }
+
     /// Removes and returns the address for which the connection in this slot is counted.
     pub(super) fn take_counted_address(&mut self, slot: Slot) -> Option<IpAddr> {
-        let key = self.get(slot)?.side?;
-        let address = self.side.get(key)?.counted_address;
+        let address = self.counted_address(slot)?;
         self.set_counted_address(slot, None);
-        address
+        Some(address)
     }
 
     /// Marks a connection to be closed as soon as the one that is being handled has been.

@@ -148,5 +148,4 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
     await ann.reaches('searching');
     await Promise.all([ann, ben, cat].map((visitor) => visitor.leave()));
   });
-
 });

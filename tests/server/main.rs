@@ -11,6 +11,7 @@ mod access {
     mod admin_listen;
     mod origin;
     mod proxies;
+    mod session_check;
 }
 mod echo;
 mod fd_tables;

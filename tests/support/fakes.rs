@@ -17,7 +17,7 @@ use switchboard::shard::host::{
 };
 use switchboard::shard::migration::CoreCommand;
 use switchboard::timestamp::Timestamp;
-use switchboard::wire::http::{HttpDate, HttpStatus};
+use switchboard::wire::http::{HttpDate, HttpStatus, RefusalCause};
 
 /// The host of a core: a network, the commands that the core has sent, and its services.
 #[derive(Debug)]
@@ -150,6 +150,11 @@ impl<T: Transport> Services for FakeHost<T> {
             Some(admission) => admission.count_client(client, before, self.services.now),
             None => AdmissionDecision::Admit { refusal: None, counted: before },
         }
+    }
+
+    fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause> {
+        let admission = self.services.admission.as_ref()?;
+        admission.refusal_of_another(counted, self.services.now)
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

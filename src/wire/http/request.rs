@@ -23,8 +23,20 @@ pub enum Method {
     Get,
     /// `HEAD`: answered like GET, without the body (RFC 9110 §9.3.2).
     Head,
+    /// `OPTIONS`, which only the path of sessions supports ([`Route::SessionCheck`]).
+    Options,
     /// Any other, which no resource supports.
     Other,
+}
+
+impl Method {
+    /// Whether it asks for a representation, so that documents and files are answered.
+    const fn is_read(self) -> bool {
+        match self {
+            Method::Get | Method::Head => true,
+            Method::Options | Method::Other => false,
+        }
+    }
 }
 
 /// A supported protocol version.
@@ -42,6 +54,9 @@ pub enum HttpVersion {
 pub enum Route<'b> {
     /// A session. The handshake is valid; the response contains the accept key of this key.
     Session(WebSocketKey),
+    /// Whether a session would be opened (RFC 9110 §9.3.7). Browsers hide the answer to an upgrade from
+    /// pages; a page asks this after an upgrade that failed. Browsers send `Origin` with it.
+    SessionCheck,
     /// The echo endpoint, or why the request cannot have it. If the server offers no echo, this is
     /// to be answered as an unknown path.
     Echo(Result<WebSocketKey, HttpError>),
@@ -119,8 +134,8 @@ impl<'b> HttpRequest<'b> {
     pub const fn allow_page(&self, exists: bool) -> Result<(), HttpError> {
         match (exists, self.method) {
             (false, _) => Err(HttpError::NotFound),
-            (true, Method::Other) => Err(HttpError::MethodNotAllowed),
-            (true, Method::Get | Method::Head) => Ok(()),
+            (true, method) if method.is_read() => Ok(()),
+            (true, _) => Err(HttpError::MethodNotAllowed),
         }
     }
 
@@ -167,6 +182,7 @@ pub fn parse_request<'b>(
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
+        "OPTIONS" => Method::Options,
         _ => Method::Other,
     };
     let version = if minor == 0 { HttpVersion::Http10 } else { HttpVersion::Http11 };
@@ -333,13 +349,14 @@ impl<'b> HeadFields<'b> {
         let upgrades =
             self.connection_upgrade && self.upgrade_websocket && version == HttpVersion::Http11;
         let route = match path {
-            SESSION_PATH if method == Method::Other => return Err(HttpError::MethodNotAllowed),
+            SESSION_PATH if method == Method::Options => return Ok(Route::SessionCheck),
+            SESSION_PATH if !method.is_read() => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
-            "/" if method == Method::Other => return Err(HttpError::MethodNotAllowed),
+            "/" if !method.is_read() => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH | "/" if upgrades => Route::Session(self.handshake(method)?),
             ECHO_PATH => {
                 return Ok(Route::Echo(match method {
-                    Method::Other => Err(HttpError::MethodNotAllowed),
+                    Method::Options | Method::Other => Err(HttpError::MethodNotAllowed),
                     Method::Get | Method::Head if upgrades => self.handshake(method),
                     Method::Get | Method::Head => Err(HttpError::UpgradeRequired),
                 }));
@@ -349,7 +366,7 @@ impl<'b> HeadFields<'b> {
             "/metrics" => Route::Metrics,
             page => return Ok(Route::Page(page)),
         };
-        if method == Method::Other { Err(HttpError::MethodNotAllowed) } else { Ok(route) }
+        if method.is_read() { Ok(route) } else { Err(HttpError::MethodNotAllowed) }
     }
 
     /// Checks the rest of the opening handshake (RFC 6455 §4.2.1). Offered extensions and

@@ -24,7 +24,7 @@ pub(super) fn split_target(
             return Err(BAD_TARGET);
         }
         &rest[authority_len..]
-    } else if method == Method::Other {
+    } else if matches!(method, Method::Options | Method::Other) {
         // `OPTIONS *` (§3.2.4) and `CONNECT host:port` (§3.2.3).
         return Err(HttpError::MethodNotAllowed);
     } else {
