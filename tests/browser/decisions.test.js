@@ -355,7 +355,8 @@ describe('texts', () => {
       [null, -1, 0, 1, 2].map(userCount),
       ['', 'No one else is here', 'No one else is here', 'One other is here', '2 others are here'],
     );
-    assert.equal(quality('good', { rttMs: 23.4, relayed: false }), 'Clear line · direct · 23 ms');
-    assert.equal(quality('poor', { rttMs: null, relayed: true }), 'Poor line · through a relay');
+    assert.equal(quality('good', { arriving: true, rttMs: 23.4, relayed: false }), 'Clear line · direct · 23 ms');
+    assert.equal(quality('good', { arriving: false, rttMs: 23.4, relayed: false }), 'No sound arrives');
+    assert.equal(quality('poor', { arriving: true, rttMs: null, relayed: true }), 'Poor line · through a relay');
   });
 });

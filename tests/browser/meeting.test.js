@@ -119,6 +119,7 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
 
   test('a closed tab is reported to the partner at once', async () => {
     const [ann, ben] = await talking(opened.browser, server.url);
+    ann.page.on('dialog', (dialog) => dialog.accept());
     await ann.page.close({ runBeforeUnload: true });
     await ben.reaches('ended');
     await ben.reads('headline', /hung up|gone/);

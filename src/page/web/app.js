@@ -4,6 +4,7 @@
  */
 
 import { SwitchboardClient } from './client.js';
+import { askBeforeLeaving, Notifier, WakeLock } from './attention.js';
 import { bindSettings, bindShortcuts, listDevices } from './controls.js';
 import { Conversation } from './conversation.js';
 import { usersOnline } from './users.js';
@@ -13,6 +14,7 @@ import { findObstacle } from './obstacle.js';
 import { advance, inCall, lineOf } from './phase.js';
 import { queueOf } from './queue.js';
 import { load, save } from './settings.js';
+import { sound } from './sound.js';
 import { Speaker } from './speaker.js';
 import { View, byId, showLanguage } from './view.js';
 import { grade } from './vitals.js';
@@ -24,6 +26,9 @@ const NOTICE_MS = 8_000;
 
 /** Ends of a call after which the next partner can be searched for without asking. */
 const CONTINUABLE = new Set(['left', 'next', 'disconnected', 'timeout', 'lost', 'unreachable']);
+
+/** Messages to the partner. Whether one was passed on concerns the call, not the visitor. */
+const RELAYED = new Set(['offer', 'answer', 'ice_candidate']);
 
 class Page {
   /** @type {import('./phase.js').Phase} */
@@ -53,6 +58,8 @@ class Page {
   #speaker = new Speaker(byId('voice'));
   #meters = { you: new Meter(), partner: new Meter() };
   #view = new View();
+  #notifier = new Notifier();
+  #wakeLock = new WakeLock();
 
   start() {
     if (!window.isSecureContext) this.#phase = { name: 'blocked', why: 'insecure' };
@@ -81,6 +88,9 @@ class Page {
     this.#phase = advance(before, event);
     if (this.#phase === before) return;
     if (inCall(before) && !inCall(this.#phase)) this.#hangUp(event.type === 'search' ? 'next' : 'left');
+    this.#wakeLock.set(inCall(this.#phase));
+    askBeforeLeaving(inCall(this.#phase));
+    if (!inCall(this.#phase)) this.#notifier.clear();
     this.#enter(before);
     this.#render();
     this.#countUsers();
@@ -138,6 +148,13 @@ class Page {
     return this.#settings.relayOnly && this.#client.status === 'open' && !hasRelay(this.#client.iceServers);
   }
 
+  /** @returns {import('./view.js').Relay} */
+  #relay() {
+    if (this.#client.relayOnly) return 'always';
+    if (hasRelay(this.#client.iceServers)) return 'available';
+    return this.#client.status === 'open' ? 'none' : 'unknown';
+  }
+
   /** Shows what the server has confirmed about the search. */
   #updateLine() {
     if (this.#client.status !== 'open' || this.#client.confirmed === 'waiting') this.#held = null;
@@ -173,10 +190,10 @@ class Page {
     }
     const conversation = new Conversation({
       initiator,
-      iceServers: this.#client.iceServers,
-      relayOnly: this.#settings.relayOnly,
+      iceServers: () => this.#client.iceServers,
+      relayOnly: this.#settings.relayOnly || this.#client.relayOnly,
       track,
-      muted: this.#microphone.muted,
+      muted: this.#microphone.muted || this.#microphone.interrupted,
       send: (type, payload) => this.#client.signal(type, payload),
       signalled: () => this.#client.status === 'open' && this.#client.room?.roomId === roomId,
     });
@@ -184,6 +201,8 @@ class Page {
     this.#partnerMuted = false;
     this.#quality = '';
     this.#bindConversation(conversation);
+    if (this.#settings.ring) sound.ring();
+    if (this.#settings.notify) this.#notifier.show(text('found.title'), text('found.body'));
   }
 
   /** @param {'left' | 'next'} bye */
@@ -262,6 +281,8 @@ class Page {
       this.#updateLine();
     } else if (refused === 'find_match') {
       this.#dispatch({ type: 'refused', why: code === 'bad_queue' ? code : 'other' });
+    } else if (refused !== undefined && RELAYED.has(refused)) {
+      this.#conversation?.notPassedOn(refused);
     } else if (retryAt === undefined) {
       this.#notify(refusal(code, message));
     }
@@ -300,8 +321,18 @@ class Page {
   #bindParts() {
     this.#microphone.addEventListener('track', () => {
       const { stream, track } = this.#microphone;
+      if (track !== null) this.#conversation?.replaceTrack(track).catch(() => this.#hearNoMore());
       this.#meters.you.attach(stream);
-      if (track !== null) this.#conversation?.replaceTrack(track);
+    });
+    this.#microphone.addEventListener('interrupted', () => {
+      this.#sendMuted();
+      this.#render();
+    });
+    sound.addEventListener('state', () => this.#render());
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) return;
+      sound.resume();
+      this.#reopenMicrophone();
     });
     this.#microphone.addEventListener('lost', () => this.#switchMicrophone(''));
     this.#microphone.addEventListener('devices', () => {
@@ -323,11 +354,37 @@ class Page {
   #changed(name) {
     save(this.#settings);
     if (name === 'microphone') this.#switchMicrophone(this.#settings.microphone);
+    else if (name === 'notify') this.#allowNotifications();
+    else if (name === 'relayOnly') this.#render();
     else if (name === 'speaker') {
       this.#speaker.select(this.#settings.speaker).catch(() => {
         this.#notify(text('settings.speaker_failed'));
       });
     }
+  }
+
+  /** Called by the visitor's click on the setting, as browsers require. */
+  async #allowNotifications() {
+    if (!this.#settings.notify || (await this.#notifier.ask())) return;
+    this.#settings.notify = false;
+    save(this.#settings);
+    /** @type {HTMLInputElement} */ (byId('notify')).checked = false;
+    this.#notify(text('settings.notify_denied'));
+  }
+
+  /** The partner sees a microphone that something else has taken as muted. */
+  #sendMuted() {
+    this.#conversation?.sendMuted(this.#microphone.muted || this.#microphone.interrupted);
+  }
+
+  /** The new microphone cannot be sent in this call, and the old one is closed. */
+  #hearNoMore() {
+    this.#dispatch({ type: 'ended', why: 'lost' });
+  }
+
+  /** After an interruption. While it lasts the attempt fails, and the old microphone stays. */
+  #reopenMicrophone() {
+    if (this.#microphone.interrupted) this.#microphone.open(this.#settings.microphone).catch(() => {});
   }
 
   /** @param {string} deviceId */
@@ -352,10 +409,15 @@ class Page {
     on('start', () => this.#dispatch({ type: 'search', at: Date.now() }));
     on('next', () => this.#dispatch({ type: 'search', at: Date.now() }));
     on('stop', () => this.#dispatch({ type: 'stop' }));
-    on('play', () => this.#speaker.play());
+    // One button undoes every interruption.
+    on('play', () => {
+      sound.resume();
+      this.#speaker.play();
+      this.#reopenMicrophone();
+    });
     on('mute', () => {
       this.#microphone.muted = !this.#microphone.muted;
-      this.#conversation?.sendMuted(this.#microphone.muted);
+      this.#sendMuted();
       this.#render();
     });
   }
@@ -420,10 +482,13 @@ class Page {
       open: this.#microphone.track !== null,
       muted: this.#microphone.muted,
       partnerMuted: this.#partnerMuted,
+      micInterrupted: this.#microphone.interrupted,
       playBlocked: this.#playBlocked,
+      soundStopped: sound.stopped,
       quality: this.#quality,
       notice: this.#notice ?? this.#queueNotice(),
-      relayAvailable: hasRelay(this.#client.iceServers),
+      relay: this.#relay(),
+      relayWanted: this.#settings.relayOnly,
     });
   }
 }

@@ -28,6 +28,7 @@ export class Call extends EventTarget {
   #polite;
   #track;
   #send;
+  #iceServers;
   #candidates = 0;
   #makingOffer = false;
   #ignoreOffer = false;
@@ -45,7 +46,7 @@ export class Call extends EventTarget {
   /**
    * @param {object} options
    * @param {boolean} options.initiator
-   * @param {RTCIceServer[]} options.iceServers
+   * @param {() => RTCIceServer[]} options.iceServers the present ones.
    * @param {boolean} options.relayOnly hide this machine's addresses from the partner.
    * @param {MediaStreamTrack} options.track the microphone.
    * @param {boolean} options.muted
@@ -57,8 +58,9 @@ export class Call extends EventTarget {
     this.#track = track;
     this.#muted = muted;
     this.#send = send;
+    this.#iceServers = iceServers;
     const iceTransportPolicy = relayOnly ? 'relay' : 'all';
-    this.#pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
+    this.#pc = new RTCPeerConnection({ iceServers: iceServers(), iceTransportPolicy });
     this.#listen();
     // The other side adds its audio after it has received the first offer, so that the first
     // offers never collide.
@@ -87,8 +89,27 @@ export class Call extends EventTarget {
     });
   }
 
+  /**
+   * The server did not pass a message on. An offer is sent again until it is answered, so a lost answer
+   * is what the partner waits for.
+   * @param {boolean} answer whether an answer was lost.
+   */
+  repeat(answer) {
+    const { signalingState, localDescription } = this.#pc;
+    if (answer && signalingState === 'stable' && localDescription?.type === 'answer') {
+      this.#send('answer', localDescription);
+    }
+    this.resync();
+  }
+
   /** Restarts ICE. The audio continues over the old path in the meantime. */
   restart() {
+    try {
+      // The credentials of a TURN server may have ended since the call began.
+      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: this.#iceServers() });
+    } catch (error) {
+      console.warn('the ICE servers stay as they were:', error);
+    }
     this.#pc.restartIce();
   }
 
@@ -144,10 +165,25 @@ export class Call extends EventTarget {
     pc.addEventListener('icecandidateerror', ({ url, errorCode, errorText }) => {
       this.#emit('ice_error', { url, code: errorCode, text: errorText });
     });
-    pc.addEventListener('track', ({ track }) => {
-      if (track.kind !== 'audio') return;
+    pc.addEventListener('track', ({ track, transceiver }) => {
+      if (transceiver !== this.#firstAudio()) return;
       this.#emit('audio', new MediaStream([track]));
     });
+  }
+
+  /** The transceiver of the call: the page sends and plays one audio track. */
+  #firstAudio() {
+    return this.#pc.getTransceivers().find(({ receiver }) => receiver.track.kind === 'audio');
+  }
+
+  /**
+   * Stops what a partner offers beyond the call. A video or a second audio would be received and
+   * decoded with nothing to see or hear; a stopped transceiver is refused in the answer (JSEP §5.3.1).
+   */
+  #stopOthers() {
+    for (const transceiver of this.#pc.getTransceivers()) {
+      if (transceiver.sender !== this.#sender) transceiver.stop();
+    }
   }
 
   /** @param {RTCIceCandidate | null} candidate */
@@ -185,6 +221,7 @@ export class Call extends EventTarget {
     for (const candidate of this.#earlyCandidates.splice(0)) await pc.addIceCandidate(candidate);
     if (type === 'answer') return;
     if (this.#sender === null) this.#addMedia();
+    this.#stopOthers();
     await pc.setLocalDescription();
     this.#send('answer', pc.localDescription);
   }

@@ -45,9 +45,11 @@ export async function listDevices(chosen) {
  * @param {(name: keyof import('./settings.js').Settings) => void} changed
  */
 export function bindSettings(settings, changed) {
-  for (const [id, name] of /** @type {[string, 'onward' | 'relayOnly' | 'shortcuts'][]} */ ([
+  for (const [id, name] of /** @type {[string, 'onward' | 'relayOnly' | 'ring' | 'notify' | 'shortcuts'][]} */ ([
     ['onward', 'onward'],
     ['relay-only', 'relayOnly'],
+    ['ring', 'ring'],
+    ['notify', 'notify'],
     ['shortcuts', 'shortcuts'],
   ])) {
     const box = /** @type {HTMLInputElement} */ (byId(id));

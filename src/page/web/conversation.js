@@ -20,6 +20,9 @@ const POLL_BEFORE_AUDIO_MS = 100;
 /** Poll interval afterwards. */
 const POLL_MS = 1_000;
 
+/** Time that a partner who reads slowly is given before messages are repeated. */
+const REPEAT_MS = 1_000;
+
 /** TURN error codes for wrong credentials (RFC 8489 §14.8, RFC 8656 §19). */
 const CREDENTIAL_ERRORS = new Set([401, 403, 441]);
 
@@ -35,6 +38,9 @@ export class Conversation extends EventTarget {
   #bytes = 0;
   #silent = false;
   #relayRefused = false;
+  #answerLost = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #repeatTimer;
   #over = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -42,7 +48,7 @@ export class Conversation extends EventTarget {
   /**
    * @param {object} options
    * @param {boolean} options.initiator
-   * @param {RTCIceServer[]} options.iceServers
+   * @param {() => RTCIceServer[]} options.iceServers the present ones.
    * @param {boolean} options.relayOnly
    * @param {MediaStreamTrack} options.track
    * @param {boolean} options.muted
@@ -77,6 +83,22 @@ export class Conversation extends EventTarget {
     this.#call.resync();
   }
 
+  /**
+   * The server did not pass a message on, because the partner reads too slowly or this page sends too
+   * much. Without it the call could hang, so ICE is restarted after a while.
+   * @param {string} type of the message.
+   */
+  notPassedOn(type) {
+    this.#answerLost ||= type === 'answer';
+    this.#repeatTimer ??= setTimeout(() => {
+      this.#repeatTimer = undefined;
+      if (this.#over || !this.#signalled()) return;
+      this.#restartedAt = performance.now();
+      this.#call.repeat(this.#answerLost);
+      this.#answerLost = false;
+    }, REPEAT_MS);
+  }
+
   /** @param {MediaStreamTrack} track */
   replaceTrack(track) {
     return this.#call.replaceTrack(track);
@@ -91,6 +113,7 @@ export class Conversation extends EventTarget {
   close(bye) {
     this.#over = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#repeatTimer);
     this.#call.close(bye);
   }
 

@@ -1,15 +1,15 @@
 /**
- * The level of an audio stream, from 0 to 1. All meters of the page share one AudioContext.
+ * The level of an audio stream, from 0 to 1. A meter that fails shows silence and nothing else depends
+ * on it.
  */
+
+import { sound } from './sound.js';
 
 /** Levels shown as 0 and as 1. Speech lies between them. */
 const FLOOR_DB = -55;
 const CEILING_DB = -12;
 /** Fraction by which the level falls in each frame at 60 Hz. It rises immediately. */
 const DECAY = 0.12;
-
-/** @type {AudioContext | null} */
-let context = null;
 
 export class Meter {
   /** @type {AnalyserNode | null} */
@@ -26,13 +26,17 @@ export class Meter {
     this.#source = null;
     this.#level = 0;
     if (stream === null) return;
-    context ??= new AudioContext();
-    // A context created outside a click handler may be suspended. Each attach follows a click.
-    if (context.state === 'suspended') context.resume().catch(() => {});
-    this.#analyser ??= new AnalyserNode(context, { fftSize: 1024 });
-    this.#samples = new Float32Array(this.#analyser.fftSize);
-    this.#source = context.createMediaStreamSource(stream);
-    this.#source.connect(this.#analyser);
+    try {
+      const { context } = sound;
+      // A context created outside a click handler may be suspended. Each attach follows a click.
+      sound.resume();
+      this.#analyser ??= new AnalyserNode(context, { fftSize: 1024 });
+      this.#samples = new Float32Array(this.#analyser.fftSize);
+      this.#source = context.createMediaStreamSource(stream);
+      this.#source.connect(this.#analyser);
+    } catch (error) {
+      console.warn('no level meter:', error);
+    }
   }
 
   /** Returns the level. To be called once in each frame. */

@@ -3,7 +3,8 @@
  * available.
  *
  * Events: `track` (the track to be sent has changed; `detail` is the new one), `lost` (the device
- * was unplugged), `devices` (the list of devices has changed).
+ * was unplugged), `devices` (the list of devices has changed), `interrupted` (something else, such as
+ * a phone call, has taken the microphone or given it back).
  *
  * @typedef {import('./phase.js').MicrophoneTrouble} MicrophoneTrouble
  */
@@ -14,6 +15,8 @@ const NO_SUCH_DEVICE = new Set(['OverconstrainedError', 'NotFoundError']);
 export class Microphone extends EventTarget {
   /** @type {MediaStream | null} */
   stream = null;
+  /** Whether the system sends silence in place of the microphone, which is none of the page's doing. */
+  interrupted = false;
   #muted = false;
 
   constructor() {
@@ -60,13 +63,27 @@ export class Microphone extends EventTarget {
     track.addEventListener('ended', () => {
       if (this.track === track) this.dispatchEvent(new Event('lost'));
     });
+    for (const type of ['mute', 'unmute']) {
+      track.addEventListener(type, () => {
+        if (this.track === track) this.#setInterrupted(type === 'mute');
+      });
+    }
+    this.#setInterrupted(track.muted);
     this.dispatchEvent(new CustomEvent('track', { detail: track }));
+  }
+
+  /** @param {boolean} interrupted */
+  #setInterrupted(interrupted) {
+    if (interrupted === this.interrupted) return;
+    this.interrupted = interrupted;
+    this.dispatchEvent(new Event('interrupted'));
   }
 
   /** Stops the microphone, which also removes the browser's recording indicator. */
   close() {
     const { stream } = this;
     this.stream = null;
+    this.#setInterrupted(false);
     for (const track of stream?.getTracks() ?? []) track.stop();
   }
 }

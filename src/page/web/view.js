@@ -8,13 +8,20 @@
  * @property {boolean} open whether the microphone is on.
  * @property {boolean} muted
  * @property {boolean} partnerMuted
+ * @property {boolean} micInterrupted whether something else has taken the microphone.
  * @property {boolean} playBlocked
+ * @property {boolean} soundStopped whether the levels and the ring stand still.
  * @property {string} quality
  * @property {string | null} notice
- * @property {boolean} relayAvailable
+ * @property {Relay} relay
+ * @property {boolean} relayWanted whether the visitor allows calls through a relay only.
+ *
+ * Whether the site has a relay that hides network addresses; `always`, it allows no other calls.
+ * @typedef {'unknown' | 'none' | 'available' | 'always'} Relay
  */
 
 import { Board } from './board.js';
+import { inCall } from './phase.js';
 import { banner, clock, text, userCount, words } from './words.js';
 
 /** @typedef {'ask' | 'start' | 'mute' | 'next' | 'stop' | 'play'} Button */
@@ -75,7 +82,7 @@ export class View {
     setText('headline', headline);
     setText('detail', detail);
     setText('users', userCount(model.others));
-    setText('quality', phase.name === 'talking' ? model.quality : '');
+    setText('quality', qualityLine(model));
     byId('clock').hidden = !hasClock(phase);
     this.#announce(`${headline}. ${detail}`);
     show('banner', banner(model.connection, phase.name === 'talking'));
@@ -83,7 +90,21 @@ export class View {
     document.title = phase.name === 'welcome' ? 'Switchboard' : `${headline} · Switchboard`;
     this.#renderEnds(model);
     this.#renderButtons(model);
-    setText('relay-hint', text(model.relayAvailable ? 'settings.relay_available' : 'settings.relay_missing'));
+    this.#renderRelay(model);
+  }
+
+  /** @param {Model} model */
+  #renderRelay({ phase, relay, relayWanted }) {
+    const box = /** @type {HTMLInputElement} */ (byId('relay-only'));
+    box.checked = relay === 'always' || relayWanted;
+    // Where there is no relay it can be switched off, so that calls are possible, but not on.
+    box.disabled = relay === 'always' || (relay === 'none' && !relayWanted);
+    const hint = text(`settings.relay_${relay}`);
+    const isLater = inCall(phase) && relay === 'available';
+    setText('relay-hint', isLater ? `${hint} ${text('settings.relay_next')}` : hint);
+    const isEarly = ['welcome', 'ready', 'stopped'].includes(phase.name);
+    const isHidden = relay === 'always' || (relay === 'available' && relayWanted);
+    show('privacy', isEarly ? text(isHidden ? 'privacy.hidden' : 'privacy.visible') : null);
   }
 
   /**
@@ -112,21 +133,25 @@ export class View {
   }
 
   /** @param {Model} model */
-  #renderEnds({ phase, open, muted, partnerMuted }) {
-    this.#board.set(phase.name, { open, muted, partnerMuted });
-    const you = muted ? 'you.muted' : 'you.on';
+  #renderEnds({ phase, open, muted, micInterrupted, partnerMuted }) {
+    const isInLine = phase.name !== 'searching' || phase.line.name === 'waiting';
+    this.#board.set(isInLine ? phase.name : 'ready', { open, muted, partnerMuted });
+    const you = muted ? 'you.muted' : micInterrupted ? 'you.interrupted' : 'you.on';
     setText('you-state', text(open ? you : 'you.off'));
     setText('partner-state', partnerState(phase, partnerMuted));
   }
 
   /** @param {Model} model */
-  #renderButtons({ phase, muted, playBlocked }) {
+  #renderButtons(model) {
+    const { phase, muted } = model;
     const buttons = BUTTONS[phase.name];
     const focused = document.activeElement;
     for (const button of /** @type {Button[]} */ (['ask', 'start', 'mute', 'next', 'stop'])) {
       byId(button).hidden = !buttons.includes(button);
     }
-    byId('play').hidden = !(playBlocked && phase.name === 'talking');
+    const resume = resumeKey(model);
+    byId('play').hidden = resume === null;
+    if (resume !== null) setText('play', text(resume));
     setText('start', text(phase.name === 'refused' ? 'button.ask_again' : 'button.start'));
     setText('ask', text(phase.name === 'mic_failed' ? 'button.ask_again' : 'button.ask'));
     setText('mute', text(muted ? 'button.unmute' : 'button.mute'));
@@ -151,6 +176,24 @@ export class View {
 }
 
 /**
+ * The one button that undoes an interruption, by its text; null, there is none.
+ * @param {Model} model
+ */
+function resumeKey({ phase, open, micInterrupted, playBlocked, soundStopped }) {
+  if (playBlocked && phase.name === 'talking') return 'button.play';
+  if (!open) return null;
+  if (micInterrupted) return 'button.microphone';
+  return soundStopped ? 'button.sound' : null;
+}
+
+/** @param {Model} model */
+function qualityLine({ phase, playBlocked, quality }) {
+  if (phase.name !== 'talking') return '';
+  if (phase.silent) return text('quality.none');
+  return playBlocked ? text('quality.not_played') : quality;
+}
+
+/**
  * Whether the clock has something to show: the time of the phase, or the time until a request that
  * was refused is repeated.
  * @param {import('./phase.js').Phase} phase
@@ -170,8 +213,9 @@ function hasClock(phase) {
 function partnerState(phase, muted) {
   switch (phase.name) {
     case 'searching':
+      return text(phase.line.name === 'waiting' ? 'partner.searching' : 'partner.none');
     case 'connecting':
-      return text(`partner.${phase.name}`);
+      return text('partner.connecting');
     case 'talking':
       if (phase.silent) return text('partner.silent');
       return text(muted ? 'partner.muted' : 'partner.talking');

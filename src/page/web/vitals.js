@@ -6,6 +6,7 @@
  * @property {number} bytesReceived of audio, since the call began.
  * @property {number} bytesSent of audio, since the call began.
  * @property {number} audioEnergy received, since the call began.
+ * @property {boolean} arriving whether a packet of audio was received since the last reading.
  * @property {number | null} rttMs round trip to the partner.
  * @property {number} lossRatio of the packets since the last reading, 0 to 1.
  * @property {number} jitterMs
@@ -28,6 +29,7 @@ export class Vitals {
       bytesReceived: 0,
       bytesSent: 0,
       audioEnergy: 0,
+      arriving: false,
       rttMs: null,
       lossRatio: 0,
       jitterMs: 0,
@@ -53,6 +55,7 @@ export class Vitals {
     const lost = Math.max(0, stat.packetsLost - this.#lost);
     this.#received = stat.packetsReceived;
     this.#lost = stat.packetsLost;
+    reading.arriving = received > 0;
     reading.bytesReceived = stat.bytesReceived ?? 0;
     reading.audioEnergy = stat.totalAudioEnergy ?? 0;
     reading.jitterMs = (stat.jitter ?? 0) * 1000;

@@ -77,7 +77,7 @@ export function words(phase) {
     case 'refused':
       return both(`no_line.${phase.why}`);
     case 'searching':
-      return { headline: text('searching.headline'), detail: searching(phase) };
+      return { headline: text(searchHeadline(phase.line)), detail: searching(phase) };
     case 'talking':
       return {
         headline: text('talking.headline'),
@@ -89,6 +89,22 @@ export function words(phase) {
     case 'connecting':
     case 'stopped':
       return both(phase.name);
+  }
+}
+
+/**
+ * @param {import('./phase.js').Line} line
+ * @returns {Key}
+ */
+function searchHeadline({ name }) {
+  switch (name) {
+    case 'away':
+      return 'searching.away.headline';
+    case 'held':
+      return 'searching.held.headline';
+    case 'asking':
+    case 'waiting':
+      return 'searching.headline';
   }
 }
 
@@ -207,7 +223,8 @@ export function userCount(others) {
  * @param {import('./vitals.js').Grade} grade
  * @param {import('./vitals.js').Reading} reading
  */
-export function quality(grade, { rttMs, relayed }) {
+export function quality(grade, { arriving, rttMs, relayed }) {
+  if (!arriving) return text('quality.none');
   const way = relayed === null ? [] : [text(relayed ? 'quality.relayed' : 'quality.direct')];
   const delay = rttMs === null ? [] : [text('quality.delay', { ms: Math.round(rttMs) })];
   return [text(`quality.${grade}`), ...way, ...delay].join(' · ');

@@ -52,6 +52,12 @@ function observe() {
       return { bytes: stat?.bytesReceived ?? 0, energy: stat?.totalAudioEnergy ?? 0 };
     },
     microphone: () => calls.at(-1).getSenders()[0].track.getSettings().deviceId,
+    sender: () => calls.at(-1).getSenders()[0],
+    track: () => calls.at(-1).getSenders()[0].track,
+    mediaLines: () =>
+      [...calls.at(-1).localDescription.sdp.matchAll(/^m=(\w+) (\d+)/gm)].map(
+        ([, kind, port]) => kind + (port === '0' ? ' refused' : ''),
+      ),
     path: async () => {
       const report = await calls.at(-1).getStats();
       const transport = [...report.values()].find(({ type }) => type === 'transport');

@@ -56,7 +56,7 @@ export function handle(message: ServerMessage): string | ErrorCode | LeaveReason
     case 'answer':
     case 'ice_candidate':
     case 'signal':
-      return message.room_id;
+      return message.room_id ?? undefined;
     default:
       return message satisfies never;
   }

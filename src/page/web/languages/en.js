@@ -17,6 +17,7 @@ export const TEXTS = {
   'you.off': 'microphone off',
   'you.on': 'microphone on',
   'you.muted': 'muted',
+  'you.interrupted': 'interrupted',
   'partner.name': 'Stranger',
   'partner.level': 'Your partner’s voice',
   'partner.none': 'not connected',
@@ -38,6 +39,8 @@ export const TEXTS = {
   'button.unmute': 'Unmute',
   'button.stop': 'Stop',
   'button.play': 'Let me hear my partner',
+  'button.microphone': 'Use my microphone again',
+  'button.sound': 'Turn the sound on again',
 
   // Devices and settings.
   'settings.title': 'Devices and settings',
@@ -47,12 +50,23 @@ export const TEXTS = {
   'settings.onward': 'When a partner leaves, look for the next one automatically',
   'settings.relay_only': 'Hide my network address from partners',
   'settings.relay_available': 'Calls then go through this site’s relay.',
-  'settings.relay_missing': 'Needs a relay; this site has not announced one yet.',
+  'settings.relay_unknown': 'Needs a relay; this site has not announced one yet.',
+  'settings.relay_none': 'Needs a relay, and this site has none.',
+  'settings.relay_always': 'This site always does that: all calls go through its relay.',
+  'settings.relay_next': 'A change counts from the next call on.',
+  'settings.ring': 'Ring when a partner was found',
+  'settings.notify': 'Notify me when a partner was found while this tab is hidden',
+  'settings.notify_denied':
+    'This browser does not allow notifications for this page. You can allow them in the site settings next to the address.',
   'settings.shortcuts': 'Single letters are shortcuts:',
   'settings.key_mute': 'mute',
   'settings.key_next': 'start or next',
   'settings.key_stop': 'stop',
   'settings.speaker_failed': 'This speaker cannot be used. The previous one stays on.',
+
+  // Who sees the network address.
+  'privacy.visible': 'The people you talk with can see your network address (IP) unless a relay hides it.',
+  'privacy.hidden': 'A relay hides your network address (IP) from the people you talk with.',
 
   // Phases.
   'starting.headline': 'One moment',
@@ -70,6 +84,8 @@ export const TEXTS = {
   'ready.detail': 'If the ring around your jack moves, you can be heard. Then press Start.',
   'searching.headline': 'Looking for someone',
   'searching.detail': 'You are in line. This page connects you automatically.',
+  'searching.away.headline': 'Not connected',
+  'searching.held.headline': 'One moment, please',
   'searching.in_queue': 'You are in the line “{queue}”. This page connects you automatically.',
   'searching.asking': 'Asking the switchboard for a place in line.',
   'searching.away': 'You are not in line, because there is no connection. This page puts you in line as soon as there is one.',
@@ -79,6 +95,8 @@ export const TEXTS = {
   'searching.draining':
     'The switchboard is about to restart and makes no new calls. This page puts you in line again after the restart.',
   'searching.again': '{reason}. Looking for the next partner.',
+  'found.title': 'Someone is on the line',
+  'found.body': 'Your partner can hear you. Come back to the page to talk.',
   'connecting.headline': 'Putting you through',
   'connecting.detail': 'Someone is there. One moment.',
   'talking.headline': 'You are talking',
@@ -182,6 +200,8 @@ export const TEXTS = {
   'users.none': 'No one else is here',
   'users.one': 'One other is here',
   'users.many': '{count} others are here',
+  'quality.none': 'No sound arrives',
+  'quality.not_played': 'The sound is stopped on this device',
   'quality.good': 'Clear line',
   'quality.fair': 'Fair line',
   'quality.poor': 'Poor line',
