@@ -5,12 +5,12 @@
 
 import { SwitchboardClient } from './client.js';
 import { askBeforeLeaving, Notifier, WakeLock } from './attention.js';
+import { BannerState } from './banner.js';
 import { bindSettings, bindShortcuts, listDevices } from './controls.js';
 import { Conversation } from './conversation.js';
 import { usersOnline } from './users.js';
 import { Meter } from './meter.js';
 import { Microphone, trouble } from './microphone.js';
-import { findObstacle } from './obstacle.js';
 import { advance, inCall, lineOf } from './phase.js';
 import { queueOf } from './queue.js';
 import { load, save } from './settings.js';
@@ -33,11 +33,6 @@ const RELAYED = new Set(['offer', 'answer', 'ice_candidate']);
 class Page {
   /** @type {import('./phase.js').Phase} */
   #phase = { name: 'welcome' };
-  /** @type {import('./words.js').Connection} */
-  #connection = { status: 'closed', draining: false, offline: !navigator.onLine, obstacle: null };
-  /** Attempts to connect that failed in a row. */
-  #failedOpenings = 0;
-  #askingForObstacle = false;
   /** @type {Extract<import('./phase.js').Line, { name: 'held' }> | null} */
   #held = null;
   /** The queue of the last search, as the address names it. */
@@ -58,6 +53,7 @@ class Page {
   #speaker = new Speaker(byId('voice'));
   #meters = { you: new Meter(), partner: new Meter() };
   #view = new View();
+  #banner = new BannerState(this.#client, () => this.#render());
   #notifier = new Notifier();
   #wakeLock = new WakeLock();
 
@@ -240,19 +236,7 @@ class Page {
         this.#render();
       });
     };
-    on('status', ({ status, code = this.#connection.code, opened }) => {
-      this.#connection.status = status;
-      this.#connection.code = status === 'open' ? undefined : code;
-      this.#connection.draining = this.#client.draining;
-      if (status === 'open' || opened === true) {
-        this.#failedOpenings = 0;
-        this.#connection.obstacle = null;
-      } else if (status === 'retrying' && code === 1006) {
-        this.#failedOpenings += 1;
-        this.#askForObstacle();
-      }
-      this.#updateLine();
-    });
+    on('status', () => this.#updateLine());
     on('confirmed', () => this.#updateLine());
     on('session', ({ resumed }) => {
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
@@ -270,7 +254,6 @@ class Page {
     on('peer_left', ({ reason }) => this.#peerLeft(reason));
     on('room_lost', () => this.#roomLost());
     on('refused', (error) => this.#refused(error));
-    on('draining', () => (this.#connection.draining = true));
   }
 
   /** @param {{ code: string, message: string, refused?: string, retryAt?: number }} error */
@@ -288,27 +271,16 @@ class Page {
     }
   }
 
-  /** After an upgrade that failed, about which the browser says no more than that. */
-  async #askForObstacle() {
-    if (this.#askingForObstacle || this.#connection.offline) return;
-    this.#askingForObstacle = true;
-    const { obstacle, waitMs } = await findObstacle(location.href, this.#failedOpenings);
-    this.#askingForObstacle = false;
-    if (this.#failedOpenings === 0) return;
-    this.#connection.obstacle = obstacle;
-    if (waitMs > 0) this.#client.retryAfter(waitMs);
-    this.#render();
-  }
-
   /** @param {'left' | 'next' | 'disconnected' | 'timeout'} reason */
   #peerLeft(reason) {
     const deliberate = reason === 'left' || reason === 'next';
     // The audio is peer to peer: it continues without signalling.
     if (!deliberate && this.#conversation?.flowing) {
       // A server that shuts down closes one member's connection before the other's.
-      this.#dispatch({ type: 'signalling', signalling: this.#connection.draining ? 'own_gone' : 'partner_gone' });
+      this.#dispatch({ type: 'signalling', signalling: this.#banner.connection.draining ? 'own_gone' : 'partner_gone' });
     } else {
-      this.#dispatch({ type: 'ended', why: reason });
+      // A reason of a later server is an end that the partner did not choose.
+      this.#dispatch({ type: 'ended', why: CONTINUABLE.has(reason) ? reason : 'disconnected' });
     }
   }
 
@@ -423,12 +395,6 @@ class Page {
   }
 
   #bindWindow() {
-    for (const type of ['online', 'offline']) {
-      window.addEventListener(type, () => {
-        this.#connection.offline = !navigator.onLine;
-        this.#render();
-      });
-    }
     window.addEventListener('hashchange', () => {
       if (this.#phase.name === 'searching') this.#search();
       this.#render();
@@ -477,7 +443,7 @@ class Page {
   #render() {
     this.#view.render({
       phase: this.#phase,
-      connection: this.#connection,
+      connection: this.#banner.connection,
       others: this.#others,
       open: this.#microphone.track !== null,
       muted: this.#microphone.muted,

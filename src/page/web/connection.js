@@ -213,7 +213,8 @@ export class Connection extends EventTarget {
    */
   #wake(online) {
     if (online) this.#failures = 0;
-    if (this.#status === 'retrying') this.#open();
+    // A hidden page can wait for its time.
+    if (this.#status === 'retrying' && !globalThis.document?.hidden) this.#open();
     else if (this.#status === 'open') this.#probe();
   }
 

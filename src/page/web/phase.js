@@ -112,7 +112,7 @@ export function advance(phase, event) {
 const searching = (since, after) => ({ name: 'searching', since, after, line: { name: 'asking' } });
 
 /**
- * The time in line begins when the server has confirmed it, and anew after it was lost.
+ * The time in line begins when the server has confirmed it, and again after it was lost.
  * @param {Extract<Phase, { name: 'searching' }>} phase
  * @param {Extract<Event, { type: 'line' }>} event
  * @returns {Phase}
