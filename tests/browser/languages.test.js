@@ -80,7 +80,7 @@ test('every key is used', () => {
   const scripts = readdirSync(WEB).filter((name) => /\.(js|html)$/.test(name));
   const code = scripts.map((name) => readFileSync(new URL(name, WEB), 'utf8')).join('\n');
   // Keys of states are composed from the names of phases and reasons.
-  const composed = /\.(headline|detail)$|^(talking|partner|quality)\./;
+  const composed = /\.(headline|detail)$|^(talking|partner|quality|searching|obstacle)\.|^settings\.relay_/;
   const isQuoted = (key) => code.includes(`'${key}'`) || code.includes(`"${key}"`);
   const unused = Object.keys(ENGLISH).filter((key) => !composed.test(key) && !isQuoted(key));
   assert.deepEqual(unused, []);

@@ -148,7 +148,8 @@ export function banner({ status, code, draining, offline, obstacle }, talking) {
     return keys.map((key) => text(key)).join(' ');
   };
   if (status === 'retrying' || (status === 'connecting' && code !== undefined)) {
-    const first = offline || obstacle === null ? loss(code, offline) : /** @type {Key} */ (`obstacle.${obstacle}`);
+    const isKnown = !offline && obstacle !== null && obstacle !== 'unreachable';
+    const first = isKnown ? /** @type {Key} */ (`obstacle.${obstacle}`) : loss(code, offline);
     return sentences(first, 'connection.retrying');
   }
   if (status === 'open' && draining) {

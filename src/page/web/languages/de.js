@@ -12,6 +12,7 @@ export const TEXTS = {
   'you.off': 'Mikrofon aus',
   'you.on': 'Mikrofon an',
   'you.muted': 'stumm',
+  'you.interrupted': 'unterbrochen',
   'partner.name': 'Gegenüber',
   'partner.level': 'Die Stimme deines Gegenübers',
   'partner.none': 'nicht verbunden',
@@ -33,6 +34,8 @@ export const TEXTS = {
   'button.unmute': 'Stumm aufheben',
   'button.stop': 'Beenden',
   'button.play': 'Gegenüber hören',
+  'button.microphone': 'Mikrofon wieder benutzen',
+  'button.sound': 'Ton wieder einschalten',
 
   // Devices and settings.
   'settings.title': 'Geräte und Einstellungen',
@@ -42,12 +45,23 @@ export const TEXTS = {
   'settings.onward': 'Wenn ein Gegenüber geht, automatisch das nächste suchen',
   'settings.relay_only': 'Meine Netzwerkadresse vor anderen verbergen',
   'settings.relay_available': 'Gespräche laufen dann über das Relay dieser Seite.',
-  'settings.relay_missing': 'Braucht ein Relay; diese Seite hat noch keines gemeldet.',
+  'settings.relay_unknown': 'Braucht ein Relay; diese Seite hat noch keines gemeldet.',
+  'settings.relay_none': 'Braucht ein Relay, und diese Seite hat keines.',
+  'settings.relay_always': 'Das ist hier immer so: Alle Gespräche laufen über das Relay dieser Seite.',
+  'settings.relay_next': 'Eine Änderung gilt ab dem nächsten Gespräch.',
+  'settings.ring': 'Klingeln, wenn jemand gefunden wurde',
+  'settings.notify': 'Mich benachrichtigen, wenn jemand gefunden wurde, während dieser Tab verdeckt ist',
+  'settings.notify_denied':
+    'Dieser Browser erlaubt der Seite keine Benachrichtigungen. Du kannst sie in den Website-Einstellungen neben der Adresse erlauben.',
   'settings.shortcuts': 'Einzelne Buchstaben sind Tastenkürzel:',
   'settings.key_mute': 'stumm',
   'settings.key_next': 'los oder weiter',
   'settings.key_stop': 'beenden',
   'settings.speaker_failed': 'Dieser Lautsprecher kann nicht benutzt werden. Der bisherige bleibt an.',
+
+  // Who sees the network address.
+  'privacy.visible': 'Wer mit dir redet, kann deine Netzwerkadresse (IP) sehen, wenn kein Relay sie verbirgt.',
+  'privacy.hidden': 'Ein Relay verbirgt deine Netzwerkadresse (IP) vor denen, die mit dir reden.',
 
   // Phases.
   'starting.headline': 'Einen Augenblick',
@@ -65,7 +79,20 @@ export const TEXTS = {
   'ready.detail': 'Wenn sich der Ring um deine Buchse bewegt, bist du zu hören. Drücke dann auf „Los“.',
   'searching.headline': 'Wir suchen jemanden',
   'searching.detail': 'Du stehst in der Schlange. Diese Seite verbindet dich automatisch.',
+  'searching.away.headline': 'Nicht verbunden',
+  'searching.held.headline': 'Einen Augenblick, bitte',
+  'searching.in_queue': 'Du stehst in der Schlange „{queue}“. Diese Seite verbindet dich automatisch.',
+  'searching.asking': 'Die Vermittlung wird um einen Platz in der Schlange gebeten.',
+  'searching.away':
+    'Du stehst nicht in der Schlange, weil es keine Verbindung gibt. Sobald es eine gibt, stellt diese Seite dich an.',
+  'searching.too_many_matches':
+    'Du hast sehr oft gewechselt. Wenn die gezeigte Zeit um ist, stellt diese Seite dich wieder an.',
+  'searching.rate_limited': 'Die Vermittlung wird zu oft gefragt. Diese Seite stellt dich gleich an.',
+  'searching.draining':
+    'Die Vermittlung startet gleich neu und vermittelt keine neuen Gespräche. Danach stellt diese Seite dich wieder an.',
   'searching.again': '{reason}. Wir suchen das nächste Gegenüber.',
+  'found.title': 'Jemand ist am Apparat',
+  'found.body': 'Dein Gegenüber kann dich hören. Komm zurück zur Seite, um zu reden.',
   'connecting.headline': 'Du wirst verbunden',
   'connecting.detail': 'Jemand ist da. Einen Augenblick.',
   'talking.headline': 'Ihr seid verbunden',
@@ -76,6 +103,22 @@ export const TEXTS = {
     'Dein Gegenüber ist nicht mehr bei der Vermittlung. Ihr könnt weiterreden, oder du nimmst das nächste Gespräch an.',
   'talking.own_gone':
     'Die Vermittlung kennt dieses Gespräch nicht mehr. Ihr könnt weiterreden, aber wenn der Ton wegbleibt, lässt er sich nicht wiederherstellen.',
+  'stopped.headline': 'Du hast aufgehört',
+  'stopped.detail': 'Dein Mikrofon ist aus. „Los“ schaltet es wieder ein und sucht jemanden.',
+
+  // Searches that the page or the switchboard refuses.
+  'no_line.bad_queue.headline': 'Diese Schlange hat keinen brauchbaren Namen',
+  'no_line.bad_queue.detail':
+    'Die Vermittlung nimmt den Namen nach # in der Adresse nicht an. Ändere oder lösche ihn, dann kommst du in die gemeinsame Schlange, und versuche es noch einmal.',
+  'no_line.long_queue.headline': 'Der Name dieser Schlange ist zu lang',
+  'no_line.long_queue.detail':
+    'Der Name nach # in der Adresse darf 64 Buchstaben und Ziffern haben; andere Zeichen zählen drei oder mehr. Kürze oder lösche ihn und versuche es noch einmal.',
+  'no_line.no_relay.headline': 'Kein Relay kann deine Adresse hier verbergen',
+  'no_line.no_relay.detail':
+    'Du willst deine Netzwerkadresse verbergen. Das braucht ein Relay, und diese Seite hat keines. Schalte es unter „Geräte und Einstellungen“ aus, um hier trotzdem zu reden.',
+  'no_line.other.headline': 'Die Vermittlung hat die Suche abgelehnt',
+  'no_line.other.detail':
+    'Sie nannte keinen Grund, den diese Seite versteht. Vielleicht hilft es, die Seite neu zu laden.',
 
   // Troubles with the microphone.
   'mic_failed.denied.headline': 'Das Mikrofon ist gesperrt',
@@ -127,6 +170,16 @@ export const TEXTS = {
   'connection.misunderstood': 'Die Vermittlung hat diese Seite nicht verstanden.',
   'connection.unreachable': 'Die Vermittlung ist nicht erreichbar.',
 
+  // Why no connection can be opened.
+  'obstacle.draining': 'Die Vermittlung startet gleich neu und nimmt keine neuen Verbindungen an.',
+  'obstacle.full': 'Die Vermittlung ist voll. Du kommst hinein, sobald ein Platz frei wird.',
+  'obstacle.address':
+    'Von deiner Netzwerkadresse kommen zu viele Verbindungen. Schließe andere Tabs mit dieser Seite; vielleicht nutzen sie auch andere in deinem Netz.',
+  'obstacle.origin':
+    'Die Vermittlung nimmt diese Seite unter der Adresse, unter der du sie geöffnet hast, nicht an. Öffne sie unter der Adresse, die ihr Betreiber nennt.',
+  'obstacle.no_websocket':
+    'Die Vermittlung arbeitet, aber etwas auf dem Weg sperrt Gespräche (WebSocket). Nimm ein anderes Netz, oder schalte VPN, Proxy oder Filter aus.',
+
   // What the server refuses.
   'refused.bad_queue':
     'Der Name nach # in der Adresse ist nicht erlaubt: Er darf bis zu 64 Buchstaben, Ziffern und _ . : - haben.',
@@ -141,6 +194,8 @@ export const TEXTS = {
   'users.none': 'Sonst ist niemand da',
   'users.one': 'Eine weitere Person ist da',
   'users.many': '{count} andere sind da',
+  'quality.none': 'Es kommt kein Ton an',
+  'quality.not_played': 'Der Ton ist auf diesem Gerät angehalten',
   'quality.good': 'Klare Leitung',
   'quality.fair': 'Mäßige Leitung',
   'quality.poor': 'Schlechte Leitung',

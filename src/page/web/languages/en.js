@@ -176,7 +176,6 @@ export const TEXTS = {
   'connection.unreachable': 'The switchboard cannot be reached.',
 
   // Why no connection can be opened.
-  'obstacle.unreachable': 'The switchboard cannot be reached.',
   'obstacle.draining': 'The switchboard is about to restart and takes no new connections.',
   'obstacle.full': 'The switchboard is full. You get in when a place is free.',
   'obstacle.address':

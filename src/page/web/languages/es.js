@@ -12,6 +12,7 @@ export const TEXTS = {
   'you.off': 'micrófono apagado',
   'you.on': 'micrófono encendido',
   'you.muted': 'silenciado',
+  'you.interrupted': 'interrumpido',
   'partner.name': 'La otra persona',
   'partner.level': 'La voz de la otra persona',
   'partner.none': 'sin conexión',
@@ -33,6 +34,8 @@ export const TEXTS = {
   'button.unmute': 'Hablar de nuevo',
   'button.stop': 'Parar',
   'button.play': 'Oír a la otra persona',
+  'button.microphone': 'Volver a usar mi micrófono',
+  'button.sound': 'Volver a activar el sonido',
 
   // Devices and settings.
   'settings.title': 'Dispositivos y ajustes',
@@ -42,12 +45,24 @@ export const TEXTS = {
   'settings.onward': 'Cuando alguien se va, buscar automáticamente a la siguiente persona',
   'settings.relay_only': 'Ocultar mi dirección de red a los demás',
   'settings.relay_available': 'Las llamadas pasan entonces por el relé de este sitio.',
-  'settings.relay_missing': 'Necesita un relé; este sitio aún no ha anunciado ninguno.',
+  'settings.relay_unknown': 'Necesita un relé; este sitio aún no ha anunciado ninguno.',
+  'settings.relay_none': 'Necesita un relé, y este sitio no tiene ninguno.',
+  'settings.relay_always': 'Este sitio lo hace siempre: todas las llamadas pasan por su relé.',
+  'settings.relay_next': 'Un cambio vale a partir de la próxima llamada.',
+  'settings.ring': 'Sonar cuando se encuentre a alguien',
+  'settings.notify': 'Avisarme cuando se encuentre a alguien y esta pestaña esté oculta',
+  'settings.notify_denied':
+    'Este navegador no permite avisos de esta página. Puedes permitirlos en los ajustes del sitio, junto a la dirección.',
   'settings.shortcuts': 'Las letras sueltas son atajos:',
   'settings.key_mute': 'silenciar',
   'settings.key_next': 'empezar o siguiente',
   'settings.key_stop': 'parar',
   'settings.speaker_failed': 'Este altavoz no se puede usar. El anterior sigue activo.',
+
+  // Who sees the network address.
+  'privacy.visible':
+    'Quienes hablan contigo pueden ver tu dirección de red (IP), salvo que un relé la oculte.',
+  'privacy.hidden': 'Un relé oculta tu dirección de red (IP) a quienes hablan contigo.',
 
   // Phases.
   'starting.headline': 'Un momento',
@@ -65,7 +80,21 @@ export const TEXTS = {
   'ready.detail': 'Si se mueve el anillo de tu toma, se te oye. Después pulsa «Empezar».',
   'searching.headline': 'Buscando a alguien',
   'searching.detail': 'Estás en la cola. Esta página te conecta automáticamente.',
+  'searching.away.headline': 'Sin conexión',
+  'searching.held.headline': 'Un momento, por favor',
+  'searching.in_queue': 'Estás en la cola «{queue}». Esta página te conecta automáticamente.',
+  'searching.asking': 'Se está pidiendo un lugar en la cola a la centralita.',
+  'searching.away':
+    'No estás en la cola porque no hay conexión. Esta página te pondrá en la cola en cuanto la haya.',
+  'searching.too_many_matches':
+    'Has cambiado de pareja muchas veces. Esta página te pondrá de nuevo en la cola cuando pase el tiempo indicado.',
+  'searching.rate_limited':
+    'Se pregunta demasiado a la centralita. Esta página te pondrá en la cola en un momento.',
+  'searching.draining':
+    'La centralita está a punto de reiniciarse y no hace llamadas nuevas. Después, esta página te pondrá de nuevo en la cola.',
   'searching.again': '{reason}. Buscando a la siguiente persona.',
+  'found.title': 'Hay alguien en la línea',
+  'found.body': 'La otra persona puede oírte. Vuelve a la página para hablar.',
   'connecting.headline': 'Te estamos conectando',
   'connecting.detail': 'Hay alguien. Un momento.',
   'talking.headline': 'Estáis hablando',
@@ -76,6 +105,21 @@ export const TEXTS = {
     'La otra persona ya no está en la centralita. Podéis seguir hablando, o puedes pasar a la siguiente llamada.',
   'talking.own_gone':
     'La centralita ya no tiene esta llamada. Podéis seguir hablando, pero si se corta el sonido, no se podrá restablecer.',
+  'stopped.headline': 'Has parado',
+  'stopped.detail': 'Tu micrófono está apagado. «Empezar» lo enciende de nuevo y busca a alguien.',
+
+  // Searches that the page or the switchboard refuses.
+  'no_line.bad_queue.headline': 'Esta cola no tiene un nombre válido',
+  'no_line.bad_queue.detail':
+    'La centralita no acepta el nombre que sigue a # en la dirección. Cámbialo, o bórralo para entrar en la cola común, y vuelve a intentarlo.',
+  'no_line.long_queue.headline': 'El nombre de esta cola es demasiado largo',
+  'no_line.long_queue.detail':
+    'El nombre que sigue a # en la dirección puede tener 64 letras y cifras; otros caracteres cuentan por tres o más. Acórtalo o bórralo, y vuelve a intentarlo.',
+  'no_line.no_relay.headline': 'Ningún relé puede ocultar tu dirección aquí',
+  'no_line.no_relay.detail':
+    'Has pedido ocultar tu dirección de red. Para eso hace falta un relé, y este sitio no tiene ninguno. Desactívalo en «Dispositivos y ajustes» para hablar aquí de todos modos.',
+  'no_line.other.headline': 'La centralita ha rechazado la búsqueda',
+  'no_line.other.detail': 'No ha dado un motivo que esta página entienda. Quizá ayude recargar la página.',
 
   // Troubles with the microphone.
   'mic_failed.denied.headline': 'El micrófono está bloqueado',
@@ -127,6 +171,16 @@ export const TEXTS = {
   'connection.misunderstood': 'La centralita no entendió esta página.',
   'connection.unreachable': 'No se puede contactar con la centralita.',
 
+  // Why no connection can be opened.
+  'obstacle.draining': 'La centralita está a punto de reiniciarse y no acepta conexiones nuevas.',
+  'obstacle.full': 'La centralita está llena. Entrarás cuando quede un lugar libre.',
+  'obstacle.address':
+    'Llegan demasiadas conexiones desde tu dirección de red. Cierra otras pestañas con esta página; quizá también la usen otras personas de tu red.',
+  'obstacle.origin':
+    'La centralita no acepta esta página en la dirección en la que la abriste. Abre el sitio en la dirección que indica su operador.',
+  'obstacle.no_websocket':
+    'La centralita funciona, pero algo en el camino bloquea las llamadas (WebSocket). Prueba otra red, o desactiva la VPN, el proxy o el filtro.',
+
   // What the server refuses.
   'refused.bad_queue':
     'El nombre que sigue a # en la dirección no se puede usar: puede tener hasta 64 letras, cifras y _ . : -',
@@ -141,6 +195,8 @@ export const TEXTS = {
   'users.none': 'No hay nadie más',
   'users.one': 'Hay otra persona',
   'users.many': 'Hay otras {count} personas',
+  'quality.none': 'No llega sonido',
+  'quality.not_played': 'El sonido está parado en este dispositivo',
   'quality.good': 'Línea clara',
   'quality.fair': 'Línea regular',
   'quality.poor': 'Línea mala',

@@ -12,6 +12,7 @@ export const TEXTS = {
   'you.off': 'micro coupé',
   'you.on': 'micro activé',
   'you.muted': 'muet',
+  'you.interrupted': 'interrompu',
   'partner.name': 'Votre interlocuteur',
   'partner.level': 'La voix de votre interlocuteur',
   'partner.none': 'non connecté',
@@ -33,6 +34,8 @@ export const TEXTS = {
   'button.unmute': 'Rétablir le micro',
   'button.stop': 'Arrêter',
   'button.play': 'Entendre mon interlocuteur',
+  'button.microphone': 'Réutiliser mon micro',
+  'button.sound': 'Réactiver le son',
 
   // Devices and settings.
   'settings.title': 'Appareils et réglages',
@@ -42,12 +45,24 @@ export const TEXTS = {
   'settings.onward': 'Quand un interlocuteur part, chercher automatiquement le suivant',
   'settings.relay_only': 'Cacher mon adresse réseau aux autres',
   'settings.relay_available': 'Les appels passent alors par le relais de ce site.',
-  'settings.relay_missing': 'Nécessite un relais ; ce site n’en a pas encore annoncé.',
+  'settings.relay_unknown': 'Nécessite un relais ; ce site n’en a pas encore annoncé.',
+  'settings.relay_none': 'Demande un relais, et ce site n’en a pas.',
+  'settings.relay_always': 'Ce site le fait toujours : tous les appels passent par son relais.',
+  'settings.relay_next': 'Un changement vaut à partir du prochain appel.',
+  'settings.ring': 'Sonner quand quelqu’un a été trouvé',
+  'settings.notify': 'Me prévenir quand quelqu’un a été trouvé et que cet onglet est masqué',
+  'settings.notify_denied':
+    'Ce navigateur n’autorise pas les notifications de cette page. Vous pouvez les autoriser dans les paramètres du site, à côté de l’adresse.',
   'settings.shortcuts': 'Les lettres seules sont des raccourcis :',
   'settings.key_mute': 'muet',
   'settings.key_next': 'démarrer ou suivant',
   'settings.key_stop': 'arrêter',
   'settings.speaker_failed': 'Ce haut-parleur ne peut pas être utilisé. Le précédent reste actif.',
+
+  // Who sees the network address.
+  'privacy.visible':
+    'Les personnes qui vous parlent peuvent voir votre adresse réseau (IP), sauf si un relais la cache.',
+  'privacy.hidden': 'Un relais cache votre adresse réseau (IP) aux personnes qui vous parlent.',
 
   // Phases.
   'starting.headline': 'Un instant',
@@ -66,7 +81,21 @@ export const TEXTS = {
   'ready.detail': 'Si l’anneau autour de votre prise bouge, on vous entend. Appuyez alors sur « Démarrer ».',
   'searching.headline': 'Recherche en cours',
   'searching.detail': 'Vous êtes dans la file. Cette page vous connecte automatiquement.',
+  'searching.away.headline': 'Pas de connexion',
+  'searching.held.headline': 'Un instant, s’il vous plaît',
+  'searching.in_queue': 'Vous êtes dans la file « {queue} ». Cette page vous connecte automatiquement.',
+  'searching.asking': 'Une place dans la file est demandée au standard.',
+  'searching.away':
+    'Vous n’êtes pas dans la file, car il n’y a pas de connexion. Cette page vous y mettra dès qu’il y en aura une.',
+  'searching.too_many_matches':
+    'Vous avez changé de partenaire très souvent. Cette page vous remettra dans la file quand le temps affiché sera écoulé.',
+  'searching.rate_limited':
+    'Le standard reçoit trop de demandes. Cette page vous mettra dans la file dans un instant.',
+  'searching.draining':
+    'Le standard va redémarrer et n’établit plus d’appels. Ensuite, cette page vous remettra dans la file.',
   'searching.again': '{reason}. Recherche de l’interlocuteur suivant.',
+  'found.title': 'Quelqu’un est en ligne',
+  'found.body': 'Votre partenaire peut vous entendre. Revenez à la page pour parler.',
   'connecting.headline': 'Mise en relation',
   'connecting.detail': 'Quelqu’un est là. Un instant.',
   'talking.headline': 'Vous êtes en ligne',
@@ -77,6 +106,21 @@ export const TEXTS = {
     'Votre interlocuteur n’est plus relié au standard. Vous pouvez continuer à parler, ou passer à l’appel suivant.',
   'talking.own_gone':
     'Le standard ne connaît plus cet appel. Vous pouvez continuer à parler, mais si le son s’arrête, il ne pourra pas être rétabli.',
+  'stopped.headline': 'Vous avez arrêté',
+  'stopped.detail': 'Votre micro est coupé. « Démarrer » le rallume et cherche quelqu’un.',
+
+  // Searches that the page or the switchboard refuses.
+  'no_line.bad_queue.headline': 'Cette file n’a pas de nom utilisable',
+  'no_line.bad_queue.detail':
+    'Le standard n’accepte pas le nom qui suit # dans l’adresse. Changez-le, ou effacez-le pour rejoindre la file commune, et réessayez.',
+  'no_line.long_queue.headline': 'Le nom de cette file est trop long',
+  'no_line.long_queue.detail':
+    'Le nom qui suit # dans l’adresse peut avoir 64 lettres et chiffres ; les autres caractères comptent pour trois ou plus. Raccourcissez-le ou effacez-le, et réessayez.',
+  'no_line.no_relay.headline': 'Aucun relais ne peut cacher votre adresse ici',
+  'no_line.no_relay.detail':
+    'Vous voulez cacher votre adresse réseau. Il faut pour cela un relais, et ce site n’en a pas. Désactivez-le sous « Appareils et réglages » pour parler ici malgré tout.',
+  'no_line.other.headline': 'Le standard a refusé la recherche',
+  'no_line.other.detail': 'Il n’a pas donné de raison que cette page comprenne. Recharger la page peut aider.',
 
   // Troubles with the microphone.
   'mic_failed.denied.headline': 'Le microphone est bloqué',
@@ -128,6 +172,16 @@ export const TEXTS = {
   'connection.misunderstood': 'Le standard n’a pas compris cette page.',
   'connection.unreachable': 'Le standard est injoignable.',
 
+  // Why no connection can be opened.
+  'obstacle.draining': 'Le standard va redémarrer et n’accepte plus de connexions.',
+  'obstacle.full': 'Le standard est plein. Vous entrerez dès qu’une place sera libre.',
+  'obstacle.address':
+    'Trop de connexions viennent de votre adresse réseau. Fermez les autres onglets de cette page ; d’autres personnes de votre réseau l’utilisent peut-être aussi.',
+  'obstacle.origin':
+    'Le standard n’accepte pas cette page à l’adresse où vous l’avez ouverte. Ouvrez le site à l’adresse que son exploitant indique.',
+  'obstacle.no_websocket':
+    'Le standard fonctionne, mais quelque chose en chemin bloque les appels (WebSocket). Essayez un autre réseau, ou désactivez le VPN, le proxy ou le filtre.',
+
   // What the server refuses.
   'refused.bad_queue':
     'Le nom après # dans l’adresse ne peut pas être utilisé : il peut avoir jusqu’à 64 lettres, chiffres et _ . : -',
@@ -142,6 +196,8 @@ export const TEXTS = {
   'users.none': 'Personne d’autre n’est là',
   'users.one': 'Une autre personne est là',
   'users.many': '{count} autres personnes sont là',
+  'quality.none': 'Aucun son n’arrive',
+  'quality.not_played': 'Le son est arrêté sur cet appareil',
   'quality.good': 'Ligne claire',
   'quality.fair': 'Ligne moyenne',
   'quality.poor': 'Mauvaise ligne',

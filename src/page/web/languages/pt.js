@@ -12,6 +12,7 @@ export const TEXTS = {
   'you.off': 'microfone desligado',
   'you.on': 'microfone ligado',
   'you.muted': 'sem som',
+  'you.interrupted': 'interrompido',
   'partner.name': 'A outra pessoa',
   'partner.level': 'A voz da outra pessoa',
   'partner.none': 'sem ligação',
@@ -33,6 +34,8 @@ export const TEXTS = {
   'button.unmute': 'Religar o som',
   'button.stop': 'Parar',
   'button.play': 'Ouvir a outra pessoa',
+  'button.microphone': 'Voltar a usar o meu microfone',
+  'button.sound': 'Voltar a ligar o som',
 
   // Devices and settings.
   'settings.title': 'Dispositivos e definições',
@@ -42,12 +45,24 @@ export const TEXTS = {
   'settings.onward': 'Quando alguém sai, procurar automaticamente a próxima pessoa',
   'settings.relay_only': 'Esconder dos outros o meu endereço de rede',
   'settings.relay_available': 'As chamadas passam então pelo relay deste site.',
-  'settings.relay_missing': 'Precisa de um relay; este site ainda não anunciou nenhum.',
+  'settings.relay_unknown': 'Precisa de um relay; este site ainda não anunciou nenhum.',
+  'settings.relay_none': 'Precisa de um relay, e este site não tem nenhum.',
+  'settings.relay_always': 'Este site faz isso sempre: todas as chamadas passam pelo relay dele.',
+  'settings.relay_next': 'Uma mudança vale a partir da próxima chamada.',
+  'settings.ring': 'Tocar quando alguém for encontrado',
+  'settings.notify': 'Avisar-me quando alguém for encontrado e esta aba estiver oculta',
+  'settings.notify_denied':
+    'Este navegador não permite avisos desta página. Você pode permiti-los nas configurações do site, ao lado do endereço.',
   'settings.shortcuts': 'Letras soltas são atalhos:',
   'settings.key_mute': 'sem som',
   'settings.key_next': 'começar ou próximo',
   'settings.key_stop': 'parar',
   'settings.speaker_failed': 'Este alto-falante não pode ser usado. O anterior continua ligado.',
+
+  // Who sees the network address.
+  'privacy.visible':
+    'Quem fala com você pode ver o seu endereço de rede (IP), a menos que um relay o esconda.',
+  'privacy.hidden': 'Um relay esconde o seu endereço de rede (IP) de quem fala com você.',
 
   // Phases.
   'starting.headline': 'Um momento',
@@ -65,7 +80,21 @@ export const TEXTS = {
   'ready.detail': 'Se o anel à volta da sua tomada se mexe, você é ouvido. Depois toque em “Começar”.',
   'searching.headline': 'Procurando alguém',
   'searching.detail': 'Você está na fila. Esta página liga você automaticamente.',
+  'searching.away.headline': 'Sem conexão',
+  'searching.held.headline': 'Um momento, por favor',
+  'searching.in_queue': 'Você está na fila “{queue}”. Esta página conecta você automaticamente.',
+  'searching.asking': 'Pedindo um lugar na fila à central.',
+  'searching.away':
+    'Você não está na fila porque não há conexão. Esta página coloca você na fila assim que houver.',
+  'searching.too_many_matches':
+    'Você trocou de par muitas vezes. Esta página coloca você de novo na fila quando o tempo mostrado acabar.',
+  'searching.rate_limited':
+    'A central recebe perguntas demais. Esta página coloca você na fila em um momento.',
+  'searching.draining':
+    'A central está prestes a reiniciar e não faz novas chamadas. Depois, esta página coloca você de novo na fila.',
   'searching.again': '{reason}. Procurando a próxima pessoa.',
+  'found.title': 'Há alguém na linha',
+  'found.body': 'A outra pessoa pode ouvir você. Volte à página para falar.',
   'connecting.headline': 'Estamos a ligar',
   'connecting.detail': 'Há alguém. Um momento.',
   'talking.headline': 'Vocês estão a falar',
@@ -76,6 +105,21 @@ export const TEXTS = {
     'A outra pessoa já não está na central. Vocês podem continuar, ou você pode passar à próxima chamada.',
   'talking.own_gone':
     'A central já não tem esta chamada. Vocês podem continuar, mas se o som parar, não poderá ser restabelecido.',
+  'stopped.headline': 'Você parou',
+  'stopped.detail': 'O seu microfone está desligado. “Começar” liga-o de novo e procura alguém.',
+
+  // Searches that the page or the switchboard refuses.
+  'no_line.bad_queue.headline': 'Esta fila não tem um nome válido',
+  'no_line.bad_queue.detail':
+    'A central não aceita o nome depois de # no endereço. Mude-o, ou apague-o para entrar na fila comum, e tente de novo.',
+  'no_line.long_queue.headline': 'O nome desta fila é longo demais',
+  'no_line.long_queue.detail':
+    'O nome depois de # no endereço pode ter 64 letras e algarismos; outros caracteres contam por três ou mais. Encurte-o ou apague-o, e tente de novo.',
+  'no_line.no_relay.headline': 'Nenhum relay pode esconder o seu endereço aqui',
+  'no_line.no_relay.detail':
+    'Você pediu para esconder o seu endereço de rede. Isso precisa de um relay, e este site não tem nenhum. Desligue isso em “Dispositivos e definições” para falar aqui mesmo assim.',
+  'no_line.other.headline': 'A central recusou a busca',
+  'no_line.other.detail': 'Ela não deu um motivo que esta página entenda. Recarregar a página pode ajudar.',
 
   // Troubles with the microphone.
   'mic_failed.denied.headline': 'O microfone está bloqueado',
@@ -126,6 +170,16 @@ export const TEXTS = {
   'connection.misunderstood': 'A central não entendeu esta página.',
   'connection.unreachable': 'A central não responde.',
 
+  // Why no connection can be opened.
+  'obstacle.draining': 'A central está prestes a reiniciar e não aceita novas conexões.',
+  'obstacle.full': 'A central está cheia. Você entra quando houver um lugar livre.',
+  'obstacle.address':
+    'Chegam conexões demais do seu endereço de rede. Feche outras abas com esta página; talvez outras pessoas da sua rede também a usem.',
+  'obstacle.origin':
+    'A central não aceita esta página no endereço em que você a abriu. Abra o site no endereço que o operador informa.',
+  'obstacle.no_websocket':
+    'A central funciona, mas algo no caminho bloqueia as chamadas (WebSocket). Tente outra rede, ou desligue a VPN, o proxy ou o filtro.',
+
   // What the server refuses.
   'refused.bad_queue':
     'O nome depois de # no endereço não pode ser usado: pode ter até 64 letras, algarismos e _ . : -',
@@ -139,6 +193,8 @@ export const TEXTS = {
   'users.none': 'Não há mais ninguém',
   'users.one': 'Há outra pessoa',
   'users.many': 'Há outras {count} pessoas',
+  'quality.none': 'Não chega som',
+  'quality.not_played': 'O som está parado neste aparelho',
   'quality.good': 'Linha clara',
   'quality.fair': 'Linha razoável',
   'quality.poor': 'Linha ruim',
