@@ -141,6 +141,7 @@ impl Admission {
         counted: Option<IpAddr>,
         now: Timestamp,
     ) -> Option<RefusalCause> {
+        // guard: a page is told that the server is full [false]
         if self.open.load(Ordering::Relaxed) >= self.max_open {
             return Some(RefusalCause::Connections);
         }
@@ -191,6 +192,7 @@ impl AddressLimits {
         };
         let is_this_second = now.since(Timestamp::ZERO).as_secs() <= partition.second;
         let new = is_this_second.then(|| partition.new.get(&address)).flatten();
+        // guard: a page is told that its address is over its limit [argument 1 value None]
         level(self.max_open, partition.open.get(&address))
             .refusal(RefusalCause::ConnectionsOfAddress)
             .or(level(self.max_new, new).refusal(RefusalCause::NewConnectionsOfAddress))

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { hasRelay, lastingServers } from '../../src/page/web/ice.js';
 import { obstacleOf } from '../../src/page/web/obstacle.js';
 import { advance, inCall, lineOf } from '../../src/page/web/phase.js';
 import { queueOf } from '../../src/page/web/queue.js';
@@ -190,6 +191,28 @@ describe('the queue of an address', () => {
       const { name } = queueOf(`#${String.fromCodePoint(code)}x`);
       assert.match(name, /^[A-Za-z0-9_.:-]+$/, `U+${code.toString(16)}`);
     }
+  });
+});
+
+describe('the ICE servers of a call', () => {
+  const turn = (end) => [{ urls: ['stun:a'] }, { urls: ['turn:a'], username: `${end}:me`, credential: 'x' }];
+
+  test('are those of the match until they end, then those of the session', () => {
+    const [match, session] = [turn(3_600), turn(86_400)];
+    const at = (nowS) => lastingServers(match, session, nowS);
+    assert.deepEqual([0, 3_500, 3_550, 90_000].map((nowS) => at(nowS) === match), [true, true, false, false]);
+  });
+
+  test('are those of the match where nothing lasts longer', () => {
+    const old = turn(3_600);
+    for (const match of [turn(3_600), [{ urls: 'stun:a' }], turn(9_000)]) {
+      assert.equal(lastingServers(match, old, 5_000), match);
+    }
+  });
+
+  test('have a relay if one of them is a TURN server', () => {
+    assert.equal(hasRelay([{ urls: 'stun:a' }]), false);
+    assert.equal(hasRelay([{ urls: ['stun:a', 'turns:a'] }]), true);
   });
 });
 

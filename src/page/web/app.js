@@ -8,6 +8,7 @@ import { askBeforeLeaving, Notifier, WakeLock } from './attention.js';
 import { BannerState } from './banner.js';
 import { bindSettings, bindShortcuts, listDevices } from './controls.js';
 import { Conversation } from './conversation.js';
+import { hasRelay, lastingServers } from './ice.js';
 import { usersOnline } from './users.js';
 import { Meter } from './meter.js';
 import { Microphone, trouble } from './microphone.js';
@@ -37,6 +38,8 @@ class Page {
   #held = null;
   /** The queue of the last search, as the address names it. */
   #queueLabel = '';
+  /** @type {RTCIceServer[]} Those of the session, which last longer than those of a match. */
+  #sessionServers = [];
   /** @type {Conversation | null} */
   #conversation = null;
   /** @type {string | null} */
@@ -186,7 +189,7 @@ class Page {
     }
     const conversation = new Conversation({
       initiator,
-      iceServers: () => this.#client.iceServers,
+      iceServers: () => lastingServers(this.#client.iceServers, this.#sessionServers, Date.now() / 1000),
       relayOnly: this.#settings.relayOnly || this.#client.relayOnly,
       track,
       muted: this.#microphone.muted || this.#microphone.interrupted,
@@ -238,7 +241,8 @@ class Page {
     };
     on('status', () => this.#updateLine());
     on('confirmed', () => this.#updateLine());
-    on('session', ({ resumed }) => {
+    on('session', ({ resumed, iceServers }) => {
+      this.#sessionServers = iceServers;
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
       if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
     });
@@ -457,11 +461,6 @@ class Page {
       relayWanted: this.#settings.relayOnly,
     });
   }
-}
-
-/** @param {RTCIceServer[]} servers */
-function hasRelay(servers) {
-  return servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/.test(url)));
 }
 
 /**
