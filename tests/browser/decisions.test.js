@@ -69,6 +69,7 @@ const callState = (more) => ({
   audioMs: 100,
   restartMs: 60_000,
   signalled: true,
+  unanswered: false,
   ...more,
 });
 
@@ -265,6 +266,18 @@ describe('ICE restart', () => {
   test('a disconnected call without audio is restarted first and ended later', () => {
     const at = (audioMs) => advise(callState({ state: 'disconnected', audioMs }));
     assert.deepEqual([2_900, 3_100, 29_000, 31_000].map(at), ['wait', 'restart', 'restart', 'give_up']);
+  });
+
+  test('an offer that is not answered is sent again', () => {
+    const offered = { state: 'connecting', audioMs: null, ageMs: 7_000, unanswered: true };
+    const at = (more) => advise(callState({ ...offered, ...more }));
+    assert.equal(at({ restartMs: 5_000 }), 'wait');
+    assert.equal(at({ restartMs: 6_500 }), 'restart');
+    assert.equal(at({ restartMs: 6_500, signalled: false }), 'wait');
+    assert.equal(at({ restartMs: 6_500, unanswered: false }), 'wait');
+    // During a call too: the offer was that of an ICE restart.
+    assert.equal(at({ restartMs: 6_500, audioMs: 4_000 }), 'restart');
+    assert.equal(at({ restartMs: 6_500, audioMs: 100 }), 'wait');
   });
 
   test('no second restart begins while one is in progress', () => {

@@ -56,6 +56,19 @@ describe('a call that is interrupted', { timeout: 240_000 }, () => {
     assert.deepEqual(lines.sort(), ['application', 'audio', 'audio refused', 'video refused']);
   });
 
+  test('an answer that is lost without a word is sent again', async (t) => {
+    const loseAnswer = () => {
+      const { send } = WebSocket.prototype;
+      WebSocket.prototype.send = function (text) {
+        if (JSON.parse(text).type !== 'answer' || window.lost) return send.call(this, text);
+        window.lost = true;
+      };
+    };
+    const [ann, ben] = await call(t, undefined, loseAnswer);
+    await Promise.all([ann.hears(), ben.hears()]);
+    assert.equal(await ben.page.evaluate(() => window.lost), true);
+  });
+
   test('an answer that the server does not pass on is sent again', async (t) => {
     const loseAnswer = () => {
       const { send } = WebSocket.prototype;

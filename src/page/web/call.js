@@ -72,6 +72,11 @@ export class Call extends EventTarget {
     return this.#pc.connectionState;
   }
 
+  /** Whether this side waits for the answer to an offer. */
+  get unanswered() {
+    return this.#pc.signalingState === 'have-local-offer';
+  }
+
   /** @returns {Promise<RTCStatsReport>} */
   getStats() {
     return this.#pc.getStats();
@@ -116,9 +121,7 @@ export class Call extends EventTarget {
   /** After signalling was down: a message in flight may be lost, so the offer is sent again. */
   resync() {
     this.restart();
-    if (this.#pc.signalingState === 'have-local-offer') {
-      this.#send('offer', this.#pc.localDescription);
-    }
+    if (this.unanswered) this.#send('offer', this.#pc.localDescription);
   }
 
   /** @param {MediaStreamTrack} track another microphone, without a new negotiation. */

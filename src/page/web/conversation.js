@@ -161,11 +161,13 @@ export class Conversation extends EventTarget {
       ageMs: now - this.#startedAt,
       audioMs: this.#audioAt === null ? null : now - this.#audioAt,
       restartMs: now - this.#restartedAt,
+      unanswered: this.#call.unanswered,
       signalled: this.#signalled(),
     });
     if (advice === 'restart') {
       this.#restartedAt = now;
-      this.#call.restart();
+      // With an offer that has no answer, ICE cannot be restarted before it is sent again.
+      this.#call.resync();
     } else if (advice === 'give_up') {
       if (this.#audioAt !== null) this.#end('lost');
       else this.#end(this.#relayRefused ? 'relay_refused' : 'unreachable');

@@ -9,6 +9,7 @@
  * @property {number} ageMs since the two were matched.
  * @property {number | null} audioMs since audio was last received; null, none was received.
  * @property {number} restartMs since the last ICE restart, or since the call began.
+ * @property {boolean} unanswered whether this side waits for the answer to an offer.
  * @property {boolean} signalled whether signalling can carry an ICE restart to the partner.
  *
  * @typedef {'wait' | 'restart' | 'give_up'} Advice
@@ -29,9 +30,11 @@ const ALONE_MS = 8_000;
  * @param {CallState} call
  * @returns {Advice}
  */
-export function advise({ state, ageMs, audioMs, restartMs, signalled }) {
+export function advise({ state, ageMs, audioMs, restartMs, signalled, unanswered }) {
   if (audioMs === null && ageMs > BEGIN_MS) return 'give_up';
   if (audioMs !== null && audioMs < FLOWING_MS) return 'wait';
+  // The offer or its answer was lost on the way.
+  if (unanswered && signalled && restartMs > RESTART_MS) return 'restart';
   const broken = state === 'failed' || state === 'disconnected';
   if (!broken) return 'wait';
   if (!signalled) return state === 'failed' || (audioMs ?? ageMs) > ALONE_MS ? 'give_up' : 'wait';
