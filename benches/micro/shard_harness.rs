@@ -9,7 +9,7 @@ use switchboard::access::AccessPolicy;
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
 };
-use switchboard::config::Limits;
+use switchboard::config::{Limits, SessionLog};
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::shard::core::{Core, Readiness, ShardSetup};
 use switchboard::shard::host::{AdoptOutcome, RecvOutcome, SendOutcome, Transport};
@@ -87,6 +87,7 @@ impl ShardHarness {
             echo: false,
             access: AccessPolicy::default(),
             relay_only: false,
+            session_log: SessionLog::Off,
         };
         let counters = Arc::new(ShardCounters::new(0));
         let network = EndlessNetwork { last_sent: Some(Vec::new()), ..EndlessNetwork::default() };

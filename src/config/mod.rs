@@ -67,12 +67,25 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_level: LevelFilter,
+    /// Whether the end of each session is logged.
+    pub session_log: SessionLog,
     /// File descriptors that each descriptor table may hold.
     pub descriptors_allowed: u64,
     /// Whether the shards share a descriptor table.
     pub descriptor_tables: DescriptorTables,
     /// Whether shards can have private descriptor tables on this machine.
     pub private_table_support: PrivateTableSupport,
+}
+
+/// Whether the end of each session is logged, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionLog {
+    /// It is not logged.
+    Off,
+    /// It is logged without the address of the client.
+    WithoutAddress,
+    /// It is logged with the address of the client.
+    WithAddress,
 }
 
 /// TURN servers that share a secret with this server.

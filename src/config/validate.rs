@@ -3,7 +3,7 @@
 
 use super::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget, DescriptorTables, Limits,
-    ListeningArguments, MachineCapabilities, TurnConfig, bounds,
+    ListeningArguments, MachineCapabilities, SessionLog, TurnConfig, bounds,
 };
 use crate::access::AccessPolicy;
 use crate::ice::CredentialLifetimes;
@@ -12,6 +12,7 @@ use crate::wire::message::is_queue_name;
 use crate::wire::proxy::Networks;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use tracing::level_filters::LevelFilter;
 
 impl Arguments {
     /// Checks every value and the relations between values, and fills in the defaults that depend on
@@ -52,10 +53,20 @@ impl Arguments {
             stats_queues: self.stats_queues()?,
             log_format: self.monitoring.log_format,
             log_level: self.monitoring.log_level,
+            session_log: self.session_log(),
             descriptors_allowed: machine.descriptors_allowed,
             descriptor_tables,
             private_table_support: machine.private_table_support,
         })
+    }
+
+    /// A shard stores nothing for log lines that the level leaves out.
+    fn session_log(&self) -> SessionLog {
+        match (self.monitoring.log_level >= LevelFilter::DEBUG, self.monitoring.log_addresses) {
+            (false, _) => SessionLog::Off,
+            (true, false) => SessionLog::WithoutAddress,
+            (true, true) => SessionLog::WithAddress,
+        }
     }
 
     fn steering(

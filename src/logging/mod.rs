@@ -10,6 +10,7 @@
 //! everything that was logged before.
 
 pub mod throttle;
+pub mod throttled_lines;
 
 use crate::config::LogFormat;
 use crate::limits::{LOG_FLUSH_TIMEOUT, LOG_QUEUE_LINES};

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Lets one log line a minute through and counts the others.
 ///
 /// It is for lines that only the thread which met the failure can write, because they hold more
-/// than a number (see [`crate::telemetry::notices`] for the rest). Each kind of line has one, as a
-/// `static`. It is touched only when something has failed, so its locked instructions do not matter.
+/// than a number (see [`crate::telemetry::notices`] for the rest). Lines that several threads write
+/// have theirs in [`super::throttled_lines`]. It is touched only when something has failed, so its locked instructions do not matter.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     /// Earliest time of the next line, in nanoseconds.
@@ -35,11 +35,16 @@ impl LogThrottle {
                 .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if is_permitted {
-            Some(self.suppressed.swap(0, Ordering::Relaxed))
+            Some(self.take_suppressed())
         } else {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
             None
         }
+    }
+
+    /// The number of lines that were suppressed since the last one, which are reported by this.
+    pub fn take_suppressed(&self) -> u64 {
+        self.suppressed.swap(0, Ordering::Relaxed)
     }
 }
 

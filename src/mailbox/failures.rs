@@ -2,11 +2,9 @@
 //! failures here; all threads together write at most one line a minute.
 
 use super::MailboxError;
-use crate::logging::throttle::LogThrottle;
+use crate::logging::throttled_lines::WAKE_UP_FAILED;
 use crate::sys::clock;
 use std::io;
-
-static WAKE_FAILURES: LogThrottle = LogThrottle::new();
 
 /// Logs a failed wake-up. A disconnected mailbox is no failure: its thread has ended, as all
 /// threads do when the process shuts down, and needs no more commands.
@@ -20,7 +18,7 @@ pub(crate) fn log_send_failure<T>(result: Result<(), MailboxError<T>>) {
 /// Logs a failed wake-up.
 pub(crate) fn log_wake_failure(result: io::Result<()>) {
     if let Err(error) = result
-        && let Some(suppressed) = WAKE_FAILURES.permit(clock::monotonic())
+        && let Some(suppressed) = WAKE_UP_FAILED.permit(clock::monotonic())
     {
         tracing::error!(%error, suppressed, "a thread cannot be woken");
     }

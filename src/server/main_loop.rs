@@ -59,13 +59,25 @@ impl Server {
         let mut events = Events::with_capacity(8);
         let mut tasks = PeriodicTasks::new(&self.telemetry);
         tasks.supervision.ready(&self.telemetry);
-        while !self.wait_for_signal(&mut events, tasks.period())? {
-            self.run_tasks(&mut tasks);
+        let exit = self.serve(&mut events, &mut tasks);
+        // However it ends, what was counted and not logged yet would be lost with the process.
+        self.telemetry.log_lines_dropped.raise_to(logging::lines_dropped());
+        tasks.notices.remaining(&self.telemetry).into_iter().for_each(Notice::log);
+        logging::throttled_lines::log_suppressed();
+        exit
+    }
+
+    fn serve(
+        &mut self,
+        events: &mut Events,
+        tasks: &mut PeriodicTasks,
+    ) -> Result<ServerExit, ServerError> {
+        while !self.wait_for_signal(events, tasks.period())? {
+            self.run_tasks(tasks);
         }
-        let exit = self.drain(&mut events, &mut tasks)?;
+        let exit = self.drain(events, tasks)?;
         if exit == ServerExit::Graceful {
             self.join_threads();
-            tasks.notices.remaining(&self.telemetry).into_iter().for_each(Notice::log);
         }
         Ok(exit)
     }

@@ -143,6 +143,7 @@ impl Server {
             echo: config.echo,
             access: config.access.clone(),
             relay_only: config.relay_only,
+            session_log: config.session_log,
         };
         let dependencies = ShardDependencies {
             setup,

@@ -6,7 +6,7 @@
 //! `switchboard_stalled_threads` report a stall.
 
 use super::watchdog::{StallLog, Watchdog, WatchdogAction};
-use crate::logging::throttle::LogThrottle;
+use crate::logging::throttled_lines::NOTIFY_FAILED;
 use crate::sys::clock;
 use crate::sys::notify::{Notifier, watchdog_timeout};
 use crate::telemetry::{SessionCounts, Telemetry};
@@ -23,8 +23,6 @@ const MIN_UPDATE_PERIOD: Duration = Duration::from_millis(5);
 /// `--drain-timeout` may be longer than the unit's `TimeoutStopSec`.
 const STOP_EXTENSION: &str = "EXTEND_TIMEOUT_USEC=10000000";
 const STOP_EXTENSION_PERIOD: Duration = Duration::from_secs(1);
-
-static SEND_FAILURES: LogThrottle = LogThrottle::new();
 
 /// The connection to the service manager, and the watchdog over the server's threads.
 #[derive(Debug)]
@@ -118,7 +116,7 @@ impl Supervision {
     fn notify(&self, lines: &[&str]) {
         if let Some(notifier) = &self.notifier
             && let Err(error) = notifier.send(lines)
-            && let Some(suppressed) = SEND_FAILURES.permit(clock::monotonic())
+            && let Some(suppressed) = NOTIFY_FAILED.permit(clock::monotonic())
         {
             tracing::warn!(%error, suppressed, "cannot send to the service manager");
         }

@@ -8,7 +8,7 @@ use crate::access::admission::{Admission, AdmissionDecision};
 use crate::limits::{
     ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, SHUTDOWN_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
 };
-use crate::logging::throttle::LogThrottle;
+use crate::logging::throttled_lines::ACCEPTING_PAUSED;
 use crate::telemetry::counters::ShardCounters;
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
@@ -17,9 +17,6 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
-
-// All shards together write this line at most once a minute.
-static PAUSES: LogThrottle = LogThrottle::new();
 
 /// The listeners of a shard.
 #[derive(Debug)]
@@ -200,7 +197,7 @@ impl Acceptor {
     fn pause(&mut self, now: Timestamp, error: &io::Error) {
         self.counters.accept_errors.increment();
         // While descriptors are short, accepting pauses and resumes many times a second.
-        if let Some(suppressed) = PAUSES.permit(now) {
+        if let Some(suppressed) = ACCEPTING_PAUSED.permit(now) {
             tracing::warn!(
                 %error,
                 suppressed,

@@ -19,7 +19,7 @@ use super::table::ConnectionTable;
 use super::timeouts::Timeouts;
 use crate::access::AccessPolicy;
 use crate::commands::ShardCommand;
-use crate::config::Limits;
+use crate::config::{Limits, SessionLog};
 use crate::ids::{ConnectionKey, ShardId, Slot, TokenMint};
 use crate::limits;
 use crate::telemetry::counters::ShardCounters;
@@ -47,6 +47,8 @@ pub struct ShardSetup {
     pub access: AccessPolicy,
     /// Whether clients are asked to connect to each other through a TURN server only.
     pub relay_only: bool,
+    /// Whether the end of each session is logged.
+    pub session_log: SessionLog,
 }
 
 /// What the poll reported of a connection.
@@ -172,7 +174,7 @@ impl<H: Host> Core<H> {
         let now_ms = self.timeouts.now_ms();
         let role = Role::Http(HttpState { since_ms: now_ms, has_answered: false, refusal, source });
         let connection = Connection::new(socket, now_ms);
-        let key = self.insert(connection, role, SideRecord { counted_address });
+        let key = self.insert(connection, role, SideRecord { counted_address, log: None });
         let connection = self.table.connection_mut(key.slot);
         if !connection.is_some_and(|connection| self.host.watch(&mut connection.socket, key)) {
             self.table.mark_for_close(key, EndReason::Internal);

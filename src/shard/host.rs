@@ -6,6 +6,7 @@ use super::migration::CoreCommand;
 use crate::access::admission::AdmissionDecision;
 use crate::commands::MatcherCommand;
 use crate::ids::{ConnectionKey, ShardId, Token};
+use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, HttpStatus, RefusalCause};
 use std::borrow::Cow;
@@ -86,6 +87,19 @@ pub struct DocumentContent {
     pub body: Cow<'static, [u8]>,
 }
 
+/// The end of a session, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionEnd {
+    /// The identifier of the session, which its partners know as `peer_id`. It is no credential.
+    pub session: Token,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// How long it lasted.
+    pub duration: Duration,
+    /// The address of its client, if addresses are logged.
+    pub client: Option<IpAddr>,
+}
+
 /// Operations on sockets. None of them blocks.
 pub trait Transport {
     /// The socket of a connection.
@@ -142,6 +156,8 @@ pub trait Services {
     /// Why one more connection would get no upgrade now, if it came from the client for whose address
     /// a connection is `counted`.
     fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause>;
+    /// Logs the end of a session. Called only if the ends of sessions are logged.
+    fn log_session_end(&mut self, end: SessionEnd);
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     fn connection_ended(&mut self, counted: Option<IpAddr>);
 }

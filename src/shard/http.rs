@@ -265,6 +265,7 @@ impl<H: Host> Core<H> {
         let session_id = self.setup.mint.session(session.number());
         self.rates.set(replies.slot(), RateState::default());
         self.switch_protocols(replies, key, Role::Session(session));
+        self.note_session_begin(replies.slot());
         let ice_servers = &*self.host.ice_servers(session_id);
         let relay_only = self.setup.relay_only;
         replies.push_message(ServerMessage::Session { session_id, ice_servers, relay_only });

@@ -50,14 +50,15 @@ impl<H: Host> Core<H> {
             | EndReason::Refused
             | EndReason::Internal => LeaveReason::Disconnected,
         };
-        self.end_session(slot, told);
+        self.end_session(slot, told, reason);
     }
 
-    fn end_session(&mut self, slot: Slot, reason: LeaveReason) {
+    fn end_session(&mut self, slot: Slot, told: LeaveReason, reason: EndReason) {
         if self.table.session(slot).is_none() {
             return;
         }
-        self.end_room(slot, reason);
+        self.log_session_end(slot, reason);
+        self.end_room(slot, told);
         let Some(session) = self.table.session_mut(slot) else { return };
         if let Some(match_request) = session.cancel_match() {
             self.sessions.count_waiting(&self.counters, match_request.queue, -1);

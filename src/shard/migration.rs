@@ -238,6 +238,9 @@ impl<H: Host> Core<H> {
             }
             Err(migrating) => {
                 // No shard can watch its socket, so the connection ends, and the session with it.
+                if let Some(record) = migrating.side.log.as_deref() {
+                    self.log_end_of(migrating.session.number(), record, EndReason::Internal);
+                }
                 self.counters.closed.increment(EndReason::Internal);
                 self.host.close(migrating.connection.socket);
                 self.host.connection_ended(migrating.side.counted_address);

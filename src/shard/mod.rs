@@ -37,6 +37,7 @@ mod replies;
 mod room_tokens;
 mod rooms;
 mod run_list;
+mod session_log;
 mod sessions;
 mod shutdown;
 mod side_table;

@@ -95,6 +95,7 @@ impl<H: Host> Core<H> {
         let before = self.table.take_counted_address(slot);
         let connection = self.table.connection(slot);
         let client = client.or_else(|| self.host.peer_address(&connection?.socket));
+        self.note_client(slot, client);
         let decision = match client {
             Some(client) => self.host.count_client(client, before),
             // The connection is gone, as the next read will show.

@@ -1,5 +1,6 @@
 //! Records for what only some connections have, so that it costs the others nothing. Pure.
 
+use crate::timestamp::Timestamp;
 use slab::Slab;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -16,10 +17,21 @@ impl SideKey {
 }
 
 /// What only some connections have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SideRecord {
     /// The address for which the connection is counted, if addresses are counted.
     pub(super) counted_address: Option<IpAddr>,
+    /// What is logged when the session ends, if the ends of sessions are logged.
+    pub(super) log: Option<Box<LogRecord>>,
+}
+
+/// What the log line about the end of a session needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LogRecord {
+    /// When the session began; `None` while there is none.
+    pub(super) began: Option<Timestamp>,
+    /// The address of the client, if addresses are logged and a proxy or the peer has named it.
+    pub(super) client: Option<IpAddr>,
 }
 
 impl SideRecord {
@@ -68,8 +80,9 @@ mod tests {
     fn stores_only_records_with_content_and_gives_each_back_once() {
         let mut table = SideTable::default();
         assert_eq!(table.insert(SideRecord::default()), None);
-        let record = SideRecord { counted_address: Some(IpAddr::from([10, 0, 0, 1])) };
-        let key = table.insert(record);
+        let counted_address = Some(IpAddr::from([10, 0, 0, 1]));
+        let record = SideRecord { counted_address, ..SideRecord::default() };
+        let key = table.insert(record.clone());
         assert_eq!((key.and_then(|key| table.get(key)), table.len()), (Some(&record), 1));
         assert_eq!(table.remove(key), record);
         assert_eq!(table.remove(key), SideRecord::default());

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::host::{
     AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
-    Transport,
+    SessionEnd, Transport,
 };
 use super::migration::CoreCommand;
 use super::socket::ShardSocket;
@@ -12,13 +12,14 @@ use crate::access::admission::{Admission, AdmissionDecision};
 use crate::commands::MatcherCommand;
 use crate::ice::IceServers;
 use crate::ids::{ConnectionKey, ShardId, Token};
-use crate::logging::throttle::LogThrottle;
+use crate::logging::throttled_lines::{ADOPTION_FAILED, UNWATCH_FAILED, WATCH_FAILED};
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
 use crate::mailbox::{BatchSender, MailboxSender};
 use crate::page::{self, Asset};
 use crate::sys;
 use crate::sys::descriptor_tables::ThreadTable;
 use crate::telemetry::Telemetry;
+use crate::telemetry::counter::Label as _;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, HttpStatus, RefusalCause};
 use mio::net::TcpStream;
@@ -35,11 +36,6 @@ pub type SocketCore = Core<SocketHost>;
 
 /// A command to the thread of a shard.
 pub type ShardThreadCommand = CoreCommand<ShardSocket>;
-
-// All shards together write each of these lines at most once a minute.
-static WATCH_FAILURES: LogThrottle = LogThrottle::new();
-static UNWATCH_FAILURES: LogThrottle = LogThrottle::new();
-static ADOPT_FAILURES: LogThrottle = LogThrottle::new();
 
 /// The host of a shard's core.
 #[derive(Debug)]
@@ -148,7 +144,7 @@ impl Transport for SocketHost {
         match self.registry.register(&mut **socket, token, interest) {
             Ok(()) => true,
             Err(error) => {
-                if let Some(suppressed) = WATCH_FAILURES.permit(sys::clock::monotonic()) {
+                if let Some(suppressed) = WATCH_FAILED.permit(sys::clock::monotonic()) {
                     tracing::warn!(%error, suppressed, "a connection cannot be added to the poll");
                 }
                 false
@@ -158,7 +154,7 @@ impl Transport for SocketHost {
 
     fn unwatch(&mut self, socket: &mut ShardSocket) {
         if let Err(error) = self.registry.deregister(&mut **socket)
-            && let Some(suppressed) = UNWATCH_FAILURES.permit(sys::clock::monotonic())
+            && let Some(suppressed) = UNWATCH_FAILED.permit(sys::clock::monotonic())
         {
             tracing::warn!(%error, suppressed, "a connection cannot be removed from the poll");
         }
@@ -176,7 +172,7 @@ impl Transport for SocketHost {
                 AdoptOutcome::Duplicated { original: std::mem::replace(socket, duplicate) }
             }
             Err(error) => {
-                if let Some(suppressed) = ADOPT_FAILURES.permit(sys::clock::monotonic()) {
+                if let Some(suppressed) = ADOPTION_FAILED.permit(sys::clock::monotonic()) {
                     tracing::warn!(
                         %error,
                         suppressed,
@@ -276,6 +272,16 @@ impl Services for SocketHost {
 
     fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause> {
         self.admission.refusal_of_another(counted, sys::clock::monotonic())
+    }
+
+    fn log_session_end(&mut self, end: SessionEnd) {
+        tracing::debug!(
+            session = end.session.as_str(),
+            reason = end.reason.name(),
+            duration_ms = end.duration.as_millis() as u64,
+            client = end.client.map(display),
+            "session ended"
+        );
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

@@ -5,7 +5,7 @@
 //! decision about a connection.
 
 use super::entry::{Connection, Role, TableEntry};
-use super::side_table::{SideRecord, SideTable};
+use super::side_table::{LogRecord, SideRecord, SideTable};
 use crate::ids::{ConnectionKey, Serial, Slot};
 use crate::session::Session;
 use crate::telemetry::labels::EndReason;
@@ -226,6 +226,19 @@ impl<S> ConnectionTable<S> {
         let address = self.counted_address(slot)?;
         self.set_counted_address(slot, None);
         Some(address)
+    }
+
+    /// What is logged when the session of this slot ends, if that is stored.
+    pub(super) fn log_record(&self, slot: Slot) -> Option<LogRecord> {
+        let record = self.side.get(self.get(slot)?.side?)?;
+        record.log.as_deref().copied()
+    }
+
+    /// Stores what is logged when the session of this slot ends.
+    pub(super) fn set_log_record(&mut self, slot: Slot, log: LogRecord) {
+        let Some(entry) = self.entries.get_mut(slot.index()) else { return };
+        let record = SideRecord { log: Some(Box::new(log)), ..self.side.remove(entry.side.take()) };
+        entry.side = self.side.insert(record);
     }
 
     /// Marks a connection to be closed as soon as the one that is being handled has been.

@@ -70,6 +70,9 @@ const TOPICS: &[NoticeTopic] = &[
     topic!(Info, "slow consumers closed: their unsent backlog was full", |shard| {
         shard.closed.get(EndReason::SlowConsumer)
     }),
+    topic!(Info, "connections closed: a message exceeded --max-message-bytes", |shard| {
+        shard.closed.get(EndReason::MessageTooLarge)
+    }),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

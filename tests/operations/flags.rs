@@ -8,7 +8,7 @@ use std::time::Duration;
 use switchboard::access::AccessPolicy;
 use switchboard::config::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorTables, EarlyExit, Limits,
-    LogFormat, MachineCapabilities, TurnConfig, flags_table, private_table_overhead,
+    LogFormat, MachineCapabilities, SessionLog, TurnConfig, flags_table, private_table_overhead,
     shared_table_overhead,
 };
 use switchboard::ice::{CredentialLifetimes, IceUrl};
@@ -61,6 +61,7 @@ fn without_arguments_every_default_is_the_documented_one() {
     assert_eq!(config.stats_queues, Vec::<String>::new());
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.log_level, LevelFilter::INFO);
+    assert_eq!(config.session_log, SessionLog::Off);
     let without_ipv6 = MachineCapabilities { ipv6: false, ..MACHINE };
     assert_eq!(arguments(&[]).validate(&without_ipv6).unwrap().listen, [address("0.0.0.0:8080")]);
 }
@@ -78,7 +79,7 @@ fn every_flag_reaches_its_field() {
         --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
         --turn-url turns:c.example --turn-secret-file /etc/secret --turn-ttl 2h \
         --turn-match-ttl 30m --relay-only \
-        --stats-queue en,de --stats-queue fr --log-format json --log-level debug";
+        --stats-queue en,de --stats-queue fr --log-format json --log-level debug --log-addresses";
     let words: Vec<&str> = words.split_whitespace().collect();
     let expected = Config {
         listen: vec![address("127.0.0.1:1"), address("[::1]:2"), address("127.0.0.1:3")],
@@ -130,6 +131,7 @@ fn every_flag_reaches_its_field() {
         stats_queues: vec!["en".to_owned(), "de".to_owned(), "fr".to_owned()],
         log_format: LogFormat::Json,
         log_level: LevelFilter::DEBUG,
+        session_log: SessionLog::WithAddress,
         descriptors_allowed: 20_000,
         // Two addresses for administration, and the connections there.
         descriptor_tables: DescriptorTables::Private {

@@ -40,6 +40,7 @@ mod protocol {
     mod shards;
     mod silent_users;
 }
+mod session_log;
 mod shutdown;
 mod stalls;
 mod startup;

@@ -13,7 +13,7 @@ use switchboard::commands::MatcherCommand;
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::shard::host::{
     AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
-    Transport,
+    SessionEnd, Transport,
 };
 use switchboard::shard::migration::CoreCommand;
 use switchboard::timestamp::Timestamp;
@@ -47,6 +47,8 @@ pub(crate) struct FakeServices {
     pub(crate) expected_waits: Vec<Duration>,
     /// The counted address of each connection that has ended.
     pub(crate) ended: Vec<Option<IpAddr>>,
+    /// The end of each session that was logged.
+    pub(crate) session_ends: Vec<SessionEnd>,
 }
 
 impl<T: Transport> FakeHost<T> {
@@ -155,6 +157,10 @@ impl<T: Transport> Services for FakeHost<T> {
     fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause> {
         let admission = self.services.admission.as_ref()?;
         admission.refusal_of_another(counted, self.services.now)
+    }
+
+    fn log_session_end(&mut self, end: SessionEnd) {
+        self.services.session_ends.push(end);
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

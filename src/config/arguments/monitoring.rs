@@ -1,7 +1,7 @@
 //! The flags under "Monitoring".
 
 use crate::limits;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
@@ -26,11 +26,19 @@ pub struct MonitoringArguments {
 
     /// Least severe level of log lines that are written
     ///
-    /// The server itself writes lines of the levels error, warn and info; debug and trace add none.
+    /// debug adds one line for the end of each session, with its identifier, the reason and the
+    /// duration. trace adds nothing more.
     #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
     #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level_parser())]
     #[arg(ignore_case = true)]
     pub log_level: LevelFilter,
+
+    /// Add the client's address to the line about the end of a session
+    ///
+    /// Such a line is written only with --log-level debug. The address is that of the connection,
+    /// or the one that a trusted proxy names. Addresses are personal data.
+    #[arg(long, env = "SWITCHBOARD_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    pub log_addresses: bool,
 
     /// Report whether this machine is set up for CONNECTIONS connections, then exit
     ///

@@ -8,7 +8,7 @@ use switchboard::access::AccessPolicy;
 use switchboard::commands::{
     MatcherCommand, MatcherOutcome, MatcherReply, Pairing, ShardCommand, Ticket,
 };
-use switchboard::config::Limits;
+use switchboard::config::{Limits, SessionLog};
 use switchboard::ids::{ConnectionKey, ShardId, TokenMint};
 use switchboard::shard::core::{Core, Readiness, ShardSetup};
 use switchboard::telemetry::counters::ShardCounters;
@@ -39,6 +39,7 @@ impl ShardHarness {
             echo: true,
             access: AccessPolicy::default(),
             relay_only: false,
+            session_log: SessionLog::Off,
         };
         let counters = Arc::new(ShardCounters::new(0));
         let services = FakeServices { document_bytes: 2, ..FakeServices::default() };

@@ -363,3 +363,16 @@ fn pings_each_client_once_while_other_connections_open_and_close() {
     assert_eq!(odd, [0; 0], "of {} users", users.len());
     harness.audit();
 }
+
+/// The record would cost every session memory. The simulation checks that with a log the end of
+/// each session is logged exactly once.
+#[test]
+fn keeps_no_record_of_a_session_whose_end_is_not_logged() {
+    let mut harness = ShardHarness::new(Limits::default());
+    let (number, key) = harness.session();
+    harness.fake(number).ends = true;
+    harness.core.handle_event(key, READABLE);
+    harness.audit();
+    assert_eq!(harness.core.connections(), 0);
+    assert_eq!(harness.core.host.services.session_ends, []);
+}

@@ -4,6 +4,7 @@
 use super::plan::UserAction;
 use super::simulator::{ENDING_ACTIONS, Simulator};
 use super::user::{Stage, UserContext, View};
+use std::collections::HashSet;
 use std::time::Duration;
 use switchboard::telemetry::counters::ShardFigures;
 
@@ -252,6 +253,7 @@ impl Simulator {
             }
             assert_eq!(figures.waiting_by_queue, [0, 0], "waiting by queue of shard {at}");
         }
+        self.check_logged_ends();
         let shared = self.shared.borrow();
         assert_eq!(shared.closed, self.accepted, "connections that were closed");
         let open =
@@ -266,6 +268,16 @@ impl Simulator {
         assert_eq!(here, away, "settled migrations");
         assert_eq!(self.matcher_counters.tickets_waiting.get(), 0, "tickets");
         assert_eq!(self.matcher_counters.queues.get(), 0, "queues");
+    }
+
+    /// Checks that the end of each session was logged once, on the shard that had it last.
+    fn check_logged_ends(&self) {
+        let opened: u64 = self.shards.iter().map(|s| s.counters.sessions_opened.get()).sum();
+        let ends = self.shards.iter().flat_map(|shard| &shard.core.host.services.session_ends);
+        let sessions: HashSet<String> =
+            ends.clone().map(|end| end.session.as_str().to_owned()).collect();
+        assert_eq!(ends.count() as u64, opened, "logged ends of sessions");
+        assert_eq!(sessions.len() as u64, opened, "sessions whose end was logged");
     }
 
     /// Adds the server's counters to the event counts.

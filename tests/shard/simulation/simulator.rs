@@ -21,6 +21,7 @@ use std::time::Duration;
 use switchboard::access::AccessPolicy;
 use switchboard::access::admission::Admission;
 use switchboard::commands::{MatcherCommand, MatcherReply, Pairing, ShardCommand};
+use switchboard::config::SessionLog;
 use switchboard::ids::{ShardId, TokenMint};
 use switchboard::matchmaking::matcher_core::{MatcherCore, MatcherSink};
 use switchboard::shard::core::{Core, ShardSetup};
@@ -101,6 +102,7 @@ impl Simulator {
             echo: true,
             access: AccessPolicy::default(),
             relay_only: false,
+            session_log: SessionLog::WithAddress,
         };
         let shards: Vec<Shard> = (0..plan.shards)
             .map(|nth| {
