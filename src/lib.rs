@@ -38,6 +38,7 @@ pub mod telemetry;
 // Before the server runs, and beside it.
 
 pub mod config;
+pub mod health_check;
 pub mod logging;
 pub mod preflight;
 

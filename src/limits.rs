@@ -170,6 +170,10 @@ pub const LOG_THROTTLE_PERIOD_S: u64 = 60;
 
 // Logging and shutdown
 
+/// Time that `--health-check` waits for a connection, and then for the answer. A supervisor's own
+/// limit is longer (Docker's default is 30 s).
+pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Log lines that may wait to be written. No line contains bytes from a client, so all are short.
 pub const LOG_QUEUE_LINES: usize = 4096;
 /// Longest wait for the last log lines to be written. After it the process ends without them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::config::{
     Arguments, Config, DescriptorTables, EarlyExit, LogFormat, MachineCapabilities,
 };
+use switchboard::health_check;
 use switchboard::limits;
 use switchboard::logging::LogQueue;
 use switchboard::preflight::{self, CapacityDemand, PlannedServer};
@@ -42,6 +43,12 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
+    if arguments.monitoring.health_check {
+        return match health_check::check(config.listen[0]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(FAILURE, &error.to_string()),
+        };
+    }
     let log = match LogQueue::start(config.log_format) {
         Ok(log) => log,
         Err(error) => return fail(FAILURE, &format!("cannot start the log: {error}")),

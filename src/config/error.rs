@@ -167,9 +167,9 @@ impl fmt::Display for ConfigError {
             ConfigError::DuplicateStatsQueue { name } => {
                 write!(f, "--stats-queue {name} is given twice: remove one")
             }
-            ConfigError::SteeringWithoutCpus { pin: false, .. } => {
-                f.write_str("--steer cpu needs pinned shards: leave --no-pin out")
-            }
+            ConfigError::SteeringWithoutCpus { pin: false, .. } => f.write_str(
+                "--steer cpu needs pinned shards: leave --no-pin out, and set no CPU quota",
+            ),
             ConfigError::SteeringWithoutCpus { pin: true, shards, cpus } => write!(
                 f,
                 "--steer cpu needs a CPU for each shard, but {shards} shards have {cpus}: use \

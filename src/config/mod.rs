@@ -40,7 +40,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Number of shards, the threads that serve connections, 1 to [`limits::MAX_SHARDS`].
     pub shards: usize,
-    /// Whether each shard is pinned to a CPU.
+    /// Whether each shard is pinned to a CPU: not with `--no-pin`, and not under a CPU quota.
     pub pin: bool,
     /// The limits that the shards enforce.
     pub limits: Limits,
@@ -200,6 +200,12 @@ pub struct MachineCapabilities {
 }
 
 impl MachineCapabilities {
+    /// Whether a quota of the control group allows less CPU time than the process's CPUs have. Such
+    /// processes share the machine, and each would pin its shards to the first of the same CPUs.
+    pub fn has_cpu_quota(&self) -> bool {
+        self.default_shards < self.cpus
+    }
+
     /// Raises the soft limit of open files to the hard one and describes this machine. To be called
     /// on the main thread before any thread is pinned.
     ///

@@ -3,7 +3,7 @@
 
 use super::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget, DescriptorTables, Limits,
-    ListeningArguments, MachineCapabilities, SessionLog, TurnConfig, bounds,
+    MachineCapabilities, SessionLog, TurnConfig, bounds,
 };
 use crate::access::AccessPolicy;
 use crate::ice::CredentialLifetimes;
@@ -40,7 +40,7 @@ impl Arguments {
         Ok(Config {
             listen,
             shards,
-            pin: !self.listening.no_pin,
+            pin: self.pins(machine),
             steering: self.steering(machine, shards)?,
             busy_poll_micros: NonZeroU32::new(bounds::BUSY_POLL.check(self.listening.busy_poll)?),
             limits: self.limits(max_connections)?,
@@ -69,15 +69,20 @@ impl Arguments {
         }
     }
 
+    fn pins(&self, machine: &MachineCapabilities) -> bool {
+        // guard: shards under a CPU quota are not pinned [operand 2 true]
+        !self.listening.no_pin && !machine.has_cpu_quota()
+    }
+
     fn steering(
         &self,
         machine: &MachineCapabilities,
         shards: usize,
     ) -> Result<ConnectionSteering, ConfigError> {
         let cpus = machine.cpus;
-        let ListeningArguments { steer, no_pin, .. } = self.listening;
-        if steer == ConnectionSteering::Cpu && (no_pin || shards > cpus) {
-            return Err(ConfigError::SteeringWithoutCpus { pin: !no_pin, shards, cpus });
+        let (steer, pin) = (self.listening.steer, self.pins(machine));
+        if steer == ConnectionSteering::Cpu && (!pin || shards > cpus) {
+            return Err(ConfigError::SteeringWithoutCpus { pin, shards, cpus });
         }
         Ok(steer)
     }

@@ -8,6 +8,8 @@ mod resume;
 mod validation;
 mod verdict;
 
+pub use arguments::described;
+
 use super::checkpoint::RequestedRun;
 use super::scenario::{BUILT_IN, PartialScenario, built_in};
 use super::{figures, report};

@@ -66,6 +66,20 @@ fn without_arguments_every_default_is_the_documented_one() {
     assert_eq!(arguments(&[]).validate(&without_ipv6).unwrap().listen, [address("0.0.0.0:8080")]);
 }
 
+/// Several containers of a machine would all pin their shards to its first CPUs.
+#[test]
+fn shards_are_not_pinned_under_a_cpu_quota() {
+    let quota = MachineCapabilities { cpus: 64, default_shards: 2, ..MACHINE };
+    let under_quota = arguments(&[]).validate(&quota).unwrap();
+    assert_eq!((under_quota.shards, under_quota.pin), (2, false));
+    let more_shards = arguments(&["--shards", "3"]).validate(&quota).unwrap();
+    assert_eq!((more_shards.shards, more_shards.pin), (3, false));
+    let steered = arguments(&["--steer", "cpu"]).validate(&quota).unwrap_err();
+    assert!(steered.to_string().contains("CPU quota"), "{steered}");
+    let all = MachineCapabilities { cpus: 64, default_shards: 64, ..MACHINE };
+    assert!(arguments(&["--shards", "2"]).validate(&all).unwrap().pin);
+}
+
 #[test]
 fn every_flag_reaches_its_field() {
     let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin --busy-poll 50 \

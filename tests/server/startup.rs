@@ -273,3 +273,23 @@ fn refuses_an_admin_address_that_is_in_use_or_public() {
     expect_refusal(&["--admin-listen", &format!("{taken},{taken}")], 2, &[&taken, "twice"]);
     expect_refusal(&["--admin-listen", "localhost"], 2, &["--admin-listen", "like 127.0.0.1:8080"]);
 }
+
+/// For containers without a shell.
+#[test]
+fn the_health_check_of_a_second_process_tells_whether_the_server_serves() {
+    let mut server = Server::start(&["--drain-timeout", "20s"]);
+    let address = server.address().to_string();
+    let check = || Server::run_to_exit(&["--health-check", "--listen", &address]);
+    let healthy = check();
+    assert_eq!((healthy.status.code(), healthy.stderr.as_str()), (Some(0), ""));
+    let _pair = server.matched_pair();
+    server.send_signal("TERM");
+    server.wait_for_log_line("shutting down");
+    let draining = check();
+    assert_eq!(draining.status.code(), Some(1));
+    assert_eq!(draining.stderr, "switchboard: the server answered 503\n");
+    server.kill();
+    let ended = check();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.starts_with("switchboard: no answer: "), "{}", ended.stderr);
+}

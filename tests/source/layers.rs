@@ -23,6 +23,7 @@ pub(super) const LAYERS: &[&str] = &[
     "matchmaking",
     "shard",
     "preflight",
+    "health_check",
     "server",
     "load",
 ];

@@ -45,7 +45,7 @@ pub struct ListeningArguments {
     /// Let the scheduler move shards between CPUs
     ///
     /// By default each shard is pinned to one CPU. Use this on a machine that runs other busy
-    /// processes.
+    /// processes. Under a CPU quota, as containers have, shards are never pinned.
     #[arg(long, env = "SWITCHBOARD_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
 

@@ -20,7 +20,7 @@ pub use values::HumanDuration;
 use super::bounds::bounds_text;
 use crate::ice::IceServer;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 
 /// Matches users in pairs over WebSocket and relays their WebRTC signalling.
@@ -69,7 +69,7 @@ impl Arguments {
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
-        let command = Arguments::command().mut_args(with_range);
+        let command = Arguments::described();
         let matches = command.try_get_matches_from(words);
         matches.and_then(|matches| Arguments::from_arg_matches(&matches)).map_err(|error| {
             let text = without_secrets(&error).unwrap_or_else(|| error.to_string());
@@ -79,6 +79,13 @@ impl Arguments {
                 EarlyExit::Help(text)
             }
         })
+    }
+}
+
+impl Arguments {
+    /// The program's name, flags and help, for the parser and for the manual page.
+    pub fn described() -> Command {
+        Arguments::command().mut_args(with_range)
     }
 }
 

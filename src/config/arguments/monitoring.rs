@@ -51,6 +51,14 @@ pub struct MonitoringArguments {
     #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_CONNECTIONS)))]
     pub check: Option<u32>,
+
+    /// Ask the server at the first address of --listen whether it is healthy, then exit
+    ///
+    /// For containers and supervisors without an HTTP client: the exit status is 0 if GET /health
+    /// is answered with 200 within 3 s, otherwise 1. A server that shuts down answers 503. Set
+    /// --listen as for the server, best by its variable, which both then read.
+    #[arg(long, env = "SWITCHBOARD_HEALTH_CHECK", value_parser = BoolishValueParser::new())]
+    pub health_check: bool,
 }
 
 /// Format of the log lines.

@@ -70,6 +70,14 @@ pub(super) enum LoadCommand {
 pub(super) fn parse_arguments(
     words: impl Iterator<Item = OsString>,
 ) -> Result<(LoadArguments, bool), CliError> {
+    let matches = described().try_get_matches_from(words)?;
+    let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
+    let resume = matches!(of_scenario, Some(Ok(Some(true))));
+    Ok((LoadArguments::from_arg_matches(&matches)?, resume))
+}
+
+/// The program's name, scenarios, flags and help, for the parser and for the manual page.
+pub fn described() -> clap::Command {
     let flag = clap::Arg::new(RESUME)
         .long(RESUME)
         .action(clap::ArgAction::SetTrue)
@@ -83,10 +91,7 @@ pub(super) fn parse_arguments(
     for name in scenarios {
         command = command.mut_subcommand(name, accept_leading_minus);
     }
-    let matches = command.try_get_matches_from(words)?;
-    let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
-    let resume = matches!(of_scenario, Some(Ok(Some(true))));
-    Ok((LoadArguments::from_arg_matches(&matches)?, resume))
+    command
 }
 
 /// Lets a flag with a numeric value take one that begins with `-`. A negative number is then
