@@ -11,6 +11,8 @@ const STANDSTILL_MS = 1_000;
 export class Sound extends EventTarget {
   /** @type {AudioContext | null} */
   #context = null;
+  /** Without an output device a context never runs, and no click helps. */
+  #hasRun = false;
   #stoodStill = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -36,8 +38,10 @@ export class Sound extends EventTarget {
 
   #watch() {
     clearTimeout(this.#timer);
-    if (this.#context?.state === 'running') this.#setStopped(false);
-    else this.#timer = setTimeout(() => this.#setStopped(true), STANDSTILL_MS);
+    if (this.#context?.state === 'running') {
+      this.#hasRun = true;
+      this.#setStopped(false);
+    } else if (this.#hasRun) this.#timer = setTimeout(() => this.#setStopped(true), STANDSTILL_MS);
   }
 
   /** @param {boolean} stopped */
