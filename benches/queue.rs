@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 use std::time::Duration;
-use switchboard::commands::{MatcherCommand, RecentPartner, Ticket, TicketHandle};
+use switchboard::commands::{MatcherCommand, RecentPartners, Ticket, TicketHandle};
 use switchboard::ids::{
     ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, Slot, TicketNo,
 };
@@ -49,7 +49,8 @@ fn ticket(session: u64, queue: QueueKey, now: Timestamp) -> Ticket {
         session: SessionNo(session),
         queue,
         since: now,
-        recent_partner: None,
+        recent_partners: RecentPartners::default(),
+        apart_ms: REMATCH_DELAY.as_millis() as u32,
     }
 }
 
@@ -222,9 +223,8 @@ fn command_alone() -> f64 {
 
 /// A session that left a room at `now`, which it shared with its neighbour: session 2n with 2n + 1.
 fn enter_with_recent_partner(session: u64, name: u32, now: Timestamp) -> MatcherCommand {
-    let recent_partner =
-        Some(RecentPartner { session: SessionNo(session ^ 1), until: now + REMATCH_DELAY });
-    let ticket = Ticket { recent_partner, ..ticket(session, queue(name), now) };
+    let mut ticket = ticket(session, queue(name), now);
+    ticket.recent_partners.remember(SessionNo(session ^ 1));
     MatcherCommand::Enter { ticket, replaces: None }
 }
 

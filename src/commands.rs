@@ -12,7 +12,10 @@
 //! that ticket again with its first timestamp.
 
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
+use crate::limits::RECENT_PARTNERS;
 use crate::timestamp::Timestamp;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// An open `find_match`, with everything that the matcher has to know about its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +30,63 @@ pub struct Ticket {
     pub queue: QueueKey,
     /// When the wait began, which decides the position in the queue.
     pub since: Timestamp,
-    /// The partner that this session should not meet again yet.
-    pub recent_partner: Option<RecentPartner>,
+    /// The sessions that this one should not meet at once.
+    pub recent_partners: RecentPartners,
+    /// How long after `since` this session may meet one of its recent partners, in milliseconds.
+    pub apart_ms: u32,
 }
 
-/// A session that should not be paired with until a given time, if that can be avoided.
+impl Ticket {
+    /// How long the session stays apart from its recent partners.
+    pub const fn apart(&self) -> Duration {
+        Duration::from_millis(self.apart_ms as u64)
+    }
+}
+
+/// Stands for a session in the tickets of its recent partners: 32 bits of its number, mixed so that
+/// numbers that count up differ in them. If two sessions happen to have the same mark, once in
+/// 2³² pairs, a ticket is kept apart from a stranger for a moment too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecentPartner {
-    /// The session to avoid.
-    pub session: SessionNo,
-    /// From this time on the two may be paired again.
-    pub until: Timestamp,
+pub struct PartnerMark(NonZeroU32);
+
+impl PartnerMark {
+    /// The mark of a session.
+    #[inline]
+    pub const fn of(session: SessionNo) -> Self {
+        // 2⁶⁴ divided by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+        let mixed = session.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        match NonZeroU32::new(mixed as u32) {
+            Some(mark) => PartnerMark(mark),
+            None => PartnerMark(NonZeroU32::MIN),
+        }
+    }
+}
+
+/// The last partners of a session, the latest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecentPartners([Option<PartnerMark>; RECENT_PARTNERS]);
+
+impl RecentPartners {
+    /// Puts a session first. If there are too many then, the one that was met longest ago is
+    /// forgotten.
+    pub fn remember(&mut self, session: SessionNo) {
+        let mark = Some(PartnerMark::of(session));
+        let known = self.0.iter().position(|one| *one == mark);
+        self.0[..=known.unwrap_or(RECENT_PARTNERS - 1)].rotate_right(1);
+        self.0[0] = mark;
+    }
+
+    /// Whether this session is one of them.
+    #[inline]
+    pub fn includes(&self, session: SessionNo) -> bool {
+        let mark = Some(PartnerMark::of(session));
+        self.0.iter().any(|one| *one == mark)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The index of a ticket in the matcher's tables. Indices are reused, so a handle is valid only
@@ -164,4 +213,34 @@ pub enum ShardCommand<M, S> {
     /// From the main thread: end the thread. Sent when no shard has connections or migrations in
     /// flight, or when the time for the shutdown is up.
     Stop,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_the_last_partners_each_once() {
+        let mut partners = RecentPartners::default();
+        let known = |partners: &RecentPartners| -> Vec<u64> {
+            (1..=6).filter(|session| partners.includes(SessionNo(*session))).collect()
+        };
+        for (met, expected) in
+            [(1, &[1][..]), (2, &[1, 2]), (3, &[1, 2, 3]), (1, &[1, 2, 3]), (4, &[1, 3, 4])]
+        {
+            partners.remember(SessionNo(met));
+            assert_eq!(known(&partners), expected);
+        }
+        assert!(RecentPartners::default().is_empty() && !partners.is_empty());
+        assert_eq!(size_of::<RecentPartners>(), 12);
+    }
+
+    #[test]
+    fn marks_of_sessions_that_are_numbered_in_turn_differ() {
+        let sessions = (0..4u64).flat_map(|shard| (1..50_000).map(move |nth| shard << 48 | nth));
+        let marks: std::collections::HashSet<_> =
+            sessions.map(|number| PartnerMark::of(SessionNo(number)).0).collect();
+        // Of random marks, about four pairs would be equal.
+        assert!(marks.len() > 4 * 49_999 - 20, "{}", marks.len());
+    }
 }

@@ -28,6 +28,8 @@ pub const JSON_DEPTH: usize = 100;
 /// Messages that a connection may send at once under `--max-messages-per-second`, and as many state
 /// changes, even if the rate is lower: an offer with all its candidates comes within a second.
 pub const MESSAGE_BURST: u32 = 40;
+/// Partners of a session that it does not meet again at once: those of its last rooms.
+pub const RECENT_PARTNERS: usize = 3;
 /// Longest queue name.
 pub const QUEUE_NAME_BYTES: usize = 64;
 

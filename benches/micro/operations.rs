@@ -4,7 +4,7 @@ use crate::Operation;
 use crate::common::{KEY, REQUEST};
 use crate::shard_harness::ShardHarness;
 use std::hint::black_box;
-use switchboard::commands::Ticket;
+use switchboard::commands::{RecentPartners, Ticket};
 use switchboard::ids::{
     ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, TicketNo, TokenMint,
 };
@@ -147,6 +147,7 @@ fn ticket(session: u64) -> Ticket {
         session: SessionNo(session),
         queue: QueueKey(u128::from(session / 2 % 1_000 + 1).wrapping_mul(SPREAD)),
         since: Timestamp::ZERO,
-        recent_partner: None,
+        recent_partners: RecentPartners::default(),
+        apart_ms: 800,
     }
 }

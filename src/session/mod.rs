@@ -7,9 +7,10 @@
 //! at a time, and [`Session::next_command`] alone decides which. While the client of a waiting
 //! session is silent, its match request is withheld: the matcher has no ticket of it.
 
-use crate::commands::{MatcherCommand, MatcherOutcome, RecentPartner, Ticket, TicketHandle};
+use crate::commands::{MatcherCommand, MatcherOutcome, RecentPartners, Ticket, TicketHandle};
 use crate::ids::{QueueKey, RoomNo, SessionAddress, SessionNo, Slot, TicketNo};
 use crate::timestamp::Timestamp;
+use std::time::Duration;
 
 /// A session's part in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct Membership {
 #[derive(Debug)]
 pub struct Session {
     number: SessionNo,
-    /// The partner of the last room, while it matters for matching.
-    recent_partner: Option<Box<RecentPartner>>,
+    /// The partners of its last rooms.
+    recent_partners: RecentPartners,
     state: SessionState,
 }
 
@@ -45,6 +46,8 @@ enum SessionState {
 struct QueueRequest {
     intent: QueueIntent,
     matcher_view: MatcherView,
+    /// A session that it does not meet before this time, although they shared no room.
+    avoided: Option<(SessionNo, Timestamp)>,
 }
 
 /// What the user wants from the matcher.
@@ -117,7 +120,7 @@ pub enum QueueChange {
 impl Session {
     /// An idle session.
     pub fn new(number: SessionNo) -> Self {
-        Session { number, recent_partner: None, state: SessionState::Idle }
+        Session { number, recent_partners: RecentPartners::default(), state: SessionState::Idle }
     }
 
     /// The session's number.
@@ -185,8 +188,11 @@ impl Session {
             request.intent = QueueIntent::Match(match_request);
             return QueueChange::Entered { left };
         }
-        let intent = QueueIntent::Match(match_request);
-        let request = QueueRequest { intent, matcher_view: MatcherView::Nothing };
+        let request = QueueRequest {
+            intent: QueueIntent::Match(match_request),
+            matcher_view: MatcherView::Nothing,
+            avoided: None,
+        };
         self.state = SessionState::Matching(Box::new(request));
         QueueChange::Entered { left: None }
     }
@@ -236,35 +242,30 @@ impl Session {
         let match_request = self.cancel_match();
         debug_assert!(!self.awaits_reply(), "a pairing was completed before the matcher's reply");
         self.state = SessionState::InRoom(membership);
-        self.recent_partner = None;
         match_request
     }
 
-    /// Stops being a member of a room. Returns what it was a member of.
-    pub fn leave_room(&mut self, recent_partner: Option<RecentPartner>) -> Option<Membership> {
+    /// Stops being a member of a room, and remembers the partner. Returns what it was a member of.
+    pub fn leave_room(&mut self, partner: Option<SessionNo>) -> Option<Membership> {
         let membership = self.membership()?;
         self.state = SessionState::Idle;
-        self.recent_partner = recent_partner.map(Box::new);
+        if let Some(partner) = partner {
+            // guard: partners before the last are remembered [call { self.recent_partners = RecentPartners::default(); self.recent_partners.remember }]
+            self.recent_partners.remember(partner);
+        }
         Some(membership)
     }
 
-    /// Whether the session remembers a recent partner.
-    pub fn has_recent_partner(&self) -> bool {
-        self.recent_partner.is_some()
+    /// The partners that the session does not meet again at once.
+    pub fn recent_partners(&self) -> &RecentPartners {
+        &self.recent_partners
     }
 
-    /// Avoids a session although they shared no room. A session can avoid only one other, so
-    /// this has no effect while it remembers a recent partner.
-    pub fn avoid(&mut self, recent_partner: RecentPartner) {
-        if self.recent_partner.is_none() {
-            self.recent_partner = Some(Box::new(recent_partner));
-        }
-    }
-
-    /// Forgets the recent partner once the two may be paired again.
-    pub fn expire_recent_partner(&mut self, now: Timestamp) {
-        if self.recent_partner.as_ref().is_some_and(|recent| recent.until <= now) {
-            self.recent_partner = None;
+    /// While it waits, avoids a session until this time, although they shared no room. Until then,
+    /// that session takes the place of the recent partner that was met longest ago.
+    pub fn avoid(&mut self, session: SessionNo, until: Timestamp) {
+        if let SessionState::Matching(request) = &mut self.state {
+            request.avoided = Some((session, until));
         }
     }
 
@@ -299,8 +300,14 @@ impl Session {
     }
 
     /// The command that brings the matcher up to date, if one is due. It counts as in flight from
-    /// here on.
-    pub fn next_command(&mut self, holder: SessionAddress) -> Option<MatcherCommand> {
+    /// here on. A session stays apart from its recent partners for `rematch_delay` after its
+    /// `find_match`.
+    pub fn next_command(
+        &mut self,
+        holder: SessionAddress,
+        rematch_delay: Duration,
+        now: Timestamp,
+    ) -> Option<MatcherCommand> {
         let SessionState::Matching(request) = &mut self.state else { return None };
         let wanted = request.intent.queued_request().copied();
         let replaces = match (wanted, request.matcher_view) {
@@ -328,14 +335,20 @@ impl Session {
         };
         let match_request = wanted?;
         request.matcher_view = MatcherView::Unknown;
-        let recent_partner = self.recent_partner.as_deref().copied();
+        let (mut recent_partners, mut apart) = (self.recent_partners, rematch_delay);
+        if let Some((avoided, until)) = request.avoided.filter(|(_, until)| *until > now) {
+            recent_partners.remember(avoided);
+            apart = apart.max(until.since(match_request.since));
+        }
         let ticket = Ticket {
             holder,
             number: match_request.ticket,
             session: self.number,
             queue: match_request.queue,
             since: match_request.since,
-            recent_partner,
+            recent_partners,
+            // Rounded up, so that the time is never too short.
+            apart_ms: u32::try_from(apart.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
         };
         Some(MatcherCommand::Enter { ticket, replaces })
     }

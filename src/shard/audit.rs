@@ -21,8 +21,6 @@ pub struct AuditedConnection<'a, S> {
     pub room: Option<RoomNo>,
     /// The queue in which the session waits.
     pub queue: Option<QueueKey>,
-    /// Whether the session remembers a recent partner.
-    pub has_recent_partner: bool,
 }
 
 /// What the gauges should show.
@@ -78,7 +76,6 @@ impl<H: Host> Core<H> {
                 session: session.map(|session| session.number()),
                 room,
                 queue,
-                has_recent_partner: session.is_some_and(|session| session.has_recent_partner()),
             });
         }
         self.audit_gauges(&recount)?;

@@ -128,8 +128,8 @@ impl<H: Host> Core<H> {
         let Some(key) = self.table.key_at(slot) else { return };
         let holder = SessionAddress { shard: self.id, key };
         let Some(session) = self.table.session_mut(slot) else { return };
-        session.expire_recent_partner(self.now);
-        if let Some(command) = session.next_command(holder) {
+        let rematch_delay = self.setup.limits.rematch_delay;
+        if let Some(command) = session.next_command(holder, rematch_delay, self.now) {
             self.host.send_to_matcher(command);
         }
     }

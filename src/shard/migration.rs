@@ -14,7 +14,7 @@ use super::host::{AdoptOutcome, Host};
 use super::message_rate::RateState;
 use super::side_table::SideRecord;
 use super::table::RemovedSession;
-use crate::commands::{MigrationPurpose, Pairing, RecentPartner, ShardCommand, Ticket};
+use crate::commands::{MigrationPurpose, Pairing, ShardCommand, Ticket};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, ShardId, Slot};
 use crate::limits::REJECTED_MIGRATION_DELAY_MS;
 use crate::session::Session;
@@ -268,7 +268,7 @@ impl<H: Host> Core<H> {
                 && let Some(session) = self.table.session_mut(home.holder.key.slot)
             {
                 // guard: a rejected migration prefers other partners [skip]
-                session.avoid(RecentPartner { session: mover.session, until });
+                session.avoid(mover.session, until);
             }
             self.requeue(&home);
         }

@@ -8,10 +8,9 @@ use super::host::Host;
 use super::numbers::NumberSequence;
 use super::room_tokens::RoomTokens;
 use super::table::ConnectionTable;
-use crate::commands::{RecentPartner, Ticket};
-use crate::ids::{RoomNo, SessionNo, ShardId, Slot, Token, TokenMint};
+use crate::commands::Ticket;
+use crate::ids::{RoomNo, ShardId, Slot, Token, TokenMint};
 use crate::session::{MatchRequest, Membership};
-use crate::timestamp::Timestamp;
 use crate::wire::egress::EgressContent;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
 use crate::wire::websocket::frame::push_server_text;
@@ -54,22 +53,19 @@ impl Rooms {
         CreatedRoom { room, fulfilled }
     }
 
-    /// Ends the room of the session in this slot, if it is in one. Until `avoid_until` the two
-    /// avoid being paired again.
+    /// Ends the room of the session in this slot, if it is in one. With `is_remembered`, the two
+    /// remember each other as recent partners.
     fn end<S>(
         table: &mut ConnectionTable<S>,
         slot: Slot,
-        avoid_until: Option<Timestamp>,
+        is_remembered: bool,
     ) -> Option<Membership> {
         let membership = table.session(slot)?.membership()?;
         let number = |slot| table.session(slot).map(|session| session.number());
         let [own, peer] = [slot, membership.peer].map(number);
-        let recent = |partner: Option<SessionNo>| {
-            Some(RecentPartner { session: partner?, until: avoid_until? })
-        };
         for (slot, partner) in [(slot, peer), (membership.peer, own)] {
             if let Some(session) = table.session_mut(slot) {
-                session.leave_room(recent(partner));
+                session.leave_room(partner.filter(|_| is_remembered));
             }
         }
         Some(membership)
@@ -145,9 +141,8 @@ impl<H: Host> Core<H> {
     /// Ends the room of the session in this slot, if it is in one, and sends the
     /// partner `peer_left` at once.
     pub(super) fn end_room(&mut self, slot: Slot, reason: LeaveReason) {
-        let until = self.now + self.setup.limits.rematch_delay;
-        let avoid_until = Some(until).filter(|until| *until > self.now);
-        let Some(membership) = Rooms::end(&mut self.table, slot, avoid_until) else { return };
+        let is_remembered = !self.setup.limits.rematch_delay.is_zero();
+        let Some(membership) = Rooms::end(&mut self.table, slot, is_remembered) else { return };
         self.counters.rooms.decrement();
         let room_id = self.room_token(membership.room);
         self.send_message(membership.peer, ServerMessage::PeerLeft { room_id, reason });
@@ -159,8 +154,10 @@ mod tests {
     use super::super::entry::{Connection, Role};
     use super::super::side_table::SideRecord;
     use super::*;
+    use crate::ids::SessionNo;
     use crate::ids::{QueueKey, TicketNo};
     use crate::session::Session;
+    use crate::timestamp::Timestamp;
 
     fn waiting_session(table: &mut ConnectionTable<u32>, number: u64) -> Slot {
         let mut session = Session::new(SessionNo(number));
@@ -184,12 +181,12 @@ mod tests {
         let member = |peer, initiator| Some(Membership { room: created.room, peer, initiator });
         assert_eq!(membership(first), member(second, true));
         assert_eq!(membership(second), member(first, false));
-        let ended = Rooms::end(&mut table, second, Some(Timestamp::from_nanos(9)));
+        let ended = Rooms::end(&mut table, second, true);
         assert_eq!(ended.map(|ended| ended.peer), Some(first));
         for slot in [first, second] {
             let session = table.session(slot).unwrap();
-            assert!(session.membership().is_none() && session.has_recent_partner());
+            assert!(session.membership().is_none() && !session.recent_partners().is_empty());
         }
-        assert_eq!(Rooms::end(&mut table, first, None), None, "it has ended already");
+        assert_eq!(Rooms::end(&mut table, first, true), None, "it has ended already");
     }
 }

@@ -44,7 +44,6 @@ impl<H: Host> Core<H> {
     /// Does what is due for a connection that was last visited at `previous_ms`.
     pub(super) fn enforce_timeouts(&mut self, key: ConnectionKey, previous_ms: u32) {
         let now_ms = self.timeouts.now_ms();
-        let now = self.now;
         let limits = &self.setup.limits;
         let entry = &mut self.table[key.slot];
         let Some(connection) = &entry.connection else { return };
@@ -72,7 +71,6 @@ impl<H: Host> Core<H> {
                 }
             }
             Role::Session(session) => {
-                session.expire_recent_partner(now);
                 let in_room = session.membership().is_some();
                 let passed_ms = now_ms.wrapping_sub(previous_ms);
                 self.enforce_liveness(key, in_room, silent_ms, passed_ms);

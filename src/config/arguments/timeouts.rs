@@ -56,7 +56,7 @@ pub struct TimeoutArguments {
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_LIVENESS_WINDOW))]
     pub liveness_window: HumanDuration,
 
-    /// How long two users who just shared a room are not matched again if others wait
+    /// How long a user is not matched with one of the last three partners if others wait
     ///
     /// 0s matches them again at once if they are next in the queue.
     #[arg(long, env = "SWITCHBOARD_REMATCH_DELAY", value_name = "DURATION")]

@@ -8,18 +8,19 @@
 //!
 //! Within a queue, first come, first matched: tickets are ordered by their `since`, and tickets
 //! with the same `since` by the order in which they were entered. Two tickets of one session
-//! never meet. If one of two tickets names the session of the other as its recent partner, they
-//! do not meet before the time that it names: they are skipped and others come first. When that
-//! time has come, they meet each other after all. A ticket that is entered again after a failed
+//! never meet. If one of two tickets names the session of the other among its recent partners, they
+//! do not meet before the delay of each ticket has passed, counted from its `since`: they are
+//! skipped and others come first. When that time has come, they meet each other after all. A ticket that is entered again after a failed
 //! match keeps its first `since`, and with it its position.
 //!
 //! # Why each operation takes constant time, although it scans the queue
 //!
 //! No operation leaves two tickets in a queue that may meet at that time. So in a queue of n
-//! tickets, each of the n(n−1)/2 pairs is kept apart by the recent partner of one of the two. A
-//! ticket names at most one recent partner, so at most n pairs are kept apart: n(n−1)/2 ≤ n, and
-//! therefore n ≤ 3. (This assumes one ticket for each session. With more, everything still works,
-//! but the scan gets longer.)
+//! tickets, each of the n(n−1)/2 pairs is kept apart by a recent partner of one of the two. A
+//! ticket names at most three, so at most 3n pairs are kept apart: n(n−1)/2 ≤ 3n, and therefore
+//! n ≤ 7. (This assumes one ticket for each session, and that no two sessions have the same
+//! [`PartnerMark`](crate::commands::PartnerMark). Otherwise everything still works, but the scan
+//! gets longer.)
 //!
 //! # Storage
 //!

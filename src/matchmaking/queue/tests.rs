@@ -1,7 +1,7 @@
 //! Compares the queue with a model that implements the rules literally and scans everything.
 
 use super::*;
-use crate::commands::RecentPartner;
+use crate::commands::RecentPartners;
 use crate::ids::{ConnectionKey, SessionNo, ShardId};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -21,12 +21,23 @@ fn ticket(session: u64, number: u32, queue: u128, since: Timestamp) -> Ticket {
         session: SessionNo(session),
         queue: QueueKey(queue),
         since,
-        recent_partner: None,
+        recent_partners: RecentPartners::default(),
+        apart_ms: 0,
     }
 }
 
+/// A ticket that does not meet this partner before `until`, a whole number of milliseconds later.
 fn with_partner(ticket: Ticket, partner: u64, until: Timestamp) -> Ticket {
-    Ticket { recent_partner: Some(RecentPartner { session: SessionNo(partner), until }), ..ticket }
+    with_partners(ticket, [partner], until.since(ticket.since).as_millis() as u32)
+}
+
+fn with_partners(
+    mut ticket: Ticket,
+    partners: impl IntoIterator<Item = u64>,
+    apart_ms: u32,
+) -> Ticket {
+    partners.into_iter().for_each(|partner| ticket.recent_partners.remember(SessionNo(partner)));
+    Ticket { apart_ms, ..ticket }
 }
 
 fn millis(millis: u64) -> Timestamp {
@@ -41,12 +52,9 @@ struct QueueModel {
 
 impl QueueModel {
     fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
-        let avoids = |a: &Ticket, b: &Ticket| {
-            a.recent_partner.is_some_and(|recent_partner| {
-                recent_partner.session == b.session && now < recent_partner.until
-            })
-        };
-        one.session != other.session && !avoids(one, other) && !avoids(other, one)
+        let knows = |a: &Ticket, b: &Ticket| a.recent_partners.includes(b.session);
+        let is_early = [one, other].iter().any(|ticket| now < ticket.since + ticket.apart());
+        one.session != other.session && !(is_early && (knows(one, other) || knows(other, one)))
     }
 
     /// The tickets of a queue, in its order.
@@ -127,8 +135,7 @@ impl QueueModel {
 
     /// When the next two tickets of one queue may meet.
     fn next_meeting(&self, now: Timestamp) -> Option<Timestamp> {
-        let untils =
-            self.waiting.iter().filter_map(|(ticket, _)| Some(ticket.recent_partner?.until));
+        let untils = self.waiting.iter().map(|(ticket, _)| ticket.since + ticket.apart());
         let mut times: Vec<_> = untils.chain([now]).collect();
         times.sort();
         let meet_at =
@@ -143,8 +150,8 @@ enum QueueStep {
     Enter {
         session: u64,
         queue: u8,
-        /// The recent partner, and for how many more milliseconds it is avoided.
-        recent_partner: Option<(u64, u16)>,
+        /// The recent partners, and for how many more milliseconds they are avoided.
+        recent_partners: (Vec<u64>, u16),
         /// How long ago its wait began.
         waited_ms: u16,
         /// The ticket that it replaces, and whether the number is wrong.
@@ -173,7 +180,7 @@ enum LeaveMistake {
 
 fn steps(sessions: u64) -> impl Strategy<Value = Vec<QueueStep>> {
     let ms = prop_oneof![4 => Just(800u16), 2 => 0..900u16, 1 => 900..5_000u16];
-    let recent_partner = proptest::option::of((0..sessions, ms));
+    let recent_partners = (proptest::collection::vec(0..sessions, 0..5), ms);
     let waited = prop_oneof![3 => Just(0u16), 1 => 0..1_000u16, 1 => Just(500u16)];
     let replaces = proptest::option::weighted(0.3, (any::<usize>(), proptest::bool::weighted(0.2)));
     let mistake = prop_oneof![
@@ -183,9 +190,9 @@ fn steps(sessions: u64) -> impl Strategy<Value = Vec<QueueStep>> {
         1 => Just(LeaveMistake::Handle),
     ];
     let step = prop_oneof![
-        8 => (0..sessions, 0..3u8, recent_partner, waited, replaces).prop_map(
-            |(session, queue, recent_partner, waited_ms, replaces)| QueueStep::Enter {
-                session, queue, recent_partner, waited_ms, replaces
+        8 => (0..sessions, 0..3u8, recent_partners, waited, replaces).prop_map(
+            |(session, queue, recent_partners, waited_ms, replaces)| QueueStep::Enter {
+                session, queue, recent_partners, waited_ms, replaces
             }
         ),
         3 => (any::<usize>(), mistake)
@@ -248,13 +255,13 @@ impl QueueAndModel {
 
     fn apply(&mut self, step: &QueueStep) {
         match *step {
-            QueueStep::Enter { session, queue, recent_partner, waited_ms, replaces } => {
+            QueueStep::Enter { session, queue, ref recent_partners, waited_ms, replaces } => {
                 self.numbers += 1;
                 let since = self.now - Duration::from_millis(waited_ms.into());
-                let mut new = ticket(session, self.numbers, queue.into(), since);
-                if let Some((partner, ms)) = recent_partner {
-                    new = with_partner(new, partner, self.now + Duration::from_millis(ms.into()));
-                }
+                let (partners, ms) = recent_partners;
+                let apart_ms = u32::from(waited_ms) + u32::from(*ms);
+                let new = ticket(session, self.numbers, queue.into(), since);
+                let new = with_partners(new, partners.iter().copied(), apart_ms);
                 let replaces = replaces.filter(|_| !self.model.waiting.is_empty());
                 let replaces = replaces.map(|(which, wrong)| {
                     let (old, handle) = self.model.waiting[which % self.model.waiting.len()];
@@ -310,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn a_queue_holds_at_most_three_tickets_with_one_ticket_per_session(steps in steps(12)) {
+    fn a_queue_holds_at_most_seven_tickets_with_one_ticket_per_session(steps in steps(12)) {
         let mut checked = QueueAndModel { now: millis(10_000), ..QueueAndModel::default() };
         let mut most = 0;
         for step in &steps {
@@ -325,8 +332,37 @@ proptest! {
                 most = most.max(checked.model.in_order(queue).len());
             }
         }
-        prop_assert!(most <= 3, "{most} tickets in one queue");
+        prop_assert!(most <= 7, "{most} tickets in one queue");
     }
+}
+
+/// Of seven sessions, each names the next three: every pair is kept apart by one of the two.
+#[test]
+fn seven_tickets_can_wait_in_one_queue() {
+    let mut checked = QueueAndModel::default();
+    for session in 0..7 {
+        let partners = (1..4).map(|distance| (session + distance) % 7);
+        let ticket = with_partners(ticket(session, 1, 5, Timestamp::ZERO), partners, 800);
+        assert!(checked.enter(ticket, None).is_some());
+    }
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (7, 1));
+    checked.now = checked.real.next_deadline().unwrap();
+    checked.pair_due();
+    assert_eq!((checked.real.waiting(), checked.real.queues()), (1, 1));
+}
+
+#[test]
+fn the_delay_is_counted_from_the_later_of_the_two_tickets() {
+    let mut checked = QueueAndModel::default();
+    checked.enter(with_partners(ticket(1, 1, 5, Timestamp::ZERO), [2], 800), None);
+    checked.now = millis(700);
+    checked.enter(with_partners(ticket(2, 1, 5, millis(700)), [], 800), None);
+    checked.now = millis(1499);
+    checked.pair_due();
+    assert_eq!(checked.real.waiting(), 2);
+    checked.now = millis(1502);
+    checked.pair_due();
+    assert_eq!(checked.real.waiting(), 0);
 }
 
 #[test]

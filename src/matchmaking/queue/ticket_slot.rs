@@ -1,22 +1,12 @@
 //! A ticket as the matcher stores it: one cache line. Pure.
 
-use crate::commands::{RecentPartner, Ticket};
+use crate::commands::{RecentPartners, Ticket};
 use crate::ids::{ConnectionKey, QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
 use crate::timestamp::Timestamp;
+use std::time::Duration;
 
 /// The time from which two tickets of the same session may be paired.
 pub(super) const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
-
-/// What a slot holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum SlotContent {
-    #[default]
-    Empty,
-    /// A ticket without a recent partner.
-    Ticket,
-    /// A ticket that must not meet `partner` before `until`.
-    TicketWithRecentPartner,
-}
 
 /// Storage for one ticket. The fields are flattened so that a slot fills one cache line.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +15,12 @@ pub(super) struct TicketSlot {
     queue: QueueKey,
     session: SessionNo,
     since: Timestamp,
-    partner: SessionNo,
-    until: Timestamp,
     key: ConnectionKey,
+    recent_partners: RecentPartners,
+    apart_ms: u32,
     number: TicketNo,
     shard: ShardId,
-    content: SlotContent,
+    is_occupied: bool,
 }
 
 const _: () = assert!(size_of::<TicketSlot>() == 64);
@@ -42,12 +32,12 @@ impl Default for TicketSlot {
             queue: QueueKey(0),
             session: SessionNo(0),
             since: Timestamp::ZERO,
-            partner: SessionNo(0),
-            until: Timestamp::ZERO,
             key,
+            recent_partners: RecentPartners::default(),
+            apart_ms: 0,
             number: TicketNo(0),
             shard: ShardId(0),
-            content: SlotContent::Empty,
+            is_occupied: false,
         }
     }
 }
@@ -55,23 +45,16 @@ impl Default for TicketSlot {
 impl TicketSlot {
     /// A slot that holds this ticket.
     pub(super) fn new(ticket: &Ticket) -> Self {
-        let (partner, until, content) = match ticket.recent_partner {
-            Some(RecentPartner { session, until }) => {
-                (session, until, SlotContent::TicketWithRecentPartner)
-            }
-            // A delay that ends at the origin of time delays nothing.
-            None => (SessionNo(0), Timestamp::ZERO, SlotContent::Ticket),
-        };
         TicketSlot {
             queue: ticket.queue,
             session: ticket.session,
             since: ticket.since,
-            partner,
-            until,
             key: ticket.holder.key,
+            recent_partners: ticket.recent_partners,
+            apart_ms: ticket.apart_ms,
             number: ticket.number,
             shard: ticket.holder.shard,
-            content,
+            is_occupied: true,
         }
     }
 
@@ -83,18 +66,14 @@ impl TicketSlot {
             session: self.session,
             queue: self.queue,
             since: self.since,
-            recent_partner: match self.content {
-                SlotContent::Empty | SlotContent::Ticket => None,
-                SlotContent::TicketWithRecentPartner => {
-                    Some(RecentPartner { session: self.partner, until: self.until })
-                }
-            },
+            recent_partners: self.recent_partners,
+            apart_ms: self.apart_ms,
         }
     }
 
     /// Whether the slot holds exactly this ticket, and not a later one in the same slot.
     pub(super) fn holds(&self, holder: SessionAddress, number: TicketNo) -> bool {
-        self.content != SlotContent::Empty
+        self.is_occupied
             && self.number == number
             && self.key == holder.key
             && self.shard == holder.shard
@@ -110,15 +89,22 @@ impl TicketSlot {
         self.since
     }
 
-    /// The time from which the two tickets may be paired; [`NEVER`] if they are of the same
-    /// session.
+    /// The time from which the two tickets may be paired: if one of them names the session of the
+    /// other, after the delay of the later one; [`NEVER`] if they are of the same session.
     pub(super) fn may_meet_from(&self, other: &TicketSlot) -> Timestamp {
         if self.session == other.session {
             return NEVER;
         }
-        let delay = |a: &TicketSlot, b: &TicketSlot| {
-            if a.partner == b.session { a.until } else { Timestamp::ZERO }
-        };
-        delay(self, other).max(delay(other, self))
+        // guard: recent partners do not meet at once [false]
+        if self.recent_partners.includes(other.session)
+            || other.recent_partners.includes(self.session)
+        {
+            return self.apart_until().max(other.apart_until());
+        }
+        Timestamp::ZERO
+    }
+
+    fn apart_until(&self) -> Timestamp {
+        self.since + Duration::from_millis(self.apart_ms.into())
     }
 }

@@ -173,7 +173,7 @@ impl WaitingGroups {
             }
             let group = self.heads[next as usize % LISTS];
             let due = self.arena[group].due;
-            if due <= now {
+            if due.as_nanos().div_ceil(1 << TICK_SHIFT) <= tick {
                 self.done = next - 1;
                 return Some(group);
             }

@@ -266,18 +266,47 @@ fn matches_recent_partners_with_others_first() {
 }
 
 #[test]
+fn matches_the_last_three_partners_with_others_first() {
+    let server = Server::start(&["--rematch-delay", "60s", "--shards", "2"]);
+    let (mut one, mut first, _) = server.matched_pair();
+    let mut met = vec![];
+    one.join_queue("en");
+    first.expect_message("peer_left");
+    met.push(first);
+    for _ in 0..3 {
+        let mut stranger = server.client();
+        stranger.join_queue("en");
+        assert_eq!(one.expect_match().peer_id, stranger.id());
+        stranger.expect_match();
+        one.join_queue("en");
+        stranger.expect_message("peer_left");
+        met.push(stranger);
+    }
+    // The partner before the last two waits too, and still a stranger comes first.
+    let mut earlier = met.remove(1);
+    earlier.join_queue("en");
+    earlier.expect_no_message();
+    one.expect_no_message();
+    let mut stranger = server.client();
+    stranger.join_queue("en");
+    assert_eq!(one.expect_match().peer_id, stranger.id());
+    earlier.expect_no_message();
+}
+
+#[test]
 fn matches_recent_partners_again_after_the_rematch_delay() {
     let delay = Duration::from_millis(400);
     let server = Server::start(&["--rematch-delay", "400ms", "--shards", "2"]);
     let (mut one, mut other, _) = server.matched_pair();
-    let room_ended = Instant::now();
     one.join_queue("en");
     other.expect_message("peer_left");
+    // The delay counts from the later of the two requests.
+    let asked = Instant::now();
     other.join_queue("en");
     let room = one.expect_match();
     assert_eq!(room.peer_id, other.id());
     other.expect_match();
-    assert!(room_ended.elapsed() >= delay, "{:?}", room_ended.elapsed());
+    assert!(asked.elapsed() >= delay, "{:?}", asked.elapsed());
     expect_room_relays(&mut one, &mut other, &room);
 }
 

@@ -140,13 +140,6 @@ impl Simulator {
         };
         let waiting: Vec<&usize> = self.alive.iter().filter(waits).collect();
         assert!(waiting.len() <= 1, "{waiting:?} wait although they could be matched");
-        let then = self.shared.borrow().now;
-        self.pass(self.plan.limits.rematch_delay + SWEEPS);
-        let with_recent_partner = self.session_model.with_recent_partner(then);
-        assert!(
-            with_recent_partner.is_empty(),
-            "{with_recent_partner:?} still remember a recent partner"
-        );
     }
 
     /// Every user sends a pong, so that no session is withheld from matching as silent.

@@ -1,7 +1,7 @@
 //! A model of the matcher in the simplest form: which tickets wait in which queue and which of them
 //! should be paired. Every command and every pairing is checked against it.
 
-use switchboard::commands::{MatcherCommand, RecentPartner, Ticket};
+use switchboard::commands::{MatcherCommand, Ticket};
 use switchboard::ids::{SessionAddress, SessionNo, TicketNo};
 use switchboard::timestamp::Timestamp;
 
@@ -14,11 +14,9 @@ pub(crate) struct MatcherModel {
 }
 
 fn may_meet(one: &Ticket, other: &Ticket, now: Timestamp) -> bool {
-    let refuses = |one: &Ticket, other: &Ticket| {
-        one.recent_partner
-            .is_some_and(|RecentPartner { session, until }| session == other.session && until > now)
-    };
-    one.session != other.session && !refuses(one, other) && !refuses(other, one)
+    let knows = |one: &Ticket, other: &Ticket| one.recent_partners.includes(other.session);
+    let is_early = [one, other].iter().any(|ticket| now < ticket.since + ticket.apart());
+    one.session != other.session && !(is_early && (knows(one, other) || knows(other, one)))
 }
 
 impl MatcherModel {

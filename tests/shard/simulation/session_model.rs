@@ -78,13 +78,11 @@ pub(crate) struct SessionModel {
     open: Vec<BTreeMap<u64, (String, [ConnectionId; 2])>>,
     /// The waiting users of each shard and their queues.
     waiting: Vec<BTreeMap<ConnectionId, QueueKey>>,
-    /// The users of each shard that have a recent partner.
-    with_recent_partner: Vec<Vec<ConnectionId>>,
     /// Latest positions for the ends of `match_found` and `peer_left` of a room.
     found_by: BTreeMap<(ConnectionId, String), u64>,
     left_by: BTreeMap<(ConnectionId, String), u64>,
-    /// The last partner of each user, and when the room ended.
-    recent_partner: BTreeMap<ConnectionId, (ConnectionId, Timestamp)>,
+    /// The last three partners of each user, the latest first.
+    recent_partners: BTreeMap<ConnectionId, Vec<ConnectionId>>,
     /// Number of rooms made by each shard, from its counters.
     rooms_seen: Vec<u64>,
 }
@@ -101,10 +99,9 @@ impl SessionModel {
             exit_by: BTreeMap::new(),
             open: vec![BTreeMap::new(); shards],
             waiting: vec![BTreeMap::new(); shards],
-            with_recent_partner: vec![Vec::new(); shards],
             found_by: BTreeMap::new(),
             left_by: BTreeMap::new(),
-            recent_partner: BTreeMap::new(),
+            recent_partners: BTreeMap::new(),
             rooms_seen: vec![0; shards],
         }
     }
@@ -206,14 +203,18 @@ impl SessionModel {
     /// The matcher has paired two tickets.
     pub(crate) fn paired(&self, one: &Ticket, other: &Ticket, shared: &Shared) {
         let user = |ticket: &Ticket| self.numbers.get(&ticket.session.0).copied();
+        let again = one.since.max(other.since) + shared.plan.limits.rematch_delay;
         let (one, other) = (user(one), user(other));
+        // After a rejected migration, the session of it takes the place of the third partner.
+        let faults = &shared.plan.faults;
+        let known = if faults.table_full + faults.watch_fails > 0 { 2 } else { 3 };
         for (one, other) in [(one, other), (other, one)] {
-            let Some(one) = one else { continue };
-            let Some((from, at)) = self.recent_partner.get(&one) else { continue };
-            let again = *at + shared.plan.limits.rematch_delay;
+            let (Some(one), Some(other)) = (one, other) else { continue };
+            let Some(partners) = self.recent_partners.get(&one) else { continue };
             assert!(
-                Some(*from) != other || shared.now >= again,
-                "{one} and {other:?} have just shared a room"
+                !partners.iter().take(known).any(|partner| *partner == other)
+                    || shared.now >= again,
+                "{one} and {other} met again too early"
             );
         }
     }
@@ -250,8 +251,6 @@ impl SessionModel {
         let waits =
             |one: &AuditedConnection<'_, Socket>| Some((one.socket.connection(), one.queue?));
         self.waiting[shard] = found.iter().filter_map(waits).collect();
-        let remembered = found.iter().filter(|one| one.has_recent_partner);
-        self.with_recent_partner[shard] = remembered.map(|one| one.socket.connection()).collect();
         for (number, users) in members_by_room {
             let users: [ConnectionId; 2] = users.try_into().expect("a room has two members");
             let token = match before.get(&number) {
@@ -262,7 +261,6 @@ impl SessionModel {
                     for user in users {
                         check_not_silent(user, began, shared);
                         self.found_by.insert((user, token.clone()), emitted[&user]);
-                        self.recent_partner.remove(&user);
                     }
                     token
                 }
@@ -281,7 +279,10 @@ impl SessionModel {
             }
             shared.counts.count("room ended");
             for (user, other) in [(users[0], users[1]), (users[1], users[0])] {
-                self.recent_partner.insert(user, (other, began));
+                let partners = self.recent_partners.entry(user).or_default();
+                partners.retain(|partner| *partner != other);
+                partners.insert(0, other);
+                partners.truncate(3);
                 if let Some(end) = emitted.get(&user) {
                     self.left_by.insert((user, token.clone()), *end);
                 }
@@ -290,7 +291,7 @@ impl SessionModel {
         if rooms_made != self.rooms_seen[shard] + new {
             // A room ended in the step that made it, so its members are unknown.
             shared.counts.count("room ended at once");
-            self.recent_partner.clear();
+            self.recent_partners.clear();
         }
         self.rooms_seen[shard] = rooms_made;
         self.open[shard] = after;
@@ -305,13 +306,6 @@ impl SessionModel {
             connection.pipelined || connection.was_read_at(ticket.since)
         });
         assert!(read, "{ticket:?} does not have the time of the request of {user:?}");
-    }
-
-    /// Users that still have a recent partner although its room ended before `then`.
-    pub(crate) fn with_recent_partner(&self, then: Timestamp) -> Vec<ConnectionId> {
-        let long_ago =
-            |user: &ConnectionId| self.recent_partner.get(user).is_none_or(|(_, at)| *at < then);
-        self.with_recent_partner.iter().flatten().copied().filter(long_ago).collect()
     }
 
     /// The room of a user, from the tables of the shards.
