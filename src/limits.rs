@@ -254,6 +254,8 @@ pub const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const DEFAULT_SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// Default of `--liveness-window`.
 pub const DEFAULT_LIVENESS_WINDOW: Duration = Duration::from_secs(5);
+/// Default of `--message-timeout`.
+pub const DEFAULT_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default of `--rematch-delay`.
 pub const DEFAULT_REMATCH_DELAY: Duration = Duration::from_millis(800);
 /// Default of `--turn-ttl`.

@@ -70,6 +70,7 @@ pub(super) const IDLE_TIMEOUT: DurationBounds = time_limit("--idle-timeout");
 pub(super) const PING_INTERVAL: DurationBounds = time_limit("--ping-interval");
 pub(super) const SILENCE_LIMIT: DurationBounds = time_limit("--silence-limit");
 pub(super) const LIVENESS_WINDOW: DurationBounds = delay("--liveness-window");
+pub(super) const MESSAGE_TIMEOUT: DurationBounds = delay("--message-timeout");
 pub(super) const REMATCH_DELAY: DurationBounds = delay("--rematch-delay");
 pub(super) const DRAIN_TIMEOUT: DurationBounds = delay("--drain-timeout");
 pub(super) const TURN_TTL: DurationBounds = DurationBounds {
@@ -189,6 +190,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
         PING_INTERVAL,
         SILENCE_LIMIT,
         LIVENESS_WINDOW,
+        MESSAGE_TIMEOUT,
         REMATCH_DELAY,
         DRAIN_TIMEOUT,
         RESUME_WINDOW,

@@ -129,6 +129,8 @@ pub struct Limits {
     pub silence_limit: Duration,
     /// Silence after which a waiting session is not matched; zero turns that off.
     pub liveness_window: Duration,
+    /// Time for a message to arrive completely, from its first byte; zero is no limit.
+    pub message_timeout: Duration,
     /// Size of a request head in bytes, within [`limits::HEAD_BYTES_BOUNDS`].
     pub max_head_bytes: usize,
     /// Time for which two users who shared a room are not matched again if others wait; zero turns
@@ -175,6 +177,7 @@ impl Default for Limits {
             ping_interval: limits::DEFAULT_PING_INTERVAL,
             silence_limit: limits::DEFAULT_SILENCE_LIMIT,
             liveness_window: limits::DEFAULT_LIVENESS_WINDOW,
+            message_timeout: limits::DEFAULT_MESSAGE_TIMEOUT,
             max_head_bytes: limits::DEFAULT_HEAD_BYTES,
             rematch_delay: limits::DEFAULT_REMATCH_DELAY,
             drain_timeout: limits::DEFAULT_DRAIN_TIMEOUT,

@@ -204,6 +204,7 @@ impl Arguments {
             ping_interval: bounds::PING_INTERVAL.check(times.ping_interval)?,
             silence_limit: bounds::SILENCE_LIMIT.check(times.silence_limit)?,
             liveness_window: bounds::LIVENESS_WINDOW.check(times.liveness_window)?,
+            message_timeout: bounds::MESSAGE_TIMEOUT.check(times.message_timeout)?,
             max_head_bytes: bounds::MAX_HEAD_BYTES.check(arguments.max_head_bytes)?,
             rematch_delay: bounds::REMATCH_DELAY.check(times.rematch_delay)?,
             drain_timeout: bounds::DRAIN_TIMEOUT.check(times.drain_timeout)?,

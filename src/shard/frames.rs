@@ -136,6 +136,7 @@ impl<H: Host> Core<H> {
                 // Its first bytes were read before `match_found` was sent, so no room gets it.
                 assembly.mark_stale();
             }
+            assembly.begin(self.timeouts.now_ms());
             self.counters.held_bytes.add(assembly.memory_bytes() as i64);
             connection.pending_mut().assembly = Some(assembly);
         } else {

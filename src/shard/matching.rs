@@ -41,6 +41,7 @@ impl<H: Host> Core<H> {
             | EndReason::ProtocolError
             | EndReason::NotUtf8
             | EndReason::TooManyFragments
+            | EndReason::MessageTimeout
             | EndReason::MessageTooLarge
             | EndReason::SlowConsumer
             | EndReason::Restarting

@@ -171,6 +171,11 @@ impl<H: Host> Core<H> {
         let ahead_ms = now_ms.wrapping_sub(left_ms);
         connection.heard_ms = connection.heard_ms.wrapping_add(ahead_ms);
         rates.shift(ahead_ms);
+        if let Some(pending) = connection.pending.as_mut()
+            && let Some(message) = pending.assembly.as_mut()
+        {
+            message.shift(ahead_ms);
+        }
         self.rates.set(key.slot, rates);
         let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         self.count_buffered_bytes(&connection, 1);

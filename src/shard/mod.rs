@@ -25,6 +25,7 @@ mod http;
 mod liveness;
 mod matching;
 mod message_rate;
+mod message_timeout;
 pub mod migration;
 mod numbers;
 mod output;

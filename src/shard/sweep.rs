@@ -96,6 +96,9 @@ impl<H: Host> Core<H> {
         {
             return self.close(key.slot, CloseCode::Restart, EndReason::Restarting);
         }
+        if self.end_overdue_message(key) {
+            return;
+        }
         // guard: the silence limit closes a connection [false]
         if silent_ms >= as_ms(self.setup.limits.silence_limit) {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);

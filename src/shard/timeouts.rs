@@ -71,6 +71,7 @@ impl Timeouts {
             limits.silence_limit,
             limits.liveness_window,
             limits.drain_timeout,
+            limits.message_timeout,
         ]
         .into_iter()
         .filter(|timeout| !timeout.is_zero())

@@ -57,6 +57,9 @@ label! {
         NotUtf8 = "not_utf8",
         /// The client sent a message of too many fragments (close code 1008).
         TooManyFragments = "too_many_fragments",
+        /// The client began a message and did not complete it within the message timeout (close
+        /// code 1008).
+        MessageTimeout = "message_timeout",
         /// The client sent a message that exceeds the size limit (close code 1009).
         MessageTooLarge = "message_too_large",
         /// The unsent backlog of a slow consumer was full (close code 1013).

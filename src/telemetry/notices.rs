@@ -73,6 +73,9 @@ const TOPICS: &[NoticeTopic] = &[
     topic!(Info, "connections closed: a message exceeded --max-message-bytes", |shard| {
         shard.closed.get(EndReason::MessageTooLarge)
     }),
+    topic!(Info, "connections closed: a message was not complete within --message-timeout", |shard| {
+        shard.closed.get(EndReason::MessageTimeout)
+    }),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

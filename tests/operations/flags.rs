@@ -87,7 +87,8 @@ fn every_flag_reaches_its_field() {
         --max-new-connections-per-address 15 --max-messages-per-second 20 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --idle-timeout 90s --ping-interval 3s --silence-limit 4s \
-        --liveness-window 1500ms --max-head-bytes 3000 --rematch-delay 500ms --drain-timeout 1m --resume-window 0 \
+        --liveness-window 1500ms --message-timeout 7s --max-head-bytes 3000 --rematch-delay 500ms \
+        --drain-timeout 1m --resume-window 0 \
         --echo --allow-origin https://a.example,http://B.example:80 --allow-origin null \
         --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 192.0.2.1 --admin-listen 127.0.0.1:9,[::1]:9 \
         --ice-server stun:a.example --ice-server turn:b.example,user=u,password=p \
@@ -114,6 +115,7 @@ fn every_flag_reaches_its_field() {
             ping_interval: Duration::from_secs(3),
             silence_limit: Duration::from_secs(4),
             liveness_window: Duration::from_millis(1500),
+            message_timeout: Duration::from_secs(7),
             max_head_bytes: 3000,
             rematch_delay: Duration::from_millis(500),
             drain_timeout: Duration::from_secs(60),
@@ -199,6 +201,7 @@ fn zero_disables_a_limit_where_the_help_says_so() {
     let config = config(&[
         "--socket-send-buffer=0",
         "--liveness-window=0s",
+        "--message-timeout=0s",
         "--rematch-delay=0s",
         "--drain-timeout=0",
         "--max-connections-per-address=0",
@@ -206,6 +209,7 @@ fn zero_disables_a_limit_where_the_help_says_so() {
     .unwrap();
     assert_eq!(config.socket_send_buffer_bytes, None);
     assert_eq!(config.limits.liveness_window, Duration::ZERO);
+    assert_eq!(config.limits.message_timeout, Duration::ZERO);
     assert_eq!(config.limits.rematch_delay, Duration::ZERO);
     assert_eq!(config.limits.drain_timeout, Duration::ZERO);
     assert_eq!(config.limits.max_connections_per_address, None);
@@ -252,7 +256,7 @@ fn durations_outside_their_bounds_are_refused_by_name() {
             );
         }
     }
-    for flag in ["--liveness-window", "--rematch-delay", "--drain-timeout"] {
+    for flag in ["--liveness-window", "--message-timeout", "--rematch-delay", "--drain-timeout"] {
         assert!(matches!(refused(&[flag, "25h"]), ConfigError::OutOfBounds { .. }));
     }
 }

@@ -23,6 +23,7 @@ mod http {
 mod limits {
     mod connections;
     mod iterations;
+    mod message_times;
     mod messages;
     mod rates;
     mod tables;

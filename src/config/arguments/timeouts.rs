@@ -56,6 +56,14 @@ pub struct TimeoutArguments {
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_LIVENESS_WINDOW))]
     pub liveness_window: HumanDuration,
 
+    /// How long a message may take to arrive completely, from its first byte
+    ///
+    /// After it the client is closed with 1008. Further bytes do not extend the time. It is also
+    /// for frame headers, fragments and /echo. 0s is no limit.
+    #[arg(long, env = "SWITCHBOARD_MESSAGE_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value_t = HumanDuration(limits::DEFAULT_MESSAGE_TIMEOUT))]
+    pub message_timeout: HumanDuration,
+
     /// How long a user is not matched with one of the last three partners if others wait
     ///
     /// 0s matches them again at once if they are next in the queue.

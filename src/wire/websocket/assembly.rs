@@ -270,6 +270,7 @@ impl<'a> MessageReader<'a> {
                 // The mark was on a control frame that is complete now; no message is stale.
                 // guard: a control frame leaves no stale mark [skip]
                 partial.clear_stale();
+                partial.clear_begun();
                 // Nothing is held any more: the next frame may lie completely in the buffer.
                 match self.next_in_place()? {
                     InPlaceOutcome::IncomingItem(item) => return Ok(Some(item)),

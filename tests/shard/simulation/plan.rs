@@ -199,6 +199,8 @@ fn limits(random: &mut Random, users: usize) -> Limits {
         idle_timeout: ping_interval,
         ping_interval,
         silence_limit: ping_interval + millis(random, 50, 4000),
+        // A simulated network may take any time to deliver a message.
+        message_timeout: Duration::ZERO,
         liveness_window: Duration::from_millis(random.pick(&[0, 100, 500, 2000, 5000])),
         max_head_bytes: random.pick(&[1024, 16_384]),
         rematch_delay: Duration::from_millis(random.pick(&[0, 5, 100, 800, 2000])),

@@ -25,6 +25,8 @@ pub struct PartialMessage {
     /// Bytes of the payload known to be UTF-8.
     checked: usize,
     stale: bool,
+    /// When its first byte arrived, in milliseconds on the clock of [`PartialMessage::begin`].
+    begun_ms: Option<u32>,
     /// The payload of a control frame.
     control: [u8; CONTROL_PAYLOAD_BYTES],
     control_len: u8,
@@ -54,6 +56,7 @@ impl PartialMessage {
             fragments: 0,
             checked: 0,
             stale: false,
+            begun_ms: None,
             control: [0; CONTROL_PAYLOAD_BYTES],
             control_len: 0,
         })
@@ -63,6 +66,28 @@ impl PartialMessage {
     pub fn mark_stale(&mut self) {
         // guard: a message begun before a match is not for the partner [skip]
         self.stale = true;
+    }
+
+    /// Notes when the message began, if that is not known yet: further bytes of the same message
+    /// change nothing.
+    pub fn begin(&mut self, now_ms: u32) {
+        // guard: further bytes do not extend the message timeout [value Some(now_ms)]
+        self.begun_ms = self.begun_ms.or(Some(now_ms));
+    }
+
+    /// Notes that the message begins now: until now its bytes were not read.
+    pub fn begin_again(&mut self, now_ms: u32) {
+        self.begun_ms = Some(now_ms);
+    }
+
+    /// When the message, or a control frame before it, began.
+    pub fn begun_ms(&self) -> Option<u32> {
+        self.begun_ms
+    }
+
+    /// Converts the time to another clock that is ahead by this much.
+    pub fn shift(&mut self, ahead_ms: u32) {
+        self.begun_ms = self.begun_ms.map(|begun_ms| begun_ms.wrapping_add(ahead_ms));
     }
 
     /// Size of this value in memory, in bytes.
@@ -81,6 +106,12 @@ impl PartialMessage {
         self.fragments = 0;
         self.checked = 0;
         self.stale = false;
+        self.begun_ms = None;
+    }
+
+    /// A control frame is complete, and nothing else has begun.
+    pub(super) fn clear_begun(&mut self) {
+        self.begun_ms = None;
     }
 
     /// Takes a frame header from `bytes`; its first bytes may have arrived earlier. Returns the
