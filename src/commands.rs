@@ -80,7 +80,7 @@ impl RecentPartners {
     #[inline]
     pub fn includes(&self, session: SessionNo) -> bool {
         let mark = Some(PartnerMark::of(session));
-        self.0.iter().any(|one| *one == mark)
+        self.0.contains(&mark)
     }
 
     /// Whether there is none.

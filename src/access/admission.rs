@@ -1,8 +1,10 @@
 //! The limits on connections: in all, from one address, and from one address within a second.
 //! [`Admission`] is shared by all shards. It is used when a connection is accepted, when the
 //! address of its client becomes known, and when it ends. Its memory is bounded by the addresses
-//! with an open connection and by [`TRACKED_ADDRESSES`] addresses with a new one.
+//! with an open connection, by [`TRACKED_ADDRESSES`] addresses with a new one, and by as many that
+//! have ended a room.
 
+use super::match_rate::{AddressBuckets, MatchRate};
 use crate::limits::{ADDRESS_PARTITIONS, SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
@@ -13,6 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The operator's limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct ConnectionLimits {
     pub max_open_per_address: Option<NonZeroU32>,
     /// Connections that come from one address within a second; `None` is no limit.
     pub max_new_per_address: Option<NonZeroU32>,
+    /// Matches per minute of one address; `None` is no limit.
+    pub max_matches_per_address: Option<NonZeroU32>,
 }
 
 /// Counts the connections of the process, in all and for each address.
@@ -38,6 +43,7 @@ pub struct Admission {
 struct AddressLimits {
     max_open: Option<NonZeroU32>,
     max_new: Option<NonZeroU32>,
+    match_rate: Option<MatchRate>,
     partitions: Vec<Mutex<AddressPartition>>,
     hasher: RandomState,
 }
@@ -51,6 +57,8 @@ struct AddressPartition {
     new: HashMap<IpAddr, u32>,
     /// The second on the monotonic clock in which `new` was counted.
     second: u64,
+    /// The buckets of matches.
+    matches: AddressBuckets,
 }
 
 /// Whether a new connection is taken.
@@ -72,9 +80,12 @@ impl Admission {
     /// Without any connections.
     pub fn new(limits: ConnectionLimits) -> Self {
         let (max_open, max_new) = (limits.max_open_per_address, limits.max_new_per_address);
-        let by_address = (max_open.is_some() || max_new.is_some()).then(|| AddressLimits {
+        let match_rate = limits.max_matches_per_address.map(MatchRate::new);
+        let is_limited = max_open.is_some() || max_new.is_some() || match_rate.is_some();
+        let by_address = is_limited.then(|| AddressLimits {
             max_open,
             max_new,
+            match_rate,
             partitions: (0..ADDRESS_PARTITIONS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         });
@@ -148,6 +159,24 @@ impl Admission {
         self.by_address.as_ref()?.refusal_of_another(counted?, now)
     }
 
+    /// How long an address may have no further match; zero if it may have one now. The address is
+    /// the one for which a connection was counted.
+    pub fn match_delay(&self, counted: IpAddr, now: Timestamp) -> Duration {
+        self.by_address.as_ref().map_or(Duration::ZERO, |by_address| {
+            let Some(rate) = by_address.match_rate else { return Duration::ZERO };
+            by_address.lock(counted).matches.delay(counted, rate, now)
+        })
+    }
+
+    /// A session of this address has ended a room by its own choice.
+    pub fn charge_match(&self, counted: IpAddr, now: Timestamp) {
+        if let Some(by_address) = &self.by_address
+            && let Some(rate) = by_address.match_rate
+        {
+            by_address.lock(counted).matches.charge(counted, rate, now);
+        }
+    }
+
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     pub fn leave(&self, counted: Option<IpAddr>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
@@ -171,7 +200,9 @@ impl AddressLimits {
         }
         let new_refusal = new.refusal(RefusalCause::NewConnectionsOfAddress);
         let Some(limit) = self.max_open else {
-            return AdmissionDecision::Admit { refusal: new_refusal, counted: None };
+            // The address is needed for its matches, but its connections need no count.
+            let counted = self.match_rate.map(|_| address);
+            return AdmissionDecision::Admit { refusal: new_refusal, counted };
         };
         let count = partition.open.entry(address).or_default();
         // guard: the connections of an address are limited [argument 1 value 0]
@@ -284,7 +315,6 @@ fn counted_address(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_nanos(1_500_000_000);
 
@@ -301,6 +331,7 @@ mod tests {
             max_open: max,
             max_open_per_address: NonZeroU32::new(per_address),
             max_new_per_address: NonZeroU32::new(new_per_address),
+            max_matches_per_address: None,
         })
     }
 

@@ -2,6 +2,7 @@
 //! which origins.
 
 pub mod admission;
+pub mod match_rate;
 mod policy;
 
 pub use policy::AccessPolicy;

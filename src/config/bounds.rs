@@ -93,10 +93,12 @@ pub(super) const STATS_QUEUE: CountBounds =
     CountBounds { flag: "--stats-queue", max: limits::MAX_STATS_QUEUES };
 
 /// Every number whose type alone is its range: 32 bits, where 0 turns the limit off.
-const UNBOUNDED: [NumberBounds; 3] = [
+const UNBOUNDED: [NumberBounds; 5] = [
     number("--max-connections-per-address", 0, u32::MAX as u64),
     number("--max-new-connections-per-address", 0, u32::MAX as u64),
     number("--max-messages-per-second", 0, u32::MAX as u64),
+    number("--max-matches-per-minute", 0, u32::MAX as u64),
+    number("--max-matches-per-minute-per-address", 0, u32::MAX as u64),
 ];
 
 /// No duration but this one is accepted as long as sessions cannot be resumed.

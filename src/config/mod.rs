@@ -111,6 +111,10 @@ pub struct Limits {
     pub max_new_connections_per_address: Option<NonZeroU32>,
     /// Messages per second of one connection; `None` is no limit.
     pub max_messages_per_second: Option<NonZeroU32>,
+    /// Matches per minute of one session; `None` is no limit.
+    pub max_matches_per_minute: Option<NonZeroU32>,
+    /// Matches per minute of one address; `None` is no limit.
+    pub max_matches_per_minute_per_address: Option<NonZeroU32>,
     /// Payload of one message in bytes, within [`limits::MESSAGE_BYTES_BOUNDS`].
     pub max_message_bytes: usize,
     /// Unsent backlog of one client in bytes; at least one message of the maximum size with its
@@ -152,12 +156,18 @@ impl Limits {
         given.filter(|(_, limit)| limit.get() < limits::BROWSER_CONNECTIONS)
     }
 
+    /// Whether sessions have buckets of their own, for messages or for matches.
+    pub fn has_session_rates(&self) -> bool {
+        self.max_messages_per_second.is_some() || self.max_matches_per_minute.is_some()
+    }
+
     /// The limits on the number of connections.
     pub fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             max_open: self.max_connections,
             max_open_per_address: self.max_connections_per_address,
             max_new_per_address: self.max_new_connections_per_address,
+            max_matches_per_address: self.max_matches_per_minute_per_address,
         }
     }
 }
@@ -169,6 +179,8 @@ impl Default for Limits {
             max_connections_per_address: None,
             max_new_connections_per_address: None,
             max_messages_per_second: None,
+            max_matches_per_minute: None,
+            max_matches_per_minute_per_address: None,
             max_message_bytes: limits::DEFAULT_MESSAGE_BYTES,
             max_unsent_bytes: limits::DEFAULT_UNSENT_BYTES,
             close_timeout: limits::DEFAULT_CLOSE_TIMEOUT,

@@ -196,6 +196,10 @@ impl Arguments {
                 arguments.max_new_connections_per_address,
             ),
             max_messages_per_second: NonZeroU32::new(arguments.max_messages_per_second),
+            max_matches_per_minute: NonZeroU32::new(arguments.max_matches_per_minute),
+            max_matches_per_minute_per_address: NonZeroU32::new(
+                arguments.max_matches_per_minute_per_address,
+            ),
             max_message_bytes: bounds::MAX_MESSAGE_BYTES.check(arguments.max_message_bytes)?,
             max_unsent_bytes: bounds::MAX_UNSENT_BYTES.check(arguments.max_unsent_bytes)?,
             close_timeout: bounds::CLOSE_TIMEOUT.check(times.close_timeout)?,

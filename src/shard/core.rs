@@ -104,7 +104,7 @@ impl<H: Host> Core<H> {
             sessions: Sessions::new(id, stats_queues, setup.mint.queue(DEFAULT_QUEUE)),
             rooms: Rooms::new(id),
             migrations: Migrations::default(),
-            rates: RateTable::new(slots, setup.limits.max_messages_per_second.is_some()),
+            rates: RateTable::new(slots, setup.limits.has_session_rates()),
             timeouts: Timeouts::new(&setup.limits),
             shutdown: Shutdown::default(),
             setup,

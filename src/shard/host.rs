@@ -158,6 +158,11 @@ pub trait Services {
     fn refusal_of_another(&self, counted: Option<IpAddr>) -> Option<RefusalCause>;
     /// Logs the end of a session. Called only if the ends of sessions are logged.
     fn log_session_end(&mut self, end: SessionEnd);
+    /// How long the address for which a connection is counted may have no further match; zero if
+    /// it may have one now.
+    fn match_delay(&mut self, counted: IpAddr) -> Duration;
+    /// A connection that is counted for this address has ended a room by its own choice.
+    fn charge_match(&mut self, counted: IpAddr);
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     fn connection_ended(&mut self, counted: Option<IpAddr>);
 }

@@ -74,6 +74,9 @@ impl<H: Host> Core<H> {
             let refusal = MessageRefusal::of(ClientMessageType::FindMatch, ErrorCode::Draining);
             return self.refuse(replies, refusal);
         }
+        if self.refuse_over_match_rate(replies) {
+            return;
+        }
         let slot = replies.slot();
         self.end_room(slot, LeaveReason::Next);
         let match_request = MatchRequest {

@@ -1,5 +1,5 @@
 //! The limits on what one connection sends within a second: its messages, and apart from them its
-//! state changes. Pure.
+//! state changes. The bucket of its matches is kept beside them ([`super::match_rate`]). Pure.
 //!
 //! Each of the two is a token bucket. A state change has its own, so that the candidates of a call
 //! cannot use up what the following `find_match` needs. The state of both is outside the
@@ -8,6 +8,7 @@
 use crate::ids::Slot;
 use crate::limits::MESSAGE_BURST;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// The buckets of one connection, in sixteen bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +20,10 @@ pub(super) struct RateState {
     /// The same for state changes.
     state_changes: u32,
     /// How long after `since_ms` the refusal of a message is not reported.
-    quiet_ms: u32,
+    quiet_ms: u16,
+    /// How long after `since_ms` the bucket of matches is full again: at most a quarter of a minute,
+    /// or a minute where it holds one token.
+    match_refill_ms: u16,
 }
 
 /// Which bucket a message is counted in.
@@ -45,7 +49,7 @@ pub(super) enum RateDecision {
 impl RateState {
     /// Least time between two `rate_limited` answers to messages: a second, and the rounding of the
     /// clock.
-    const QUIET_MS: u32 = 1001;
+    const QUIET_MS: u16 = 1001;
     /// Units of one message, so that a rate of one a second drains one unit in a millisecond.
     const UNITS: u64 = 1000;
     /// The highest rate whose capacity fits. No connection sends that many messages within a
@@ -65,7 +69,7 @@ impl RateState {
         bucket: RateBucket,
     ) -> RateDecision {
         let rate = rate.get().min(Self::MAX_RATE);
-        self.drain(now_ms, rate);
+        self.drain(now_ms, NonZeroU32::new(rate));
         let capacity = u64::from(rate.max(MESSAGE_BURST)) * Self::UNITS;
         let level = match bucket {
             RateBucket::Messages => &mut self.messages,
@@ -88,14 +92,39 @@ impl RateState {
         }
     }
 
-    fn drain(&mut self, now_ms: u32, rate: u32) {
+    /// How long it takes until the bucket of matches is full. Without a limit on messages,
+    /// `message_rate` is `None`.
+    pub(super) fn match_refill(
+        &mut self,
+        now_ms: u32,
+        message_rate: Option<NonZeroU32>,
+    ) -> Duration {
+        self.drain(now_ms, message_rate);
+        Duration::from_millis(self.match_refill_ms.into())
+    }
+
+    /// Takes a token, which comes back after `cost`, from the bucket of matches.
+    pub(super) fn charge_match(
+        &mut self,
+        now_ms: u32,
+        message_rate: Option<NonZeroU32>,
+        cost: Duration,
+    ) {
+        let refill = self.match_refill(now_ms, message_rate) + cost;
+        self.match_refill_ms = u16::try_from(refill.as_millis()).unwrap_or(u16::MAX);
+    }
+
+    fn drain(&mut self, now_ms: u32, rate: Option<NonZeroU32>) {
         let passed_ms = now_ms.wrapping_sub(self.since_ms);
         self.since_ms = now_ms;
+        let rate = rate.map_or(0, |rate| rate.get().min(Self::MAX_RATE));
         let drained = u64::from(passed_ms) * u64::from(rate);
         let drained = u32::try_from(drained).unwrap_or(u32::MAX);
         self.messages = self.messages.saturating_sub(drained);
         self.state_changes = self.state_changes.saturating_sub(drained);
+        let passed_ms = u16::try_from(passed_ms).unwrap_or(u16::MAX);
         self.quiet_ms = self.quiet_ms.saturating_sub(passed_ms);
+        self.match_refill_ms = self.match_refill_ms.saturating_sub(passed_ms);
     }
 }
 
@@ -194,6 +223,19 @@ mod tests {
         assert_eq!(allowed(&mut state, 1000, TEN, Messages), 10);
         assert_eq!(state.count(1000, TEN, Messages), RefusedSilently);
         assert_eq!(state.count(1001, TEN, Messages), Refused);
+    }
+
+    #[test]
+    fn keeps_the_bucket_of_matches_beside_the_others() {
+        let (mut state, cost) = (RateState::default(), Duration::from_secs(3));
+        assert_eq!(allowed(&mut state, 0, TEN, Messages), 40);
+        (0..2).for_each(|_| state.charge_match(0, Some(TEN), cost));
+        assert_eq!(allowed(&mut state, 1000, TEN, Messages), 10);
+        assert_eq!(state.match_refill(2000, Some(TEN)), Duration::from_secs(4));
+        assert_eq!(allowed(&mut state, 2000, TEN, Messages), 10);
+        assert_eq!(state.match_refill(6000, None), Duration::ZERO);
+        state.charge_match(6000, None, Duration::from_secs(100));
+        assert_eq!(state.match_refill(6000, None), Duration::from_millis(65_535));
     }
 
     #[test]

@@ -30,9 +30,11 @@ impl<H: Host> Core<H> {
         let Some(entry) = self.table.get_mut(slot) else { return false };
         // `/echo` does not read the client while bytes wait for it: the time begins afterwards.
         let is_paused = matches!(entry.role, Role::Echo) && entry.has_unsent();
-        let Some(message) = entry.connection.as_mut().and_then(|connection| {
-            connection.pending.as_mut()?.assembly.as_deref_mut()
-        }) else {
+        let Some(message) = entry
+            .connection
+            .as_mut()
+            .and_then(|connection| connection.pending.as_mut()?.assembly.as_deref_mut())
+        else {
             return false;
         };
         if is_paused {

@@ -23,6 +23,7 @@ mod frames;
 pub mod host;
 mod http;
 mod liveness;
+mod match_rate;
 mod matching;
 mod message_rate;
 mod message_timeout;

@@ -143,6 +143,7 @@ impl<H: Host> Core<H> {
     pub(super) fn end_room(&mut self, slot: Slot, reason: LeaveReason) {
         let is_remembered = !self.setup.limits.rematch_delay.is_zero();
         let Some(membership) = Rooms::end(&mut self.table, slot, is_remembered) else { return };
+        self.charge_match(slot, reason);
         self.counters.rooms.decrement();
         let room_id = self.room_token(membership.room);
         self.send_message(membership.peer, ServerMessage::PeerLeft { room_id, reason });

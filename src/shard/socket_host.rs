@@ -284,6 +284,14 @@ impl Services for SocketHost {
         );
     }
 
+    fn match_delay(&mut self, counted: IpAddr) -> Duration {
+        self.admission.match_delay(counted, sys::clock::monotonic())
+    }
+
+    fn charge_match(&mut self, counted: IpAddr) {
+        self.admission.charge_match(counted, sys::clock::monotonic());
+    }
+
     fn connection_ended(&mut self, counted: Option<IpAddr>) {
         self.admission.leave(counted);
     }

@@ -128,6 +128,7 @@ impl Label for ErrorCode {
         ErrorCode::NotInRoom,
         ErrorCode::NotWaiting,
         ErrorCode::RateLimited,
+        ErrorCode::TooManyMatches,
         ErrorCode::Draining,
     ];
 

@@ -8,6 +8,7 @@ use super::labels::{EndReason, RejectReason};
 use super::{ShardCounters, Telemetry};
 use crate::limits::LOG_THROTTLE_PERIOD_S;
 use crate::timestamp::Timestamp;
+use crate::wire::message::ErrorCode;
 use std::time::Duration;
 
 /// The level of a notice.
@@ -73,9 +74,16 @@ const TOPICS: &[NoticeTopic] = &[
     topic!(Info, "connections closed: a message exceeded --max-message-bytes", |shard| {
         shard.closed.get(EndReason::MessageTooLarge)
     }),
-    topic!(Info, "connections closed: a message was not complete within --message-timeout", |shard| {
-        shard.closed.get(EndReason::MessageTimeout)
-    }),
+    topic!(
+        Info,
+        "connections closed: a message was not complete within --message-timeout",
+        |shard| { shard.closed.get(EndReason::MessageTimeout) }
+    ),
+    topic!(
+        Info,
+        "matches refused: --max-matches-per-minute or its limit per address is exceeded",
+        |shard| { shard.errors.get(ErrorCode::TooManyMatches) }
+    ),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

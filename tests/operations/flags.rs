@@ -85,6 +85,7 @@ fn every_flag_reaches_its_field() {
     let words = "--listen 127.0.0.1:1,[::1]:2 --listen 127.0.0.1:3 --shards 3 --no-pin --busy-poll 50 \
         --max-connections 1000 --fd-tables private --max-connections-per-address 10 \
         --max-new-connections-per-address 15 --max-messages-per-second 20 \
+        --max-matches-per-minute 25 --max-matches-per-minute-per-address 70 \
         --max-message-bytes 2000 --max-unsent-bytes 5000 --socket-send-buffer 8192 \
         --close-timeout 1s --handshake-timeout 2s --idle-timeout 90s --ping-interval 3s --silence-limit 4s \
         --liveness-window 1500ms --message-timeout 7s --max-head-bytes 3000 --rematch-delay 500ms \
@@ -107,6 +108,8 @@ fn every_flag_reaches_its_field() {
             max_connections_per_address: NonZeroU32::new(10),
             max_new_connections_per_address: NonZeroU32::new(15),
             max_messages_per_second: NonZeroU32::new(20),
+            max_matches_per_minute: NonZeroU32::new(25),
+            max_matches_per_minute_per_address: NonZeroU32::new(70),
             max_message_bytes: 2000,
             max_unsent_bytes: 5000,
             close_timeout: Duration::from_secs(1),

@@ -23,6 +23,7 @@ mod http {
 mod limits {
     mod connections;
     mod iterations;
+    mod matches;
     mod message_times;
     mod messages;
     mod rates;
@@ -36,6 +37,7 @@ mod protocol {
     mod ice;
     mod messages;
     mod random_users;
+    mod recent_partners;
     mod relay;
     mod rooms;
     mod shards;

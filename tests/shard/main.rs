@@ -7,3 +7,4 @@ mod fakes;
 mod faults;
 mod seeds;
 mod simulation;
+mod skipping;

@@ -163,6 +163,18 @@ impl<T: Transport> Services for FakeHost<T> {
         self.services.session_ends.push(end);
     }
 
+    fn match_delay(&mut self, counted: IpAddr) -> Duration {
+        let now = self.services.now;
+        let admission = self.services.admission.as_ref();
+        admission.map_or(Duration::ZERO, |admission| admission.match_delay(counted, now))
+    }
+
+    fn charge_match(&mut self, counted: IpAddr) {
+        if let Some(admission) = &self.services.admission {
+            admission.charge_match(counted, self.services.now);
+        }
+    }
+
     fn connection_ended(&mut self, counted: Option<IpAddr>) {
         if let Some(admission) = &self.services.admission {
             admission.leave(counted);

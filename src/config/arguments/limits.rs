@@ -52,6 +52,23 @@ pub struct LimitArguments {
     #[arg(default_value_t = 0)]
     pub max_messages_per_second: u32,
 
+    /// Limit of matches per minute of one session; 0 is no limit
+    ///
+    /// The session that ends a room pays for the match, by find_match, leave_room or a Close frame.
+    /// A quarter of a minute may come at once. Beyond it, find_match is answered with the error
+    /// too_many_matches, and a session in a room stays there. 20 is enough for people.
+    #[arg(long, env = "SWITCHBOARD_MAX_MATCHES_PER_MINUTE", value_name = "COUNT")]
+    #[arg(default_value_t = 0)]
+    pub max_matches_per_minute: u32,
+
+    /// Limit of matches per minute of all sessions from one IP address; 0 is no limit
+    ///
+    /// As --max-matches-per-minute, but a new connection brings no new matches. An IPv6 /64 counts
+    /// as one address. 60 leaves room for a family behind one address.
+    #[arg(long, env = "SWITCHBOARD_MAX_MATCHES_PER_MINUTE_PER_ADDRESS", value_name = "COUNT")]
+    #[arg(default_value_t = 0)]
+    pub max_matches_per_minute_per_address: u32,
+
     /// Maximum payload of one message, over all its fragments
     ///
     /// A client that sends a larger message is closed with 1009.

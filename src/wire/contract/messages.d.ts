@@ -28,8 +28,9 @@ export type ErrorCode =
   | 'not_in_room'
   | 'not_waiting'
   | 'rate_limited'
+  | 'too_many_matches'
   | 'draining';
-export type PlannedErrorCode = 'bad_tags' | 'peer_busy' | 'too_many_matches';
+export type PlannedErrorCode = 'bad_tags' | 'peer_busy';
 
 /** The close codes that the server sends. */
 export type CloseCode = 1000 | 1001 | 1002 | 1007 | 1008 | 1009 | 1012 | 1013;

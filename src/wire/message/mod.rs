@@ -48,6 +48,8 @@ pub enum ErrorCode {
     NotWaiting,
     /// Over the message rate.
     RateLimited,
+    /// Over the rate of matches.
+    TooManyMatches,
     /// No new matches while the server shuts down.
     Draining,
 }
@@ -63,6 +65,7 @@ impl ErrorCode {
             ErrorCode::NotInRoom => "not_in_room",
             ErrorCode::NotWaiting => "not_waiting",
             ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::TooManyMatches => "too_many_matches",
             ErrorCode::Draining => "draining",
         }
     }
@@ -79,6 +82,7 @@ impl ErrorCode {
             ErrorCode::NotInRoom => "you are not in that room",
             ErrorCode::NotWaiting => "you are not waiting for a match",
             ErrorCode::RateLimited => "too many messages; this one was dropped",
+            ErrorCode::TooManyMatches => "too many matches in a short time; try again later",
             ErrorCode::Draining => "the server is shutting down and makes no new matches",
         }
     }

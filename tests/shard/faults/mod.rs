@@ -3,7 +3,7 @@
 //! tests/server.
 
 mod budgets;
-mod harness;
+pub(crate) mod harness;
 
 use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;

@@ -143,6 +143,9 @@ impl User {
             (Answer::Error("rate_limited", _), Request::SocketPing(_) | Request::Close) => false,
             (Answer::Error("rate_limited", _), _) => limited,
             (Answer::Waiting(text), Request::Find(queue)) => *text == expected_waiting(queue),
+            (Answer::Error("too_many_matches", _), Request::Find(_)) => {
+                context.shared.plan.limits.max_matches_per_minute.is_some()
+            }
             (Answer::Error("draining", _), Request::Find(_)) => context.shared.plan.drains,
             (Answer::Cancelled, Request::Cancel) => matches!(self.view, View::Waiting(_)),
             (Answer::Error("not_waiting", _), Request::Cancel) => {

@@ -184,13 +184,16 @@ impl RunPlan {
 fn limits(random: &mut Random, users: usize) -> Limits {
     let max_message_bytes = random.pick(&[1024, 1024, 4096, 65_536]);
     let ping_interval = millis(random, 100, 4000);
-    let rate = NonZeroU32::new(random.between(3, 40) as u32);
+    let rate = NonZeroU32::new(random.between(1, 8) as u32);
+    let matches = NonZeroU32::new(random.pick(&[1, 20, 600]));
     let per_address = NonZeroU32::new(random.between(1, users) as u32);
     Limits {
         max_connections: if random.chance(150) { users.div_ceil(2) as u32 } else { 10_000 },
         max_connections_per_address: per_address.filter(|_| random.chance(150)),
         max_new_connections_per_address: None,
-        max_messages_per_second: rate.filter(|_| random.chance(150)),
+        max_messages_per_second: rate.filter(|_| random.chance(300)),
+        max_matches_per_minute: matches.filter(|_| random.chance(150)),
+        max_matches_per_minute_per_address: None,
         max_message_bytes,
         max_unsent_bytes: (max_message_bytes + 10).max(4096) * random.pick(&[1, 1, 2, 16]),
         close_timeout: millis(random, 20, 2000),

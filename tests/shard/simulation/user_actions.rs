@@ -195,7 +195,9 @@ impl User {
         self.record_exit(ExitReason::Next, context);
         self.record_request(Request::Find(queue), context);
         self.send_text(&text, context.shared);
-        self.record_exit_deadline(!context.shared.plan.drains, context);
+        let plan = &context.shared.plan;
+        let is_certain = !plan.drains && plan.limits.max_matches_per_minute.is_none();
+        self.record_exit_deadline(is_certain, context);
     }
 
     /// `cancel_match`.

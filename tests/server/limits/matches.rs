@@ -1,0 +1,117 @@
+//! The rate of matches: the session that ends a room pays, and its partner does not.
+
+use crate::support::{Client, ProtocolClient, Server};
+use serde_json::Value;
+
+const FIND: &str = r#"{"type":"find_match"}"#;
+const LEAVE: &str = r#"{"type":"leave_room"}"#;
+
+/// A bucket of this server holds two tokens, and one comes back in 7.5 s.
+fn start_server(flag: &str) -> Server {
+    Server::start(&[flag, "8", "--rematch-delay", "0s", "--shards", "2"])
+}
+
+/// The user is in a room with `partner`, asks for the next one and meets the same partner again.
+fn meet_again(user: &mut Client, partner: &mut Client) {
+    user.send_text(FIND);
+    user.expect_message("waiting");
+    partner.expect_message("peer_left");
+    partner.send_text(FIND);
+    partner.expect_message("waiting");
+    user.expect_match();
+    partner.expect_match();
+}
+
+/// Two users in a room of the default queue.
+fn pair(server: &Server) -> (Client, Client) {
+    let (mut one, mut other) = (server.client(), server.client());
+    for user in [&mut one, &mut other] {
+        user.send_text(FIND);
+        user.expect_message("waiting");
+    }
+    one.expect_match();
+    other.expect_match();
+    (one, other)
+}
+
+fn expect_refused(user: &mut Client) -> Value {
+    user.send_text(FIND);
+    let payload = user.expect_message("error");
+    assert_eq!(
+        (&payload["code"], &payload["refused"]),
+        (&"too_many_matches".into(), &"find_match".into())
+    );
+    payload
+}
+
+#[test]
+fn refuses_matches_above_the_rate_and_keeps_the_state() {
+    let mut server = start_server("--max-matches-per-minute");
+    let (mut one, mut other) = pair(&server);
+    (0..2).for_each(|_| meet_again(&mut one, &mut other));
+    let retry_after_ms = expect_refused(&mut one)["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=7500).contains(&retry_after_ms), "{retry_after_ms}");
+    // The room goes on.
+    one.send_text(r#"{"type":"signal","payload":"still here"}"#);
+    assert_eq!(other.receive_text(), r#"{"type":"signal","payload":"still here"}"#);
+    // Leaving is always possible, and is paid for.
+    one.send_text(LEAVE);
+    one.expect_message("room_left");
+    other.expect_message("peer_left");
+    assert!(expect_refused(&mut one)["retry_after_ms"].as_u64().unwrap() > retry_after_ms);
+    assert_eq!(server.stat("/messages/errors/too_many_matches"), 2);
+    server.wait_for_log_line("--max-matches-per-minute or its limit per address is exceeded");
+}
+
+#[test]
+fn the_skipped_members_pay_nothing() {
+    let server = start_server("--max-matches-per-minute");
+    let (mut one, mut other) = pair(&server);
+    (0..2).for_each(|_| meet_again(&mut one, &mut other));
+    expect_refused(&mut one);
+    // The other member has been left twice, and has all its tokens.
+    (0..2).for_each(|_| {
+        other.send_text(FIND);
+        other.expect_message("waiting");
+        one.expect_message("peer_left");
+        let mut stranger = server.client();
+        stranger.send_text(FIND);
+        stranger.expect_message("waiting");
+        stranger.expect_match();
+        other.expect_match();
+        one = stranger;
+    });
+    expect_refused(&mut other);
+}
+
+#[test]
+fn a_session_that_waits_may_repeat_its_request() {
+    let server = start_server("--max-matches-per-minute");
+    let (mut one, mut other) = pair(&server);
+    meet_again(&mut one, &mut other);
+    one.send_text(FIND);
+    for _ in 0..3 {
+        one.expect_message("waiting");
+        one.send_text(FIND);
+    }
+    one.expect_message("waiting");
+}
+
+#[test]
+fn a_new_connection_of_an_address_has_no_new_matches() {
+    let server = start_server("--max-matches-per-minute-per-address");
+    for nth in 0..2 {
+        let (mut one, mut other) = pair(&server);
+        // One of them pays by leaving, and one by closing.
+        if nth == 0 {
+            one.send_text(LEAVE);
+            one.expect_message("room_left");
+        } else {
+            one.close(1000);
+        }
+        other.expect_message("peer_left");
+    }
+    // All clients of this test have the same address.
+    let mut fresh = server.client();
+    expect_refused(&mut fresh);
+}
