@@ -250,7 +250,7 @@ impl Session {
         let membership = self.membership()?;
         self.state = SessionState::Idle;
         if let Some(partner) = partner {
-            // guard: partners before the last are remembered [call { self.recent_partners = RecentPartners::default(); self.recent_partners.remember }]
+            // guard: the partners of the last rooms are remembered [skip]
             self.recent_partners.remember(partner);
         }
         Some(membership)
