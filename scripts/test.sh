@@ -17,6 +17,8 @@ HEAVY=(
     'monitoring|scripts/monitoring-test.sh'
     'proxies|scripts/proxy-test.sh'
     'deployment|scripts/deploy-test.sh'
+    'packages|scripts/package-test.sh'
+    'relay|scripts/turn-test.sh'
     'instruction counts|scripts/count-instructions.sh'
     'fuzzing|scripts/fuzz.sh 10'
     'faulty network|scripts/fault-net.sh'

@@ -26,7 +26,24 @@ const MANUALS: &[&str] = &[
 ];
 
 /// Flags of programs that are not part of this repository.
-const FOREIGN_FLAGS: &[&str] = &["--nofile", "--pid", "--release", "--now", "--since", "--config"];
+const FOREIGN_FLAGS: &[&str] = &[
+    "--nofile",
+    "--pid",
+    "--release",
+    "--now",
+    "--since",
+    "--config",
+    // Those of container engines.
+    "--name",
+    "--ulimit",
+    "--stop-timeout",
+    "--read-only",
+    "--cap-drop",
+    "--security-opt",
+    "--cpus",
+    "--cpuset-cpus",
+    "--sysctl",
+];
 
 /// Words of `text` that begin with `prefix`, each up to the first byte that is not part of a name.
 fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
