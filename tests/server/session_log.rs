@@ -154,7 +154,9 @@ fn tells_at_exit_what_was_not_logged_yet_even_if_it_ends_at_once() {
 
 #[test]
 fn tells_at_exit_how_many_lines_were_suppressed() {
-    let mut server = Server::start(&["--shards", "1"]);
+    // An idle HTTP connection would otherwise stay open until the end of the drain.
+    let flags = ["--shards", "1", "--drain-timeout", "0", "--close-timeout", "100ms"];
+    let mut server = Server::start(&flags);
     let mut monitor = server.raw_connection();
     let mut stats = move || monitor.request("GET /stats HTTP/1.1\r\nHost: t\r\n\r\n").json();
     stats();
