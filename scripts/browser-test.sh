@@ -8,7 +8,7 @@
 # SWITCHBOARD_ENGINES  engines of the tests that run in each; default chromium,firefox
 # CHROMIUM_BIN         default /usr/bin/chromium
 # FIREFOX_BIN          default /usr/bin/firefox-esr
-# SWITCHBOARD_SHOTS    folder for screenshots; default /tmp/switchboard-screenshots
+# SWITCHBOARD_SHOTS    folder for screenshots of every state; by default none are taken
 #
 # Installs missing tools: Node.js, the browsers and coturn as Debian packages, the rest from npm.
 set -euo pipefail

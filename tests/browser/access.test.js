@@ -1,23 +1,10 @@
-/** Accessibility: keyboard alone, axe-core, light and dark, phone and desktop. */
+/** Accessibility by keyboard and by announcements. appearance.test.js runs axe-core in every state. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { Server } from './lib/server.js';
 import { openBrowser } from './lib/engine.js';
 import { Visitor } from './lib/visitor.js';
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const DESKTOP = { viewport: { width: 1000, height: 860 } };
-const PHONE = { viewport: { width: 375, height: 760 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-
-/** @param {Visitor} visitor */
-async function violations(visitor) {
-  await visitor.page.evaluate(AXE);
-  const { violations } = await visitor.page.evaluate(() => window.axe.run());
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-}
 
 describe('accessibility', { timeout: 180_000 }, () => {
   let server;
@@ -75,42 +62,4 @@ describe('accessibility', { timeout: 180_000 }, () => {
     await ann.reads('announcer', /looking for someone/);
     await ann.leave();
   });
-
-  for (const [device, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-    for (const colorScheme of ['light', 'dark']) {
-      test(`axe-core finds no violation on a ${device}, ${colorScheme}`, async () => {
-        const options = { ...viewport, colorScheme, reducedMotion: device === 'phone' ? 'reduce' : 'no-preference' };
-        const ann = await Visitor.arrive(chromium.browser, server.url, options);
-        const ben = await Visitor.arrive(chromium.browser, server.url, options);
-        const found = [];
-        const inspect = async (state) => {
-          // Wait until animations and colour transitions have ended.
-          await ann.page.waitForTimeout(900);
-          await ann.shoot(`${device}-${colorScheme}-${state}`);
-          found.push(...(await violations(ann)).map((violation) => `${state}: ${violation}`));
-          const wide = await ann.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          if (wide > 0) found.push(`${state}: ${wide} px wider than the screen`);
-        };
-        await inspect('welcome');
-        await ann.checkMicrophone();
-        await inspect('ready');
-        await ann.press('start');
-        await inspect('searching');
-        await ben.start();
-        await ann.reaches('talking');
-        await ann.reads('quality', /ms/);
-        await inspect('talking');
-        await ann.press('mute');
-        await ann.page.click('summary');
-        await inspect('settings');
-        await ann.page.click('summary');
-        await ben.press('stop');
-        await ann.reaches('ended');
-        await inspect('ended');
-        assert.deepEqual(found, []);
-        assert.deepEqual(ann.errors, []);
-        await Promise.all([ann, ben].map((visitor) => visitor.leave()));
-      });
-    }
-  }
 });

@@ -5,8 +5,8 @@ import path from 'node:path';
 
 const TIMEOUT_MS = 20_000;
 
-/** Folder of the screenshots, outside the repository. */
-export const SHOTS = process.env.SWITCHBOARD_SHOTS ?? '/tmp/switchboard-screenshots';
+/** Folder of the screenshots; without it none are taken. */
+const SHOTS = process.env.SWITCHBOARD_SHOTS;
 
 /** Runs in the page before its scripts: records its calls and times the first audio. */
 function observe() {
@@ -92,10 +92,12 @@ export class Visitor {
 
   /**
    * @param {import('playwright-core').Browser} browser
-   * @param {string} url
-   * @param {import('playwright-core').BrowserContextOptions & { settings?: object, candidatesFirst?: boolean }} [options]
+   * @param {string | null} url null to open nothing yet.
+   * @param {import('playwright-core').BrowserContextOptions
+   *   & { settings?: object, candidatesFirst?: boolean, prepare?: () => void }} [options] `prepare` runs in the page
+   *   before its scripts.
    */
-  static async arrive(browser, url, { settings, candidatesFirst = false, ...options } = {}) {
+  static async arrive(browser, url, { settings, candidatesFirst = false, prepare, ...options } = {}) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
     const visitor = new Visitor(page);
@@ -109,7 +111,8 @@ export class Visitor {
     if (settings !== undefined) {
       await page.addInitScript((kept) => localStorage.setItem('switchboard', kept), JSON.stringify(settings));
     }
-    await page.goto(url);
+    if (prepare !== undefined) await page.addInitScript(prepare);
+    if (url !== null) await page.goto(url);
     return visitor;
   }
 
@@ -182,9 +185,11 @@ export class Visitor {
       .then((handle) => handle.jsonValue());
   }
 
+  /** Takes a screenshot, if a folder for them was named. */
   async shoot(name) {
+    if (!SHOTS) return;
     mkdirSync(SHOTS, { recursive: true });
-    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`), animations: 'disabled' });
   }
 
   leave() {
