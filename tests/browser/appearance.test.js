@@ -23,7 +23,7 @@ const VIEWS = [
   { name: 'rtl', width: 390, height: 844, direction: 'rtl' },
 ];
 /** The journeys that are made in each language. German has the longest words; its states differ in nothing else. */
-const JOURNEYS_BY_LANGUAGE = { en: Object.keys(JOURNEYS), de: ['call', 'blocked', 'microphone', 'refusals'] };
+const JOURNEYS_BY_LANGUAGE = { en: Object.keys(JOURNEYS), de: ['call', 'blocked', 'microphone', 'waiting', 'refusals'] };
 
 /** What of the page does not fit on the screen. Runs in the page. */
 function misfits() {

@@ -118,6 +118,18 @@ async function inLine({ browser, server, options }) {
   return { ann, scripted };
 }
 
+/** A visitor whom the server tells a long wait. @param {Surroundings} surroundings @returns {Journey} */
+async function* waiting(surroundings) {
+  const { ann, scripted } = await inLine(surroundings);
+  await ann.press('stop');
+  await ann.page.waitForSelector('#start');
+  scripted.answer.payload.expected_wait_ms = 240_000;
+  await ann.press('start');
+  await ann.page.waitForSelector('#alone');
+  yield ['waiting-long', ann];
+  await ann.leave();
+}
+
 /** Each way in which a call ends, before there was any sound. @param {Surroundings} surroundings @returns {Journey} */
 async function* ends(surroundings) {
   const { ann, scripted } = await inLine(surroundings);
@@ -205,4 +217,4 @@ function refuseUpgrades() {
 }
 
 /** All journeys by name. */
-export const JOURNEYS = { call, silence, blocked, microphone, ends, refusals, losses };
+export const JOURNEYS = { call, silence, blocked, microphone, waiting, ends, refusals, losses };
