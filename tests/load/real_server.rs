@@ -442,8 +442,9 @@ fn refusals_of_the_server_are_not_faults() {
         server_faults(&report).into_iter().filter(|kind| !crashed.contains(kind)).collect();
     assert_eq!(found, [""; 0], "{:#}", report["runs"][0]["faults"]);
 
-    let server = start_server(&["--max-messages-per-second", "5"]);
-    let mut limited = calls("limits", &["--phases", "20/s for 4s"]);
+    // Each user may send 40 messages at once.
+    let server = start_server(&["--max-messages-per-second", "1"]);
+    let mut limited = calls("limits", &["--phases", "20/s for 6s"]);
     let child = limited.args(["--url", server.url()]).spawn().unwrap();
     let (_, report) = finish("limits", child);
     assert!(figure(&report, "rate_limited") > 10.0);

@@ -70,8 +70,12 @@ impl RunTotals {
     }
 
     /// The faults of the run. In a void run those that depend on timing are not the server's: a
-    /// generator that is late cannot distinguish a late message from a lost one.
+    /// generator that is late cannot distinguish a late message from a lost one. Nor are lost messages
+    /// the server's fault in a run in which it dropped messages over its rate limit.
     fn fault_reports(&self, is_void: bool) -> Vec<FaultReport> {
+        // The server answers a dropped message once a second, and a sender that leaves before the
+        // answer comes has not told its partner of the gap.
+        let drops_messages = self.recorder.fault_stats(LoadFault::RateLimited).count > 0;
         let report = |fault: &LoadFault| {
             let stats = self.recorder.fault_stats(*fault);
             FaultReport {
@@ -81,7 +85,8 @@ impl RunTotals {
                 first_s: stats.first_ns as f64 / 1e9,
                 last_s: stats.last_ns as f64 / 1e9,
                 is_server_fault: fault.proves_violation()
-                    && !(is_void && fault.depends_on_timing()),
+                    && !(is_void && fault.depends_on_timing())
+                    && !(*fault == LoadFault::Lost && drops_messages),
             }
         };
         LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()

@@ -6,7 +6,6 @@ use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
 use crate::timestamp::Timestamp;
-use crate::wire::message::ClientMessageType;
 use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
 
 impl User {
@@ -54,9 +53,7 @@ impl User {
                 self.on_peer_left(&room_id, &reason, context);
             }
             ParsedServerMessage::Pong => self.on_pong(context),
-            ParsedServerMessage::Error { code, refused } => {
-                self.on_error(&code, refused.as_deref(), context)
-            }
+            ParsedServerMessage::Error { code, .. } => self.on_error(&code, context),
             ParsedServerMessage::Draining => {
                 self.server_draining = true;
                 self.exempt_pending_request(context);
@@ -217,18 +214,14 @@ impl User {
         }
     }
 
-    fn on_error(&mut self, code: &str, refused: Option<&str>, context: &mut UserContext<'_>) {
-        let refused = refused.and_then(|name| ClientMessageType::from_name(name.as_bytes()));
-        let is_request = refused.is_none_or(ClientMessageType::is_state_change);
+    fn on_error(&mut self, code: &str, context: &mut UserContext<'_>) {
         let fault = match code {
             "rate_limited" | "too_many_matches" => {
                 if let UserState::InRoom(call) = &mut self.state {
                     call.rate_limited = true;
                 }
                 self.rate_limited = true;
-                if is_request {
-                    self.exempt_pending_request(context);
-                }
+                self.exempt_pending_request(context);
                 LoadFault::RateLimited
             }
             "draining" => {
