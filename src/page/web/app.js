@@ -9,7 +9,7 @@ import { BannerState } from './banner.js';
 import { bindSettings, bindShortcuts, listDevices } from './controls.js';
 import { Conversation } from './conversation.js';
 import { hasRelay, lastingServers } from './ice.js';
-import { usersOnline } from './users.js';
+import { countedQueues, usersOnline } from './users.js';
 import { Meter } from './meter.js';
 import { Microphone, trouble } from './microphone.js';
 import { advance, inCall, lineOf } from './phase.js';
@@ -18,6 +18,7 @@ import { load, save } from './settings.js';
 import { sound } from './sound.js';
 import { Speaker } from './speaker.js';
 import { View, byId, showLanguage } from './view.js';
+import { Waiting } from './waiting.js';
 import { grade } from './vitals.js';
 import { chooseLanguage, quality, refusal, text, useLanguage } from './words.js';
 
@@ -56,6 +57,7 @@ class Page {
   #speaker = new Speaker(byId('voice'));
   #meters = { you: new Meter(), partner: new Meter() };
   #view = new View();
+  #waiting = new Waiting();
   #banner = new BannerState(this.#client, () => this.#render());
   #notifier = new Notifier();
   #wakeLock = new WakeLock();
@@ -246,6 +248,7 @@ class Page {
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
       if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
     });
+    on('waiting', (waiting) => this.#waiting.accepted(waiting));
     on('match', (room) => this.#startCall(room));
     on('relay', ({ type, payload }) => {
       if (type !== 'signal') this.#conversation?.receive(type, payload);
@@ -428,6 +431,7 @@ class Page {
     // Every visitor requests this from one server, so hidden pages and calls do not.
     if (document.hidden || this.#phase.name === 'talking') return;
     const users = await usersOnline();
+    this.#waiting.offer(countedQueues());
     // A visitor has a session only after the microphone was turned on.
     const own = this.#client.status === 'open' ? 1 : 0;
     this.#others = users === null ? null : users - own;
@@ -445,6 +449,7 @@ class Page {
   }
 
   #render() {
+    this.#waiting.render(this.#phase, this.#settings.notify);
     this.#view.render({
       phase: this.#phase,
       connection: this.#banner.connection,

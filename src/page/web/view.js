@@ -239,7 +239,7 @@ function setText(id, text) {
  * @param {string} id
  * @param {string | null} text
  */
-function show(id, text) {
+export function show(id, text) {
   byId(id).hidden = text === null;
   setText(id, text ?? '');
 }

@@ -220,6 +220,22 @@ export function userCount(others) {
   return others === 1 ? text('users.one') : text('users.many', { count: others });
 }
 
+/** @param {number} ms in words, rounded. */
+export function duration(ms) {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 5) return text('waiting.moments');
+  if (seconds < 50) return text('waiting.seconds', { count: Math.ceil(seconds / 5) * 5 });
+  if (seconds < 90) return text('waiting.minute');
+  return text('waiting.minutes', { count: Math.round(seconds / 60) });
+}
+
+/** @param {string} name of a queue: a language code is shown as that language. */
+export function queueName(name) {
+  if (!/^[a-z]{2,3}$/.test(name)) return name;
+  const names = new Intl.DisplayNames([chosen.language], { type: 'language', fallback: 'none' });
+  return names.of(name) ?? name;
+}
+
 /**
  * @param {import('./vitals.js').Grade} grade
  * @param {import('./vitals.js').Reading} reading

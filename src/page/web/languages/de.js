@@ -37,6 +37,20 @@ export const TEXTS = {
   'button.microphone': 'Mikrofon wieder benutzen',
   'button.sound': 'Ton wieder einschalten',
 
+  // While the visitor waits.
+  'button.share': 'Link teilen',
+  'button.tell': 'Sag mir, wenn jemand kommt',
+  'share.text': 'Komm und rede mit mir',
+  'share.copied': 'Link kopiert',
+  'share.failed': 'Kopiere die Adresse dieser Seite',
+  'waiting.expected': 'Meist dauert es {time}.',
+  'waiting.moments': 'nur ein paar Sekunden',
+  'waiting.seconds': 'etwa {count} Sekunden',
+  'waiting.minute': 'etwa eine Minute',
+  'waiting.minutes': 'etwa {count} Minuten',
+  'queue.label': 'Warteschlange',
+  'queue.any': 'Die gemeinsame',
+
   // Devices and settings.
   'settings.title': 'Geräte und Einstellungen',
   'settings.microphone': 'Mikrofon',

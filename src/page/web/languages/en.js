@@ -42,6 +42,20 @@ export const TEXTS = {
   'button.microphone': 'Use my microphone again',
   'button.sound': 'Turn the sound on again',
 
+  // While the visitor waits.
+  'button.share': 'Share a link',
+  'button.tell': 'Tell me when someone comes',
+  'share.text': 'Come and talk with me',
+  'share.copied': 'Link copied',
+  'share.failed': 'Copy the address of this page',
+  'waiting.expected': 'Usually it takes {time}.',
+  'waiting.moments': 'only a few seconds',
+  'waiting.seconds': 'about {count} seconds',
+  'waiting.minute': 'about a minute',
+  'waiting.minutes': 'about {count} minutes',
+  'queue.label': 'Line',
+  'queue.any': 'The common line',
+
   // Devices and settings.
   'settings.title': 'Devices and settings',
   'settings.microphone': 'Microphone',

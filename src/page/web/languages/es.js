@@ -37,6 +37,20 @@ export const TEXTS = {
   'button.microphone': 'Volver a usar mi micrófono',
   'button.sound': 'Volver a activar el sonido',
 
+  // While the visitor waits.
+  'button.share': 'Compartir un enlace',
+  'button.tell': 'Avísame cuando llegue alguien',
+  'share.text': 'Ven a hablar conmigo',
+  'share.copied': 'Enlace copiado',
+  'share.failed': 'Copia la dirección de esta página',
+  'waiting.expected': 'Suele tardar {time}.',
+  'waiting.moments': 'solo unos segundos',
+  'waiting.seconds': 'unos {count} segundos',
+  'waiting.minute': 'alrededor de un minuto',
+  'waiting.minutes': 'unos {count} minutos',
+  'queue.label': 'Cola',
+  'queue.any': 'La común',
+
   // Devices and settings.
   'settings.title': 'Dispositivos y ajustes',
   'settings.microphone': 'Micrófono',
@@ -60,8 +74,7 @@ export const TEXTS = {
   'settings.speaker_failed': 'Este altavoz no se puede usar. El anterior sigue activo.',
 
   // Who sees the network address.
-  'privacy.visible':
-    'Quienes hablan contigo pueden ver tu dirección de red (IP), salvo que un relé la oculte.',
+  'privacy.visible': 'Quienes hablan contigo pueden ver tu dirección de red (IP), salvo que un relé la oculte.',
   'privacy.hidden': 'Un relé oculta tu dirección de red (IP) a quienes hablan contigo.',
 
   // Phases.
@@ -84,12 +97,10 @@ export const TEXTS = {
   'searching.held.headline': 'Un momento, por favor',
   'searching.in_queue': 'Estás en la cola «{queue}». Esta página te conecta automáticamente.',
   'searching.asking': 'Se está pidiendo un lugar en la cola a la centralita.',
-  'searching.away':
-    'No estás en la cola porque no hay conexión. Esta página te pondrá en la cola en cuanto la haya.',
+  'searching.away': 'No estás en la cola porque no hay conexión. Esta página te pondrá en la cola en cuanto la haya.',
   'searching.too_many_matches':
     'Has cambiado de pareja muchas veces. Esta página te pondrá de nuevo en la cola cuando pase el tiempo indicado.',
-  'searching.rate_limited':
-    'Se pregunta demasiado a la centralita. Esta página te pondrá en la cola en un momento.',
+  'searching.rate_limited': 'Se pregunta demasiado a la centralita. Esta página te pondrá en la cola en un momento.',
   'searching.draining':
     'La centralita está a punto de reiniciarse y no hace llamadas nuevas. Después, esta página te pondrá de nuevo en la cola.',
   'searching.again': '{reason}. Buscando a la siguiente persona.',

@@ -37,6 +37,20 @@ export const TEXTS = {
   'button.microphone': 'Réutiliser mon micro',
   'button.sound': 'Réactiver le son',
 
+  // While the visitor waits.
+  'button.share': 'Partager un lien',
+  'button.tell': 'Me prévenir quand quelqu’un arrive',
+  'share.text': 'Venez parler avec moi',
+  'share.copied': 'Lien copié',
+  'share.failed': 'Copiez l’adresse de cette page',
+  'waiting.expected': 'Il faut en général {time}.',
+  'waiting.moments': 'quelques secondes',
+  'waiting.seconds': 'environ {count} secondes',
+  'waiting.minute': 'environ une minute',
+  'waiting.minutes': 'environ {count} minutes',
+  'queue.label': 'File d’attente',
+  'queue.any': 'La file commune',
+
   // Devices and settings.
   'settings.title': 'Appareils et réglages',
   'settings.microphone': 'Microphone',
@@ -89,8 +103,7 @@ export const TEXTS = {
     'Vous n’êtes pas dans la file, car il n’y a pas de connexion. Cette page vous y mettra dès qu’il y en aura une.',
   'searching.too_many_matches':
     'Vous avez changé de partenaire très souvent. Cette page vous remettra dans la file quand le temps affiché sera écoulé.',
-  'searching.rate_limited':
-    'Le standard reçoit trop de demandes. Cette page vous mettra dans la file dans un instant.',
+  'searching.rate_limited': 'Le standard reçoit trop de demandes. Cette page vous mettra dans la file dans un instant.',
   'searching.draining':
     'Le standard va redémarrer et n’établit plus d’appels. Ensuite, cette page vous remettra dans la file.',
   'searching.again': '{reason}. Recherche de l’interlocuteur suivant.',

@@ -37,6 +37,20 @@ export const TEXTS = {
   'button.microphone': 'Voltar a usar o meu microfone',
   'button.sound': 'Voltar a ligar o som',
 
+  // While the visitor waits.
+  'button.share': 'Partilhar um link',
+  'button.tell': 'Avise-me quando chegar alguém',
+  'share.text': 'Venha falar comigo',
+  'share.copied': 'Link copiado',
+  'share.failed': 'Copie o endereço desta página',
+  'waiting.expected': 'Em geral demora {time}.',
+  'waiting.moments': 'só alguns segundos',
+  'waiting.seconds': 'cerca de {count} segundos',
+  'waiting.minute': 'cerca de um minuto',
+  'waiting.minutes': 'cerca de {count} minutos',
+  'queue.label': 'Fila',
+  'queue.any': 'A comum',
+
   // Devices and settings.
   'settings.title': 'Dispositivos e definições',
   'settings.microphone': 'Microfone',
@@ -60,8 +74,7 @@ export const TEXTS = {
   'settings.speaker_failed': 'Este alto-falante não pode ser usado. O anterior continua ligado.',
 
   // Who sees the network address.
-  'privacy.visible':
-    'Quem fala com você pode ver o seu endereço de rede (IP), a menos que um relay o esconda.',
+  'privacy.visible': 'Quem fala com você pode ver o seu endereço de rede (IP), a menos que um relay o esconda.',
   'privacy.hidden': 'Um relay esconde o seu endereço de rede (IP) de quem fala com você.',
 
   // Phases.
@@ -84,12 +97,10 @@ export const TEXTS = {
   'searching.held.headline': 'Um momento, por favor',
   'searching.in_queue': 'Você está na fila “{queue}”. Esta página conecta você automaticamente.',
   'searching.asking': 'Pedindo um lugar na fila à central.',
-  'searching.away':
-    'Você não está na fila porque não há conexão. Esta página coloca você na fila assim que houver.',
+  'searching.away': 'Você não está na fila porque não há conexão. Esta página coloca você na fila assim que houver.',
   'searching.too_many_matches':
     'Você trocou de par muitas vezes. Esta página coloca você de novo na fila quando o tempo mostrado acabar.',
-  'searching.rate_limited':
-    'A central recebe perguntas demais. Esta página coloca você na fila em um momento.',
+  'searching.rate_limited': 'A central recebe perguntas demais. Esta página coloca você na fila em um momento.',
   'searching.draining':
     'A central está prestes a reiniciar e não faz novas chamadas. Depois, esta página coloca você de novo na fila.',
   'searching.again': '{reason}. Procurando a próxima pessoa.',
