@@ -21,6 +21,8 @@ scratch=$(mktemp -d)
 server=
 stop_server() {
     [ -z "$server" ] || "${as_root[@]}" kill -KILL "$server" 2>/dev/null || true
+    # Waiting keeps bash from reporting the end.
+    [ -z "$server" ] || wait "$server" 2>/dev/null || true
     server=
 }
 trap 'stop_server; rm -rf "$scratch"' EXIT
@@ -32,15 +34,23 @@ fail() {
 passed() { printf 'ok  %s\n' "$*"; }
 
 build_static() {
-    local target
+    local target program
     if [ -n "${SWITCHBOARD_STATIC:-}" ]; then return; fi
     target=$(uname -m)-unknown-linux-musl
     rustup target list --installed | grep -qx "$target" || rustup target add "$target"
     cargo build --locked --target "$target" --bin switchboard --bin switchboard-load
-    SWITCHBOARD_STATIC=${CARGO_TARGET_DIR:-target}/$target/debug
+    # Without symbols the packages are small, and packing them is quick.
+    SWITCHBOARD_STATIC=$scratch/static
+    mkdir "$SWITCHBOARD_STATIC"
+    for program in switchboard switchboard-load; do
+        strip -o "$SWITCHBOARD_STATIC/$program" "${CARGO_TARGET_DIR:-target}/$target/debug/$program"
+    done
 }
 
 make_packages() {
+    # Both runs are of the same time, whatever is committed meanwhile.
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+    export SOURCE_DATE_EPOCH
     scripts/package.sh --binaries "$SWITCHBOARD_STATIC" "$scratch/one" >/dev/null
     (cd "$scratch/one" && sha256sum --quiet -c SHA256SUMS) || fail 'the checksums are wrong'
     scripts/package.sh --binaries "$SWITCHBOARD_STATIC" "$scratch/two" >/dev/null
