@@ -33,6 +33,10 @@ pub const RECENT_PARTNERS: usize = 3;
 /// Longest queue name.
 pub const QUEUE_NAME_BYTES: usize = 64;
 
+/// Part of a client's backlog that is not for relayed messages: what the server sends without being
+/// asked, such as `peer_left`, must not overfill a backlog that the partner filled.
+pub const OWN_MESSAGES_BYTES: usize = 1024;
+
 // HTTP
 
 /// Most header fields of a request or response head.
@@ -182,6 +186,8 @@ pub const LOG_QUEUE_LINES: usize = 4096;
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the main thread checks whether all connections have ended while the server drains.
 pub const DRAIN_CHECK_PERIOD: Duration = Duration::from_millis(20);
+/// Longest wait for the shards to close their connections after a second signal.
+pub const IMMEDIATE_CLOSE_TIME: Duration = Duration::from_millis(250);
 /// The port stays open for at least this long after the signal, so that a health check sees
 /// `draining` even if there are no connections.
 pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);

@@ -64,6 +64,12 @@ impl Transport for EndlessNetwork {
 
     fn close(&mut self, _: u32) {}
 
+    fn reset(&mut self, _: u32) {}
+
+    fn has_unacknowledged(&self, _: &u32) -> bool {
+        false
+    }
+
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {
         None
     }

@@ -5,7 +5,7 @@ use super::drain_log::{DrainLog, DrainLogLine};
 use super::supervision::Supervision;
 use super::{Server, ServerError};
 use crate::commands::{MatcherCommand, ShardCommand};
-use crate::limits::{DRAIN_CHECK_PERIOD, MIN_DRAIN_TIME};
+use crate::limits::{DRAIN_CHECK_PERIOD, IMMEDIATE_CLOSE_TIME, MIN_DRAIN_TIME};
 use crate::logging;
 use crate::sys;
 use crate::telemetry::notices::{Notice, NoticeReporter};
@@ -76,8 +76,9 @@ impl Server {
             self.run_tasks(tasks);
         }
         let exit = self.drain(events, tasks)?;
-        if exit == ServerExit::Graceful {
-            self.join_threads();
+        match exit {
+            ServerExit::Graceful => self.join_threads(),
+            ServerExit::Immediate => self.close_connections(events),
         }
         Ok(exit)
     }
@@ -161,6 +162,24 @@ impl Server {
     fn open_connections(&self) -> i64 {
         let shards = self.telemetry.shards.iter();
         shards.map(|shard| shard.connections.get() + shard.migrations_in_flight.get()).sum()
+    }
+
+    /// Lets the shards close their connections, for a short time: what a client has not acknowledged
+    /// would stay in the kernel after the process has ended. The threads are not joined, because one
+    /// that makes no iterations must not delay the end.
+    fn close_connections(&mut self, events: &mut Events) {
+        for shard in &self.shards {
+            let _sent = shard.send(ShardCommand::Stop);
+        }
+        let until = sys::clock::monotonic() + IMMEDIATE_CLOSE_TIME;
+        while self.open_connections() > 0 {
+            let left = until.since(sys::clock::monotonic());
+            if left.is_zero() {
+                return;
+            }
+            // Threads that end wake this poll.
+            let _interrupted = self.poll.poll(events, Some(left.min(DRAIN_CHECK_PERIOD)));
+        }
     }
 
     /// Ends the shards, then the matcher.

@@ -161,13 +161,15 @@ impl ShardStarter {
         let setup = dependencies.setup;
         let max_here = dependencies.tables.max_of_shard(setup.limits.max_connections) as usize;
         let slots = max_here + limits::SURPLUS_CONNECTIONS + limits::ADMIN_CONNECTIONS;
+        let close_timeout = setup.limits.close_timeout;
         let core = Core::new(ShardId(nth as u16), setup, slots, Arc::clone(&counters), host);
         let acceptor = Acceptor::new(
             registered,
             dependencies.public_listeners,
             dependencies.admission,
             Arc::clone(&counters),
-        );
+        )
+        .closing_within(close_timeout);
         let acceptor = match dependencies.tables {
             DescriptorTables::Shared => acceptor,
             DescriptorTables::Private { .. } => acceptor.at_most(max_here),

@@ -6,9 +6,11 @@ use super::socket::ShardSocket;
 use super::socket_host::SocketCore;
 use crate::access::admission::{Admission, AdmissionDecision};
 use crate::limits::{
-    ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, SHUTDOWN_ACCEPTS, TABLE_SURPLUS_CONNECTIONS,
+    ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, DEFAULT_CLOSE_TIMEOUT, SHUTDOWN_ACCEPTS,
+    TABLE_SURPLUS_CONNECTIONS,
 };
 use crate::logging::throttled_lines::ACCEPTING_PAUSED;
+use crate::sys::send_queue;
 use crate::telemetry::counters::ShardCounters;
 use crate::timestamp::Timestamp;
 use crate::wire::http::RefusalCause;
@@ -27,6 +29,8 @@ pub struct Acceptor {
     admission: Arc<Admission>,
     /// Connections that the shard's own descriptor table is meant to hold.
     max_here: usize,
+    /// How long the kernel keeps a refused connection whose client acknowledges nothing.
+    close_timeout: Duration,
     counters: Arc<ShardCounters>,
 }
 
@@ -93,8 +97,15 @@ impl Acceptor {
             paused_until: None,
             admission,
             max_here: usize::MAX,
+            close_timeout: DEFAULT_CLOSE_TIMEOUT,
             counters,
         }
+    }
+
+    /// Bounds how long a refusal may take to arrive.
+    #[must_use]
+    pub fn closing_within(self, close_timeout: Duration) -> Self {
+        Acceptor { close_timeout, ..self }
     }
 
     /// Limits the connections of this shard, whatever the process may still accept.
@@ -191,6 +202,7 @@ impl Acceptor {
         let _sent = socket.write(&response);
         let _shut = socket.shutdown(Shutdown::Write);
         let _dropped = socket.read(&mut [0; 4096]);
+        let _bounded = send_queue::bound_orphan(&*socket, self.close_timeout);
         socket.close();
     }
 

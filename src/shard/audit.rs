@@ -97,7 +97,7 @@ impl<H: Host> Core<H> {
             expect(is_due && connection.has_unsent(), wrong)?;
         }
         let unsent_bytes = connection.unsent_bytes();
-        let limit_bytes = self.setup.limits.max_unsent_bytes;
+        let limit_bytes = self.backlog_bounds().most_bytes;
         let wrong = || format!("{unsent_bytes} unsent bytes, above {limit_bytes}");
         expect(unsent_bytes <= limit_bytes, wrong)?;
         let Some(membership) = session.membership() else { return Ok(()) };

@@ -6,10 +6,11 @@
 //! another.
 
 use super::core::Core;
-use super::entry::{LingerState, Role};
+use super::entry::{LingerEnd, LingerState, Role};
 use super::host::Host;
 use super::replies::Replies;
-use crate::ids::Slot;
+use super::timeouts::as_ms;
+use crate::ids::{ConnectionKey, Slot};
 use crate::limits;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
@@ -65,7 +66,7 @@ impl<H: Host> Core<H> {
         let connection = self.table.connection(replies.slot());
         let unsent_bytes = connection.map_or(0, |connection| connection.unsent_bytes());
         let total = unsent_bytes + replies.bytes().len() + CLOSE_FRAME_BYTES;
-        total <= self.setup.limits.max_unsent_bytes
+        total <= self.backlog_bounds().most_bytes
     }
 
     /// Sends a Close frame. Behind unsent bytes it waits beyond the limit.
@@ -89,7 +90,50 @@ impl<H: Host> Core<H> {
             since_ms: self.timeouts.now_ms(),
             bytes_left: limits::LINGER_BYTES,
             reason,
+            until: LingerEnd::PeerEnds,
         });
+    }
+
+    /// Whether something was sent, or waits to be sent, that the client has not acknowledged.
+    fn owes(&self, slot: Slot) -> bool {
+        let Some(connection) = self.table.connection(slot) else { return false };
+        connection.has_unsent() || self.host.has_unacknowledged(&connection.socket)
+    }
+
+    /// Ends a connection on which nothing more is to be done: at once, or if its client still has to
+    /// acknowledge something, when it has. A session that was attached to it ends at once.
+    pub(super) fn end_when_acknowledged(
+        &mut self,
+        slot: Slot,
+        reason: EndReason,
+        until: LingerEnd,
+    ) {
+        // guard: what was sent has time to arrive [false]
+        if self.owes(slot) {
+            self.end_or_keep_session(slot, reason);
+            if !matches!(self.table[slot].role, Role::Lingering(_)) {
+                self.linger(slot, reason);
+            }
+            if let Some(entry) = self.table.get_mut(slot)
+                && let Role::Lingering(lingering) = &mut entry.role
+            {
+                lingering.until = until;
+            }
+            return self.half_close_when_sent(slot);
+        }
+        self.table.mark_slot_for_close(slot, reason);
+    }
+
+    /// Ends a connection that lingers, if it is time. Called by the sweep.
+    pub(super) fn end_linger_if_due(&mut self, key: ConnectionKey, lingering: LingerState) {
+        let passed_ms = self.timeouts.now_ms().wrapping_sub(lingering.since_ms);
+        // guard: the close timeout closes a connection [false]
+        if passed_ms >= as_ms(self.setup.limits.close_timeout) {
+            self.counters.close_timeouts.increment();
+            self.table.mark_for_close(key, lingering.reason);
+        } else if lingering.until == LingerEnd::Acknowledged && !self.owes(key.slot) {
+            self.table.mark_for_close(key, lingering.reason);
+        }
     }
 
     /// Half-closes a connection that lingers, unless bytes have to be sent first.
@@ -132,6 +176,11 @@ impl<H: Host> Core<H> {
             Role::Lingering(lingering) => lingering.reason,
             Role::Http(_) | Role::Session(_) | Role::Echo => reason,
         });
+        // guard: nothing that is unacknowledged stays in the kernel [false]
+        if self.host.has_unacknowledged(&connection.socket) {
+            self.counters.unacknowledged_resets.increment();
+            return self.host.reset(connection.socket);
+        }
         match entry.role.is_admin() {
             true => self.host.release(connection.socket),
             false => self.host.close(connection.socket),

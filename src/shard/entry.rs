@@ -99,6 +99,17 @@ pub(super) struct LingerState {
     pub(super) bytes_left: u32,
     /// Why it is closed.
     pub(super) reason: EndReason,
+    /// What ends it before the close timeout.
+    pub(super) until: LingerEnd,
+}
+
+/// What a connection that is about to be closed waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LingerEnd {
+    /// The end of what the peer sends.
+    PeerEnds,
+    /// The peer sends nothing more: until it has acknowledged what it was sent.
+    Acknowledged,
 }
 
 /// What a connection needs only while something is incomplete.
@@ -108,6 +119,9 @@ pub(super) struct PendingIo {
     pub(super) assembly: Option<Box<PartialMessage>>,
     /// Bytes that the kernel has not taken yet.
     pub(super) egress: Egress,
+    /// While at least half of the bound of `egress` is full: when that began, or the client last
+    /// took some of it; in milliseconds on the shard's clock.
+    pub(super) stuck_since_ms: u32,
     /// Whether `egress` is a lone `waiting` that has not been offered to the kernel: it is sent
     /// together with what follows from the matcher's reply.
     pub(super) is_held_back: bool,

@@ -4,6 +4,7 @@
 //! never copied out of it: its client header becomes a server header in place, and all messages
 //! of one read are sent to the partner with one send.
 
+use super::backlog::RelaySpace;
 use super::core::Core;
 use super::host::Host;
 use super::message_rate::{RateBucket, RateDecision};
@@ -16,7 +17,9 @@ use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
 use crate::wire::message::client::{ClientMessage, RoomClaim, is_relay_for, parse_client_message};
 use crate::wire::message::server::ServerMessage;
-use crate::wire::message::{ClientMessageType, DEFAULT_QUEUE, ErrorCode, MessageRefusal};
+use crate::wire::message::{
+    ClientMessageType, DEFAULT_QUEUE, ErrorCode, MessageRefusal, RelayKind,
+};
 use crate::wire::websocket::assembly::{
     IncomingItem, MessageError, MessageReader, PartialMessage, PayloadLocation,
 };
@@ -26,7 +29,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 /// How to handle a text message.
 enum TextAction {
-    Relay(Membership),
+    Relay(RelayKind, Membership),
     Refuse(MessageRefusal),
     FindMatch(String),
     CancelMatch,
@@ -40,6 +43,8 @@ struct RelayFastPath {
     room: RoomNo,
     /// The identifier of the room, once a message has named one.
     token: Option<Token>,
+    /// What the peer can be sent.
+    space: RelaySpace,
 }
 
 /// Why no more frames of a connection are read.
@@ -64,7 +69,8 @@ impl<H: Host> Core<H> {
         let close = loop {
             let next = match reader.next_text() {
                 Ok(Some(range)) => {
-                    if let Some(RelayFastPath { peer, room, token }) = &mut fast_path
+                    if let Some(RelayFastPath { peer, room, token, space }) = &mut fast_path
+                        && space.admits(batch.frame_bytes(), range.len())
                         && is_relay_for(&reader.buffer()[range.clone()], || {
                             token.get_or_insert_with(|| self.room_token(*room)).as_bytes()
                         })
@@ -117,7 +123,8 @@ impl<H: Host> Core<H> {
         if entry.connection.as_ref()?.announcement_pending() {
             return None;
         }
-        Some(RelayFastPath { peer: membership.peer, room: membership.room, token: None })
+        let Membership { peer, room, .. } = membership;
+        Some(RelayFastPath { peer, room, token: None, space: self.relay_space(peer) })
     }
 
     /// Takes the received part of an incomplete message.
@@ -228,10 +235,12 @@ impl<H: Host> Core<H> {
         }
         let not_in_room = MessageRefusal::new(ErrorCode::NotInRoom, message_type());
         let action = match message {
-            Ok(ClientMessage::Relay(_, claim)) => match self.claimed_room(slot, &claim, &place) {
-                Some(membership) => TextAction::Relay(membership),
-                None => TextAction::Refuse(not_in_room),
-            },
+            Ok(ClientMessage::Relay(kind, claim)) => {
+                match self.claimed_room(slot, &claim, &place) {
+                    Some(membership) => TextAction::Relay(kind, membership),
+                    None => TextAction::Refuse(not_in_room),
+                }
+            }
             Ok(ClientMessage::FindMatch { queue }) => {
                 let queue = queue.unwrap_or(Cow::Borrowed(DEFAULT_QUEUE));
                 TextAction::FindMatch(queue.into_owned())
@@ -247,7 +256,15 @@ impl<H: Host> Core<H> {
             Err(refusal) => TextAction::Refuse(refusal),
         };
         match action {
-            TextAction::Relay(membership) => self.relay(reader, batch, &place, membership.peer),
+            TextAction::Relay(kind, Membership { peer, .. }) => {
+                let bytes = reader.bytes(&place).len();
+                if self.has_relay_space(reader, batch, peer, bytes) {
+                    self.relay(reader, batch, &place, peer);
+                } else {
+                    let message_type = ClientMessageType::Relay(kind);
+                    self.refuse(replies, MessageRefusal::of(message_type, ErrorCode::PeerBusy));
+                }
+            }
             TextAction::Refuse(refusal) => self.refuse(replies, refusal),
             TextAction::CancelMatch => self.cancel_match(replies),
             TextAction::FindMatch(queue) => {
@@ -329,7 +346,7 @@ impl<H: Host> Core<H> {
     /// Sends the messages that were collected for the partner. This has to come before anything
     /// that changes the room or sends the partner something else.
     #[inline]
-    fn send_batch(&mut self, reader: &mut MessageReader<'_>, batch: &mut RelayBatch) {
+    pub(super) fn send_batch(&mut self, reader: &mut MessageReader<'_>, batch: &mut RelayBatch) {
         let Some(FinishedBatch { to, range, messages, payload_bytes }) = batch.finish() else {
             return;
         };

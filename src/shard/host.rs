@@ -120,8 +120,13 @@ pub trait Transport {
     fn adopt(&mut self, from: ShardId, socket: &mut Self::Socket) -> AdoptOutcome<Self::Socket>;
     /// Closes this descriptor. The connection stays open through its other descriptor.
     fn release(&mut self, socket: Self::Socket);
-    /// Closes the connection.
+    /// Closes the connection. What was sent may still arrive.
     fn close(&mut self, socket: Self::Socket);
+    /// Closes the connection with a reset, so that nothing of it stays in the kernel.
+    fn reset(&mut self, socket: Self::Socket);
+    /// Whether the peer has not acknowledged everything that was sent, the half-close included.
+    /// False if the connection is broken.
+    fn has_unacknowledged(&self, socket: &Self::Socket) -> bool;
     /// The address of the peer; `None` if the connection is gone.
     fn peer_address(&self, socket: &Self::Socket) -> Option<IpAddr>;
 }

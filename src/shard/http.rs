@@ -1,7 +1,7 @@
 //! The HTTP part of a connection: requests, responses, refusals and upgrades. Pure.
 
 use super::core::Core;
-use super::entry::{ClientSource, HttpState, Role};
+use super::entry::{ClientSource, HttpState, LingerEnd, Role};
 use super::host::{Document, DocumentContent, Host};
 use super::message_rate::RateState;
 use super::refusal::reject_reason;
@@ -328,7 +328,8 @@ impl<H: Host> Core<H> {
         let has_begun =
             connection.pending.as_ref().is_some_and(|pending| !pending.stored.is_empty());
         if !has_begun || connection.has_unsent() {
-            return self.table.mark_for_close(key, EndReason::HttpIdle);
+            let until = LingerEnd::PeerEnds;
+            return self.end_when_acknowledged(key.slot, EndReason::HttpIdle, until);
         }
         let mut replies = Replies::new(key.slot, Vec::new());
         self.refuse_head(&mut replies, HttpError::HeadTimeout, EndReason::HeadTimeout);

@@ -177,6 +177,9 @@ impl<H: Host> Core<H> {
             message.shift(ahead_ms);
         }
         self.rates.set(key.slot, rates);
+        if let Some(pending) = connection.pending.as_mut() {
+            pending.stuck_since_ms = pending.stuck_since_ms.wrapping_add(ahead_ms);
+        }
         let silent_ms = now_ms.wrapping_sub(connection.heard_ms);
         self.count_buffered_bytes(&connection, 1);
         self.insert(*connection, Role::Session(session), side);

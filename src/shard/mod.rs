@@ -14,6 +14,7 @@
 pub mod acceptor;
 #[doc(hidden)]
 pub mod audit;
+mod backlog;
 mod closing;
 pub mod core;
 mod echo;

@@ -53,7 +53,7 @@ impl<H: Host> Core<H> {
         if content == EgressContent::Frames {
             let Some(connection) = self.table.connection(slot) else { return };
             let unsent_bytes = connection.unsent_bytes() + bytes.len();
-            let fits = unsent_bytes <= self.setup.limits.max_unsent_bytes;
+            let fits = unsent_bytes <= self.backlog_bounds().most_bytes;
             // guard: bytes behind a held-back `waiting` are bounded [operand 1 true]
             if fits && connection.is_held_back() {
                 self.append(slot, bytes);
@@ -77,17 +77,24 @@ impl<H: Host> Core<H> {
 
     /// Keeps bytes until the kernel takes them. It has taken `taken` of them already.
     fn keep_unsent(&mut self, slot: Slot, bytes: &[u8], taken: usize, content: EgressContent) {
+        let bounds = self.backlog_bounds();
         let limit_bytes = match content {
             // guard: unsent bytes are bounded [value usize::MAX]
-            EgressContent::Frames => self.setup.limits.max_unsent_bytes,
+            EgressContent::Frames => bounds.most_bytes,
             // One response at a time, and it is no larger than the largest document.
             EgressContent::Opaque => usize::MAX,
         };
+        let now_ms = self.timeouts.now_ms();
         let Some(connection) = self.table.connection_mut(slot) else { return };
-        let egress = &mut connection.pending_mut().egress;
-        match egress.push(bytes, taken, content, limit_bytes) {
-            Ok(()) => self.counters.unsent_bytes.add((bytes.len() - taken) as i64),
+        let pending = connection.pending_mut();
+        let before_bytes = pending.egress.unsent_len();
+        match pending.egress.push(bytes, taken, content, limit_bytes) {
+            Ok(()) => {
+                pending.note_added(before_bytes, bounds.half_bytes, now_ms);
+                self.counters.unsent_bytes.add((bytes.len() - taken) as i64);
+            }
             Err(_full) => {
+                let egress = &mut pending.egress;
                 // A slow consumer. Frames of which nothing has been sent are dropped, so that the
                 // Close frame can still be sent; a frame that is partly sent is completed.
                 let before = egress.unsent_len();
@@ -105,10 +112,13 @@ impl<H: Host> Core<H> {
 
     /// Keeps bytes to be sent behind those that wait already. The caller checks the limit.
     pub(super) fn append(&mut self, slot: Slot, bytes: &[u8]) {
+        let (half_bytes, now_ms) = (self.backlog_bounds().half_bytes, self.timeouts.now_ms());
         let Some(connection) = self.table.connection_mut(slot) else { return };
-        let pushed =
-            connection.pending_mut().egress.push(bytes, 0, EgressContent::Frames, usize::MAX);
+        let pending = connection.pending_mut();
+        let before_bytes = pending.egress.unsent_len();
+        let pushed = pending.egress.push(bytes, 0, EgressContent::Frames, usize::MAX);
         debug_assert_eq!(pushed, Ok(()), "there is no limit");
+        pending.note_added(before_bytes, half_bytes, now_ms);
         self.counters.unsent_bytes.add(bytes.len() as i64);
     }
 
@@ -138,6 +148,8 @@ impl<H: Host> Core<H> {
                         // The kernel has space because the client has read, so the client is
                         // alive although it sends nothing.
                         connection.heard_ms = self.timeouts.now_ms();
+                        // guard: a client that takes some of its backlog is not stuck [skip]
+                        pending.stuck_since_ms = connection.heard_ms;
                     }
                     pending.egress.mark_sent(count);
                     self.counters.wire_bytes_sent.add(count as u64);

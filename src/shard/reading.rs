@@ -1,7 +1,7 @@
 //! Reading: how often a connection is read, and which code handles its bytes. Pure.
 
 use super::core::Core;
-use super::entry::Role;
+use super::entry::{LingerEnd, Role};
 use super::host::{Host, RecvOutcome};
 use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
@@ -117,14 +117,17 @@ impl<H: Host> Core<H> {
 
     /// The peer sends nothing more.
     fn handle_end_of_input(&mut self, key: ConnectionKey) {
-        let entry = &self.table[key.slot];
+        let slot = key.slot;
+        let entry = &self.table[slot];
         match entry.role {
             // The client may wait for its replies. When they are sent, the end is read again.
             Role::Http(_) | Role::Echo | Role::Lingering(_) if entry.has_unsent() => {}
-            Role::Http(_) => self.table.mark_for_close(key, EndReason::HttpDone),
+            Role::Http(_) => {
+                self.end_when_acknowledged(slot, EndReason::HttpDone, LingerEnd::Acknowledged)
+            }
             Role::Session(_) | Role::Echo | Role::Lingering(_) => {
-                self.release_held_back(key.slot);
-                self.table.mark_for_close(key, EndReason::ClientGone);
+                self.release_held_back(slot);
+                self.end_when_acknowledged(slot, EndReason::ClientGone, LingerEnd::Acknowledged);
             }
         }
     }

@@ -14,6 +14,8 @@ pub(super) struct RelayBatch {
     end: usize,
     messages: u64,
     payload_bytes: u64,
+    /// Whether the kernel was offered the destination's backlog; kept when the batch is finished.
+    backlog_offered: bool,
 }
 
 /// A batch that is to be sent.
@@ -54,8 +56,20 @@ impl RelayBatch {
     /// Takes the frames, if there are any. The batch is empty afterwards.
     #[inline]
     pub(super) fn finish(&mut self) -> Option<FinishedBatch> {
-        let RelayBatch { to, start, end, messages, payload_bytes } = std::mem::take(self);
+        let RelayBatch { to, start, end, messages, payload_bytes, backlog_offered } = *self;
+        *self = RelayBatch { backlog_offered, ..RelayBatch::default() };
         Some(FinishedBatch { to: to?, range: start..end, messages, payload_bytes })
+    }
+
+    /// The bytes of the frames that have been added since the batch was last finished.
+    #[inline]
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether the kernel is to be offered what waits for the destination: true once.
+    pub(super) fn offer_backlog(&mut self) -> bool {
+        !std::mem::replace(&mut self.backlog_offered, true)
     }
 }
 

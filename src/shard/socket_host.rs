@@ -18,6 +18,7 @@ use crate::mailbox::{BatchSender, MailboxSender};
 use crate::page::{self, Asset};
 use crate::sys;
 use crate::sys::descriptor_tables::ThreadTable;
+use crate::sys::send_queue;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counter::Label as _;
 use crate::timestamp::Timestamp;
@@ -190,6 +191,16 @@ impl Transport for SocketHost {
 
     fn close(&mut self, socket: ShardSocket) {
         socket.close();
+    }
+
+    fn reset(&mut self, socket: ShardSocket) {
+        // It fails only for a descriptor that is no socket.
+        let _set = send_queue::reset_on_close(&*socket);
+        socket.close();
+    }
+
+    fn has_unacknowledged(&self, socket: &ShardSocket) -> bool {
+        send_queue::has_unacknowledged(&**socket)
     }
 
     fn peer_address(&self, socket: &ShardSocket) -> Option<IpAddr> {

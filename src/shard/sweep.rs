@@ -63,16 +63,15 @@ impl<H: Host> Core<H> {
                 }
             }
             Role::Lingering(lingering) => {
-                // guard: the close timeout closes a connection [false]
-                if now_ms.wrapping_sub(lingering.since_ms) >= as_ms(limits.close_timeout) {
-                    let reason = lingering.reason;
-                    self.counters.close_timeouts.increment();
-                    self.table.mark_for_close(key, reason);
-                }
+                let lingering = *lingering;
+                self.end_linger_if_due(key, lingering);
             }
             Role::Session(session) => {
                 let in_room = session.membership().is_some();
                 let passed_ms = now_ms.wrapping_sub(previous_ms);
+                if self.is_stuck(key.slot) {
+                    return self.close_slow_consumer(key.slot);
+                }
                 self.enforce_liveness(key, in_room, silent_ms, passed_ms);
             }
             Role::Echo => {

@@ -13,6 +13,7 @@ pub mod notify;
 pub mod outbound;
 pub mod prefetch;
 pub mod process;
+pub mod send_queue;
 pub mod sockets;
 pub mod steering;
 pub mod timerfd;

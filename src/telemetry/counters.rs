@@ -188,6 +188,9 @@ shard_counters! {
         /// Connections that the server reset because their client had not closed them within the
         /// close timeout. Each also counts under the reason for which it was closed.
         close_timeouts,
+        /// Connections that the server reset when it closed them, because their client had not
+        /// acknowledged what it was sent. Each also counts under the reason for which it was closed.
+        unacknowledged_resets,
         /// Iterations of the event loop.
         iterations,
         /// CPU time that the shard's thread has used, in nanoseconds. Updated about ten times a

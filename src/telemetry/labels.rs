@@ -62,7 +62,8 @@ label! {
         MessageTimeout = "message_timeout",
         /// The client sent a message that exceeds the size limit (close code 1009).
         MessageTooLarge = "message_too_large",
-        /// The unsent backlog of a slow consumer was full (close code 1013).
+        /// The unsent backlog of a slow consumer was full, or it took nothing of a half full one
+        /// for the silence limit (close code 1013).
         SlowConsumer = "slow_consumer",
         /// The server is shutting down (close code 1012).
         Restarting = "restarting",
@@ -129,6 +130,7 @@ impl Label for ErrorCode {
         ErrorCode::NotWaiting,
         ErrorCode::RateLimited,
         ErrorCode::TooManyMatches,
+        ErrorCode::PeerBusy,
         ErrorCode::Draining,
     ];
 

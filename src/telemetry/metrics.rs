@@ -142,6 +142,11 @@ const FAMILIES: &[MetricFamily] = &[
         MetricSource::Counter(|view| view.totals.close_timeouts as f64),
     ),
     family(
+        "switchboard_unacknowledged_resets_total",
+        "Connections reset at their end because the client had not acknowledged what it was sent.",
+        MetricSource::Counter(|view| view.totals.unacknowledged_resets as f64),
+    ),
+    family(
         "switchboard_accept_errors_total",
         "Failed calls of accept(2).",
         MetricSource::Counter(|view| view.totals.accept_errors as f64),

@@ -84,6 +84,12 @@ const TOPICS: &[NoticeTopic] = &[
         "matches refused: --max-matches-per-minute or its limit per address is exceeded",
         |shard| { shard.errors.get(ErrorCode::TooManyMatches) }
     ),
+    topic!(Info, "connections reset: their clients did not acknowledge what was sent", |shard| {
+        shard.unacknowledged_resets.get()
+    }),
+    topic!(Info, "relayed messages refused: their receivers read too slowly", |shard| {
+        shard.errors.get(ErrorCode::PeerBusy)
+    }),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

@@ -28,6 +28,10 @@ const STATS_FIELDS: &[(&str, &str)] = &[
     ("connections.accepted", "connections accepted"),
     ("connections.closed.NAME", "connections closed, by reason"),
     ("connections.close_timeouts", "of these, connections reset because of `--close-timeout`"),
+    (
+        "connections.unacknowledged_resets",
+        "of these, connections reset because the client had not acknowledged what it was sent",
+    ),
     ("connections.accept_errors", "failed calls of accept(2)"),
     ("connections.accept_paused", "shards on which accepting is paused for lack of descriptors"),
     ("sessions.active", "open WebSocket sessions"),

@@ -120,6 +120,8 @@ struct ConnectionStats<'a> {
     closed: &'a LabelledFigures<EndReason>,
     /// Those of the closed connections that the server reset because of `--close-timeout`.
     close_timeouts: u64,
+    /// Those that the server reset because something was unacknowledged.
+    unacknowledged_resets: u64,
     accept_errors: u64,
     /// Shards on which accepting is paused because descriptors have run out.
     accept_paused: i64,
@@ -133,6 +135,7 @@ impl<'a> ConnectionStats<'a> {
             accepted: totals.accepted,
             closed: &totals.closed,
             close_timeouts: totals.close_timeouts,
+            unacknowledged_resets: totals.unacknowledged_resets,
             accept_errors: totals.accept_errors,
             accept_paused: totals.accept_paused,
         }
@@ -354,6 +357,7 @@ mod tests {
         ("/connections/accepted", "/accepted"),
         ("/connections/closed/silent", "/closed/silent"),
         ("/connections/close_timeouts", "/close_timeouts"),
+        ("/connections/unacknowledged_resets", "/unacknowledged_resets"),
         ("/connections/accept_errors", "/accept_errors"),
         ("/connections/accept_paused", "/accept_paused"),
         ("/sessions/active", "/sessions"),

@@ -235,8 +235,8 @@ fn script(flood: Flood) -> Script {
         Flood::LineRate | Flood::ManyAtLineRate => {
             (session, text_frame(br#"{"type":"ping"}"#).repeat(3000), 60_000, all)
         }
-        // After these messages the partner that does not read has been closed, and the sender
-        // requests the next one.
+        // Most of these messages are refused if the partner does not read. Then the sender requests
+        // the next one.
         Flood::SlowPartner => {
             ([session, find.clone()].concat(), [offer.repeat(400), find].concat(), 60_000, some)
         }

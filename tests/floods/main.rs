@@ -128,9 +128,9 @@ fn other_users_are_served_during(flood: Flood) {
         assert!(slowest < RELAY_BOUND && took < MEET_BOUND);
     }
     if flood == Flood::SlowPartner {
-        wait_until("a client that does not read is closed", || {
-            let closed = server.stat("/connections/closed/slow_consumer");
-            if closed > 0 { Ok(()) } else { Err("none is closed".to_owned()) }
+        wait_until("messages for a client that does not read are refused", || {
+            let refused = server.stat("/messages/errors/peer_busy");
+            if refused > 0 { Ok(()) } else { Err("none is refused".to_owned()) }
         });
     }
     drop(flooder);

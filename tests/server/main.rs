@@ -27,6 +27,7 @@ mod limits {
     mod message_times;
     mod messages;
     mod rates;
+    mod resets;
     mod tables;
     mod times;
 }

@@ -134,9 +134,9 @@ fn closes_both_members_when_neither_reads_and_others_notice_nothing() {
     let (mut one, mut other, room) = server.matched_pair();
     let narrow = || RawClient::open_session_with_small_buffer(server.address());
     let (mut stuck, mut stuck_too, _) = match_pair(narrow(), narrow());
-    let message =
-        text_frame(format!(r#"{{"type":"signal","payload":"{:x<50000}"}}"#, "").as_bytes());
-    // Both send and neither reads, until both backlogs are full.
+    let message = text_frame(format!(r#"{{"type":"signal","payload":"{:x<500}"}}"#, "").as_bytes());
+    let message = message.repeat(100);
+    // Both send and neither reads: their messages are refused, until the refusals fill their backlogs.
     wait_until("both are closed as slow consumers", || {
         let _over = (stuck.try_send(&message), stuck_too.try_send(&message));
         expect_room_relays(&mut one, &mut other, &room);
@@ -162,7 +162,7 @@ fn one_client_in_a_hundred_that_does_not_read_delays_no_other() {
     let (mut busy, _stuck, room) = match_pair(stuck(), stuck());
     let message = format!("\"{:x<20000}\"", "");
     for round in 0..20 {
-        // The messages fill the backlog of the stuck partner, and then the room ends.
+        // The messages fill half the backlog of the stuck partner, and further ones are refused.
         busy.send_text(&format!(
             r#"{{"type":"signal","room_id":"{}","payload":{message}}}"#,
             room.room_id
@@ -173,7 +173,11 @@ fn one_client_in_a_hundred_that_does_not_read_delays_no_other() {
             assert!(before.elapsed() < BOUND, "{:?}", before.elapsed());
         }
     }
-    server.wait_for_stat("/rooms/active", rooms.len() as i64);
+    wait_until("messages are refused", || match server.stat("/messages/errors/peer_busy") {
+        0 => Err("none is refused".to_owned()),
+        _ => Ok(()),
+    });
+    assert_eq!(server.stat("/rooms/active"), rooms.len() as i64 + 1, "and the room goes on");
 }
 
 /// Copies bytes from one connection to another in small pieces, with pauses.

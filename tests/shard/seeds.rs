@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// Events that must occur in that many runs. Without them the runs prove nothing.
-const EXPECTED_EVENTS: [&str; 88] = [
+const EXPECTED_EVENTS: [&str; 90] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -57,11 +57,13 @@ const EXPECTED_EVENTS: [&str; 88] = [
     "net: a single byte",
     "net: arrival",
     "net: copied",
+    "net: reset by the server",
     "net: surplus",
     "net: urgent data",
     "not_in_room",
     "not_utf8",
     "not_waiting",
+    "peer_busy",
     "peer_left: disconnected",
     "peer_left: left",
     "peer_left: next",

@@ -96,6 +96,14 @@ impl<T: Transport> Transport for FakeHost<T> {
         self.network.close(socket);
     }
 
+    fn reset(&mut self, socket: T::Socket) {
+        self.network.reset(socket);
+    }
+
+    fn has_unacknowledged(&self, socket: &T::Socket) -> bool {
+        self.network.has_unacknowledged(socket)
+    }
+
     fn peer_address(&self, socket: &T::Socket) -> Option<IpAddr> {
         self.network.peer_address(socket)
     }
@@ -209,6 +217,10 @@ pub(crate) struct ScriptedConnection {
     pub(crate) sent: Vec<u8>,
     pub(crate) bytes_read: usize,
     pub(crate) closed: bool,
+    /// Whether what was sent stays in the kernel.
+    pub(crate) acknowledges_nothing: bool,
+    /// Whether it was closed with a reset.
+    pub(crate) was_reset: bool,
 }
 
 impl ScriptedNetwork {
@@ -272,6 +284,15 @@ impl Transport for ScriptedNetwork {
         let connection = &mut self.connections[socket as usize];
         assert!(!connection.closed, "a socket is closed twice");
         connection.closed = true;
+    }
+
+    fn reset(&mut self, socket: u32) {
+        self.connections[socket as usize].was_reset = true;
+        self.close(socket);
+    }
+
+    fn has_unacknowledged(&self, socket: &u32) -> bool {
+        self.connections[*socket as usize].acknowledges_nothing
     }
 
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {

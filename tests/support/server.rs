@@ -117,6 +117,11 @@ impl Server {
         assert!(status.success());
     }
 
+    /// Whether the process has ended.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until the process ends.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let status = wait_for_exit(&mut self.child);

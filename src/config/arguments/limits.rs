@@ -78,9 +78,10 @@ pub struct LimitArguments {
 
     /// Maximum unsent backlog of one client
     ///
-    /// A client whose backlog is full is closed with 1013; its partner is never slowed down. The
-    /// backlog must hold one message of the maximum size and its header. The kernel buffers
-    /// --socket-send-buffer bytes in addition.
+    /// When half of it is full, messages of the partner are refused with peer_busy. A client is
+    /// closed with 1013 when the server's own messages do not fit, or when it takes nothing of a
+    /// half full backlog for --silence-limit. The backlog must hold one message of the maximum
+    /// size and its header. The kernel buffers --socket-send-buffer bytes in addition.
     #[arg(long, env = "SWITCHBOARD_MAX_UNSENT_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = limits::DEFAULT_UNSENT_BYTES)]
     pub max_unsent_bytes: usize,

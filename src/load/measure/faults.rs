@@ -67,6 +67,8 @@ indexed_enum! {
         AnswerTimeout = "answer_timeout",
         /// The server answered `rate_limited`.
         RateLimited = "rate_limited",
+        /// The server answered `peer_busy`.
+        PeerBusy = "peer_busy",
         /// The server answered `draining`.
         Draining = "draining",
         /// The server refused a message with any other error.
@@ -157,6 +159,9 @@ impl LoadFault {
             LoadFault::PingTimeout => "pongs did not arrive in time",
             LoadFault::AnswerTimeout => "other answers did not arrive in time",
             LoadFault::RateLimited => "the server's rate limit dropped messages",
+            LoadFault::PeerBusy => {
+                "the server refused messages because their receivers read too slowly"
+            }
             LoadFault::Draining => "the server is shutting down",
             LoadFault::Refused => "the server refused messages",
             LoadFault::HttpStatus => "HTTP answers had a status other than 200",

@@ -53,7 +53,7 @@ pub(super) struct ActiveCall {
     /// The partner has reported that the server dropped some of its messages.
     pub(super) gaps_expected: bool,
     /// The server has reported that it dropped some of this user's messages.
-    pub(super) rate_limited: bool,
+    pub(super) messages_dropped: bool,
 }
 
 impl ActiveCall {
@@ -74,7 +74,7 @@ impl ActiveCall {
             final_received: false,
             leave_at: NEVER,
             gaps_expected: false,
-            rate_limited: false,
+            messages_dropped: false,
         }
     }
 

@@ -138,7 +138,7 @@ impl User {
     }
 
     fn enter_room(&mut self, mut call: ActiveCall, context: &mut UserContext<'_>) {
-        call.rate_limited = self.rate_limited;
+        call.messages_dropped = self.rate_limited;
         if self.finishing {
             call.leave_at = context.now + context.rules.message_timeout * 2;
         }
@@ -218,11 +218,18 @@ impl User {
         let fault = match code {
             "rate_limited" | "too_many_matches" => {
                 if let UserState::InRoom(call) = &mut self.state {
-                    call.rate_limited = true;
+                    call.messages_dropped = true;
                 }
                 self.rate_limited = true;
                 self.exempt_pending_request(context);
                 LoadFault::RateLimited
+            }
+            "peer_busy" => {
+                if let UserState::InRoom(call) = &mut self.state {
+                    // The message was refused and does not arrive.
+                    call.messages_dropped = true;
+                }
+                LoadFault::PeerBusy
             }
             "draining" => {
                 self.server_draining = true;

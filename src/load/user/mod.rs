@@ -385,7 +385,7 @@ fn send_message(
         sent: context.now,
         sequence: call.sequence,
         last,
-        gaps_expected: call.rate_limited,
+        gaps_expected: call.messages_dropped,
     };
     call.sequence += 1;
     if last {

@@ -181,6 +181,7 @@ fn renders_the_values_of_the_counters() {
         ("switchboard_migrations_in_total", |s| s.migrated_in.get()),
         ("switchboard_http_requests_total", |s| s.http_requests.get()),
         ("switchboard_close_timeouts_total", |s| s.close_timeouts.get()),
+        ("switchboard_unacknowledged_resets_total", |s| s.unacknowledged_resets.get()),
         ("switchboard_accept_errors_total", |s| s.accept_errors.get()),
         ("switchboard_loop_iterations_total", |s| s.iterations.get()),
         ("switchboard_connections_closed_total", |s| s.closed.total()),

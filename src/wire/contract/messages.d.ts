@@ -29,8 +29,9 @@ export type ErrorCode =
   | 'not_waiting'
   | 'rate_limited'
   | 'too_many_matches'
+  | 'peer_busy'
   | 'draining';
-export type PlannedErrorCode = 'bad_tags' | 'peer_busy';
+export type PlannedErrorCode = 'bad_tags';
 
 /** The close codes that the server sends. */
 export type CloseCode = 1000 | 1001 | 1002 | 1007 | 1008 | 1009 | 1012 | 1013;

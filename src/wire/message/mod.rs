@@ -50,6 +50,8 @@ pub enum ErrorCode {
     RateLimited,
     /// Over the rate of matches.
     TooManyMatches,
+    /// The partner reads too slowly for this message.
+    PeerBusy,
     /// No new matches while the server shuts down.
     Draining,
 }
@@ -66,6 +68,7 @@ impl ErrorCode {
             ErrorCode::NotWaiting => "not_waiting",
             ErrorCode::RateLimited => "rate_limited",
             ErrorCode::TooManyMatches => "too_many_matches",
+            ErrorCode::PeerBusy => "peer_busy",
             ErrorCode::Draining => "draining",
         }
     }
@@ -83,6 +86,7 @@ impl ErrorCode {
             ErrorCode::NotWaiting => "you are not waiting for a match",
             ErrorCode::RateLimited => "too many messages; this one was dropped",
             ErrorCode::TooManyMatches => "too many matches in a short time; try again later",
+            ErrorCode::PeerBusy => "your partner reads too slowly; this message was dropped",
             ErrorCode::Draining => "the server is shutting down and makes no new matches",
         }
     }

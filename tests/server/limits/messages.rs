@@ -3,9 +3,10 @@
 //! grows with the bytes received, not with those announced.
 
 use crate::support::{
-    ConnectionEnd, ProtocolClient, RawClient, Received, Server, client_frame, close_frame,
-    expect_room_relays, match_pair, text_frame, wait_until,
+    ConnectionEnd, MatchFound, ProtocolClient, RawClient, Received, Server, client_frame,
+    close_frame, expect_room_relays, match_pair, ping_frame, stat_number, text_frame, wait_until,
 };
+use serde_json::json;
 use std::time::Duration;
 use switchboard::limits::{HEAD_FIELDS, MESSAGE_FRAGMENTS};
 
@@ -121,56 +122,102 @@ fn held_fragments_take_at_most_1_2_times_their_payload() {
     assert!(held * 10 <= payload * 12, "{held} for {payload}");
 }
 
+/// A user whose receive buffer is small, in a room with a user that has a usual one.
+fn slow_and_busy(server: &Server) -> (RawClient, RawClient, MatchFound) {
+    let slow = RawClient::open_session_with_small_buffer(server.address());
+    let id = slow.id().to_owned();
+    let (one, other, room) = match_pair(slow, server.raw_session());
+    let (slow, busy) = if one.id() == id { (one, other) } else { (other, one) };
+    (slow, busy, room)
+}
+
 #[test]
-fn closes_a_slow_consumer_with_1013_and_its_partner_goes_on() {
+fn refuses_messages_for_a_slow_reader_with_peer_busy_and_closes_neither() {
     for shards in ["1", "2"] {
         let limit = 100_000;
         let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
         let server = Server::start(&[&flags[..], &["--shards", shards]].concat());
-        let slow = RawClient::open_session_with_small_buffer(server.address());
-        let id = slow.id().to_owned();
-        let (one, other, room) = match_pair(slow, server.raw_session());
-        let (mut slow, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
-        let before = server.resident_bytes();
-        let message = signal(5000);
-        let (mut sent, mut most_unsent) = (0, 0);
-        while server.stat("/rooms/active") == 1 {
-            for _ in 0..4 {
-                busy.send_text(&message);
-                sent += 1;
+        let (mut slow, mut busy, room) = slow_and_busy(&server);
+        // Whatever the size of a read, each refused message is answered with its type.
+        let (mut sent, mut refused, mut most_unsent) = (0, 0, 0);
+        for (count, bytes) in [(4, 5000), (3, 40_000), (1, 65_000), (200, 500), (12, 65_000)] {
+            let message = signal(bytes);
+            busy.send(&text_frame(message.as_bytes()).repeat(count));
+            busy.send_text(r#"{"type":"ping"}"#);
+            sent += count;
+            loop {
+                let text = busy.receive_text();
+                if text == r#"{"type":"pong"}"# {
+                    break;
+                }
+                let payload = &serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"];
+                assert_eq!(
+                    (&payload["code"], &payload["refused"]),
+                    (&json!("peer_busy"), &json!("signal"))
+                );
+                refused += 1;
             }
             most_unsent = most_unsent.max(server.stat("/bytes/unsent"));
-            assert!(sent < 10_000, "{sent} messages are buffered");
         }
-        assert!(most_unsent > 0 && most_unsent <= limit, "{most_unsent} of {limit}");
-        assert!(server.resident_bytes() < before + (16 << 20), "memory is bounded");
-        // Messages that crossed the end of the room are refused.
-        busy.expect_peer_left(&room, "disconnected");
-        busy.send_text(r#"{"type":"ping"}"#);
-        loop {
-            let text = busy.receive_text();
-            if text == r#"{"type":"pong"}"# {
+        assert!(refused > 12 && refused < sent, "{refused} of {sent}");
+        assert!(most_unsent > limit / 2 && most_unsent <= limit, "{most_unsent} of {limit}");
+        let stats = server.stats();
+        assert_eq!(stat_number(&stats, "/messages/errors/peer_busy"), refused as i64);
+        assert_eq!(stat_number(&stats, "/messages/relayed"), (sent - refused) as i64);
+        assert_eq!(stat_number(&stats, "/rooms/active"), 1);
+        // The slow reader receives every message that was not refused, and then talks on.
+        for _ in 0..sent - refused {
+            assert!(slow.receive_text().starts_with(r#"{"type":"signal","payload":"mm"#));
+        }
+        expect_room_relays(&mut slow, &mut busy, &room);
+        assert_eq!(server.stat("/connections/closed/slow_consumer"), 0);
+    }
+}
+
+#[test]
+fn closes_a_client_that_takes_nothing_of_half_a_backlog_with_1013() {
+    let flags = ["--max-unsent-bytes", "100000", "--socket-send-buffer", "8192"];
+    let times = ["--silence-limit", "2s", "--ping-interval", "1900ms"];
+    let server = Server::start(&[&flags[..], &times].concat());
+    let (mut slow, mut busy, room) = slow_and_busy(&server);
+    busy.send(&text_frame(signal(40_000).as_bytes()).repeat(6));
+    // It sends, so it is not silent, but it takes nothing.
+    wait_until("the client that reads nothing is closed", || {
+        let _closed = slow.try_send(&ping_frame(b""));
+        // The kernel may take a little more, and then another message is admitted.
+        busy.send_text(&signal(10_000));
+        match server.stat("/rooms/active") {
+            0 => Ok(()),
+            rooms => Err(format!("{rooms} rooms")),
+        }
+    });
+    let mut texts = Vec::new();
+    loop {
+        match busy.receive_text() {
+            text if text.contains("peer_busy") => texts.push(text),
+            text if text.contains("not_in_room") => {}
+            text => {
+                let left: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(
+                    left["payload"],
+                    json!({"room_id": room.room_id, "reason": "disconnected"})
+                );
                 break;
             }
-            assert!(text.contains("not_in_room"), "{text}");
         }
-        let (mut busy, mut next, room) = match_pair(busy, server.raw_session());
-        expect_room_relays(&mut busy, &mut next, &room);
-        // The slow consumer receives whole messages, and then the Close frame.
-        let mut received = 0;
-        let close = loop {
-            match slow.receive() {
-                Received::Text(text) => assert_eq!(text, message),
-                other => break other,
-            }
-            received += 1;
-        };
-        assert_eq!((close, slow.receive()), (Received::Close(Some(1013)), Received::End));
-        assert!(received > 0 && received < sent, "{received} of {sent}");
-        drop(slow);
-        server.wait_for_stat("/connections/closed/slow_consumer", 1);
-        server.wait_for_stat("/bytes/unsent", 0);
     }
+    assert!(!texts.is_empty());
+    let mut received = 0;
+    let close = loop {
+        match slow.receive() {
+            Received::Text(_) => received += 1,
+            other => break other,
+        }
+    };
+    assert_eq!((close, slow.receive()), (Received::Close(Some(1013)), Received::End));
+    assert!(received > 0, "messages that were begun are completed");
+    drop(slow);
+    server.wait_for_stat("/connections/closed/slow_consumer", 1);
 }
 
 #[test]

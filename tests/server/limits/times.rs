@@ -240,16 +240,12 @@ fn resets_a_connection_that_stays_open_after_the_close_timeout() {
 fn ends_with_the_close_timeout_when_the_close_frame_cannot_be_sent() {
     let flags = ["--close-timeout", "300ms", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
-    let stuck = RawClient::open_session_with_small_buffer(server.address());
-    let id = stuck.id().to_owned();
-    let (one, other, _) = match_pair(stuck, server.raw_session());
-    let (stuck, mut busy) = if one.id() == id { (one, other) } else { (other, one) };
-    let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "d".repeat(60_000));
-    while server.stat("/rooms/active") == 1 {
-        busy.send_text(&message);
+    let mut stuck = RawClient::open_session_with_small_buffer(server.address());
+    let ping = format!(r#"{{"type":"ping","payload":"{}"}}"#, "d".repeat(60_000));
+    while server.stat("/sessions/active") == 1 {
+        let _closed = stuck.try_send(&text_frame(ping.as_bytes()));
     }
-    // The client never reads, so neither the messages nor the Close frame leave the server.
-    drop(busy);
+    // The client never reads, so neither the answers nor the Close frame leave the server.
     server.wait_until_idle();
     assert_eq!(server.stat("/connections/closed/slow_consumer"), 1);
     assert_eq!(server.stat("/connections/close_timeouts"), 1);

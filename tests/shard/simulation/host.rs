@@ -191,6 +191,18 @@ impl Transport for SimulatedNetwork {
         shared.trace.log(|| format!("shard {shard} closes {}", socket.0));
     }
 
+    fn reset(&mut self, socket: Socket) {
+        let connection = socket.connection();
+        self.close(socket);
+        let shared = &mut *self.shared.borrow_mut();
+        shared.connections[connection].reset_by_server();
+        shared.counts.count("net: reset by the server");
+    }
+
+    fn has_unacknowledged(&self, socket: &Socket) -> bool {
+        self.shared.borrow().connections[socket.connection()].has_unacknowledged()
+    }
+
     fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {
         Some(address_of(socket.connection()))
     }

@@ -194,6 +194,17 @@ impl Connection {
         }
     }
 
+    /// Whether the client has not received everything that the server's kernel has accepted.
+    pub(crate) fn has_unacknowledged(&self) -> bool {
+        !self.broken && !self.sent.is_empty()
+    }
+
+    /// close(2) with SO_LINGER and a time of zero: what the client has not received is lost.
+    pub(crate) fn reset_by_server(&mut self) {
+        self.broken = true;
+        self.sent.clear();
+    }
+
     /// Adds a descriptor in this table.
     pub(crate) fn open_in(&mut self, table: ShardId) {
         assert!(self.tables.insert(table), "open twice in the table of {table:?}");

@@ -159,11 +159,29 @@ impl User {
                 // A request is not refused if its sender was in that room and still is.
                 !in_that_room(reference) || pending.room.as_deref() != self.room()
             }
+            (Answer::Error("peer_busy", _), Request::Relay(reference)) => {
+                self.had_slow_partner(reference, context)
+            }
             (Answer::Pong(text), Request::Ping(due)) => text == due,
             (Answer::SocketPong(payload), Request::SocketPing(due)) => payload == due,
             (Answer::Error(code, _), Request::Bad(due, _)) => code == due,
             (Answer::Closed, Request::Close) => true,
             _ => false,
+        }
+    }
+
+    /// Whether a message with this reference may have been for a partner that has read too slowly.
+    fn had_slow_partner(&self, reference: &RoomReference, context: &UserContext<'_>) -> bool {
+        let was_slow = |room: &String| {
+            let Some(model) = context.session_model.rooms.get(room) else { return false };
+            let Some(member) = model.member(self.id) else { return false };
+            let partner = context.session_model.user_of(&member.peer);
+            context.shared.connections[partner].was_blocked_once()
+        };
+        match reference {
+            RoomReference::Absent => self.rooms_since.iter().any(was_slow),
+            RoomReference::Room(named) => self.rooms_since.contains(named) && was_slow(named),
+            RoomReference::Invalid => false,
         }
     }
 
