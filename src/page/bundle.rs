@@ -1,5 +1,5 @@
-//! Joins the JavaScript modules of the page into one script. Pure. `build.rs` runs it, so that a
-//! browser gets all modules with one request; the server itself only contains the result.
+//! Joins the JavaScript modules of the page into one script. Pure. The build script runs it, so that
+//! a browser gets all modules with one request; the server itself only contains the result.
 //!
 //! It is no parser of JavaScript: it knows the few forms that the modules use, and refuses every
 //! other one, so that a file it does not understand breaks the build and not the page:
@@ -61,7 +61,7 @@ pub(crate) fn bundle(
 ///
 /// # Errors
 /// As [`bundle`].
-#[cfg_attr(test, expect(dead_code, reason = "build.rs uses it"))]
+#[cfg_attr(test, expect(dead_code, reason = "the build script uses it"))]
 pub(crate) fn paths(
     entry: &str,
     read: &dyn Fn(&str) -> Option<String>,

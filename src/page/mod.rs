@@ -2,10 +2,11 @@
 //! It must never read a file at run time or refer to another host: the page works wherever the
 //! binary does, under a path prefix too, because all its URLs are relative.
 //!
-//! The sources are under `web/`. `client.js` is the protocol client and needs
-//! `connection.js` only; `app.js` combines it with the others, each of which does one thing. `build.rs` joins
-//! the modules into one script (see `bundle.rs`) and compresses each file with gzip. So a browser
-//! needs three requests; with one for each module, the page took 24 s at 50 kbit/s.
+//! The sources are under `web/`. `client.js` is the protocol client and needs `connection.js` only;
+//! `app.js` combines it with the others, each of which does one thing. The build script,
+//! `src/page/build.rs`, joins the modules into one script (see `bundle.rs`) and compresses each file
+//! with gzip. So a browser needs three requests; with one for each module, the page took 24 s at
+//! 50 kbit/s.
 
 #[cfg(test)]
 mod bundle;
@@ -62,7 +63,7 @@ pub const HEADERS: [(&str, &str); 2] = [
 /// Path, content type, file, and the file in the gzip format if that is smaller.
 type EmbeddedFile = (&'static str, &'static str, &'static [u8], Option<&'static [u8]>);
 
-/// All files, as `build.rs` lists them.
+/// All files, as `src/page/build.rs` lists them.
 static FILES: &[EmbeddedFile] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 static ASSETS: LazyLock<Vec<(&'static str, Asset)>> =

@@ -2,7 +2,7 @@
 //! writes the table of files that `src/page/mod.rs` includes. Needs no other tool, no network, and
 //! nothing outside `src/page/`.
 
-#[path = "src/page/bundle.rs"]
+#[path = "bundle.rs"]
 mod bundle;
 
 use std::error::Error;
