@@ -11,10 +11,12 @@
 //! A pairing that contains a dead ticket is cancelled, and the shard of the other ticket queues
 //! that ticket again with its first timestamp.
 
+use crate::ice::IceServers;
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
 use crate::limits::RECENT_PARTNERS;
 use crate::timestamp::Timestamp;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An open `find_match`, with everything that the matcher has to know about its session.
@@ -164,6 +166,13 @@ pub enum MigrationPurpose {
     MeetPartner(Pairing),
 }
 
+/// The settings that come from files, read when the server started or when it received SIGHUP.
+#[derive(Debug, Default)]
+pub struct ReloadedSettings {
+    /// The STUN and TURN servers for clients, with the secret shared with TURN servers.
+    pub ice_servers: IceServers,
+}
+
 /// A command to a shard. `M` is a session in migration with its connection, and `S` the socket
 /// of a connection.
 #[derive(Debug)]
@@ -208,6 +217,8 @@ pub enum ShardCommand<M, S> {
         /// The purpose of the migration.
         purpose: MigrationPurpose,
     },
+    /// From the main thread: these settings were read again and replace those in force.
+    Reload(Arc<ReloadedSettings>),
     /// From the main thread: begin the graceful shutdown.
     StartDrain,
     /// From the main thread: end the thread. Sent when no shard has connections or migrations in

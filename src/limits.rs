@@ -184,6 +184,9 @@ pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 pub const LOG_QUEUE_LINES: usize = 4096;
 /// Longest wait for the last log lines to be written. After it the process ends without them.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// A second SIGINT or SIGTERM ends the process at once, unless it follows the first within this time:
+/// a terminal and a wrapper may both pass on one Ctrl-C.
+pub const REPEATED_SIGNAL_TIME: Duration = Duration::from_secs(1);
 /// How often the main thread checks whether all connections have ended while the server drains.
 pub const DRAIN_CHECK_PERIOD: Duration = Duration::from_millis(20);
 /// Longest wait for the shards to close their connections after a second signal.

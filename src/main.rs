@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::config::{
     Arguments, Config, DescriptorTables, EarlyExit, LogFormat, MachineCapabilities,
+    UnknownVariable, unknown_variables,
 };
 use switchboard::health_check;
 use switchboard::limits;
 use switchboard::logging::LogQueue;
 use switchboard::preflight::{self, CapacityDemand, PlannedServer};
-use switchboard::server::{Server, ServerExit};
+use switchboard::server::{self, Server, ServerExit};
 use switchboard::sys::descriptor_tables::PrivateTableSupport;
 use switchboard::sys::{machine, memory};
 use switchboard::telemetry::{SessionCounts, Telemetry};
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     };
     let config = match arguments.validate(&machine) {
         Ok(config) => config,
-        Err(error) => return fail(USAGE, &error.to_string()),
+        Err(error) => return fail(USAGE, &arguments.explain(&error)),
     };
     if arguments.monitoring.health_check {
         return match health_check::check(config.listen[0]) {
@@ -55,24 +56,41 @@ fn main() -> ExitCode {
     };
     log.install_panic_hook();
     init_tracing(&log, &config);
-    let status = serve(&config, &log);
+    log_doubtful_settings(&config);
+    let status = match arguments.monitoring.check_config {
+        true => check_config(&config, &arguments, &log),
+        false => serve(&config, &arguments, &log),
+    };
     log.flush();
     status
 }
 
+/// Prints the result of `--check-config`. The settings are valid so far; what they name may not be.
+fn check_config(config: &Config, arguments: &Arguments, log: &LogQueue) -> ExitCode {
+    match server::check_files(config) {
+        Ok(()) => {
+            println!("ok");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log.write_error(&arguments.explain(&error));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
 /// Runs the server until it ends. From here on all output goes through the log queue, which never
 /// blocks the caller.
-fn serve(config: &Config, log: &LogQueue) -> ExitCode {
+fn serve(config: &Config, arguments: &Arguments, log: &LogQueue) -> ExitCode {
     // Without this setting (other C libraries) the server only needs more memory.
     let _is_set = memory::set_mmap_threshold(limits::MAPPED_ALLOCATION_BYTES);
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {
-            log.write_error(&error.to_string());
+            log.write_error(&arguments.explain(&error));
             return ExitCode::from(FAILURE);
         }
     };
-    log_doubtful_settings(config);
     log_startup(config, &server);
     let telemetry = server.telemetry();
     match server.run() {
@@ -165,6 +183,13 @@ fn log_startup(config: &Config, server: &Server) {
 
 /// Warns of settings that are valid and probably not what the operator wants.
 fn log_doubtful_settings(config: &Config) {
+    for UnknownVariable { name, nearest } in unknown_variables(std::env::vars_os()) {
+        tracing::warn!(
+            variable = name,
+            did_you_mean = nearest,
+            "an environment variable has no effect: no flag has this name"
+        );
+    }
     for (flag, limit) in config.limits.below_one_browser() {
         tracing::warn!(
             flag,

@@ -10,8 +10,9 @@ mod reference;
 mod validate;
 
 pub use arguments::{
-    AccessArguments, Arguments, ConnectionSteering, EarlyExit, HumanDuration, IceArguments,
-    LimitArguments, ListeningArguments, LogFormat, MonitoringArguments, TimeoutArguments,
+    AccessArguments, Arguments, ConnectionSteering, EarlyExit, FlagFromEnvironment, HumanDuration,
+    IceArguments, LimitArguments, ListeningArguments, LogFormat, MonitoringArguments,
+    TimeoutArguments, UnknownVariable, unknown_variables,
 };
 pub use descriptor_tables::{
     DescriptorBudget, DescriptorTables, FdTables, private_table_overhead, shared_table_overhead,

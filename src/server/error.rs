@@ -25,7 +25,14 @@ pub enum ServerError {
         /// The error of the system call.
         error: io::Error,
     },
-    /// The TURN secret or its URLs cannot be used.
+    /// The contents of the file of `--turn-secret-file` cannot be used.
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        error: IceError,
+    },
+    /// The TURN servers cannot be used.
     Ice(IceError),
     /// A thread that must run until shutdown has ended.
     ThreadEnded {
@@ -41,6 +48,9 @@ impl fmt::Display for ServerError {
             ServerError::System { what, error } => write!(f, "cannot {what}: {error}"),
             ServerError::SecretFile { path, error } => {
                 write!(f, "--turn-secret-file {}: cannot read it: {error}", path.display())
+            }
+            ServerError::Secret { path, error } => {
+                write!(f, "--turn-secret-file {}: {error}", path.display())
             }
             ServerError::Ice(error) => error.fmt(f),
             ServerError::ThreadEnded { thread } => {

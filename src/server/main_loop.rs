@@ -2,6 +2,7 @@
 //! takes samples, reports to the service manager, and shuts down gracefully.
 
 use super::drain_log::{DrainLog, DrainLogLine};
+use super::signals::ShutdownRequest;
 use super::supervision::Supervision;
 use super::{Server, ServerError};
 use crate::commands::{MatcherCommand, ShardCommand};
@@ -13,6 +14,7 @@ use crate::telemetry::{Sampler, SessionCounts, Telemetry};
 use crate::timestamp::Timestamp;
 use mio::Events;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between two samples of the process (see [`Sampler`]).
@@ -72,7 +74,7 @@ impl Server {
         events: &mut Events,
         tasks: &mut PeriodicTasks,
     ) -> Result<ServerExit, ServerError> {
-        while !self.wait_for_signal(events, tasks.period())? {
+        while self.wait_for_signal(events, tasks.period())?.is_none() {
             self.run_tasks(tasks);
         }
         let exit = self.drain(events, tasks)?;
@@ -95,7 +97,7 @@ impl Server {
             sessions,
             waiting,
             rooms,
-            "shutting down; a second signal ends the process at once"
+            "shutting down; another SIGINT or SIGTERM after a second ends the process at once"
         );
         self.telemetry.draining.set(1);
         tasks.supervision.stopping(&self.telemetry);
@@ -105,8 +107,9 @@ impl Server {
         let began = sys::clock::monotonic();
         let mut log = DrainLog::new(self.drain_timeout, counts);
         loop {
-            if self.wait_for_signal(events, DRAIN_CHECK_PERIOD.min(tasks.period()))? {
-                return Ok(ServerExit::Immediate);
+            match self.wait_for_signal(events, DRAIN_CHECK_PERIOD.min(tasks.period()))? {
+                Some(ShutdownRequest::EndAtOnce) => return Ok(ServerExit::Immediate),
+                Some(ShutdownRequest::Drain) | None => {}
             }
             let passed = sys::clock::monotonic().since(began);
             let all_closed =
@@ -138,12 +141,13 @@ impl Server {
         });
     }
 
-    /// Waits for at most `timeout`. Returns whether a signal arrived.
+    /// Waits for at most `timeout`, and reads the settings again if a signal asks for that. Returns
+    /// whether a signal asks the process to end.
     fn wait_for_signal(
         &mut self,
         events: &mut Events,
         timeout: Duration,
-    ) -> Result<bool, ServerError> {
+    ) -> Result<Option<ShutdownRequest>, ServerError> {
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(ServerError::System { what: "wait for signals", error });
@@ -155,7 +159,31 @@ impl Server {
             let thread = ended.thread().name().unwrap_or("?").to_owned();
             return Err(ServerError::ThreadEnded { thread });
         }
-        Ok(self.signals.pending().next().is_some())
+        let requests = self.signals.requests(sys::clock::monotonic());
+        if requests.reload {
+            self.reload();
+        }
+        Ok(requests.shutdown)
+    }
+
+    /// Reads the settings that come from files again, and gives them to the shards. If one cannot be
+    /// used, all of those in force stay.
+    fn reload(&self) {
+        match self.sources.read() {
+            Ok(settings) => {
+                let settings = Arc::new(settings);
+                for shard in &self.shards {
+                    let _sent = shard.send(ShardCommand::Reload(Arc::clone(&settings)));
+                }
+                self.telemetry.reloads.increment();
+                let flags = self.sources.flags().join(" ");
+                tracing::info!(flags, "SIGHUP: the files that settings come from were read again");
+            }
+            Err(error) => {
+                self.telemetry.reload_failures.increment();
+                tracing::error!(%error, "SIGHUP: a file cannot be used; the settings in force stay");
+            }
+        }
     }
 
     /// Connections on all shards, those that are migrating included.

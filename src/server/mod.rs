@@ -5,7 +5,9 @@
 mod drain_log;
 mod error;
 mod main_loop;
+mod reload;
 mod shard_starter;
+mod signals;
 mod startup;
 pub mod supervision;
 mod threads;
@@ -13,11 +15,11 @@ pub mod watchdog;
 
 pub use error::ServerError;
 pub use main_loop::ServerExit;
+pub use reload::check_files;
 
 use crate::access::admission::Admission;
-use crate::commands::MatcherCommand;
+use crate::commands::{MatcherCommand, ReloadedSettings};
 use crate::config::Config;
-use crate::ice::{IceServers, TimeLimitedTurn, TurnSecret};
 use crate::ids::TokenMint;
 use crate::mailbox::MailboxSender;
 use crate::matchmaking::MatcherCore;
@@ -28,10 +30,10 @@ use crate::sys;
 use crate::sys::affinity::AllowedCpus;
 use crate::telemetry::{ProcessInfo, Telemetry};
 use error::system;
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Token, Waker};
+use reload::SettingSources;
 use shard_starter::ShardDependencies;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use signals::ProcessSignals;
 use startup::StartupBarrier;
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +51,8 @@ const THREAD_EXIT_TOKEN: Token = Token(1);
 /// A server whose ports are open and whose threads run.
 pub struct Server {
     poll: Poll,
-    signals: Signals,
+    signals: ProcessSignals,
+    sources: SettingSources,
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
     shards: Vec<MailboxSender<ShardThreadCommand>>,
@@ -68,12 +71,11 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub fn start(config: &Config) -> Result<Self, ServerError> {
-        let ice_servers = ice_servers(config)?;
+        let sources = SettingSources::new(config);
+        let settings = sources.read()?;
         let poll = Poll::new().map_err(system("create the main thread's poll"))?;
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("handle signals"))?;
-        poll.registry()
-            .register(&mut signals, SIGNAL_TOKEN, Interest::READABLE)
-            .map_err(system("register for signals"))?;
+        let signals = ProcessSignals::take(poll.registry(), SIGNAL_TOKEN)
+            .map_err(system("handle signals"))?;
         let exit_waker = Waker::new(poll.registry(), THREAD_EXIT_TOKEN)
             .map_err(system("create the main thread's waker"))?;
         let telemetry = Arc::new(Telemetry::new(process_info(config), config.shards));
@@ -85,6 +87,7 @@ impl Server {
         let mut server = Server {
             poll,
             signals,
+            sources,
             addresses: Vec::new(),
             admin_addresses: Vec::new(),
             shards: shards.iter().map(|shard| shard.sender.clone()).collect(),
@@ -96,7 +99,7 @@ impl Server {
         };
         let exit_waker = Arc::new(exit_waker);
         server.start_matcher(matcher, &exit_waker)?;
-        server.start_shards(config, shards, ice_servers, &exit_waker)?;
+        server.start_shards(config, shards, settings, &exit_waker)?;
         Ok(server)
     }
 
@@ -132,7 +135,7 @@ impl Server {
         &mut self,
         config: &Config,
         parts: Vec<ThreadParts<ShardThreadCommand>>,
-        ice_servers: IceServers,
+        settings: ReloadedSettings,
         exit_waker: &Arc<Waker>,
     ) -> Result<(), ServerError> {
         let key = sys::entropy().map_err(system("get random bytes"))?;
@@ -155,7 +158,7 @@ impl Server {
             shards: self.shards.clone(),
             admission: Arc::new(Admission::new(config.limits.of_connections())),
             telemetry: Arc::clone(&self.telemetry),
-            ice_servers: Arc::new(ice_servers),
+            settings: Arc::new(settings),
             cpus: config.pin.then(AllowedCpus::of_current_thread),
         };
         let (barrier, starters) = StartupBarrier::new(parts, &dependencies);
@@ -185,22 +188,6 @@ impl Server {
         self.threads.push(thread);
         Ok(())
     }
-}
-
-/// The ICE servers that clients are given. Reads the secret shared with the TURN servers.
-fn ice_servers(config: &Config) -> Result<IceServers, ServerError> {
-    let time_limited = match &config.turn {
-        None => None,
-        Some(turn) => {
-            let contents = std::fs::read(&turn.secret_file).map_err(|error| {
-                ServerError::SecretFile { path: turn.secret_file.clone(), error }
-            })?;
-            let secret = TurnSecret::from_file_contents(&contents).map_err(ServerError::Ice)?;
-            let urls = turn.urls.clone();
-            Some(TimeLimitedTurn::new(urls, secret, turn.lifetimes).map_err(ServerError::Ice)?)
-        }
-    };
-    Ok(IceServers::new(&config.ice_servers, time_limited))
 }
 
 fn process_info(config: &Config) -> ProcessInfo {

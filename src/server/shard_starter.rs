@@ -7,9 +7,8 @@ use super::error::system;
 use super::startup::{ListenerTransfer, StartupCommand, StartupReport};
 use super::threads::ThreadParts;
 use crate::access::admission::Admission;
-use crate::commands::MatcherCommand;
+use crate::commands::{MatcherCommand, ReloadedSettings};
 use crate::config::{ConnectionSteering, DescriptorTables};
-use crate::ice::IceServers;
 use crate::ids::ShardId;
 use crate::limits;
 use crate::mailbox::MailboxSender;
@@ -42,7 +41,7 @@ pub(super) struct ShardDependencies {
     pub(super) shards: Vec<MailboxSender<ShardThreadCommand>>,
     pub(super) admission: Arc<Admission>,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) ice_servers: Arc<IceServers>,
+    pub(super) settings: Arc<ReloadedSettings>,
     /// The CPUs to pin shards to; `None` with `--no-pin`.
     pub(super) cpus: Option<AllowedCpus>,
 }
@@ -155,7 +154,7 @@ impl ShardStarter {
             dependencies.shards,
             Arc::clone(&dependencies.admission),
             dependencies.telemetry,
-            dependencies.ice_servers,
+            dependencies.settings,
         )
         .duplicating_from(tables);
         let setup = dependencies.setup;

@@ -228,6 +228,7 @@ impl<H: Host> Core<H> {
             ShardCommand::MigrationRejected { migrating, purpose } => {
                 self.migration_rejected(migrating, purpose)
             }
+            ShardCommand::Reload(settings) => self.host.reload(settings),
             ShardCommand::StartDrain => self.start_drain(),
             // The event loop ends; there is nothing to do here.
             ShardCommand::Stop => {}

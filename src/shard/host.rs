@@ -4,13 +4,14 @@
 
 use super::migration::CoreCommand;
 use crate::access::admission::AdmissionDecision;
-use crate::commands::MatcherCommand;
+use crate::commands::{MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HttpDate, HttpStatus, RefusalCause};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of a read.
@@ -151,6 +152,8 @@ pub trait Services {
     /// [`ShardCounters::room_waits`](crate::telemetry::ShardCounters::room_waits); `None` if that
     /// is unknown.
     fn expected_wait(&self, named_queue: usize) -> Option<Duration>;
+    /// Uses these settings from now on.
+    fn reload(&mut self, settings: Arc<ReloadedSettings>);
     /// The ICE servers for a session, as a JSON array.
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str>;
     /// The ICE servers for a session that has just been matched; `None` if they are those of

@@ -9,8 +9,7 @@ use super::host::{
 use super::migration::CoreCommand;
 use super::socket::ShardSocket;
 use crate::access::admission::{Admission, AdmissionDecision};
-use crate::commands::MatcherCommand;
-use crate::ice::IceServers;
+use crate::commands::{MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::logging::throttled_lines::{ADOPTION_FAILED, UNWATCH_FAILED, WATCH_FAILED};
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
@@ -48,7 +47,7 @@ pub struct SocketHost {
     sent_to_shards: bool,
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
-    ice_servers: Arc<IceServers>,
+    settings: Arc<ReloadedSettings>,
     /// The descriptor tables of the other shards by their numbers, where every shard has its own.
     tables: Option<Vec<Option<ThreadTable>>>,
     /// The `Date` field, and the second that it is for.
@@ -66,7 +65,7 @@ impl SocketHost {
         shards: Vec<MailboxSender<ShardThreadCommand>>,
         admission: Arc<Admission>,
         telemetry: Arc<Telemetry>,
-        ice_servers: Arc<IceServers>,
+        settings: Arc<ReloadedSettings>,
     ) -> Self {
         SocketHost {
             registry,
@@ -75,7 +74,7 @@ impl SocketHost {
             sent_to_shards: false,
             admission,
             telemetry,
-            ice_servers,
+            settings,
             tables: None,
             date: None,
             figures: Default::default(),
@@ -269,12 +268,18 @@ impl Services for SocketHost {
         self.telemetry.sample.expected_waits.of_queue(named_queue)
     }
 
+    fn reload(&mut self, settings: Arc<ReloadedSettings>) {
+        self.settings = settings;
+    }
+
     fn ice_servers(&mut self, session: Token) -> Cow<'_, str> {
-        self.ice_servers.session_json(session.as_str(), sys::process::unix_time().as_secs())
+        let now_s = sys::process::unix_time().as_secs();
+        self.settings.ice_servers.session_json(session.as_str(), now_s)
     }
 
     fn match_ice_servers(&mut self, session: Token) -> Option<String> {
-        self.ice_servers.match_json(session.as_str(), sys::process::unix_time().as_secs())
+        let now_s = sys::process::unix_time().as_secs();
+        self.settings.ice_servers.match_json(session.as_str(), now_s)
     }
 
     fn count_client(&mut self, client: IpAddr, before: Option<IpAddr>) -> AdmissionDecision {

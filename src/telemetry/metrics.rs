@@ -172,6 +172,16 @@ const FAMILIES: &[MetricFamily] = &[
         MetricSource::CounterBy("reason", |totals| pairs(&totals.rejected)),
     ),
     family(
+        "switchboard_reloads_total",
+        "Times that SIGHUP replaced the settings that come from files.",
+        MetricSource::Counter(|view| view.telemetry.reloads.get() as f64),
+    ),
+    family(
+        "switchboard_reload_failures_total",
+        "Times that SIGHUP left the settings in force, because a file could not be used.",
+        MetricSource::Counter(|view| view.telemetry.reload_failures.get() as f64),
+    ),
+    family(
         "switchboard_log_lines_dropped_total",
         "Log lines dropped because standard error was blocked and the queue was full.",
         MetricSource::Counter(|view| view.telemetry.log_lines_dropped.get() as f64),

@@ -72,6 +72,10 @@ pub struct Telemetry {
     /// Threads whose event loop is stalled (see [`crate::server::watchdog`]). The main thread writes
     /// it.
     pub stalled_threads: Gauge,
+    /// Times that SIGHUP replaced the settings that come from files. The main thread writes it.
+    pub reloads: Counter,
+    /// Times that SIGHUP left them in force, because a file could not be used. The main thread writes it.
+    pub reload_failures: Counter,
     /// Log lines dropped because standard error was blocked and the queue was full. The main thread writes it.
     pub log_lines_dropped: Counter,
     /// The last sample. A [`Sampler`] writes it.
@@ -99,6 +103,8 @@ impl Telemetry {
             about,
             draining: Gauge::default(),
             stalled_threads: Gauge::default(),
+            reloads: Counter::default(),
+            reload_failures: Counter::default(),
             log_lines_dropped: Counter::default(),
             sample: ProcessSample::new(shards, queues + 1),
         }

@@ -8,6 +8,7 @@ mod support;
 mod check;
 mod contract;
 mod documents;
+mod environment;
 mod flags;
 mod load_scripts;
 mod manuals;

@@ -46,5 +46,6 @@ mod protocol {
 }
 mod session_log;
 mod shutdown;
+mod signals;
 mod stalls;
 mod startup;

@@ -1,4 +1,4 @@
-//! Shutdown: graceful at the first signal, immediate at the second.
+//! Shutdown: graceful at the first signal, immediate at the second, unless that comes within a second.
 
 use crate::support::{
     ProtocolClient, RawClient, Received, Server, expect_room_relays, get, text_frame,
@@ -140,8 +140,27 @@ fn cancel_match_works_and_find_match_is_refused_while_draining() {
         }
     }
     assert!(answered >= 4, "{answered} of 8");
-    server.send_signal("TERM");
-    assert_eq!(server.wait_for_exit().code(), Some(130));
+    assert_eq!(end_at_once(&mut server, "TERM"), Some(130));
+}
+
+/// Sends a signal until the process ends: those within a second of the first have no effect.
+fn end_at_once(server: &mut Server, signal: &str) -> Option<i32> {
+    wait_until("the process ends", || {
+        server.send_signal(signal);
+        server.exit_status().ok_or_else(|| "it still runs".to_owned())
+    })
+    .code()
+}
+
+#[test]
+fn a_second_signal_within_a_second_of_the_first_changes_nothing() {
+    let mut server = Server::start(&["--drain-timeout", "2s"]);
+    let (mut one, _other, _) = server.matched_raw_pair();
+    // Of one Ctrl-C a program may get two: from the terminal, and from a wrapper.
+    server.send_signals(&["INT", "TERM", "INT"]);
+    one.expect_message("draining");
+    assert_eq!(server.wait_for_exit().code(), Some(0));
+    server.wait_for_log_line("ended gracefully");
 }
 
 #[test]
@@ -190,8 +209,7 @@ fn a_second_signal_ends_the_process_at_once() {
         let (mut one, _other, _) = server.matched_raw_pair();
         server.send_signal(first);
         one.expect_message("draining");
-        server.send_signal(second);
-        assert_eq!(server.wait_for_exit().code(), Some(130));
+        assert_eq!(end_at_once(&mut server, second), Some(130));
         server.wait_for_log_line("ended at once");
         while one.receive() != Received::End {}
     }

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use switchboard::access::admission::{Admission, AdmissionDecision};
-use switchboard::commands::MatcherCommand;
+use switchboard::commands::{MatcherCommand, ReloadedSettings};
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::shard::host::{
     AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
@@ -146,6 +147,8 @@ impl<T: Transport> Services for FakeHost<T> {
     fn expected_wait(&self, named_queue: usize) -> Option<Duration> {
         self.services.expected_waits.get(named_queue).copied()
     }
+
+    fn reload(&mut self, _settings: Arc<ReloadedSettings>) {}
 
     fn ice_servers(&mut self, _session: Token) -> Cow<'_, str> {
         Cow::Borrowed("[]")

@@ -122,6 +122,21 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Sends several signals, one right after the other.
+    pub(crate) fn send_signals(&self, names: &[&str]) {
+        let pid = self.pid();
+        let kills: Vec<String> = names.iter().map(|name| format!("kill -{name} {pid}")).collect();
+        let status = Command::new("sh").args(["-c", &kills.join(" && ")]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The exit status, if the process has ended.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap();
+        self.ended |= status.is_some();
+        status
+    }
+
     /// Waits until the process ends.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let status = wait_for_exit(&mut self.child);

@@ -1,5 +1,6 @@
 //! The flags under "Limits".
 
+use super::values::byte_size;
 use crate::config::FdTables;
 use crate::limits;
 use clap::Args;
@@ -72,7 +73,7 @@ pub struct LimitArguments {
     /// Maximum payload of one message, over all its fragments
     ///
     /// A client that sends a larger message is closed with 1009.
-    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", value_name = "BYTES")]
+    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", value_name = "BYTES", value_parser = byte_size)]
     #[arg(default_value_t = limits::DEFAULT_MESSAGE_BYTES)]
     pub max_message_bytes: usize,
 
@@ -82,7 +83,7 @@ pub struct LimitArguments {
     /// closed with 1013 when the server's own messages do not fit, or when it takes nothing of a
     /// half full backlog for --silence-limit. The backlog must hold one message of the maximum
     /// size and its header. The kernel buffers --socket-send-buffer bytes in addition.
-    #[arg(long, env = "SWITCHBOARD_MAX_UNSENT_BYTES", value_name = "BYTES")]
+    #[arg(long, env = "SWITCHBOARD_MAX_UNSENT_BYTES", value_name = "BYTES", value_parser = byte_size)]
     #[arg(default_value_t = limits::DEFAULT_UNSENT_BYTES)]
     pub max_unsent_bytes: usize,
 
@@ -90,7 +91,7 @@ pub struct LimitArguments {
     ///
     /// If the kernel chooses, it buffers up to 4 MB for a client that does not read. The kernel
     /// limits the value to net.core.wmem_max.
-    #[arg(long, env = "SWITCHBOARD_SOCKET_SEND_BUFFER", value_name = "BYTES")]
+    #[arg(long, env = "SWITCHBOARD_SOCKET_SEND_BUFFER", value_name = "BYTES", value_parser = byte_size)]
     #[arg(default_value_t = limits::DEFAULT_SOCKET_SEND_BUFFER_BYTES)]
     pub socket_send_buffer: usize,
 
@@ -98,7 +99,7 @@ pub struct LimitArguments {
     ///
     /// A larger head, or one with more than 100 header fields, is answered with 431; a request
     /// target that does not end within it, with 414.
-    #[arg(long, env = "SWITCHBOARD_MAX_HEAD_BYTES", value_name = "BYTES")]
+    #[arg(long, env = "SWITCHBOARD_MAX_HEAD_BYTES", value_name = "BYTES", value_parser = byte_size)]
     #[arg(default_value_t = limits::DEFAULT_HEAD_BYTES)]
     pub max_head_bytes: usize,
 }

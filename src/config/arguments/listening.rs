@@ -86,7 +86,7 @@ pub enum ConnectionSteering {
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+    text.trim().parse().map_err(|_| {
         "expected an IP address and a port, like 127.0.0.1:8080 or [::1]:8080".to_owned()
     })
 }

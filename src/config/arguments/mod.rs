@@ -2,6 +2,7 @@
 //! `--help`. Single values are parsed here; [`super::validate`] checks ranges and relations.
 
 mod access;
+mod environment;
 mod ice;
 mod limits;
 mod listening;
@@ -10,6 +11,7 @@ mod timeouts;
 mod values;
 
 pub use access::AccessArguments;
+pub use environment::{FlagFromEnvironment, UnknownVariable, unknown_variables};
 pub use ice::IceArguments;
 pub use limits::LimitArguments;
 pub use listening::{ConnectionSteering, ListeningArguments};
@@ -21,12 +23,14 @@ use super::bounds::bounds_text;
 use crate::ice::IceServer;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
+use environment::{flags_from_environment, variable_of_flag, without_empty_variable};
 use std::ffi::OsString;
 
 /// Matches users in pairs over WebSocket and relays their WebRTC signalling.
 ///
-/// Every flag can also be set by the environment variable shown with it; the flag has precedence.
-/// Durations are written like 800ms, 5s, 1m or "1m 30s". Sizes are in bytes.
+/// Every flag can also be set by the environment variable shown with it; the flag has precedence, and
+/// an empty variable is the same as none. Durations are written like 800ms, 5s, 1m or "1m 30s". Sizes
+/// are in bytes; k, M and G stand for 1024, 1024² and 1024³ bytes, as in 64k or 1M.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "switchboard", version, max_term_width = 100)]
 pub struct Arguments {
@@ -48,6 +52,9 @@ pub struct Arguments {
     /// Figures, log and the check of the machine.
     #[command(flatten)]
     pub monitoring: MonitoringArguments,
+    /// The flags that have their value from the environment.
+    #[arg(skip)]
+    pub from_environment: Vec<FlagFromEnvironment>,
 }
 
 /// Why the program ends before it has started a server.
@@ -69,15 +76,16 @@ impl Arguments {
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
-        let command = Arguments::described();
-        let matches = command.try_get_matches_from(words);
-        matches.and_then(|matches| Arguments::from_arg_matches(&matches)).map_err(|error| {
-            let text = without_secrets(&error).unwrap_or_else(|| error.to_string());
-            if error.use_stderr() {
-                EarlyExit::UsageError(one_line(&text))
-            } else {
-                EarlyExit::Help(text)
-            }
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let command = Arguments::described().mut_args(without_empty_variable);
+        let matches = command.try_get_matches_from(&words);
+        let arguments = matches.and_then(|matches| {
+            let arguments = Arguments::from_arg_matches(&matches)?;
+            Ok(Arguments { from_environment: flags_from_environment(&matches), ..arguments })
+        });
+        arguments.map_err(|error| match error.use_stderr() {
+            true => EarlyExit::UsageError(usage_error(&error, &words)),
+            false => EarlyExit::Help(error.to_string()),
         })
     }
 }
@@ -101,14 +109,31 @@ fn with_range(arg: Arg) -> Arg {
     }
 }
 
+/// Clap's error in one line, with the variable that the value came from, if it came from one, and
+/// with the flag that was probably meant, if there is no such flag.
+fn usage_error(error: &clap::Error, words: &[OsString]) -> String {
+    let text = without_secrets(error).unwrap_or_else(|| one_line(&error.to_string()));
+    let invalid = context(error, ContextKind::InvalidArg);
+    let variable = invalid.and_then(|flag| variable_of_flag(flag, words));
+    match (variable, context(error, ContextKind::SuggestedArg)) {
+        (Some(variable), _) => format!("{variable}: {text}"),
+        (None, Some(similar)) => format!("{text}; did you mean {similar}?"),
+        (None, None) => text,
+    }
+}
+
+/// A part of clap's error.
+fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        Some(_) | None => None,
+    }
+}
+
 /// The message to print in place of clap's, if clap's would contain a password.
 fn without_secrets(error: &clap::Error) -> Option<String> {
-    let of = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(_) | None => None,
-    };
-    of(ContextKind::InvalidArg).filter(|name| name.starts_with("--ice-server"))?;
-    let value = of(ContextKind::InvalidValue)?;
+    context(error, ContextKind::InvalidArg).filter(|name| name.starts_with("--ice-server"))?;
+    let value = context(error, ContextKind::InvalidValue)?;
     let reason = value.parse::<IceServer>().err()?;
     let url = value.split(',').next().unwrap_or_default();
     // A value without a scheme may be the rest of a password that contains a space.

@@ -1,5 +1,6 @@
 //! The flags under "Monitoring".
 
+use super::values::trimmed;
 use crate::limits;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -16,7 +17,7 @@ pub struct MonitoringArguments {
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_STATS_QUEUE", value_name = "NAME")]
-    #[arg(value_delimiter = ',')]
+    #[arg(value_delimiter = ',', value_parser = trimmed::<String>)]
     pub stats_queue: Vec<String>,
 
     /// Format of the log lines on standard error
@@ -39,6 +40,13 @@ pub struct MonitoringArguments {
     /// or the one that a trusted proxy names. Addresses are personal data.
     #[arg(long, env = "SWITCHBOARD_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
     pub log_addresses: bool,
+
+    /// Check the settings, print ok, and exit
+    ///
+    /// Also reads the files that the settings name. Starts no server and opens no port. If something
+    /// is wrong, the status is 2 and standard error says what.
+    #[arg(long, env = "SWITCHBOARD_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
+    pub check_config: bool,
 
     /// Report whether this machine is set up for CONNECTIONS connections, then exit
     ///

@@ -74,7 +74,7 @@ pub struct TimeoutArguments {
     /// How long rooms may stay open after SIGTERM or SIGINT
     ///
     /// Idle and waiting users are closed with 1012 during the first half of this time, rooms at
-    /// its end. A second signal ends the process at once.
+    /// its end. A second signal, a second or more later, ends the process at once.
     #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_DRAIN_TIMEOUT))]
     pub drain_timeout: HumanDuration,

@@ -30,3 +30,51 @@ impl fmt::Display for HumanDuration {
         }
     }
 }
+
+/// Parses one of several values that commas separate. Spaces around it are not part of it.
+pub(super) fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
+    text.trim().parse()
+}
+
+/// Parses a size in bytes: `65536`, `64k`, `1M` or `1GiB`. A unit is a power of 1024.
+pub(super) fn byte_size(text: &str) -> Result<usize, String> {
+    let malformed = || "write a number of bytes like 65536, 64k or 1M".to_owned();
+    let text = text.trim();
+    let digits_end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let unit = unit.to_ascii_lowercase();
+    let unit_name = unit.strip_suffix("ib").unwrap_or(&unit);
+    let factor: usize = match unit_name {
+        "" if unit.is_empty() => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return Err(malformed()),
+    };
+    let number: usize = digits.parse().map_err(|_| malformed())?;
+    number.checked_mul(factor).ok_or_else(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_may_have_a_unit_of_a_power_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65_536),
+            ("64k", 65_536),
+            ("64K", 65_536),
+            ("64KiB", 65_536),
+            ("1M", 1_048_576),
+            ("1mib", 1_048_576),
+            (" 1G ", 1 << 30),
+        ] {
+            assert_eq!(byte_size(text), Ok(bytes), "{text:?}");
+        }
+        for wrong in ["", "k", "ib", "1ib", "64kB", "1.5M", "-1", "1T", "99999999999G", "64 k"] {
+            assert!(byte_size(wrong).unwrap_err().contains("64k"), "{wrong:?}");
+        }
+    }
+}

@@ -115,7 +115,11 @@ pub(super) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
+    let line = words.join(" ").trim_start_matches("error: ").to_owned();
+    match error.get(clap::error::ContextKind::SuggestedArg) {
+        Some(similar) => format!("{line}; did you mean {similar}?"),
+        None => line,
+    }
 }
 
 /// The names of the built-in scenarios, separated by commas.

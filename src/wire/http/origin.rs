@@ -33,6 +33,9 @@ enum OriginHost<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginError(&'static str);
 
+const WILDCARD: OriginError =
+    OriginError("wildcards are not supported; to allow all origins, omit the flag");
+
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; write an origin like https://example.org or http://localhost:8080", self.0)
@@ -106,7 +109,9 @@ fn parse_origin(text: &str) -> Result<OriginValue<&str>, OriginError> {
     if text == "null" {
         return Ok(OriginValue::Null);
     }
-    let (scheme, rest) = text.split_once("://").ok_or(OriginError("no scheme"))?;
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(if text.contains('*') { WILDCARD } else { OriginError("no scheme") });
+    };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if !is_scheme {
@@ -138,9 +143,7 @@ fn parse_host(text: &str) -> Result<OriginHost<&str>, OriginError> {
         ));
     }
     if text.contains('*') {
-        return Err(OriginError(
-            "wildcards are not supported; to allow all origins, omit the flag",
-        ));
+        return Err(WILDCARD);
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if text.is_empty() || !text.bytes().all(is_name) {
@@ -220,7 +223,7 @@ mod tests {
     fn refuses_invalid_origins_with_a_reason() {
         for (text, reason) in [
             ("", "no scheme"),
-            ("*", "no scheme"),
+            ("*", "wildcards"),
             ("example.org", "no scheme"),
             ("example.org:443", "no scheme"),
             ("://example.org", "malformed scheme"),

@@ -81,6 +81,7 @@ impl Display for Brief<'_, SimCommand> {
             ShardCommand::MigrationRejected { migrating, .. } => {
                 write!(f, "rejected {}", migrating.connection.socket.0)
             }
+            ShardCommand::Reload(_) => write!(f, "reload"),
             ShardCommand::StartDrain => write!(f, "start drain"),
             ShardCommand::Stop => write!(f, "stop"),
         }

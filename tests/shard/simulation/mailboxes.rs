@@ -67,6 +67,7 @@ impl Mailboxes {
             ShardCommand::MigrateIn { .. } => "command: migrate in",
             ShardCommand::MigrationCompleted { .. } => "command: migration completed",
             ShardCommand::MigrationRejected { .. } => "command: migration rejected",
+            ShardCommand::Reload(_) => "command: reload",
             ShardCommand::StartDrain => "command: start_drain",
             ShardCommand::Stop => "command: stop",
         });
