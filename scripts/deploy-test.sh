@@ -53,18 +53,42 @@ install_upgrade_uninstall() {
     for file in usr/local/bin/switchboard etc/systemd/system/switchboard.service \
         etc/sysctl.d/99-switchboard.conf etc/security/limits.d/switchboard.conf \
         etc/switchboard/switchboard.env usr/local/share/doc/switchboard/OPERATIONS.md \
-        usr/local/share/doc/switchboard/REFERENCE.md; do
+        usr/local/share/doc/switchboard/REFERENCE.md usr/local/share/doc/switchboard/nic.sh \
+        usr/local/share/doc/switchboard/proxy/nginx.conf usr/local/share/doc/switchboard/proxy/haproxy.cfg \
+        usr/local/share/doc/switchboard/prometheus/rules/alerts.yml; do
         [ -s "$base/$file" ] || fail "the installer did not install $file"
     done
     grep -qF "$(realpath "$SWITCHBOARD_BIN"): $("$SWITCHBOARD_BIN" --version), of " "$scratch/first" || fail 'the installer does not print which binary it installs'
     "$base/usr/local/bin/switchboard" --version >/dev/null || fail 'the installed binary does not run'
-    [ "$(find "$base" -type f | wc -l)" = 7 ] || fail 'the installer installed more files than it documents'
+    local elsewhere
+    elsewhere=$(find "$base" -type f ! -path "$base/usr/local/share/doc/switchboard/*" | wc -l)
+    [ "$elsewhere" = 5 ] || fail 'the installer installed more files than it documents'
+    [ -x "$base/usr/local/share/doc/switchboard/nic.sh" ] || fail 'the installed nic.sh is not executable'
+    # Every link between the installed manuals leads to an installed file.
+    local link
+    while read -r link; do
+        case $link in
+            http* | ../*) ;;
+            *) [ -e "$base/usr/local/share/doc/switchboard/$link" ] || fail "an installed manual links to $link, which is not installed" ;;
+        esac
+    done < <(grep -ohE '\]\([A-Za-z0-9_./-]+' "$base"/usr/local/share/doc/switchboard/{OPERATIONS,REFERENCE,README}.md | sed 's/^](//')
 
     before=$(state_of "$base")
     "${run[@]}" >"$scratch/second"
     after=$(state_of "$base")
     [ "$before" = "$after" ] || fail "the second run changed files: $(diff <(echo "$before") <(echo "$after"))"
     grep -q 'nothing to do' "$scratch/second" || fail 'the second run does not print that there is nothing to do'
+
+    # Another binary keeps the one before it, which can be installed again.
+    local newer=$scratch/newer program=$base/usr/local/bin/switchboard
+    { cat "$SWITCHBOARD_BIN" && echo; } >"$newer"
+    chmod +x "$newer"
+    scripts/install.sh --root "$base" --binary "$newer" >/dev/null
+    cmp -s "$newer" "$program" || fail 'the new binary was not installed'
+    cmp -s "$SWITCHBOARD_BIN" "$program.previous" || fail 'the previous binary was not kept'
+    scripts/install.sh --root "$base" --binary "$program.previous" >/dev/null
+    cmp -s "$SWITCHBOARD_BIN" "$program" || fail 'the previous binary was not installed again'
+    cmp -s "$newer" "$program.previous" || fail 'the binary was not kept when the previous one was installed again'
 
     # An upgrade replaces the files of the installer and keeps the settings of the operator.
     echo 'SWITCHBOARD_SHARDS=3' >>"$base/etc/switchboard/switchboard.env"
@@ -135,6 +159,19 @@ install_in_unusual_places() {
     fi
     [ -z "$(find "$scratch/blocked" "$scratch/small" -type f)" ] || fail "partial files: $(find "$scratch/blocked" "$scratch/small" -type f)"
     passed 'the installer keeps the files of others and refuses wrong arguments'
+}
+
+# The settings are commented out; with all of them in force the server accepts them.
+check_the_settings() {
+    local file=$scratch/settings said
+    if grep -v '^#\|^$' tuning/switchboard.env; then fail 'tuning/switchboard.env has a setting that is in force'; fi
+    echo secret >"$scratch/turn-secret"
+    sed -n 's/^#\(SWITCHBOARD_\)/\1/p' tuning/switchboard.env | sed "s|/etc/switchboard/turn-secret|$scratch/turn-secret|" >"$file"
+    local -a settings
+    mapfile -t settings <"$file"
+    said=$(env "${settings[@]}" SWITCHBOARD_MAX_CONNECTIONS=100 "$SWITCHBOARD_BIN" --check-config 2>&1) || fail "the settings of tuning/switchboard.env are refused: $said"
+    [ "$said" = ok ] || fail "the settings of tuning/switchboard.env: $said"
+    passed "the server accepts all ${#settings[@]} settings of tuning/switchboard.env"
 }
 
 # Without --root, in a mount namespace with copies of /etc and /usr/local.
@@ -240,6 +277,7 @@ check_nic_sh() {
 check_the_scripts
 install_upgrade_uninstall
 install_in_unusual_places
+check_the_settings
 install_on_a_machine
 check_the_unit
 check_the_system_call_filter

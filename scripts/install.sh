@@ -11,11 +11,14 @@
 #
 # Installed files:
 #   /usr/local/bin/switchboard                     the server
+#   /usr/local/bin/switchboard.previous            the one before, after an upgrade; to go back, install
+#                                                  it with --binary
 #   /etc/systemd/system/switchboard.service        the unit
-#   /etc/switchboard/switchboard.env               settings, never overwritten
+#   /etc/switchboard/switchboard.env               settings, all commented out; never overwritten
 #   /etc/sysctl.d/99-switchboard.conf              kernel limits; put changes into 99-zz-local.conf
 #   /etc/security/limits.d/switchboard.conf        limit of open files for login shells
-#   /usr/local/share/doc/switchboard/              the manual: OPERATIONS.md, REFERENCE.md
+#   /usr/local/share/doc/switchboard/              the manual, OPERATIONS.md and REFERENCE.md, and the
+#                                                  files that it names: proxy/, prometheus/, nic.sh ...
 #   the user and group switchboard, without a home or a shell. An existing user or group is used as
 #   it is. The uninstaller keeps a group that it did not create and a user with a home or a shell
 #
@@ -89,6 +92,10 @@ put() { # mode source target
     # The new file replaces the old one by a rename: a running binary cannot be written to.
     unfinished=$target.new
     install -m "$mode" "$source" "$unfinished"
+    # A second name for the old file, so that the program is there at every moment.
+    if [ "$target" = "$root/usr/local/bin/switchboard" ] && [ -f "$target" ] && [ ! -L "$target" ]; then
+        ln -fT "$target" "$target.previous"
+    fi
     mv -fT "$unfinished" "$target"
     unfinished=
     say "$before" "$target"
@@ -149,14 +156,10 @@ remove_user() {
     esac
 }
 
-example_settings() {
-    cat <<'SETTINGS'
-# Settings of the service switchboard: one SWITCHBOARD_NAME=value per line. `switchboard --help`
-# lists all of them. After a change: systemctl restart switchboard
-#SWITCHBOARD_LISTEN=0.0.0.0:8080,[::]:8080
-#SWITCHBOARD_ICE_SERVER=stun:stun.example.org:3478
-#SWITCHBOARD_LOG_FORMAT=json
-SETTINGS
+# The files of tuning/ that are documentation or examples, and not installed elsewhere.
+manual_files() {
+    (cd tuning && find . -type f ! -path './*/tests/*' ! -path './debian/*' ! -name switchboard.service ! -name switchboard.env \
+        ! -name limits.conf ! -name 99-switchboard.conf -printf '%P\n' | LC_ALL=C sort)
 }
 
 # A binary for another architecture does not run here.
@@ -184,10 +187,12 @@ install_all() {
     put 0755 "$binary" /usr/local/bin/switchboard
     put 0644 tuning/switchboard.service /etc/systemd/system/switchboard.service
     put 0644 tuning/limits.conf /etc/security/limits.d/switchboard.conf
-    local manual
-    for manual in OPERATIONS.md REFERENCE.md; do
-        put 0644 "tuning/$manual" "/usr/local/share/doc/switchboard/$manual"
-    done
+    local manual mode
+    while read -r manual; do
+        mode=0644
+        [ ! -x "tuning/$manual" ] || mode=0755
+        put "$mode" "tuning/$manual" "/usr/local/share/doc/switchboard/$manual"
+    done < <(manual_files)
     local -a limits
     put 0644 tuning/99-switchboard.conf /etc/sysctl.d/99-switchboard.conf
     if [ "$machine" = yes ]; then
@@ -197,8 +202,7 @@ install_all() {
         sysctl -q -p "${limits[@]}" || complain "the kernel refused some of ${limits[*]}"
     fi
     if [ ! -e "$root/etc/switchboard/switchboard.env" ]; then
-        example_settings >"$scratch"
-        put 0640 "$scratch" /etc/switchboard/switchboard.env
+        put 0640 tuning/switchboard.env /etc/switchboard/switchboard.env
         [ "$machine" = no ] || chgrp switchboard /etc/switchboard/switchboard.env
     fi
     if booted_by_systemd && [ "$changed" != 0 ]; then systemctl daemon-reload; fi
@@ -210,6 +214,7 @@ install_all() {
 check the machine:         sudo prlimit --nofile=1048576:1048576 switchboard --check 1000000
 first start:               sudo systemctl enable --now switchboard
 after an upgrade:          sudo systemctl restart switchboard
+back to the last version:  sudo scripts/install.sh --binary /usr/local/bin/switchboard.previous
 NEXT
     return "$failed"
 }
@@ -246,11 +251,15 @@ uninstall_all() {
     units=$(our_units)
     for unit in $units; do remove_unit "$unit"; done
     remove /usr/local/bin/switchboard
+    remove /usr/local/bin/switchboard.previous
     remove /etc/security/limits.d/switchboard.conf
-    # Earlier versions installed README.md.
-    for manual in OPERATIONS.md REFERENCE.md README.md; do
-        remove "/usr/local/share/doc/switchboard/$manual"
-    done
+    # The whole folder, because earlier versions installed other files there.
+    while read -r manual; do
+        remove "${manual#"$root"}"
+    done < <(find "$root/usr/local/share/doc/switchboard" ! -type d 2>/dev/null | LC_ALL=C sort)
+    if [ -d "$root/usr/local/share/doc/switchboard" ]; then
+        find "$root/usr/local/share/doc/switchboard" -mindepth 1 -depth -type d -empty -delete
+    fi
     remove /etc/sysctl.d/99-switchboard.conf
     remove /etc/switchboard/switchboard.env
     remove_folder /etc/switchboard
@@ -275,6 +284,5 @@ uninstall_all() {
 }
 
 unfinished=
-scratch=$(mktemp)
-trap 'rm -f "$scratch" ${unfinished:+"$unfinished"}' EXIT
+trap 'rm -f ${unfinished:+"$unfinished"}' EXIT
 if [ "$uninstall" = yes ]; then uninstall_all; else install_all; fi

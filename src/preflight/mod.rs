@@ -4,7 +4,7 @@
 //!
 //! Each line of a [`PreflightReport`] can be read by people and by `awk`: words separated by spaces.
 //! The first word is the status, the second the limit's name, the fourth the present value, the sixth
-//! the needed value, and all from the seventh on the advice.
+//! the needed value, which is `-` if nothing is needed, and all from the seventh on the advice.
 
 mod demand;
 
@@ -20,6 +20,10 @@ pub const KERNEL_BYTES_PER_CONNECTION: u64 = 4864;
 /// Memory that TCP may use for each connection below its pressure threshold: one page, enough for a
 /// small message in each direction.
 pub const TCP_BYTES_PER_CONNECTION: u64 = 4096;
+/// Connections for which one CPU is enough. With the default ping interval, a million silent sessions
+/// take 41 % to 99 % of one CPU (scripts/max-connections.sh), so three quarters of it are left for
+/// opening sessions and relaying messages.
+pub const CONNECTIONS_PER_CPU: u64 = 250_000;
 /// Memory of the process without connections, including its threads' stacks and buffers.
 const PROCESS_BYTES: u64 = 32 << 20;
 /// After a restart all clients reconnect within a few seconds. An accept queue must hold one in this
@@ -50,8 +54,8 @@ pub struct LimitCheck {
     pub name: &'static str,
     /// Present value, if it is known.
     pub have: Option<u64>,
-    /// Needed value.
-    pub need: u64,
+    /// Needed value; `None` if the connections need nothing of it.
+    pub need: Option<u64>,
     /// The command that raises the limit, or a remark; empty if there is nothing to do.
     pub advice: String,
 }
@@ -80,7 +84,8 @@ impl fmt::Display for PreflightReport {
                 LimitStatus::Note => "note",
             };
             let have = check.have.map_or("?".to_owned(), |have| have.to_string());
-            let (name, need, advice) = (check.name, check.need, &check.advice);
+            let need = check.need.map_or("-".to_owned(), |need| need.to_string());
+            let (name, advice) = (check.name, &check.advice);
             let values = format!("{status:<7} {name:<31} have {have:<12} need {need:<12}");
             writeln!(f, "{}", format!("{values} {advice}").trim_end())?;
         }
@@ -156,7 +161,7 @@ fn check_network(readings: &MachineReadings, demand: &CapacityDemand) -> Vec<Lim
             status: LimitStatus::Note,
             name: "ip_local_port_range",
             have: Some((last + 1).saturating_sub(first)),
-            need: 0,
+            need: None,
             advice: "limits the connections from one client address, such as a load tester's or \
                      a proxy's; it does not limit the server"
                 .to_owned(),
@@ -191,21 +196,6 @@ fn check_conntrack(readings: &MachineReadings, demand: &CapacityDemand) -> Optio
 fn check_machine(readings: &MachineReadings, demand: &CapacityDemand) -> Vec<LimitCheck> {
     let bytes_each = KERNEL_BYTES_PER_CONNECTION + limits::CONNECTION_ENTRY_BYTES as u64;
     let need = demand.connections * bytes_each + PROCESS_BYTES;
-    let cpus = readings.cpus as u64;
-    let online = readings.cpus_online.unwrap_or(readings.cpus) as u64;
-    let unused = if cpus < online {
-        format!("of {online} online: see CPUAffinity=, CPUQuota= and AllowedCPUs= of the unit")
-    } else {
-        String::new()
-    };
-    let (status, advice) = match demand.private_tables {
-        _ if demand.shards <= cpus => (LimitStatus::Ok, unused),
-        // With `--fd-tables private` more shards than CPUs can be wanted for their tables.
-        Some(_) => {
-            (LimitStatus::Note, "fewer CPUs than shards: several shards share one".to_owned())
-        }
-        None => (LimitStatus::Short, format!("# use --shards {cpus}")),
-    };
     let possible = connections_that_fit(readings, bytes_each);
     vec![
         at_least(
@@ -214,8 +204,27 @@ fn check_machine(readings: &MachineReadings, demand: &CapacityDemand) -> Vec<Lim
             need,
             format!("# more memory, or --max-connections {possible}"),
         ),
-        LimitCheck { status, name: "cpus", have: Some(cpus), need: demand.shards, advice },
+        check_cpus(readings, demand),
     ]
+}
+
+/// The CPUs that the process may use, for the connections. The number of shards is the operator's
+/// choice: several may share a CPU, for example to have more descriptor tables.
+fn check_cpus(readings: &MachineReadings, demand: &CapacityDemand) -> LimitCheck {
+    let cpus = readings.cpus as u64;
+    let online = readings.cpus_online.unwrap_or(readings.cpus) as u64;
+    let need = demand.connections.div_ceil(CONNECTIONS_PER_CPU);
+    let fewer = format!("# more CPUs, or --max-connections {}", cpus * CONNECTIONS_PER_CPU);
+    let mut check = at_least("cpus", Some(cpus), need, fewer);
+    if check.status == LimitStatus::Ok && cpus < online {
+        check.advice =
+            format!("of {online} online: see CPUAffinity=, CPUQuota= and AllowedCPUs= of the unit");
+    }
+    if check.status == LimitStatus::Ok && demand.shards > cpus {
+        check.status = LimitStatus::Note;
+        check.advice = format!("fewer CPUs than the {} shards: several share one", demand.shards);
+    }
+    check
 }
 
 /// Connections for which the available memory is enough.
@@ -230,7 +239,7 @@ fn at_least(name: &'static str, have: Option<u64>, need: u64, advice: String) ->
         Some(_) => (LimitStatus::Short, advice),
         None => (LimitStatus::Unknown, String::new()),
     };
-    LimitCheck { status, name, have, need, advice }
+    LimitCheck { status, name, have, need: Some(need), advice }
 }
 
 fn sysctl(name: &str, value: u64) -> String {

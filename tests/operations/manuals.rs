@@ -78,6 +78,39 @@ fn flags_in_the_operations_manual_exist() {
     assert!(unknown.is_empty(), "no program has {unknown:?}");
 }
 
+/// Every setting that the checklist names is in the settings file, commented out, and every setting
+/// there is a flag's.
+#[test]
+fn the_settings_file_has_every_setting_of_the_checklist() {
+    let command = Arguments::command();
+    let variables: BTreeSet<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned))
+        .collect();
+    let settings = read("tuning/switchboard.env");
+    let listed: BTreeSet<&str> = settings
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.split_once('=').map(|(name, _)| name))
+        .filter(|name| name.starts_with("SWITCHBOARD_"))
+        .collect();
+    for name in &listed {
+        assert!(variables.contains(*name), "no flag has the variable {name}");
+    }
+    let manual = read(OPERATIONS);
+    let (_, checklist) = manual.split_once("\n## Before the first users\n").unwrap();
+    let (checklist, _) = checklist.split_once("\n## ").unwrap();
+    for flag in
+        words(checklist, "--").into_iter().filter(|flag| !["--check", "--apply"].contains(flag))
+    {
+        let variable = flag.replacen("--", "SWITCHBOARD_", 1).to_uppercase().replace('-', "_");
+        assert!(listed.contains(&*variable), "the settings file lacks {variable}");
+    }
+    assert!(
+        listed.contains("SWITCHBOARD_TURN_SECRET_FILE"),
+        "the checklist asks for a TURN server"
+    );
+}
+
 #[test]
 fn metrics_in_the_operations_manual_exist() {
     let known = switchboard::telemetry::metrics_table();

@@ -12,8 +12,13 @@ use std::fmt;
 const PREFIX: &str = "SWITCHBOARD_";
 
 /// Variables of the scripts and tests of this repository.
-const TOOL_VARIABLES: &[&str] =
-    &["SWITCHBOARD_BIN", "SWITCHBOARD_SEED", "SWITCHBOARD_STEPS", "SWITCHBOARD_SHOTS"];
+const TOOL_VARIABLES: &[&str] = &[
+    "SWITCHBOARD_BIN",
+    "SWITCHBOARD_ENGINES",
+    "SWITCHBOARD_SEED",
+    "SWITCHBOARD_STEPS",
+    "SWITCHBOARD_SHOTS",
+];
 
 /// Beginnings of the names of more of them, and of those that Kubernetes and Docker set for a
 /// service or a container that is called `switchboard`.
