@@ -15,6 +15,7 @@ use crate::ice::IceServers;
 use crate::ids::{QueueKey, SessionAddress, SessionNo, ShardId, TicketNo};
 use crate::limits::RECENT_PARTNERS;
 use crate::timestamp::Timestamp;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,6 +159,15 @@ pub enum PairingRole {
     Mover,
 }
 
+/// Among which connections a suspect is evicted: those that the limit which has been reached is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvictionScope {
+    /// All connections of the process.
+    AllConnections,
+    /// Those that are counted for this address.
+    OfAddress(IpAddr),
+}
+
 /// What a migration to another shard is for. The destination fulfils the purpose when it has
 /// taken the session in. If it rejects the session, the purpose comes back with the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +229,9 @@ pub enum ShardCommand<M, S> {
     },
     /// From the main thread: these settings were read again and replace those in force.
     Reload(Arc<ReloadedSettings>),
+    /// From a shard that refused a connection: close the suspect of this shard that has been silent
+    /// longest.
+    EvictSuspect(EvictionScope),
     /// From the main thread: begin the graceful shutdown.
     StartDrain,
     /// From the main thread: end the thread. Sent when no shard has connections or migrations in

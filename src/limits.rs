@@ -130,6 +130,17 @@ pub const ADDRESS_PARTITIONS: usize = 64;
 /// Connections that one browser opens to load the page and open a session. A smaller limit of one
 /// address refuses ordinary users.
 pub const BROWSER_CONNECTIONS: u32 = 8;
+/// Sessions of one part of the table whose clients owe an answer to a ping and that are remembered
+/// for eviction at a full server, and so the most that a sweep of the part pings to find them.
+pub const SUSPECTS_PER_PART: usize = 16;
+/// Evicted sessions of a shard whose connections still linger, and no longer count as connections.
+/// Beyond that the shard evicts no more until some have ended.
+pub const LINGERING_EVICTIONS: usize = 64;
+/// Addresses that are remembered because connections from them were refused.
+pub const CONTENDED_ADDRESSES: usize = 64;
+/// How long such an address is remembered after its last refusal: longer than a client that was
+/// refused waits before it tries again.
+pub const CONTENTION_TIME: Duration = Duration::from_secs(30);
 /// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
 /// closed.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
@@ -300,6 +311,7 @@ const _: () = {
     assert!(REQUESTS_PER_ITERATION <= TOTAL_REQUESTS_PER_ITERATION);
     assert!(TABLE_SURPLUS_CONNECTIONS <= SURPLUS_CONNECTIONS);
     assert!(ADMIN_BACKLOG <= LISTEN_BACKLOG);
+    assert!(CONTENTION_TIME.as_secs() > RETRY_AFTER_S as u64);
 
     assert!(PARTIAL_MESSAGE_HEAP_BYTES < MAPPED_ALLOCATION_BYTES as usize);
     assert!(SWEEP_BLOCK * CONNECTION_ENTRY_BYTES == 1024);

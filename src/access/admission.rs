@@ -4,6 +4,7 @@
 //! with an open connection, by [`TRACKED_ADDRESSES`] addresses with a new one, and by as many that
 //! have ended a room.
 
+use super::eviction::EvictionBoard;
 use super::match_rate::{AddressBuckets, MatchRate};
 use crate::limits::{ADDRESS_PARTITIONS, SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
@@ -33,9 +34,10 @@ pub struct ConnectionLimits {
 /// Counts the connections of the process, in all and for each address.
 #[derive(Debug)]
 pub struct Admission {
-    open: AtomicUsize,
-    max_open: usize,
+    pub(super) open: AtomicUsize,
+    pub(super) max_open: usize,
     by_address: Option<AddressLimits>,
+    pub(super) evictions: EvictionBoard,
 }
 
 /// The connections of each address, and the limits on them.
@@ -77,8 +79,8 @@ pub enum AdmissionDecision {
 }
 
 impl Admission {
-    /// Without any connections.
-    pub fn new(limits: ConnectionLimits) -> Self {
+    /// Without any connections, for a process with this many shards.
+    pub fn new(limits: ConnectionLimits, shards: usize) -> Self {
         let (max_open, max_new) = (limits.max_open_per_address, limits.max_new_per_address);
         let match_rate = limits.max_matches_per_address.map(MatchRate::new);
         let is_limited = max_open.is_some() || max_new.is_some() || match_rate.is_some();
@@ -89,7 +91,12 @@ impl Admission {
             partitions: (0..ADDRESS_PARTITIONS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         });
-        Admission { open: AtomicUsize::new(0), max_open: limits.max_open as usize, by_address }
+        Admission {
+            open: AtomicUsize::new(0),
+            max_open: limits.max_open as usize,
+            by_address,
+            evictions: EvictionBoard::new(shards),
+        }
     }
 
     /// Decides about a new connection from `address`. An admitted connection has to be given back
@@ -302,7 +309,7 @@ impl LimitLevel {
 }
 
 /// The address that a client is counted under: an IPv6 client has a whole /64 (RFC 6177 §2).
-fn counted_address(address: IpAddr) -> IpAddr {
+pub(super) fn counted_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -327,12 +334,13 @@ mod tests {
     }
 
     fn admission(max: u32, per_address: u32, new_per_address: u32) -> Admission {
-        Admission::new(ConnectionLimits {
+        let limits = ConnectionLimits {
             max_open: max,
             max_open_per_address: NonZeroU32::new(per_address),
             max_new_per_address: NonZeroU32::new(new_per_address),
             max_matches_per_address: None,
-        })
+        };
+        Admission::new(limits, 1)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! which origins.
 
 pub mod admission;
+mod eviction;
 pub mod match_rate;
 mod policy;
 

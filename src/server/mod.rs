@@ -156,7 +156,7 @@ impl Server {
             public_listeners: config.listen.len(),
             matcher: self.matcher.clone(),
             shards: self.shards.clone(),
-            admission: Arc::new(Admission::new(config.limits.of_connections())),
+            admission: Arc::new(Admission::new(config.limits.of_connections(), config.shards)),
             telemetry: Arc::clone(&self.telemetry),
             settings: Arc::new(settings),
             cpus: config.pin.then(AllowedCpus::of_current_thread),

@@ -38,7 +38,14 @@ enum SessionState {
     Idle,
     /// The user waits for a partner, or the matcher does not know yet that it no longer does.
     Matching(Box<QueueRequest>),
-    InRoom(Membership),
+    /// The fields of a [`Membership`], and one more in its padding.
+    InRoom {
+        room: RoomNo,
+        peer: Slot,
+        initiator: bool,
+        /// Whether it has sent its partner a message.
+        has_relayed: bool,
+    },
 }
 
 /// What the user wants from the matcher, and what the matcher has.
@@ -132,7 +139,9 @@ impl Session {
     #[inline]
     pub fn membership(&self) -> Option<Membership> {
         match &self.state {
-            SessionState::InRoom(membership) => Some(*membership),
+            SessionState::InRoom { room, peer, initiator, .. } => {
+                Some(Membership { room: *room, peer: *peer, initiator: *initiator })
+            }
             SessionState::Idle | SessionState::Matching(_) => None,
         }
     }
@@ -141,7 +150,7 @@ impl Session {
     pub fn match_request(&self) -> Option<&MatchRequest> {
         match &self.state {
             SessionState::Matching(request) => request.intent.match_request(),
-            SessionState::Idle | SessionState::InRoom(_) => None,
+            SessionState::Idle | SessionState::InRoom { .. } => None,
         }
     }
 
@@ -149,7 +158,7 @@ impl Session {
     pub fn awaits_reply(&self) -> bool {
         match &self.state {
             SessionState::Matching(request) => request.matcher_view == MatcherView::Unknown,
-            SessionState::Idle | SessionState::InRoom(_) => false,
+            SessionState::Idle | SessionState::InRoom { .. } => false,
         }
     }
 
@@ -159,7 +168,7 @@ impl Session {
             SessionState::Matching(request) => {
                 request.intent.queued_request().is_some_and(|wanted| wanted.ticket == ticket)
             }
-            SessionState::Idle | SessionState::InRoom(_) => false,
+            SessionState::Idle | SessionState::InRoom { .. } => false,
         }
     }
 
@@ -168,13 +177,30 @@ impl Session {
     pub fn is_withheld(&self) -> bool {
         match &self.state {
             SessionState::Matching(request) => matches!(request.intent, QueueIntent::Withheld(_)),
-            SessionState::Idle | SessionState::InRoom(_) => false,
+            SessionState::Idle | SessionState::InRoom { .. } => false,
         }
     }
 
-    /// Whether its client has to show that it is alive within the liveness window: it waits.
+    /// Whether its client has to show that it is alive within the liveness window: it waits, or is
+    /// in a room in which it has relayed nothing.
     pub fn is_watched(&self) -> bool {
-        self.match_request().is_some()
+        self.match_request().is_some() || self.is_new_member()
+    }
+
+    /// Whether it is in a room in which it has relayed nothing.
+    pub fn is_new_member(&self) -> bool {
+        match &self.state {
+            SessionState::InRoom { has_relayed, .. } => !has_relayed,
+            SessionState::Idle | SessionState::Matching(_) => false,
+        }
+    }
+
+    /// It has relayed a message in its room.
+    #[inline]
+    pub fn note_relayed(&mut self) {
+        if let SessionState::InRoom { has_relayed, .. } = &mut self.state {
+            *has_relayed = true;
+        }
     }
 
     /// The user asks for a partner. A session in a room has to leave it first.
@@ -233,7 +259,7 @@ impl Session {
                 let before = std::mem::replace(&mut request.intent, QueueIntent::Nothing);
                 before.match_request().copied()
             }
-            SessionState::Idle | SessionState::InRoom(_) => None,
+            SessionState::Idle | SessionState::InRoom { .. } => None,
         }
     }
 
@@ -241,7 +267,8 @@ impl Session {
     pub fn enter_room(&mut self, membership: Membership) -> Option<MatchRequest> {
         let match_request = self.cancel_match();
         debug_assert!(!self.awaits_reply(), "a pairing was completed before the matcher's reply");
-        self.state = SessionState::InRoom(membership);
+        let Membership { room, peer, initiator } = membership;
+        self.state = SessionState::InRoom { room, peer, initiator, has_relayed: false };
         match_request
     }
 

@@ -183,7 +183,10 @@ impl Acceptor {
             AdmissionDecision::Admit { refusal, counted } => {
                 core.admit(socket.into(), refusal.or(full_here), counted);
             }
-            AdmissionDecision::Refuse(cause) => self.refuse(socket.into(), cause),
+            AdmissionDecision::Refuse(cause) => {
+                core.make_space(cause, (!is_from_proxy).then_some(from));
+                self.refuse(socket.into(), cause);
+            }
         }
     }
 
@@ -261,7 +264,7 @@ mod tests {
         let many: Vec<_> = (0..5).map(|_| connect(&listeners[0])).collect();
         let few: Vec<_> = (0..2).map(|_| connect(&listeners[1])).collect();
         let counters = Arc::new(ShardCounters::new(0));
-        let admission = Arc::new(Admission::new(Limits::default().of_connections()));
+        let admission = Arc::new(Admission::new(Limits::default().of_connections(), 1));
         Acceptor::new(listeners, 2, admission, Arc::clone(&counters)).refuse_pending(3);
         let is_answered = |mut socket: std::net::TcpStream| {
             let mut response = String::new();

@@ -87,6 +87,7 @@ impl<H: Host> Core<H> {
         connection.drop_input();
         entry.role = Role::Lingering(LingerState {
             is_admin: entry.role.is_admin(),
+            is_counted: true,
             since_ms: self.timeouts.now_ms(),
             bytes_left: limits::LINGER_BYTES,
             reason,
@@ -157,8 +158,10 @@ impl<H: Host> Core<H> {
             self.close_connection(key.slot, reason);
             self.end_or_keep_session(key.slot, reason);
             let removed = self.table.remove(key.slot);
-            // An administration connection was not counted when it was admitted.
-            if !removed.role.is_admin() {
+            if matches!(removed.role, Role::Lingering(LingerState { is_counted: false, .. })) {
+                self.suspects.evicted -= 1;
+            } else if !removed.role.is_admin() {
+                // An administration connection was not counted when it was admitted.
                 self.host.connection_ended(removed.side.counted_address);
             }
         }

@@ -15,6 +15,7 @@ use super::rooms::Rooms;
 use super::sessions::Sessions;
 use super::shutdown::Shutdown;
 use super::side_table::SideRecord;
+use super::suspects::Suspects;
 use super::table::ConnectionTable;
 use super::timeouts::Timeouts;
 use crate::access::AccessPolicy;
@@ -80,6 +81,7 @@ pub struct Core<H: Host> {
     pub(super) migrations: Migrations,
     pub(super) rates: RateTable,
     pub(super) timeouts: Timeouts,
+    pub(super) suspects: Suspects,
     pub(super) shutdown: Shutdown,
 }
 
@@ -106,6 +108,7 @@ impl<H: Host> Core<H> {
             migrations: Migrations::default(),
             rates: RateTable::new(slots, setup.limits.has_session_rates()),
             timeouts: Timeouts::new(&setup.limits),
+            suspects: Suspects::default(),
             shutdown: Shutdown::default(),
             setup,
         }
@@ -229,6 +232,7 @@ impl<H: Host> Core<H> {
                 self.migration_rejected(migrating, purpose)
             }
             ShardCommand::Reload(settings) => self.host.reload(settings),
+            ShardCommand::EvictSuspect(scope) => self.evict_suspect(scope),
             ShardCommand::StartDrain => self.start_drain(),
             // The event loop ends; there is nothing to do here.
             ShardCommand::Stop => {}

@@ -95,6 +95,8 @@ pub(super) struct LingerState {
     pub(super) since_ms: u32,
     /// Whether it came to `--admin-listen`.
     pub(super) is_admin: bool,
+    /// Whether it counts for the limits on connections. One that was evicted does not.
+    pub(super) is_counted: bool,
     /// How many more bytes are read and dropped.
     pub(super) bytes_left: u32,
     /// Why it is closed.

@@ -99,6 +99,9 @@ impl<H: Host> Core<H> {
             }
         };
         self.counters.messages_received.add(fast_messages);
+        if fast_messages > 0 {
+            self.note_relayed(slot);
+        }
         self.send_batch(&mut reader, &mut batch);
         match close {
             None => {
@@ -257,6 +260,7 @@ impl<H: Host> Core<H> {
         };
         match action {
             TextAction::Relay(kind, Membership { peer, .. }) => {
+                self.note_relayed(slot);
                 let bytes = reader.bytes(&place).len();
                 if self.has_relay_space(reader, batch, peer, bytes) {
                     self.relay(reader, batch, &place, peer);

@@ -3,8 +3,9 @@
 //! implements the three with sockets and mailboxes, the tests with fakes.
 
 use super::migration::CoreCommand;
+use super::suspects::Contention;
 use crate::access::admission::AdmissionDecision;
-use crate::commands::{MatcherCommand, ReloadedSettings};
+use crate::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::telemetry::labels::EndReason;
 use crate::timestamp::Timestamp;
@@ -171,6 +172,17 @@ pub trait Services {
     fn match_delay(&mut self, counted: IpAddr) -> Duration;
     /// A connection that is counted for this address has ended a room by its own choice.
     fn charge_match(&mut self, counted: IpAddr);
+    /// Which connections are being refused, into `contention`.
+    fn read_contention(&mut self, contention: &mut Contention);
+    /// Publishes when the suspect of a shard that has been silent longest was last heard.
+    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>);
+    /// The same for a suspect of a contended address.
+    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp);
+    /// The shard that has the suspect to evict because a connection was refused, if there is one.
+    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId>;
+    /// An evicted connection, which lingers, no longer counts. `counted` is as in
+    /// [`Services::connection_ended`], which is not called for it.
+    fn connection_evicted(&mut self, counted: Option<IpAddr>);
     /// An admitted connection has ended. `counted` is the address for which it was counted last.
     fn connection_ended(&mut self, counted: Option<IpAddr>);
 }

@@ -285,7 +285,13 @@ impl<H: Host> Core<H> {
     /// Whether the upgrade that a request asks for is granted.
     fn may_upgrade(&mut self, slot: Slot, request: &HttpRequest<'_>) -> Result<(), HttpError> {
         self.check_client(slot, request)?;
-        self.refusal_cause(slot).map_or(Ok(()), |cause| Err(HttpError::Unavailable(cause)))
+        match self.refusal_cause(slot) {
+            None => Ok(()),
+            Some(cause) => {
+                self.make_space(cause, self.table.counted_address(slot));
+                Err(HttpError::Unavailable(cause))
+            }
+        }
     }
 
     /// Whether an upgrade of one more connection of this client would be granted now. What was

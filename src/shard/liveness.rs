@@ -4,12 +4,17 @@
 //! no ticket of it, so it is not matched, and its queue holds no ticket that cannot be paired. The
 //! sweep finds silent sessions; a pairing checks both of its sessions once more. The client of a
 //! waiting session is pinged twice in a window, so that a client that answers is never silent.
+//!
+//! The members of a new room are pinged when they are matched, and then likewise until they relay
+//! something. One that stays silent for two windows before that is lost: it is closed, and its
+//! partner need not wait for the silence limit.
 
 use super::core::Core;
 use super::entry::{Role, TableEntry};
 use super::host::Host;
 use super::timeouts::as_ms;
 use crate::ids::Slot;
+use crate::wire::websocket::frame::{PING, push_server_frame};
 
 impl<H: Host> Core<H> {
     /// The liveness window in milliseconds; `None` if it is off.
@@ -28,6 +33,31 @@ impl<H: Host> Core<H> {
             Some(_) | None => interval_ms,
         }
         .max(1)
+    }
+
+    /// Whether the session in this slot is lost: its client was pinged when it was matched, has
+    /// relayed nothing in its room, and has been silent for `silent_ms`, two windows or more.
+    pub(super) fn is_lost_member(&self, slot: Slot, silent_ms: u32) -> bool {
+        self.liveness_window_ms().is_some_and(|window_ms| silent_ms / 2 >= window_ms)
+            && self.table.session(slot).is_some_and(|session| session.is_new_member())
+    }
+
+    /// The session in this slot has relayed a message.
+    #[inline]
+    pub(super) fn note_relayed(&mut self, slot: Slot) {
+        if let Some(session) = self.table.session_mut(slot) {
+            // guard: a member that has relayed is under the silence limit only [skip]
+            session.note_relayed();
+        }
+    }
+
+    /// Adds the ping that a client gets with its `match_found`.
+    pub(super) fn push_match_ping(&self, bytes: &mut Vec<u8>) {
+        // guard: both members are pinged when they are matched [false]
+        if self.liveness_window_ms().is_some() {
+            self.counters.pings_sent.increment();
+            push_server_frame(bytes, PING, b"");
+        }
     }
 
     /// Withholds the match request of a waiting session if its client has been silent for the

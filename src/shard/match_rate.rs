@@ -57,7 +57,7 @@ impl<H: Host> Core<H> {
     pub(super) fn charge_match(&mut self, slot: Slot, reason: LeaveReason) {
         match reason {
             LeaveReason::Next | LeaveReason::Left => {}
-            LeaveReason::Disconnected => return,
+            LeaveReason::Disconnected | LeaveReason::Timeout => return,
         }
         let limits = &self.setup.limits;
         if let Some(limit) = limits.max_matches_per_minute

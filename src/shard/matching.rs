@@ -36,8 +36,11 @@ impl<H: Host> Core<H> {
         let told = match reason {
             // guard: a Close frame counts as leaving [value LeaveReason::Disconnected]
             EndReason::ClientClose => LeaveReason::Left,
+            // guard: a lost member is reported with `timeout` [value LeaveReason::Disconnected]
+            EndReason::SilentAfterMatch => LeaveReason::Timeout,
             EndReason::ClientGone
             | EndReason::Silent
+            | EndReason::Evicted
             | EndReason::ProtocolError
             | EndReason::NotUtf8
             | EndReason::TooManyFragments

@@ -113,7 +113,10 @@ impl<H: Host> Core<H> {
                 }
                 Ok(())
             }
-            AdmissionDecision::Refuse(cause) => Err(cause),
+            AdmissionDecision::Refuse(cause) => {
+                self.make_space(cause, client);
+                Err(cause)
+            }
         }
     }
 

@@ -129,6 +129,8 @@ impl<H: Host> Core<H> {
     /// Sends a `match_found`, and notes where it ends if it cannot be sent at once.
     fn announce_room(&mut self, slot: Slot, message: ServerMessage<'_>) {
         let mut bytes = Vec::new();
+        // The ping comes first, so that nothing but `match_found` itself delays its announcement.
+        self.push_match_ping(&mut bytes);
         push_server_text(&mut bytes, |out| message.write(out));
         self.transmit(slot, &bytes, EgressContent::Frames);
         if let Some(connection) = self.table.connection_mut(slot)

@@ -8,8 +8,9 @@ use super::host::{
 };
 use super::migration::CoreCommand;
 use super::socket::ShardSocket;
+use super::suspects::Contention;
 use crate::access::admission::{Admission, AdmissionDecision};
-use crate::commands::{MatcherCommand, ReloadedSettings};
+use crate::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::logging::throttled_lines::{ADOPTION_FAILED, UNWATCH_FAILED, WATCH_FAILED};
 use crate::mailbox::failures::{log_send_failure, log_wake_failure};
@@ -306,6 +307,28 @@ impl Services for SocketHost {
 
     fn charge_match(&mut self, counted: IpAddr) {
         self.admission.charge_match(counted, sys::clock::monotonic());
+    }
+
+    fn read_contention(&mut self, contention: &mut Contention) {
+        contention.is_full = self.admission.is_full();
+        let now = sys::clock::monotonic();
+        self.admission.contended_addresses(now, &mut contention.addresses);
+    }
+
+    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>) {
+        self.admission.publish_suspect(shard, heard);
+    }
+
+    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp) {
+        self.admission.publish_suspect_of(shard, address, heard);
+    }
+
+    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId> {
+        self.admission.take_suspect(scope, sys::clock::monotonic())
+    }
+
+    fn connection_evicted(&mut self, counted: Option<IpAddr>) {
+        self.admission.leave(counted);
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

@@ -28,16 +28,20 @@ impl<H: Host> Core<H> {
             self.migrations.forget_postponed();
             return;
         }
+        self.evict_requested();
         let Some(part) = self.timeouts.begin_part(self.now) else { return };
         self.retry_postponed_pairings();
         if part.is_first() {
             self.table.trim_slots();
         }
+        self.begin_finding_suspects(part.index());
         for slot in part.slots(self.table.slots()) {
             if let Some(key) = self.table.key_at(slot) {
                 self.enforce_timeouts(key, part.previous_ms);
+                self.find_suspect(key);
             }
         }
+        self.finish_finding_suspects();
         self.reap();
     }
 
@@ -102,6 +106,10 @@ impl<H: Host> Core<H> {
         if silent_ms >= as_ms(self.setup.limits.silence_limit) {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);
         }
+        // guard: a new member that stays silent is closed [false]
+        if in_room && self.is_lost_member(key.slot, silent_ms) {
+            return self.close(key.slot, CloseCode::Away, EndReason::SilentAfterMatch);
+        }
         self.update_match_request(key.slot);
         self.ping_if_due(key.slot, silent_ms, passed_ms);
     }
@@ -115,7 +123,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn ping(&mut self, slot: Slot) {
+    pub(super) fn ping(&mut self, slot: Slot) {
         let Some(connection) = self.table.connection(slot) else { return };
         // A client that does not take what it is sent would not read a ping either.
         // guard: a connection with a held-back `waiting` is pinged [operand 2 false]

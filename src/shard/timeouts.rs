@@ -138,6 +138,11 @@ impl Timeouts {
 }
 
 impl SweptPart {
+    /// Its number, below [`SWEEP_PARTS`].
+    pub(super) fn index(&self) -> usize {
+        self.part
+    }
+
     /// Whether it is the first part of a period.
     pub(super) fn is_first(&self) -> bool {
         self.part == 0

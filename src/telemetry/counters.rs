@@ -169,6 +169,8 @@ shard_counters! {
         match_requests_withheld,
         /// Ping frames sent.
         pings_sent,
+        /// Of these, those to find clients that are gone while connections are refused.
+        probes_sent,
         /// Sessions that migrated to another shard.
         migrated_out,
         /// Sessions that migrated here from another shard.

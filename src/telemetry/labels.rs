@@ -51,6 +51,12 @@ label! {
         ClientGone = "client_gone",
         /// Nothing arrived for the silence limit (close code 1001).
         Silent = "silent",
+        /// A member of a new room relayed nothing and answered nothing for two liveness windows
+        /// (close code 1001).
+        SilentAfterMatch = "silent_after_match",
+        /// The client had not answered a ping for the liveness window, and a limit on connections
+        /// was reached (close code 1001).
+        Evicted = "evicted",
         /// The client sent a frame that violates RFC 6455 (close code 1002).
         ProtocolError = "protocol_error",
         /// The client sent text that is not UTF-8 (close code 1007).

@@ -227,6 +227,11 @@ const FAMILIES: &[MetricFamily] = &[
         MetricSource::Counter(|view| view.totals.pings_sent as f64),
     ),
     family(
+        "switchboard_probes_sent_total",
+        "Of the ping frames, those that look for dead connections while connections are refused.",
+        MetricSource::Counter(|view| view.totals.probes_sent as f64),
+    ),
+    family(
         "switchboard_matcher_commands_total",
         "Commands that the matcher received from the shards.",
         MetricSource::Counter(|view| view.telemetry.matcher.commands.get() as f64),

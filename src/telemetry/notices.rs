@@ -90,6 +90,9 @@ const TOPICS: &[NoticeTopic] = &[
     topic!(Info, "relayed messages refused: their receivers read too slowly", |shard| {
         shard.errors.get(ErrorCode::PeerBusy)
     }),
+    topic!(Info, "silent sessions closed: a limit on connections was reached", |shard| {
+        shard.closed.get(EndReason::Evicted)
+    }),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

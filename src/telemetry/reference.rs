@@ -37,6 +37,10 @@ const STATS_FIELDS: &[(&str, &str)] = &[
     ("sessions.active", "open WebSocket sessions"),
     ("sessions.opened", "WebSocket sessions opened"),
     ("sessions.pings_sent", "ping frames sent"),
+    (
+        "sessions.probes_sent",
+        "of these, those that look for dead connections while connections are refused",
+    ),
     ("matchmaking.waiting", "users waiting for a partner"),
     ("matchmaking.waiting_by_queue.NAME", "users waiting in each queue of `--stats-queue`"),
     ("matchmaking.queues", "queues with at least one waiting user"),

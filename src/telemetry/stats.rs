@@ -44,6 +44,7 @@ pub fn stats_json(telemetry: &Telemetry, now: Timestamp) -> Vec<u8> {
             active: totals.sessions,
             opened: totals.sessions_opened,
             pings_sent: totals.pings_sent,
+            probes_sent: totals.probes_sent,
         },
         matchmaking: MatchmakingStats::of(&totals, telemetry),
         rooms: RoomStats { active: totals.rooms },
@@ -147,6 +148,7 @@ struct SessionStats {
     active: i64,
     opened: u64,
     pings_sent: u64,
+    probes_sent: u64,
 }
 
 #[derive(Serialize)]
@@ -363,6 +365,7 @@ mod tests {
         ("/sessions/active", "/sessions"),
         ("/sessions/opened", "/sessions_opened"),
         ("/sessions/pings_sent", "/pings_sent"),
+        ("/sessions/probes_sent", "/probes_sent"),
         ("/matchmaking/waiting", "/waiting"),
         ("/matchmaking/waiting_by_queue/en", "/waiting_by_queue/en"),
         ("/matchmaking/waiting_by_queue/de:x", "/waiting_by_queue/de:x"),

@@ -79,11 +79,10 @@ fn relay_types() -> BTreeSet<String> {
 }
 
 /// Every reason; a new one makes the match incomplete and has to be listed.
-fn leave_reasons() -> [LeaveReason; 3] {
-    match LeaveReason::Left {
-        LeaveReason::Left | LeaveReason::Next | LeaveReason::Disconnected => {
-            [LeaveReason::Left, LeaveReason::Next, LeaveReason::Disconnected]
-        }
+fn leave_reasons() -> [LeaveReason; 4] {
+    use LeaveReason::{Disconnected, Left, Next, Timeout};
+    match Left {
+        Left | Next | Disconnected | Timeout => [Left, Next, Disconnected, Timeout],
     }
 }
 

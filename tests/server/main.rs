@@ -22,6 +22,7 @@ mod http {
 }
 mod limits {
     mod connections;
+    mod evictions;
     mod iterations;
     mod matches;
     mod message_times;
@@ -33,6 +34,7 @@ mod limits {
 }
 mod logs;
 mod protocol {
+    mod dead_rooms;
     mod expected_wait;
     mod frames;
     mod ice;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// Events that must occur in that many runs. Without them the runs prove nothing.
-const EXPECTED_EVENTS: [&str; 90] = [
+const EXPECTED_EVENTS: [&str; 97] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -21,6 +21,8 @@ const EXPECTED_EVENTS: [&str; 90] = [
     "client_gone",
     "close: 1000",
     "close: 1001",
+    "close: 1001 after a match",
+    "close: 1001 to make space",
     "close: 1002",
     "close: 1007",
     "close: 1008",
@@ -28,6 +30,7 @@ const EXPECTED_EVENTS: [&str; 90] = [
     "close: 1012",
     "close: 1013",
     "draining",
+    "evicted",
     "fault: a shard stalls",
     "fault: a table is full",
     "fault: clock jumps",
@@ -47,6 +50,7 @@ const EXPECTED_EVENTS: [&str; 90] = [
     "command: migrate in",
     "command: migration completed",
     "command: pairing cancelled",
+    "command: evict",
     "command: pair",
     "command: pair confirmed",
     "command: pairing cancelled by the home shard",
@@ -67,6 +71,7 @@ const EXPECTED_EVENTS: [&str; 90] = [
     "peer_left: disconnected",
     "peer_left: left",
     "peer_left: next",
+    "peer_left: timeout",
     "protocol_error",
     "rate_limited",
     "recv: broken",
@@ -84,10 +89,12 @@ const EXPECTED_EVENTS: [&str; 90] = [
     "server: matches",
     "server: matches failed",
     "server: match requests withheld",
+    "server: probes",
     "server: rate limited",
     "server: sessions migrated",
     "server: relayed",
     "silent",
+    "silent_after_match",
     "slow_consumer",
     "too_many_fragments",
     "unknown_type",

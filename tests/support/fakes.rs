@@ -10,13 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::access::admission::{Admission, AdmissionDecision};
-use switchboard::commands::{MatcherCommand, ReloadedSettings};
+use switchboard::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::shard::host::{
     AdoptOutcome, CommandSink, Document, DocumentContent, RecvOutcome, SendOutcome, Services,
     SessionEnd, Transport,
 };
 use switchboard::shard::migration::CoreCommand;
+use switchboard::shard::suspects::Contention;
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HttpDate, HttpStatus, RefusalCause};
 
@@ -50,6 +51,8 @@ pub(crate) struct FakeServices {
     pub(crate) ended: Vec<Option<IpAddr>>,
     /// The end of each session that was logged.
     pub(crate) session_ends: Vec<SessionEnd>,
+    /// Connections that no longer counted before they ended.
+    pub(crate) evicted: usize,
 }
 
 impl<T: Transport> FakeHost<T> {
@@ -184,6 +187,36 @@ impl<T: Transport> Services for FakeHost<T> {
         if let Some(admission) = &self.services.admission {
             admission.charge_match(counted, self.services.now);
         }
+    }
+
+    fn read_contention(&mut self, contention: &mut Contention) {
+        if let Some(admission) = &self.services.admission {
+            contention.is_full = admission.is_full();
+            admission.contended_addresses(self.services.now, &mut contention.addresses);
+        }
+    }
+
+    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>) {
+        if let Some(admission) = &self.services.admission {
+            admission.publish_suspect(shard, heard);
+        }
+    }
+
+    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp) {
+        if let Some(admission) = &self.services.admission {
+            admission.publish_suspect_of(shard, address, heard);
+        }
+    }
+
+    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId> {
+        self.services.admission.as_ref()?.take_suspect(scope, self.services.now)
+    }
+
+    fn connection_evicted(&mut self, counted: Option<IpAddr>) {
+        if let Some(admission) = &self.services.admission {
+            admission.leave(counted);
+        }
+        self.services.evicted += 1;
     }
 
     fn connection_ended(&mut self, counted: Option<IpAddr>) {

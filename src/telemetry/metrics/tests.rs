@@ -177,6 +177,7 @@ fn renders_the_values_of_the_counters() {
         ("switchboard_matches_failed_total", |s| s.matches_failed.get()),
         ("switchboard_match_requests_withheld_total", |s| s.match_requests_withheld.get()),
         ("switchboard_pings_sent_total", |s| s.pings_sent.get()),
+        ("switchboard_probes_sent_total", |s| s.probes_sent.get()),
         ("switchboard_migrations_out_total", |s| s.migrated_out.get()),
         ("switchboard_migrations_in_total", |s| s.migrated_in.get()),
         ("switchboard_http_requests_total", |s| s.http_requests.get()),

@@ -16,8 +16,8 @@ export type QueueName = string;
 export type RelayType = 'offer' | 'answer' | 'ice_candidate' | 'signal';
 
 /** Why the other member of a room is gone. */
-export type LeaveReason = 'left' | 'next' | 'disconnected';
-export type PlannedLeaveReason = 'timeout' | 'removed';
+export type LeaveReason = 'left' | 'next' | 'disconnected' | 'timeout';
+export type PlannedLeaveReason = 'removed';
 
 /** Why a message was refused. */
 export type ErrorCode =

@@ -19,6 +19,8 @@ pub enum LeaveReason {
     Next,
     /// Its connection ended.
     Disconnected,
+    /// It did not answer after the match.
+    Timeout,
 }
 
 impl LeaveReason {
@@ -28,6 +30,7 @@ impl LeaveReason {
             LeaveReason::Left => "left",
             LeaveReason::Next => "next",
             LeaveReason::Disconnected => "disconnected",
+            LeaveReason::Timeout => "timeout",
         }
     }
 }
@@ -205,7 +208,8 @@ mod tests {
         parse_back(ServerMessage::RoomLeft { room_id }, |got| {
             assert_eq!(got, ParsedServerMessage::RoomLeft)
         });
-        for reason in [LeaveReason::Left, LeaveReason::Next, LeaveReason::Disconnected] {
+        use LeaveReason::{Disconnected, Left, Next, Timeout};
+        for reason in [Left, Next, Disconnected, Timeout] {
             parse_back(ServerMessage::PeerLeft { room_id, reason }, |got| {
                 let reason = reason.as_str().into();
                 assert_eq!(got, ParsedServerMessage::PeerLeft { room_id: room(), reason });

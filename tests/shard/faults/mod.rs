@@ -4,6 +4,7 @@
 
 mod backlog;
 mod budgets;
+mod evictions;
 pub(crate) mod harness;
 
 use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};

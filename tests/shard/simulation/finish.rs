@@ -286,6 +286,7 @@ impl Simulator {
             ("server: matches failed", all.matches_failed),
             ("server: sessions migrated", all.migrated_in),
             ("server: match requests withheld", all.match_requests_withheld),
+            ("server: probes", all.probes_sent),
             ("server: relayed", all.messages_relayed),
             ("server: rate limited", all.messages_dropped),
         ] {

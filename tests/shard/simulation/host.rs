@@ -9,6 +9,7 @@ use super::random::Random;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use switchboard::access::admission::Admission;
 use switchboard::ids::{ConnectionKey, ShardId};
 use switchboard::shard::host::{AdoptOutcome, RecvOutcome, SendOutcome, Transport};
@@ -55,6 +56,16 @@ impl Shared {
     fn used(&self, shard: ShardId, socket: &Socket) {
         let open = self.connections[socket.connection()].is_open_in(self.table(shard));
         assert!(open, "{shard:?} uses {}, which is not in its table", socket.0);
+    }
+
+    /// Checks that a member whose partner got `timeout` was silent for two liveness windows.
+    pub(crate) fn check_lost(&mut self, member: usize) {
+        let connection = &self.connections[member];
+        let silent = connection.longest_silence.max(connection.silence(self.now));
+        let tolerance = Duration::from_millis(2);
+        let expected = 2 * self.plan.limits.liveness_window;
+        assert!(silent + tolerance >= expected, "`timeout` after {silent:?} of {member}");
+        self.counts.count("peer_left: timeout");
     }
 
     /// Reports an event to the shard that watches the connection.

@@ -125,19 +125,25 @@ impl RunPlan {
                 actions.push((action, random.between(1, most as usize) as u32));
             }
         }
-        let limits = limits(random, users);
+        let mut limits = limits(random, users);
+        let by_address = limits.max_connections_per_address.is_some();
+        let is_limited = by_address || limits.max_connections < 100;
+        if is_limited {
+            // A run is long enough for a session to be evicted.
+            limits.liveness_window = Duration::from_millis(random.pick(&[0, 50, 100, 200]));
+        }
         RunPlan {
             shards: random.pick(&[1, 2, 2, 2, 3, 4]),
             users,
             total_users: users * random.between(1, 4),
             steps: random.between(600, 2600),
-            step_micros: random.pick(&[5, 50, 500, 3000]),
+            step_micros: if is_limited { 3000 } else { random.pick(&[5, 50, 500, 3000]) },
             queues: random.pick(&[&["default"][..], &["en"], &["default", "en", "a:b_c-d.e"]]),
             send_buffer: random.pick(&[300, 1500, 1500, 8192, 65_536]),
             receive_buffer: random.pick(&[600, 4096, 65_536, 400_000]),
             document_bytes: random.pick(&[2, 300, 20_000]),
             drains: random.chance(250),
-            by_address: limits.max_connections_per_address.is_some(),
+            by_address,
             proxied: random.chance(250),
             private_tables: random.chance(500),
             limits,
@@ -148,6 +154,22 @@ impl RunPlan {
 }
 
 impl RunPlan {
+    /// Whether a session may be closed with 1001 when it was silent for this time, and the name of
+    /// the event.
+    pub(crate) fn closes_after(&self, silent: Duration, in_room: bool) -> (bool, &'static str) {
+        let limits = &self.limits;
+        let silent_windows =
+            |count| !limits.liveness_window.is_zero() && silent >= count * limits.liveness_window;
+        if silent >= limits.silence_limit {
+            (true, "close: 1001")
+        } else if in_room && silent_windows(2) {
+            (true, "close: 1001 after a match")
+        } else {
+            let is_limited = limits.max_connections < 100 || self.by_address;
+            (is_limited && silent_windows(1), "close: 1001 to make space")
+        }
+    }
+
     /// A small run without faults, for scripts.
     pub(crate) fn without_faults(shards: usize, drains: bool) -> Self {
         let limits = Limits {

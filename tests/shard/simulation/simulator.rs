@@ -90,7 +90,7 @@ impl Simulator {
             connections: Vec::new(),
             raised: vec![Vec::new(); plan.shards],
             mailboxes: Mailboxes::new(plan.shards),
-            admission: Rc::new(Admission::new(plan.limits.of_connections())),
+            admission: Rc::new(Admission::new(plan.limits.of_connections(), plan.shards)),
             counts: EventCounts::default(),
             trace,
             closed: 0,

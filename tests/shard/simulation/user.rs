@@ -318,13 +318,13 @@ impl User {
         let shared = &mut *context.shared;
         shared.trace.log(|| format!("user {} is closed with {code}", self.id));
         let now = shared.now;
-        let connection = &mut shared.connections[self.id];
+        let connection = &shared.connections[self.id];
         // The server counts whole milliseconds, and with another clock after a migration.
         let tolerance = Duration::from_millis(2);
         let silent = connection.longest_silence.max(now.since(connection.last_read)) + tolerance;
         let (justified, name) = match code {
             1000 => (self.behaviour.closed, "close: 1000"),
-            1001 => (silent >= shared.plan.limits.silence_limit, "close: 1001"),
+            1001 => shared.plan.closes_after(silent, self.room().is_some()),
             1012 => (self.drain_announced, "close: 1012"),
             1013 => (connection.was_blocked_once(), "close: 1013"),
             1002 => (self.behaviour.violation == Some(1002), "close: 1002"),
@@ -424,6 +424,10 @@ impl User {
             "left" => ExitReason::Left,
             "next" => ExitReason::Next,
             "disconnected" => ExitReason::Gone,
+            "timeout" => {
+                context.shared.check_lost(membership.peer);
+                ExitReason::Gone
+            }
             _ => panic!("an unknown reason: {reason}"),
         };
         context.shared.counts.count(match exit {
