@@ -159,7 +159,7 @@ impl<H: Host> Core<H> {
             self.end_or_keep_session(key.slot, reason);
             let removed = self.table.remove(key.slot);
             if matches!(removed.role, Role::Lingering(LingerState { is_counted: false, .. })) {
-                self.suspects.evicted -= 1;
+                self.sessions.suspects.evicted -= 1;
             } else if !removed.role.is_admin() {
                 // An administration connection was not counted when it was admitted.
                 self.host.connection_ended(removed.side.counted_address);

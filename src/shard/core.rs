@@ -15,7 +15,6 @@ use super::rooms::Rooms;
 use super::sessions::Sessions;
 use super::shutdown::Shutdown;
 use super::side_table::SideRecord;
-use super::suspects::Suspects;
 use super::table::ConnectionTable;
 use super::timeouts::Timeouts;
 use crate::access::AccessPolicy;
@@ -79,9 +78,7 @@ pub struct Core<H: Host> {
     pub(super) sessions: Sessions,
     pub(super) rooms: Rooms,
     pub(super) migrations: Migrations,
-    pub(super) rates: RateTable,
     pub(super) timeouts: Timeouts,
-    pub(super) suspects: Suspects,
     pub(super) shutdown: Shutdown,
 }
 
@@ -103,12 +100,15 @@ impl<H: Host> Core<H> {
             counters,
             table: ConnectionTable::new(slots),
             reads: ReadScheduler::new(),
-            sessions: Sessions::new(id, stats_queues, setup.mint.queue(DEFAULT_QUEUE)),
+            sessions: Sessions::new(
+                id,
+                stats_queues,
+                setup.mint.queue(DEFAULT_QUEUE),
+                RateTable::new(slots, setup.limits.has_session_rates()),
+            ),
             rooms: Rooms::new(id),
             migrations: Migrations::default(),
-            rates: RateTable::new(slots, setup.limits.has_session_rates()),
             timeouts: Timeouts::new(&setup.limits),
-            suspects: Suspects::default(),
             shutdown: Shutdown::default(),
             setup,
         }

@@ -37,7 +37,7 @@ impl<H: Host> Core<H> {
         }
         match self.host.take_suspect(scope) {
             // The input of a connection may be being handled: no other may be read or closed now.
-            Some(shard) if shard == self.id => self.suspects.requested.push(scope),
+            Some(shard) if shard == self.id => self.sessions.suspects.requested.push(scope),
             Some(shard) => self.host.send_to_shard(shard, ShardCommand::EvictSuspect(scope)),
             None => {}
         }
@@ -45,7 +45,7 @@ impl<H: Host> Core<H> {
 
     /// Carries out the evictions that were requested on this shard in this iteration.
     pub(super) fn evict_requested(&mut self) {
-        while let Some(scope) = self.suspects.requested.pop() {
+        while let Some(scope) = self.sessions.suspects.requested.pop() {
             self.evict_suspect(scope);
             self.reap();
         }
@@ -55,11 +55,11 @@ impl<H: Host> Core<H> {
     pub(super) fn evict_suspect(&mut self, scope: EvictionScope) {
         let Some(window_ms) = self.liveness_window_ms() else { return };
         // guard: connections that linger uncounted are bounded [operand 1 false]
-        if self.suspects.evicted >= LINGERING_EVICTIONS || self.shutdown.is_draining() {
+        if self.sessions.suspects.evicted >= LINGERING_EVICTIONS || self.shutdown.is_draining() {
             return;
         }
         let now_ms = self.timeouts.now_ms();
-        while let Some(suspect) = self.suspects.take_longest(scope, now_ms, window_ms) {
+        while let Some(suspect) = self.sessions.suspects.take_longest(scope, now_ms, window_ms) {
             if self.owes_an_answer(&suspect) {
                 self.evict(suspect.key);
                 break;
@@ -93,15 +93,15 @@ impl<H: Host> Core<H> {
         let Some(entry) = self.table.get_mut(key.slot) else { return };
         if let Role::Lingering(LingerState { is_counted, .. }) = &mut entry.role {
             *is_counted = false;
-            self.suspects.evicted += 1;
+            self.sessions.suspects.evicted += 1;
             self.host.connection_evicted(counted);
         }
     }
 
     /// The sweep of a part begins.
     pub(super) fn begin_finding_suspects(&mut self, part: usize) {
-        self.suspects.begin(part);
-        self.host.read_contention(&mut self.suspects.contention);
+        self.sessions.suspects.begin(part);
+        self.host.read_contention(&mut self.sessions.suspects.contention);
     }
 
     /// Lists a session whose client has been silent long enough to have been pinged, and pings it if
@@ -115,7 +115,7 @@ impl<H: Host> Core<H> {
         let (heard_ms, now_ms) = (connection.heard_ms, self.timeouts.now_ms());
         let silent_ms = now_ms.wrapping_sub(heard_ms);
         let is_pinged = silent_ms >= self.ping_interval_ms(key.slot);
-        let contention = &self.suspects.contention;
+        let contention = &self.sessions.suspects.contention;
         let address = match contention.addresses.is_empty() {
             true => None,
             false => self.table.counted_address(key.slot),
@@ -126,7 +126,7 @@ impl<H: Host> Core<H> {
             return;
         }
         let suspect = Suspect { key, heard_ms, pinged_ms: now_ms, address };
-        let is_new = self.suspects.add(suspect, now_ms);
+        let is_new = self.sessions.suspects.add(suspect, now_ms);
         if is_new && !is_pinged {
             self.counters.probes_sent.increment();
             self.ping(key.slot);
@@ -135,7 +135,7 @@ impl<H: Host> Core<H> {
 
     /// The sweep of the part is over.
     pub(super) fn finish_finding_suspects(&mut self) {
-        self.suspects.finish();
+        self.sessions.suspects.finish();
         self.publish_suspects();
     }
 
@@ -147,7 +147,7 @@ impl<H: Host> Core<H> {
             now - Duration::from_millis(now_ms.wrapping_sub(suspect.heard_ms).into())
         };
         let mut longest = None;
-        for suspect in self.suspects.overdue(now_ms, window_ms) {
+        for suspect in self.sessions.suspects.overdue(now_ms, window_ms) {
             let heard = heard(suspect);
             longest = Some(longest.map_or(heard, |longest: Timestamp| longest.min(heard)));
             if let Some(address) = suspect.address {

@@ -200,7 +200,7 @@ impl<H: Host> Core<H> {
     ) -> bool {
         let Some(limit) = self.setup.limits.max_messages_per_second else { return true };
         let now_ms = self.timeouts.now_ms();
-        let Some(state) = self.rates.get_mut(replies.slot()) else { return true };
+        let Some(state) = self.sessions.rates.get_mut(replies.slot()) else { return true };
         let bucket = match message_type {
             Some(message_type) if message_type.is_state_change() => RateBucket::StateChanges,
             Some(_) | None => RateBucket::Messages,

@@ -263,7 +263,7 @@ impl<H: Host> Core<H> {
     fn upgrade(&mut self, replies: &mut Replies, key: WebSocketKey) -> AfterRequest {
         let session = self.open_session();
         let session_id = self.setup.mint.session(session.number());
-        self.rates.set(replies.slot(), RateState::default());
+        self.sessions.rates.set(replies.slot(), RateState::default());
         self.switch_protocols(replies, key, Role::Session(session));
         self.note_session_begin(replies.slot());
         let ice_servers = &*self.host.ice_servers(session_id);

@@ -37,7 +37,7 @@ impl<H: Host> Core<H> {
         let limits = &self.setup.limits;
         let mut delay = Duration::ZERO;
         if let Some(limit) = limits.max_matches_per_minute
-            && let Some(state) = self.rates.get_mut(slot)
+            && let Some(state) = self.sessions.rates.get_mut(slot)
         {
             let now_ms = self.timeouts.now_ms();
             let refill = state.match_refill(now_ms, limits.max_messages_per_second);
@@ -61,7 +61,7 @@ impl<H: Host> Core<H> {
         }
         let limits = &self.setup.limits;
         if let Some(limit) = limits.max_matches_per_minute
-            && let Some(state) = self.rates.get_mut(slot)
+            && let Some(state) = self.sessions.rates.get_mut(slot)
         {
             let (now_ms, message_rate) = (self.timeouts.now_ms(), limits.max_messages_per_second);
             state.charge_match(now_ms, message_rate, MatchRate::new(limit).cost());

@@ -89,7 +89,7 @@ impl<H: Host> Core<H> {
             session,
             connection: Box::new(connection),
             side,
-            rates: self.rates.get(key.slot),
+            rates: self.sessions.rates.get(key.slot),
             left_ms: self.timeouts.now_ms(),
             since_sweep_ms: self.timeouts.since_sweep_ms(key.slot),
             was_deferred: self.reads.forget(key),
@@ -176,7 +176,7 @@ impl<H: Host> Core<H> {
         {
             message.shift(ahead_ms);
         }
-        self.rates.set(key.slot, rates);
+        self.sessions.rates.set(key.slot, rates);
         if let Some(pending) = connection.pending.as_mut() {
             pending.stuck_since_ms = pending.stuck_since_ms.wrapping_add(ahead_ms);
         }

@@ -1,11 +1,14 @@
 //! What a shard keeps about its sessions apart from their connections. Pure.
 
+use super::message_rate::RateTable;
 use super::numbers::NumberSequence;
+use super::suspects::Suspects;
 use crate::ids::{ConnectionKey, QueueKey, SessionNo, ShardId, TicketNo};
 use crate::telemetry::counters::ShardCounters;
 use std::time::Duration;
 
-/// The numbers of sessions and tickets, and the sessions that the matcher has just answered.
+/// The numbers of sessions and tickets, what limits sessions, and the sessions that the matcher has
+/// just answered.
 #[derive(Debug)]
 pub(super) struct Sessions {
     numbers: NumberSequence,
@@ -15,6 +18,10 @@ pub(super) struct Sessions {
     named_queues: Vec<QueueKey>,
     /// Sessions for which the matcher's reply has come in this iteration.
     answered: Vec<ConnectionKey>,
+    /// What sessions have used of the limits on their rates.
+    pub(super) rates: RateTable,
+    /// Sessions whose client owes an answer.
+    pub(super) suspects: Suspects,
 }
 
 impl Sessions {
@@ -23,6 +30,7 @@ impl Sessions {
         shard: ShardId,
         mut stats_queues: Vec<QueueKey>,
         default_queue: QueueKey,
+        rates: RateTable,
     ) -> Self {
         stats_queues.push(default_queue);
         Sessions {
@@ -30,6 +38,8 @@ impl Sessions {
             last_ticket: 0,
             named_queues: stats_queues,
             answered: Vec::new(),
+            rates,
+            suspects: Suspects::default(),
         }
     }
 
@@ -91,9 +101,14 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    fn no_rates() -> RateTable {
+        RateTable::new(0, false)
+    }
+
     #[test]
     fn counts_waiting_sessions_in_all_and_by_name() {
-        let sessions = Sessions::new(ShardId(0), vec![QueueKey(7), QueueKey(9)], QueueKey(1));
+        let sessions =
+            Sessions::new(ShardId(0), vec![QueueKey(7), QueueKey(9)], QueueKey(1), no_rates());
         let counters = ShardCounters::new(2);
         for queue in [9, 9, 8, 1].map(QueueKey) {
             sessions.count_waiting(&counters, queue, 1);
@@ -110,7 +125,7 @@ mod tests {
         {
             let counters = ShardCounters::new(stats_queues.len());
             let stats_queues = stats_queues.into_iter().map(QueueKey).collect();
-            let sessions = Sessions::new(ShardId(0), stats_queues, QueueKey(1));
+            let sessions = Sessions::new(ShardId(0), stats_queues, QueueKey(1), no_rates());
             for (queue, index) in [QueueKey(9), QueueKey(1)].into_iter().zip(indices) {
                 assert_eq!(sessions.named_queue(queue), index);
                 sessions.count_room(&counters, queue, Duration::from_nanos(5));

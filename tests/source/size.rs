@@ -48,3 +48,17 @@ fn the_readme_has_at_most_12_kib() {
     let bytes = std::fs::metadata(root().join("README.md")).unwrap().len();
     assert!(bytes <= README_BYTES, "README.md has {bytes} bytes");
 }
+
+/// More than these would be parts that have not been taken apart: what belongs together is one part
+/// with a file of its own.
+#[test]
+fn the_core_of_a_shard_has_at_most_12_fields() {
+    const FIELDS: usize = 12;
+    let text = std::fs::read_to_string(root().join("src/shard/core.rs")).unwrap();
+    let file = syn::parse_file(&text).unwrap();
+    let fields = file.items.iter().find_map(|item| match item {
+        syn::Item::Struct(item) if item.ident == "Core" => Some(item.fields.len()),
+        _ => None,
+    });
+    assert!(fields.is_some_and(|fields| fields <= FIELDS), "Core has {fields:?} fields");
+}

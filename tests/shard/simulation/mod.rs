@@ -5,7 +5,8 @@
 //! runs a shard; [`network`] and [`mailboxes`] carry bytes and commands; [`plan`] says how often faults occur. The guarantees are
 //! checked after every step:
 //!
-//! - [`user`] checks each message that a client receives against the state that the client knows.
+//! - [`user`] and [`user_rooms`] check each message that a client receives against the state that
+//!   the client knows.
 //! - [`session_model`] compares clients with each other and with the tables of the shards.
 //! - [`matcher_model`] repeats the matcher's decisions in the simplest way.
 //! - [`finish`] ends the run and checks that all resources are released.
@@ -28,6 +29,7 @@ mod shard_iteration;
 mod simulator;
 mod user;
 mod user_actions;
+mod user_rooms;
 
 use event_counts::{EventCounts, Trace};
 use random::Random;
