@@ -317,11 +317,8 @@ impl User {
     fn close_received(&mut self, code: u16, context: &mut UserContext<'_>) {
         let shared = &mut *context.shared;
         shared.trace.log(|| format!("user {} is closed with {code}", self.id));
-        let now = shared.now;
         let connection = &shared.connections[self.id];
-        // The server counts whole milliseconds, and with another clock after a migration.
-        let tolerance = Duration::from_millis(2);
-        let silent = connection.longest_silence.max(now.since(connection.last_read)) + tolerance;
+        let silent = shared.longest_silence(self.id);
         let (justified, name) = match code {
             1000 => (self.behaviour.closed, "close: 1000"),
             1001 => shared.plan.closes_after(silent, self.room().is_some()),
