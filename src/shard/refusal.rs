@@ -14,7 +14,9 @@ pub(super) fn reject_reason(error: HttpError) -> RejectReason {
         HttpError::TargetTooLong => RejectReason::TargetTooLong,
         HttpError::HeadTimeout => RejectReason::HeadTimeout,
         HttpError::BodyRefused => RejectReason::BodyRefused,
-        HttpError::MethodNotAllowed => RejectReason::MethodNotAllowed,
+        HttpError::MethodNotAllowed | HttpError::SessionMethodNotAllowed => {
+            RejectReason::MethodNotAllowed
+        }
         HttpError::NotFound => RejectReason::NotFound,
         HttpError::UpgradeRequired => RejectReason::UpgradeRequired,
         HttpError::UnsupportedWebSocketVersion => RejectReason::UnsupportedVersion,

@@ -18,6 +18,8 @@ pub enum HttpStatus {
     NotFound,
     /// 405; sent with `Allow`.
     MethodNotAllowed,
+    /// 405; sent with an `Allow` that contains OPTIONS.
+    SessionMethodNotAllowed,
     /// 408.
     RequestTimeout,
     /// 413.
@@ -43,7 +45,7 @@ impl HttpStatus {
             HttpStatus::BadRequest => 400,
             HttpStatus::Forbidden => 403,
             HttpStatus::NotFound => 404,
-            HttpStatus::MethodNotAllowed => 405,
+            HttpStatus::MethodNotAllowed | HttpStatus::SessionMethodNotAllowed => 405,
             HttpStatus::RequestTimeout => 408,
             HttpStatus::ContentTooLarge => 413,
             HttpStatus::UriTooLong => 414,
@@ -62,7 +64,9 @@ impl HttpStatus {
             HttpStatus::BadRequest => "Bad Request",
             HttpStatus::Forbidden => "Forbidden",
             HttpStatus::NotFound => "Not Found",
-            HttpStatus::MethodNotAllowed => "Method Not Allowed",
+            HttpStatus::MethodNotAllowed | HttpStatus::SessionMethodNotAllowed => {
+                "Method Not Allowed"
+            }
             HttpStatus::RequestTimeout => "Request Timeout",
             HttpStatus::ContentTooLarge => "Content Too Large",
             HttpStatus::UriTooLong => "URI Too Long",
@@ -110,6 +114,8 @@ pub enum HttpError {
     BodyRefused,
     /// The resource at this path only supports GET and HEAD.
     MethodNotAllowed,
+    /// The path of sessions does not support the method; it supports OPTIONS beside GET and HEAD.
+    SessionMethodNotAllowed,
     /// No resource has this path.
     NotFound,
     /// The path requires an upgrade to WebSocket.
@@ -137,6 +143,7 @@ impl HttpError {
             HttpError::HeadTimeout => HttpStatus::RequestTimeout,
             HttpError::BodyRefused => HttpStatus::ContentTooLarge,
             HttpError::MethodNotAllowed => HttpStatus::MethodNotAllowed,
+            HttpError::SessionMethodNotAllowed => HttpStatus::SessionMethodNotAllowed,
             HttpError::NotFound => HttpStatus::NotFound,
             // RFC 6455 §4.4: the response names the supported version.
             HttpError::UpgradeRequired | HttpError::UnsupportedWebSocketVersion => {
@@ -167,6 +174,7 @@ impl HttpError {
             HttpError::HeadTimeout => "the request head took too long",
             HttpError::BodyRefused => "requests with a body are not accepted",
             HttpError::MethodNotAllowed => "only GET and HEAD are allowed here",
+            HttpError::SessionMethodNotAllowed => "only GET, HEAD and OPTIONS are allowed here",
             HttpError::NotFound => "not found",
             HttpError::UpgradeRequired => {
                 "this is a WebSocket endpoint: a GET with Connection: Upgrade, \
@@ -204,6 +212,7 @@ impl HttpError {
             | HttpError::OriginRefused
             | HttpError::Unavailable(_) => true,
             HttpError::MethodNotAllowed
+            | HttpError::SessionMethodNotAllowed
             | HttpError::NotFound
             | HttpError::UpgradeRequired
             | HttpError::UnsupportedWebSocketVersion => false,

@@ -350,7 +350,7 @@ impl<'b> HeadFields<'b> {
             self.connection_upgrade && self.upgrade_websocket && version == HttpVersion::Http11;
         let route = match path {
             SESSION_PATH if method == Method::Options => return Ok(Route::SessionCheck),
-            SESSION_PATH if !method.is_read() => return Err(HttpError::MethodNotAllowed),
+            SESSION_PATH if !method.is_read() => return Err(HttpError::SessionMethodNotAllowed),
             SESSION_PATH if !upgrades => return Err(HttpError::UpgradeRequired),
             "/" if !method.is_read() => return Err(HttpError::MethodNotAllowed),
             SESSION_PATH | "/" if upgrades => Route::Session(self.handshake(method)?),

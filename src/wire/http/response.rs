@@ -75,6 +75,7 @@ pub fn write_response(
     match status {
         // RFC 9110 §15.5.6.
         HttpStatus::MethodNotAllowed => write_field(out, "Allow", b"GET, HEAD"),
+        HttpStatus::SessionMethodNotAllowed => write_field(out, "Allow", b"GET, HEAD, OPTIONS"),
         // RFC 9110 §15.5.22, RFC 6455 §4.4.
         HttpStatus::UpgradeRequired => {
             write_field(out, "Upgrade", b"websocket");

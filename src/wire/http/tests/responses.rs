@@ -90,6 +90,12 @@ fn every_refusal_has_the_required_status_and_fields() {
         (HttpError::OriginRefused, "403 Forbidden", "", false),
         (HttpError::NotFound, "404 Not Found", "", true),
         (HttpError::MethodNotAllowed, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", true),
+        (
+            HttpError::SessionMethodNotAllowed,
+            "405 Method Not Allowed",
+            "Allow: GET, HEAD, OPTIONS\r\n",
+            true,
+        ),
         (HttpError::HeadTimeout, "408 Request Timeout", "", false),
         (HttpError::BodyRefused, "413 Content Too Large", "", false),
         (HttpError::TargetTooLong, "414 URI Too Long", "", false),
