@@ -142,10 +142,16 @@ impl User {
                 None => self.perform(UserAction::Find, context),
             },
             UserAction::Flood => {
-                let Some(room) = self.room().map(str::to_owned) else { return };
+                let room = self.room().filter(|_| self.reads).map(str::to_owned);
                 let most = context.shared.plan.limits.max_message_bytes;
                 for _ in 0..context.shared.random.between(3, 20) {
-                    self.relay(RoomReference::Room(room.clone()), Some(most), context);
+                    match &room {
+                        Some(room) => {
+                            self.relay(RoomReference::Room(room.clone()), Some(most), context);
+                        }
+                        // The pongs may fill the user's own backlog.
+                        None => self.ping(most, context),
+                    }
                 }
             }
             UserAction::CarelessRelay => self.relay(RoomReference::Absent, None, context),
@@ -154,7 +160,7 @@ impl User {
                     self.previous_room.clone().map_or(RoomReference::Invalid, RoomReference::Room);
                 self.relay(reference, None, context);
             }
-            UserAction::Ping => self.ping(context),
+            UserAction::Ping => self.ping(0, context),
             UserAction::SocketPing => self.socket_ping(context),
             UserAction::Pong => self.pong(b"unrequested", context),
             UserAction::Nonsense => self.send_invalid(context),
@@ -294,10 +300,13 @@ impl User {
         self.send_text(&text, context.shared);
     }
 
-    fn ping(&mut self, context: &mut UserContext<'_>) {
-        let payload = context.shared.random.below(1000);
-        let text = format!(r#"{{"type":"ping","payload":{{"p":{payload}}}}}"#);
-        let due = format!(r#"{{"type":"pong","payload":{{"p":{payload}}}}}"#);
+    /// A ping of up to `bytes`, or of the least size.
+    fn ping(&mut self, bytes: usize, context: &mut UserContext<'_>) {
+        const LEAST_BYTES: usize = r#"{"type":"ping","payload":"999"}"#.len();
+        let number = context.shared.random.below(1000);
+        let payload = format!("{number}{}", "x".repeat(bytes.saturating_sub(LEAST_BYTES)));
+        let text = format!(r#"{{"type":"ping","payload":"{payload}"}}"#);
+        let due = format!(r#"{{"type":"pong","payload":"{payload}"}}"#);
         self.record_request(Request::Ping(due), context);
         self.send_text(text.as_bytes(), context.shared);
     }
