@@ -39,6 +39,20 @@ describe('the languages', () => {
     });
   }
 
+  test('French keeps its punctuation on the line of the word before it', async () => {
+    for (const [key, template] of Object.entries(await textsOf('fr'))) {
+      const prose = template.replace('_ . : -', '');
+      assert.doesNotMatch(prose, / [;:!?]|«[^\u202f]|[^\u202f]»/, key);
+    }
+  });
+
+  test('tell a muted partner from one without sound', async () => {
+    for (const language of ['en', ...TRANSLATIONS]) {
+      const texts = await textsOf(language);
+      assert.notEqual(texts['partner.muted'], texts['partner.silent'], language);
+    }
+  });
+
   test('are chosen by the preferences of the browser, regions ignored', () => {
     const chosen = (...languages) => chooseLanguage(languages);
     assert.equal(chosen('de-AT', 'en'), 'de');

@@ -31,7 +31,7 @@ export const TEXTS = {
   'button.next': 'Weiter',
   'button.find': 'Jemand anderen suchen',
   'button.mute': 'Stummschalten',
-  'button.unmute': 'Stumm aufheben',
+  'button.unmute': 'Stummschaltung aufheben',
   'button.stop': 'Beenden',
   'button.play': 'Gegenüber hören',
   'button.microphone': 'Mikrofon wieder benutzen',
@@ -126,7 +126,7 @@ export const TEXTS = {
     'Die Vermittlung nimmt den Namen nach # in der Adresse nicht an. Ändere oder lösche ihn, dann kommst du in die gemeinsame Schlange, und versuche es noch einmal.',
   'no_line.long_queue.headline': 'Der Name dieser Schlange ist zu lang',
   'no_line.long_queue.detail':
-    'Der Name nach # in der Adresse darf 64 Buchstaben und Ziffern haben; andere Zeichen zählen drei oder mehr. Kürze oder lösche ihn und versuche es noch einmal.',
+    'Der Name nach # in der Adresse darf 64 Buchstaben von A bis Z und Ziffern haben; jedes andere Zeichen zählt drei oder mehr. Kürze oder lösche ihn und versuche es noch einmal.',
   'no_line.no_relay.headline': 'Kein Relay kann deine Adresse hier verbergen',
   'no_line.no_relay.detail':
     'Du willst deine Netzwerkadresse verbergen. Das braucht ein Relay, und diese Seite hat keines. Schalte es unter „Geräte und Einstellungen“ aus, um hier trotzdem zu reden.',
@@ -196,7 +196,7 @@ export const TEXTS = {
 
   // What the server refuses.
   'refused.bad_queue':
-    'Der Name nach # in der Adresse ist nicht erlaubt: Er darf bis zu 64 Buchstaben, Ziffern und _ . : - haben.',
+    'Der Name nach # in der Adresse ist nicht erlaubt: Er darf bis zu 64 Buchstaben von A bis Z, Ziffern und _ . : - haben.',
   'refused.rate_limited': 'Das war zu viel auf einmal; einiges wurde verworfen. Bitte warte einen Augenblick.',
   'refused.draining':
     'Die Vermittlung startet gleich neu und verbindet gerade niemanden. Nach dem Neustart stehst du wieder in der Schlange, am Ende.',

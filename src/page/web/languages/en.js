@@ -131,7 +131,7 @@ export const TEXTS = {
     'The switchboard does not take the name after # in the address. Change it, or delete it to join the common line, and try again.',
   'no_line.long_queue.headline': 'The name of this line is too long',
   'no_line.long_queue.detail':
-    'The name after # in the address may have 64 letters and digits; other characters count as three or more. Shorten it, or delete it to join the common line, and try again.',
+    'The name after # in the address may have 64 letters A to Z and digits; each other character counts as three or more. Shorten it, or delete it to join the common line, and try again.',
   'no_line.no_relay.headline': 'No relay can hide your address here',
   'no_line.no_relay.detail':
     'You asked to hide your network address. That needs a relay, and this site has none. Switch it off under “Devices and settings” to talk here all the same.',
@@ -201,7 +201,7 @@ export const TEXTS = {
 
   // What the server refuses.
   'refused.bad_queue':
-    'The name after # in the address cannot be used: it may have up to 64 letters, digits and _ . : -',
+    'The name after # in the address cannot be used: it may have up to 64 letters A to Z, digits and _ . : -',
   'refused.rate_limited': 'That was too much at once; some of it was dropped. Please wait a moment.',
   'refused.draining':
     'The switchboard is about to restart and makes no new calls. After the restart you will be in line again, at the end.',

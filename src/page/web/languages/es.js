@@ -31,7 +31,7 @@ export const TEXTS = {
   'button.next': 'Siguiente',
   'button.find': 'Buscar a otra persona',
   'button.mute': 'Silenciar',
-  'button.unmute': 'Hablar de nuevo',
+  'button.unmute': 'Reactivar el micrófono',
   'button.stop': 'Parar',
   'button.play': 'Oír a la otra persona',
   'button.microphone': 'Volver a usar mi micrófono',
@@ -99,7 +99,7 @@ export const TEXTS = {
   'searching.asking': 'Se está pidiendo un lugar en la cola a la centralita.',
   'searching.away': 'No estás en la cola porque no hay conexión. Esta página te pondrá en la cola en cuanto la haya.',
   'searching.too_many_matches':
-    'Has cambiado de pareja muchas veces. Esta página te pondrá de nuevo en la cola cuando pase el tiempo indicado.',
+    'Has pasado a otra persona muchas veces. Esta página te pondrá de nuevo en la cola cuando pase el tiempo indicado.',
   'searching.rate_limited': 'Se pregunta demasiado a la centralita. Esta página te pondrá en la cola en un momento.',
   'searching.draining':
     'La centralita está a punto de reiniciarse y no hace llamadas nuevas. Después, esta página te pondrá de nuevo en la cola.',
@@ -125,7 +125,7 @@ export const TEXTS = {
     'La centralita no acepta el nombre que sigue a # en la dirección. Cámbialo, o bórralo para entrar en la cola común, y vuelve a intentarlo.',
   'no_line.long_queue.headline': 'El nombre de esta cola es demasiado largo',
   'no_line.long_queue.detail':
-    'El nombre que sigue a # en la dirección puede tener 64 letras y cifras; otros caracteres cuentan por tres o más. Acórtalo o bórralo, y vuelve a intentarlo.',
+    'El nombre que sigue a # en la dirección puede tener 64 letras de la A a la Z y cifras; cada uno de los demás caracteres cuenta por tres o más. Acórtalo o bórralo, y vuelve a intentarlo.',
   'no_line.no_relay.headline': 'Ningún relé puede ocultar tu dirección aquí',
   'no_line.no_relay.detail':
     'Has pedido ocultar tu dirección de red. Para eso hace falta un relé, y este sitio no tiene ninguno. Desactívalo en «Dispositivos y ajustes» para hablar aquí de todos modos.',
@@ -194,7 +194,7 @@ export const TEXTS = {
 
   // What the server refuses.
   'refused.bad_queue':
-    'El nombre que sigue a # en la dirección no se puede usar: puede tener hasta 64 letras, cifras y _ . : -',
+    'El nombre que sigue a # en la dirección no se puede usar: puede tener hasta 64 letras de la A a la Z, cifras y _ . : -',
   'refused.rate_limited': 'Eso fue demasiado de una vez; una parte se descartó. Espera un momento.',
   'refused.draining':
     'La centralita está a punto de reiniciarse y no hace llamadas nuevas. Después estarás de nuevo en la cola, al final.',

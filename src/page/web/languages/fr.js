@@ -1,10 +1,13 @@
-/** The texts of the page in French; en.js has the keys and what they mean. */
+/**
+ * The texts of the page in French; en.js has the keys and what they mean. A narrow no-break space
+ * (U+202F) stands before ; : ! ? and inside « ».
+ */
 export const TEXTS = {
   // The page.
   'page.description':
     'Un chat vocal qui vous met en relation avec une personne inconnue. Vos voix vont de navigateur à navigateur.',
   'page.footer':
-    'Vos voix vont de navigateur à navigateur et sont chiffrées en chemin. Ce site ne fait que vous mettre en relation ; il n’enregistre pas vos voix.',
+    'Vos voix vont de navigateur à navigateur et sont chiffrées en chemin. Ce site ne fait que vous mettre en relation ; il n’enregistre pas vos voix.',
 
   // The two ends of a call.
   'you.name': 'Vous',
@@ -59,15 +62,15 @@ export const TEXTS = {
   'settings.onward': 'Quand un interlocuteur part, chercher automatiquement le suivant',
   'settings.relay_only': 'Cacher mon adresse réseau aux autres',
   'settings.relay_available': 'Les appels passent alors par le relais de ce site.',
-  'settings.relay_unknown': 'Nécessite un relais ; ce site n’en a pas encore annoncé.',
-  'settings.relay_none': 'Demande un relais, et ce site n’en a pas.',
-  'settings.relay_always': 'Ce site le fait toujours : tous les appels passent par son relais.',
+  'settings.relay_unknown': 'Nécessite un relais ; ce site n’en a pas encore annoncé.',
+  'settings.relay_none': 'Nécessite un relais, et ce site n’en a pas.',
+  'settings.relay_always': 'Ce site le fait toujours : tous les appels passent par son relais.',
   'settings.relay_next': 'Un changement vaut à partir du prochain appel.',
   'settings.ring': 'Sonner quand quelqu’un a été trouvé',
   'settings.notify': 'Me prévenir quand quelqu’un a été trouvé et que cet onglet est masqué',
   'settings.notify_denied':
-    'Ce navigateur n’autorise pas les notifications de cette page. Vous pouvez les autoriser dans les paramètres du site, à côté de l’adresse.',
-  'settings.shortcuts': 'Les lettres seules sont des raccourcis :',
+    'Ce navigateur n’autorise pas les notifications de cette page. Vous pouvez les autoriser dans les réglages du site, à côté de l’adresse.',
+  'settings.shortcuts': 'Les lettres seules sont des raccourcis :',
   'settings.key_mute': 'muet',
   'settings.key_next': 'démarrer ou suivant',
   'settings.key_stop': 'arrêter',
@@ -88,27 +91,27 @@ export const TEXTS = {
   'blocked.no_webrtc.detail': 'Il n’a pas WebRTC. Un Firefox, Chrome, Edge ou Safari récent l’a.',
   'welcome.headline': 'Parlez avec une personne inconnue',
   'welcome.detail':
-    'D’abord, activez votre microphone. Personne ne vous entend avant que vous appuyiez sur « Démarrer ».',
-  'asking.headline': 'Pouvons-nous vous entendre ?',
-  'asking.detail': 'Votre navigateur demande le microphone. Choisissez « Autoriser ».',
+    'D’abord, activez votre microphone. Personne ne vous entend avant que vous appuyiez sur « Démarrer ».',
+  'asking.headline': 'Pouvons-nous vous entendre ?',
+  'asking.detail': 'Votre navigateur demande le microphone. Choisissez « Autoriser ».',
   'ready.headline': 'Dites quelque chose',
-  'ready.detail': 'Si l’anneau autour de votre prise bouge, on vous entend. Appuyez alors sur « Démarrer ».',
+  'ready.detail': 'Si l’anneau autour de votre prise bouge, on vous entend. Appuyez alors sur « Démarrer ».',
   'searching.headline': 'Recherche en cours',
   'searching.detail': 'Vous êtes dans la file. Cette page vous connecte automatiquement.',
   'searching.away.headline': 'Pas de connexion',
   'searching.held.headline': 'Un instant, s’il vous plaît',
-  'searching.in_queue': 'Vous êtes dans la file « {queue} ». Cette page vous connecte automatiquement.',
+  'searching.in_queue': 'Vous êtes dans la file « {queue} ». Cette page vous connecte automatiquement.',
   'searching.asking': 'Une place dans la file est demandée au standard.',
   'searching.away':
     'Vous n’êtes pas dans la file, car il n’y a pas de connexion. Cette page vous y mettra dès qu’il y en aura une.',
   'searching.too_many_matches':
-    'Vous avez changé de partenaire très souvent. Cette page vous remettra dans la file quand le temps affiché sera écoulé.',
+    'Vous avez changé d’interlocuteur très souvent. Cette page vous remettra dans la file quand le temps affiché sera écoulé.',
   'searching.rate_limited': 'Le standard reçoit trop de demandes. Cette page vous mettra dans la file dans un instant.',
   'searching.draining':
     'Le standard va redémarrer et n’établit plus d’appels. Ensuite, cette page vous remettra dans la file.',
   'searching.again': '{reason}. Recherche de l’interlocuteur suivant.',
   'found.title': 'Quelqu’un est en ligne',
-  'found.body': 'Votre partenaire peut vous entendre. Revenez à la page pour parler.',
+  'found.body': 'Votre interlocuteur peut vous entendre. Revenez à la page pour parler.',
   'connecting.headline': 'Mise en relation',
   'connecting.detail': 'Quelqu’un est là. Un instant.',
   'talking.headline': 'Vous êtes en ligne',
@@ -120,7 +123,7 @@ export const TEXTS = {
   'talking.own_gone':
     'Le standard ne connaît plus cet appel. Vous pouvez continuer à parler, mais si le son s’arrête, il ne pourra pas être rétabli.',
   'stopped.headline': 'Vous avez arrêté',
-  'stopped.detail': 'Votre micro est coupé. « Démarrer » le rallume et cherche quelqu’un.',
+  'stopped.detail': 'Votre micro est coupé. « Démarrer » le rallume et cherche quelqu’un.',
 
   // Searches that the page or the switchboard refuses.
   'no_line.bad_queue.headline': 'Cette file n’a pas de nom utilisable',
@@ -128,10 +131,10 @@ export const TEXTS = {
     'Le standard n’accepte pas le nom qui suit # dans l’adresse. Changez-le, ou effacez-le pour rejoindre la file commune, et réessayez.',
   'no_line.long_queue.headline': 'Le nom de cette file est trop long',
   'no_line.long_queue.detail':
-    'Le nom qui suit # dans l’adresse peut avoir 64 lettres et chiffres ; les autres caractères comptent pour trois ou plus. Raccourcissez-le ou effacez-le, et réessayez.',
+    'Le nom qui suit # dans l’adresse peut avoir 64 lettres de A à Z et chiffres ; chaque autre caractère compte pour trois ou plus. Raccourcissez-le ou effacez-le, et réessayez.',
   'no_line.no_relay.headline': 'Aucun relais ne peut cacher votre adresse ici',
   'no_line.no_relay.detail':
-    'Vous voulez cacher votre adresse réseau. Il faut pour cela un relais, et ce site n’en a pas. Désactivez-le sous « Appareils et réglages » pour parler ici malgré tout.',
+    'Vous voulez cacher votre adresse réseau. Il faut pour cela un relais, et ce site n’en a pas. Désactivez-le sous « Appareils et réglages » pour parler ici malgré tout.',
   'no_line.other.headline': 'Le standard a refusé la recherche',
   'no_line.other.detail': 'Il n’a pas donné de raison que cette page comprenne. Recharger la page peut aider.',
 
@@ -141,7 +144,7 @@ export const TEXTS = {
     'Cette page n’a pas le droit d’utiliser le microphone. Ouvrez les réglages du site à côté de l’adresse, autorisez le microphone et réessayez.',
   'mic_failed.dismissed.headline': 'Le microphone est toujours coupé',
   'mic_failed.dismissed.detail':
-    'La question du navigateur a été fermée sans réponse. Réessayez et choisissez « Autoriser ».',
+    'La question du navigateur a été fermée sans réponse. Réessayez et choisissez « Autoriser ».',
   'mic_failed.none.headline': 'Aucun microphone trouvé',
   'mic_failed.none.detail':
     'Branchez-en un ou allumez votre casque, puis réessayez. La page en remarque un nouveau toute seule.',
@@ -169,7 +172,7 @@ export const TEXTS = {
     'Le serveur TURN de ce site a refusé le mot de passe reçu (401), donc aucun appel ne peut passer par lui. L’exploitant de ce site doit définir le même secret sur les deux serveurs.',
   'ended.relay_missing.headline': 'Aucun relais n’est joignable',
   'ended.relay_missing.detail':
-    'Vous avez demandé à cacher votre adresse réseau, ce qui nécessite un relais, mais aucun ne répond. Désactivez cela sous « Appareils et réglages », ou réessayez plus tard.',
+    'Vous avez demandé à cacher votre adresse réseau, ce qui nécessite un relais, mais aucun ne répond. Désactivez cela sous « Appareils et réglages », ou réessayez plus tard.',
 
   // The connection to the server.
   'connection.continues': 'Votre appel continue.',
@@ -189,7 +192,7 @@ export const TEXTS = {
   'obstacle.draining': 'Le standard va redémarrer et n’accepte plus de connexions.',
   'obstacle.full': 'Le standard est plein. Vous entrerez dès qu’une place sera libre.',
   'obstacle.address':
-    'Trop de connexions viennent de votre adresse réseau. Fermez les autres onglets de cette page ; d’autres personnes de votre réseau l’utilisent peut-être aussi.',
+    'Trop de connexions viennent de votre adresse réseau. Fermez les autres onglets de cette page ; d’autres personnes de votre réseau l’utilisent peut-être aussi.',
   'obstacle.origin':
     'Le standard n’accepte pas cette page à l’adresse où vous l’avez ouverte. Ouvrez le site à l’adresse que son exploitant indique.',
   'obstacle.no_websocket':
@@ -197,13 +200,13 @@ export const TEXTS = {
 
   // What the server refuses.
   'refused.bad_queue':
-    'Le nom après # dans l’adresse ne peut pas être utilisé : il peut avoir jusqu’à 64 lettres, chiffres et _ . : -',
-  'refused.rate_limited': 'C’était trop à la fois ; une partie a été abandonnée. Patientez un instant.',
+    'Le nom après # dans l’adresse ne peut pas être utilisé : il peut avoir jusqu’à 64 lettres de A à Z, chiffres et _ . : -',
+  'refused.rate_limited': 'C’était trop à la fois ; une partie a été abandonnée. Patientez un instant.',
   'refused.draining':
     'Le standard va redémarrer et ne lance plus d’appels. Après le redémarrage, vous serez de nouveau dans la file, à la fin.',
   'refused.misunderstood': 'Le standard n’a pas compris cette page. La recharger peut aider.',
   'refused.unknown_type': 'Le standard ne sait pas ce que cette page a demandé. La recharger peut aider.',
-  'refused.other': 'Le standard a refusé quelque chose : {message}',
+  'refused.other': 'Le standard a refusé quelque chose : {message}',
 
   // Figures.
   'users.none': 'Personne d’autre n’est là',
