@@ -5,8 +5,9 @@
 //! The sources are under `web/`. `client.js` is the protocol client and needs `connection.js` only;
 //! `app.js` combines it with the others, each of which does one thing. The build script,
 //! `src/page/build.rs`, joins the modules into one script (see `bundle.rs`) and compresses each file
-//! with gzip. So a browser needs three requests; with one for each module, the page took 24 s at
-//! 50 kbit/s.
+//! with gzip. So a browser needs three requests before the page works, and a fourth, one of
+//! `languages/`, for texts that are not English; with one request for each module, the page took
+//! 24 s at 50 kbit/s.
 
 #[cfg(test)]
 mod bundle;

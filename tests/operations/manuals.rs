@@ -34,6 +34,7 @@ const FOREIGN_FLAGS: &[&str] = &[
     "--since",
     "--config",
     // Those of container engines.
+    "--format",
     "--name",
     "--ulimit",
     "--stop-timeout",
