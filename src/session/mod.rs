@@ -188,6 +188,7 @@ impl Session {
     }
 
     /// Whether it is in a room in which it has relayed nothing.
+    #[inline]
     pub fn is_new_member(&self) -> bool {
         match &self.state {
             SessionState::InRoom { has_relayed, .. } => !has_relayed,

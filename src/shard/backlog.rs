@@ -29,7 +29,6 @@ pub(super) struct BacklogBounds {
 impl BacklogBounds {
     /// The bounds for these limits: `--max-unsent-bytes`, and at least one message of the maximum
     /// size and space for what the server itself sends.
-    #[inline]
     pub(super) fn new(limits: &Limits) -> Self {
         let message_bytes = limits.max_message_bytes + SERVER_HEADER_BYTES;
         let most_bytes = limits.max_unsent_bytes.max(message_bytes + OWN_MESSAGES_BYTES);
@@ -81,7 +80,7 @@ impl<H: Host> Core<H> {
     /// The bounds of every client's backlog.
     #[inline]
     pub(super) fn backlog_bounds(&self) -> BacklogBounds {
-        BacklogBounds::new(&self.setup.limits)
+        self.sessions.backlog
     }
 
     /// What the session in this slot can still be sent by its partner.

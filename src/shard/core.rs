@@ -6,6 +6,7 @@
 //! complete: connections that have ended are gone when it returns, their partners have been
 //! notified, and the counters are up to date.
 
+use super::backlog::BacklogBounds;
 use super::entry::{ClientSource, Connection, HttpState, Role};
 use super::host::Host;
 use super::message_rate::RateTable;
@@ -104,6 +105,7 @@ impl<H: Host> Core<H> {
                 id,
                 stats_queues,
                 setup.mint.queue(DEFAULT_QUEUE),
+                BacklogBounds::new(&setup.limits),
                 RateTable::new(slots, setup.limits.has_session_rates()),
             ),
             rooms: Rooms::new(id),

@@ -45,6 +45,10 @@ struct RelayFastPath {
     token: Option<Token>,
     /// What the peer can be sent.
     space: RelaySpace,
+    /// Whether all messages of this read fit into that space, so that none has to be checked.
+    fits_read: bool,
+    /// Whether the sender has relayed nothing in its room.
+    is_new_member: bool,
 }
 
 /// Why no more frames of a connection are read.
@@ -61,7 +65,7 @@ impl<H: Host> Core<H> {
         let assembly = self.take_assembly(slot);
         let mut reader = MessageReader::new(bytes, assembly, &rules);
         let mut batch = RelayBatch::default();
-        let mut fast_path = self.relay_fast_path(slot);
+        let mut fast_path = self.relay_fast_path(slot, reader.buffer().len());
         let mut fast_messages = 0;
         if fast_path.is_none() {
             self.release_match_request(slot);
@@ -69,8 +73,9 @@ impl<H: Host> Core<H> {
         let close = loop {
             let next = match reader.next_text() {
                 Ok(Some(range)) => {
-                    if let Some(RelayFastPath { peer, room, token, space }) = &mut fast_path
-                        && space.admits(batch.frame_bytes(), range.len())
+                    if let Some(RelayFastPath { peer, room, token, space, fits_read, .. }) =
+                        &mut fast_path
+                        && (*fits_read || space.admits(batch.frame_bytes(), range.len()))
                         && is_relay_for(&reader.buffer()[range.clone()], || {
                             token.get_or_insert_with(|| self.room_token(*room)).as_bytes()
                         })
@@ -90,7 +95,7 @@ impl<H: Host> Core<H> {
                         break Some(close);
                     }
                     // The session may have left the room.
-                    fast_path = self.relay_fast_path(slot);
+                    fast_path = self.relay_fast_path(slot, reader.buffer().len());
                 }
                 Ok(None) => break None,
                 Err(fault) => {
@@ -99,7 +104,8 @@ impl<H: Host> Core<H> {
             }
         };
         self.counters.messages_received.add(fast_messages);
-        if fast_messages > 0 {
+        // Without a fast path now, the session may still be in the room.
+        if fast_messages > 0 && fast_path.is_none_or(|path| path.is_new_member) {
             self.note_relayed(slot);
         }
         self.send_batch(&mut reader, &mut batch);
@@ -113,21 +119,31 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// The fast path from a session to its partner, if it may be taken now.
+    /// The fast path from a session to its partner, if it may be taken now, for a read of
+    /// `read_bytes`.
     #[inline]
-    fn relay_fast_path(&self, slot: Slot) -> Option<RelayFastPath> {
+    fn relay_fast_path(&self, slot: Slot, read_bytes: usize) -> Option<RelayFastPath> {
         // guard: the relay fast path is off when messages have a rate [false]
         if self.setup.limits.max_messages_per_second.is_some() {
             return None;
         }
         let entry = &self.table[slot];
-        let membership = entry.role.session()?.membership()?;
+        let session = entry.role.session()?;
+        let Membership { peer, room, .. } = session.membership()?;
         // guard: the relay fast path is off until the room was announced [false]
         if entry.connection.as_ref()?.announcement_pending() {
             return None;
         }
-        let Membership { peer, room, .. } = membership;
-        Some(RelayFastPath { peer, room, token: None, space: self.relay_space(peer) })
+        let space = self.relay_space(peer);
+        Some(RelayFastPath {
+            peer,
+            room,
+            token: None,
+            space,
+            // A server frame is shorter than the client's, so its frames are shorter than the read.
+            fits_read: space.admits(read_bytes, 0),
+            is_new_member: session.is_new_member(),
+        })
     }
 
     /// Takes the received part of an incomplete message.

@@ -1,5 +1,6 @@
 //! What a shard keeps about its sessions apart from their connections. Pure.
 
+use super::backlog::BacklogBounds;
 use super::message_rate::RateTable;
 use super::numbers::NumberSequence;
 use super::suspects::Suspects;
@@ -18,6 +19,8 @@ pub(super) struct Sessions {
     named_queues: Vec<QueueKey>,
     /// Sessions for which the matcher's reply has come in this iteration.
     answered: Vec<ConnectionKey>,
+    /// How much may wait for a client.
+    pub(super) backlog: BacklogBounds,
     /// What sessions have used of the limits on their rates.
     pub(super) rates: RateTable,
     /// Sessions whose client owes an answer.
@@ -30,6 +33,7 @@ impl Sessions {
         shard: ShardId,
         mut stats_queues: Vec<QueueKey>,
         default_queue: QueueKey,
+        backlog: BacklogBounds,
         rates: RateTable,
     ) -> Self {
         stats_queues.push(default_queue);
@@ -38,6 +42,7 @@ impl Sessions {
             last_ticket: 0,
             named_queues: stats_queues,
             answered: Vec::new(),
+            backlog,
             rates,
             suspects: Suspects::default(),
         }
@@ -100,6 +105,11 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
+
+    fn backlog() -> BacklogBounds {
+        BacklogBounds::new(&Limits::default())
+    }
 
     fn no_rates() -> RateTable {
         RateTable::new(0, false)
@@ -107,8 +117,13 @@ mod tests {
 
     #[test]
     fn counts_waiting_sessions_in_all_and_by_name() {
-        let sessions =
-            Sessions::new(ShardId(0), vec![QueueKey(7), QueueKey(9)], QueueKey(1), no_rates());
+        let sessions = Sessions::new(
+            ShardId(0),
+            vec![QueueKey(7), QueueKey(9)],
+            QueueKey(1),
+            backlog(),
+            no_rates(),
+        );
         let counters = ShardCounters::new(2);
         for queue in [9, 9, 8, 1].map(QueueKey) {
             sessions.count_waiting(&counters, queue, 1);
@@ -125,7 +140,8 @@ mod tests {
         {
             let counters = ShardCounters::new(stats_queues.len());
             let stats_queues = stats_queues.into_iter().map(QueueKey).collect();
-            let sessions = Sessions::new(ShardId(0), stats_queues, QueueKey(1), no_rates());
+            let sessions =
+                Sessions::new(ShardId(0), stats_queues, QueueKey(1), backlog(), no_rates());
             for (queue, index) in [QueueKey(9), QueueKey(1)].into_iter().zip(indices) {
                 assert_eq!(sessions.named_queue(queue), index);
                 sessions.count_room(&counters, queue, Duration::from_nanos(5));
