@@ -252,27 +252,6 @@ describe('the protocol client', { timeout: 20_000 }, () => {
     assert.deepEqual(seen, ['idle', 'waiting', 'in_room', 'idle', 'unknown']);
   });
 
-  test('repeats a request that is not answered, and stops when it is', async () => {
-    client = newClient({ answerMs: 30 });
-    const connection = await searching('en');
-    assert.deepEqual(await connection.receive(), { type: 'find_match', payload: { queue: 'en' } });
-    // An answer to an earlier request for another queue is none to this one.
-    connection.send('waiting', { queue: 'fr' });
-    assert.equal((await connection.receive()).type, 'find_match');
-    connection.send('waiting', { queue: 'en' });
-    await event('waiting');
-    client.cancelMatch();
-    for (let nth = 0; nth < 2; nth += 1) assert.equal((await connection.receive()).type, 'cancel_match');
-    connection.send('error', { code: 'not_waiting', message: '' });
-    connection.send('match_found', ROOM);
-    for (let nth = 0; nth < 2; nth += 1) assert.equal((await connection.receive()).type, 'leave_room');
-    connection.send('error', { code: 'not_in_room', message: '' });
-    connection.send('offer', 'later');
-    connection.send('error', { code: 'rate_limited', message: '', refused: 'signal' });
-    await event('refused');
-    assert.equal(client.room, null);
-  });
-
   test('gives up a request that is refused for good, and reports it once', async () => {
     const seen = record();
     const connection = await searching('my room');

@@ -165,7 +165,7 @@ class Page {
 
   async #openMicrophone() {
     try {
-      await this.#microphone.open(this.#settings.microphone);
+      if (!(await this.#microphone.open(this.#settings.microphone))) return;
       this.#client.connect();
       this.#dispatch({ type: 'mic_opened', at: Date.now() });
     } catch (error) {
@@ -189,13 +189,14 @@ class Page {
       this.#client.leaveRoom();
       return;
     }
+    this.#hangUp('next');
     const conversation = new Conversation({
       initiator,
       iceServers: () => lastingServers(this.#client.iceServers, this.#sessionServers, Date.now() / 1000),
       relayOnly: this.#settings.relayOnly || this.#client.relayOnly,
       track,
       muted: this.#microphone.muted || this.#microphone.interrupted,
-      send: (type, payload) => this.#client.signal(type, payload),
+      send: (type, payload) => this.#client.signal(type, payload, roomId),
       signalled: () => this.#client.status === 'open' && this.#client.room?.roomId === roomId,
     });
     this.#conversation = conversation;
@@ -219,6 +220,7 @@ class Page {
   #bindConversation(conversation) {
     const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ then) => {
       conversation.addEventListener(type, (event) => {
+        if (this.#conversation !== conversation) return;
         then(/** @type {CustomEvent} */ (event).detail);
         this.#render();
       });

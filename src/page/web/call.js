@@ -20,6 +20,9 @@
  * - `gathered` the number of local candidates, when gathering is complete.
  */
 
+/** Most candidates that are kept until their description arrives. A browser gathers far fewer. */
+const MOST_EARLY_CANDIDATES = 64;
+
 /** How long the connection stays open after the call, so that `bye` can be sent. */
 const CLOSE_DELAY_MS = 300;
 
@@ -202,7 +205,7 @@ export class Call extends EventTarget {
     try {
       this.#makingOffer = true;
       await this.#pc.setLocalDescription();
-      this.#send('offer', this.#pc.localDescription);
+      if (!this.#closed) this.#send('offer', this.#pc.localDescription);
     } catch (error) {
       if (this.#pc.signalingState !== 'closed') console.warn('no offer:', error);
     } finally {
@@ -215,6 +218,7 @@ export class Call extends EventTarget {
    * @param {any} payload
    */
   async #description(type, payload) {
+    if (this.#closed) return;
     const pc = this.#pc;
     const collides = type === 'offer' && (this.#makingOffer || pc.signalingState !== 'stable');
     this.#ignoreOffer = collides && !this.#polite;
@@ -222,17 +226,18 @@ export class Call extends EventTarget {
     // In a collision this rolls back the local offer.
     await pc.setRemoteDescription({ type, sdp: payload.sdp });
     for (const candidate of this.#earlyCandidates.splice(0)) await pc.addIceCandidate(candidate);
-    if (type === 'answer') return;
+    if (type === 'answer' || this.#closed) return;
     if (this.#sender === null) this.#addMedia();
     this.#stopOthers();
     await pc.setLocalDescription();
-    this.#send('answer', pc.localDescription);
+    if (!this.#closed) this.#send('answer', pc.localDescription);
   }
 
   /** @param {RTCIceCandidateInit | null} candidate */
   async #candidate(candidate) {
     if (this.#pc.remoteDescription === null) {
-      if (candidate !== null) this.#earlyCandidates.push(candidate);
+      const isKept = candidate !== null && this.#earlyCandidates.length < MOST_EARLY_CANDIDATES;
+      if (isKept) this.#earlyCandidates.push(candidate);
       return;
     }
     try {

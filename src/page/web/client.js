@@ -14,8 +14,9 @@
  *   supports it. An attempt that makes no progress is given more time after each failure.
  * - It stores the goal of its user (no partner, a match, the present room) and requests it again
  *   after every reconnect, so a match request survives a lost connection.
- * - It knows what the server last confirmed. A request without an answer is repeated, and so is one
- *   that was refused for a time only, when that time is over.
+ * - It knows what the server last confirmed. A request without an answer is followed by a ping, and
+ *   repeated when the pong arrives without that answer. A request that was refused for a time only is
+ *   repeated when that time is over.
  * - Every relayed message carries `room_id`. Messages of an earlier room are never delivered.
  * - It detects dead connections: after a silence it sends a ping, and without a pong it opens a
  *   new socket. It also sends a ping when the page is shown, hidden or online again.
@@ -36,7 +37,8 @@
  * - `relay`     `{ type, payload }` from the partner: untrusted input, to be validated.
  * - `peer_left` `{ roomId, reason }`: `left`, `next`, `disconnected` or `timeout`.
  * - `peer_away`, `peer_back` `{ roomId }`
- * - `room_lost` `{ roomId }`: the room ended while this client was disconnected, or the server restarted.
+ * - `room_lost` `{ roomId }`: the room ended while this client was disconnected, the server restarted, or
+ *   this session waits again.
  * - `refused`   `{ code, message, refused?, retryAt? }`: the server's `error`. `refused` is the type of
  *   the message, if it is known. At `retryAt` the client sends it again.
  * - `draining`  `{ deadlineMs }`: the server is shutting down.
@@ -82,6 +84,11 @@ export class SwitchboardClient extends EventTarget {
 
   #connection;
   #answerMs;
+  /** @type {string | null} The queue that the last `waiting` named. */
+  #queue = null;
+  /** @type {number | null} Marks the pings that follow the open request; null, no pong repeats it. */
+  #probe = null;
+  #probes = 0;
   /** @type {Confirmed} */
   #confirmed = 'unknown';
   /** @type {Request | null} The last change of state that was asked for and not yet answered. */
@@ -94,7 +101,7 @@ export class SwitchboardClient extends EventTarget {
   /**
    * @param {string | URL} url URL of the WebSocket endpoint.
    * @param {import('./connection.js').ConnectionOptions & { answerMs?: number }} [options] those of
-   *   connection.js, and the time after which an unanswered request is repeated.
+   *   connection.js, and the time after which an unanswered request is followed by a ping.
    */
   constructor(url, { answerMs = 5_000, ...options } = {}) {
     super();
@@ -115,6 +122,11 @@ export class SwitchboardClient extends EventTarget {
   /** @returns {Confirmed} */
   get confirmed() {
     return this.#confirmed;
+  }
+
+  /** @returns {string | null} the queue in which the session waits, as the server last confirmed it. */
+  get queue() {
+    return this.#confirmed === 'waiting' ? this.#queue : null;
   }
 
   /** Connects, and stays connected until {@link close}. */
@@ -138,12 +150,14 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /**
-   * Requests a partner; in a room, the next one. Repeated after each reconnect until `match`.
+   * Requests a partner; in a room, the next one. Repeated after each reconnect until `match`. Nothing
+   * is sent if the session already waits in this queue: the request could cross a `match_found`.
    * @param {string} [queue] 1 to 64 of `A–Z a–z 0–9 _ . : -`; absent, the default queue.
    */
   findMatch(queue) {
     this.room = null;
     this.#goal = { name: 'match', queue };
+    if (this.#request === null && this.queue === (queue ?? DEFAULT_QUEUE)) return;
     this.#ask({ type: 'find_match', payload: queue === undefined ? undefined : { queue } });
   }
 
@@ -167,10 +181,11 @@ export class SwitchboardClient extends EventTarget {
    * Sends a message to the partner.
    * @param {RelayType} type
    * @param {unknown} payload
-   * @returns {boolean} whether it was sent: false without a room or a connection.
+   * @param {string} [roomId] the room that it is meant for; absent, the present one.
+   * @returns {boolean} whether it was sent: false outside that room or without a connection.
    */
-  signal(type, payload) {
-    return this.room !== null && this.#send(type, payload, this.room.roomId);
+  signal(type, payload, roomId = this.room?.roomId) {
+    return this.room !== null && roomId === this.room.roomId && this.#send(type, payload, roomId);
   }
 
   /**
@@ -183,15 +198,35 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /**
-   * Asks for a change of state, and again until it is answered. Each of these requests may be
-   * repeated without harm. A later one replaces an earlier one.
+   * Asks for a change of state, and again if the server has dropped it. A later request replaces an
+   * earlier one.
    * @param {Request} request
    */
   #ask(request) {
     clearTimeout(this.#requestTimer);
     if (!this.#send(request.type, request.payload, request.roomId)) return;
     this.#request = request;
-    this.#repeatIn(this.#answerMs, request);
+    this.#probes += 1;
+    this.#probe = this.#probes;
+    this.#probeIn(this.#answerMs);
+  }
+
+  /**
+   * Sends a ping behind the open request, and again, because a ping may be dropped too. On a slow
+   * network the answer may be on its way, and a second `find_match` that crosses `match_found` would
+   * end the new room. The server answers in order: a pong without the answer shows a dropped request.
+   * @param {number} delayMs
+   */
+  #probeIn(delayMs) {
+    this.#requestTimer = setTimeout(() => {
+      this.#send('ping', { probe: this.#probe });
+      this.#probeIn(delayMs);
+    }, delayMs);
+  }
+
+  /** @param {unknown} probe of a `pong` */
+  #ponged(probe) {
+    if (this.#request !== null && this.#probe !== null && probe === this.#probe) this.#ask(this.#request);
   }
 
   /**
@@ -200,6 +235,7 @@ export class SwitchboardClient extends EventTarget {
    */
   #repeatIn(delayMs, request) {
     clearTimeout(this.#requestTimer);
+    this.#probe = null;
     this.#requestTimer = setTimeout(() => this.#ask(request), delayMs);
   }
 
@@ -237,12 +273,12 @@ export class SwitchboardClient extends EventTarget {
     else if (type === 'peer_left') this.#peerLeft(payload.room_id, payload.reason);
     else if (type === 'peer_away' || type === 'peer_back') this.#peerConnectionChanged(type, payload.room_id);
     else if (type === 'error') this.#refused(payload);
+    else if (type === 'pong') this.#ponged(payload.probe);
     else if (type === 'draining') {
       this.draining = true;
       this.#emit('draining', { deadlineMs: payload.deadline_ms });
     }
-    // A `pong` shows that the connection works, as any message does. Unknown types are ignored: a
-    // later protocol version may add some.
+    // Unknown types are ignored: a later protocol version may add some.
   }
 
   /** @param {Record<string, any>} payload */
@@ -251,8 +287,21 @@ export class SwitchboardClient extends EventTarget {
     if (this.#goal.name === 'match' && payload.queue === (this.#goal.queue ?? DEFAULT_QUEUE)) {
       this.#answered('find_match');
     }
+    this.#queue = payload.queue ?? null;
     this.#confirm('waiting');
+    this.#endRoom();
     this.#emit('waiting', payload);
+  }
+
+  /** The session waits, so it has left the room that this client knows. */
+  #endRoom() {
+    if (this.room === null) return;
+    const { roomId } = this.room;
+    this.room = null;
+    this.#goal = { name: 'idle' };
+    this.#emit('room_lost', { roomId });
+    // A listener may have asked for the next partner. Otherwise the next user would wait in vain.
+    if (nameOf(this.#goal) === 'idle') this.#ask({ type: 'cancel_match' });
   }
 
   /** @param {'match_cancelled' | 'room_left'} type */
@@ -276,6 +325,7 @@ export class SwitchboardClient extends EventTarget {
       resumed,
     });
     const state = resumed ? session.state : 'idle';
+    this.#queue = null;
     this.#confirm(state);
     this.#reconcile(state, session, resumed);
   }
@@ -324,7 +374,7 @@ export class SwitchboardClient extends EventTarget {
   /** @param {Record<string, any>} message */
   #relayed({ type, payload, room_id }) {
     if (this.room === null) return;
-    if (room_id !== undefined && room_id !== this.room.roomId) return;
+    if ((room_id ?? this.room.roomId) !== this.room.roomId) return;
     this.#emit('relay', { type, payload });
   }
 
@@ -368,10 +418,20 @@ export class SwitchboardClient extends EventTarget {
       if (code === 'not_waiting' && this.#confirmed === 'waiting') this.#confirm('idle');
       if (CROSSING_ERRORS.has(code)) return;
       // A server that shuts down closes the connection; the goal is asked for on the next one.
-      if (code !== 'draining') this.#goal = { name: 'idle' };
+      if (code !== 'draining') this.#goal = this.#remainingGoal();
       this.#leaveOldRoom(request);
       this.#emit('refused', detail);
     }
+  }
+
+  /**
+   * A refused request changes nothing on the server: the session waits where it waited before.
+   * @returns {Goal}
+   */
+  #remainingGoal() {
+    const { queue } = this;
+    if (queue === null) return { name: 'idle' };
+    return { name: 'match', queue: queue === DEFAULT_QUEUE ? undefined : queue };
   }
 
   /**
@@ -419,6 +479,9 @@ function roomOf(payload) {
     initiator: payload.initiator === true,
   };
 }
+
+/** @param {Goal} goal that a listener may have changed. */
+const nameOf = ({ name }) => name;
 
 /** @param {Event} event */
 function detailOf(event) {

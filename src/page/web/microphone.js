@@ -18,6 +18,8 @@ export class Microphone extends EventTarget {
   /** Whether the system sends silence in place of the microphone, which is none of the page's doing. */
   interrupted = false;
   #muted = false;
+  /** Counts the requests and closings: what a request finds is used only if none followed it. */
+  #generation = 0;
 
   constructor() {
     super();
@@ -49,14 +51,30 @@ export class Microphone extends EventTarget {
   /**
    * Opens the microphone, in place of the one that is open.
    * @param {string} [deviceId] if it does not exist, the browser chooses another device.
+   * @returns {Promise<boolean>} false, it was closed or requested again meanwhile; then this request
+   *   has no effect, even if it failed.
    */
   async open(deviceId) {
-    const stream = await request(deviceId).catch((error) => {
-      // Browsers may ignore `ideal`, so the first request is for exactly this device.
-      if (deviceId && NO_SUCH_DEVICE.has(error.name)) return request();
-      throw error;
-    });
-    this.close();
+    this.#generation += 1;
+    const generation = this.#generation;
+    const isStale = () => generation !== this.#generation;
+    try {
+      const stream = await request(deviceId).catch((error) => {
+        // Browsers may ignore `ideal`, so the first request is for exactly this device.
+        if (deviceId && NO_SUCH_DEVICE.has(error.name) && !isStale()) return request();
+        throw error;
+      });
+      if (isStale()) stop(stream);
+      else this.#use(stream);
+    } catch (error) {
+      if (!isStale()) throw error;
+    }
+    return !isStale();
+  }
+
+  /** @param {MediaStream} stream in place of the one that is open. */
+  #use(stream) {
+    this.#stop();
     this.stream = stream;
     const [track] = stream.getAudioTracks();
     track.enabled = !this.#muted;
@@ -81,11 +99,21 @@ export class Microphone extends EventTarget {
 
   /** Stops the microphone, which also removes the browser's recording indicator. */
   close() {
+    this.#generation += 1;
+    this.#stop();
+  }
+
+  #stop() {
     const { stream } = this;
     this.stream = null;
     this.#setInterrupted(false);
-    for (const track of stream?.getTracks() ?? []) track.stop();
+    if (stream !== null) stop(stream);
   }
+}
+
+/** @param {MediaStream} stream */
+function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /**

@@ -39,7 +39,7 @@ export interface ClientOptions {
   openFirstMs?: number;
   /** Longest time for each step of opening a connection; default 60,000. */
   openMostMs?: number;
-  /** Time after which an unanswered request is repeated; default 5,000. */
+  /** Time after which an unanswered request is followed by a `ping`; default 5,000. */
   answerMs?: number;
   /** Silence after which a `ping` is sent; default 20,000. */
   silenceMs?: number;
@@ -81,7 +81,7 @@ export interface ClientEvents {
   peer_away: { roomId: Identifier };
   /** The partner is connected again; restart ICE. From later servers only. */
   peer_back: { roomId: Identifier };
-  /** This client was away for too long, or the server was restarted. */
+  /** This client was away for too long, the server was restarted, or this session waits again. */
   room_lost: { roomId: Identifier };
   /** The server's `error`, except those of messages that crossed. */
   refused: Refusal;
@@ -102,6 +102,8 @@ export class SwitchboardClient extends EventTarget {
   draining: boolean;
   get status(): Status;
   get confirmed(): Confirmed;
+  /** The queue in which the session waits, as the server last confirmed it; null, it does not wait. */
+  get queue(): string | null;
 
   /** Connects, and stays connected until `close`. */
   connect(): void;
@@ -115,8 +117,8 @@ export class SwitchboardClient extends EventTarget {
   cancelMatch(): void;
   /** Leaves the room, if there is one. */
   leaveRoom(): void;
-  /** Sends to the partner. False without a room or a connection. */
-  signal(type: RelayType, payload: unknown): boolean;
+  /** Sends to the partner. False without a connection, and outside the room, by default the present one. */
+  signal(type: RelayType, payload: unknown, roomId?: Identifier): boolean;
 
   addEventListener<K extends keyof ClientEvents>(
     type: K,

@@ -106,7 +106,7 @@ export const TEXTS = {
     'Die Vermittlung startet gleich neu und vermittelt keine neuen Gespräche. Danach stellt diese Seite dich wieder an.',
   'searching.again': '{reason}. Wir suchen das nächste Gegenüber.',
   'found.title': 'Jemand ist am Apparat',
-  'found.body': 'Dein Gegenüber kann dich hören. Komm zurück zur Seite, um zu reden.',
+  'found.body': 'Die Seite hat jemanden gefunden. Komm zurück zur Seite, um zu reden.',
   'connecting.headline': 'Du wirst verbunden',
   'connecting.detail': 'Jemand ist da. Einen Augenblick.',
   'talking.headline': 'Ihr seid verbunden',

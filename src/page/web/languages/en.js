@@ -110,7 +110,7 @@ export const TEXTS = {
     'The switchboard is about to restart and makes no new calls. This page puts you in line again after the restart.',
   'searching.again': '{reason}. Looking for the next partner.',
   'found.title': 'Someone is on the line',
-  'found.body': 'Your partner can hear you. Come back to the page to talk.',
+  'found.body': 'A partner was found. Come back to the page to talk.',
   'connecting.headline': 'Putting you through',
   'connecting.detail': 'Someone is there. One moment.',
   'talking.headline': 'You are talking',

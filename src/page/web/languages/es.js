@@ -105,7 +105,7 @@ export const TEXTS = {
     'La centralita está a punto de reiniciarse y no hace llamadas nuevas. Después, esta página te pondrá de nuevo en la cola.',
   'searching.again': '{reason}. Buscando a la siguiente persona.',
   'found.title': 'Hay alguien en la línea',
-  'found.body': 'La otra persona puede oírte. Vuelve a la página para hablar.',
+  'found.body': 'Hemos encontrado a alguien. Vuelve a la página para hablar.',
   'connecting.headline': 'Te estamos conectando',
   'connecting.detail': 'Hay alguien. Un momento.',
   'talking.headline': 'Estáis hablando',

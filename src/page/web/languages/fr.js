@@ -111,7 +111,7 @@ export const TEXTS = {
     'Le standard va redémarrer et n’établit plus d’appels. Ensuite, cette page vous remettra dans la file.',
   'searching.again': '{reason}. Recherche de l’interlocuteur suivant.',
   'found.title': 'Quelqu’un est en ligne',
-  'found.body': 'Votre interlocuteur peut vous entendre. Revenez à la page pour parler.',
+  'found.body': 'Un interlocuteur a été trouvé. Revenez à la page pour parler.',
   'connecting.headline': 'Mise en relation',
   'connecting.detail': 'Quelqu’un est là. Un instant.',
   'talking.headline': 'Vous êtes en ligne',

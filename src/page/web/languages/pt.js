@@ -105,7 +105,7 @@ export const TEXTS = {
     'A central está prestes a reiniciar e não faz novas chamadas. Depois, esta página coloca você de novo na fila.',
   'searching.again': '{reason}. Procurando a próxima pessoa.',
   'found.title': 'Há alguém na linha',
-  'found.body': 'A outra pessoa pode ouvir você. Volte à página para falar.',
+  'found.body': 'Foi encontrada uma pessoa. Volte à página para falar.',
   'connecting.headline': 'Conectando vocês',
   'connecting.detail': 'Há alguém. Um momento.',
   'talking.headline': 'Vocês estão conversando',
