@@ -15,6 +15,9 @@ pub const SERVER_HEADER_BYTES: usize = 10;
 pub const CLIENT_HEADER_BYTES: usize = SERVER_HEADER_BYTES + 4;
 /// Most fragments of one message, empty ones included.
 pub const MESSAGE_FRAGMENTS: u32 = 1024;
+/// Highest limit of matches per minute of one session: one in a millisecond, the unit in which the
+/// bucket of a session is kept.
+pub const MAX_MATCHES_PER_MINUTE: u32 = 60_000;
 /// Largest message on `/echo`, independent of `--max-message-bytes`: the largest that conformance
 /// suites send.
 pub const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -296,6 +299,8 @@ const fn is_time_within(value: Duration, bounds: (Duration, Duration)) -> bool {
 
 /// Relations that the code relies on.
 const _: () = {
+    // Each match costs a session a millisecond or more.
+    assert!(60_000 / MAX_MATCHES_PER_MINUTE >= 1);
     // A message that is accepted fits into the backlog of its receiver.
     assert!(DEFAULT_MESSAGE_BYTES + SERVER_HEADER_BYTES <= DEFAULT_UNSENT_BYTES);
     assert!(MESSAGE_BYTES_BOUNDS.1 + SERVER_HEADER_BYTES <= UNSENT_BYTES_BOUNDS.1);

@@ -175,7 +175,7 @@ impl Admission {
         })
     }
 
-    /// A session of this address has ended a room by its own choice.
+    /// A client of this address has ended a room, or its connection in a room.
     pub fn charge_match(&self, counted: IpAddr, now: Timestamp) {
         if let Some(by_address) = &self.by_address
             && let Some(rate) = by_address.match_rate

@@ -3,7 +3,7 @@
 //! A bucket is stored as the time at which it will be full again (the generic cell rate algorithm,
 //! ITU-T I.371, annex A): an address that has ended no room lately needs no storage. A session that
 //! ends a room pays after its match, so an address with many sessions can have paid more than its
-//! bucket held. It waits longer then.
+//! bucket held. It waits longer then, but never longer than a minute.
 
 use crate::limits::{ADDRESS_PARTITIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
@@ -11,6 +11,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+/// The time in which as many tokens come back as the limit says, and the longest time for which a
+/// client has to wait for its next match.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A limit of matches per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +28,25 @@ pub struct MatchRate {
 impl MatchRate {
     /// `per_minute` tokens come back in a minute. The bucket holds a quarter of them, at least one.
     pub fn new(per_minute: NonZeroU32) -> Self {
-        let cost = Duration::from_secs(60) / per_minute.get();
+        let cost = MINUTE / per_minute.get();
         MatchRate { cost, capacity: cost * (per_minute.get() / 4).max(1) }
-    }
-
-    /// The time in which one token comes back.
-    pub const fn cost(&self) -> Duration {
-        self.cost
     }
 
     /// How long it takes until a bucket that needs `refill` to be full holds a token.
     pub fn delay(&self, refill: Duration) -> Duration {
         (refill + self.cost).saturating_sub(self.capacity)
+    }
+
+    /// What a bucket needs to be full after a token was taken, when it needed `refill` before. The
+    /// debt is bounded: the bucket holds a token again after a minute at the latest.
+    pub fn charged(&self, refill: Duration) -> Duration {
+        // guard: the debt of a bucket of matches is bounded [receiver value Duration::MAX]
+        self.most_refill().min(refill + self.cost)
+    }
+
+    /// What a bucket needs to be full when it holds a token after a minute.
+    fn most_refill(&self) -> Duration {
+        MINUTE - self.cost + self.capacity
     }
 }
 
@@ -67,7 +78,7 @@ impl AddressBuckets {
             }
         }
         let full_at = self.full_at.entry(address).or_insert(now);
-        *full_at = (*full_at).max(now) + rate.cost();
+        *full_at = now + rate.charged(full_at.since(now));
     }
 }
 
@@ -94,7 +105,7 @@ mod tests {
                 buckets.charge(address(1), rate, NOW);
             }
             let delay = buckets.delay(address(1), rate, NOW);
-            assert_eq!(delay, rate.cost(), "{per_minute}");
+            assert_eq!(delay, rate.cost, "{per_minute}");
             assert_eq!(buckets.delay(address(1), rate, NOW + delay), Duration::ZERO);
             assert_eq!(buckets.delay(address(2), rate, NOW), Duration::ZERO);
         }
@@ -105,6 +116,15 @@ mod tests {
         let (rate, mut buckets) = (rate(60), AddressBuckets::default());
         (0..20).for_each(|_| buckets.charge(address(1), rate, NOW));
         assert_eq!(buckets.delay(address(1), rate, NOW), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn an_address_waits_for_a_minute_at_most_however_many_rooms_it_has_ended() {
+        for per_minute in [1, 2, 8, 60, 1000] {
+            let (rate, mut buckets) = (rate(per_minute), AddressBuckets::default());
+            (0..3000).for_each(|_| buckets.charge(address(1), rate, NOW));
+            assert_eq!(buckets.delay(address(1), rate, NOW), MINUTE, "{per_minute}");
+        }
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) const BUSY_POLL: NumberBounds =
     number("--busy-poll", 0, limits::MAX_BUSY_POLL_MICROS as u64);
 pub(super) const MAX_CONNECTIONS: NumberBounds =
     number("--max-connections", 1, limits::MAX_CONNECTIONS as u64);
+pub(super) const MAX_MATCHES_PER_MINUTE: NumberBounds =
+    number("--max-matches-per-minute", 0, limits::MAX_MATCHES_PER_MINUTE as u64);
 pub(super) const MAX_MESSAGE_BYTES: NumberBounds =
     bytes("--max-message-bytes", limits::MESSAGE_BYTES_BOUNDS);
 pub(super) const MAX_UNSENT_BYTES: NumberBounds =
@@ -93,11 +95,10 @@ pub(super) const STATS_QUEUE: CountBounds =
     CountBounds { flag: "--stats-queue", max: limits::MAX_STATS_QUEUES };
 
 /// Every number whose type alone is its range: 32 bits, where 0 turns the limit off.
-const UNBOUNDED: [NumberBounds; 5] = [
+const UNBOUNDED: [NumberBounds; 4] = [
     number("--max-connections-per-address", 0, u32::MAX as u64),
     number("--max-new-connections-per-address", 0, u32::MAX as u64),
     number("--max-messages-per-second", 0, u32::MAX as u64),
-    number("--max-matches-per-minute", 0, u32::MAX as u64),
     number("--max-matches-per-minute-per-address", 0, u32::MAX as u64),
 ];
 
@@ -179,6 +180,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
         SHARDS,
         BUSY_POLL,
         MAX_CONNECTIONS,
+        MAX_MATCHES_PER_MINUTE,
         MAX_MESSAGE_BYTES,
         MAX_UNSENT_BYTES,
         SOCKET_SEND_BUFFER,

@@ -196,7 +196,9 @@ impl Arguments {
                 arguments.max_new_connections_per_address,
             ),
             max_messages_per_second: NonZeroU32::new(arguments.max_messages_per_second),
-            max_matches_per_minute: NonZeroU32::new(arguments.max_matches_per_minute),
+            max_matches_per_minute: NonZeroU32::new(
+                bounds::MAX_MATCHES_PER_MINUTE.check(arguments.max_matches_per_minute)?,
+            ),
             max_matches_per_minute_per_address: NonZeroU32::new(
                 arguments.max_matches_per_minute_per_address,
             ),

@@ -1,16 +1,25 @@
 //! The rate of matches of a session and of its address. Pure.
 //!
-//! The session that ends a room pays for the match, and its partner does not: a client that leaves
-//! everyone at once runs out of tokens, and the clients that it leaves do not.
+//! The client that ends a room pays for the match, and its partner does not: a client that leaves
+//! everyone at once runs out of tokens, and the clients that it leaves do not. A client that ends
+//! its connection pays however it does that, from the bucket of its address: its session is gone.
 
 use super::core::Core;
 use super::host::Host;
 use super::replies::Replies;
 use crate::access::match_rate::MatchRate;
 use crate::ids::Slot;
-use crate::wire::message::server::LeaveReason;
 use crate::wire::message::{ClientMessageType, ErrorCode, MessageRefusal};
 use std::time::Duration;
+
+/// Whether the end of a room is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MatchCharge {
+    /// The client has ended the room, or the connection: it pays.
+    Client,
+    /// The server, the network or time has ended the room.
+    Free,
+}
 
 impl<H: Host> Core<H> {
     /// Refuses a `find_match` that exceeds the rate of matches. Returns whether it did. A session
@@ -52,19 +61,14 @@ impl<H: Host> Core<H> {
         delay
     }
 
-    /// The session in this slot has ended a room for this reason: it pays for the match, if it
-    /// chose to leave.
-    pub(super) fn charge_match(&mut self, slot: Slot, reason: LeaveReason) {
-        match reason {
-            LeaveReason::Next | LeaveReason::Left => {}
-            LeaveReason::Disconnected | LeaveReason::Timeout => return,
-        }
+    /// The client in this slot has ended a room: its session and its address pay for the match.
+    pub(super) fn charge_match(&mut self, slot: Slot) {
         let limits = &self.setup.limits;
         if let Some(limit) = limits.max_matches_per_minute
             && let Some(state) = self.sessions.rates.get_mut(slot)
         {
             let (now_ms, message_rate) = (self.timeouts.now_ms(), limits.max_messages_per_second);
-            state.charge_match(now_ms, message_rate, MatchRate::new(limit).cost());
+            state.charge_match(now_ms, message_rate, MatchRate::new(limit));
         }
         if limits.max_matches_per_minute_per_address.is_some()
             && let Some(address) = self.table.counted_address(slot)

@@ -8,6 +8,7 @@
 
 use super::core::Core;
 use super::host::Host;
+use super::match_rate::MatchCharge;
 use super::replies::Replies;
 use super::table::Attachment;
 use crate::commands::{
@@ -62,7 +63,7 @@ impl<H: Host> Core<H> {
             return;
         }
         self.log_session_end(slot, reason);
-        self.end_room(slot, told);
+        self.end_room(slot, told, charge_of(reason));
         let Some(session) = self.table.session_mut(slot) else { return };
         if let Some(match_request) = session.cancel_match() {
             self.sessions.count_waiting(&self.counters, match_request.queue, -1);
@@ -81,7 +82,7 @@ impl<H: Host> Core<H> {
             return;
         }
         let slot = replies.slot();
-        self.end_room(slot, LeaveReason::Next);
+        self.end_room(slot, LeaveReason::Next, MatchCharge::Client);
         let match_request = MatchRequest {
             ticket: self.sessions.next_ticket(),
             queue: self.setup.mint.queue(queue),
@@ -125,7 +126,7 @@ impl<H: Host> Core<H> {
 
     /// `leave_room`.
     pub(super) fn leave_room(&mut self, replies: &mut Replies, membership: Membership) {
-        self.end_room(replies.slot(), LeaveReason::Left);
+        self.end_room(replies.slot(), LeaveReason::Left, MatchCharge::Client);
         let room_id = self.room_token(membership.room);
         replies.push_message(ServerMessage::RoomLeft { room_id });
     }
@@ -265,5 +266,30 @@ impl<H: Host> Core<H> {
         }
         let holder = SessionAddress { shard: self.id, key };
         self.meet(&Ticket { holder, number, ..mover }, &home);
+    }
+}
+
+/// Whether the end of a connection in a room is paid for. A connection that is lost without a Close
+/// frame may be the network's doing, but nothing tells it from one that its client ended.
+fn charge_of(reason: EndReason) -> MatchCharge {
+    match reason {
+        EndReason::ClientClose => MatchCharge::Client,
+        // guard: a client that does not say that it leaves pays too [value MatchCharge::Free]
+        EndReason::ClientGone
+        | EndReason::ProtocolError
+        | EndReason::NotUtf8
+        | EndReason::TooManyFragments
+        | EndReason::MessageTimeout
+        | EndReason::MessageTooLarge => MatchCharge::Client,
+        EndReason::Silent
+        | EndReason::SilentAfterMatch
+        | EndReason::Evicted
+        | EndReason::SlowConsumer
+        | EndReason::Restarting
+        | EndReason::HttpDone
+        | EndReason::HttpIdle
+        | EndReason::HeadTimeout
+        | EndReason::Refused
+        | EndReason::Internal => MatchCharge::Free,
     }
 }

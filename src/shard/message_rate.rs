@@ -5,6 +5,7 @@
 //! cannot use up what the following `find_match` needs. The state of both is outside the
 //! connection's entry, and exists only while there is a limit.
 
+use crate::access::match_rate::MatchRate;
 use crate::ids::Slot;
 use crate::limits::MESSAGE_BURST;
 use std::num::NonZeroU32;
@@ -21,8 +22,7 @@ pub(super) struct RateState {
     state_changes: u32,
     /// How long after `since_ms` the refusal of a message is not reported.
     quiet_ms: u16,
-    /// How long after `since_ms` the bucket of matches is full again: at most a quarter of a minute,
-    /// or a minute where it holds one token.
+    /// How long after `since_ms` the bucket of matches is full again.
     match_refill_ms: u16,
 }
 
@@ -103,14 +103,15 @@ impl RateState {
         Duration::from_millis(self.match_refill_ms.into())
     }
 
-    /// Takes a token, which comes back after `cost`, from the bucket of matches.
+    /// Takes a token from the bucket of matches. Fractions of a millisecond are dropped, so the
+    /// highest rate is one match in a millisecond.
     pub(super) fn charge_match(
         &mut self,
         now_ms: u32,
         message_rate: Option<NonZeroU32>,
-        cost: Duration,
+        rate: MatchRate,
     ) {
-        let refill = self.match_refill(now_ms, message_rate) + cost;
+        let refill = rate.charged(self.match_refill(now_ms, message_rate));
         self.match_refill_ms = u16::try_from(refill.as_millis()).unwrap_or(u16::MAX);
     }
 
@@ -169,9 +170,10 @@ mod tests {
     use super::RateBucket::{Messages, StateChanges};
     use super::RateDecision::{Allowed, Refused, RefusedSilently};
     use super::*;
-    use crate::limits::{CONNECTION_ENTRY_BYTES, LIMITED_CONNECTION_BYTES};
+    use crate::limits::{CONNECTION_ENTRY_BYTES, LIMITED_CONNECTION_BYTES, MAX_MATCHES_PER_MINUTE};
 
     const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
     /// How many messages are allowed at `now_ms` before one is refused.
     fn allowed(state: &mut RateState, now_ms: u32, rate: NonZeroU32, bucket: RateBucket) -> usize {
@@ -227,15 +229,23 @@ mod tests {
 
     #[test]
     fn keeps_the_bucket_of_matches_beside_the_others() {
-        let (mut state, cost) = (RateState::default(), Duration::from_secs(3));
+        let (mut state, twenty) = (RateState::default(), MatchRate::new(TEN.saturating_mul(TWO)));
         assert_eq!(allowed(&mut state, 0, TEN, Messages), 40);
-        (0..2).for_each(|_| state.charge_match(0, Some(TEN), cost));
+        (0..2).for_each(|_| state.charge_match(0, Some(TEN), twenty));
         assert_eq!(allowed(&mut state, 1000, TEN, Messages), 10);
         assert_eq!(state.match_refill(2000, Some(TEN)), Duration::from_secs(4));
         assert_eq!(allowed(&mut state, 2000, TEN, Messages), 10);
         assert_eq!(state.match_refill(6000, None), Duration::ZERO);
-        state.charge_match(6000, None, Duration::from_secs(100));
+        (0..100).for_each(|_| state.charge_match(6000, None, twenty));
         assert_eq!(state.match_refill(6000, None), Duration::from_millis(65_535));
+    }
+
+    #[test]
+    fn a_match_at_the_highest_rate_is_charged() {
+        let highest = NonZeroU32::new(MAX_MATCHES_PER_MINUTE).unwrap();
+        let mut state = RateState::default();
+        state.charge_match(0, None, MatchRate::new(highest));
+        assert_eq!(state.match_refill(0, None), Duration::from_millis(1));
     }
 
     #[test]

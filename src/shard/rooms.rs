@@ -5,6 +5,7 @@
 
 use super::core::Core;
 use super::host::Host;
+use super::match_rate::MatchCharge;
 use super::numbers::NumberSequence;
 use super::room_tokens::RoomTokens;
 use super::table::ConnectionTable;
@@ -142,10 +143,13 @@ impl<H: Host> Core<H> {
 
     /// Ends the room of the session in this slot, if it is in one, and sends the
     /// partner `peer_left` at once.
-    pub(super) fn end_room(&mut self, slot: Slot, reason: LeaveReason) {
+    pub(super) fn end_room(&mut self, slot: Slot, reason: LeaveReason, charge: MatchCharge) {
         let is_remembered = !self.setup.limits.rematch_delay.is_zero();
         let Some(membership) = Rooms::end(&mut self.table, slot, is_remembered) else { return };
-        self.charge_match(slot, reason);
+        match charge {
+            MatchCharge::Client => self.charge_match(slot),
+            MatchCharge::Free => {}
+        }
         self.counters.rooms.decrement();
         let room_id = self.room_token(membership.room);
         self.send_message(membership.peer, ServerMessage::PeerLeft { room_id, reason });

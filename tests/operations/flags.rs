@@ -244,6 +244,7 @@ fn numbers_outside_their_bounds_are_refused_by_name() {
         ("--shards", "1", "0"),
         ("--shards", "1024", "1025"),
         ("--max-connections", "1", "0"),
+        ("--max-matches-per-minute", "60000", "60001"),
         ("--max-message-bytes", "1024", "1023"),
         ("--max-unsent-bytes", "1073741824", "1073741825"),
         ("--socket-send-buffer", "4096", "4095"),

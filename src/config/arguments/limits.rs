@@ -64,8 +64,9 @@ pub struct LimitArguments {
 
     /// Limit of matches per minute of all sessions from one IP address; 0 is no limit
     ///
-    /// As --max-matches-per-minute, but a new connection brings no new matches. An IPv6 /64 counts
-    /// as one address. 60 leaves room for a family behind one address.
+    /// As --max-matches-per-minute, but a new connection brings no new matches: an address pays too
+    /// for a connection in a room that ends without a Close frame or breaks the protocol. An IPv6
+    /// /64 counts as one address. 60 leaves room for a family behind one address.
     #[arg(long, env = "SWITCHBOARD_MAX_MATCHES_PER_MINUTE_PER_ADDRESS", value_name = "COUNT")]
     #[arg(default_value_t = 0)]
     pub max_matches_per_minute_per_address: u32,

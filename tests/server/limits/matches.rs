@@ -1,6 +1,6 @@
-//! The rate of matches: the session that ends a room pays, and its partner does not.
+//! The rate of matches: the client that ends a room pays, and its partner does not.
 
-use crate::support::{Client, ProtocolClient, Server};
+use crate::support::{Client, ProtocolClient, RawClient, Server, client_frame, text_frame};
 use serde_json::Value;
 
 const FIND: &str = r#"{"type":"find_match"}"#;
@@ -114,4 +114,75 @@ fn a_new_connection_of_an_address_has_no_new_matches() {
     // All clients of this test have the same address.
     let mut fresh = server.client();
     expect_refused(&mut fresh);
+}
+
+/// Ends a connection. What is left of it is kept until the test has seen the effect.
+type EndConnection = fn(RawClient) -> Option<RawClient>;
+
+/// Every way for a client to end its connection without a Close frame.
+const ENDS_WITHOUT_GOODBYE: [(&str, EndConnection); 6] = [
+    ("FIN", |client| {
+        client.half_close();
+        Some(client)
+    }),
+    ("reset", |client| {
+        client.reset();
+        None
+    }),
+    ("1002", |client| send(client, &client_frame(0xf1, b"reserved bits"))),
+    ("1007", |client| send(client, &client_frame(0x81, &[0xff]))),
+    ("1008", |client| {
+        let fragments = (0..1025).flat_map(|nth| client_frame(u8::from(nth == 0), b""));
+        send(client, &fragments.collect::<Vec<u8>>())
+    }),
+    ("1009", |client| send(client, &text_frame(&[b'x'; 65_537]))),
+];
+
+fn send(mut client: RawClient, bytes: &[u8]) -> Option<RawClient> {
+    client.send(bytes);
+    Some(client)
+}
+
+#[test]
+fn a_connection_that_ends_without_a_goodbye_is_paid_for() {
+    for (name, end) in ENDS_WITHOUT_GOODBYE {
+        let server = start_server("--max-matches-per-minute-per-address");
+        for _ in 0..2 {
+            let (one, mut other, room) = server.matched_raw_pair();
+            let _kept = end(one);
+            other.expect_peer_left(&room, "disconnected");
+        }
+        let mut fresh = server.client();
+        fresh.send_text(FIND);
+        let answer = fresh.receive_text();
+        assert!(answer.contains(r#""code":"too_many_matches""#), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn an_address_does_not_pay_for_a_lost_member() {
+    let flags = ["--max-matches-per-minute-per-address", "8", "--liveness-window", "500ms"];
+    let server = Server::start(&flags);
+    let pairs: Vec<_> = (0..3)
+        .map(|_| {
+            let (mut silent, mut other) = (server.raw_session(), server.client());
+            silent.send_text(FIND);
+            other.send_text(FIND);
+            other.expect_message("waiting");
+            let room = other.expect_match();
+            // From here on, the other member may be silent.
+            other.send_text(r#"{"type":"signal","payload":"hello"}"#);
+            (silent, other, room)
+        })
+        .collect();
+    let _silent: Vec<_> = pairs
+        .into_iter()
+        .map(|(silent, mut other, room)| {
+            other.expect_peer_left(&room, "timeout");
+            silent
+        })
+        .collect();
+    let mut fresh = server.client();
+    fresh.send_text(FIND);
+    fresh.expect_message("waiting");
 }
