@@ -147,6 +147,9 @@ pub const CONTENTION_TIME: Duration = Duration::from_secs(30);
 /// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
 /// closed.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
+/// Close timeouts after which a connection ends whose last HTTP response its client still takes,
+/// however slowly: a minute with the default.
+pub const RESPONSE_CLOSE_TIMEOUTS: u32 = 12;
 
 // Memory
 
@@ -334,6 +337,10 @@ const _: () = {
     assert!(is_within(DEFAULT_SOCKET_SEND_BUFFER_BYTES, SOCKET_SEND_BUFFER_BOUNDS));
     assert!(is_within(DEFAULT_HEAD_BYTES, HEAD_BYTES_BOUNDS));
     assert!(is_time_within(DEFAULT_CLOSE_TIMEOUT, TIME_LIMIT_BOUNDS));
+    // The whole time of the last response is counted in 32 bits.
+    assert!(
+        TIME_LIMIT_BOUNDS.1.as_millis() * (RESPONSE_CLOSE_TIMEOUTS as u128) < u32::MAX as u128 / 2
+    );
     assert!(is_time_within(DEFAULT_HANDSHAKE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_IDLE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_SILENCE_LIMIT, TIME_LIMIT_BOUNDS));

@@ -66,8 +66,8 @@ impl Transport for EndlessNetwork {
 
     fn reset(&mut self, _: u32) {}
 
-    fn has_unacknowledged(&self, _: &u32) -> bool {
-        false
+    fn unacknowledged_bytes(&self, _: &u32) -> usize {
+        0
     }
 
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {

@@ -6,7 +6,7 @@
 //! another.
 
 use super::core::Core;
-use super::entry::{LingerEnd, LingerState, Role};
+use super::entry::{LastResponse, LingerEnd, LingerState, Role};
 use super::host::Host;
 use super::replies::Replies;
 use super::timeouts::as_ms;
@@ -81,6 +81,8 @@ impl<H: Host> Core<H> {
     /// After this call nothing more is sent on the connection, and input is dropped. A session that
     /// was attached to it has ended.
     pub(super) fn linger(&mut self, slot: Slot, reason: EndReason) {
+        let response = self.last_response(slot);
+        let now_ms = self.timeouts.now_ms();
         let Some(entry) = self.table.get_mut(slot) else { return };
         let Some(connection) = entry.connection.as_mut() else { return };
         self.counters.held_bytes.sub(connection.held_bytes() as i64);
@@ -88,17 +90,31 @@ impl<H: Host> Core<H> {
         entry.role = Role::Lingering(LingerState {
             is_admin: entry.role.is_admin(),
             is_counted: true,
-            since_ms: self.timeouts.now_ms(),
+            since_ms: now_ms,
+            response,
             bytes_left: limits::LINGER_BYTES,
             reason,
             until: LingerEnd::PeerEnds,
         });
     }
 
-    /// Whether something was sent, or waits to be sent, that the client has not acknowledged.
-    fn owes(&self, slot: Slot) -> bool {
-        let Some(connection) = self.table.connection(slot) else { return false };
-        connection.has_unsent() || self.host.has_unacknowledged(&connection.socket)
+    /// The last response of a connection that is about to linger, if its client may take it slowly.
+    fn last_response(&self, slot: Slot) -> Option<LastResponse> {
+        let Role::Http(http) = &self.table[slot].role else { return None };
+        // A connection above a limit takes one of few slots, so it is not kept for long.
+        // guard: a connection above a limit is not kept for a slow client [false]
+        if http.refusal.is_some() {
+            return None;
+        }
+        let begun_ms = self.timeouts.now_ms();
+        Some(LastResponse { begun_ms, owed_bytes: self.owed_bytes(slot) })
+    }
+
+    /// Bytes that were sent, or wait to be sent, and that the client has not acknowledged.
+    fn owed_bytes(&self, slot: Slot) -> u32 {
+        let Some(connection) = self.table.connection(slot) else { return 0 };
+        let owed = connection.unsent_bytes() + self.host.unacknowledged_bytes(&connection.socket);
+        u32::try_from(owed).unwrap_or(u32::MAX)
     }
 
     /// Ends a connection on which nothing more is to be done: at once, or if its client still has to
@@ -110,7 +126,7 @@ impl<H: Host> Core<H> {
         until: LingerEnd,
     ) {
         // guard: what was sent has time to arrive [false]
-        if self.owes(slot) {
+        if self.owed_bytes(slot) > 0 {
             self.end_or_keep_session(slot, reason);
             if !matches!(self.table[slot].role, Role::Lingering(_)) {
                 self.linger(slot, reason);
@@ -126,14 +142,30 @@ impl<H: Host> Core<H> {
     }
 
     /// Ends a connection that lingers, if it is time. Called by the sweep.
-    pub(super) fn end_linger_if_due(&mut self, key: ConnectionKey, lingering: LingerState) {
-        let passed_ms = self.timeouts.now_ms().wrapping_sub(lingering.since_ms);
+    pub(super) fn end_linger_if_due(&mut self, key: ConnectionKey) {
+        let owed_bytes = self.owed_bytes(key.slot);
+        let now_ms = self.timeouts.now_ms();
+        let close_timeout_ms = as_ms(self.setup.limits.close_timeout);
+        let Role::Lingering(lingering) = &mut self.table[key.slot].role else { return };
+        let mut is_too_long = false;
+        if let Some(response) = &mut lingering.response {
+            // guard: a client that takes its last response has time for it [false]
+            if owed_bytes < response.owed_bytes {
+                response.owed_bytes = owed_bytes;
+                lingering.since_ms = now_ms;
+            }
+            // guard: the time for the last response is bounded [false]
+            is_too_long = now_ms.wrapping_sub(response.begun_ms)
+                >= close_timeout_ms.saturating_mul(limits::RESPONSE_CLOSE_TIMEOUTS);
+        }
+        let passed_ms = now_ms.wrapping_sub(lingering.since_ms);
+        let (reason, until) = (lingering.reason, lingering.until);
         // guard: the close timeout closes a connection [false]
-        if passed_ms >= as_ms(self.setup.limits.close_timeout) {
+        if is_too_long || passed_ms >= close_timeout_ms {
             self.counters.close_timeouts.increment();
-            self.table.mark_for_close(key, lingering.reason);
-        } else if lingering.until == LingerEnd::Acknowledged && !self.owes(key.slot) {
-            self.table.mark_for_close(key, lingering.reason);
+            self.table.mark_for_close(key, reason);
+        } else if until == LingerEnd::Acknowledged && owed_bytes == 0 {
+            self.table.mark_for_close(key, reason);
         }
     }
 
@@ -180,7 +212,7 @@ impl<H: Host> Core<H> {
             Role::Http(_) | Role::Session(_) | Role::Echo => reason,
         });
         // guard: nothing that is unacknowledged stays in the kernel [false]
-        if self.host.has_unacknowledged(&connection.socket) {
+        if self.host.unacknowledged_bytes(&connection.socket) > 0 {
             self.counters.unacknowledged_resets.increment();
             return self.host.reset(connection.socket);
         }

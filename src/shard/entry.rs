@@ -91,8 +91,10 @@ pub(super) enum ClientSource {
 /// The state of a connection that is about to be closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LingerState {
-    /// When the server sent its last bytes.
+    /// When it began, or the client last acknowledged some of an HTTP response.
     pub(super) since_ms: u32,
+    /// The last response, if the close timeout is extended while the client takes it.
+    pub(super) response: Option<LastResponse>,
     /// Whether it came to `--admin-listen`.
     pub(super) is_admin: bool,
     /// Whether it counts for the limits on connections. One that was evicted does not.
@@ -103,6 +105,15 @@ pub(super) struct LingerState {
     pub(super) reason: EndReason,
     /// What ends it before the close timeout.
     pub(super) until: LingerEnd,
+}
+
+/// The last HTTP response of a connection, which the client may take slowly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastResponse {
+    /// When the connection began to linger.
+    pub(super) begun_ms: u32,
+    /// Fewest bytes that the client has had to acknowledge since then.
+    pub(super) owed_bytes: u32,
 }
 
 /// What a connection that is about to be closed waits for.

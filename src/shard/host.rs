@@ -126,9 +126,9 @@ pub trait Transport {
     fn close(&mut self, socket: Self::Socket);
     /// Closes the connection with a reset, so that nothing of it stays in the kernel.
     fn reset(&mut self, socket: Self::Socket);
-    /// Whether the peer has not acknowledged everything that was sent, the half-close included.
-    /// False if the connection is broken.
-    fn has_unacknowledged(&self, socket: &Self::Socket) -> bool;
+    /// Bytes that were sent and that the peer has not acknowledged; the half-close counts as one.
+    /// None if the connection is broken.
+    fn unacknowledged_bytes(&self, socket: &Self::Socket) -> usize;
     /// The address of the peer; `None` if the connection is gone.
     fn peer_address(&self, socket: &Self::Socket) -> Option<IpAddr>;
 }

@@ -199,8 +199,8 @@ impl Transport for SocketHost {
         socket.close();
     }
 
-    fn has_unacknowledged(&self, socket: &ShardSocket) -> bool {
-        send_queue::has_unacknowledged(&**socket)
+    fn unacknowledged_bytes(&self, socket: &ShardSocket) -> usize {
+        send_queue::unacknowledged_bytes(&**socket)
     }
 
     fn peer_address(&self, socket: &ShardSocket) -> Option<IpAddr> {

@@ -66,10 +66,7 @@ impl<H: Host> Core<H> {
                     self.time_out_head(key);
                 }
             }
-            Role::Lingering(lingering) => {
-                let lingering = *lingering;
-                self.end_linger_if_due(key, lingering);
-            }
+            Role::Lingering(_) => self.end_linger_if_due(key),
             Role::Session(session) => {
                 let in_room = session.membership().is_some();
                 let passed_ms = now_ms.wrapping_sub(previous_ms);

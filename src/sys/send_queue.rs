@@ -14,16 +14,18 @@ use std::time::Duration;
 /// `tcpi_state` of a connection that no longer exists (`TCP_CLOSE` of the kernel).
 const STATE_CLOSED: u8 = 7;
 
-/// Whether the peer has not acknowledged everything that was sent, the end of the stream included
-/// (SIOCOUTQ, tcp(7)). False if the connection is broken: then nothing is sent any more.
-pub fn has_unacknowledged(socket: impl AsFd) -> bool {
+/// Bytes that were sent and that the peer has not acknowledged; the end of the stream counts as one
+/// (SIOCOUTQ, tcp(7)). Zero if the connection is broken: then nothing is sent any more.
+pub fn unacknowledged_bytes(socket: impl AsFd) -> usize {
     let socket = socket.as_fd();
     let mut queued: c_int = 0;
     // SAFETY: TIOCOUTQ, the same number as SIOCOUTQ, writes one int to `queued`, which is live for
     // the whole call; the descriptor is borrowed for as long.
     let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
     // The count of a connection that was reset stays as it was.
-    outcome == 0 && queued > 0 && tcp_state(socket).is_ok_and(|state| state != STATE_CLOSED)
+    let is_open =
+        outcome == 0 && queued > 0 && tcp_state(socket).is_ok_and(|state| state != STATE_CLOSED);
+    if is_open { queued.unsigned_abs() as usize } else { 0 }
 }
 
 /// The state of a TCP connection: the first byte of `tcp_info` (tcp(7)).
@@ -83,13 +85,13 @@ mod tests {
     #[test]
     fn bytes_are_unacknowledged_while_the_peer_has_no_space_for_them() {
         let (mut ours, mut theirs) = pair();
-        assert!(!has_unacknowledged(&ours));
+        assert_eq!(unacknowledged_bytes(&ours), 0);
         fill(&mut ours);
         ours.shutdown(Shutdown::Write).unwrap();
-        assert!(has_unacknowledged(&ours));
+        assert!(unacknowledged_bytes(&ours) > 0);
         // The acknowledgement of the last bytes and of the end may follow the last read.
         theirs.read_to_end(&mut Vec::new()).unwrap();
-        while has_unacknowledged(&ours) {
+        while unacknowledged_bytes(&ours) > 0 {
             std::thread::yield_now();
         }
     }
@@ -102,7 +104,7 @@ mod tests {
         drop(theirs);
         // Loopback delivers the reset within close(2).
         assert_eq!(ours.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-        assert!(!has_unacknowledged(&ours));
+        assert_eq!(unacknowledged_bytes(&ours), 0);
     }
 
     #[test]

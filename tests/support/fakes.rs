@@ -104,8 +104,8 @@ impl<T: Transport> Transport for FakeHost<T> {
         self.network.reset(socket);
     }
 
-    fn has_unacknowledged(&self, socket: &T::Socket) -> bool {
-        self.network.has_unacknowledged(socket)
+    fn unacknowledged_bytes(&self, socket: &T::Socket) -> usize {
+        self.network.unacknowledged_bytes(socket)
     }
 
     fn peer_address(&self, socket: &T::Socket) -> Option<IpAddr> {
@@ -253,8 +253,8 @@ pub(crate) struct ScriptedConnection {
     pub(crate) sent: Vec<u8>,
     pub(crate) bytes_read: usize,
     pub(crate) closed: bool,
-    /// Whether what was sent stays in the kernel.
-    pub(crate) acknowledges_nothing: bool,
+    /// What stays in the kernel of all that was sent.
+    pub(crate) unacknowledged_bytes: usize,
     /// Whether it was closed with a reset.
     pub(crate) was_reset: bool,
 }
@@ -327,8 +327,8 @@ impl Transport for ScriptedNetwork {
         self.close(socket);
     }
 
-    fn has_unacknowledged(&self, socket: &u32) -> bool {
-        self.connections[*socket as usize].acknowledges_nothing
+    fn unacknowledged_bytes(&self, socket: &u32) -> usize {
+        self.connections[*socket as usize].unacknowledged_bytes
     }
 
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {

@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct TimeoutArguments {
     /// How long a connection that is being closed may stay open
     ///
-    /// Counted from the server's Close frame, or from an HTTP response that ends the connection.
-    /// Then the connection is reset.
+    /// Counted from the server's Close frame; after an HTTP response that ends the connection, from
+    /// the last byte that the client acknowledged, at most 12 times. Then the connection is reset.
     #[arg(long, env = "SWITCHBOARD_CLOSE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_CLOSE_TIMEOUT))]
     pub close_timeout: HumanDuration,

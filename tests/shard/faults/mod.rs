@@ -6,6 +6,7 @@ mod backlog;
 mod budgets;
 mod evictions;
 pub(crate) mod harness;
+mod last_responses;
 
 use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;

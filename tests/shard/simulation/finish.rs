@@ -6,6 +6,7 @@ use super::simulator::{ENDING_ACTIONS, Simulator};
 use super::user::{Stage, UserContext, View};
 use std::collections::HashSet;
 use std::time::Duration;
+use switchboard::limits::RESPONSE_CLOSE_TIMEOUTS;
 use switchboard::telemetry::counters::ShardFigures;
 
 /// Rounds after which everything in flight must have arrived.
@@ -168,7 +169,7 @@ impl Simulator {
         let limits = &self.plan.limits;
         let (silence, handshake) = (limits.silence_limit, limits.handshake_timeout);
         let longest = silence.max(handshake).max(limits.idle_timeout).max(limits.drain_timeout)
-            + limits.close_timeout;
+            + limits.close_timeout * RESPONSE_CLOSE_TIMEOUTS;
         let stays_silent = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
         if self.plan.drains {
             // Shards that are already draining ignore this.

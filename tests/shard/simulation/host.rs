@@ -216,8 +216,8 @@ impl Transport for SimulatedNetwork {
         shared.counts.count("net: reset by the server");
     }
 
-    fn has_unacknowledged(&self, socket: &Socket) -> bool {
-        self.shared.borrow().connections[socket.connection()].has_unacknowledged()
+    fn unacknowledged_bytes(&self, socket: &Socket) -> usize {
+        self.shared.borrow().connections[socket.connection()].unacknowledged_bytes()
     }
 
     fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {

@@ -194,9 +194,9 @@ impl Connection {
         }
     }
 
-    /// Whether the client has not received everything that the server's kernel has accepted.
-    pub(crate) fn has_unacknowledged(&self) -> bool {
-        !self.broken && !self.sent.is_empty()
+    /// Bytes that the server's kernel has accepted and the client has not received.
+    pub(crate) fn unacknowledged_bytes(&self) -> usize {
+        if self.broken { 0 } else { self.sent.len() }
     }
 
     /// close(2) with SO_LINGER and a time of zero: what the client has not received is lost.
