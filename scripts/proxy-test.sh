@@ -29,4 +29,4 @@ if [ ! -e "${files[0]}" ]; then
     exit 1
 fi
 # One file at a time: audio glitches when several browsers share few cores.
-node --test --test-concurrency=1 --test-reporter=spec "${files[@]}"
+node --test --test-force-exit --test-concurrency=1 --test-reporter=spec "${files[@]}"
