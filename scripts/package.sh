@@ -25,7 +25,10 @@ while [ $# -gt 0 ]; do
     case $1 in
         --binaries)
             [ -n "${2:-}" ] || usage 2 >&2
-            binaries=$(realpath "$2")
+            case $2 in
+                /*) binaries=$2 ;;
+                *) binaries=$called_from/$2 ;;
+            esac
             shift
             ;;
         -h | --help) usage 0 ;;
