@@ -9,7 +9,7 @@ import { queueOf } from '../../src/page/web/queue.js';
 import { advise } from '../../src/page/web/watch.js';
 import { Vitals, grade } from '../../src/page/web/vitals.js';
 import { usersOnline } from '../../src/page/web/users.js';
-import { banner, clock, userCount, quality, refusal, words } from '../../src/page/web/words.js';
+import { banner, clock, isLost, userCount, quality, refusal, text, useLanguage, words } from '../../src/page/web/words.js';
 
 const END_REASONS = [
   ['left', 'next', 'disconnected', 'timeout'],
@@ -155,7 +155,7 @@ describe('the line', () => {
       const { detail } = words(search(line));
       assert.equal(/You are in (the )?line/.test(detail), line.name === 'waiting', detail);
     }
-    assert.match(words(search({ name: 'waiting', queue: 'my room' })).detail, /“my room”/);
+    assert.match(words(search({ name: 'waiting', queue: 'my room' })).detail, /“\u2068my room\u2069”/);
   });
 });
 
@@ -178,6 +178,11 @@ describe('the queue of an address', () => {
       const queue = queueOf(hash);
       assert.deepEqual([queue.name, queue.label, queue.tooLong], [name, label, false], hash);
     }
+  });
+
+  test('has no control or bidirectional characters, which could make it look like another', () => {
+    const { name, label } = queueOf('#a%00%E2%80%AE%E2%81%A6b%0A%E2%80%8E');
+    assert.deepEqual([name, label], ['ab', 'ab']);
   });
 
   test('is too long above 64 characters as sent', () => {
@@ -248,9 +253,11 @@ describe('what is in the way of a connection', () => {
     const seen = new Set();
     for (const obstacle of ['unreachable', 'draining', 'full', 'address', 'origin', 'no_websocket']) {
       seen.add(banner({ ...connection, obstacle }, false));
-      assert.match(banner({ ...connection, obstacle }, true), /Your call continues\. Trying again/);
+      const more = obstacle === 'origin' ? /Your call continues\.$/ : /Your call continues\. Trying again/;
+      assert.match(banner({ ...connection, obstacle }, true), more);
     }
     assert.equal(seen.size, 6);
+    assert.doesNotMatch(banner({ ...connection, obstacle: 'origin' }, false), /again/i, 'it would not help');
   });
 });
 
@@ -359,6 +366,17 @@ describe('the number of users', () => {
 });
 
 describe('texts', () => {
+  test('are English when another language does not load in time', async () => {
+    const never = () => new Promise(() => {});
+    assert.equal((await useLanguage('de', never, 1)).language, 'en');
+    assert.equal(text('button.stop'), 'Stop');
+  });
+
+  test('know a lost connection from the first attempt', () => {
+    const lost = [['retrying', 1006], ['retrying', undefined], ['connecting', 1006], ['connecting', undefined], ['open', undefined]];
+    assert.deepEqual(lost.map(([status, code]) => isLost({ status, code })), [true, true, true, false, false]);
+  });
+
   test('exist for every phase', () => {
     for (const phase of PHASES) {
       const { headline, detail } = words(phase);

@@ -78,6 +78,46 @@ describe('a page that is refused', { timeout: 180_000 }, () => {
     assert.equal(await ann.page.isVisible('#clock'), true);
   });
 
+  test('is in the line that the server named last, not in that of the address', async (t) => {
+    const asked = [];
+    let confirm;
+    const ann = await scripted(t, ({ type, payload }, send) => {
+      if (type !== 'find_match') return;
+      asked.push(payload.queue);
+      confirm = () => send('waiting', payload);
+      if (asked.length === 1) confirm();
+    });
+    await ann.page.evaluate(() => (location.hash = '#my room'));
+    await ann.start();
+    await ann.reads('detail', /in the line “my room”/);
+    assert.equal(await ann.page.textContent('bdi'), 'my room');
+    await ann.page.evaluate(() => (location.hash = '#fr'));
+    while (asked.length < 2) await ann.page.waitForTimeout(20);
+    assert.match(await ann.page.textContent('#detail'), /in the line “my room”/);
+    confirm();
+    await ann.reads('detail', /in the line “fr”/);
+    assert.deepEqual(asked, ['my:20room', 'fr']);
+  });
+
+  test('goes back into line when the server says that it waits', async (t) => {
+    const seen = [];
+    let waits;
+    const ann = await scripted(t, ({ type }, send) => {
+      seen.push(type);
+      if (type !== 'find_match') return;
+      waits = () => send('waiting', { queue: 'default' });
+      waits();
+      send('match_found', { room_id: 'r'.repeat(22), peer_id: 'p'.repeat(22), initiator: true });
+    });
+    await ann.start();
+    await ann.reaches('connecting');
+    assert.equal(await ann.page.textContent('#users'), '');
+    waits();
+    await ann.reaches('searching');
+    await ann.reads('detail', /you are in line/i);
+    assert.equal(seen.filter((type) => type === 'find_match').length, 1, 'another would leave the next partner');
+  });
+
   test('waits for the time that the server names, and then asks again', async (t) => {
     let asked = 0;
     const ann = await scripted(t, ({ type }, send) => {

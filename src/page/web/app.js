@@ -37,8 +37,8 @@ class Page {
   #phase = { name: 'welcome' };
   /** @type {Extract<import('./phase.js').Line, { name: 'held' }> | null} */
   #held = null;
-  /** The queue of the last search, as the address names it. */
-  #queueLabel = '';
+  /** @type {Map<string | undefined, string>} The queues that were searched in, as the address named them. */
+  #labels = new Map();
   /** @type {RTCIceServer[]} Those of the session, which last longer than those of a match. */
   #sessionServers = [];
   /** @type {Conversation | null} */
@@ -134,7 +134,7 @@ class Page {
   /** Asks for a partner in the queue that the address names, or says why it cannot. */
   #search() {
     const { name, label, tooLong } = queueOf(location.hash);
-    this.#queueLabel = label;
+    this.#labels.set(name ?? 'default', label);
     this.#held = null;
     if (tooLong) this.#dispatch({ type: 'refused', why: 'long_queue' });
     else if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
@@ -159,7 +159,9 @@ class Page {
   /** Shows what the server has confirmed about the search. */
   #updateLine() {
     if (this.#client.status !== 'open' || this.#client.confirmed === 'waiting') this.#held = null;
-    const line = lineOf(this.#client.status, this.#client.confirmed, this.#held, this.#queueLabel);
+    // Where the server does not name the queue, it is the common one.
+    const queue = this.#labels.get(this.#client.queue ?? 'default') ?? '';
+    const line = lineOf(this.#client.status, this.#client.confirmed, this.#held, queue);
     this.#dispatch({ type: 'line', line, at: Date.now() });
   }
 
@@ -250,7 +252,10 @@ class Page {
       if (resumed && this.#client.room !== null) this.#conversation?.resync();
       if (this.#lacksRelay()) this.#dispatch({ type: 'refused', why: 'no_relay' });
     });
-    on('waiting', (waiting) => this.#waiting.accepted(waiting));
+    on('waiting', (waiting) => {
+      this.#updateLine();
+      this.#waiting.accepted(waiting);
+    });
     on('match', (room) => this.#startCall(room));
     on('relay', ({ type, payload }) => {
       if (type !== 'signal') this.#conversation?.receive(type, payload);
@@ -325,6 +330,8 @@ class Page {
       this.#playBlocked = /** @type {CustomEvent} */ (event).detail;
       this.#render();
     });
+    // The visitor may have taken the permission back.
+    this.#settings.notify &&= Notifier.allowed;
     bindSettings(this.#settings, (name) => this.#changed(name));
     bindShortcuts(this.#settings);
     this.#listDevices();

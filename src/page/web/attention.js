@@ -3,7 +3,28 @@
  * screen that stays on during a call, and the browser's question before the page is left in a call.
  */
 
+/**
+ * Whether this browser shows notifications of a page. Chrome on Android has the constructor, but it
+ * throws: it shows those of service workers only. Without permission the constructor shows nothing.
+ */
+export function canNotify() {
+  if (!('Notification' in window)) return false;
+  // The page asks for permission only where this was true.
+  if (Notification.permission === 'granted') return !/Android.* Chrome\//.test(navigator.userAgent);
+  try {
+    new Notification('');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export class Notifier {
+  /** Whether notifications can be shown and are allowed. */
+  static get allowed() {
+    return canNotify() && Notification.permission === 'granted';
+  }
+
   /** @type {Notification | null} */
   #shown = null;
 
@@ -18,7 +39,7 @@ export class Notifier {
    * @returns {Promise<boolean>} whether notifications can be shown.
    */
   async ask() {
-    if (!('Notification' in window)) return false;
+    if (!canNotify()) return false;
     return (await Notification.requestPermission()) === 'granted';
   }
 
@@ -28,18 +49,14 @@ export class Notifier {
    * @param {string} body
    */
   show(title, body) {
-    if (!document.hidden || !('Notification' in window) || Notification.permission !== 'granted') return;
-    try {
-      this.clear();
-      const shown = new Notification(title, { body, tag: 'switchboard' });
-      shown.addEventListener('click', () => {
-        window.focus();
-        shown.close();
-      });
-      this.#shown = shown;
-    } catch {
-      // Chrome on Android has the constructor, but shows notifications of service workers only.
-    }
+    if (!document.hidden || !Notifier.allowed) return;
+    this.clear();
+    const shown = new Notification(title, { body, tag: 'switchboard' });
+    shown.addEventListener('click', () => {
+      window.focus();
+      shown.close();
+    });
+    this.#shown = shown;
   }
 
   clear() {
@@ -51,6 +68,8 @@ export class Notifier {
 /** Keeps the screen on. Browsers release the lock when the page is hidden. */
 export class WakeLock {
   #wanted = false;
+  #isUpdating = false;
+  #isOutdated = false;
   /** @type {WakeLockSentinel | null} */
   #lock = null;
 
@@ -65,16 +84,22 @@ export class WakeLock {
     this.#update();
   }
 
+  /** One update at a time: a second request would leave a lock that is never released. */
   async #update() {
-    if (!this.#wanted) {
-      await this.#lock?.release().catch(() => {});
-      this.#lock = null;
-    } else if (!document.hidden && (this.#lock === null || this.#lock.released)) {
-      // Refused at low battery, for example: the call works without it.
-      this.#lock = (await navigator.wakeLock?.request('screen').catch(() => null)) ?? null;
-      // The call may have ended meanwhile.
-      if (!this.#wanted) this.#update();
+    this.#isOutdated = true;
+    if (this.#isUpdating) return;
+    this.#isUpdating = true;
+    while (this.#isOutdated) {
+      this.#isOutdated = false;
+      if (!this.#wanted) {
+        await this.#lock?.release().catch(() => {});
+        this.#lock = null;
+      } else if (!document.hidden && (this.#lock === null || this.#lock.released)) {
+        // Refused at low battery, for example: the call works without it.
+        this.#lock = (await navigator.wakeLock?.request('screen').catch(() => null)) ?? null;
+      }
     }
+    this.#isUpdating = false;
   }
 }
 

@@ -10,6 +10,9 @@
 /** Most characters of a queue name (src/wire/PROTOCOL.md). */
 const MOST = 64;
 
+/** Control characters, and those that reorder the text around them (Unicode UAX #9): not part of a name. */
+const DROPPED = /[\p{Cc}\p{Bidi_Control}]/gu;
+
 /**
  * @typedef {object} Queue
  * @property {string} [name] to be sent; absent, the default queue.
@@ -22,7 +25,7 @@ const MOST = 64;
  * @returns {Queue}
  */
 export function queueOf(hash) {
-  const label = decoded(hash.replace(/^#/, '')).normalize('NFC').trim();
+  const label = decoded(hash.replace(/^#/, '')).replace(DROPPED, '').normalize('NFC').trim();
   if (label === '') return { label, tooLong: false };
   const name = /^[\w.:-]+$/.test(label) ? label : encoded(label);
   return { name, label, tooLong: name.length > MOST };

@@ -22,7 +22,7 @@
 
 import { Board } from './board.js';
 import { inCall } from './phase.js';
-import { banner, clock, text, userCount, words } from './words.js';
+import { banner, clock, isLost, text, userCount, words } from './words.js';
 
 /** @typedef {'ask' | 'start' | 'mute' | 'next' | 'stop' | 'play'} Button */
 
@@ -80,11 +80,12 @@ export class View {
     document.body.dataset.phase = phase.name;
     const { headline, detail } = words(phase);
     setText('headline', headline);
-    setText('detail', detail);
-    setText('users', userCount(model.others));
+    setIsolated('detail', detail);
+    // During a call it is not asked for, and without the server it is out of date.
+    setText('users', inCall(phase) || isLost(model.connection) ? '' : userCount(model.others));
     setText('quality', qualityLine(model));
     byId('clock').hidden = !hasClock(phase);
-    this.#announce(`${headline}. ${detail}`);
+    this.#announce(`${headline}. ${detail.replace(ISOLATES, '')}`);
     show('banner', banner(model.connection, phase.name === 'talking'));
     show('notice', model.notice);
     document.title = phase.name === 'welcome' ? 'Switchboard' : `${headline} · Switchboard`;
@@ -233,6 +234,26 @@ function partnerState(phase, muted) {
 function setText(id, text) {
   const element = byId(id);
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** The characters that isolate the direction of a name (words.js). */
+const ISOLATES = /[\u2068\u2069]/g;
+
+/**
+ * Shows a text; what is isolated in it becomes a bdi element.
+ * @param {string} id
+ * @param {string} text
+ */
+function setIsolated(id, text) {
+  const element = byId(id);
+  if (element.textContent === text.replace(ISOLATES, '')) return;
+  const parts = text.split(ISOLATES).map((part, nth) => {
+    if (nth % 2 === 0) return part;
+    const name = document.createElement('bdi');
+    name.textContent = part;
+    return name;
+  });
+  element.replaceChildren(...parts);
 }
 
 /**

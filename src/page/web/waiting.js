@@ -3,6 +3,7 @@
  * partner was found, and the choice of a queue if the operator offers some.
  */
 
+import { canNotify } from './attention.js';
 import { queueOf } from './queue.js';
 import { byId, show } from './view.js';
 import { duration, queueName, text } from './words.js';
@@ -22,6 +23,9 @@ export class Waiting {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #copiedTimer;
   #notifies = false;
+  #canNotify = canNotify();
+  /** Whether there is no connection, so that a guest would find no one. */
+  #isAway = false;
   /** @type {string[]} */
   #queues = [];
 
@@ -30,6 +34,7 @@ export class Waiting {
     // The setting asks the browser for permission, which needs a click.
     const notify = /** @type {HTMLInputElement} */ (byId('notify'));
     byId('tell').addEventListener('click', () => notify.click());
+    byId('notify-field').hidden = !this.#canNotify;
     notify.addEventListener('change', () => {
       this.#notifies = notify.checked;
       this.#show();
@@ -56,7 +61,9 @@ export class Waiting {
    * @param {import('./phase.js').Phase} phase
    * @param {boolean} notifies whether a found partner is notified.
    */
-  render({ name }, notifies) {
+  render(phase, notifies) {
+    const { name } = phase;
+    this.#isAway = phase.name === 'searching' && phase.line.name === 'away';
     byId('queue-field').hidden = this.#queues.length === 0 || !['ready', 'stopped', 'ended'].includes(name);
     this.#notifies = notifies;
     const isSearching = name === 'searching';
@@ -72,8 +79,8 @@ export class Waiting {
   #show() {
     const waited = this.#since === null ? 0 : performance.now() - this.#since;
     const isLong = waited >= PATIENCE_MS || (this.#expectedMs ?? 0) > PATIENCE_MS;
-    byId('alone').hidden = this.#since === null || !isLong;
-    byId('tell').hidden = this.#notifies || !('Notification' in window);
+    byId('alone').hidden = this.#since === null || this.#isAway || !isLong;
+    byId('tell').hidden = this.#notifies || !this.#canNotify;
     const expected = this.#expectedMs === null ? null : text('waiting.expected', { time: duration(this.#expectedMs) });
     show('expected', expected);
   }

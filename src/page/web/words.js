@@ -15,6 +15,9 @@ export const TRANSLATIONS = ['de', 'es', 'fr', 'pt'];
 /** Languages that are written from right to left, should one of them be added. */
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 
+/** Time for a language to load, so that a slow network does not keep the page from starting. */
+const LANGUAGE_MS = 5_000;
+
 /** @type {{ language: string, texts: Partial<Record<Key, string>> }} */
 let chosen = { language: 'en', texts: ENGLISH };
 
@@ -27,18 +30,27 @@ export function chooseLanguage(languages) {
   return bases.find((base) => base === 'en' || TRANSLATIONS.includes(base)) ?? 'en';
 }
 
+/** @param {string} language */
+const loadLanguage = (language) => import(`./languages/${language}.js`);
+
 /**
- * Loads a language and uses it from now on; if it cannot be loaded, English.
+ * Loads a language and uses it from now on; if it cannot be loaded in time, English.
  * @param {string} language 'en' or one of {@link TRANSLATIONS}.
+ * @param {(language: string) => Promise<{ TEXTS: Partial<Record<Key, string>> }>} [load]
+ * @param {number} [mostMs] time for loading.
  * @returns {Promise<{ language: string, direction: 'ltr' | 'rtl' }>} the language in use.
  */
-export async function useLanguage(language) {
+export async function useLanguage(language, load = loadLanguage, mostMs = LANGUAGE_MS) {
+  chosen = { language: 'en', texts: ENGLISH };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   try {
-    const texts = language === 'en' ? ENGLISH : (await import(`./languages/${language}.js`)).TEXTS;
-    chosen = { language, texts };
+    const late = new Promise((_, reject) => (timer = setTimeout(reject, mostMs)));
+    if (language !== 'en') chosen = { language, texts: (await Promise.race([load(language), late])).TEXTS };
   } catch {
-    chosen = { language: 'en', texts: ENGLISH };
+    // English is in use already.
   }
+  clearTimeout(timer);
   return {
     language: chosen.language,
     direction: RIGHT_TO_LEFT.has(chosen.language) ? 'rtl' : 'ltr',
@@ -122,7 +134,7 @@ function searching({ line, after }) {
       return text(`searching.${line.why}`);
     case 'waiting':
       if (after !== undefined) return text('searching.again', { reason: text(`ended.${after}.headline`) });
-      return line.queue === '' ? text('searching.detail') : text('searching.in_queue', { queue: line.queue });
+      return line.queue === '' ? text('searching.detail') : text('searching.in_queue', { queue: isolated(line.queue) });
   }
 }
 
@@ -136,6 +148,14 @@ function searching({ line, after }) {
  */
 
 /**
+ * Whether the connection was lost, or could not be opened.
+ * @param {Connection} connection
+ */
+export function isLost({ status, code }) {
+  return status === 'retrying' || (status === 'connecting' && code !== undefined);
+}
+
+/**
  * A banner about the signalling, or nothing.
  * @param {Connection} connection
  * @param {boolean} talking
@@ -147,7 +167,11 @@ export function banner({ status, code, draining, offline, obstacle }, talking) {
     const keys = talking ? [first, 'connection.continues', last] : [first, last];
     return keys.map((key) => text(key)).join(' ');
   };
-  if (status === 'retrying' || (status === 'connecting' && code !== undefined)) {
+  if (isLost({ status, code, draining, offline, obstacle })) {
+    // Another attempt from the same address is refused as well.
+    if (!offline && obstacle === 'origin') {
+      return talking ? `${text('obstacle.origin')} ${text('connection.continues')}` : text('obstacle.origin');
+    }
     const isKnown = !offline && obstacle !== null && obstacle !== 'unreachable';
     const first = isKnown ? /** @type {Key} */ (`obstacle.${obstacle}`) : loss(code, offline);
     return sentences(first, 'connection.retrying');
@@ -203,6 +227,13 @@ const REFUSALS = {
 export function refusal(code, message) {
   return text(REFUSALS[code] ?? 'refused.other', { message });
 }
+
+/**
+ * Between the characters FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE (Unicode UAX #9): the direction of
+ * a name does not affect the text around it. As HTML's bdi element does.
+ * @param {string} name
+ */
+const isolated = (name) => `\u2068${name}\u2069`;
 
 /** @param {number} ms */
 export function clock(ms) {
