@@ -71,7 +71,8 @@ impl DrainLogLine {
     pub(super) fn log(self) {
         match self {
             DrainLogLine::Progress { counts: SessionCounts { sessions, waiting, rooms }, left } => {
-                let left = Duration::from_secs(left.as_secs());
+                // Rounded to the nearest second: an update comes some milliseconds after it is due.
+                let left = Duration::from_secs((left + Duration::from_millis(500)).as_secs());
                 tracing::info!(sessions, waiting, rooms, ?left, "still shutting down");
             }
             DrainLogLine::RoomsClosed { rooms } => {
