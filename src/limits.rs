@@ -133,8 +133,14 @@ pub const ADDRESS_PARTITIONS: usize = 64;
 /// Connections that one browser opens to load the page and open a session. A smaller limit of one
 /// address refuses ordinary users.
 pub const BROWSER_CONNECTIONS: u32 = 8;
+/// At least the bytes of all pings that a client is sent before it is closed or withheld because it
+/// has not answered them: one with `match_found`, and two in each of two liveness windows. If more
+/// bytes are unacknowledged, others are ahead of the pings.
+pub const LIVENESS_PINGS_BYTES: usize = 16;
+/// The age of a client's progress is this precise: the kernel counts in ticks of up to 10 ms.
+pub const PROGRESS_AGE_PRECISION_MS: u32 = 20;
 /// Sessions of one part of the table whose clients owe an answer to a ping and that are remembered
-/// for eviction at a full server, and so the most that a sweep of the part pings to find them.
+/// for eviction at a full server. A sweep pings each that it adds, also if another one displaces it.
 pub const SUSPECTS_PER_PART: usize = 16;
 /// Evicted sessions of a shard whose connections still linger, and no longer count as connections.
 /// Beyond that the shard evicts no more until some have ended.

@@ -70,6 +70,10 @@ impl Transport for EndlessNetwork {
         0
     }
 
+    fn progress_age(&self, _: &u32, _: usize) -> Option<std::time::Duration> {
+        None
+    }
+
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {
         None
     }

@@ -42,10 +42,17 @@ impl EvictionBoard {
         }
     }
 
-    /// Publishes when the suspect of a shard that has been silent longest was last heard.
+    /// Publishes when the suspect of a shard that has been silent longest was last heard. Those that
+    /// the shard has published of addresses are forgotten: some may have answered.
     pub(super) fn publish(&self, shard: ShardId, heard: Option<Timestamp>) {
         let heard = heard.map_or(NO_SUSPECT, Timestamp::as_nanos);
         self.longest[shard.index()].store(heard, Ordering::Relaxed);
+        if self.contended_len.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for entry in self.lock().iter_mut() {
+            entry.suspect = entry.suspect.filter(|(of, _)| *of != shard);
+        }
     }
 
     /// Publishes when a suspect of an address was last heard, if the address is contended.
@@ -179,6 +186,12 @@ mod tests {
         board.publish_of(ShardId(1), address(1), at(3));
         board.publish_of(ShardId(0), address(2), at(1));
         assert_eq!([take(2), take(1), take(1)], [None, Some(ShardId(1)), None]);
+        board.publish_of(ShardId(1), address(1), at(3));
+        board.publish(ShardId(0), None);
+        assert_eq!(take(1), Some(ShardId(1)));
+        board.publish_of(ShardId(1), address(1), at(3));
+        board.publish(ShardId(1), None);
+        assert_eq!(take(1), None, "the suspect has been heard");
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl<H: Host> Core<H> {
         self.publish_suspects();
     }
 
-    /// Whether nothing has come from the client of a suspect since it was pinged. An answer that has
-    /// arrived and was not read yet counts.
+    /// Whether nothing has come from the client of a suspect since it was pinged, and it has taken
+    /// nothing that was sent before the ping. An answer that has arrived and was not read yet counts.
     fn owes_an_answer(&mut self, suspect: &Suspect) -> bool {
         let is_silent = |core: &Self| {
             let slot = suspect.key.slot;
@@ -83,7 +83,11 @@ impl<H: Host> Core<H> {
         }
         // guard: an answer that was not read yet is read before an eviction [skip]
         self.read(suspect.key, RECEIVE_BUFFER_BYTES, true);
-        is_silent(self)
+        if !is_silent(self) {
+            return false;
+        }
+        let silent_ms = self.timeouts.now_ms().wrapping_sub(suspect.heard_ms);
+        self.hear_progress(suspect.key.slot, silent_ms) >= silent_ms
     }
 
     /// Closes a session. Its connection lingers and no longer counts.
@@ -114,20 +118,26 @@ impl<H: Host> Core<H> {
         let Some(connection) = self.table.connection(key.slot) else { return };
         let (heard_ms, now_ms) = (connection.heard_ms, self.timeouts.now_ms());
         let silent_ms = now_ms.wrapping_sub(heard_ms);
-        let is_pinged = silent_ms >= self.ping_interval_ms(key.slot);
+        let interval_ms = self.ping_interval_ms(key.slot);
         let contention = &self.sessions.suspects.contention;
         let address = match contention.addresses.is_empty() {
             true => None,
             false => self.table.counted_address(key.slot),
         };
         let address = address.filter(|address| contention.addresses.contains(address));
-        let is_probed = silent_ms >= window_ms / 2 && (contention.is_full || address.is_some());
-        if !is_pinged && !is_probed {
+        let is_contended = contention.is_full || address.is_some();
+        let listed_ms = if is_contended { interval_ms.min(window_ms / 2) } else { interval_ms };
+        let suspect = Suspect { key, heard_ms, pinged_ms: now_ms, address };
+        if silent_ms < listed_ms || !self.sessions.suspects.admits(&suspect, now_ms) {
             return;
         }
-        let suspect = Suspect { key, heard_ms, pinged_ms: now_ms, address };
+        let silent_ms = self.hear_progress(key.slot, silent_ms);
+        if silent_ms < listed_ms {
+            return;
+        }
+        let suspect = Suspect { heard_ms: now_ms.wrapping_sub(silent_ms), ..suspect };
         let is_new = self.sessions.suspects.add(suspect, now_ms);
-        if is_new && !is_pinged {
+        if is_new && silent_ms < interval_ms {
             self.counters.probes_sent.increment();
             self.ping(key.slot);
         }
@@ -146,14 +156,12 @@ impl<H: Host> Core<H> {
         let heard = |suspect: &Suspect| -> Timestamp {
             now - Duration::from_millis(now_ms.wrapping_sub(suspect.heard_ms).into())
         };
-        let mut longest = None;
-        for suspect in self.sessions.suspects.overdue(now_ms, window_ms) {
-            let heard = heard(suspect);
-            longest = Some(longest.map_or(heard, |longest: Timestamp| longest.min(heard)));
+        let overdue = || self.sessions.suspects.overdue(now_ms, window_ms);
+        self.host.publish_suspect(self.id, overdue().map(heard).min());
+        for suspect in overdue() {
             if let Some(address) = suspect.address {
-                self.host.publish_suspect_of(self.id, address, heard);
+                self.host.publish_suspect_of(self.id, address, heard(suspect));
             }
         }
-        self.host.publish_suspect(self.id, longest);
     }
 }

@@ -129,6 +129,9 @@ pub trait Transport {
     /// Bytes that were sent and that the peer has not acknowledged; the half-close counts as one.
     /// None if the connection is broken.
     fn unacknowledged_bytes(&self, socket: &Self::Socket) -> usize;
+    /// How long ago the peer took some of what it was sent, if more than `bytes` of that are
+    /// unacknowledged.
+    fn progress_age(&self, socket: &Self::Socket, bytes: usize) -> Option<Duration>;
     /// The address of the peer; `None` if the connection is gone.
     fn peer_address(&self, socket: &Self::Socket) -> Option<IpAddr>;
 }

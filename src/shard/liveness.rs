@@ -14,6 +14,7 @@ use super::entry::{Role, TableEntry};
 use super::host::Host;
 use super::timeouts::as_ms;
 use crate::ids::Slot;
+use crate::limits::{LIVENESS_PINGS_BYTES, PROGRESS_AGE_PRECISION_MS};
 use crate::wire::websocket::frame::{PING, push_server_frame};
 
 impl<H: Host> Core<H> {
@@ -40,6 +41,21 @@ impl<H: Host> Core<H> {
     pub(super) fn is_lost_member(&self, slot: Slot, silent_ms: u32) -> bool {
         self.liveness_window_ms().is_some_and(|window_ms| silent_ms / 2 >= window_ms)
             && self.table.session(slot).is_some_and(|session| session.is_new_member())
+    }
+
+    /// How long the client in this slot has been silent, in milliseconds: `silent_ms`, or less if
+    /// it still takes bytes that were sent before its pings. It cannot answer them any sooner.
+    pub(super) fn hear_progress(&mut self, slot: Slot, silent_ms: u32) -> u32 {
+        let Some(connection) = self.table.connection_mut(slot) else { return silent_ms };
+        let age = self.host.progress_age(&connection.socket, LIVENESS_PINGS_BYTES);
+        // guard: a client that takes what was sent before its pings is not silent [value None]
+        let Some(age) = age else { return silent_ms };
+        if as_ms(age) + PROGRESS_AGE_PRECISION_MS >= silent_ms {
+            return silent_ms;
+        }
+        let silent_ms = as_ms(age);
+        connection.heard_ms = self.timeouts.now_ms().wrapping_sub(silent_ms);
+        silent_ms
     }
 
     /// The session in this slot has relayed a message.

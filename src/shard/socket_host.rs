@@ -203,6 +203,10 @@ impl Transport for SocketHost {
         send_queue::unacknowledged_bytes(&**socket)
     }
 
+    fn progress_age(&self, socket: &ShardSocket, bytes: usize) -> Option<Duration> {
+        send_queue::progress_age(&**socket, bytes)
+    }
+
     fn peer_address(&self, socket: &ShardSocket) -> Option<IpAddr> {
         socket.peer_addr().ok().map(|address| address.ip())
     }

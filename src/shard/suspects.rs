@@ -5,7 +5,7 @@
 //! sessions, those that have been silent longest. A session is listed once its client has been
 //! pinged, and is suspect when the ping has been unanswered for a whole liveness window. While
 //! connections are refused, sessions are pinged sooner than `--ping-interval` to find suspects
-//! among them; the bound of the lists is also the bound of these pings.
+//! among them: each that a sweep adds to a list, also if a later one displaces it.
 
 use crate::commands::EvictionScope;
 use crate::ids::ConnectionKey;
@@ -31,6 +31,14 @@ pub(super) struct Suspect {
     pub(super) pinged_ms: u32,
     /// The address for which the connection is counted, if that address is contended.
     pub(super) address: Option<IpAddr>,
+}
+
+impl Suspect {
+    /// Those of the highest rank are listed. Sessions of a contended address come first, since no
+    /// others help its clients.
+    fn rank(&self, now_ms: u32) -> (bool, u32) {
+        (self.address.is_some(), now_ms.wrapping_sub(self.heard_ms))
+    }
 }
 
 /// The lists of a shard.
@@ -71,14 +79,18 @@ impl Suspects {
             self.found.push(suspect);
             return is_new;
         }
-        // Sessions of a contended address come first, since no others help its clients.
-        let rank = |one: &Suspect| (one.address.is_some(), now_ms.wrapping_sub(one.heard_ms));
-        let Some(last) = self.found.iter_mut().min_by_key(|one| rank(one)) else { return false };
-        if rank(last) >= rank(&suspect) {
-            return false;
+        let last = self.found.iter_mut().min_by_key(|one| one.rank(now_ms));
+        match last {
+            Some(last) if last.rank(now_ms) < suspect.rank(now_ms) => *last = suspect,
+            Some(_) | None => return false,
         }
-        *last = suspect;
         is_new
+    }
+
+    /// Whether [`Suspects::add`] would list this session.
+    pub(super) fn admits(&self, suspect: &Suspect, now_ms: u32) -> bool {
+        self.found.len() < SUSPECTS_PER_PART
+            || self.found.iter().any(|one| one.rank(now_ms) < suspect.rank(now_ms))
     }
 
     /// The sweep of the part is over.

@@ -91,6 +91,7 @@ impl<H: Host> Core<H> {
         silent_ms: u32,
         passed_ms: u32,
     ) {
+        let mut silent_ms = silent_ms;
         if let Some(drain) = self.shutdown.drain()
             && is_reached(self.timeouts.now_ms(), drain.closes_at_ms(key, in_room))
         {
@@ -99,8 +100,13 @@ impl<H: Host> Core<H> {
         if self.end_overdue_message(key) {
             return;
         }
+        let limit_ms = as_ms(self.setup.limits.silence_limit);
+        let is_lost = in_room && self.is_lost_member(key.slot, silent_ms);
+        if is_lost || silent_ms >= limit_ms || self.is_ping_due(key.slot, silent_ms, passed_ms) {
+            silent_ms = self.hear_progress(key.slot, silent_ms);
+        }
         // guard: the silence limit closes a connection [false]
-        if silent_ms >= as_ms(self.setup.limits.silence_limit) {
+        if silent_ms >= limit_ms {
             return self.close(key.slot, CloseCode::Away, EndReason::Silent);
         }
         // guard: a new member that stays silent is closed [false]
@@ -114,10 +120,14 @@ impl<H: Host> Core<H> {
     /// Pings a connection that has been silent for `silent_ms`, if a ping fell due within the
     /// last `passed_ms`.
     pub(super) fn ping_if_due(&mut self, slot: Slot, silent_ms: u32, passed_ms: u32) {
-        let interval_ms = self.ping_interval_ms(slot);
-        if silent_ms / interval_ms > silent_ms.saturating_sub(passed_ms) / interval_ms {
+        if self.is_ping_due(slot, silent_ms, passed_ms) {
             self.ping(slot);
         }
+    }
+
+    fn is_ping_due(&self, slot: Slot, silent_ms: u32, passed_ms: u32) -> bool {
+        let interval_ms = self.ping_interval_ms(slot);
+        silent_ms / interval_ms > silent_ms.saturating_sub(passed_ms) / interval_ms
     }
 
     pub(super) fn ping(&mut self, slot: Slot) {

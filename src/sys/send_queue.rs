@@ -14,6 +14,13 @@ use std::time::Duration;
 /// `tcpi_state` of a connection that no longer exists (`TCP_CLOSE` of the kernel).
 const STATE_CLOSED: u8 = 7;
 
+/// The beginning of `tcp_info` (tcp(7)): 8 fields of a byte, then 13 of 4 bytes.
+type TcpInfo = [u32; 15];
+
+const UNACKED: usize = 6;
+const LAST_DATA_SENT: usize = 11;
+const LAST_ACK_RECV: usize = 14;
+
 /// Bytes that were sent and that the peer has not acknowledged; the end of the stream counts as one
 /// (SIOCOUTQ, tcp(7)). Zero if the connection is broken: then nothing is sent any more.
 pub fn unacknowledged_bytes(socket: impl AsFd) -> usize {
@@ -23,27 +30,40 @@ pub fn unacknowledged_bytes(socket: impl AsFd) -> usize {
     // the whole call; the descriptor is borrowed for as long.
     let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
     // The count of a connection that was reset stays as it was.
-    let is_open =
-        outcome == 0 && queued > 0 && tcp_state(socket).is_ok_and(|state| state != STATE_CLOSED);
+    let is_open = outcome == 0
+        && queued > 0
+        && tcp_info(socket).is_ok_and(|info| info[0].to_ne_bytes()[0] != STATE_CLOSED);
     if is_open { queued.unsigned_abs() as usize } else { 0 }
 }
 
-/// The state of a TCP connection: the first byte of `tcp_info` (tcp(7)).
-fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
-    let mut state = 0u8;
-    let mut length = size_of::<u8>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `state`, and their number to `length`; both
+/// How long ago the peer made progress with what it was sent, if more than `bytes` are
+/// unacknowledged: it acknowledged something, and if nothing is on its way, because the peer has no
+/// space, something was sent since. So answers to probes of a peer that takes nothing do not count.
+pub fn progress_age(socket: impl AsFd, bytes: usize) -> Option<Duration> {
+    let socket = socket.as_fd();
+    if unacknowledged_bytes(socket) <= bytes {
+        return None;
+    }
+    let info = tcp_info(socket).ok()?;
+    let sent_ms = if info[UNACKED] > 0 { 0 } else { info[LAST_DATA_SENT] };
+    Some(Duration::from_millis(info[LAST_ACK_RECV].max(sent_ms).into()))
+}
+
+fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<TcpInfo> {
+    let mut info = TcpInfo::default();
+    let mut length = size_of::<TcpInfo>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, and their number to `length`; both
     // are live for the whole call.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut state).cast(),
+            (&raw mut info).cast(),
             &raw mut length,
         )
     };
-    if outcome == 0 { Ok(state) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes close(2) reset the connection and drop what is unacknowledged (SO_LINGER with a time of
@@ -93,6 +113,23 @@ mod tests {
         theirs.read_to_end(&mut Vec::new()).unwrap();
         while unacknowledged_bytes(&ours) > 0 {
             std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_peer_that_reads_makes_progress_and_one_that_only_answers_probes_does_not() {
+        let (mut ours, mut theirs) = pair();
+        assert_eq!(progress_age(&ours, 0), None);
+        fill(&mut ours);
+        assert_eq!(progress_age(&ours, usize::MAX), None);
+        // The kernel probes a peer without space at least once within this time.
+        let age = || progress_age(&ours, 16).expect("much is unacknowledged");
+        while age() < Duration::from_millis(600) {
+            std::thread::yield_now();
+        }
+        let mut most = vec![0; 1 << 20];
+        while age() >= Duration::from_millis(300) {
+            theirs.read_exact(&mut most).unwrap();
         }
     }
 

@@ -108,6 +108,10 @@ impl<T: Transport> Transport for FakeHost<T> {
         self.network.unacknowledged_bytes(socket)
     }
 
+    fn progress_age(&self, socket: &T::Socket, bytes: usize) -> Option<Duration> {
+        self.network.progress_age(socket, bytes)
+    }
+
     fn peer_address(&self, socket: &T::Socket) -> Option<IpAddr> {
         self.network.peer_address(socket)
     }
@@ -255,6 +259,8 @@ pub(crate) struct ScriptedConnection {
     pub(crate) closed: bool,
     /// What stays in the kernel of all that was sent.
     pub(crate) unacknowledged_bytes: usize,
+    /// How much of what was sent is unacknowledged, and how long ago the client took some of it.
+    pub(crate) unacknowledged: Option<(usize, Duration)>,
     /// Whether it was closed with a reset.
     pub(crate) was_reset: bool,
 }
@@ -329,6 +335,11 @@ impl Transport for ScriptedNetwork {
 
     fn unacknowledged_bytes(&self, socket: &u32) -> usize {
         self.connections[*socket as usize].unacknowledged_bytes
+    }
+
+    fn progress_age(&self, socket: &u32, bytes: usize) -> Option<Duration> {
+        let (unacknowledged, age) = self.connections[*socket as usize].unacknowledged?;
+        (unacknowledged > bytes).then_some(age)
     }
 
     fn peer_address(&self, _: &u32) -> Option<IpAddr> {

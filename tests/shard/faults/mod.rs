@@ -7,6 +7,7 @@ mod budgets;
 mod evictions;
 pub(crate) mod harness;
 mod last_responses;
+mod progress;
 
 use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;

@@ -168,8 +168,10 @@ impl Simulator {
     fn end_all(&mut self) {
         let limits = &self.plan.limits;
         let (silence, handshake) = (limits.silence_limit, limits.handshake_timeout);
-        let longest = silence.max(handshake).max(limits.idle_timeout).max(limits.drain_timeout)
-            + limits.close_timeout * RESPONSE_CLOSE_TIMEOUTS;
+        // A silent client that takes what it was sent begins the silence limit again.
+        let longest =
+            (2 * silence).max(handshake).max(limits.idle_timeout).max(limits.drain_timeout)
+                + limits.close_timeout * RESPONSE_CLOSE_TIMEOUTS;
         let stays_silent = |simulator: &mut Self| simulator.shared.borrow_mut().random.chance(200);
         if self.plan.drains {
             // Shards that are already draining ignore this.

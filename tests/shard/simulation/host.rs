@@ -220,6 +220,11 @@ impl Transport for SimulatedNetwork {
         self.shared.borrow().connections[socket.connection()].unacknowledged_bytes()
     }
 
+    fn progress_age(&self, socket: &Socket, bytes: usize) -> Option<Duration> {
+        let shared = self.shared.borrow();
+        shared.connections[socket.connection()].progress_age(bytes, shared.now)
+    }
+
     fn peer_address(&self, socket: &Socket) -> Option<IpAddr> {
         Some(address_of(socket.connection()))
     }

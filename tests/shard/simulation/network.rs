@@ -88,6 +88,8 @@ pub(crate) struct Connection {
     /// When the client was last active, and the longest time without activity.
     pub(crate) last_read: Timestamp,
     pub(crate) longest_silence: Duration,
+    /// When the client last received something.
+    last_delivered: Timestamp,
     /// When it left a shard, and for how long it has been between shards since it was last active.
     unwatched_at: Timestamp,
     between_shards: Duration,
@@ -100,7 +102,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// A new connection.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Connection { last_read: now, unwatched_at: now, ..Connection::default() }
+        Connection {
+            last_read: now,
+            last_delivered: now,
+            unwatched_at: now,
+            ..Connection::default()
+        }
     }
 
     /// Whether there has been a short write.
@@ -199,6 +206,11 @@ impl Connection {
         if self.broken { 0 } else { self.sent.len() }
     }
 
+    /// How long ago the client received something, if it has not received more than `bytes`.
+    pub(crate) fn progress_age(&self, bytes: usize, now: Timestamp) -> Option<Duration> {
+        (!self.broken && self.sent.len() > bytes).then(|| now.since(self.last_delivered))
+    }
+
     /// close(2) with SO_LINGER and a time of zero: what the client has not received is lost.
     pub(crate) fn reset_by_server(&mut self) {
         self.broken = true;
@@ -292,7 +304,7 @@ impl Connection {
 
     /// The network carries up to `most` bytes to the client. True if that is an event for the
     /// server.
-    pub(crate) fn deliver_to_client(&mut self, most: usize) -> (Delivery, bool) {
+    pub(crate) fn deliver_to_client(&mut self, most: usize, now: Timestamp) -> (Delivery, bool) {
         if self.packets_lost {
             return (Delivery::Nothing, false);
         }
@@ -301,6 +313,9 @@ impl Connection {
         }
         let count = most.min(self.sent.len());
         let bytes: Vec<u8> = self.sent.drain(..count).collect();
+        if !bytes.is_empty() {
+            self.last_delivered = now;
+        }
         self.send_limited = false;
         let room_again = std::mem::take(&mut self.waits_for_space);
         let delivery = match bytes.is_empty() {
@@ -336,7 +351,7 @@ impl Connection {
     /// How long the client has been silent at `now`, as shards measure it: time between two shards
     /// is not counted.
     pub(crate) fn silence(&self, now: Timestamp) -> Duration {
-        now.since(self.last_read).saturating_sub(self.between_shards)
+        now.since(self.last_read.max(self.last_delivered)).saturating_sub(self.between_shards)
     }
 
     /// Whether the server read something at this time.

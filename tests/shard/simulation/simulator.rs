@@ -304,7 +304,7 @@ impl Simulator {
             return;
         }
         let shared = &mut *self.shared.borrow_mut();
-        let (delivery, event) = shared.connections[id].deliver_to_client(most);
+        let (delivery, event) = shared.connections[id].deliver_to_client(most, shared.now);
         if event {
             shared.raise(id);
         }
