@@ -47,8 +47,8 @@ impl<H: Host> Core<H> {
     /// it still takes bytes that were sent before its pings. It cannot answer them any sooner.
     pub(super) fn hear_progress(&mut self, slot: Slot, silent_ms: u32) -> u32 {
         let Some(connection) = self.table.connection_mut(slot) else { return silent_ms };
-        let age = self.host.progress_age(&connection.socket, LIVENESS_PINGS_BYTES);
         // guard: a client that takes what was sent before its pings is not silent [value None]
+        let age = self.host.progress_age(&connection.socket, LIVENESS_PINGS_BYTES);
         let Some(age) = age else { return silent_ms };
         if as_ms(age) + PROGRESS_AGE_PRECISION_MS >= silent_ms {
             return silent_ms;
