@@ -252,6 +252,9 @@ pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
 /// a year is longer than any session.
 pub const TURN_TTL_BOUNDS: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600));
+/// Shortest `--liveness-window` that is not 0: a waiting client is pinged after half of it, which is
+/// the shortest period of a sweep.
+pub const MIN_LIVENESS_WINDOW: Duration = Duration::from_millis(2 * MIN_SWEEP_PERIOD_MS);
 
 /// Descriptors of a shard beside its listeners and connections: three for poll, waker and reserve;
 /// the others are for refused connections that linger until their response has arrived.
@@ -350,7 +353,7 @@ const _: () = {
     assert!(is_time_within(DEFAULT_HANDSHAKE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_IDLE_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_SILENCE_LIMIT, TIME_LIMIT_BOUNDS));
-    assert!(is_time_within(DEFAULT_LIVENESS_WINDOW, TIME_LIMIT_BOUNDS));
+    assert!(is_time_within(DEFAULT_LIVENESS_WINDOW, (MIN_LIVENESS_WINDOW, TIME_LIMIT_BOUNDS.1)));
     assert!(DEFAULT_LIVENESS_WINDOW.as_nanos() * 2 < DEFAULT_SILENCE_LIMIT.as_nanos());
     assert!(is_time_within(DEFAULT_DRAIN_TIMEOUT, TIME_LIMIT_BOUNDS));
     assert!(is_time_within(DEFAULT_TURN_TTL, TURN_TTL_BOUNDS));

@@ -22,6 +22,8 @@ pub(super) struct DurationBounds {
     flag: &'static str,
     min: Duration,
     max: Duration,
+    /// Whether 0 is allowed although it is below `min`.
+    allows_zero: bool,
 }
 
 /// How many values a flag may have that can be repeated.
@@ -41,11 +43,16 @@ const fn bytes(flag: &'static str, (min, max): (usize, usize)) -> NumberBounds {
 
 const fn time_limit(flag: &'static str) -> DurationBounds {
     let (min, max) = limits::TIME_LIMIT_BOUNDS;
-    DurationBounds { flag, min, max }
+    DurationBounds { flag, min, max, allows_zero: false }
 }
 
 const fn delay(flag: &'static str) -> DurationBounds {
     DurationBounds { min: Duration::ZERO, ..time_limit(flag) }
+}
+
+/// A time limit that 0 turns off.
+const fn optional_time_limit(flag: &'static str) -> DurationBounds {
+    DurationBounds { allows_zero: true, ..time_limit(flag) }
 }
 
 pub(super) const SHARDS: NumberBounds = number("--shards", 1, limits::MAX_SHARDS as u64);
@@ -71,14 +78,16 @@ pub(super) const HANDSHAKE_TIMEOUT: DurationBounds = time_limit("--handshake-tim
 pub(super) const IDLE_TIMEOUT: DurationBounds = time_limit("--idle-timeout");
 pub(super) const PING_INTERVAL: DurationBounds = time_limit("--ping-interval");
 pub(super) const SILENCE_LIMIT: DurationBounds = time_limit("--silence-limit");
-pub(super) const LIVENESS_WINDOW: DurationBounds = delay("--liveness-window");
-pub(super) const MESSAGE_TIMEOUT: DurationBounds = delay("--message-timeout");
+pub(super) const LIVENESS_WINDOW: DurationBounds =
+    DurationBounds { min: limits::MIN_LIVENESS_WINDOW, ..optional_time_limit("--liveness-window") };
+pub(super) const MESSAGE_TIMEOUT: DurationBounds = optional_time_limit("--message-timeout");
 pub(super) const REMATCH_DELAY: DurationBounds = delay("--rematch-delay");
 pub(super) const DRAIN_TIMEOUT: DurationBounds = delay("--drain-timeout");
 pub(super) const TURN_TTL: DurationBounds = DurationBounds {
     flag: "--turn-ttl",
     min: limits::TURN_TTL_BOUNDS.0,
     max: limits::TURN_TTL_BOUNDS.1,
+    allows_zero: false,
 };
 pub(super) const TURN_MATCH_TTL: DurationBounds =
     DurationBounds { flag: "--turn-match-ttl", ..TURN_TTL };
@@ -103,8 +112,12 @@ const UNBOUNDED: [NumberBounds; 4] = [
 ];
 
 /// No duration but this one is accepted as long as sessions cannot be resumed.
-const RESUME_WINDOW: DurationBounds =
-    DurationBounds { flag: "--resume-window", min: Duration::ZERO, max: Duration::ZERO };
+const RESUME_WINDOW: DurationBounds = DurationBounds {
+    flag: "--resume-window",
+    min: Duration::ZERO,
+    max: Duration::ZERO,
+    allows_zero: false,
+};
 
 /// `--check` is not validated with the others; clap checks its range.
 const CHECK: NumberBounds = number("--check", 1, limits::MAX_CONNECTIONS as u64);
@@ -130,7 +143,8 @@ impl DurationBounds {
     /// # Errors
     /// [`ConfigError::OutOfBounds`].
     pub(super) fn check(&self, value: HumanDuration) -> Result<Duration, ConfigError> {
-        if (self.min..=self.max).contains(&value.0) {
+        let is_allowed_zero = self.allows_zero && value.0.is_zero();
+        if is_allowed_zero || (self.min..=self.max).contains(&value.0) {
             return Ok(value.0);
         }
         let allowed = self.to_string();
@@ -163,6 +177,7 @@ impl fmt::Display for DurationBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (HumanDuration(self.min), HumanDuration(self.max)) {
             (min, max) if min == max => min.fmt(f),
+            (min, max) if self.allows_zero => write!(f, "0s, or {min} to {max}"),
             (min, max) => write!(f, "{min} to {max}"),
         }
     }

@@ -286,6 +286,19 @@ fn durations_outside_their_bounds_are_refused_by_name() {
 }
 
 #[test]
+fn a_time_limit_that_zero_turns_off_has_a_shortest_value() {
+    for (flag, good, bad, bounds) in [
+        ("--liveness-window", "100ms", "99ms", "0s, or 100ms to 1d"),
+        ("--message-timeout", "10ms", "9ms", "0s, or 10ms to 1d"),
+    ] {
+        config(&[flag, good]).unwrap();
+        config(&[flag, "0"]).unwrap();
+        let error = refused(&[flag, bad]).to_string();
+        assert!(error.contains(flag) && error.contains(bad) && error.contains(bounds), "{error}");
+    }
+}
+
+#[test]
 fn the_ping_interval_must_be_below_the_silence_limit() {
     let error = refused(&["--ping-interval=5s", "--silence-limit=5s"]);
     assert!(matches!(error, ConfigError::SilenceLimitBelowPing { .. }));
