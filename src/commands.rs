@@ -159,13 +159,23 @@ pub enum PairingRole {
     Mover,
 }
 
-/// Among which connections a suspect is evicted: those that the limit which has been reached is on.
+/// Among which connections some are evicted: those that the limit which has been reached is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictionScope {
     /// All connections of the process.
     AllConnections,
     /// Those that are counted for this address.
     OfAddress(IpAddr),
+}
+
+/// What a shard is asked to close, because a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvictionRequest {
+    /// Among which connections.
+    pub scope: EvictionScope,
+    /// At most this many idle HTTP connections. If none of them can be closed, the session is closed
+    /// that has been silent longest.
+    pub idle: usize,
 }
 
 /// What a migration to another shard is for. The destination fulfils the purpose when it has
@@ -229,9 +239,8 @@ pub enum ShardCommand<M, S> {
     },
     /// From the main thread: these settings were read again and replace those in force.
     Reload(Arc<ReloadedSettings>),
-    /// From a shard that refused a connection: close the suspect of this shard that has been silent
-    /// longest.
-    EvictSuspect(EvictionScope),
+    /// From a shard that refused a connection: close connections that are idle or suspect.
+    Evict(EvictionRequest),
     /// From the main thread: begin the graceful shutdown.
     StartDrain,
     /// From the main thread: end the thread. Sent when no shard has connections or migrations in

@@ -139,9 +139,13 @@ pub const BROWSER_CONNECTIONS: u32 = 8;
 pub const LIVENESS_PINGS_BYTES: usize = 16;
 /// The age of a client's progress is this precise: the kernel counts in ticks of up to 10 ms.
 pub const PROGRESS_AGE_PRECISION_MS: u32 = 20;
-/// Sessions of one part of the table whose clients owe an answer to a ping and that are remembered
-/// for eviction at a full server. A sweep pings each that it adds, also if another one displaces it.
+/// Connections of one part of the table that are remembered for eviction at a full server: idle HTTP
+/// connections, and sessions whose clients owe an answer to a ping. A sweep pings each session that it
+/// adds, also if another one displaces it.
 pub const SUSPECTS_PER_PART: usize = 16;
+/// Idle HTTP connections that are closed for one refused connection, if so many are above the limit:
+/// those that one browser opens.
+pub const IDLE_EVICTIONS_PER_REFUSAL: usize = BROWSER_CONNECTIONS as usize;
 /// Evicted sessions of a shard whose connections still linger, and no longer count as connections.
 /// Beyond that the shard evicts no more until some have ended.
 pub const LINGERING_EVICTIONS: usize = 64;
@@ -248,13 +252,13 @@ pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
 /// Shortest and longest value of a time limit that cannot be turned off.
 pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+/// Shortest `--liveness-window` that is not 0: a waiting client is pinged after half of it, which is
+/// the shortest period of a sweep.
+pub const MIN_LIVENESS_WINDOW: Duration = Duration::from_millis(2 * MIN_SWEEP_PERIOD_MS);
 /// Shortest and longest `--turn-ttl` and `--turn-match-ttl`. A credential must live long enough for a call to begin, and
 /// a year is longer than any session.
 pub const TURN_TTL_BOUNDS: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600));
-/// Shortest `--liveness-window` that is not 0: a waiting client is pinged after half of it, which is
-/// the shortest period of a sweep.
-pub const MIN_LIVENESS_WINDOW: Duration = Duration::from_millis(2 * MIN_SWEEP_PERIOD_MS);
 
 /// Descriptors of a shard beside its listeners and connections: three for poll, waker and reserve;
 /// the others are for refused connections that linger until their response has arrived.

@@ -4,6 +4,7 @@
 //! with an open connection, by [`TRACKED_ADDRESSES`] addresses with a new one, and by as many that
 //! have ended a room.
 
+use super::counted_address;
 use super::eviction::EvictionBoard;
 use super::match_rate::{AddressBuckets, MatchRate};
 use crate::limits::{ADDRESS_PARTITIONS, SURPLUS_CONNECTIONS, TRACKED_ADDRESSES};
@@ -12,7 +13,7 @@ use crate::wire::http::RefusalCause;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,13 +37,13 @@ pub struct ConnectionLimits {
 pub struct Admission {
     pub(super) open: AtomicUsize,
     pub(super) max_open: usize,
-    by_address: Option<AddressLimits>,
+    pub(super) by_address: Option<AddressLimits>,
     pub(super) evictions: EvictionBoard,
 }
 
 /// The connections of each address, and the limits on them.
 #[derive(Debug)]
-struct AddressLimits {
+pub(super) struct AddressLimits {
     max_open: Option<NonZeroU32>,
     max_new: Option<NonZeroU32>,
     match_rate: Option<MatchRate>,
@@ -236,6 +237,13 @@ impl AddressLimits {
             .or(level(self.max_new, new).refusal(RefusalCause::NewConnectionsOfAddress))
     }
 
+    /// How many connections of an address are above its limit.
+    pub(super) fn above_limit_of(&self, address: IpAddr) -> usize {
+        let Some(limit) = self.max_open else { return 0 };
+        let open = self.lock(address).open.get(&address).copied().unwrap_or_default();
+        open.saturating_sub(limit.get()) as usize
+    }
+
     fn leave(&self, address: IpAddr) {
         let mut partition = self.lock(address);
         let Some(count) = partition.open.get_mut(&address) else { return };
@@ -308,20 +316,10 @@ impl LimitLevel {
     }
 }
 
-/// The address that a client is counted under: an IPv6 client has a whole /64 (RFC 6177 §2).
-pub(super) fn counted_address(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            // guard: a /64 counts as one address [argument 1, argument 1, term 2 value u128::MAX]
-            IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     const NOW: Timestamp = Timestamp::from_nanos(1_500_000_000);
 

@@ -169,9 +169,9 @@ impl ShardStarter {
             Arc::clone(&counters),
         )
         .closing_within(close_timeout);
-        let acceptor = match dependencies.tables {
-            DescriptorTables::Shared => acceptor,
-            DescriptorTables::Private { .. } => acceptor.at_most(max_here),
+        let core = match dependencies.tables {
+            DescriptorTables::Shared => core,
+            DescriptorTables::Private { .. } => core.at_most(max_here),
         };
         Ok(EventLoop::new(parts.poll, parts.receiver, core, acceptor, counters))
     }

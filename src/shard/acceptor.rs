@@ -7,7 +7,6 @@ use super::socket_host::SocketCore;
 use crate::access::admission::{Admission, AdmissionDecision};
 use crate::limits::{
     ACCEPT_RETRY_MS, ACCEPTS_PER_ITERATION, DEFAULT_CLOSE_TIMEOUT, SHUTDOWN_ACCEPTS,
-    TABLE_SURPLUS_CONNECTIONS,
 };
 use crate::logging::throttled_lines::ACCEPTING_PAUSED;
 use crate::sys::send_queue;
@@ -27,8 +26,6 @@ pub struct Acceptor {
     /// While descriptors or memory have run out: when accepting is tried again.
     paused_until: Option<Timestamp>,
     admission: Arc<Admission>,
-    /// Connections that the shard's own descriptor table is meant to hold.
-    max_here: usize,
     /// How long the kernel keeps a refused connection whose client acknowledges nothing.
     close_timeout: Duration,
     counters: Arc<ShardCounters>,
@@ -96,7 +93,6 @@ impl Acceptor {
             listeners: listeners.into_iter().enumerate().map(listener).collect(),
             paused_until: None,
             admission,
-            max_here: usize::MAX,
             close_timeout: DEFAULT_CLOSE_TIMEOUT,
             counters,
         }
@@ -106,12 +102,6 @@ impl Acceptor {
     #[must_use]
     pub fn closing_within(self, close_timeout: Duration) -> Self {
         Acceptor { close_timeout, ..self }
-    }
-
-    /// Limits the connections of this shard, whatever the process may still accept.
-    #[must_use]
-    pub fn at_most(self, max_here: usize) -> Self {
-        Acceptor { max_here, ..self }
     }
 
     /// The poll reported pending connections.
@@ -165,12 +155,12 @@ impl Acceptor {
     }
 
     fn admit(&mut self, core: &mut SocketCore, socket: TcpStream, from: IpAddr, now: Timestamp) {
-        let (here, max_here) = (core.public_connections(), self.max_here);
         // guard: connections beyond a full table are bounded [false]
-        if here >= max_here.saturating_add(TABLE_SURPLUS_CONNECTIONS) {
+        if core.is_far_above_limit() {
+            core.make_space(RefusalCause::Connections, None);
             return self.refuse(socket.into(), RefusalCause::Connections);
         }
-        let full_here = (here >= max_here).then_some(RefusalCause::Connections);
+        let full_here = core.is_full_here().then_some(RefusalCause::Connections);
         let is_from_proxy = core.trusts(from);
         let decision = match is_from_proxy {
             true => self.admission.enter_from_proxy(),

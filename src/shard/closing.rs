@@ -111,7 +111,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Bytes that were sent, or wait to be sent, and that the client has not acknowledged.
-    fn owed_bytes(&self, slot: Slot) -> u32 {
+    pub(super) fn owed_bytes(&self, slot: Slot) -> u32 {
         let Some(connection) = self.table.connection(slot) else { return 0 };
         let owed = connection.unsent_bytes() + self.host.unacknowledged_bytes(&connection.socket);
         u32::try_from(owed).unwrap_or(u32::MAX)

@@ -234,7 +234,7 @@ impl<H: Host> Core<H> {
                 self.migration_rejected(migrating, purpose)
             }
             ShardCommand::Reload(settings) => self.host.reload(settings),
-            ShardCommand::EvictSuspect(scope) => self.evict_suspect(scope),
+            ShardCommand::Evict(request) => self.evict(request),
             ShardCommand::StartDrain => self.start_drain(),
             // The event loop ends; there is nothing to do here.
             ShardCommand::Stop => {}
@@ -274,6 +274,29 @@ impl<H: Host> Core<H> {
     pub fn public_connections(&self) -> usize {
         // guard: administration connections take no user slots [term 2 value 0]
         self.connections() - self.table.admin_connections()
+    }
+
+    /// Limits the connections that this shard's own descriptor table is meant for.
+    #[must_use]
+    pub fn at_most(mut self, connections: usize) -> Self {
+        self.table.limit(connections);
+        self
+    }
+
+    /// Whether the shard's own limit is reached. Sessions that were evicted do not count.
+    pub fn is_full_here(&self) -> bool {
+        self.counted_here() >= self.table.most_connections()
+    }
+
+    /// Whether even connections that are to be refused exceed the shard's own limit.
+    pub fn is_far_above_limit(&self) -> bool {
+        let most = self.table.most_connections();
+        self.public_connections() >= most.saturating_add(limits::TABLE_SURPLUS_CONNECTIONS)
+    }
+
+    /// The connections that count for the shard's own limit.
+    pub(super) fn counted_here(&self) -> usize {
+        self.public_connections().saturating_sub(self.sessions.suspects.evicted)
     }
 
     /// Closes every connection, at the end of the process.

@@ -5,6 +5,7 @@
 use super::migration::CoreCommand;
 use super::suspects::Contention;
 use crate::access::admission::AdmissionDecision;
+use crate::access::eviction::{EvictionCandidate, TakenCandidates};
 use crate::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::telemetry::labels::EndReason;
@@ -177,12 +178,17 @@ pub trait Services {
     fn charge_match(&mut self, counted: IpAddr);
     /// Which connections are being refused, into `contention`.
     fn read_contention(&mut self, contention: &mut Contention);
-    /// Publishes when the suspect of a shard that has been silent longest was last heard.
-    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>);
-    /// The same for a suspect of a contended address.
-    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp);
-    /// The shard that has the suspect to evict because a connection was refused, if there is one.
-    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId>;
+    /// Publishes how many idle HTTP connections a shard has, and when its suspect session that has
+    /// been silent longest was last heard.
+    fn publish_candidates(&mut self, shard: ShardId, idle: usize, heard: Option<Timestamp>);
+    /// Publishes a connection of a contended address.
+    fn publish_candidate_of(&mut self, shard: ShardId, address: IpAddr, one: EvictionCandidate);
+    /// How many connections have to end, so that one that was refused because of this limit is
+    /// admitted when it tries again; zero if the limit is no longer reached.
+    fn missing_places(&self, scope: EvictionScope) -> usize;
+    /// Takes connections of one shard to be closed, if there are any, because one was refused: at
+    /// most `wanted` idle HTTP connections, or else a suspect session.
+    fn take_candidates(&mut self, scope: EvictionScope, wanted: usize) -> Option<TakenCandidates>;
     /// An evicted connection, which lingers, no longer counts. `counted` is as in
     /// [`Services::connection_ended`], which is not called for it.
     fn connection_evicted(&mut self, counted: Option<IpAddr>);

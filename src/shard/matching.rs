@@ -42,6 +42,7 @@ impl<H: Host> Core<H> {
             EndReason::ClientGone
             | EndReason::Silent
             | EndReason::Evicted
+            | EndReason::HttpEvicted
             | EndReason::ProtocolError
             | EndReason::NotUtf8
             | EndReason::TooManyFragments
@@ -284,6 +285,7 @@ fn charge_of(reason: EndReason) -> MatchCharge {
         EndReason::Silent
         | EndReason::SilentAfterMatch
         | EndReason::Evicted
+        | EndReason::HttpEvicted
         | EndReason::SlowConsumer
         | EndReason::Restarting
         | EndReason::HttpDone

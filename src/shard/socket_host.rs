@@ -10,6 +10,7 @@ use super::migration::CoreCommand;
 use super::socket::ShardSocket;
 use super::suspects::Contention;
 use crate::access::admission::{Admission, AdmissionDecision};
+use crate::access::eviction::{EvictionCandidate, TakenCandidates};
 use crate::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use crate::ids::{ConnectionKey, ShardId, Token};
 use crate::logging::throttled_lines::{ADOPTION_FAILED, UNWATCH_FAILED, WATCH_FAILED};
@@ -319,16 +320,20 @@ impl Services for SocketHost {
         self.admission.contended_addresses(now, &mut contention.addresses);
     }
 
-    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>) {
-        self.admission.publish_suspect(shard, heard);
+    fn publish_candidates(&mut self, shard: ShardId, idle: usize, heard: Option<Timestamp>) {
+        self.admission.publish_candidates(shard, idle, heard);
     }
 
-    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp) {
-        self.admission.publish_suspect_of(shard, address, heard);
+    fn publish_candidate_of(&mut self, shard: ShardId, address: IpAddr, one: EvictionCandidate) {
+        self.admission.publish_candidate_of(shard, address, one);
     }
 
-    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId> {
-        self.admission.take_suspect(scope, sys::clock::monotonic())
+    fn missing_places(&self, scope: EvictionScope) -> usize {
+        self.admission.missing_places(scope)
+    }
+
+    fn take_candidates(&mut self, scope: EvictionScope, wanted: usize) -> Option<TakenCandidates> {
+        self.admission.take_candidates(scope, wanted, sys::clock::monotonic())
     }
 
     fn connection_evicted(&mut self, counted: Option<IpAddr>) {

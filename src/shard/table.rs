@@ -23,6 +23,9 @@ pub(super) struct ConnectionTable<S> {
     side: SideTable,
     /// Entries for connections to `--admin-listen`.
     admin_connections: usize,
+    /// How many other connections it is meant for; `usize::MAX` where all shards have one
+    /// descriptor table.
+    most_connections: usize,
     /// Entries that are to be closed when the connection that is being handled has been.
     marked_for_close: Vec<(ConnectionKey, EndReason)>,
 }
@@ -62,8 +65,19 @@ impl<S> ConnectionTable<S> {
             next_serial: 0,
             side: SideTable::default(),
             admin_connections: 0,
+            most_connections: usize::MAX,
             marked_for_close: Vec::new(),
         }
+    }
+
+    /// Limits the connections that are not to `--admin-listen`.
+    pub(super) fn limit(&mut self, most_connections: usize) {
+        self.most_connections = most_connections;
+    }
+
+    /// That limit.
+    pub(super) fn most_connections(&self) -> usize {
+        self.most_connections
     }
 
     /// The key that the next entry will have.

@@ -57,6 +57,8 @@ label! {
         /// The client had not answered a ping for the liveness window, and a limit on connections
         /// was reached (close code 1001).
         Evicted = "evicted",
+        /// An HTTP connection was idle between two requests, and a limit on connections was reached.
+        HttpEvicted = "http_evicted",
         /// The client sent a frame that violates RFC 6455 (close code 1002).
         ProtocolError = "protocol_error",
         /// The client sent text that is not UTF-8 (close code 1007).

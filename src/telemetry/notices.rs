@@ -93,6 +93,9 @@ const TOPICS: &[NoticeTopic] = &[
     topic!(Info, "silent sessions closed: a limit on connections was reached", |shard| {
         shard.closed.get(EndReason::Evicted)
     }),
+    topic!(Info, "idle HTTP connections closed: a limit on connections was reached", |shard| {
+        shard.closed.get(EndReason::HttpEvicted)
+    }),
     topic!(Error, "connections closed: internal error of the server", |shard| {
         shard.closed.get(EndReason::Internal)
     }),

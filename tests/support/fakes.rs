@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::access::admission::{Admission, AdmissionDecision};
+use switchboard::access::eviction::{EvictionCandidate, TakenCandidates};
 use switchboard::commands::{EvictionScope, MatcherCommand, ReloadedSettings};
 use switchboard::ids::{ConnectionKey, ShardId, Token};
 use switchboard::shard::host::{
@@ -200,20 +201,26 @@ impl<T: Transport> Services for FakeHost<T> {
         }
     }
 
-    fn publish_suspect(&mut self, shard: ShardId, heard: Option<Timestamp>) {
+    fn publish_candidates(&mut self, shard: ShardId, idle: usize, heard: Option<Timestamp>) {
         if let Some(admission) = &self.services.admission {
-            admission.publish_suspect(shard, heard);
+            admission.publish_candidates(shard, idle, heard);
         }
     }
 
-    fn publish_suspect_of(&mut self, shard: ShardId, address: IpAddr, heard: Timestamp) {
+    fn publish_candidate_of(&mut self, shard: ShardId, address: IpAddr, one: EvictionCandidate) {
         if let Some(admission) = &self.services.admission {
-            admission.publish_suspect_of(shard, address, heard);
+            admission.publish_candidate_of(shard, address, one);
         }
     }
 
-    fn take_suspect(&mut self, scope: EvictionScope) -> Option<ShardId> {
-        self.services.admission.as_ref()?.take_suspect(scope, self.services.now)
+    fn missing_places(&self, scope: EvictionScope) -> usize {
+        let admission = self.services.admission.as_ref();
+        admission.map_or(0, |admission| admission.missing_places(scope))
+    }
+
+    fn take_candidates(&mut self, scope: EvictionScope, wanted: usize) -> Option<TakenCandidates> {
+        let admission = self.services.admission.as_ref()?;
+        admission.take_candidates(scope, wanted, self.services.now)
     }
 
     fn connection_evicted(&mut self, counted: Option<IpAddr>) {

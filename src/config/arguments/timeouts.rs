@@ -29,7 +29,8 @@ pub struct TimeoutArguments {
     ///
     /// Longer than the time after which a load balancer closes connections that it does not use:
     /// otherwise it may send a request while the server closes the connection. Such a connection counts
-    /// for --max-connections. One above a limit is closed after --handshake-timeout.
+    /// for --max-connections, and is closed at once when that limit, or the one of its address,
+    /// refuses another. One above a limit is closed after --handshake-timeout.
     #[arg(long, env = "SWITCHBOARD_IDLE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_IDLE_TIMEOUT))]
     pub idle_timeout: HumanDuration,

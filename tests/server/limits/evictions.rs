@@ -1,5 +1,5 @@
-//! A full server: the session that has been silent longest and owes an answer to a ping makes space
-//! for the next connection.
+//! A full server: idle HTTP connections make space for the next connection, then the session that has
+//! been silent longest and owes an answer to a ping.
 
 use crate::support::{
     ProtocolClient, RawClient, Received, Server, client_frame, upgrade_request, wait_until,
@@ -134,4 +134,67 @@ fn without_a_liveness_window_no_session_is_evicted() {
         assert_eq!(newcomer.read_response().status, 503);
     }
     silent.expect_no_message();
+}
+
+/// Makes a request. The connection stays open.
+fn request(client: &mut RawClient) {
+    client.send(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(client.read_response().status, 200);
+}
+
+/// A connection on which a request was answered and that is kept open.
+fn kept_connection(connect: impl Fn() -> RawClient) -> RawClient {
+    let mut kept = connect();
+    request(&mut kept);
+    kept
+}
+
+/// How many of these the server has closed.
+fn ended(kept: &mut [RawClient]) -> usize {
+    let mut count = 0;
+    for one in kept {
+        if one.is_readable_within(Duration::from_millis(1)) {
+            assert_eq!(one.receive(), Received::End);
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn idle_http_connections_make_space_without_a_liveness_window() {
+    let flags = ["--liveness-window", "0s", "--max-connections", "2"];
+    let mut server = Server::start(&flags);
+    let mut kept: Vec<_> = (0..2).map(|_| kept_connection(|| server.raw_connection())).collect();
+    let mut first = enter(|| server.raw_connection(), &mut []);
+    assert!(ended(&mut kept) >= 1);
+    let mut second = enter(|| server.raw_connection(), &mut []);
+    assert_eq!(ended(&mut kept), 2);
+    first.expect_no_message();
+    second.expect_no_message();
+    server.wait_for_log_line("idle HTTP connections closed: a limit on connections was reached");
+    drop((first, second));
+    server.wait_for_stat("/connections/closed/http_evicted", 2);
+}
+
+#[test]
+fn idle_connections_of_one_page_make_space_for_another_with_as_many() {
+    let server = Server::start(&["--max-connections", "2", "--shards", "2"]);
+    let mut kept: Vec<_> = (0..2).map(|_| kept_connection(|| server.raw_connection())).collect();
+    // Those of the second page are above the limit, and so they refuse its own session too.
+    let mut own: Vec<_> = (0..6).map(|_| kept_connection(|| server.raw_connection())).collect();
+    let mut session = enter(|| server.raw_connection(), &mut []);
+    assert!(ended(&mut kept) + ended(&mut own) >= 7);
+    session.expect_no_message();
+}
+
+#[test]
+fn an_address_at_its_limit_replaces_its_own_idle_connections_only() {
+    let server = Server::start(&["--max-connections-per-address", "2"]);
+    let open = |last| kept_connection(|| RawClient::connect_from(last, server.address()));
+    let (mut of_another, mut own) = (open(2), [open(3), open(3)]);
+    let mut newcomer = enter(|| RawClient::connect_from(3, server.address()), &mut []);
+    assert!(ended(&mut own) >= 1);
+    newcomer.expect_no_message();
+    request(&mut of_another);
 }

@@ -1,7 +1,10 @@
 //! The limit on connections that a shard answers although its own descriptor table is full. Where
 //! the kernel has no pidfd for a thread there is nothing to test.
 
-use crate::support::{RawClient, Server, expect_room_relays, match_pair, private_tables_supported};
+use crate::support::{
+    RawClient, Server, expect_room_relays, match_pair, private_tables_supported, upgrade_request,
+    wait_until,
+};
 use switchboard::config::private_table_overhead;
 use switchboard::limits::TABLE_SURPLUS_CONNECTIONS;
 
@@ -40,4 +43,32 @@ fn refuses_unread_above_the_surplus_of_a_full_descriptor_table() {
     assert!(refused, "{} were admitted", held.len());
     assert_eq!(held.len(), EACH + TABLE_SURPLUS_CONNECTIONS);
     expect_room_relays(&mut one, &mut other, &room);
+}
+
+#[test]
+fn a_full_descriptor_table_evicts_a_silent_session_of_its_shard() {
+    if !private_tables_supported() {
+        return;
+    }
+    const EACH: usize = 12;
+    let limit = private_table_overhead(2, 1) + EACH as u64;
+    let prepare = format!("ulimit -n {limit}");
+    let flags = ["--fd-tables", "private", "--shards", "2", "--liveness-window", "400ms"];
+    let server = Server::start_in_shell(&prepare, &flags);
+    let opened = || server.stat("/shards/1/sessions_opened");
+    let mut silent: Vec<RawClient> = Vec::new();
+    wait_until("the full shard admits one more session", || {
+        let before = opened();
+        let mut newcomer = server.raw_connection();
+        newcomer.send(&upgrade_request());
+        let status = newcomer.peek_status();
+        // Sessions of the other shard do not stay, so the process is not full.
+        if opened() > before {
+            silent.push(newcomer);
+        }
+        match silent.len() > EACH {
+            true => Ok(()),
+            false => Err(format!("{} sessions, {status}", silent.len())),
+        }
+    });
 }

@@ -3,7 +3,7 @@
 
 use super::harness::{ShardHarness, text};
 use std::time::Duration;
-use switchboard::commands::{EvictionScope, ShardCommand};
+use switchboard::commands::{EvictionRequest, EvictionScope, ShardCommand};
 use switchboard::config::Limits;
 use switchboard::telemetry::labels::EndReason;
 
@@ -57,7 +57,8 @@ fn a_waiting_client_that_takes_its_backlog_is_not_withheld() {
 #[test]
 fn a_client_that_takes_its_backlog_is_not_evicted() {
     let evict = |harness: &mut ShardHarness| {
-        let command = ShardCommand::EvictSuspect(EvictionScope::AllConnections);
+        let command =
+            ShardCommand::Evict(EvictionRequest { scope: EvictionScope::AllConnections, idle: 0 });
         harness.core.handle_command(command);
     };
     let mut harness = ShardHarness::new(Limits::default());

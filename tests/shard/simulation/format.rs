@@ -82,7 +82,7 @@ impl Display for Brief<'_, SimCommand> {
                 write!(f, "rejected {}", migrating.connection.socket.0)
             }
             ShardCommand::Reload(_) => write!(f, "reload"),
-            ShardCommand::EvictSuspect(scope) => write!(f, "evict {scope:?}"),
+            ShardCommand::Evict(request) => write!(f, "evict {request:?}"),
             ShardCommand::StartDrain => write!(f, "start drain"),
             ShardCommand::Stop => write!(f, "stop"),
         }

@@ -68,7 +68,7 @@ impl Mailboxes {
             ShardCommand::MigrationCompleted { .. } => "command: migration completed",
             ShardCommand::MigrationRejected { .. } => "command: migration rejected",
             ShardCommand::Reload(_) => "command: reload",
-            ShardCommand::EvictSuspect(_) => "command: evict",
+            ShardCommand::Evict(_) => "command: evict",
             ShardCommand::StartDrain => "command: start_drain",
             ShardCommand::Stop => "command: stop",
         });
