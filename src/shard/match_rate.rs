@@ -26,6 +26,7 @@ impl<H: Host> Core<H> {
     /// that waits already asks for no further match, so it is not refused.
     pub(super) fn refuse_over_match_rate(&mut self, replies: &mut Replies) -> bool {
         let slot = replies.slot();
+        // guard: a session that waits is not refused another queue [false]
         if self.table.session(slot).is_some_and(|session| session.match_request().is_some()) {
             return false;
         }

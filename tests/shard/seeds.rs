@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 300;
 /// Events that must occur in that many runs. Without them the runs prove nothing.
-const EXPECTED_EVENTS: [&str; 97] = [
+const EXPECTED_EVENTS: [&str; 98] = [
     "bad_json",
     "bad_message",
     "bad_queue",
@@ -97,6 +97,7 @@ const EXPECTED_EVENTS: [&str; 97] = [
     "silent_after_match",
     "slow_consumer",
     "too_many_fragments",
+    "too_many_matches",
     "unknown_type",
     "user: breaks the protocol",
     "user: closes",

@@ -8,6 +8,7 @@ mod evictions;
 pub(crate) mod harness;
 mod last_responses;
 mod progress;
+mod queue_moves;
 
 use harness::{KEY, READABLE, ScriptedConnection, ShardHarness, WRITABLE, text, upgrade};
 use std::time::Duration;

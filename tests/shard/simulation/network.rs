@@ -89,7 +89,7 @@ pub(crate) struct Connection {
     pub(crate) last_read: Timestamp,
     pub(crate) longest_silence: Duration,
     /// When the client last received something.
-    last_delivered: Timestamp,
+    pub(crate) last_delivered: Timestamp,
     /// When it left a shard, and for how long it has been between shards since it was last active.
     unwatched_at: Timestamp,
     between_shards: Duration,

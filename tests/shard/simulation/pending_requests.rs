@@ -144,7 +144,7 @@ impl User {
             (Answer::Error("rate_limited", _), _) => limited,
             (Answer::Waiting(text), Request::Find(queue)) => *text == expected_waiting(queue),
             (Answer::Error("too_many_matches", _), Request::Find(_)) => {
-                context.shared.plan.limits.max_matches_per_minute.is_some()
+                context.shared.plan.limits_matches()
             }
             (Answer::Error("draining", _), Request::Find(_)) => context.shared.plan.drains,
             (Answer::Cancelled, Request::Cancel) => matches!(self.view, View::Waiting(_)),

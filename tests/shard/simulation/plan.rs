@@ -8,6 +8,11 @@ use super::random::Random;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use switchboard::config::Limits;
+use switchboard::limits::DEFAULT_LIVENESS_WINDOW;
+
+/// The time within which the partner of a member that has been silent since the match is told, with
+/// the default liveness window.
+pub(crate) const DEAD_ROOM_TIME: Duration = Duration::from_secs(12);
 
 /// The parameters of one run.
 #[derive(Clone, Debug)]
@@ -126,13 +131,14 @@ impl RunPlan {
             }
         }
         let mut limits = limits(random, users);
-        let by_address = limits.max_connections_per_address.is_some();
-        let is_limited = by_address || limits.max_connections < 100;
+        let is_limited = is_limited(&limits);
+        let by_address = limits.max_connections_per_address.is_some()
+            || limits.max_matches_per_minute_per_address.is_some();
         if is_limited {
             // A run is long enough for a session to be evicted.
             limits.liveness_window = Duration::from_millis(random.pick(&[0, 50, 100, 200]));
         }
-        RunPlan {
+        let mut plan = RunPlan {
             shards: random.pick(&[1, 2, 2, 2, 3, 4]),
             users,
             total_users: users * random.between(1, 4),
@@ -149,8 +155,32 @@ impl RunPlan {
             limits,
             faults: faults(random),
             actions,
+        };
+        if plan.has_reported_dead_rooms() {
+            plan.last_longer_than_a_dead_room(random);
         }
+        plan
     }
+
+    /// Whether a dead room must be reported within [`DEAD_ROOM_TIME`].
+    pub(crate) fn has_reported_dead_rooms(&self) -> bool {
+        self.limits.liveness_window == DEFAULT_LIVENESS_WINDOW
+    }
+
+    /// The run lasts longer than [`DEAD_ROOM_TIME`]. No shard stalls, each runs often, and the
+    /// silence limit ends no such room earlier.
+    fn last_longer_than_a_dead_room(&mut self, random: &mut Random) {
+        self.shards = self.shards.min(2);
+        self.steps = random.between(3000, 5000);
+        self.step_micros = 10_000;
+        self.faults.stall_shard = 0;
+        self.faults.clock_jump = 0;
+        self.limits.silence_limit += 2 * DEAD_ROOM_TIME;
+    }
+}
+
+fn is_limited(limits: &Limits) -> bool {
+    limits.max_connections < 100 || limits.max_connections_per_address.is_some()
 }
 
 impl RunPlan {
@@ -165,9 +195,20 @@ impl RunPlan {
         } else if in_room && silent_windows(2) {
             (true, "close: 1001 after a match")
         } else {
-            let is_limited = limits.max_connections < 100 || self.by_address;
-            (is_limited && silent_windows(1), "close: 1001 to make space")
+            (self.is_limited() && silent_windows(1), "close: 1001 to make space")
         }
+    }
+
+    /// Whether there is a limit on connections that a run can reach.
+    pub(crate) fn is_limited(&self) -> bool {
+        is_limited(&self.limits)
+    }
+
+    /// Whether there is a limit on matches.
+    pub(crate) fn limits_matches(&self) -> bool {
+        let limits = &self.limits;
+        let per_address = limits.max_matches_per_minute_per_address;
+        limits.max_matches_per_minute.is_some() || per_address.is_some()
     }
 
     /// A small run without faults, for scripts.
@@ -208,6 +249,7 @@ fn limits(random: &mut Random, users: usize) -> Limits {
     let ping_interval = millis(random, 100, 4000);
     let rate = NonZeroU32::new(random.between(1, 8) as u32);
     let matches = NonZeroU32::new(random.pick(&[1, 20, 600]));
+    let matches_of_address = NonZeroU32::new(random.pick(&[1, 20, 600]));
     let per_address = NonZeroU32::new(random.between(1, users) as u32);
     Limits {
         max_connections: if random.chance(150) { users.div_ceil(2) as u32 } else { 10_000 },
@@ -215,7 +257,7 @@ fn limits(random: &mut Random, users: usize) -> Limits {
         max_new_connections_per_address: None,
         max_messages_per_second: rate.filter(|_| random.chance(300)),
         max_matches_per_minute: matches.filter(|_| random.chance(150)),
-        max_matches_per_minute_per_address: None,
+        max_matches_per_minute_per_address: matches_of_address.filter(|_| random.chance(150)),
         max_message_bytes,
         max_unsent_bytes: (max_message_bytes + 10).max(4096) * random.pick(&[1, 1, 2, 16]),
         close_timeout: millis(random, 20, 2000),

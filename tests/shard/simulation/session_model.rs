@@ -3,6 +3,7 @@
 
 use super::host::Shared;
 use super::network::{ConnectionId, Socket};
+use super::plan::DEAD_ROOM_TIME;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard::commands::Ticket;
@@ -76,6 +77,8 @@ pub(crate) struct SessionModel {
     pub(crate) exit_by: BTreeMap<ConnectionId, (String, u64)>,
     /// The rooms of each shard.
     open: Vec<BTreeMap<u64, (String, [ConnectionId; 2])>>,
+    /// When each of them was made, on the clock of its shard.
+    made: BTreeMap<u64, Timestamp>,
     /// The waiting users of each shard and their queues.
     waiting: Vec<BTreeMap<ConnectionId, QueueKey>>,
     /// Latest positions for the ends of `match_found` and `peer_left` of a room.
@@ -98,6 +101,7 @@ impl SessionModel {
             exits: BTreeMap::new(),
             exit_by: BTreeMap::new(),
             open: vec![BTreeMap::new(); shards],
+            made: BTreeMap::new(),
             waiting: vec![BTreeMap::new(); shards],
             found_by: BTreeMap::new(),
             left_by: BTreeMap::new(),
@@ -257,6 +261,7 @@ impl SessionModel {
                 Some((token, _)) => token.clone(),
                 None => {
                     new += 1;
+                    self.made.insert(number, began);
                     let token = self.mint.room(RoomNo(number)).as_str().to_owned();
                     for user in users {
                         check_not_silent(user, began, shared);
@@ -265,6 +270,7 @@ impl SessionModel {
                     token
                 }
             };
+            check_not_dead(users, self.made[&number], began, shared);
             for user in users {
                 if let Some((room, by)) = self.exit_by.get(&user) {
                     let read = shared.connections[user].read_total >= *by;
@@ -277,6 +283,7 @@ impl SessionModel {
             if after.contains_key(number) {
                 continue;
             }
+            self.made.remove(number);
             shared.counts.count("room ended");
             for (user, other) in [(users[0], users[1]), (users[1], users[0])] {
                 let partners = self.recent_partners.entry(user).or_default();
@@ -331,4 +338,20 @@ fn check_not_silent(user: ConnectionId, now: Timestamp, shared: &Shared) {
     let tolerance = Duration::from_millis(3);
     let silence = shared.connections[user].silence(now);
     assert!(silence <= window + tolerance, "{user} is matched although silent for {silence:?}");
+}
+
+/// A room ends in time if one of its members has been silent since the match.
+fn check_not_dead(users: [ConnectionId; 2], made: Timestamp, now: Timestamp, shared: &Shared) {
+    if !shared.plan.has_reported_dead_rooms() {
+        return;
+    }
+    for user in users {
+        let connection = &shared.connections[user];
+        let is_silent = connection.last_read <= made;
+        let since = made.max(connection.last_delivered);
+        assert!(
+            !is_silent || now.since(since) <= DEAD_ROOM_TIME,
+            "{user} has been silent since its match, and its partner was not told"
+        );
+    }
 }

@@ -264,7 +264,8 @@ impl User {
                 matches!(self.stage, Stage::Upgrading(_)) && (shared.plan.drains || full)
             }
             429 => {
-                let is_limited = self.pending_http.is_empty() && shared.plan.by_address;
+                let is_limited =
+                    self.pending_http.is_empty() && limits.max_connections_per_address.is_some();
                 matches!(self.stage, Stage::Upgrading(_)) && is_limited
             }
             503 => shared.plan.drains && self.pending_http[0].status == 200,

@@ -202,7 +202,7 @@ impl User {
         self.record_request(Request::Find(queue), context);
         self.send_text(&text, context.shared);
         let plan = &context.shared.plan;
-        let is_certain = !plan.drains && plan.limits.max_matches_per_minute.is_none();
+        let is_certain = !plan.drains && !plan.limits_matches();
         self.record_exit_deadline(is_certain, context);
     }
 
