@@ -2,30 +2,22 @@
 //! correct one.
 
 use crate::support::bad_server::{Misbehaviour, start};
+use crate::support::load::{report_directory, report_of, tester};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
 
 /// Runs the tester against `server`; returns its exit status and report.json.
 fn load(name: &str, server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
-    let directory: PathBuf =
-        [env!("CARGO_TARGET_TMPDIR"), &format!("faults-{name}-{}", std::process::id())]
-            .iter()
-            .collect();
-    let output = Command::new(env!("CARGO_BIN_EXE_switchboard-load"))
-        .args(arguments)
-        .args(["--quiet", "--url", &format!("ws://{server}/ws"), "--targets", "none"])
+    let name = format!("faults-{name}");
+    let output = tester(&name, arguments)
+        .args(["--url", &format!("ws://{server}/ws"), "--targets", "none"])
         // A busy machine must not make a run void: the tests judge the server only.
-        .args(["--late-percent", "100", "--report"])
-        .arg(&directory)
+        .args(["--late-percent", "100"])
         .output()
         .unwrap();
-    let report = std::fs::read(directory.join("report.json")).unwrap_or_else(|error| {
-        panic!("{error}; the tester printed: {}", String::from_utf8_lossy(&output.stderr))
-    });
-    std::fs::remove_dir_all(&directory).unwrap();
-    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+    let report = report_of(&name, &output);
+    std::fs::remove_dir_all(report_directory(&name)).unwrap();
+    (output.status.code().unwrap(), report)
 }
 
 /// The kinds of server faults in all runs.

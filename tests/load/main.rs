@@ -8,3 +8,4 @@ mod support;
 mod detection;
 mod options;
 mod real_server;
+mod reports;

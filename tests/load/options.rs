@@ -2,7 +2,7 @@
 //! with the right exit status.
 
 use crate::support::load::{
-    figure, report_directory, run_load, run_refused, server_stats, start_server, tester,
+    figure, report_directory, report_of, run_load, run_refused, server_stats, start_server, tester,
 };
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -194,8 +194,7 @@ fn a_server_that_accepts_no_session_is_not_judged() {
             .args(["--url", &url, "--late-percent", "100"])
             .output()
             .unwrap();
-        let report = std::fs::read(report_directory("stranger").join("report.json")).unwrap();
-        let report: Value = serde_json::from_slice(&report).unwrap();
+        let report = report_of("stranger", &output);
         std::fs::remove_dir_all(report_directory("stranger")).unwrap();
         assert_eq!(output.status.code(), Some(3), "{:#}", report["runs"][0]["faults"]);
         let reason = report["runs"][0]["reason"].as_str().unwrap();
@@ -242,7 +241,7 @@ fn a_scenario_file_accepts_common_flags_and_those_of_its_scenario() {
 }
 
 /// Starts a server that answers every request with `answer`, until the process ends.
-fn serve_fixed(status: &'static str, answer: &'static str) -> SocketAddr {
+pub(crate) fn serve_fixed(status: &'static str, answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -296,10 +295,8 @@ fn chunked_responses_are_read() {
             .args(["--url", &url, "--late-percent", "100", "--targets", "none"])
             .output()
             .unwrap();
-        let report = std::fs::read(report_directory(name).join("report.json"));
-        let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let report = report_of(name, &output);
         std::fs::remove_dir_all(report_directory(name)).unwrap();
-        let report: Value = serde_json::from_slice(&report).unwrap();
         (report, connections.load(Ordering::Relaxed))
     };
     let figures = "1C;a=b\r\n{\"process\":{\"resident_bytes\"\r\nb\r\n:129024000}\r\n\

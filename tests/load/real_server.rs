@@ -1,10 +1,10 @@
 //! The load tester against the real server: its figures agree with the server's counters, and a
 //! run that ends early leaves a report.
 
-use crate::support::Server;
 use crate::support::load::{
-    figure, report_directory, run_load, server_stats, start_server, tester,
+    figure, report_directory, report_of, run_load, server_stats, start_server, tester,
 };
+use crate::support::{Server, read_report, report_file};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -255,8 +255,7 @@ fn an_interrupted_endurance_run_resumes() {
     assert!(line.contains("rooms was 3, is 9"), "{line}");
     // Options that are not given keep their values.
     let second = tester(name, &arguments[..1]).args(["--resume"]).output().unwrap();
-    let report = std::fs::read(report_directory(name).join("report.json")).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
+    let report = report_of(name, &second);
     std::fs::remove_dir_all(report_directory(name)).unwrap();
     assert_eq!(second.status.code(), Some(0), "{:#}", report["runs"][0]["faults"]);
     let intervals = report["runs"][0]["intervals"].as_array().unwrap();
@@ -274,9 +273,8 @@ fn a_full_disk_ends_a_run_early_with_a_report() {
     let load = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
     let rules = ["--warm-up", "0s", "--late-percent", "100", "--url", server.url()];
     let output = tester("full", &[&load[..], &rules].concat()).output().unwrap();
-    let report = std::fs::read(directory.join("report.json")).unwrap();
+    let report = read_report(&directory);
     std::fs::remove_dir_all(&directory).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!((output.status.code(), &report["outcome"]), (Some(130), &"stopped".into()));
     assert!(figure(&report, "connected") > 0.0);
     let line = String::from_utf8(output.stderr).unwrap();
@@ -290,7 +288,7 @@ fn the_verdict_is_printed_when_the_report_cannot_be_written() {
     let server = start_server(&[]);
     let directory = report_directory("unwritten");
     std::fs::create_dir_all(&directory).unwrap();
-    std::os::unix::fs::symlink("/dev/full", directory.join("report.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", report_file(&directory)).unwrap();
     let load = ["http", "--requests", "/health 20/s for 1s", "--late-percent", "100"];
     let output = tester("unwritten", &load).args(["--url", server.url()]).output().unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
@@ -320,9 +318,9 @@ fn start_run(name: &str) -> (Server, Child) {
 /// Waits for a tester; returns its exit status and its report.
 fn finish(name: &str, child: Child) -> (i32, Value) {
     let output = child.wait_with_output().unwrap();
-    let report = std::fs::read(report_directory(name).join("report.json")).unwrap();
+    let report = report_of(name, &output);
     std::fs::remove_dir_all(report_directory(name)).unwrap();
-    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+    (output.status.code().unwrap(), report)
 }
 
 #[test]

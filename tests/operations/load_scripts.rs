@@ -1,7 +1,7 @@
 //! The scripts that start a server and run the load tester against it, with short durations.
 
 use crate::support::load::report_directory;
-use serde_json::Value;
+use crate::support::read_report;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,10 +20,6 @@ fn script(name: &str) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
-}
-
-fn report(directory: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap()
 }
 
 /// Whether anything listens at the addresses of this server log.
@@ -68,18 +64,18 @@ fn endurance_resumes_after_an_interruption_and_stops_its_server() {
             assert!(Command::new("kill").args([*signal, pid.as_str()]).status().unwrap().success());
         }
         assert_eq!(run.wait().unwrap().code(), Some(130), "{signals:?}");
-        assert_eq!(report(&directory)["outcome"], "stopped", "the partial run is reported");
+        assert_eq!(read_report(&directory)["outcome"], "stopped", "the partial run is reported");
         assert!(!is_listening(&log));
         let text = std::fs::read_to_string(&log).unwrap();
         let end = text.lines().rfind(|line| line.contains("shutting down")).unwrap();
         assert!(end.contains("sessions=0"), "the tester stops before the server: {end}");
-        let seconds = report(&directory)["runs"][0]["seconds"].as_f64().unwrap();
+        let seconds = read_report(&directory)["runs"][0]["seconds"].as_f64().unwrap();
         assert!(seconds < 9.5, "{seconds}");
         before = rows();
     }
 
     assert_eq!(run().wait().unwrap().code(), Some(0));
-    let whole = report(&directory);
+    let whole = read_report(&directory);
     assert!(rows() > before);
     assert!(whole["runs"][0]["seconds"].as_f64().unwrap() >= 10.0);
     assert_eq!(std::fs::read_to_string(&log).unwrap().matches("listening on").count(), 3);
@@ -212,8 +208,8 @@ fn the_nightly_plan_writes_its_report_and_stops_its_server() {
         .env("LOAD_ENDURANCE", "2s");
     let status = command.stderr(Stdio::null()).status().unwrap().code().unwrap();
     // On a busy machine the run may be void, and the report has to say so.
-    assert!([0, 4].contains(&status), "{status}: {:#}", report(&directory)["runs"]);
-    let whole = report(&directory);
+    assert!([0, 4].contains(&status), "{status}: {:#}", read_report(&directory)["runs"]);
+    let whole = read_report(&directory);
     assert_eq!(whole["exit_status"], status);
     let names: Vec<&str> =
         whole["runs"].as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap()).collect();

@@ -3,11 +3,12 @@
 //! test.
 
 use crate::support::{
-    ProtocolClient, RawClient, Server, expect_room_relays, private_tables_supported, run_alone,
-    stat_number, text_frame, upgrade_request, wait_until,
+    ProtocolClient, RawClient, Server, expect_room_relays, private_tables_supported, read_report,
+    run_alone, stat_number, text_frame, upgrade_request, wait_until,
 };
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 use switchboard::config::private_table_overhead;
@@ -297,9 +298,8 @@ fn load_tester_holds_more_users_than_one_table() {
     let enough = run("3");
     let errors = String::from_utf8_lossy(&enough.stderr);
     assert!(enough.status.success(), "{errors}");
-    let json = std::fs::read(format!("{report}/report.json")).unwrap();
+    let json = read_report(Path::new(&report));
     let _removed = std::fs::remove_dir_all(&report);
-    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     // The tester finds the server's process, whose main thread has no listener, and its limit.
     let found = switchboard::load::server_process::find_process(server.address());
     assert_eq!(found, Some(server.pid()));

@@ -1,10 +1,10 @@
 //! The load tester as a process, and the server it runs against.
 
-use super::Server;
+use super::{Server, read_report, report_file};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use switchboard::load::server_stats::numbers;
 
 /// A server with two shards.
@@ -36,15 +36,21 @@ pub(crate) fn run_load(name: &str, server: &Server, arguments: &[&str]) -> (i32,
         .args(["--url", server.url(), "--late-percent", "100", "--targets", "none"])
         .output()
         .unwrap();
-    let path = report_directory(name).join("report.json");
-    let report = std::fs::read(path).unwrap_or_else(|error| {
-        panic!("{error}; the tester wrote: {}", String::from_utf8_lossy(&output.stderr))
-    });
+    let report = report_of(name, &output);
     for file in ["report.html", "junit.xml", "summary.md", "intervals.jsonl"] {
         assert!(report_directory(name).join(file).metadata().unwrap().len() > 100, "{file}");
     }
     std::fs::remove_dir_all(report_directory(name)).unwrap();
-    (output.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
+    (output.status.code().unwrap(), report)
+}
+
+/// The report of a tester that has ended with `output`.
+#[track_caller]
+pub(crate) fn report_of(name: &str, output: &Output) -> Value {
+    let directory = report_directory(name);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(report_file(&directory).exists(), "no report; the tester printed: {printed}");
+    read_report(&directory)
 }
 
 /// A figure of the report's first run.

@@ -4,7 +4,8 @@
 //! - [`ProtocolClient`] is what a client with a session sends and expects. The frames of
 //!   [`Client`] are made and checked by tungstenite, so that the server's framing is not judged by
 //!   the server's own code. [`RawClient`] sends exactly the bytes that a test chooses.
-//! - [`load`] runs the load tester as a process; [`bad_server`] is a server with one defect.
+//! - [`load`] runs the load tester as a process; [`read_report`] reads its report, which has to match
+//!   its schema; [`bad_server`] is a server with one defect.
 //! - [`run_alone`] and [`run_shared`] decide which tests run at the same time.
 //!
 //! Nothing here sleeps for a fixed time to synchronise. A helper polls until its condition holds,
@@ -16,6 +17,7 @@ pub(crate) mod bad_server;
 mod client;
 mod http;
 pub(crate) mod load;
+mod load_report;
 mod protocol_client;
 mod raw_client;
 mod schedule;
@@ -25,6 +27,7 @@ mod temporary_file;
 
 pub(crate) use client::Client;
 pub(crate) use http::{HttpResponse, get, head, request_once};
+pub(crate) use load_report::{check_log_line, parse_report, read_report, report_file};
 pub(crate) use protocol_client::{
     MatchFound, ProtocolClient, Received, expect_room_relays, match_pair,
 };
