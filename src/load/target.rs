@@ -187,6 +187,14 @@ pub struct TargetVerdict {
     pub note: String,
 }
 
+impl TargetVerdict {
+    /// This verdict in a void run, whose figures do not describe the server.
+    pub fn in_void_run(self) -> Self {
+        let note = "the run is void".to_owned();
+        TargetVerdict { reached: TargetOutcome::NotJudged, note, ..self }
+    }
+}
+
 /// Compares figures with targets. A run that was planned with fewer users (`users_planned`) than a
 /// target asks for is not judged by that target. A run that the operator has `stopped` is not
 /// judged by targets that more time might have met.

@@ -1,7 +1,7 @@
 //! The tables of `report.html`. Pure.
 
 use super::html::{badge, escape};
-use super::model::{LoadReport, RunReport, TestOutcome};
+use super::model::{LoadReport, RunReport};
 use super::text::{NO_SLOPE_TEST, number};
 use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
@@ -40,11 +40,6 @@ fn class_and_word(reached: TargetOutcome) -> (&'static str, &'static str) {
     }
 }
 
-/// The outcome of a target; not judged if the run is void.
-fn valid_outcome(run: &RunReport, reached: TargetOutcome) -> TargetOutcome {
-    if run.outcome == TestOutcome::Void { TargetOutcome::NotJudged } else { reached }
-}
-
 fn list(run: &RunReport) -> String {
     let mut text = "<table><thead><tr><th>target</th><th class=\"n\">measured</th><th></th>\
                     <th></th></tr></thead><tbody>\n"
@@ -67,7 +62,7 @@ fn list(run: &RunReport) -> String {
     for target in &run.targets {
         let name = format!("<code>{}</code>", escape(&target.target));
         let value = target.value.map_or("–".to_owned(), number);
-        row(&name, &value, class_and_word(valid_outcome(run, target.reached)), &target.note);
+        row(&name, &value, class_and_word(target.reached), &target.note);
     }
     text + "</tbody></table>\n"
 }
@@ -99,13 +94,12 @@ fn matrix(runs: &[&RunReport]) -> String {
         };
         for target in &run.targets {
             let value = target.value.map_or("–".to_owned(), number);
-            let reached = valid_outcome(run, target.reached);
-            let mark = match reached {
+            let mark = match target.reached {
                 TargetOutcome::Met => "✓",
                 TargetOutcome::Missed => "✗",
                 TargetOutcome::NotJudged => "",
             };
-            let (class, word) = class_and_word(reached);
+            let (class, word) = class_and_word(target.reached);
             let title = if target.note.is_empty() { word } else { &target.note };
             let _ = write!(
                 text,

@@ -20,6 +20,10 @@ impl RunTotals {
         let figures = self.figures();
         let targets = judge(targets, &figures, spec.users_planned, self.stopped);
         let void_reason = self.void_reason(spec, &figures);
+        let targets = match void_reason {
+            Some(_) => targets.into_iter().map(TargetVerdict::in_void_run).collect(),
+            None => targets,
+        };
         let faults = self.fault_reports(void_reason.is_some());
         let (outcome, reason) = self.outcome(&targets, &faults, void_reason);
         let (times, distributions) = latencies(&self.recorder);

@@ -139,3 +139,23 @@ fn a_server_restarted_during_an_interruption_is_tested_from_its_restart() {
         assert_eq!(leaks(totals), leaking);
     }
 }
+
+/// Neither those that it missed nor those that it met.
+#[test]
+fn the_targets_of_a_void_run_are_not_judged() {
+    let targets =
+        ["users_peak>=1", "users_peak<1", "loop_lag_ms<1"].map(|text| text.parse().unwrap());
+    let reached = |late| {
+        let mut totals = RunTotals::default();
+        totals.recorder.add(CountMetric::Starts, 100);
+        totals.recorder.add(CountMetric::LateStarts, late);
+        let report = totals.into_report(&spec(), &targets);
+        let reached = report.targets.iter().map(|verdict| verdict.reached).collect::<Vec<_>>();
+        (report.outcome, reached, report.targets[0].note.clone())
+    };
+    use crate::load::target::TargetOutcome::{Met, Missed, NotJudged};
+    let judged = vec![Missed, Met, Met];
+    assert_eq!(reached(0), (TestOutcome::Failed, judged, String::new()));
+    let note = "the run is void".to_owned();
+    assert_eq!(reached(50), (TestOutcome::Void, vec![NotJudged; 3], note));
+}
