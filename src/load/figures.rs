@@ -6,11 +6,13 @@ pub use catalogue::{catalogue, is_known};
 
 use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
 use catalogue::STATISTICS;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What was measured of a run in addition to its [`Recorder`]; of constant size. *While
 /// measuring* means after the warm-up and before the end of the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunMeasurements {
     /// Most sessions open at the same time.
     pub users_peak: u64,
@@ -77,7 +79,7 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
     }
     for metric in TimeMetric::ALL {
         if let Some(q) = LatencySummary::of(recorder.histogram(*metric)) {
-            let values = [q.mean_ms, q.p50_ms, q.p90_ms, q.p99_ms, q.p999_ms, q.max_ms];
+            let values = [q.mean_ms, q.p50_ms, q.p90_ms, q.p95_ms, q.p99_ms, q.p999_ms, q.max_ms];
             for (statistic, value) in STATISTICS.iter().zip(values) {
                 put(&format!("{}_{statistic}_ms", metric.name()), value);
             }

@@ -3,6 +3,7 @@
 //!
 //! Written by the main thread.
 
+use super::encoded_histogram::{decode, encode};
 use super::engine::LoadGauges;
 use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
 use crate::sys::lock::try_lock;
@@ -109,14 +110,17 @@ pub struct IntervalRow {
     pub server: ServerSample,
     /// The generator during the interval.
     pub generator: GeneratorSample,
-    /// The histograms as pairs of microseconds and count; only if the run can be resumed.
+    /// The encoded histograms of the latencies.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub histograms: BTreeMap<String, String>,
+    /// The histograms of a log of 0.1.0, as pairs of microseconds and count.
+    #[serde(default, skip_serializing)]
     pub buckets: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
 impl IntervalRow {
     /// Fills in the content of a recorder.
-    pub fn record(&mut self, recorder: &Recorder, gauges: &LoadGauges, with_buckets: bool) {
+    pub fn record(&mut self, recorder: &Recorder, gauges: &LoadGauges) {
         (self.connecting, self.users) = (gauges.connecting, gauges.users);
         (self.waiting, self.in_rooms) = (gauges.waiting, gauges.in_rooms);
         self.waiting_peak = gauges.waiting_peak;
@@ -128,17 +132,12 @@ impl IntervalRow {
             let histogram = recorder.histogram(*metric);
             if let Some(quantiles) = LatencySummary::of(histogram) {
                 self.times.insert(metric.name().to_owned(), quantiles);
-                if with_buckets {
-                    let values = histogram.iter_recorded();
-                    let buckets =
-                        values.map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
-                    self.buckets.insert(metric.name().to_owned(), buckets);
-                }
+                self.histograms.insert(metric.name().to_owned(), encode(histogram));
             }
         }
     }
 
-    /// Adds the content of this row to a recorder. Latencies need buckets.
+    /// Adds the content of this row to a recorder.
     pub fn restore(&self, into: &mut Recorder) {
         for (name, count) in &self.counts {
             if let Some(what) = CountMetric::from_name(name) {
@@ -148,6 +147,11 @@ impl IntervalRow {
         for (name, seen) in &self.faults {
             if let Some(fault) = LoadFault::from_name(name) {
                 into.merge_fault(fault, *seen);
+            }
+        }
+        for (name, text) in &self.histograms {
+            if let (Some(metric), Ok(times)) = (TimeMetric::from_name(name), decode(text)) {
+                into.add_times(metric, &times);
             }
         }
         for (name, buckets) in &self.buckets {
@@ -250,11 +254,14 @@ impl ThinnedRows {
         ThinnedRows { rows: Vec::new(), stride: 1, pushed: 0, max_rows }
     }
 
-    /// Adds a row, without its buckets.
+    /// Adds a row, without its histograms.
     pub fn push(&mut self, row: &IntervalRow) {
         if self.pushed.is_multiple_of(self.stride) {
-            // Buckets are large and only needed to resume a run.
-            self.rows.push(IntervalRow { buckets: BTreeMap::new(), ..row.clone() });
+            // Histograms are large, and no chart shows them.
+            let mut row = row.clone();
+            row.histograms.clear();
+            row.buckets.clear();
+            self.rows.push(row);
         }
         self.pushed += 1;
         if self.rows.len() > self.max_rows {
@@ -289,7 +296,7 @@ mod tests {
             recorder.record_time(TimeMetric::Relay, Duration::from_millis(ms));
         }
         let mut row = IntervalRow { at_s, length_s: 2.0, measured: true, ..IntervalRow::default() };
-        row.record(&recorder, &LoadGauges { users: 3, ..LoadGauges::default() }, true);
+        row.record(&recorder, &LoadGauges { users: 3, ..LoadGauges::default() });
         row
     }
 

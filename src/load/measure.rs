@@ -156,6 +156,16 @@ impl Recorder {
         &mut self.times[metric as usize]
     }
 
+    /// Adds the times of a histogram. Times over the limit of this recorder count as the limit.
+    pub fn add_times(&mut self, metric: TimeMetric, times: &Histogram<u64>) {
+        let histogram = &mut self.times[metric as usize];
+        if histogram.add(times).is_err() {
+            for step in times.iter_recorded() {
+                histogram.saturating_record_n(step.value_iterated_to(), step.count_at_value());
+            }
+        }
+    }
+
     /// Adds the contents of another recorder.
     pub fn merge(&mut self, other: &Recorder) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
@@ -190,6 +200,9 @@ pub struct LatencySummary {
     pub p50_ms: f64,
     /// 90th percentile.
     pub p90_ms: f64,
+    /// 95th percentile; reports of 0.1.0 lack it.
+    #[serde(default)]
+    pub p95_ms: f64,
     /// 99th percentile.
     pub p99_ms: f64,
     /// 99.9th percentile.
@@ -207,6 +220,7 @@ impl LatencySummary {
             mean_ms: histogram.mean() / 1000.0,
             p50_ms: at(0.5),
             p90_ms: at(0.9),
+            p95_ms: at(0.95),
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: histogram.max() as f64 / 1000.0,

@@ -19,6 +19,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod encoded_histogram;
 pub mod engine;
 pub mod figures;
 pub mod interval_log;
@@ -29,6 +30,7 @@ pub mod preflight;
 pub mod progress;
 pub mod report;
 pub mod rng;
+pub mod run_batches;
 pub mod run_plans;
 pub mod runner;
 pub mod scenario;

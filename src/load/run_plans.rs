@@ -35,7 +35,6 @@ fn spec(common: &CommonSettings, name: &str, about: String, users_planned: u64) 
         about,
         users_planned,
         late_percent: common.late_percent,
-        resumable: false,
         trial: false,
         targets: Vec::new(),
         growth_limits: None,
@@ -379,7 +378,6 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
     );
     let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
     let mut spec = spec(&s.common, ENDURANCE, about, users.into());
-    spec.resumable = true;
     spec.targets.push(sessions_stay_open());
     spec.growth_limits = Some((s.leak_percent, s.confidence_percent));
     PlannedRun { spec, workload: load }

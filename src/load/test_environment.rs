@@ -96,7 +96,7 @@ impl TestEnvironment {
         }
         self.progress.start(&spec.name, workload.ends.since(Timestamp::ZERO));
         let engine = LoadEngine::start(workload.clone(), destination)?;
-        self.collect(&engine, &workload, spec, &mut monitor, &mut totals);
+        self.collect(&engine, &workload, &mut monitor, &mut totals);
         engine.join();
         if let (Some(before), Some(after)) = (monitor.drops_before, accept_queue_drops()) {
             totals.accept_queue_drops = after.saturating_sub(before);

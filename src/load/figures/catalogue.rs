@@ -48,7 +48,7 @@ const DERIVED: &[(&str, &str)] = &[
 ];
 
 /// The statistics of each latency.
-pub(super) const STATISTICS: [&str; 6] = ["mean", "p50", "p90", "p99", "p999", "max"];
+pub(super) const STATISTICS: [&str; 7] = ["mean", "p50", "p90", "p95", "p99", "p999", "max"];
 
 /// Whether there is a figure of this name: a derived one, a fault, a counter, or
 /// `<latency>_<statistic>_ms` like `relay_p99_ms`.

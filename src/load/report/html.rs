@@ -4,7 +4,7 @@ use super::breaking_point::headline;
 use super::compare::{NO_COMMON_FIGURES, compare};
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
-use super::{tables, timeline};
+use super::{latency_table, tables, timeline};
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("report.css");
@@ -32,6 +32,7 @@ pub(super) fn page(report: &LoadReport, earlier: Option<&LoadReport>) -> String 
     page += &recommendations(report);
     page += &charts(report);
     page += &tables::runs(report);
+    page += &latency_table::html(report);
     page += &tables::errors(report);
     page += &tables::trends(report);
     page += &tables::resources(report);

@@ -6,6 +6,7 @@ mod charts;
 mod compare;
 mod html;
 mod junit;
+mod latency_table;
 mod limiting_factor;
 pub mod model;
 pub mod recommendations;
@@ -16,6 +17,7 @@ mod timeline;
 
 pub use text::console;
 
+use crate::load::encoded_histogram::{decode, percentile_distribution};
 use model::LoadReport;
 use std::io;
 use std::path::Path;
@@ -36,7 +38,34 @@ pub fn write(
     std::fs::write(directory.join("report.json"), json)?;
     std::fs::write(directory.join("report.html"), html::page(report, earlier))?;
     std::fs::write(directory.join("junit.xml"), junit::junit(report))?;
-    std::fs::write(directory.join("summary.md"), summary::summary(report, earlier))
+    std::fs::write(directory.join("summary.md"), summary::summary(report, earlier))?;
+    write_distributions(&directory.join(DISTRIBUTIONS), report)
+}
+
+/// Name of the folder of a report with the latency distributions.
+const DISTRIBUTIONS: &str = "histograms";
+
+/// Writes a file for each latency of each run, trials of a search excepted, as HdrHistogram's tools read
+/// them. Files of an earlier report are removed.
+fn write_distributions(directory: &Path, report: &LoadReport) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => std::fs::create_dir_all(directory)?,
+    }
+    for run in report.runs.iter().filter(|run| !run.trial) {
+        for (latency, text) in &run.histograms {
+            let histogram = decode(text).map_err(io::Error::other)?;
+            let file = format!("{}.{latency}.hgrm", file_name(&run.name));
+            std::fs::write(directory.join(file), percentile_distribution(&histogram))?;
+        }
+    }
+    Ok(())
+}
+
+/// The name of a run as part of a file name: `load: 500 users` becomes `load-500-users`.
+fn file_name(run: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric();
+    run.split(|c| !is_part(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 /// Reads a `report.json` for a comparison.
@@ -64,6 +93,7 @@ mod tests {
     use super::*;
     use crate::load::interval_log::{IntervalRow, ServerSample};
     use crate::load::measure::{FaultStats, LatencySummary};
+    use crate::load::run_batches::RunBatch;
     use crate::load::target::{TargetOutcome, TargetVerdict};
     use crate::load::trend;
     use serde_json::Value;
@@ -117,8 +147,11 @@ mod tests {
         };
         row.faults
             .insert("lost".to_owned(), FaultStats { status: Some(404), ..FaultStats::default() });
-        row.buckets.insert("relay".to_owned(), vec![(1, 2)]);
+        row.histograms.insert("relay".to_owned(), "HIST".to_owned());
         run.intervals.push(row);
+        run.histograms.insert("relay".to_owned(), "HIST".to_owned());
+        let histograms = run.histograms.clone();
+        run.batches.push(RunBatch { histograms, ..RunBatch::default() });
         let breaking_point = BreakingPoint {
             raised: "messages".to_owned(),
             holds: Some(1.0),
@@ -138,56 +171,21 @@ mod tests {
         }
     }
 
-    /// Checks that the schema has every member of `value`, and `value` every required one.
-    fn check_against_schema(value: &Value, schema: &Value, root: &Value, path: &str) {
-        if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
-            return check_against_schema(value, &root["$defs"][name], root, path);
-        }
-        match value {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    let known = schema["properties"].get(name);
-                    let other = schema.get("additionalProperties").filter(|s| s.is_object());
-                    let of_member = known.or(other);
-                    let path = format!("{path}.{name}");
-                    let of_member =
-                        of_member.unwrap_or_else(|| panic!("{path} is not in the schema"));
-                    check_against_schema(value, of_member, root, &path);
-                }
-                for name in schema["required"].as_array().into_iter().flatten() {
-                    assert!(members.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
-                }
-            }
-            Value::Array(items) => {
-                if schema.get("prefixItems").is_none() {
-                    items
-                        .iter()
-                        .for_each(|item| check_against_schema(item, &schema["items"], root, path));
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                let kind = match value {
-                    Value::Null => "null",
-                    Value::Bool(_) => "boolean",
-                    Value::Number(n) if n.is_u64() => "integer",
-                    Value::Number(_) => "number",
-                    _ => "string",
-                };
-                let types = schema["type"].to_string();
-                let fine = types.contains(kind) || kind == "integer" && types.contains("number");
-                let listed = schema["enum"].as_array().is_some_and(|all| all.contains(value));
-                let constant = schema.get("const") == Some(value);
-                assert!(fine || listed || constant, "{path}: {value} is not {schema}");
-            }
-        }
-    }
-
     #[test]
     fn a_report_matches_its_schema_and_reads_back() {
         let report = full_report();
         let text = serde_json::to_string(&report).unwrap();
-        let schema: Value = serde_json::from_str(SCHEMA_TEXT).unwrap();
-        check_against_schema(&serde_json::from_str(&text).unwrap(), &schema, &schema, "report");
+        let schema = serde_json::from_str(SCHEMA_TEXT).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
         assert_eq!(serde_json::from_str::<LoadReport>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn the_name_of_a_run_becomes_part_of_a_file_name() {
+        assert_eq!(file_name("load: 500 users"), "load-500-users");
+        assert_eq!(file_name("../x"), "x");
     }
 }

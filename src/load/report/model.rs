@@ -5,8 +5,10 @@
 //! `report.schema.json` in this directory; `serde(rename)` marks the members that have
 //! another name in JSON.
 
+use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::IntervalRow;
 use crate::load::measure::LatencySummary;
+use crate::load::run_batches::RunBatch;
 use crate::load::target::TargetVerdict;
 use crate::load::trend::Trend;
 use serde::{Deserialize, Serialize};
@@ -116,6 +118,18 @@ pub struct RunReport {
     pub times: BTreeMap<String, LatencySummary>,
     /// Latency distributions by name.
     pub distributions: BTreeMap<String, Vec<DistributionPoint>>,
+    /// The encoded histograms of the latencies by name; reports of 0.1.0 lack them.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, String>,
+    /// What the figures are computed from, besides counters, faults and histograms.
+    #[serde(default)]
+    pub measurements: RunMeasurements,
+    /// Planned number of simultaneous users.
+    #[serde(default)]
+    pub users_planned: u64,
+    /// The run in parts, for a comparison; none for a trial.
+    #[serde(default)]
+    pub batches: Vec<RunBatch>,
     /// The targets and whether they were met.
     pub targets: Vec<TargetVerdict>,
     /// The faults that occurred.
@@ -259,6 +273,10 @@ pub(crate) fn example_run() -> RunReport {
         figures: BTreeMap::new(),
         times: BTreeMap::new(),
         distributions: BTreeMap::new(),
+        histograms: BTreeMap::new(),
+        measurements: RunMeasurements::default(),
+        users_planned: 0,
+        batches: Vec::new(),
         targets: Vec::new(),
         faults: Vec::new(),
         trends: Vec::new(),

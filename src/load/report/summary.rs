@@ -2,6 +2,7 @@
 
 use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, compare};
+use super::latency_table;
 use super::model::{LoadReport, TestOutcome};
 use super::text::{NO_SLOPE_TEST, number};
 use crate::load::target::{TargetOutcome, TargetVerdict};
@@ -18,6 +19,7 @@ pub(super) fn summary(report: &LoadReport, earlier: Option<&LoadReport>) -> Stri
         number(report.seconds.round())
     );
     text += &run_table(report);
+    text += &latency_table::markdown(report);
     if let Some(point) = &report.breaking_point {
         let _ = writeln!(text, "\n**Breaking point:** {}", headline(point));
     }

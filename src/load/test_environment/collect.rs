@@ -3,7 +3,7 @@
 
 use super::crash_detector::{BeforeInterval, ServerUnderTest};
 use super::run_monitor::RunMonitor;
-use super::{RunSpec, RunTotals, TestEnvironment};
+use super::{RunTotals, TestEnvironment};
 use crate::load::engine::{LoadEngine, LoadGauges, SampleWindow, Workload};
 use crate::load::interval_log::IntervalRow;
 use crate::load::measure::{CountMetric, LoadFault, Recorder};
@@ -46,7 +46,6 @@ impl TestEnvironment {
         &mut self,
         engine: &LoadEngine,
         workload: &Workload,
-        spec: &RunSpec,
         monitor: &mut RunMonitor,
         totals: &mut RunTotals,
     ) {
@@ -72,7 +71,7 @@ impl TestEnvironment {
             if interval.windows < running.max(1) && running > 0 {
                 continue;
             }
-            self.end_interval(&mut interval, engine, workload, spec, monitor, totals);
+            self.end_interval(&mut interval, engine, workload, monitor, totals);
             interval.clear();
         }
     }
@@ -83,14 +82,13 @@ impl TestEnvironment {
         interval: &mut MergedInterval,
         engine: &LoadEngine,
         workload: &Workload,
-        spec: &RunSpec,
         monitor: &mut RunMonitor,
         totals: &mut RunTotals,
     ) {
         let at = engine.now();
         let MergedInterval { recorder, gauges, longest_iteration, .. } = interval;
         recorder.shift_faults((totals.offset_s * 1e9) as u64);
-        let mut row = monitor.next_row(self.runs, recorder, gauges, *longest_iteration, spec);
+        let mut row = monitor.next_row(self.runs, recorder, gauges, *longest_iteration);
         row.at_s = totals.offset_s + at.as_nanos() as f64 / 1e9;
         // Intervals within the measured time, with a tolerance for the length of an iteration.
         let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
@@ -101,7 +99,7 @@ impl TestEnvironment {
             let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
             let when = monitor.crash_detector.suspected_since().unwrap_or(now);
             recorder.record_fault(LoadFault::Crashed, when);
-            row.record(recorder, gauges, spec.resumable);
+            row.record(recorder, gauges);
             let when_s = recorder.fault_stats(LoadFault::Crashed).first_ns as f64 / 1e9;
             self.progress.note(&format!("the server crashed {when_s:.1} s into the run; stopping"));
             engine.stop();

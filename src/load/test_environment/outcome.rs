@@ -2,6 +2,7 @@
 
 use super::resource_growth::ResourceGrowth;
 use super::{RunSpec, RunTotals};
+use crate::load::encoded_histogram::encode;
 use crate::load::figures;
 use crate::load::measure::{LatencySummary, LoadFault, Recorder, TimeMetric};
 use crate::load::report::model::{
@@ -27,6 +28,7 @@ impl RunTotals {
         let faults = self.fault_reports(void_reason.is_some());
         let (outcome, reason) = self.outcome(&targets, &faults, void_reason);
         let (times, distributions) = latencies(&self.recorder);
+        let batches = if spec.trial { Vec::new() } else { self.batches.into_batches() };
         RunReport {
             name: spec.name.clone(),
             about: spec.about.clone(),
@@ -37,6 +39,10 @@ impl RunTotals {
             figures,
             times,
             distributions,
+            histograms: histograms(&self.recorder),
+            measurements: self.measurements,
+            users_planned: spec.users_planned,
+            batches,
             targets,
             faults,
             trends,
@@ -191,6 +197,13 @@ fn latencies(recorder: &Recorder) -> (LatencySummaries, LatencyDistributions) {
         }
     }
     (summaries, distributions)
+}
+
+/// The encoded histogram of every time that was recorded.
+fn histograms(recorder: &Recorder) -> BTreeMap<String, String> {
+    let histogram = |metric: &TimeMetric| (metric.name(), recorder.histogram(*metric));
+    let all = TimeMetric::ALL.iter().map(histogram).filter(|(_, times)| !times.is_empty());
+    all.map(|(name, times)| (name.to_owned(), encode(times))).collect()
 }
 
 fn distribution(histogram: &Histogram<u64>) -> Vec<DistributionPoint> {

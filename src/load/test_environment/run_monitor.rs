@@ -1,6 +1,5 @@
 //! Observes the server and the tester's own process during one run.
 
-use super::RunSpec;
 use super::crash_detector::CrashDetector;
 use crate::load::engine::LoadGauges;
 use crate::load::interval_log::{GeneratorSample, IntervalRow};
@@ -48,7 +47,6 @@ impl RunMonitor {
         recorder: &Recorder,
         gauges: &LoadGauges,
         longest_iteration: Duration,
-        spec: &RunSpec,
     ) -> IntervalRow {
         let figures = self.own_process.read();
         let cpu = figures.cpu_user + figures.cpu_system;
@@ -66,7 +64,7 @@ impl RunMonitor {
             },
             ..IntervalRow::default()
         };
-        row.record(recorder, gauges, spec.resumable);
+        row.record(recorder, gauges);
         row
     }
 }

@@ -13,8 +13,6 @@ pub struct RunSpec {
     pub users_planned: u64,
     /// Share of late starts above which the run is void, in percent.
     pub late_percent: f64,
-    /// Whether the interval log must contain enough to resume the run.
-    pub resumable: bool,
     /// Whether the run is a trial of a search.
     pub trial: bool,
     /// Targets in addition to those of every run.

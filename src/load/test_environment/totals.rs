@@ -4,6 +4,7 @@ use super::resource_growth::ResourceGrowth;
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
 use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::run_batches::RunBatches;
 use crate::load::server_stats::ServerCapacity;
 
 /// Limit of rows that a report keeps of each run, for its charts.
@@ -16,6 +17,7 @@ pub struct RunTotals {
     pub recorder: Recorder,
     pub(super) measurements: RunMeasurements,
     pub(super) rows: ThinnedRows,
+    pub(super) batches: RunBatches,
     /// Series of memory, descriptors and relay times, while measuring.
     pub(super) growth: [ResourceGrowth; 3],
     last_sample: ServerSample,
@@ -44,6 +46,7 @@ impl Default for RunTotals {
             recorder: Recorder::default(),
             measurements: RunMeasurements::default(),
             rows: ThinnedRows::new(CHART_ROWS),
+            batches: RunBatches::default(),
             growth: [
                 // In its first minutes a small server still allocates page tables and histograms.
                 ResourceGrowth::new("server memory", "bytes", 1024.0 * 1024.0),
@@ -100,6 +103,7 @@ impl RunTotals {
     pub fn add_interval(&mut self, row: &IntervalRow, recorder: &Recorder) {
         self.recorder.merge(recorder);
         self.rows.push(row);
+        self.batches.push(row);
         self.seconds = row.at_s;
         self.last_users = row.users;
         let (sums, server) = (&mut self.measurements, &row.server);

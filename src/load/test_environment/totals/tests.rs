@@ -11,7 +11,6 @@ fn spec() -> RunSpec {
         about: String::new(),
         users_planned: 2,
         late_percent: 1.0,
-        resumable: true,
         trial: false,
         targets: Vec::new(),
         growth_limits: Some((2.0, 99.9)),
