@@ -1,29 +1,17 @@
 /** Accessibility by keyboard and by announcements. appearance.test.js runs axe-core in every state. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Server } from './lib/server.js';
-import { openBrowser } from './lib/engine.js';
+import { describe, test } from 'node:test';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor } from './lib/visitor.js';
 
 describe('accessibility', { timeout: 180_000 }, () => {
-  let server;
-  let chromium;
-
-  before(async () => {
-    server = await Server.start();
-    chromium = await openBrowser();
-  });
-
-  after(async () => {
-    await chromium?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser();
 
   test('a call can be started and ended by keyboard alone', async () => {
-    const ben = await Visitor.arrive(chromium.browser, server.url);
+    const ben = await Visitor.arrive(running.browser, running.server.url);
     await ben.start();
-    const ann = await Visitor.arrive(chromium.browser, server.url);
+    const ann = await Visitor.arrive(running.browser, running.server.url);
     const { keyboard } = ann.page;
     await keyboard.press('Tab');
     await keyboard.press('Enter');
@@ -44,7 +32,7 @@ describe('accessibility', { timeout: 180_000 }, () => {
   });
 
   test('single-letter shortcuts can be disabled', async () => {
-    const ann = await Visitor.arrive(chromium.browser, server.url, { settings: { shortcuts: false } });
+    const ann = await Visitor.arrive(running.browser, running.server.url, { settings: { shortcuts: false } });
     await ann.checkMicrophone();
     await ann.page.keyboard.press('m');
     await ann.page.keyboard.press('n');
@@ -54,7 +42,7 @@ describe('accessibility', { timeout: 180_000 }, () => {
   });
 
   test('every change of phase is announced', async () => {
-    const ann = await Visitor.arrive(chromium.browser, server.url);
+    const ann = await Visitor.arrive(running.browser, running.server.url);
     await ann.reads('announcer', /talk with a stranger/);
     await ann.checkMicrophone();
     await ann.reads('announcer', /say something/);

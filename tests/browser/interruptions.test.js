@@ -1,31 +1,19 @@
 /** Interruptions of a call, and what the page does to be noticed. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Server } from './lib/server.js';
-import { openBrowser } from './lib/engine.js';
+import { describe, test } from 'node:test';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor } from './lib/visitor.js';
 
 describe('a call that is interrupted', { timeout: 240_000 }, () => {
-  let server;
-  let chromium;
-
-  before(async () => {
-    server = await Server.start();
-    chromium = await openBrowser();
-  });
-
-  after(async () => {
-    await chromium?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser();
 
   /** A visitor whose browser is changed by `script` before the page runs. */
   async function arrive(t, script, options) {
-    const visitor = await Visitor.arrive(chromium.browser, 'about:blank', options);
+    const visitor = await Visitor.arrive(running.browser, 'about:blank', options);
     t.after(() => visitor.leave());
     if (script !== undefined) await visitor.page.addInitScript(script);
-    await visitor.page.goto(server.url);
+    await visitor.page.goto(running.server.url);
     return visitor;
   }
 

@@ -1,27 +1,16 @@
 /** Calls between visitors: meeting, muting, next, stop, lost partners. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Server } from './lib/server.js';
-import { ENGINES, openBrowser } from './lib/engine.js';
+import { describe, test } from 'node:test';
+import { ENGINES } from './lib/engine.js';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor, talking } from './lib/visitor.js';
 
 for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000 }, () => {
-  let server;
-  let opened;
-
-  before(async () => {
-    server = await Server.start();
-    opened = await openBrowser({ engine });
-  });
-
-  after(async () => {
-    await opened?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser({ engine });
 
   test('two visitors hear each other after two clicks each', async () => {
-    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(opened.browser, server.url)));
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(running.browser, running.server.url)));
     await ann.start();
     await ann.reaches('searching');
     await ben.start();
@@ -36,7 +25,7 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('mute is shown to the partner and can be undone', async () => {
-    const [ann, ben] = await talking(opened.browser, server.url);
+    const [ann, ben] = await talking(running.browser, running.server.url);
     await ann.press('mute');
     await ann.reads('you-state', /muted/);
     await ben.reads('partner-state', /muted/);
@@ -48,7 +37,7 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
 
   // Firefox has one fake microphone, and does not list it.
   test('changing the microphone keeps the call', { skip: engine === 'firefox' }, async () => {
-    const [ann, ben] = await talking(opened.browser, server.url);
+    const [ann, ben] = await talking(running.browser, running.server.url);
     await ann.page.click('summary');
     const devices = await ann.page.$$eval('#microphone option', (options) => options.map(({ value }) => value));
     assert.ok(devices.length > 1, `fake devices: ${devices}`);
@@ -61,22 +50,14 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('candidates that arrive before their description are kept', async () => {
-    const pair = await talking(opened.browser, server.url, { candidatesFirst: true });
+    const pair = await talking(running.browser, running.server.url, { candidatesFirst: true });
     await Promise.all(pair.map((visitor) => visitor.hears()));
     await Promise.all(pair.map((visitor) => visitor.leave()));
   });
 
   test('a browser that blocks autoplay gets a button to play', async () => {
-    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(opened.browser, server.url)));
-    await ann.page.evaluate(() => {
-      // Such a browser does not play an element on its own either.
-      document.getElementById('voice').autoplay = false;
-      const { play } = HTMLMediaElement.prototype;
-      HTMLMediaElement.prototype.play = function () {
-        HTMLMediaElement.prototype.play = play;
-        return Promise.reject(new DOMException('a click first', 'NotAllowedError'));
-      };
-    });
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(running.browser, running.server.url)));
+    await ann.blockAutoplay();
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
     await ann.reaches('talking');
     await ann.press('play');
@@ -87,11 +68,11 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('after Next the partner is informed and finds a third visitor', async () => {
-    const [ann, ben] = await talking(opened.browser, server.url);
+    const [ann, ben] = await talking(running.browser, running.server.url);
     await ann.press('next');
     await ben.reaches('ended');
     await ben.reads('headline', /moved on/);
-    const cat = await Visitor.arrive(opened.browser, server.url);
+    const cat = await Visitor.arrive(running.browser, running.server.url);
     await cat.start();
     // Ann waits already, so she meets the third visitor; Ben is matched after Ann has left.
     await Promise.all([ann, cat].map((visitor) => visitor.reaches('talking')));
@@ -106,7 +87,7 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('Stop informs the partner and turns the microphone off until Start', async () => {
-    const [ann, ben] = await talking(opened.browser, server.url);
+    const [ann, ben] = await talking(running.browser, running.server.url);
     await ann.press('stop');
     await ann.reaches('stopped');
     await ann.reads('you-state', /microphone off/);
@@ -120,7 +101,7 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('a closed tab is reported to the partner at once', async () => {
-    const [ann, ben] = await talking(opened.browser, server.url);
+    const [ann, ben] = await talking(running.browser, running.server.url);
     ann.page.on('dialog', (dialog) => dialog.accept());
     await ann.page.close({ runBeforeUnload: true });
     await ben.reaches('ended');
@@ -129,8 +110,8 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
   });
 
   test('the setting to continue searches for the next partner automatically', async () => {
-    const ann = await Visitor.arrive(opened.browser, server.url, { settings: { onward: true } });
-    const ben = await Visitor.arrive(opened.browser, server.url);
+    const ann = await Visitor.arrive(running.browser, running.server.url, { settings: { onward: true } });
+    const ben = await Visitor.arrive(running.browser, running.server.url);
     await Promise.all([ann, ben].map((visitor) => visitor.start()));
     await ann.reaches('talking');
     await ben.press('stop');
@@ -141,9 +122,9 @@ for (const engine of ENGINES) describe(`a call in ${engine}`, { timeout: 180_000
 
   test('the fragment of the address selects the queue', async () => {
     const [ann, ben] = await Promise.all(
-      ['#en', '#fr'].map((name) => Visitor.arrive(opened.browser, server.url + name)),
+      ['#en', '#fr'].map((name) => Visitor.arrive(running.browser, running.server.url + name)),
     );
-    const cat = await Visitor.arrive(opened.browser, `${server.url}#fr`);
+    const cat = await Visitor.arrive(running.browser, `${running.server.url}#fr`);
     await ann.start();
     await ben.start();
     await cat.start();

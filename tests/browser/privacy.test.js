@@ -1,30 +1,18 @@
 /** Who sees the network address of a visitor. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Server } from './lib/server.js';
-import { openBrowser } from './lib/engine.js';
+import { describe, test } from 'node:test';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor } from './lib/visitor.js';
 
 const RELAY = [{ urls: ['turn:127.0.0.1:9'], username: 'me', credential: 'secret' }];
 
 describe('the network address of a visitor', { timeout: 120_000 }, () => {
-  let server;
-  let chromium;
-
-  before(async () => {
-    server = await Server.start();
-    chromium = await openBrowser();
-  });
-
-  after(async () => {
-    await chromium?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser();
 
   /** A visitor whose `session` message has these members; the rest comes from the server. */
   async function arrive(t, session, settings) {
-    const visitor = await Visitor.arrive(chromium.browser, 'about:blank', { settings });
+    const visitor = await Visitor.arrive(running.browser, 'about:blank', { settings });
     t.after(() => visitor.leave());
     await visitor.page.addInitScript((members) => {
       const { parse } = JSON;
@@ -42,7 +30,7 @@ describe('the network address of a visitor', { timeout: 120_000 }, () => {
         }
       };
     }, session);
-    await visitor.page.goto(server.url);
+    await visitor.page.goto(running.server.url);
     return visitor;
   }
 

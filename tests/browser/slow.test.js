@@ -4,9 +4,8 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { openBrowser } from './lib/engine.js';
-import { Server } from './lib/server.js';
+import { describe, test } from 'node:test';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor } from './lib/visitor.js';
 
 /** 50 kbit/s and 300 ms there and back, as on a phone at the edge of a GSM cell (EDGE). */
@@ -23,22 +22,11 @@ const overheadBytes = (bytes) => 0.03 * bytes + 150;
 const NOT_NEEDED = new Set(['/stats', '/favicon.svg']);
 
 describe('the page at 50 kbit/s', { timeout: 60_000 }, () => {
-  let server;
-  let opened;
-
-  before(async () => {
-    server = await Server.start();
-    opened = await openBrowser();
-  });
-
-  after(async () => {
-    await opened?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser();
 
   /** Opens the page, and the responses up to the moment when the button of the first step appears. */
   async function load(throttled) {
-    const visitor = await Visitor.arrive(opened.browser, null, { locale: 'de' });
+    const visitor = await Visitor.arrive(running.browser, null, { locale: 'de' });
     const { page } = visitor;
     const session = await page.context().newCDPSession(page);
     await session.send('Network.enable');
@@ -59,7 +47,7 @@ describe('the page at 50 kbit/s', { timeout: 60_000 }, () => {
       });
     }
     const began = performance.now();
-    await page.goto(server.url, { waitUntil: 'commit', timeout: 40_000 });
+    await page.goto(running.server.url, { waitUntil: 'commit', timeout: 40_000 });
     await page.waitForSelector('#ask', { timeout: 40_000 });
     const seconds = (performance.now() - began) / 1000;
     await page.waitForLoadState('networkidle');

@@ -1,31 +1,20 @@
 /** Partners whose machine freezes or dies during a call. Both engines run at the same time, because the tests mostly wait. */
 
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { ENGINES, openBrowser } from './lib/engine.js';
-import { Server } from './lib/server.js';
+import { runServerAndBrowser } from './lib/running.js';
 import { Visitor } from './lib/visitor.js';
 
 describe('a partner who vanishes', { concurrency: true, timeout: 180_000 }, () => {
   for (const engine of ENGINES) describe(`in ${engine}`, { concurrency: false }, () => {
-    let server;
-    let opened;
-
-    before(async () => {
-      server = await Server.start();
-      opened = await openBrowser({ engine });
-    });
-
-    after(async () => {
-      await opened?.close();
-      await server?.down();
-    });
+    const running = runServerAndBrowser({ engine });
 
     for (const [how, act] of [['freezes', 'freeze'], ['dies', 'kill']]) {
       test(`because its machine ${how} is noticed, and another can be found`, async () => {
         const other = await openBrowser({ engine });
         try {
-          const ann = await Visitor.arrive(opened.browser, server.url);
-          const ben = await Visitor.arrive(other.browser, server.url);
+          const ann = await Visitor.arrive(running.browser, running.server.url);
+          const ben = await Visitor.arrive(other.browser, running.server.url);
           await Promise.all([ann, ben].map((visitor) => visitor.start()));
           await Promise.all([ann, ben].map((visitor) => visitor.reaches('talking')));
           other[act]();

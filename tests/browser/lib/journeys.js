@@ -61,14 +61,7 @@ async function* call({ browser, server, options }) {
 /** Playing is blocked until a click. @param {Surroundings} surroundings @returns {Journey} */
 async function* silence({ browser, server, options }) {
   const [ann, ben] = [await Visitor.arrive(browser, server.url, options), await Visitor.arrive(browser, server.url)];
-  await ann.page.evaluate(() => {
-    document.getElementById('voice').autoplay = false;
-    const { play } = HTMLMediaElement.prototype;
-    HTMLMediaElement.prototype.play = function () {
-      HTMLMediaElement.prototype.play = play;
-      return Promise.reject(new DOMException('a click first', 'NotAllowedError'));
-    };
-  });
+  await ann.blockAutoplay();
   await Promise.all([ann, ben].map((visitor) => visitor.start()));
   await ann.reaches('talking');
   await ann.page.waitForSelector('#play');

@@ -158,6 +158,19 @@ export class Visitor {
     await this.press('start');
   }
 
+  /** The browser refuses to play until a click. */
+  blockAutoplay() {
+    return this.page.evaluate(() => {
+      // Such a browser does not play an element on its own either.
+      document.getElementById('voice').autoplay = false;
+      const { play } = HTMLMediaElement.prototype;
+      HTMLMediaElement.prototype.play = function () {
+        HTMLMediaElement.prototype.play = play;
+        return Promise.reject(new DOMException('a click first', 'NotAllowedError'));
+      };
+    });
+  }
+
   measure() {
     return this.page.evaluate(() => window.observed.measure());
   }
