@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { duration, text } from '../../src/page/web/words.js';
+import { Session } from './lib/session.js';
 import { Server } from './lib/server.js';
 import { openBrowser } from './lib/engine.js';
 import { Visitor } from './lib/visitor.js';
@@ -188,16 +190,38 @@ describe('waiting alone', { timeout: 120_000 }, () => {
   });
 
   test('the expected wait that the server tells is shown', async () => {
-    const ann = await Visitor.arrive(chromium.browser, server.url);
-    await ann.page.evaluate(() => {
-      const { dispatchEvent } = EventTarget.prototype;
-      EventTarget.prototype.dispatchEvent = function (event) {
-        if (event.type === 'waiting') event.detail.expected_wait_ms = 130_000;
-        return dispatchEvent.call(this, event);
-      };
-    });
+    // One room gives the server something to estimate from. Then it says after at most a second how long a
+    // user has to expect to wait.
+    const [ben, cat] = [await Session.open(server), await Session.open(server)];
+    for (const user of [ben, cat]) user.send('find_match');
+    for (const user of [ben, cat]) await user.receive('match_found');
+    cat.close();
+    const told = async () => {
+      ben.send('find_match');
+      const { expected_wait_ms } = await ben.receive('waiting');
+      ben.send('cancel_match');
+      await ben.receive('match_cancelled');
+      return expected_wait_ms;
+    };
+    // At least the time since that room: when it is 5 s, the page says more than "a few moments".
+    while (!((await told()) >= 5_000)) await new Promise((resolve) => setTimeout(resolve, 100));
+    ben.close();
+
+    const ann = await Visitor.arrive(chromium.browser, null);
+    const waits = [];
+    ann.page.on('websocket', (socket) =>
+      socket.on('framereceived', ({ payload }) => {
+        const message = JSON.parse(payload);
+        if (message.type === 'waiting') waits.push(message.payload.expected_wait_ms);
+      }),
+    );
+    await ann.page.goto(server.url);
     await ann.start();
-    await ann.reads('expected', /about 2 minutes/);
+    await ann.page.waitForSelector('#expected:not([hidden])');
+    assert.equal(waits.length, 1);
+    assert.ok(waits[0] >= 5_000, `${waits}`);
+    assert.equal(await ann.text('expected'), text('waiting.expected', { time: duration(waits[0]) }));
+    assert.match(await ann.text('expected'), /about \d+ seconds/);
     await ann.leave();
   });
 });
