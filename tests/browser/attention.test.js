@@ -7,6 +7,7 @@ describe('what keeps the attention of a visitor', () => {
   const original = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
   let WakeLock;
   let canNotify;
+  let Notifier;
   let requests;
 
   beforeEach(async () => {
@@ -15,7 +16,7 @@ describe('what keeps the attention of a visitor', () => {
     globalThis.window = globalThis;
     const request = () => new Promise((resolve) => requests.push(resolve));
     Object.defineProperty(globalThis, 'navigator', { value: { wakeLock: { request } }, configurable: true });
-    ({ WakeLock, canNotify } = await import('../../src/page/web/attention.js'));
+    ({ WakeLock, Notifier, canNotify } = await import('../../src/page/web/attention.js'));
   });
 
   afterEach(() => {
@@ -66,5 +67,21 @@ describe('what keeps the attention of a visitor', () => {
       }
     };
     assert.equal(canNotify(), false, 'Chrome on Android');
+  });
+
+  test('a notification that the browser refuses with an exception is left out', () => {
+    let constructed = 0;
+    globalThis.Notification = class {
+      static permission = 'granted';
+      constructor() {
+        constructed += 1;
+        throw new TypeError('Illegal constructor');
+      }
+    };
+    document.hidden = true;
+    const notifier = new Notifier();
+    notifier.show('a partner', 'was found');
+    notifier.clear();
+    assert.equal(constructed, 1);
   });
 });

@@ -51,12 +51,16 @@ export class Notifier {
   show(title, body) {
     if (!document.hidden || !Notifier.allowed) return;
     this.clear();
-    const shown = new Notification(title, { body, tag: 'switchboard' });
-    shown.addEventListener('click', () => {
-      window.focus();
-      shown.close();
-    });
-    this.#shown = shown;
+    try {
+      const shown = new Notification(title, { body, tag: 'switchboard' });
+      shown.addEventListener('click', () => {
+        window.focus();
+        shown.close();
+      });
+      this.#shown = shown;
+    } catch {
+      // A browser whose constructor throws and that canNotify does not know: the call goes on without.
+    }
   }
 
   clear() {
