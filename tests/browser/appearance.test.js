@@ -6,10 +6,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { after, before, describe, test } from 'node:test';
-import { openBrowser } from './lib/engine.js';
+import { describe, test } from 'node:test';
 import { JOURNEYS } from './lib/journeys.js';
-import { Server } from './lib/server.js';
+import { runServerAndBrowser } from './lib/running.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -84,25 +83,14 @@ async function inspect(visitor, state, language) {
 }
 
 describe('every state of the page', { timeout: 600_000 }, () => {
-  let server;
-  let opened;
-
-  before(async () => {
-    server = await Server.start();
-    opened = await openBrowser({ flags: ['--host-resolver-rules=MAP talk.example 127.0.0.1'] });
-  });
-
-  after(async () => {
-    await opened?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser({ flags: ['--host-resolver-rules=MAP talk.example 127.0.0.1'] });
 
   for (const [language, names] of Object.entries(JOURNEYS_BY_LANGUAGE)) {
     for (const name of names) {
       test(`is accessible and fits on every screen: ${name}, ${language}`, { timeout: 120_000 }, async () => {
         const options = { locale: language, reducedMotion: 'reduce' };
         const found = [];
-        for await (const [state, visitor] of JOURNEYS[name]({ browser: opened.browser, server, options })) {
+        for await (const [state, visitor] of JOURNEYS[name]({ ...running, options })) {
           found.push(...(await inspect(visitor, state, language)));
         }
         assert.deepEqual(found, []);

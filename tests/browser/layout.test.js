@@ -1,11 +1,10 @@
 /** The page in every size, light and dark, from right to left, in German, and without scripts. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { duration, text } from '../../src/page/web/words.js';
+import { runServerAndBrowser } from './lib/running.js';
 import { Session } from './lib/session.js';
-import { Server } from './lib/server.js';
-import { openBrowser } from './lib/engine.js';
 import { Visitor } from './lib/visitor.js';
 
 const SIZES = [[320, 568], [390, 844], [844, 390], [1366, 600], [1366, 900]];
@@ -38,22 +37,11 @@ function faults(mainButton) {
 }
 
 describe('the layout', { timeout: 300_000 }, () => {
-  let server;
-  let chromium;
-
-  before(async () => {
-    server = await Server.start('--stats-queue', 'de,en,music');
-    chromium = await openBrowser();
-  });
-
-  after(async () => {
-    await chromium?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser({}, '--stats-queue', 'de,en,music');
 
   /** @param {(typeof STYLES)[number]} style */
   async function arrive({ rtl = false, ...options }) {
-    const visitor = await Visitor.arrive(chromium.browser, server.url, { ...options, reducedMotion: 'reduce' });
+    const visitor = await Visitor.arrive(running.browser, running.server.url, { ...options, reducedMotion: 'reduce' });
     await visitor.page.waitForSelector('#ask:not([hidden])');
     if (rtl) await visitor.page.evaluate(() => (document.documentElement.dir = 'rtl'));
     return visitor;
@@ -125,9 +113,9 @@ describe('the layout', { timeout: 300_000 }, () => {
   });
 
   test('without scripts the page says what it needs, first, in every language', async () => {
-    const context = await chromium.browser.newContext({ javaScriptEnabled: false, viewport: { width: 390, height: 844 } });
+    const context = await running.browser.newContext({ javaScriptEnabled: false, viewport: { width: 390, height: 844 } });
     const page = await context.newPage();
-    await page.goto(server.url);
+    await page.goto(running.server.url);
     const text = await page.innerText('main');
     assert.match(text, /^Calls need JavaScript\./);
     assert.match(text, /brauchen JavaScript/);
@@ -138,32 +126,21 @@ describe('the layout', { timeout: 300_000 }, () => {
 });
 
 describe('waiting alone', { timeout: 120_000 }, () => {
-  let server;
-  let chromium;
-
-  before(async () => {
-    server = await Server.start('--stats-queue', 'de,music');
-    chromium = await openBrowser();
-  });
-
-  after(async () => {
-    await chromium?.close();
-    await server?.down();
-  });
+  const running = runServerAndBrowser({}, '--stats-queue', 'de,music');
 
   test('the link of the queue is copied where the browser cannot share it', async () => {
-    const ann = await Visitor.arrive(chromium.browser, `${server.url}#music`, { permissions: ['clipboard-read', 'clipboard-write'] });
+    const ann = await Visitor.arrive(running.browser, `${running.server.url}#music`, { permissions: ['clipboard-read', 'clipboard-write'] });
     await ann.page.evaluate(() => (Navigator.prototype.share = undefined));
     await ann.start();
     await ann.page.waitForSelector('#alone:not([hidden])');
     await ann.press('share');
     await ann.reads('share', /copied/);
-    assert.equal(await ann.page.evaluate(() => navigator.clipboard.readText()), `${server.url}#music`);
+    assert.equal(await ann.page.evaluate(() => navigator.clipboard.readText()), `${running.server.url}#music`);
     await ann.leave();
   });
 
   test('a notification can be asked for while waiting', async () => {
-    const ann = await Visitor.arrive(chromium.browser, server.url, { permissions: ['notifications'] });
+    const ann = await Visitor.arrive(running.browser, running.server.url, { permissions: ['notifications'] });
     await ann.start();
     await ann.page.waitForSelector('#alone:not([hidden])');
     await ann.press('tell');
@@ -173,7 +150,7 @@ describe('waiting alone', { timeout: 120_000 }, () => {
   });
 
   test('a queue of the operator can be chosen, and is shown by its language', async () => {
-    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(chromium.browser, server.url)));
+    const [ann, ben] = await Promise.all([0, 1].map(() => Visitor.arrive(running.browser, running.server.url)));
     await Promise.all([ann, ben].map((visitor) => visitor.checkMicrophone()));
     const names = await ann.page.$$eval('#queue option', (options) => options.map(({ textContent }) => textContent));
     assert.deepEqual(names, ['The common line', 'German', 'music']);
@@ -181,7 +158,7 @@ describe('waiting alone', { timeout: 120_000 }, () => {
     assert.match(ann.page.url(), /#de$/);
     await ann.press('start');
     await ann.reaches('searching');
-    const cat = await Visitor.arrive(chromium.browser, server.url);
+    const cat = await Visitor.arrive(running.browser, running.server.url);
     await cat.start();
     await cat.reaches('searching');
     await ben.press('start');
@@ -192,7 +169,7 @@ describe('waiting alone', { timeout: 120_000 }, () => {
   test('the expected wait that the server tells is shown', async () => {
     // One room gives the server something to estimate from. Then it says after at most a second how long a
     // user has to expect to wait.
-    const [ben, cat] = [await Session.open(server), await Session.open(server)];
+    const [ben, cat] = [await Session.open(running.server), await Session.open(running.server)];
     for (const user of [ben, cat]) user.send('find_match');
     for (const user of [ben, cat]) await user.receive('match_found');
     cat.close();
@@ -207,7 +184,7 @@ describe('waiting alone', { timeout: 120_000 }, () => {
     while (!((await told()) >= 5_000)) await new Promise((resolve) => setTimeout(resolve, 100));
     ben.close();
 
-    const ann = await Visitor.arrive(chromium.browser, null);
+    const ann = await Visitor.arrive(running.browser, null);
     const waits = [];
     ann.page.on('websocket', (socket) =>
       socket.on('framereceived', ({ payload }) => {
@@ -215,7 +192,7 @@ describe('waiting alone', { timeout: 120_000 }, () => {
         if (message.type === 'waiting') waits.push(message.payload.expected_wait_ms);
       }),
     );
-    await ann.page.goto(server.url);
+    await ann.page.goto(running.server.url);
     await ann.start();
     await ann.page.waitForSelector('#expected:not([hidden])');
     assert.equal(waits.length, 1);
