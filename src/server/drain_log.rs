@@ -8,6 +8,9 @@ use std::time::Duration;
 const MIN_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time between two progress lines.
 const MAX_PERIOD: Duration = Duration::from_secs(60);
+/// A shard may close its rooms this much before the main thread's timeout: its clock is that of the
+/// beginning of an iteration, in whole milliseconds.
+const SHARD_LEAD: Duration = Duration::from_millis(50);
 
 /// The state of the log while the server drains.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(super) struct DrainLog {
     period: Duration,
     /// When the next line is due, as time since the signal; `None` after the timeout.
     next: Option<Duration>,
-    /// Rooms at the last update.
+    /// Rooms at the last update that came surely before the shards closed them.
     rooms: i64,
 }
 
@@ -30,8 +33,8 @@ pub(super) enum DrainLogLine {
         /// Time until the timeout.
         left: Duration,
     },
-    /// The timeout has passed, and rooms were still open. Their number is that of the
-    /// previous update, because the shards may have closed some of them by now.
+    /// The timeout has passed, and rooms were still open. Their number is that of an earlier
+    /// update, because the shards may have closed some of them by now.
     RoomsClosed {
         /// Number of rooms.
         rooms: i64,
@@ -57,7 +60,9 @@ impl DrainLog {
             self.next = None;
             return (self.rooms > 0).then_some(DrainLogLine::RoomsClosed { rooms: self.rooms });
         }
-        self.rooms = counts.rooms;
+        if passed + SHARD_LEAD < self.timeout {
+            self.rooms = counts.rooms;
+        }
         if passed < next || counts.sessions == 0 {
             return None;
         }
@@ -109,6 +114,16 @@ mod tests {
         assert_eq!(logged(0, 3, 99), (vec![0], closed(3)), "the first update is the last");
         let (seconds, last) = logged(7200, 1, 9999);
         assert_eq!((seconds.len(), seconds[0], last), (120, 60, closed(1)));
+    }
+
+    #[test]
+    fn counts_rooms_that_a_shard_closed_just_before_the_timeout() {
+        let counts = |rooms| SessionCounts { sessions: 2 * rooms, waiting: 0, rooms };
+        let mut log = DrainLog::new(Duration::from_secs(3), counts(4));
+        assert_eq!(log.update(Duration::from_millis(2900), counts(3)), None);
+        assert_eq!(log.update(Duration::from_millis(2999), counts(0)), None);
+        let closed = log.update(Duration::from_millis(3019), counts(0));
+        assert_eq!(closed, Some(DrainLogLine::RoomsClosed { rooms: 3 }));
     }
 
     #[test]

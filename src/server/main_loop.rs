@@ -101,10 +101,10 @@ impl Server {
         );
         self.telemetry.draining.set(1);
         tasks.supervision.stopping(&self.telemetry);
+        let began = sys::clock::monotonic();
         for shard in &self.shards {
             let _sent = shard.send(ShardCommand::StartDrain);
         }
-        let began = sys::clock::monotonic();
         let mut log = DrainLog::new(self.drain_timeout, counts);
         loop {
             match self.wait_for_signal(events, DRAIN_CHECK_PERIOD.min(tasks.period()))? {

@@ -4,6 +4,8 @@ use crate::support::{
     ProtocolClient, RawClient, Received, Server, expect_room_relays, get, text_frame,
     upgrade_request, wait_until,
 };
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Waits for a Close frame and the end of the connection. Gives the code and the time at which the
@@ -96,7 +98,7 @@ fn drain_by_signal(signal: &str) {
     for figure in ["connections=", "sessions=9", "rooms=1", "messages_relayed=4"] {
         assert!(summary.contains(figure), "{summary}");
     }
-    assert!(std::net::TcpStream::connect(server.address()).is_err(), "the port is closed");
+    assert!(TcpStream::connect(server.address()).is_err(), "the port is closed");
 }
 
 #[test]
@@ -254,4 +256,65 @@ fn answers_connections_in_the_accept_queue_before_the_exit() {
     }
     drop(late);
     assert_eq!(server.wait_for_exit().code(), Some(0));
+}
+
+/// The first bytes of the answer to `GET /health` on a new connection; none if the connection was
+/// reset.
+fn ask_for_health(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut answer = String::new();
+    let request = b"GET /health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let _was_reset = stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer));
+    Ok(answer)
+}
+
+/// When a log line was written, in seconds since midnight on the server's clock.
+fn logged_at_s(line: &str) -> f64 {
+    let time = line.split(['T', 'Z']).nth(1).unwrap();
+    time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
+}
+
+#[test]
+fn answers_health_checks_until_the_port_closes_and_ends_after_the_close_timeout() {
+    const DRAIN_S: f64 = 2.0;
+    const CLOSE_S: f64 = 0.5;
+    let flags = ["--drain-timeout", "2s", "--close-timeout", "500ms", "--shards", "2"];
+    let mut server = Server::start(&flags);
+    let address = server.address();
+    // They do not answer the Close frame at the deadline, so the close timeout has to pass too.
+    let (_one, _other, _) = server.matched_raw_pair();
+    server.send_signal("TERM");
+    let began = logged_at_s(&server.wait_for_log_line("shutting down"));
+    let is_after_deadline =
+        |server: &Server| server.log().iter().any(|line| line.contains("--drain-timeout has"));
+    let (mut before, mut after, mut unanswered) = (0, 0, 0);
+    // The first request may overtake the shards' command to drain.
+    wait_until("the server drains", || match ask_for_health(address) {
+        Ok(answer) if answer.starts_with("HTTP/1.1 503 ") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    loop {
+        let is_late = is_after_deadline(&server);
+        match ask_for_health(address) {
+            Err(_port_is_closed) => break,
+            // The kernel had accepted it when its listener was closed.
+            Ok(answer) if answer.is_empty() => unanswered += 1,
+            Ok(answer) => {
+                assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+                assert!(
+                    answer.contains("draining") || answer.contains("shutting down"),
+                    "{answer}"
+                );
+                *(if is_late { &mut after } else { &mut before }) += 1;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.wait_for_exit().code(), Some(0));
+    assert!(before > 0 && after > 0, "{before} before the deadline, {after} after it");
+    assert!(unanswered <= 2, "{unanswered} unanswered, and each shard closes one listener");
+    let took_s = logged_at_s(&server.wait_for_log_line("ended gracefully")) - began;
+    let took_s = took_s.rem_euclid(24.0 * 3600.0);
+    assert!(took_s >= DRAIN_S, "the room ended early, after {took_s} s");
+    assert!(took_s < 10.0 * (DRAIN_S + CLOSE_S), "the end came late, after {took_s} s");
 }
