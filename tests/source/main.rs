@@ -8,5 +8,6 @@ mod layers;
 mod names;
 mod reports;
 mod size;
+mod tracked;
 mod tree;
 mod wording;
