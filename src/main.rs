@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::config::{
-    Arguments, Config, DescriptorTables, EarlyExit, LogFormat, MachineCapabilities,
-    UnknownVariable, unknown_variables,
+    Arguments, Config, DescriptorTables, EarlyExit, LogFormat, MachineCapabilities, SessionLog,
+    UnknownVariable, all_values, unknown_variables,
 };
 use switchboard::health_check;
 use switchboard::limits;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     };
     log.install_panic_hook();
     init_tracing(&log, &config);
-    log_doubtful_settings(&config);
+    log_doubtful_settings(&config, &arguments);
     let status = match arguments.monitoring.check_config {
         true => check_config(&config, &arguments, &log),
         false => serve(&config, &arguments, &log),
@@ -115,8 +115,8 @@ fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     let readings = machine::read();
     let server = PlannedServer {
         shards: arguments.listening.shards.unwrap_or(readings.cpus),
-        addresses: arguments.listening.listen.len(),
-        admin_addresses: arguments.listening.admin_listen.len(),
+        addresses: all_values(&arguments.listening.listen).len(),
+        admin_addresses: all_values(&arguments.listening.admin_listen).len(),
         fd_tables: arguments.limits.fd_tables,
         max_connections: arguments.limits.max_connections,
     };
@@ -182,7 +182,7 @@ fn log_startup(config: &Config, server: &Server) {
 }
 
 /// Warns of settings that are valid and probably not what the operator wants.
-fn log_doubtful_settings(config: &Config) {
+fn log_doubtful_settings(config: &Config, arguments: &Arguments) {
     for UnknownVariable { name, nearest } in unknown_variables(std::env::vars_os()) {
         tracing::warn!(
             variable = name,
@@ -195,6 +195,12 @@ fn log_doubtful_settings(config: &Config) {
             flag,
             limit,
             "a limit of one address is below 8, the number of connections that one browser opens"
+        );
+    }
+    if arguments.monitoring.log_addresses && config.session_log == SessionLog::Off {
+        tracing::warn!(
+            log_level = %config.log_level,
+            "--log-addresses has no effect: sessions are logged only with --log-level debug"
         );
     }
 }

@@ -157,7 +157,7 @@ impl CountBounds {
     ///
     /// # Errors
     /// [`ConfigError::TooManyValues`].
-    pub(super) fn check<'a, T>(&self, values: &'a [T]) -> Result<&'a [T], ConfigError> {
+    pub(super) fn check<T>(&self, values: Vec<T>) -> Result<Vec<T>, ConfigError> {
         if values.len() <= self.max {
             return Ok(values);
         }

@@ -12,7 +12,7 @@ mod validate;
 pub use arguments::{
     AccessArguments, Arguments, ConnectionSteering, EarlyExit, FlagFromEnvironment, HumanDuration,
     IceArguments, LimitArguments, ListeningArguments, LogFormat, MonitoringArguments,
-    TimeoutArguments, UnknownVariable, unknown_variables,
+    TimeoutArguments, UnknownVariable, ValueList, all_values, unknown_variables,
 };
 pub use descriptor_tables::{
     DescriptorBudget, DescriptorTables, FdTables, private_table_overhead, shared_table_overhead,

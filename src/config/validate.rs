@@ -3,7 +3,7 @@
 
 use super::{
     Arguments, Config, ConfigError, ConnectionSteering, DescriptorBudget, DescriptorTables, Limits,
-    MachineCapabilities, SessionLog, TurnConfig, bounds,
+    MachineCapabilities, SessionLog, TurnConfig, all_values, bounds,
 };
 use crate::access::AccessPolicy;
 use crate::ice::CredentialLifetimes;
@@ -47,7 +47,7 @@ impl Arguments {
             socket_send_buffer_bytes: (send_buffer_bytes != 0).then_some(send_buffer_bytes),
             echo: self.listening.echo,
             access,
-            ice_servers: self.ice.ice_server.clone(),
+            ice_servers: all_values(&self.ice.ice_server),
             turn: self.turn()?,
             relay_only: self.relay_only()?,
             stats_queues: self.stats_queues()?,
@@ -88,23 +88,24 @@ impl Arguments {
     }
 
     fn access(&self, listen: &[SocketAddr]) -> Result<AccessPolicy, ConfigError> {
-        let allowed_origins = bounds::ALLOW_ORIGIN.check(&self.access.allow_origin)?;
-        let trusted_proxies = bounds::TRUSTED_PROXY.check(&self.access.trusted_proxy)?;
+        let allowed_origins = bounds::ALLOW_ORIGIN.check(all_values(&self.access.allow_origin))?;
+        let trusted_proxies =
+            bounds::TRUSTED_PROXY.check(all_values(&self.access.trusted_proxy))?;
         Ok(AccessPolicy {
-            allowed_origins: allowed_origins.to_vec(),
-            trusted_proxies: Networks(trusted_proxies.to_vec()),
+            allowed_origins,
+            trusted_proxies: Networks(trusted_proxies),
             admin_listen: self.admin_addresses(listen)?,
         })
     }
 
     fn admin_addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, ConfigError> {
-        let admin = bounds::ADMIN_LISTEN.check(&self.listening.admin_listen)?;
-        if let Some(&address) = first_duplicate(admin, |address| address.port() != 0) {
+        let admin = bounds::ADMIN_LISTEN.check(all_values(&self.listening.admin_listen))?;
+        if let Some(&address) = first_duplicate(&admin, |address| address.port() != 0) {
             return Err(ConfigError::DuplicateAdminAddress { address });
         }
         match admin.iter().find(|address| address.port() != 0 && listen.contains(address)) {
             Some(&address) => Err(ConfigError::AdminAddressIsPublic { address }),
-            None => Ok(admin.to_vec()),
+            None => Ok(admin),
         }
     }
 
@@ -116,7 +117,7 @@ impl Arguments {
         match &self.ice.turn_secret_file {
             None if self.ice.turn_url.is_empty() => Ok(None),
             Some(file) if !self.ice.turn_url.is_empty() => Ok(Some(TurnConfig {
-                urls: self.ice.turn_url.clone(),
+                urls: all_values(&self.ice.turn_url),
                 secret_file: file.clone(),
                 lifetimes,
             })),
@@ -126,7 +127,7 @@ impl Arguments {
 
     fn relay_only(&self) -> Result<bool, ConfigError> {
         let has_turn_server = !self.ice.turn_url.is_empty()
-            || self.ice.ice_server.iter().any(|server| server.url().is_turn());
+            || all_values(&self.ice.ice_server).iter().any(|server| server.url().is_turn());
         if self.ice.relay_only && !has_turn_server {
             return Err(ConfigError::RelayOnlyWithoutTurn);
         }
@@ -144,11 +145,11 @@ impl Arguments {
             }
             return Ok(addresses);
         }
-        let listen = bounds::LISTEN.check(&self.listening.listen)?;
+        let listen = bounds::LISTEN.check(all_values(&self.listening.listen))?;
         // Port 0 is another port each time, so it may be given more than once.
-        match first_duplicate(listen, |address| address.port() != 0) {
+        match first_duplicate(&listen, |address| address.port() != 0) {
             Some(&address) => Err(ConfigError::DuplicateListenAddress { address }),
-            None => Ok(listen.to_vec()),
+            None => Ok(listen),
         }
     }
 
@@ -228,13 +229,13 @@ impl Arguments {
     }
 
     fn stats_queues(&self) -> Result<Vec<String>, ConfigError> {
-        let names = bounds::STATS_QUEUE.check(&self.monitoring.stats_queue)?;
+        let names = bounds::STATS_QUEUE.check(all_values(&self.monitoring.stats_queue))?;
         if let Some(name) = names.iter().find(|name| !is_queue_name(name.as_bytes())) {
             return Err(ConfigError::InvalidQueueName { name: name.clone() });
         }
-        match first_duplicate(names, |_| true) {
+        match first_duplicate(&names, |_| true) {
             Some(name) => Err(ConfigError::DuplicateStatsQueue { name: name.clone() }),
-            None => Ok(names.to_vec()),
+            None => Ok(names),
         }
     }
 }

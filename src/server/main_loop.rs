@@ -169,6 +169,11 @@ impl Server {
     /// Reads the settings that come from files again, and gives them to the shards. If one cannot be
     /// used, all of those in force stay.
     fn reload(&self) {
+        let flags = self.sources.flags();
+        if flags.is_empty() {
+            tracing::warn!("SIGHUP: nothing was read again, because no setting comes from a file");
+            return;
+        }
         match self.sources.read() {
             Ok(settings) => {
                 let settings = Arc::new(settings);
@@ -176,7 +181,7 @@ impl Server {
                     let _sent = shard.send(ShardCommand::Reload(Arc::clone(&settings)));
                 }
                 self.telemetry.reloads.increment();
-                let flags = self.sources.flags().join(" ");
+                let flags = flags.join(" ");
                 tracing::info!(flags, "SIGHUP: the files that settings come from were read again");
             }
             Err(error) => {

@@ -1,22 +1,13 @@
 //! Environment variables: they stand in for flags, an empty one is the default, errors name them,
 //! and one that has no effect is found.
 
+use crate::flags::MACHINE;
 use crate::support::{TemporaryFile, temporary_file, test_process};
 use std::process::{Command, Output};
-use switchboard::config::{Arguments, MachineCapabilities, UnknownVariable, unknown_variables};
-use switchboard::sys::descriptor_tables::PrivateTableSupport;
-
-const MACHINE: MachineCapabilities = MachineCapabilities {
-    descriptors_allowed: 20_000,
-    descriptors_ceiling: Some(1_048_576),
-    default_shards: 4,
-    cpus: 4,
-    ipv6: true,
-    private_table_support: PrivateTableSupport::Supported,
-};
+use switchboard::config::{Arguments, UnknownVariable, unknown_variables};
 
 /// Runs the test below alone in a child process, because the environment belongs to a process.
-fn with_environment(variables: &[(&str, &str)]) -> String {
+pub(crate) fn with_environment(variables: &[(&str, &str)]) -> String {
     let output = test_process(concat!(
         module_path!(),
         "::prints_the_configuration_when_started_by_another_test"
@@ -31,10 +22,13 @@ fn with_environment(variables: &[(&str, &str)]) -> String {
 #[ignore = "started as a child process by the tests of this file"]
 fn prints_the_configuration_when_started_by_another_test() {
     match Arguments::read(["switchboard", "--shards=2"]) {
-        Ok(arguments) => match arguments.validate(&MACHINE) {
-            Ok(config) => println!("{config:?}"),
-            Err(error) => println!("refused: {}", arguments.explain(&error)),
-        },
+        Ok(arguments) => {
+            println!("{arguments:?}");
+            match arguments.validate(&MACHINE) {
+                Ok(config) => println!("{config:?}"),
+                Err(error) => println!("refused: {}", arguments.explain(&error)),
+            }
+        }
         Err(stop) => println!("{stop:?}"),
     }
 }
@@ -173,4 +167,20 @@ fn check_config_says_ok_or_what_is_wrong_and_starts_nothing() {
     assert!(stderr.contains("--turn-url and --turn-secret-file require each other"), "{stderr}");
     let (status, stdout, _) = texts(&run(&[], &[("SWITCHBOARD_CHECK_CONFIG", "yes")]));
     assert_eq!((status, &*stdout), (Some(0), "ok\n"));
+}
+
+#[test]
+fn warns_of_log_addresses_without_the_lines_that_would_have_them() {
+    let warns = |flags: &[&str]| {
+        let output = run(&[&["--check-config"], flags].concat(), &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        log.lines().any(|line| line.contains("WARN") && line.contains("--log-addresses has no"))
+    };
+    assert!(warns(&["--log-addresses"]));
+    assert!(warns(&["--log-addresses", "--log-level=info"]));
+    assert!(warns(&["--log-addresses", "--log-level=warn"]));
+    assert!(!warns(&["--log-addresses", "--log-level=debug"]));
+    assert!(!warns(&["--log-addresses", "--log-level=trace"]));
+    assert!(!warns(&[]));
 }

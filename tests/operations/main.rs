@@ -15,3 +15,4 @@ mod manuals;
 mod notify;
 mod readme_tests;
 mod reference;
+mod values;

@@ -57,11 +57,15 @@ fn no_signal_but_int_and_term_ends_the_process() {
     let mut server = Server::start(&[]);
     let (mut one, mut other, room) = server.matched_pair();
     server.send_signal("HUP");
-    server.wait_for_log_line("were read again");
+    let line = server.wait_for_log_line("no setting comes from a file");
+    assert!(line.contains("WARN SIGHUP: nothing was read again"), "{line}");
     for name in ["QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO"] {
         server.send_signal(name);
         server.wait_for_log_line(&format!("SIG{name}"));
     }
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains("were read again")), "{log:#?}");
+    assert!(server.get("/metrics").text().contains("switchboard_reloads_total 0\n"));
     expect_room_relays(&mut one, &mut other, &room);
     server.client().expect_no_message();
 }

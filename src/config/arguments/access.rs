@@ -1,6 +1,6 @@
 //! The flags under "Access".
 
-use super::values::trimmed;
+use super::values::{COMMA, ListParser, ValueList};
 use crate::wire::http::Origin;
 use crate::wire::proxy::Network;
 use clap::Args;
@@ -18,8 +18,8 @@ pub struct AccessArguments {
     /// Default: all origins are allowed
     #[allow(rustdoc::bare_urls, reason = "help is plain text")]
     #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN")]
-    #[arg(value_delimiter = ',', value_parser = trimmed::<Origin>)]
-    pub allow_origin: Vec<Origin>,
+    #[arg(value_parser = ListParser { value: str::parse::<Origin>, separators: COMMA })]
+    pub allow_origin: Vec<ValueList<Origin>>,
 
     /// Network of reverse proxies that name the client's address; repeat the flag or use commas
     ///
@@ -30,6 +30,6 @@ pub struct AccessArguments {
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXY", value_name = "NETWORK")]
-    #[arg(value_delimiter = ',', value_parser = trimmed::<Network>)]
-    pub trusted_proxy: Vec<Network>,
+    #[arg(value_parser = ListParser { value: str::parse::<Network>, separators: COMMA })]
+    pub trusted_proxy: Vec<ValueList<Network>>,
 }

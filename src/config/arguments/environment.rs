@@ -4,7 +4,7 @@
 use super::Arguments;
 use clap::builder::{OsStr, Resettable};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, CommandFactory};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory};
 use std::ffi::OsString;
 use std::fmt;
 
@@ -92,11 +92,13 @@ fn nearest(name: &str, known: &[String]) -> Option<String> {
     best.filter(|(rating, _)| *rating >= MIN_SIMILARITY).map(|(_, candidate)| candidate.clone())
 }
 
-/// The argument without its variable, if that is set to nothing, as templates of containers do.
-/// The default applies then.
+/// The argument without its variable, if that is set to nothing, as templates of containers do: to
+/// spaces, or, for a list, to separators without a value. The default applies then.
 pub(super) fn without_empty_variable(arg: Arg) -> Arg {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || (is_list && *byte == b',');
     let value = arg.get_env().and_then(std::env::var_os);
-    match value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty()) {
+    match value.is_some_and(|value| value.as_encoded_bytes().iter().all(is_blank)) {
         true => arg.env(Resettable::<OsStr>::Reset),
         false => arg,
     }

@@ -1,10 +1,11 @@
 //! The flags under "STUN and TURN".
 
+use super::values::{COMMA_OR_SPACE, ListParser, SPACE, Trimmed, ValueList};
 use crate::config::HumanDuration;
 use crate::ice::{IceServer, IceUrl};
 use crate::limits;
 use clap::Args;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PathBufValueParser};
 use std::path::PathBuf;
 
 /// STUN and TURN servers for the clients.
@@ -19,10 +20,10 @@ pub struct IceArguments {
     ///
     /// Default: none; clients connect only if they can reach each other directly
     #[arg(long, env = "SWITCHBOARD_ICE_SERVER", value_name = "URL", hide_env_values = true)]
-    #[arg(value_delimiter = ' ')]
-    pub ice_server: Vec<IceServer>,
+    #[arg(value_parser = ListParser { value: str::parse::<IceServer>, separators: SPACE })]
+    pub ice_server: Vec<ValueList<IceServer>>,
 
-    /// TURN server with time-limited credentials; repeat the flag or separate several by spaces
+    /// TURN server with time-limited credentials; repeat the flag or separate by commas or spaces
     ///
     /// The TURN server shares the secret of --turn-secret-file with this server (coturn:
     /// use-auth-secret). Each session gets a user name and a password when it connects, valid for
@@ -30,13 +31,14 @@ pub struct IceArguments {
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_TURN_URL", value_name = "URL")]
-    #[arg(value_delimiter = ' ', value_parser = IceUrl::turn)]
-    pub turn_url: Vec<IceUrl>,
+    #[arg(value_parser = ListParser { value: IceUrl::turn, separators: COMMA_OR_SPACE })]
+    pub turn_url: Vec<ValueList<IceUrl>>,
 
     /// File with the secret shared with the servers of --turn-url (coturn: static-auth-secret)
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", value_name = "PATH")]
+    #[arg(value_parser = Trimmed(PathBufValueParser::new()))]
     pub turn_secret_file: Option<PathBuf>,
 
     /// How long the TURN credentials that a session gets when it connects are valid
@@ -44,6 +46,7 @@ pub struct IceArguments {
     /// Clients of version 1 of the protocol use them for every call, so the time must be longer than
     /// a session with all its calls.
     #[arg(long, env = "SWITCHBOARD_TURN_TTL", value_name = "DURATION")]
+    #[arg(value_parser = Trimmed(str::parse::<HumanDuration>))]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_TTL))]
     pub turn_ttl: HumanDuration,
 
@@ -52,6 +55,7 @@ pub struct IceArguments {
     /// A TURN server may end a call whose credentials have ended, so the time must be longer than a
     /// call.
     #[arg(long, env = "SWITCHBOARD_TURN_MATCH_TTL", value_name = "DURATION")]
+    #[arg(value_parser = Trimmed(str::parse::<HumanDuration>))]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_TURN_MATCH_TTL))]
     pub turn_match_ttl: HumanDuration,
 
@@ -60,6 +64,6 @@ pub struct IceArguments {
     /// Without it two matched users learn each other's IP address. The page obeys; the server cannot
     /// force another client to. All media then passes through the TURN servers. Needs a TURN server
     /// in --turn-url or --ice-server.
-    #[arg(long, env = "SWITCHBOARD_RELAY_ONLY", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_RELAY_ONLY", value_parser = Trimmed(BoolishValueParser::new()))]
     pub relay_only: bool,
 }

@@ -1,7 +1,8 @@
 //! The flags under "Listening and threads".
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
+use super::values::{COMMA, ListParser, Trimmed, ValueList};
+use clap::builder::{BoolishValueParser, EnumValueParser};
+use clap::{Args, ValueEnum, value_parser};
 use std::net::SocketAddr;
 
 /// Where the server listens, and its threads.
@@ -19,8 +20,8 @@ pub struct ListeningArguments {
         reason = "`[::]` is an address, and help is plain text"
     )]
     #[arg(long, env = "SWITCHBOARD_LISTEN", value_name = "ADDRESS:PORT")]
-    #[arg(value_delimiter = ',', value_parser = listen_address)]
-    pub listen: Vec<SocketAddr>,
+    #[arg(value_parser = ListParser { value: listen_address, separators: COMMA })]
+    pub listen: Vec<ValueList<SocketAddr>>,
 
     /// Separate address and port for /stats and /metrics; repeat the flag or separate by commas
     ///
@@ -30,8 +31,8 @@ pub struct ListeningArguments {
     ///
     /// Default: none; /stats and /metrics are on the public ports
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
-    #[arg(value_delimiter = ',', value_parser = listen_address)]
-    pub admin_listen: Vec<SocketAddr>,
+    #[arg(value_parser = ListParser { value: listen_address, separators: COMMA })]
+    pub admin_listen: Vec<ValueList<SocketAddr>>,
 
     /// Number of shards: threads that serve connections
     ///
@@ -40,13 +41,14 @@ pub struct ListeningArguments {
     ///
     /// Default: one for each CPU that the process may use
     #[arg(long, env = "SWITCHBOARD_SHARDS", value_name = "COUNT")]
+    #[arg(value_parser = Trimmed(str::parse::<usize>))]
     pub shards: Option<usize>,
 
     /// Let the scheduler move shards between CPUs
     ///
     /// By default each shard is pinned to one CPU. Use this on a machine that runs other busy
     /// processes. Under a CPU quota, as containers have, shards are never pinned.
-    #[arg(long, env = "SWITCHBOARD_NO_PIN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_NO_PIN", value_parser = Trimmed(BoolishValueParser::new()))]
     pub no_pin: bool,
 
     /// How the kernel assigns new connections to shards
@@ -56,6 +58,7 @@ pub struct ListeningArguments {
     /// pinned shards, and a network card whose queues are spread over these CPUs
     /// (tuning/nic.sh); with a single queue, one shard gets all connections.
     #[arg(long, env = "SWITCHBOARD_STEER", value_name = "BY", value_enum)]
+    #[arg(value_parser = Trimmed(EnumValueParser::<ConnectionSteering>::new()))]
     #[arg(default_value_t = ConnectionSteering::Off)]
     pub steer: ConnectionSteering,
 
@@ -64,7 +67,7 @@ pub struct ListeningArguments {
     /// Saves the latency of the card's interrupt and uses CPU time that would be idle. Needs
     /// Linux 6.9 and a network driver that supports busy polling.
     #[arg(long, env = "SWITCHBOARD_BUSY_POLL", value_name = "MICROSECONDS")]
-    #[arg(default_value_t = 0)]
+    #[arg(value_parser = Trimmed(value_parser!(u32)), default_value_t = 0)]
     pub busy_poll: u32,
 
     /// Serve a WebSocket echo on the path /echo
@@ -72,7 +75,7 @@ pub struct ListeningArguments {
     /// For conformance suites and latency tools. Echoes text and binary messages of up to 16 MiB
     /// and 100000 fragments. While a client does not read its echoes, the server does not read
     /// from the client.
-    #[arg(long, env = "SWITCHBOARD_ECHO", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_ECHO", value_parser = Trimmed(BoolishValueParser::new()))]
     pub echo: bool,
 }
 
@@ -86,7 +89,7 @@ pub enum ConnectionSteering {
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.trim().parse().map_err(|_| {
+    text.parse().map_err(|_| {
         "expected an IP address and a port, like 127.0.0.1:8080 or [::1]:8080".to_owned()
     })
 }

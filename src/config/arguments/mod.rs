@@ -17,7 +17,7 @@ pub use limits::LimitArguments;
 pub use listening::{ConnectionSteering, ListeningArguments};
 pub use monitoring::{LogFormat, MonitoringArguments};
 pub use timeouts::TimeoutArguments;
-pub use values::HumanDuration;
+pub use values::{HumanDuration, ValueList, all_values};
 
 use super::bounds::bounds_text;
 use crate::ice::IceServer;
@@ -29,7 +29,8 @@ use std::ffi::OsString;
 /// Matches users in pairs over WebSocket and relays their WebRTC signalling.
 ///
 /// Every flag can also be set by the environment variable shown with it; the flag has precedence, and
-/// an empty variable is the same as none. Durations are written like 800ms, 5s, 1m or "1m 30s". Sizes
+/// an empty variable is the same as none. Spaces around a value and empty items of a list are ignored.
+/// Durations are written like 800ms, 5s, 1m or "1m 30s". Sizes
 /// are in bytes; k, M and G stand for 1024, 1024² and 1024³ bytes, as in 64k or 1M.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "switchboard", version, max_term_width = 100)]

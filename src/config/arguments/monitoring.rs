@@ -1,9 +1,9 @@
 //! The flags under "Monitoring".
 
-use super::values::trimmed;
+use super::values::{COMMA, ListParser, Trimmed, ValueList};
 use crate::limits;
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::builder::{BoolishValueParser, EnumValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum, value_parser};
 use tracing::level_filters::LevelFilter;
 
 /// Figures, log and the check of the machine.
@@ -17,12 +17,13 @@ pub struct MonitoringArguments {
     ///
     /// Default: none
     #[arg(long, env = "SWITCHBOARD_STATS_QUEUE", value_name = "NAME")]
-    #[arg(value_delimiter = ',', value_parser = trimmed::<String>)]
-    pub stats_queue: Vec<String>,
+    #[arg(value_parser = ListParser { value: str::parse::<String>, separators: COMMA })]
+    pub stats_queue: Vec<ValueList<String>>,
 
     /// Format of the log lines on standard error
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT")]
-    #[arg(value_enum, default_value_t = LogFormat::Text)]
+    #[arg(value_enum, value_parser = Trimmed(EnumValueParser::<LogFormat>::new()))]
+    #[arg(default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
     /// Least severe level of log lines that are written
@@ -30,7 +31,7 @@ pub struct MonitoringArguments {
     /// debug adds one line for the end of each session, with its identifier, the reason and the
     /// duration. trace adds nothing more.
     #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL")]
-    #[arg(default_value_t = LevelFilter::INFO, value_parser = log_level_parser())]
+    #[arg(default_value_t = LevelFilter::INFO, value_parser = Trimmed(log_level_parser()))]
     #[arg(ignore_case = true)]
     pub log_level: LevelFilter,
 
@@ -38,14 +39,14 @@ pub struct MonitoringArguments {
     ///
     /// Such a line is written only with --log-level debug. The address is that of the connection,
     /// or the one that a trusted proxy names. Addresses are personal data.
-    #[arg(long, env = "SWITCHBOARD_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_LOG_ADDRESSES", value_parser = Trimmed(BoolishValueParser::new()))]
     pub log_addresses: bool,
 
     /// Check the settings, print ok, and exit
     ///
     /// Also reads the files that the settings name. Starts no server and opens no port. If something
     /// is wrong, the status is 2 and standard error says what.
-    #[arg(long, env = "SWITCHBOARD_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_CHECK_CONFIG", value_parser = Trimmed(BoolishValueParser::new()))]
     pub check_config: bool,
 
     /// Report whether this machine is set up for CONNECTIONS connections, then exit
@@ -57,7 +58,7 @@ pub struct MonitoringArguments {
     ///
     /// Default: off
     #[arg(long, env = "SWITCHBOARD_CHECK", value_name = "CONNECTIONS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_CONNECTIONS)))]
+    #[arg(value_parser = Trimmed(value_parser!(u32).range(1..=i64::from(limits::MAX_CONNECTIONS))))]
     pub check: Option<u32>,
 
     /// Ask the server at the first address of --listen whether it is healthy, then exit
@@ -65,7 +66,7 @@ pub struct MonitoringArguments {
     /// For containers and supervisors without an HTTP client: the exit status is 0 if GET /health
     /// is answered with 200 within 3 s, otherwise 1. A server that shuts down answers 503. Set
     /// --listen as for the server, best by its variable, which both then read.
-    #[arg(long, env = "SWITCHBOARD_HEALTH_CHECK", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SWITCHBOARD_HEALTH_CHECK", value_parser = Trimmed(BoolishValueParser::new()))]
     pub health_check: bool,
 }
 

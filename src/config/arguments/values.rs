@@ -1,5 +1,9 @@
 //! Notations of values that several flags share. Pure.
 
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, Error};
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,15 +35,94 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// Parses one of several values that commas separate. Spaces around it are not part of it.
-pub(super) fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
-    text.trim().parse()
+/// Separates the values of a list.
+pub(super) const COMMA: &[char] = &[','];
+/// Separates the values of a list whose values contain commas.
+pub(super) const SPACE: &[char] = &[' '];
+/// Separates the values of a list whose values contain neither.
+pub(super) const COMMA_OR_SPACE: &[char] = &[',', ' '];
+
+/// A parser of one value. Spaces around the value are not part of it: templates of containers leave
+/// them there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trimmed<P>(pub P);
+
+impl<P: TypedValueParser> TypedValueParser for Trimmed<P> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, Error> {
+        self.0.parse_ref(command, arg, trimmed(value))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
+
+/// The values of one occurrence of a flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueList<T>(pub Vec<T>);
+
+/// The values of all occurrences of a flag, in their order.
+pub fn all_values<T: Clone>(lists: &[ValueList<T>]) -> Vec<T> {
+    lists.iter().flat_map(|list| list.0.iter().cloned()).collect()
+}
+
+/// A parser of a list of values. Spaces around a value are not part of it, and empty values are
+/// ignored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListParser<P> {
+    /// Parses one value.
+    pub value: P,
+    /// The characters that separate values.
+    pub separators: &'static [char],
+}
+
+impl<P: TypedValueParser> TypedValueParser for ListParser<P> {
+    type Value = ValueList<P::Value>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, Error> {
+        let Some(text) = value.to_str() else {
+            // The parser of a value refuses it in its own words.
+            return self.value.parse_ref(command, arg, value).map(|value| ValueList(vec![value]));
+        };
+        let mut parts = text.split(self.separators).map(str::trim).filter(|part| !part.is_empty());
+        let Some(first) = parts.next() else {
+            return Err(missing_value(command, arg));
+        };
+        let parsed = [first].into_iter().chain(parts);
+        let parsed = parsed.map(|part| self.value.parse_ref(command, arg, OsStr::new(part)));
+        parsed.collect::<Result<_, _>>().map(ValueList)
+    }
+}
+
+/// A flag that is given with an empty list is probably a mistake, which would allow all origins.
+fn missing_value(command: &Command, arg: Option<&Arg>) -> Error {
+    let mut error = Error::new(ErrorKind::InvalidValue).with_cmd(command);
+    let flag = arg.map(ToString::to_string).unwrap_or_default();
+    error.insert(ContextKind::InvalidArg, ContextValue::String(flag));
+    error.insert(ContextKind::InvalidValue, ContextValue::String(String::new()));
+    error
+}
+
+/// A value without the spaces around it. One that is not UTF-8 stays as it is.
+fn trimmed(value: &OsStr) -> &OsStr {
+    value.to_str().map_or(value, |text| OsStr::new(text.trim()))
 }
 
 /// Parses a size in bytes: `65536`, `64k`, `1M` or `1GiB`. A unit is a power of 1024.
 pub(super) fn byte_size(text: &str) -> Result<usize, String> {
     let malformed = || "write a number of bytes like 65536, 64k or 1M".to_owned();
-    let text = text.trim();
     let digits_end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     let unit = unit.to_ascii_lowercase();
@@ -69,11 +152,13 @@ mod tests {
             ("64KiB", 65_536),
             ("1M", 1_048_576),
             ("1mib", 1_048_576),
-            (" 1G ", 1 << 30),
+            ("1G", 1 << 30),
         ] {
             assert_eq!(byte_size(text), Ok(bytes), "{text:?}");
         }
-        for wrong in ["", "k", "ib", "1ib", "64kB", "1.5M", "-1", "1T", "99999999999G", "64 k"] {
+        for wrong in
+            ["", "k", "ib", "1ib", "64kB", "1.5M", "-1", "1T", "99999999999G", "64 k", " 1"]
+        {
             assert!(byte_size(wrong).unwrap_err().contains("64k"), "{wrong:?}");
         }
     }
