@@ -8,6 +8,7 @@
 mod common;
 #[path = "../../tests/support/fakes.rs"]
 mod fakes;
+mod match_harness;
 mod operations;
 mod shard_harness;
 

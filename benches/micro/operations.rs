@@ -2,6 +2,7 @@
 
 use crate::Operation;
 use crate::common::{KEY, REQUEST};
+use crate::match_harness::MatchHarness;
 use crate::shard_harness::ShardHarness;
 use std::hint::black_box;
 use switchboard::commands::{RecentPartners, Ticket};
@@ -58,6 +59,11 @@ pub(crate) fn all() -> Vec<Operation> {
     operations.push(operation("core-unnamed-1", 1, move || harness.relay(&read)));
     let mut harness = ShardHarness::with_a_room();
     operations.push(operation("core-open-and-close", 1, move || harness.open_and_close(REQUEST)));
+    let mut harness = MatchHarness::new();
+    let users = harness.open_pair();
+    operations.push(operation("core-match", 1, move || harness.match_again(users)));
+    let mut harness = MatchHarness::new();
+    operations.push(operation("core-match-across", 1, move || harness.match_across_shards()));
     operations
 }
 

@@ -21,12 +21,22 @@ use switchboard::wire::websocket::frame::{TEXT, push_client_frame};
 /// A network that costs next to nothing: every read returns the same bytes, and what is sent is
 /// discarded.
 #[derive(Debug, Default)]
-struct EndlessNetwork {
+pub(crate) struct EndlessNetwork {
     input: Vec<u8>,
     /// Whether the next read finds the end of the connection.
-    ends: bool,
+    pub(crate) ends: bool,
     /// What was sent last, for as long as it is kept.
     last_sent: Option<Vec<u8>>,
+    /// The connection that was watched last.
+    pub(crate) last_watched: Option<ConnectionKey>,
+}
+
+impl EndlessNetwork {
+    /// Every read returns these bytes from now on.
+    pub(crate) fn set_input(&mut self, bytes: &[u8]) {
+        self.input.clear();
+        self.input.extend_from_slice(bytes);
+    }
 }
 
 impl Transport for EndlessNetwork {
@@ -50,7 +60,8 @@ impl Transport for EndlessNetwork {
 
     fn shut_write(&mut self, _: &mut u32) {}
 
-    fn watch(&mut self, _: &mut u32, _: ConnectionKey) -> bool {
+    fn watch(&mut self, _: &mut u32, key: ConnectionKey) -> bool {
+        self.last_watched = Some(key);
         true
     }
 
@@ -79,7 +90,29 @@ impl Transport for EndlessNetwork {
     }
 }
 
-const READABLE: Readiness = Readiness { readable: true, writable: false, read_on: false };
+pub(crate) const READABLE: Readiness =
+    Readiness { readable: true, writable: false, read_on: false };
+
+/// A shard without connections.
+pub(crate) fn new_core(
+    id: ShardId,
+    limits: Limits,
+    counters: Arc<ShardCounters>,
+) -> Core<FakeHost<EndlessNetwork>> {
+    let setup = ShardSetup {
+        limits,
+        stats_queues: Vec::new(),
+        mint: TokenMint::new([3; 16]),
+        echo: false,
+        access: AccessPolicy::default(),
+        relay_only: false,
+        session_log: SessionLog::Off,
+    };
+    let host = FakeHost::new(EndlessNetwork::default(), FakeServices::default());
+    let mut core = Core::new(id, setup, 1000, counters, host);
+    core.begin_iteration(Timestamp::ZERO);
+    core
+}
 
 /// A shard, and one member of its room.
 pub(crate) struct ShardHarness {
@@ -90,20 +123,8 @@ pub(crate) struct ShardHarness {
 
 impl ShardHarness {
     pub(crate) fn with_a_room() -> Self {
-        let setup = ShardSetup {
-            limits: Limits::default(),
-            stats_queues: Vec::new(),
-            mint: TokenMint::new([3; 16]),
-            echo: false,
-            access: AccessPolicy::default(),
-            relay_only: false,
-            session_log: SessionLog::Off,
-        };
-        let counters = Arc::new(ShardCounters::new(0));
-        let network = EndlessNetwork { last_sent: Some(Vec::new()), ..EndlessNetwork::default() };
-        let host = FakeHost::new(network, FakeServices::default());
-        let mut core = Core::new(ShardId(0), setup, 1000, counters, host);
-        core.begin_iteration(Timestamp::ZERO);
+        let mut core = new_core(ShardId(0), Limits::default(), Arc::new(ShardCounters::new(0)));
+        core.host.network.last_sent = Some(Vec::new());
         let upgrade =
             b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -138,13 +159,6 @@ impl ShardHarness {
         ShardHarness { sender: users[0], room: room[..22].to_owned(), core }
     }
 
-    /// Every read returns these bytes from now on.
-    fn set_input(&mut self, bytes: &[u8]) {
-        let input = &mut self.core.host.network.input;
-        input.clear();
-        input.extend_from_slice(bytes);
-    }
-
     /// The bytes of a read with `messages` candidates.
     pub(crate) fn read_of(&self, messages: usize) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -163,14 +177,14 @@ impl ShardHarness {
 
     /// One iteration in which `read` arrives from the member.
     pub(crate) fn relay(&mut self, read: &[u8]) {
-        self.set_input(read);
+        self.core.host.network.set_input(read);
         self.core.begin_iteration(Timestamp::ZERO);
         self.core.handle_event(self.sender, READABLE);
     }
 
     /// Opens, upgrades and closes a connection.
     pub(crate) fn open_and_close(&mut self, request: &[u8]) {
-        self.set_input(request);
+        self.core.host.network.set_input(request);
         let key = self.core.admit(9, None, None);
         self.core.handle_event(key, READABLE);
         self.core.host.network.ends = true;

@@ -40,7 +40,7 @@ impl MatchRate {
     /// What a bucket needs to be full after a token was taken, when it needed `refill` before. The
     /// debt is bounded: the bucket holds a token again after a minute at the latest.
     pub fn charged(&self, refill: Duration) -> Duration {
-        // guard: the debt of a bucket of matches is bounded [receiver value Duration::MAX]
+        // guard: the debt of a bucket of matches is bounded [value refill + self.cost]
         self.most_refill().min(refill + self.cost)
     }
 
