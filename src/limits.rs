@@ -75,6 +75,9 @@ pub const COMMANDS_PER_PREFETCH: usize = 32;
 pub const COMMANDS_PER_WAKE_UP: u32 = 64;
 /// Size of the receive buffer that all connections of a shard share.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// Space for a message of the server to one connection, so that no buffer grows while the message
+/// is written: a ping and a `match_found` without ICE servers are 145 bytes.
+pub const SERVER_MESSAGE_BYTES: usize = 256;
 /// Reads of one connection in one iteration. A read that fills the receive buffer is the last.
 pub const READS_PER_ITERATION: u32 = 4;
 /// Bytes that the events of one iteration share, and so does one round of the run list: when many

@@ -36,6 +36,8 @@ pub(crate) struct MatchHarness {
     cores: [Core<FakeHost<EndlessNetwork>>; 2],
     matcher: MatcherCore,
     answers: SentAnswers,
+    /// Storage that is reused for the commands in delivery, so that it costs nothing.
+    delivered: Vec<(ShardId, CoreCommand<u32>)>,
     find: Vec<u8>,
     upgrade_and_find: Vec<u8>,
 }
@@ -53,7 +55,14 @@ impl MatchHarness {
         push_client_frame(&mut find, TEXT, &message, KEY);
         let matcher = MatcherCore::new(counters.to_vec(), Arc::new(MatcherCounters::default()));
         let upgrade_and_find = [REQUEST, find.as_slice()].concat();
-        MatchHarness { cores, matcher, answers: SentAnswers::default(), find, upgrade_and_find }
+        MatchHarness {
+            cores,
+            matcher,
+            answers: SentAnswers::default(),
+            delivered: Vec::new(),
+            find,
+            upgrade_and_find,
+        }
     }
 
     /// Opens a connection that asks for a match.
@@ -113,7 +122,8 @@ impl MatchHarness {
             if self.answers.0.is_empty() {
                 break;
             }
-            for (shard, command) in std::mem::take(&mut self.answers.0) {
+            std::mem::swap(&mut self.answers.0, &mut self.delivered);
+            for (shard, command) in self.delivered.drain(..) {
                 self.cores[usize::from(shard.0)].handle_command(command);
             }
         }

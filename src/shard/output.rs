@@ -8,6 +8,7 @@ use super::entry::Role;
 use super::host::{Host, SendOutcome};
 use super::replies::Replies;
 use crate::ids::{ConnectionKey, Slot};
+use crate::limits;
 use crate::telemetry::labels::EndReason;
 use crate::wire::egress::EgressContent;
 use crate::wire::message::MessageRefusal;
@@ -17,7 +18,7 @@ use crate::wire::websocket::frame::push_server_text;
 impl<H: Host> Core<H> {
     /// Sends a message to a connection other than the one that is being handled.
     pub(super) fn send_message(&mut self, slot: Slot, message: ServerMessage<'_>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(limits::SERVER_MESSAGE_BYTES);
         push_server_text(&mut bytes, |out| message.write(out));
         self.transmit(slot, &bytes, EgressContent::Frames);
     }

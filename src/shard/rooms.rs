@@ -11,6 +11,7 @@ use super::room_tokens::RoomTokens;
 use super::table::ConnectionTable;
 use crate::commands::Ticket;
 use crate::ids::{RoomNo, ShardId, Slot, Token, TokenMint};
+use crate::limits;
 use crate::session::{MatchRequest, Membership};
 use crate::wire::egress::EgressContent;
 use crate::wire::message::server::{LeaveReason, ServerMessage};
@@ -129,7 +130,7 @@ impl<H: Host> Core<H> {
 
     /// Sends a `match_found`, and notes where it ends if it cannot be sent at once.
     fn announce_room(&mut self, slot: Slot, message: ServerMessage<'_>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(limits::SERVER_MESSAGE_BYTES);
         // The ping comes first, so that nothing but `match_found` itself delays its announcement.
         self.push_match_ping(&mut bytes);
         push_server_text(&mut bytes, |out| message.write(out));
