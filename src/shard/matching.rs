@@ -225,9 +225,10 @@ impl<H: Host> Core<H> {
             self.requeue(&other);
         } else {
             self.settle_pairing(here);
-            let cancelled = ShardCommand::PairingCancelled { survivor: other, role };
+            let shard = other.holder.shard;
             // guard: the survivor of a failed pairing is queued again [skip]
-            self.host.send_to_shard(other.holder.shard, cancelled);
+            self.host
+                .send_to_shard(shard, ShardCommand::PairingCancelled { survivor: other, role });
         }
         self.requeue(&own);
     }

@@ -38,6 +38,32 @@ fn a_new_member_that_takes_its_backlog_is_not_lost() {
     }
 }
 
+/// The event loop sees the progress itself when what it keeps for the client can be sent.
+#[test]
+fn a_client_that_takes_some_of_what_waits_for_it_is_not_silent() {
+    let limits = Limits { liveness_window: Duration::ZERO, ..Limits::default() };
+    let mut harness = ShardHarness::new(limits.clone());
+    let [sender, slow] = harness.room();
+    harness.fake(slow.0).takes = std::iter::repeat_n(0, 100).collect();
+    let message = format!(r#"{{"type":"signal","payload":"{}"}}"#, "m".repeat(10_000));
+    harness.arrive(sender, &text(&message));
+    let taken_in = |harness: &mut ShardHarness, takes: [usize; 2], steps: u32| {
+        for _ in 0..steps {
+            harness.wait(Duration::from_secs(1));
+            harness.arrive(sender, &text(r#"{"type":"ping"}"#));
+            harness.fake(slow.0).takes = takes.into_iter().chain([0; 10]).collect();
+            harness.core.handle_event(slow.1, super::WRITABLE);
+        }
+    };
+    let seconds = limits.silence_limit.as_secs() as u32;
+    taken_in(&mut harness, [10, 0], 3 * seconds);
+    assert_eq!(harness.counters.closed.get(EndReason::Silent), 0);
+    assert_eq!(harness.counters.sessions.get(), 2);
+    taken_in(&mut harness, [0, 0], 2 * seconds);
+    assert_eq!(harness.counters.closed.get(EndReason::Silent), 1, "it takes nothing any more");
+    harness.audit();
+}
+
 #[test]
 fn a_waiting_client_that_takes_its_backlog_is_not_withheld() {
     let mut harness = ShardHarness::new(Limits::default());
