@@ -119,7 +119,7 @@ impl Suspects {
     pub(super) fn overdue(&self, now_ms: u32, window_ms: u32) -> impl Iterator<Item = &Suspect> {
         let all = self.parts.iter().flatten();
         let is_overdue = move |pinged_ms: u32| now_ms.wrapping_sub(pinged_ms) >= window_ms;
-        // guard: a suspect has not answered for a whole window [value true]
+        // guard: a suspect has not answered for a whole window [drop last call]
         all.filter(move |one| one.pinged_ms.is_none_or(is_overdue))
     }
 
