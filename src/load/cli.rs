@@ -4,6 +4,7 @@
 
 mod arguments;
 mod execution;
+mod identity;
 mod resume;
 mod validation;
 mod verdict;
@@ -13,7 +14,7 @@ pub use arguments::described;
 use super::checkpoint::RequestedRun;
 use super::scenario::{BUILT_IN, PartialScenario, built_in};
 use super::{figures, report};
-use arguments::{LoadArguments, LoadCommand, one_line, parse_arguments, scenario_names};
+use arguments::{LoadArguments, LoadCommand, one_line, parse_arguments, unknown_scenario};
 use execution::execute;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -149,9 +150,7 @@ fn print_information(arguments: &LoadArguments) -> Result<bool, CliError> {
             print(&format!("{name:<12} {about}\n"));
         }
     } else if let Some(name) = &arguments.show {
-        let text = built_in(name).ok_or_else(|| {
-            usage_error(format!("unknown scenario `{name}`, expected one of {}", scenario_names()))
-        })?;
+        let text = built_in(name).ok_or_else(|| usage_error(unknown_scenario(name)))?;
         print(text);
     } else if arguments.figures {
         for (name, meaning) in figures::catalogue() {
@@ -188,6 +187,7 @@ fn flags_over_file(
     let merged = LoadArguments {
         time_scale: after_file.time_scale.or(arguments.time_scale),
         compare: after_file.compare.or_else(|| arguments.compare.clone()),
+        metrics_listen: after_file.metrics_listen.or(arguments.metrics_listen),
         no_preflight: after_file.no_preflight || arguments.no_preflight,
         quiet: after_file.quiet || arguments.quiet,
         ..after_file

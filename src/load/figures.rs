@@ -2,7 +2,8 @@
 
 mod catalogue;
 
-pub use catalogue::{catalogue, is_known};
+pub(super) use catalogue::counter_meaning;
+pub use catalogue::{catalogue, is_known, names};
 
 use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
 use catalogue::STATISTICS;

@@ -59,15 +59,16 @@ pub struct PairingLedger {
     rooms: HashMap<u64, LedgerRoom>,
     /// The live sessions.
     sessions: HashMap<u64, LedgerSession>,
-    /// A user that has waited too long while no other user has.
-    overdue_alone: Option<u64>,
-    /// Users that wait too long at the same time; each has been counted.
-    overdue_counted: HashSet<u64>,
+    /// For each queue, a user that has waited too long while no other user in it has.
+    overdue_alone: HashMap<u16, u64>,
+    /// Users that wait too long at the same time, with their queues; each has been counted.
+    overdue_counted: HashMap<u64, u16>,
     /// Users that are not counted as overdue: their waiting is no evidence against the server, or
     /// has been counted.
     exempt: HashSet<u64>,
-    /// Request times of the users that were matched last, the latest match first.
-    served: VecDeque<Timestamp>,
+    /// For each queue, the request times of the users that were matched last, the latest match
+    /// first.
+    served: HashMap<u16, VecDeque<Timestamp>>,
 }
 
 impl PairingLedger {
@@ -84,10 +85,16 @@ impl PairingLedger {
         self.stop_waiting(session);
     }
 
-    /// Records that a user which had asked at `asked` was matched.
-    pub fn record_served(&mut self, asked: Timestamp) {
-        self.served.truncate(OVERTAKING_MATCHES - 1);
-        self.served.push_front(asked);
+    /// Records that a user which had asked at `asked` in this queue was matched.
+    pub fn record_served(&mut self, asked: Timestamp, queue: u16) {
+        let served = self.served.entry(queue).or_default();
+        served.truncate(OVERTAKING_MATCHES - 1);
+        served.push_front(asked);
+    }
+
+    /// Records that a user has withdrawn its match request, and that the server has confirmed it.
+    pub fn record_withdrawn(&mut self, session: u64) {
+        self.stop_waiting(session);
     }
 
     /// Records one member's notice of a match. Returns the faults that it reveals.
@@ -180,31 +187,31 @@ impl PairingLedger {
         self.rooms.get(&room).is_some_and(|room| room.has_known_fault)
     }
 
-    /// Records that a user which asked at `asked` has waited too long. One such user alone is no
+    /// Records that a user which asked at `asked` in this queue has waited too long. One such user alone is no
     /// evidence: perhaps no other user was there. Two at the same time should have been matched
     /// with each other; and if users that asked later were matched, the server forgot the request
     /// (guarantee 9). Returns how many users to count; each is counted once.
-    pub fn record_overdue(&mut self, session: u64, asked: Timestamp) -> u64 {
-        if self.overdue_counted.contains(&session) || self.exempt.contains(&session) {
+    pub fn record_overdue(&mut self, session: u64, asked: Timestamp, queue: u16) -> u64 {
+        if self.overdue_counted.contains_key(&session) || self.exempt.contains(&session) {
             return 0;
         }
         // A match that was announced only to the partner is counted as a different fault.
         let is_announced = self.is_announced_to_partner(session);
         let overtook = |later: &Timestamp| *later > asked + OVERTAKEN_BY;
-        let was_overtaken =
-            self.served.len() >= OVERTAKING_MATCHES && self.served.iter().all(overtook);
+        let served = self.served.get(&queue).filter(|served| served.len() >= OVERTAKING_MATCHES);
+        let was_overtaken = served.is_some_and(|served| served.iter().all(overtook));
         if is_announced || was_overtaken {
             self.stop_waiting(session);
             self.exempt.insert(session);
             return u64::from(!is_announced);
         }
-        let first = self.overdue_alone.take_if(|first| *first != session);
-        if first.is_none() && self.overdue_counted.is_empty() {
-            self.overdue_alone = Some(session);
+        let first = self.overdue_alone.remove(&queue).filter(|first| *first != session);
+        if first.is_none() && !self.overdue_counted.values().any(|of| *of == queue) {
+            self.overdue_alone.insert(queue, session);
             return 0;
         }
-        self.overdue_counted.extend(first);
-        self.overdue_counted.insert(session);
+        self.overdue_counted.extend(first.map(|first| (first, queue)));
+        self.overdue_counted.insert(session, queue);
         1 + u64::from(first.is_some())
     }
 
@@ -224,7 +231,9 @@ impl PairingLedger {
     fn stop_waiting(&mut self, session: u64) {
         self.overdue_counted.remove(&session);
         self.exempt.remove(&session);
-        self.overdue_alone.take_if(|overdue| *overdue == session);
+        if !self.overdue_alone.is_empty() {
+            self.overdue_alone.retain(|_, overdue| *overdue != session);
+        }
     }
 
     /// Counts the matches that were announced to only one of two live sessions within `patience`.
@@ -360,33 +369,46 @@ mod tests {
     #[test]
     fn counts_overdue_users_only_when_two_wait_at_the_same_time() {
         let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(1, T), 0);
-        assert_eq!(ledger.record_overdue(1, T), 0);
-        assert_eq!(ledger.record_overdue(2, T), 2);
-        assert_eq!(ledger.record_overdue(3, T), 1);
-        let again = [1, 2, 3].map(|user| ledger.record_overdue(user, T));
+        assert_eq!(ledger.record_overdue(1, T, 0), 0);
+        assert_eq!(ledger.record_overdue(1, T, 0), 0);
+        assert_eq!(ledger.record_overdue(2, T, 0), 2);
+        assert_eq!(ledger.record_overdue(3, T, 0), 1);
+        let again = [1, 2, 3].map(|user| ledger.record_overdue(user, T, 0));
         assert_eq!(again, [0; 3], "each is counted once");
         let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(1, T), 0);
+        assert_eq!(ledger.record_overdue(1, T, 0), 0);
         ledger.record_match(notice(10, 1, 4), T);
-        assert_eq!(ledger.record_overdue(2, T), 0, "the first has been matched since");
-        assert_eq!(ledger.record_overdue(3, T), 2);
+        assert_eq!(ledger.record_overdue(2, T, 0), 0, "the first has been matched since");
+        assert_eq!(ledger.record_overdue(3, T, 0), 2);
         ledger.close_session(2, T);
         ledger.record_match(notice(11, 3, 5), T);
-        assert_eq!(ledger.record_overdue(6, T), 0, "no other user waits any more");
+        assert_eq!(ledger.record_overdue(6, T, 0), 0, "no other user waits any more");
     }
 
     #[test]
     fn counts_a_user_that_was_overtaken_by_matches_of_later_requests() {
         let (mut ledger, later) = (ledger_with_four_sessions(), T + Duration::from_secs(2));
-        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(T));
-        assert_eq!(ledger.record_overdue(1, T), 0, "the matched users had asked before");
-        (1..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later));
-        assert_eq!(ledger.record_overdue(1, T), 0, "recent partners may be kept apart");
-        ledger.record_served(later);
-        assert_eq!(ledger.record_overdue(1, T), 1);
-        assert_eq!(ledger.record_overdue(1, T), 0, "it is counted once");
-        assert_eq!(ledger.record_overdue(2, later), 0, "it asked when the others did");
+        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(T, 0));
+        assert_eq!(ledger.record_overdue(1, T, 0), 0, "the matched users had asked before");
+        (1..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later, 0));
+        assert_eq!(ledger.record_overdue(1, T, 0), 0, "recent partners may be kept apart");
+        ledger.record_served(later, 0);
+        assert_eq!(ledger.record_overdue(1, T, 0), 1);
+        assert_eq!(ledger.record_overdue(1, T, 0), 0, "it is counted once");
+        assert_eq!(ledger.record_overdue(2, later, 0), 0, "it asked when the others did");
+    }
+
+    /// Users in different queues cannot be matched with each other.
+    #[test]
+    fn users_in_different_queues_are_no_evidence_for_each_other() {
+        let (mut ledger, later) = (ledger_with_four_sessions(), T + Duration::from_secs(2));
+        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later, 1));
+        assert_eq!(ledger.record_overdue(1, T, 0), 0, "matches of another queue overtake none");
+        assert_eq!(ledger.record_overdue(2, later, 1), 0, "it waits alone in its queue");
+        assert_eq!(ledger.record_overdue(3, later, 1), 2);
+        assert_eq!(ledger.record_overdue(1, T, 0), 0, "it still waits alone");
+        ledger.record_withdrawn(1);
+        assert_eq!(ledger.record_overdue(4, T, 0), 0, "the first waits no longer");
     }
 
     #[test]
@@ -394,11 +416,11 @@ mod tests {
         let mut ledger = ledger_with_four_sessions();
         ledger.record_match(notice(10, 1, 2), T);
         ledger.open_session(3);
-        assert_eq!([2, 3, 2].map(|user| ledger.record_overdue(user, T)), [0, 0, 0]);
+        assert_eq!([2, 3, 2].map(|user| ledger.record_overdue(user, T, 0)), [0, 0, 0]);
         let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(2, T), 0);
+        assert_eq!(ledger.record_overdue(2, T, 0), 0);
         ledger.record_match(notice(10, 1, 2), T);
-        let counted = [2, 3].map(|user| ledger.record_overdue(user, T));
+        let counted = [2, 3].map(|user| ledger.record_overdue(user, T, 0));
         assert_eq!(counted, [0, 0], "3 waits alone");
     }
 
@@ -410,11 +432,11 @@ mod tests {
         ledger.record_leave(1, 10, T);
         ledger.exempt(1, Some(10));
         assert_eq!(ledger.count_missing_peer_left(T + 2 * patience, patience), 0);
-        let counted = [1, 3].map(|user| ledger.record_overdue(user, T));
+        let counted = [1, 3].map(|user| ledger.record_overdue(user, T, 0));
         assert_eq!(counted, [0, 0], "3 waits alone");
         ledger.record_match(notice(11, 1, 4), T);
         ledger.record_leave(1, 11, T);
-        assert_eq!(ledger.record_overdue(1, T), 2);
+        assert_eq!(ledger.record_overdue(1, T, 0), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::engine::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 use super::scenario::MAX_THREADS;
 use crate::sys::{descriptor_tables, descriptors};
+use std::net::SocketAddr;
 
 /// Descriptors that the generator needs in addition to those of its connections.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -29,13 +30,13 @@ pub fn raise_limit() -> u64 {
 }
 
 /// Checks whether `threads` threads, each with a limit of `limit` descriptors, can open
-/// `connections` connections from `sources`. Returns the limits that are too low.
+/// `connections` connections from `sources` to `servers`. Returns the limits that are too low.
 pub fn check(
     connections: u64,
     threads: u16,
     limit: u64,
     sources: &SourceAddresses,
-    is_ipv6: bool,
+    servers: &[SocketAddr],
 ) -> Vec<InsufficientLimit> {
     let tables = if threads > 1 && descriptor_tables::empty_works() { threads.into() } else { 1 };
     let mut too_low: Vec<_> =
@@ -43,7 +44,10 @@ pub fn check(
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let ports = range.ok().and_then(|range| usable_ports(&range));
     let ports = ports.unwrap_or(CONNECTIONS_PER_SOURCE);
-    too_low.extend(port_limit(connections, sources, ports, is_ipv6));
+    // A port can be used once for each address of the server.
+    let to_each = connections.div_ceil(servers.len().max(1) as u64);
+    let is_ipv6 = servers.iter().all(SocketAddr::is_ipv6);
+    too_low.extend(port_limit(to_each, sources, ports, is_ipv6));
     too_low
 }
 

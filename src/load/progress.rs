@@ -1,19 +1,15 @@
-//! Progress on standard error: a live display on a terminal, otherwise a line every few seconds.
+//! Progress on standard error: a live display on a terminal, otherwise a line for each interval.
 
 use super::interval_log::IntervalRow;
 use super::measure::CountMetric;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
-
-/// Time between two lines if standard error is not a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+use std::time::Duration;
 
 /// Shows the progress of the runs.
 pub struct ProgressDisplay {
     bar: Option<ProgressBar>,
     quiet: bool,
-    last_line: Option<Instant>,
     name: String,
     length: Duration,
     errors: u64,
@@ -34,20 +30,13 @@ impl ProgressDisplay {
             );
             bar
         });
-        ProgressDisplay {
-            bar,
-            quiet,
-            last_line: None,
-            name: String::new(),
-            length: Duration::ZERO,
-            errors: 0,
-        }
+        ProgressDisplay { bar, quiet, name: String::new(), length: Duration::ZERO, errors: 0 }
     }
 
     /// A run of this length starts.
     pub fn start(&mut self, name: &str, length: Duration) {
         (self.name, self.length) = (name.to_owned(), length);
-        (self.errors, self.last_line) = (0, None);
+        self.errors = 0;
         match &self.bar {
             Some(bar) => {
                 bar.reset();
@@ -68,12 +57,10 @@ impl ProgressDisplay {
                 bar.set_position(row.at_s as u64);
                 bar.set_message(format!("{}, {}", self.time_left(row), self.current_load(row)));
             }
-            None if self.last_line.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) => {
-                self.last_line = Some(Instant::now());
+            None => {
                 let (left, text) = (self.time_left(row), self.current_load(row));
-                self.note(&format!("{}: {:.0} s, {left}, {text}", self.name, row.at_s));
+                self.note(&format!("{}: {:.1} s, {left}, {text}", self.name, row.at_s));
             }
-            None => {}
         }
     }
 

@@ -7,8 +7,8 @@ use super::scenario::{
 };
 use super::target::{Comparison, PerformanceTarget};
 use super::test_environment::RunSpec;
-use super::units::{DurationSetting, LoadStage, RatePhase};
-use super::user::{CallPlan, NEVER, UserRules, UserScript};
+use super::units::{ArrivalPattern, DurationSetting, LoadStage, RatePhase};
+use super::user::{CallPlan, NEVER, UserHabits, UserRules, UserScript, WeightedQueue};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -47,13 +47,15 @@ fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Work
         rules: UserRules {
             script,
             sample_script: None,
-            queue: common.queue.clone(),
+            queues: weighted_queues(common),
+            habits: UserHabits::default(),
             match_timeout: common.match_timeout.0,
             message_timeout: common.message_timeout.0,
             late_after: common.late_after.0,
             measure_from: Timestamp::ZERO,
         },
         arrivals: Vec::new(),
+        pattern: ArrivalPattern::Even,
         sample_from: u64::MAX,
         requests: Vec::new(),
         max_connections: 0,
@@ -67,11 +69,23 @@ fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Work
     }
 }
 
+/// The queues of the users, with their shares summed up.
+fn weighted_queues(common: &CommonSettings) -> Vec<WeightedQueue> {
+    let named = common.queues.with_names(&common.queue);
+    let all: f64 = named.iter().map(|(_, weight)| weight).sum();
+    let mut sum = 0.0;
+    let mut queue = |(name, weight): (String, f64)| {
+        sum += weight;
+        WeightedQueue { name, up_to: sum / all }
+    };
+    named.into_iter().map(&mut queue).collect()
+}
+
 /// `users` arrivals at a constant rate, and how long they take.
 fn ramp(users: u32, per_second: f64) -> (Vec<RatePhase>, Duration) {
     let per_second = per_second.max(0.1);
     let lasting = Duration::from_secs_f64(f64::from(users) / per_second);
-    (vec![RatePhase { per_second, lasting }], lasting)
+    (vec![RatePhase::constant(per_second, lasting)], lasting)
 }
 
 /// The time between two messages of a user; `None` at rate 0.
@@ -156,17 +170,42 @@ pub fn calls(s: &CallsScenario) -> PlannedRun {
     let ends: Duration = s.phases.0.iter().map(|phase| phase.lasting).sum();
     let mut load = workload(&s.common, UserScript::Calls(plan), ends);
     load.arrivals.clone_from(&s.phases.0);
+    load.pattern = s.arrivals;
+    load.rules.habits = s.user_habits();
     load.message_bytes = s.message_bytes as usize;
     let about = format!("users arrive at {}, talk, take the next partner or leave", s.phases);
     // Little's law: the number of concurrent users is the arrival rate times the time that a user
-    // stays. It is at most the number of all arrivals.
+    // stays, in all of its sessions.
     let stay = (s.talk_min.0 + s.talk_max.0).as_secs_f64() / 2.0 / (1.0 - next_share).max(0.01);
-    let rate = s.phases.0.iter().map(|phase| phase.per_second).fold(0.0, f64::max);
-    let arrivals: u64 = s.phases.0.iter().map(RatePhase::count).sum();
-    PlannedRun {
-        spec: spec(&s.common, "calls", about, arrivals.min((rate * stay) as u64)),
-        workload: load,
+    let sessions = 1.0 / (1.0 - s.return_percent / 100.0).max(0.01);
+    let users = most_arrivals_within(&s.phases.0, stay * sessions);
+    PlannedRun { spec: spec(&s.common, "calls", about, users), workload: load }
+}
+
+/// The most arrivals within any `seconds` of the phases.
+fn most_arrivals_within(phases: &[RatePhase], seconds: f64) -> u64 {
+    /// Times in each phase at which the window may end.
+    const ENDS_PER_PHASE: u32 = 200;
+    let arrivals_until = |time: f64| {
+        let mut begins = 0.0;
+        let count = |phase: &RatePhase| {
+            let within = Duration::from_secs_f64((time - begins).max(0.0));
+            begins += phase.lasting.as_secs_f64();
+            phase.events_until(within)
+        };
+        phases.iter().map(count).sum::<f64>()
+    };
+    let (mut begins, mut most) = (0.0, 0.0f64);
+    for phase in phases {
+        let length = phase.lasting.as_secs_f64();
+        for step in 1..=ENDS_PER_PHASE {
+            let end = begins + length * f64::from(step) / f64::from(ENDS_PER_PHASE);
+            most = most.max(arrivals_until(end) - arrivals_until((end - seconds).max(0.0)));
+        }
+        begins += length;
     }
+    // The sums have rounding errors.
+    (most + 1e-6) as u64
 }
 
 /// `http`: GET requests at a constant rate.
@@ -174,6 +213,7 @@ pub fn http(s: &HttpScenario) -> PlannedRun {
     let ends: Duration = s.requests.0.iter().map(|request| request.phase.lasting).sum();
     let mut load = workload(&s.common, UserScript::Hold { ping_every: ends }, ends);
     load.requests.clone_from(&s.requests.0);
+    load.pattern = s.arrivals;
     load.max_connections = s.max_connections;
     PlannedRun { spec: spec(&s.common, "http", format!("GET {}", s.requests), 0), workload: load }
 }
@@ -279,7 +319,7 @@ fn call_workload(common: &CommonSettings, p: &CallPopulation) -> Workload {
 
 /// One stage of a plan; stage 0 is the baseline.
 pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
-    let load = call_workload(
+    let mut load = call_workload(
         &s.common,
         &CallPopulation {
             users: stage.users,
@@ -292,6 +332,7 @@ pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
             connect_rate: s.connect_rate,
         },
     );
+    load.rules.habits = s.user_habits();
     let phase = if number == 0 { "baseline" } else { "load" };
     let name = format!("{phase}: {} users", stage.users);
     let about = format!("{} users in calls for {}", stage.users, DurationSetting(stage.lasting));
@@ -384,102 +425,4 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::load::scenario::{BUILT_IN, Scenario, parse_file};
-
-    fn built_in(name: &str) -> Scenario {
-        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
-        parse_file(text).unwrap().resolve()
-    }
-
-    #[test]
-    fn a_ramp_has_exactly_the_requested_arrivals() {
-        let rates = [0.1, 0.7, 1.0, 3.0, 300.0, 333.0, 500.0, 600.0, 2000.0, 7777.7, 90_000.0];
-        for users in [2, 7, 10, 1000, 5000, 10_000, 1_000_000] {
-            for rate in rates {
-                let (phases, _) = ramp(users, rate);
-                assert_eq!(phases[0].count(), u64::from(users), "at {rate}/s");
-            }
-        }
-    }
-
-    #[test]
-    fn default_sizes_are_as_documented() {
-        let Scenario::Connections(s) = built_in("connections") else { panic!() };
-        assert_eq!(connections(&s).workload.arrivals[0].count(), 10_000);
-        let Scenario::Signaling(s) = built_in("signaling") else { panic!() };
-        assert_eq!(signaling(&s).spec.users_planned, 1000);
-        let Scenario::Calls(s) = built_in("calls") else { panic!() };
-        assert_eq!(calls(&s).workload.ends, Timestamp::ZERO + Duration::from_secs(480));
-        let Scenario::Http(s) = built_in("http") else { panic!() };
-        assert_eq!(http(&s).workload.requests.len(), 2);
-    }
-
-    #[test]
-    fn plans_at_most_as_many_concurrent_users_as_arrive() {
-        let planned = |phases: &str, next_percent: f64| {
-            let Scenario::Calls(s) = built_in("calls") else { panic!() };
-            calls(&CallsScenario { phases: phases.parse().unwrap(), next_percent, ..s })
-                .spec
-                .users_planned
-        };
-        assert_eq!(planned("160/s for 5s", 50.0), 800);
-        assert_eq!(planned("20/s for 4s", 100.0), 80);
-        assert_eq!(planned("10/s for 2s, 10/s for 1h", 50.0), 350, "each user stays for 35 s");
-    }
-
-    #[test]
-    fn a_stress_trial_sends_messages_at_the_rate_of_its_level() {
-        let Scenario::Stress(s) = built_in("stress") else { panic!() };
-        let PlannedRun { spec, workload: load } =
-            stress_messages(&s, 5000.0, Duration::from_secs(4), 3);
-        let UserScript::Calls(plan) = &load.rules.script else { panic!() };
-        let per_user = 1.0 / plan.gap.unwrap().as_secs_f64();
-        assert!((per_user * f64::from(s.rooms) * 2.0 - 5000.0).abs() < 0.1);
-        assert!(spec.trial && spec.name.contains("5000"));
-        assert_eq!(spec.targets[0].to_string(), "messages_per_s ≥ 4900");
-        let steady = Duration::from_secs(4);
-        assert_eq!(load.ends.since(load.rules.measure_from), steady);
-    }
-
-    #[test]
-    fn a_connection_trial_requires_all_sessions_of_its_level() {
-        let Scenario::Stress(s) = built_in("stress") else { panic!() };
-        let PlannedRun { spec, workload: load } =
-            stress_connections(&s, 1400.0, Duration::from_secs(4), 3);
-        assert_eq!(load.arrivals[0].count(), 1400);
-        let targets: Vec<_> = spec.targets.iter().map(ToString::to_string).collect();
-        assert_eq!(targets, ["connected_percent ≥ 100", "alive_percent ≥ 100"]);
-    }
-
-    #[test]
-    fn a_capacity_search_holds_each_level_for_at_least_five_seconds() {
-        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
-        let Scenario::Stress(search) = built_in("stress") else { panic!() };
-        for (warm_up, step) in [(0, 5), (2, 5), (8, 8), (600, 15)] {
-            let s = EnduranceScenario { warm_up: DurationSetting::seconds(warm_up), ..s.clone() };
-            assert_eq!(capacity_search(&s, search.clone()).step, DurationSetting::seconds(step));
-        }
-    }
-
-    #[test]
-    fn a_short_endurance_run_still_has_a_measurement() {
-        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
-        for (seconds, measured) in [(1, 0.9), (90, 81.0), (24 * 3600, 24.0 * 3600.0 - 600.0)] {
-            let s = EnduranceScenario { duration: DurationSetting::seconds(seconds), ..s.clone() };
-            let load = endurance(&s, 100.0, Duration::ZERO).workload;
-            assert_eq!(load.ends.since(load.rules.measure_from).as_secs_f64(), measured);
-        }
-    }
-
-    #[test]
-    fn a_resumed_run_takes_only_the_remaining_time() {
-        let Scenario::Endurance(s) = built_in("endurance") else { panic!() };
-        let (whole, rest) = (
-            endurance(&s, 100.0, Duration::ZERO).workload.ends,
-            endurance(&s, 100.0, Duration::from_secs(3600)).workload.ends,
-        );
-        assert_eq!(whole.since(rest), Duration::from_secs(3600));
-    }
-}
+mod tests;

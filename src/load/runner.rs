@@ -30,7 +30,7 @@ pub struct ScenarioResults {
 
 /// A confirming trial takes this many times longer than the others: a backlog that grows by one
 /// percent needs more time until a target is missed.
-const CONFIRMATION_STEPS: u32 = 2;
+pub const CONFIRMATION_STEPS: u32 = 2;
 
 /// Runs `scenario`, which was requested as `requested`, on `host`. `resume` continues an
 /// interrupted endurance run. Returns the results so far even if an error ends the scenario.
@@ -112,13 +112,7 @@ impl ScenarioRunner<'_> {
     }
 
     fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
-        let mut search = CapacitySearch::new(SearchPlan {
-            start: s.start,
-            factor: s.factor.max(1.01),
-            ceiling: s.ceiling,
-            tolerance: s.tolerance_percent / 100.0,
-            confirmations: s.confirmations,
-        });
+        let mut search = CapacitySearch::new(SearchPlan::of(s));
         let first_run = self.results.runs.len();
         let (result, trials) = self.search(s, &mut search)?;
         let broken = result.and_then(|result| {
@@ -242,8 +236,12 @@ impl ScenarioRunner<'_> {
             return self.endurance(&endurance, true);
         }
         for (number, stage) in s.stages.0.iter().enumerate() {
-            self.run_once(run_plans::stage(s, *stage, number))?;
+            let outcome = self.run(run_plans::stage(s, *stage, number), RunTotals::default())?;
             if self.must_stop() {
+                return Ok(());
+            }
+            if s.stop_on_miss && outcome != TestOutcome::Passed {
+                self.environment.progress.note("stopping at the first stage that has not passed");
                 return Ok(());
             }
         }
@@ -275,6 +273,19 @@ impl ScenarioRunner<'_> {
 fn last_run_crashed(runs: &[RunReport]) -> bool {
     let faults = runs.last().map_or(&[][..], |run| &run.faults);
     faults.iter().any(|fault| fault.kind == LoadFault::Crashed.name())
+}
+
+impl SearchPlan {
+    /// The search of a scenario.
+    pub fn of(s: &StressScenario) -> SearchPlan {
+        SearchPlan {
+            start: s.start,
+            factor: s.factor.max(1.01),
+            ceiling: s.ceiling,
+            tolerance: s.tolerance_percent / 100.0,
+            confirmations: s.confirmations,
+        }
+    }
 }
 
 impl StressScenario {

@@ -2,6 +2,7 @@
 
 use super::figures;
 use super::measure::CountMetric;
+use super::suggestion::did_you_mean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,10 +105,17 @@ impl FromStr for PerformanceTarget {
             return Err(malformed());
         }
         if !figures::is_known(figure) {
-            return Err(format!("`{text}`: unknown figure `{figure}`; see --figures"));
+            let similar = suggest_figure(figure);
+            return Err(format!("`{text}`: unknown figure `{figure}`{similar}; see --figures"));
         }
         Ok(PerformanceTarget { figure: figure.to_owned(), comparison, bound })
     }
+}
+
+/// The figure that `name` was probably meant to be, as the end of an error.
+fn suggest_figure(name: &str) -> String {
+    let names = figures::names();
+    did_you_mean(name, names.iter().map(String::as_str))
 }
 
 impl fmt::Display for PerformanceTarget {
@@ -141,7 +149,10 @@ const SETS: [(&str, &[&str]); 3] = [
 /// One line that names what is unknown or malformed.
 pub fn targets(name: &str, more: &[String]) -> Result<Vec<PerformanceTarget>, String> {
     let (_, set) = SETS.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
-        format!("unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`")
+        let similar = did_you_mean(name, SETS.map(|(known, _)| known));
+        format!(
+            "unknown set of targets `{name}`, expected `none`, `baseline` or `stretch`{similar}"
+        )
     })?;
     set.iter().copied().chain(more.iter().map(String::as_str)).map(str::parse).collect()
 }

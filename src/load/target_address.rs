@@ -1,6 +1,7 @@
 //! The address of the server under test, from its URL, and one blocking HTTP GET to it.
 
 use crate::wire::http::{Body, HeadScan, parse_response, write_get_request};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -18,8 +19,11 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The address of the server under test, or of its statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetAddress {
-    /// The resolved address to connect to.
+    /// The resolved address to connect to: the first of `addresses`.
     pub address: SocketAddr,
+    /// All resolved addresses that accept connections; if none does, the first of all. Users are
+    /// spread over them.
+    pub addresses: Vec<SocketAddr>,
     /// `host:port`.
     pub host: String,
     /// Path and query.
@@ -50,9 +54,13 @@ impl fmt::Display for AddressError {
 /// When the text is not such a URL, or its host cannot be resolved.
 pub fn parse_server_url(url: &str) -> Result<TargetAddress, AddressError> {
     let rest = url.strip_prefix("ws://").ok_or_else(|| {
-        AddressError::Malformed(format!(
-            "`{url}` is not a URL like `ws://127.0.0.1:8080/ws` (TLS is not supported)"
-        ))
+        AddressError::Malformed(match url.strip_prefix("wss://") {
+            Some(rest) => format!(
+                "`{url}`: the tester does not support TLS; test the server's plain port, like \
+                 `ws://{rest}`"
+            ),
+            None => format!("`{url}` is not a URL like `ws://127.0.0.1:8080/ws`"),
+        })
     })?;
     resolve(url, rest)
 }
@@ -102,7 +110,8 @@ fn resolve(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let addresses: Vec<SocketAddr> =
         host.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-    let Some(address) = first_reachable(&addresses) else {
+    let addresses = reachable(addresses);
+    let Some(address) = addresses.first().copied() else {
         // Characters that cannot occur in a host name mean a typing error, not a missing host.
         let is_host_character = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         return Err(match host.bytes().all(is_host_character) {
@@ -112,19 +121,22 @@ fn resolve(url: &str, rest: &str) -> Result<TargetAddress, AddressError> {
             }
         });
     };
-    Ok(TargetAddress { address, host, path: path.to_owned() })
+    Ok(TargetAddress { address, addresses, host, path: path.to_owned() })
 }
 
-/// The first address that accepts a connection, or the first of all when none does. On many
-/// machines `localhost` resolves to an IPv6 address first, while many servers listen on IPv4 only.
-fn first_reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    let (first, others) = addresses.split_first()?;
-    if others.is_empty() {
-        return Some(*first);
+/// The addresses that accept a connection, or the first of all when none does. On many machines
+/// `localhost` resolves to an IPv6 address too, while many servers listen on IPv4 only.
+fn reachable(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().copied() else { return addresses };
+    if addresses.len() > 1 {
+        let mut known = BTreeSet::new();
+        addresses.retain(|address| known.insert(*address));
+        addresses.retain(|at| TcpStream::connect_timeout(at, REQUEST_TIMEOUT).is_ok());
     }
-    let accepts_connections =
-        |at: &&SocketAddr| TcpStream::connect_timeout(at, REQUEST_TIMEOUT).is_ok();
-    addresses.iter().find(accepts_connections).or(Some(first)).copied()
+    if addresses.is_empty() {
+        addresses.push(first);
+    }
+    addresses
 }
 
 /// Checks that a server is listening: it must answer with anything, or close the connection. The
@@ -213,7 +225,6 @@ mod tests {
             "ws://127.0.0.1:99999/ws",
             "ws://127.0.0.1:/",
             "http://127.0.0.1/",
-            "wss://127.0.0.1/",
             "ws:///ws",
             "ws://a b/",
             "ws://[::1/",
@@ -222,19 +233,22 @@ mod tests {
         ] {
             assert!(matches!(parse_server_url(bad), Err(AddressError::Malformed(_))), "{bad}");
         }
+        let tls = parse_server_url("wss://127.0.0.1:8443/ws").unwrap_err().to_string();
+        assert!(tls.contains("TLS") && tls.contains("`ws://127.0.0.1:8443/ws`"), "{tls}");
         // RFC 6761 §6.4: `.invalid` names never resolve.
         let unresolved = AddressError::NoSuchHost("nohost.invalid:80".to_owned());
         assert_eq!(parse_server_url("ws://nohost.invalid/ws"), Err(unresolved));
     }
 
     #[test]
-    fn selects_the_resolved_address_that_accepts_connections() {
+    fn uses_all_resolved_addresses_that_accept_connections() {
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
-        let (here, dead) = (bind(), [at(&bind()), at(&bind())]);
-        assert_eq!(first_reachable(&[dead[0], at(&here)]), Some(at(&here)));
-        assert_eq!(first_reachable(&dead), Some(dead[0]));
-        assert_eq!(first_reachable(&[]), None);
+        let (here, dead) = ([bind(), bind()], [at(&bind()), at(&bind())]);
+        let all = [dead[0], at(&here[0]), dead[1], at(&here[1]), at(&here[0])];
+        assert_eq!(reachable(all.to_vec()), [at(&here[0]), at(&here[1])]);
+        assert_eq!(reachable(dead.to_vec()), [dead[0]]);
+        assert_eq!(reachable(Vec::new()), []);
     }
 
     #[test]

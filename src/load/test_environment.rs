@@ -15,8 +15,9 @@ mod totals;
 pub use run_spec::RunSpec;
 pub use totals::RunTotals;
 
-use super::engine::{Destination, LoadEngine, SourceAddresses, Workload};
+use super::engine::{ClientIdentity, Destination, LoadEngine, SourceAddresses, Workload};
 use super::interval_log::IntervalLog;
+use super::live_metrics::LiveMetrics;
 use super::progress::ProgressDisplay;
 use super::report::model::{RunReport, TestOutcome};
 use super::server_process::{accept_queue_drops, descriptor_limit, find_process};
@@ -42,10 +43,14 @@ pub struct TestEnvironment {
     pub stats: Option<TargetAddress>,
     /// Local addresses to connect from.
     pub sources: SourceAddresses,
+    /// What the connections tell the server about their clients.
+    pub identity: Arc<ClientIdentity>,
     /// The interval log.
     pub log: IntervalLog,
     /// The console.
     pub progress: ProgressDisplay,
+    /// The endpoint of `--metrics-listen`.
+    pub live: Option<LiveMetrics>,
     /// Set by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
     /// Process id of the server; 0: unknown.
@@ -83,10 +88,11 @@ impl TestEnvironment {
         let measured = workload.ends.since(workload.rules.measure_from);
         workload.interval = workload.interval.min(measured / MIN_ROWS).max(SHORTEST_INTERVAL);
         let destination = Destination {
-            address: self.server.address,
+            addresses: self.server.addresses.clone().into(),
             host: self.server.host.clone(),
             path: self.server.path.clone(),
             sources: self.sources,
+            identity: Arc::clone(&self.identity),
         };
         let (stats, pid) = (self.stats.clone(), self.find_server());
         let mut monitor = RunMonitor::start(stats, pid, workload.interval);
@@ -94,7 +100,11 @@ impl TestEnvironment {
         if workload.rules.sends_messages() {
             totals.expect_messages();
         }
-        self.progress.start(&spec.name, workload.ends.since(Timestamp::ZERO));
+        let length = workload.ends.since(Timestamp::ZERO);
+        self.progress.start(&spec.name, length);
+        if let Some(live) = &mut self.live {
+            live.begin_run(self.runs, &spec.name, length);
+        }
         let engine = LoadEngine::start(workload.clone(), destination)?;
         self.collect(&engine, &workload, &mut monitor, &mut totals);
         engine.join();

@@ -47,43 +47,189 @@ impl fmt::Display for DurationSetting {
     }
 }
 
-/// A constant rate for a time: `50/s for 2m`.
+/// A rate for a time: constant like `50/s for 2m`, or changing linearly like
+/// `10/s..100/s for 60s`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatePhase {
-    /// Events each second.
+    /// Events each second, at the beginning.
     pub per_second: f64,
-    /// How long the rate lasts.
+    /// Events each second, at the end.
+    pub final_per_second: f64,
+    /// How long the phase lasts.
     pub lasting: Duration,
 }
 
 impl RatePhase {
+    /// A phase with a constant rate.
+    pub const fn constant(per_second: f64, lasting: Duration) -> Self {
+        RatePhase { per_second, final_per_second: per_second, lasting }
+    }
+
     /// Number of events in the phase, rounded down.
     pub fn count(&self) -> u64 {
         // A duration is rounded to whole nanoseconds; the margin keeps the last event.
-        (self.per_second * (self.lasting.as_secs_f64() + 1e-9) + 1e-9) as u64
+        let mean = (self.per_second + self.final_per_second) / 2.0;
+        (mean * (self.lasting.as_secs_f64() + 1e-9) + 1e-9) as u64
+    }
+
+    /// The highest rate of the phase.
+    pub fn peak(&self) -> f64 {
+        self.per_second.max(self.final_per_second)
+    }
+
+    /// The time from the beginning of the phase at which `events` events have begun; a fraction of
+    /// an event is allowed.
+    pub fn time_of(&self, events: f64) -> Duration {
+        if self.per_second == self.final_per_second {
+            return Duration::from_secs_f64(events / self.per_second);
+        }
+        // The number of events until the time t is b·t + s·t²/2, with the first rate b and the
+        // slope s. This form of the solution also holds for a first rate of 0.
+        let (begin, length) = (self.per_second, self.lasting.as_secs_f64());
+        let slope = (self.final_per_second - begin) / length;
+        let root = (begin * begin + 2.0 * slope * events).max(0.0).sqrt();
+        let seconds = if events > 0.0 { 2.0 * events / (begin + root) } else { 0.0 };
+        Duration::from_secs_f64(seconds.min(length))
+    }
+
+    /// Number of events from the beginning of the phase until `time`.
+    pub fn events_until(&self, time: Duration) -> f64 {
+        let (time, length) = (time.min(self.lasting).as_secs_f64(), self.lasting.as_secs_f64());
+        let slope = (self.final_per_second - self.per_second) / length.max(1e-9);
+        self.per_second * time + slope * time * time / 2.0
     }
 }
 
 impl FromStr for RatePhase {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{text}` is not a phase like `50/s for 2m`");
-        let (rate, lasting) = text.split_once(" for ").ok_or_else(malformed)?;
-        let per_second: f64 = rate
-            .trim()
-            .strip_suffix("/s")
-            .and_then(|n| n.trim().parse().ok())
-            .ok_or_else(malformed)?;
-        if !(per_second > 0.0 && per_second <= 1e7) {
+        let malformed =
+            || format!("`{text}` is not a phase like `50/s for 2m` or `10/s..100/s for 60s`");
+        let (rates, lasting) = text.split_once(" for ").ok_or_else(malformed)?;
+        let (first, last) = rates.split_once("..").unwrap_or((rates, rates));
+        let rate = |text: &str| -> Result<f64, String> {
+            let number = text.trim().strip_suffix("/s").and_then(|n| n.trim().parse().ok());
+            number.ok_or_else(malformed)
+        };
+        let (per_second, final_per_second) = (rate(first)?, rate(last)?);
+        let is_rate = |rate: f64| (0.0..=1e7).contains(&rate);
+        if !is_rate(per_second)
+            || !is_rate(final_per_second)
+            || per_second + final_per_second == 0.0
+        {
             return Err(format!("`{text}`: a rate must be above 0 and at most 10000000 a second"));
         }
-        Ok(RatePhase { per_second, lasting: lasting.parse::<DurationSetting>()?.0 })
+        let lasting = lasting.parse::<DurationSetting>()?.0;
+        Ok(RatePhase { per_second, final_per_second, lasting })
     }
 }
 
 impl fmt::Display for RatePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s for {}", self.per_second, DurationSetting(self.lasting))
+        write!(f, "{}/s", self.per_second)?;
+        if self.per_second != self.final_per_second {
+            write!(f, "..{}/s", self.final_per_second)?;
+        }
+        write!(f, " for {}", DurationSetting(self.lasting))
+    }
+}
+
+/// How the planned times of arrivals and requests are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrivalPattern {
+    /// At equal distances.
+    Even,
+    /// At random times, as those of independent users.
+    Poisson,
+}
+
+impl FromStr for ArrivalPattern {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "even" => Ok(ArrivalPattern::Even),
+            "poisson" => Ok(ArrivalPattern::Poisson),
+            _ => Err(format!("`{text}` is neither `even` nor `poisson`")),
+        }
+    }
+}
+
+impl fmt::Display for ArrivalPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ArrivalPattern::Even => "even",
+            ArrivalPattern::Poisson => "poisson",
+        })
+    }
+}
+
+/// Most queues of one test.
+const MAX_QUEUES: usize = 1000;
+
+/// The queues that the users are spread over: a number of equal ones, or names with weights like
+/// `en 3, de 1`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QueueMix {
+    /// This many queues with equal weights.
+    Count(usize),
+    /// Queues with these names and weights.
+    Named(Vec<(String, f64)>),
+}
+
+impl QueueMix {
+    /// The names of the queues and their weights. `queue` is the name of a single unnamed queue and
+    /// the beginning of the names of several.
+    pub fn with_names(&self, queue: &str) -> Vec<(String, f64)> {
+        match self {
+            QueueMix::Count(1) => vec![(queue.to_owned(), 1.0)],
+            QueueMix::Count(count) => {
+                (1..=*count).map(|number| (format!("{queue}-{number}"), 1.0)).collect()
+            }
+            QueueMix::Named(named) => named.clone(),
+        }
+    }
+}
+
+impl FromStr for QueueMix {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed =
+            || format!("`{text}` is neither a number of queues nor a list like `en 3, de 1`");
+        let parse_one = |part: &str| -> Result<(String, f64), String> {
+            let (name, weight) = part.trim().split_once(' ').unwrap_or((part.trim(), "1"));
+            let weight: f64 = weight.trim().parse().map_err(|_| malformed())?;
+            let is_valid = weight > 0.0 && weight.is_finite();
+            if name.is_empty() || !is_valid {
+                Err(malformed())
+            } else {
+                Ok((name.to_owned(), weight))
+            }
+        };
+        let mix = match text.trim().parse() {
+            Ok(count) => QueueMix::Count(count),
+            Err(_) => QueueMix::Named(text.split(',').map(parse_one).collect::<Result<_, _>>()?),
+        };
+        let count = match &mix {
+            QueueMix::Count(count) => *count,
+            QueueMix::Named(named) => named.len(),
+        };
+        match (1..=MAX_QUEUES).contains(&count) {
+            true => Ok(mix),
+            false => Err(format!("`{text}`: there must be between 1 and {MAX_QUEUES} queues")),
+        }
+    }
+}
+
+impl fmt::Display for QueueMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueueMix::Count(count) => write!(f, "{count}"),
+            QueueMix::Named(named) => {
+                let parts: Vec<_> =
+                    named.iter().map(|(name, weight)| format!("{name} {weight}")).collect();
+                f.write_str(&parts.join(", "))
+            }
+        }
     }
 }
 
@@ -213,7 +359,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(DurationSetting, StressDimension, CommaSeparated<T>);
+as_text!(DurationSetting, StressDimension, ArrivalPattern, QueueMix, CommaSeparated<T>);
 
 #[cfg(test)]
 mod tests {
@@ -221,7 +367,7 @@ mod tests {
 
     #[test]
     fn parsing_reverses_formatting() {
-        for text in ["10/s for 1m, 50/s for 2m", "0.5/s for 10s"] {
+        for text in ["10/s for 1m, 50/s for 2m", "0.5/s for 10s", "0/s..100/s for 1m"] {
             let phases: CommaSeparated<RatePhase> = text.parse().unwrap();
             assert_eq!(phases.to_string(), text);
         }
@@ -234,11 +380,41 @@ mod tests {
 
     #[test]
     fn rejects_malformed_values_and_names_the_expected_form() {
-        assert!("0/s for 1s".parse::<RatePhase>().is_err());
+        for rate in ["0/s for 1s", "0/s..0/s for 1s", "-1/s..5/s for 1s", "1/s..nan/s for 1s"] {
+            assert!(rate.parse::<RatePhase>().is_err(), "{rate}");
+        }
         assert!("5 for".parse::<RatePhase>().unwrap_err().contains("50/s for 2m"));
         assert!("health 1/s for 1s".parse::<HttpPhase>().is_err());
         assert!("1 for 1s".parse::<LoadStage>().is_err());
         assert!("soon".parse::<DurationSetting>().unwrap_err().contains("`soon`"));
+    }
+
+    #[test]
+    fn a_ramp_has_the_mean_of_its_rates_and_its_events_become_denser() {
+        for text in ["10/s..100/s for 60s", "0/s..110/s for 60s", "100/s..10/s for 60s"] {
+            let ramp: RatePhase = text.parse().unwrap();
+            assert_eq!(ramp.count(), 3300, "{text}");
+            for events in [1.0, 100.0, 1650.0, 3299.0] {
+                let until = ramp.events_until(ramp.time_of(events));
+                assert!((until - events).abs() < 1e-3, "{text}: {until} are not {events}");
+            }
+        }
+        let ramp: RatePhase = "0/s..100/s for 10s".parse().unwrap();
+        // Half of the time has a quarter of the events.
+        assert_eq!(ramp.time_of(125.0), Duration::from_secs(5));
+        assert_eq!((ramp.time_of(0.0), ramp.time_of(500.0)), (Duration::ZERO, ramp.lasting));
+    }
+
+    #[test]
+    fn queues_are_a_number_or_a_list_with_weights() {
+        let names = |text: &str| text.parse::<QueueMix>().unwrap().with_names("q");
+        assert_eq!(names("1"), [("q".to_owned(), 1.0)]);
+        assert_eq!(names("2"), [("q-1".to_owned(), 1.0), ("q-2".to_owned(), 1.0)]);
+        assert_eq!(names("en 3,de"), [("en".to_owned(), 3.0), ("de".to_owned(), 1.0)]);
+        assert_eq!("en 3, de".parse::<QueueMix>().unwrap().to_string(), "en 3, de 1");
+        for text in ["0", "1001", "", "en 0", "en x", "en,,de"] {
+            assert!(text.parse::<QueueMix>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod support;
 
 mod detection;
+mod flags;
+mod mix;
 mod options;
 mod real_server;
 mod reports;

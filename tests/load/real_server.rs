@@ -449,13 +449,37 @@ fn refusals_of_the_server_are_not_faults() {
     assert_eq!(server_faults(&report), [""; 0], "{:#}", report["runs"][0]["faults"]);
 }
 
+/// A closed terminal sends SIGHUP, Ctrl-C SIGINT.
 #[test]
-fn ctrl_c_stops_a_run_early_with_a_report() {
-    let (_server, child) = start_run("interrupt");
+fn a_signal_stops_a_run_early_with_a_report() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let (_server, child) = start_run("interrupt");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let (status, report) = finish("interrupt", child);
+        assert_eq!(status, 130, "{signal}");
+        assert_eq!(report["outcome"], "stopped");
+        assert_eq!(figure(&report, "sent"), figure(&report, "received"));
+    }
+}
+
+/// `nohup` starts a process with SIGHUP ignored, so that it outlives its terminal.
+#[test]
+fn a_run_that_was_started_with_hangups_ignored_continues() {
+    let server = start_server(&[]);
+    let child = Command::new("sh")
+        .args(["-c", "trap '' HUP && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_switchboard-load")])
+        .args(["connections", "--users", "10", "--hold", "2s", "--quiet", "--targets", "none"])
+        .args(["--late-percent", "100", "--url", server.url(), "--report"])
+        .arg(report_directory("nohup"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while server_stats(&server)["sessions.opened"] < 10.0 {
+        std::thread::yield_now();
+    }
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let (status, report) = finish("interrupt", child);
-    assert_eq!(status, 130);
-    assert_eq!(report["outcome"], "stopped");
-    assert_eq!(figure(&report, "sent"), figure(&report, "received"));
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    let (status, _) = finish("nohup", child);
+    assert_eq!(status, 0);
 }

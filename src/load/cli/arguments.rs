@@ -1,9 +1,11 @@
 //! The arguments: declaration and parsing.
 
 use super::CliError;
-use crate::load::scenario::{BUILT_IN, PartialScenario};
+use crate::load::scenario::{BUILT_IN, PartialScenario, built_in, parse_file};
+use crate::load::suggestion::did_you_mean;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Name of the flag that continues an interrupted run.
@@ -35,12 +37,16 @@ pub(super) struct LoadArguments {
     #[arg(long)]
     pub(super) schema: bool,
     /// Multiply every duration of load by this factor; at least 2 s of each remain, and 5 s of a
-    /// stress level. The length of a call is part of the load and stays
+    /// stress level. The length of a call is part of the load and stays [default: 1]
     #[arg(long, global = true, value_name = "FACTOR")]
     pub(super) time_scale: Option<f64>,
-    /// Show the differences to an earlier report.json
+    /// Show the differences to an earlier report.json [default: none]
     #[arg(long, global = true, value_name = "REPORT.JSON")]
     pub(super) compare: Option<PathBuf>,
+    /// Serve live figures for Prometheus at this address, like `127.0.0.1:9200`, under /metrics
+    /// [default: none]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(super) metrics_listen: Option<SocketAddr>,
     /// Start even if the limits of this machine seem too low for the load
     #[arg(long, global = true)]
     pub(super) no_preflight: bool,
@@ -85,32 +91,68 @@ pub fn described() -> clap::Command {
     let command = LoadArguments::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
-    let mut command = accept_leading_minus(command);
+    let mut command = adapt_values(command);
     let scenarios: Vec<_> =
         command.get_subcommands().map(|scenario| scenario.get_name().to_owned()).collect();
     for name in scenarios {
-        command = command.mut_subcommand(name, accept_leading_minus);
+        let defaults = defaults_of(&name);
+        command = command
+            .mut_subcommand(name, |scenario| adapt_values(show_defaults(scenario, &defaults)));
     }
     command
 }
 
+/// The values of a built-in scenario, by the names of its keys.
+fn defaults_of(scenario: &str) -> toml::Table {
+    let built_in = built_in(scenario).and_then(|text| parse_file(text).ok());
+    let values = built_in.and_then(|values| toml::Table::try_from(values.resolve()).ok());
+    values.unwrap_or_default()
+}
+
+/// Adds its default to the help of each flag. clap must not know it as such: a value that no flag
+/// gives comes from the scenario file first.
+fn show_defaults(scenario: clap::Command, defaults: &toml::Table) -> clap::Command {
+    scenario.mut_args(|arg| {
+        let default = match defaults.get(arg.get_id().as_str()) {
+            None => return arg,
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(toml::Value::Array(list)) if list.is_empty() => "none".to_owned(),
+            Some(toml::Value::Array(list)) => {
+                let texts: Vec<_> = list.iter().filter_map(toml::Value::as_str).collect();
+                texts.join(", ")
+            }
+            Some(value) => value.to_string().trim_end_matches(".0").to_owned(),
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        arg.help(format!("{help} [default: {default}]"))
+    })
+}
+
 /// Lets a flag with a numeric value take one that begins with `-`. A negative number is then
-/// reported as a wrong value of that flag, and not as an unknown flag.
-fn accept_leading_minus(command: clap::Command) -> clap::Command {
+/// reported as a wrong value of that flag, and not as an unknown flag. A flag that is on or off
+/// needs no value.
+fn adapt_values(command: clap::Command) -> clap::Command {
     use std::any::TypeId;
     let text_types = [TypeId::of::<String>(), TypeId::of::<PathBuf>(), TypeId::of::<OsString>()];
     command.mut_args(|arg| {
         let value_type = arg.get_value_parser().type_id();
         let is_text = text_types.iter().any(|text| value_type == *text);
         let is_number = arg.get_action().takes_values() && !is_text;
-        if is_number { arg.allow_hyphen_values(true) } else { arg }
+        if is_number && value_type == TypeId::of::<bool>() {
+            // Without a value the flag means `true`.
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+        } else if is_number {
+            arg.allow_hyphen_values(true)
+        } else {
+            arg
+        }
     })
 }
 
 /// The first paragraph of clap's message in one line, without its heading.
 pub(super) fn one_line(error: &clap::Error) -> String {
     if let Some(name) = error.get(clap::error::ContextKind::InvalidSubcommand) {
-        return format!("unknown scenario '{name}', expected one of {}", scenario_names());
+        return unknown_scenario(&name.to_string());
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
@@ -122,8 +164,45 @@ pub(super) fn one_line(error: &clap::Error) -> String {
     }
 }
 
-/// The names of the built-in scenarios, separated by commas.
-pub(super) fn scenario_names() -> String {
+/// The error of a name that is none of a scenario.
+pub(super) fn unknown_scenario(name: &str) -> String {
     let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+    let similar = did_you_mean(name, names.iter().copied());
+    format!("unknown scenario '{name}', expected one of {}{similar}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_flag_with_a_value_shows_its_default() {
+        let mut command = described();
+        command.build();
+        for scenario in command.get_subcommands().filter(|one| built_in(one.get_name()).is_some()) {
+            for arg in scenario.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let (name, flag) = (scenario.get_name(), arg.get_id());
+                assert_eq!(help.matches("[default: ").count(), 1, "{name} {flag}: {help}");
+            }
+        }
+        let help = |scenario: &str, flag: &str| {
+            let scenario = command.find_subcommand(scenario).unwrap();
+            let mut arguments = scenario.get_arguments();
+            let arg = arguments.find(|arg| arg.get_id() == flag).unwrap();
+            arg.get_help().unwrap().to_string()
+        };
+        for (scenario, flag, default) in [
+            ("connections", "users", "10000"),
+            ("connections", "connect_rate", "2000"),
+            ("connections", "require", "connected_percent>=100, alive_percent>=100"),
+            ("connections", "late_after", "10ms"),
+            ("matchmaking", "late_after", "100ms"),
+            ("stress", "require", "none"),
+            ("endurance", "confidence_percent", "99.9"),
+        ] {
+            let help = help(scenario, flag);
+            assert!(help.ends_with(&format!(" [default: {default}]")), "{scenario}: {help}");
+        }
+    }
 }

@@ -6,11 +6,13 @@ use super::verdict::conclude;
 use super::{CliError, LoadExitStatus, print, print_error, usage_error};
 use crate::load::checkpoint::{Checkpoint, RequestedRun};
 use crate::load::interval_log::IntervalLog;
+use crate::load::live_metrics::LiveMetrics;
+use crate::load::planned_time::PlannedTime;
 use crate::load::progress::ProgressDisplay;
 use crate::load::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
 use crate::load::runner::ScenarioResults;
 use crate::load::scenario::Scenario;
-use crate::load::target_address::check_reachable;
+use crate::load::target_address::{TargetAddress, check_reachable};
 use crate::load::test_environment::TestEnvironment;
 use crate::load::{preflight, report, runner, server_stats};
 use std::path::{Path, PathBuf};
@@ -31,10 +33,12 @@ pub(super) fn execute(
         arguments.compare.as_deref().map(report::read).transpose().map_err(usage_error)?;
     let directory = prepare_directory(&common.report)?;
     check_limits(arguments, scenario, &validated)?;
-    let ValidatedScenario { targets, required, server, stats, sources } = validated;
+    let ValidatedScenario { targets, required, server, stats, sources, identity } = validated;
+    let spread = addresses_used(&server);
     check_reachable(&server).map_err(|error| {
         (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
+    let live = listen_for_metrics(arguments)?;
     let stats_missing = server_stats::explain_missing_stats(stats.as_ref());
     let log = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
     if !resume {
@@ -47,8 +51,10 @@ pub(super) fn execute(
         server,
         stats,
         sources,
+        identity: Arc::new(identity),
         log,
         progress: ProgressDisplay::new(arguments.quiet),
+        live,
         interrupted,
         server_pid: common.server_pid,
         targets,
@@ -56,9 +62,7 @@ pub(super) fn execute(
         failure: None,
     };
     let host = generator_host(environment.find_server().is_some(), stats_missing);
-    if let Some(reason) = &host.figures_missing {
-        environment.progress.note(&format!("the server's own figures are missing: {reason}"));
-    }
+    announce(&environment, scenario, &host, resume);
     let (started, clock) = (SystemTime::now(), Instant::now());
     let (results, completed) =
         runner::run_scenario(scenario, requested, &host, &mut environment, resume);
@@ -75,10 +79,46 @@ pub(super) fn execute(
         seconds: clock.elapsed().as_secs_f64(),
         ..report_of(scenario, host, results)
     };
+    report.configuration += &spread;
     let status = conclude(&mut report, &required, environment.ends_early());
     let errors = environment.failure.iter().chain(&report.unjudged_requirements);
     errors.for_each(|line| print_error(line));
     Ok(write_report(&directory, &report, earlier.as_ref(), status))
+}
+
+/// Prints what is known before the test begins.
+fn announce(
+    environment: &TestEnvironment,
+    scenario: &Scenario,
+    host: &GeneratorHost,
+    resume: bool,
+) {
+    let note = |line: String| environment.progress.note(&line);
+    if !resume {
+        note(format!("{}: takes {} in all", scenario.name(), PlannedTime::of(scenario)));
+    }
+    if let Some(reason) = &host.figures_missing {
+        note(format!("the server's own figures are missing: {reason}"));
+    }
+    if let Some(live) = &environment.live {
+        note(format!("live figures: http://{}/metrics", live.address()));
+    }
+}
+
+/// Starts the endpoint of `--metrics-listen`.
+fn listen_for_metrics(arguments: &LoadArguments) -> Result<Option<LiveMetrics>, CliError> {
+    let Some(address) = arguments.metrics_listen else { return Ok(None) };
+    let listening = LiveMetrics::listen(address);
+    listening.map(Some).map_err(|error| usage_error(format!("--metrics-listen {address}: {error}")))
+}
+
+/// A comment for the configuration if the users are spread over several addresses.
+fn addresses_used(server: &TargetAddress) -> String {
+    if server.addresses.len() < 2 {
+        return String::new();
+    }
+    let addresses: Vec<_> = server.addresses.iter().map(ToString::to_string).collect();
+    format!("# The connections are spread over {}.\n", addresses.join(", "))
 }
 
 /// The report of these results, not yet judged and without times.
@@ -117,7 +157,7 @@ fn check_limits(
         scenario.common().threads,
         descriptors,
         &validated.sources,
-        validated.server.address.is_ipv6(),
+        &validated.server.addresses,
     );
     match too_low.first() {
         Some(limit) => Err((LoadExitStatus::Void, limit.to_string()).into()),
@@ -164,17 +204,27 @@ fn write_error(directory: &Path, error: &std::io::Error) -> String {
     format!("the report cannot be written to {}: {error}", directory.display())
 }
 
-/// The first SIGINT or SIGTERM sets the flag that ends the test early; the second one ends the
-/// process at once.
+/// The first SIGINT, SIGTERM or SIGHUP sets the flag that ends the test early; the second one ends
+/// the process at once.
 fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         let status = LoadExitStatus::Stopped as i32;
         signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&interrupted))?;
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     Ok(interrupted)
+}
+
+/// Whether the process was started with SIGHUP ignored, as `nohup` does it. The run then continues
+/// when the terminal closes.
+fn hangup_is_ignored() -> bool {
+    // The mask of ignored signals is hexadecimal; SIGHUP is signal 1 (proc(5)).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
 fn generator_host(server_is_here: bool, figures_missing: Option<String>) -> GeneratorHost {

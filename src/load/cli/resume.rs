@@ -6,7 +6,17 @@ use crate::load::scenario::{PartialScenario, Scenario, parse_file};
 
 /// Keys that may differ: where the server is, how it is reached and observed, and where the
 /// report is. All others define the load and how it is judged.
-const MAY_DIFFER: [&str; 5] = ["url", "stats_url", "server_pid", "source", "report"];
+const MAY_DIFFER: [&str; 9] = [
+    "url",
+    "stats_url",
+    "server_pid",
+    "source",
+    "report",
+    "header",
+    "origin",
+    "token",
+    "proxy_protocol",
+];
 
 /// The interrupted run in the report directory of `flags`. A value that `flags` does not contain
 /// is taken from that run; one that it contains must be the same.

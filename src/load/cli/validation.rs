@@ -1,8 +1,9 @@
 //! Validation of a scenario before the first connection, and the position of an invalid value in
 //! a scenario file.
 
+use super::identity::client_identity;
 use super::{CliError, usage_error};
-use crate::load::engine::SourceAddresses;
+use crate::load::engine::{ClientIdentity, SourceAddresses};
 use crate::load::runner;
 use crate::load::scenario::{
     InvalidValue, PartialScenario, Scenario, built_in, parse_file, value_position,
@@ -11,6 +12,7 @@ use crate::load::server_process::process_is_alive;
 use crate::load::target::{PerformanceTarget, targets};
 use crate::load::target_address::{AddressError, TargetAddress, parse_server_url, parse_stats_url};
 use crate::load::units::StressDimension;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The parsed values of a valid scenario.
@@ -22,6 +24,7 @@ pub(super) struct ValidatedScenario {
     pub(super) server: TargetAddress,
     pub(super) stats: Option<TargetAddress>,
     pub(super) sources: SourceAddresses,
+    pub(super) identity: ClientIdentity,
 }
 
 /// Why a scenario cannot be run.
@@ -50,12 +53,19 @@ pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, Validat
         let reason = format!("no process {} runs on this machine", common.server_pid);
         return Err(InvalidValue::new("server_pid", reason).into());
     }
-    let server = parse_server_url(&common.url).map_err(|error| match error {
+    let identity = client_identity(common)?;
+    let mut server = parse_server_url(&common.url).map_err(|error| match error {
         AddressError::Malformed(reason) => InvalidValue::new("url", reason).into(),
         AddressError::NoSuchHost(_) => {
             ValidationError::NoSuchHost(format!("{} cannot be reached: {error}", common.url))
         }
     })?;
+    if common.source.contains('.')
+        && let Some(v4) = first_v4(&server.addresses)
+    {
+        // The source is an IPv4 address or network.
+        server.address = v4;
+    }
     let stats = parse_stats_url(&common.stats_url, &server).map_err(invalid("stats_url"))?;
     let connections = match scenario {
         Scenario::Stress(s) if s.raise == StressDimension::Connections => s.ceiling as u64,
@@ -63,12 +73,20 @@ pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, Validat
     };
     let sources = SourceAddresses::parse(&common.source, server.address, connections)
         .map_err(invalid("source"))?;
+    if let SourceAddresses::Range { .. } = sources {
+        // The sources are IPv4 addresses; the first address of the server is one too.
+        server.addresses.retain(SocketAddr::is_ipv4);
+    }
     if let Some(address) = sources.first_unbindable() {
         let reason = format!("{address} is not an address of this machine");
         return Err(InvalidValue::new("source", reason).into());
     }
     let required = required_targets(scenario);
-    Ok(ValidatedScenario { targets: all_targets, required, server, stats, sources })
+    Ok(ValidatedScenario { targets: all_targets, required, server, stats, sources, identity })
+}
+
+fn first_v4(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    addresses.iter().copied().find(SocketAddr::is_ipv4)
 }
 
 /// The targets of `require` that the built-in scenario does not have. The built-in ones apply to

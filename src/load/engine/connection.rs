@@ -19,6 +19,8 @@ pub(super) enum ConnectionStage {
     Upgrading(Box<PendingUpgrade>),
     /// The connection is a WebSocket.
     Open,
+    /// The user has vanished: nothing is read and sent any more, and the socket stays open.
+    Abandoned,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub(super) struct UserConnection {
     /// An incomplete message or frame.
     pub(super) assembly: Option<Box<PartialMessage>>,
     pub(super) egress: Egress,
-    /// Planned arrival of the user.
+    /// Planned arrival of the user; once it has vanished, when it did.
     pub(super) intended: Timestamp,
     /// Distinguishes this connection from an earlier one in the same slot.
     pub(super) serial: u32,

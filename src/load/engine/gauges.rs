@@ -54,6 +54,7 @@ impl LoadGauges {
                 // would show none.
                 self.waiting_peak = self.waiting_peak.max(self.waiting);
             }
+            Some(UserActivity::Vanished) => {}
             Some(UserActivity::InRoom) => {
                 adjust(&mut self.users);
                 adjust(&mut self.in_rooms);

@@ -40,7 +40,7 @@ impl HttpLoadClient {
         let phases: Vec<_> = workload.requests.iter().map(|request| request.phase).collect();
         HttpLoadClient {
             phases: workload.requests.clone(),
-            schedule: RateSchedule::new(phases, share, shares),
+            schedule: RateSchedule::new(phases, workload.pattern, workload.seed, share, shares),
             next_request: share,
             connections: Slab::new(),
             idle: Vec::new(),
@@ -130,8 +130,7 @@ impl HttpLoadClient {
         }
         let number = self.opened * self.shares + self.share;
         self.opened += 1;
-        let destination = &worker.destination;
-        let mut socket = match destination.sources.connect(destination.address, number) {
+        let mut socket = match worker.destination.connect(number) {
             Ok(socket) => socket,
             Err(error) => {
                 record_failure(worker, connect_fault(&error), now);
@@ -146,7 +145,7 @@ impl HttpLoadClient {
             return Some(None);
         }
         let slot = entry.key();
-        entry.insert(HttpLoadConnection::new(socket));
+        entry.insert(HttpLoadConnection::new(socket, number));
         Some(Some(slot))
     }
 
@@ -156,7 +155,7 @@ impl HttpLoadClient {
         worker.stall_detector.record_request(now);
         let connection = &mut self.connections[slot];
         let exchange = HttpExchange { intended, sent: now, response: None };
-        let step = connection.start(exchange, &worker.destination.host, &self.phases[phase].path);
+        let step = connection.start(exchange, &worker.destination, &self.phases[phase].path);
         self.finish_step(worker, slot, step, now);
     }
 

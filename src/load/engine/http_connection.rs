@@ -1,5 +1,6 @@
 //! One HTTP connection and the request that is pending on it. Owned by the thread's HTTP client.
 
+use super::Destination;
 use super::connection::connect_fault;
 use crate::load::measure::LoadFault;
 use crate::timestamp::Timestamp;
@@ -13,6 +14,10 @@ const READ_BYTES: usize = 16 * 1024;
 
 pub(super) struct HttpLoadConnection {
     socket: TcpStream,
+    /// Number of the connection, over all threads.
+    number: u64,
+    /// Whether a request has been sent.
+    is_used: bool,
     /// The pending request, if any.
     pub(super) exchange: Option<HttpExchange>,
     /// Bytes of the request that the kernel has not accepted.
@@ -49,9 +54,11 @@ pub(super) enum ExchangeStep {
 }
 
 impl HttpLoadConnection {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: TcpStream, number: u64) -> Self {
         HttpLoadConnection {
             socket,
+            number,
+            is_used: false,
             exchange: None,
             unsent: Vec::new(),
             head: Vec::new(),
@@ -60,10 +67,19 @@ impl HttpLoadConnection {
     }
 
     /// Sends a request for `path`.
-    pub(super) fn start(&mut self, exchange: HttpExchange, host: &str, path: &str) -> ExchangeStep {
+    pub(super) fn start(
+        &mut self,
+        exchange: HttpExchange,
+        destination: &Destination,
+        path: &str,
+    ) -> ExchangeStep {
         self.exchange = Some(exchange);
         self.unsent.clear();
-        write_get_request(&mut self.unsent, host, path, &[]);
+        if !std::mem::replace(&mut self.is_used, true) {
+            destination.write_preamble(&mut self.unsent, self.number);
+        }
+        let fields = destination.fields_of(self.number);
+        write_get_request(&mut self.unsent, &destination.host, path, &fields);
         self.write()
     }
 

@@ -8,6 +8,7 @@
 //! that was returned to it, so that memory does not grow with time.
 
 mod connection;
+mod destination;
 mod gauges;
 mod http_client;
 mod http_connection;
@@ -18,19 +19,19 @@ mod stall_detector;
 mod timers;
 mod worker;
 
+pub use destination::{ClientIdentity, Destination};
 pub use gauges::LoadGauges;
 pub use source_addresses::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 
 use super::measure::Recorder;
 use super::pairing_ledger::PairingLedger;
-use super::units::{HttpPhase, RatePhase};
+use super::units::{ArrivalPattern, HttpPhase, RatePhase};
 use super::user::UserRules;
 use crate::sys::clock::monotonic;
 use crate::sys::descriptor_tables::unshare_empty;
 use crate::timestamp::Timestamp;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -48,6 +49,8 @@ pub struct Workload {
     pub rules: UserRules,
     /// When users arrive.
     pub arrivals: Vec<RatePhase>,
+    /// How the times of arrivals and requests are distributed.
+    pub pattern: ArrivalPattern,
     /// Arrivals from this number on, counted from 0, follow [`UserRules::sample_script`].
     pub sample_from: u64,
     /// HTTP requests, one phase after the other.
@@ -68,19 +71,6 @@ pub struct Workload {
     pub seed: u64,
     /// Number of threads.
     pub threads: u16,
-}
-
-/// The server to connect to, and the addresses to connect from.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The server's address.
-    pub address: SocketAddr,
-    /// Value of the `Host` field.
-    pub host: String,
-    /// Path and query of the upgrade.
-    pub path: String,
-    /// Local addresses to connect from.
-    pub sources: SourceAddresses,
 }
 
 /// What one thread recorded in one interval.

@@ -25,12 +25,15 @@ pub enum SourceAddresses {
         first: Ipv4Addr,
         /// Number of addresses.
         count: u32,
+        /// Distance between two addresses in turn; it has no factor in common with `count`, so
+        /// that each address is used once before one is used again.
+        stride: u32,
     },
 }
 
 impl SourceAddresses {
-    /// Parses `auto`, `none`, an address or a range like `127.0.0.0/8`, and takes as many addresses
-    /// as `connections` to `server` need.
+    /// Parses `auto`, `none`, an address or a range like `127.0.0.0/8`. The connections are spread
+    /// over the whole range. `auto` takes as many addresses as `connections` to `server` need.
     ///
     /// # Errors
     /// One line that says what is wrong.
@@ -39,14 +42,16 @@ impl SourceAddresses {
             .map_err(|_| "too many connections".to_owned())?;
         let malformed =
             || format!("`{text}` is not a source like `auto`, `10.0.0.7` or `127.0.0.0/8`");
-        let (first, count) = match text {
+        let range = match text {
             "none" => return Ok(SourceAddresses::System),
             "auto" => match server.ip() {
-                IpAddr::V4(ip) if ip.is_loopback() && wanted > 1 => (Ipv4Addr::LOCALHOST, u32::MAX),
+                IpAddr::V4(ip) if ip.is_loopback() && wanted > 1 => {
+                    SourceAddresses::Range { first: Ipv4Addr::LOCALHOST, count: wanted, stride: 1 }
+                }
                 _ => return Ok(SourceAddresses::System),
             },
             _ => match text.split_once('/') {
-                None => (text.parse().map_err(|_| malformed())?, 1),
+                None => spread_over(text.parse().map_err(|_| malformed())?, 1),
                 Some((network, bits)) => {
                     let network: Ipv4Addr = network.parse().map_err(|_| malformed())?;
                     let bits: u32 = bits.parse().map_err(|_| malformed())?;
@@ -58,14 +63,14 @@ impl SourceAddresses {
                     // The first and last address of a network are not hosts.
                     let skip = u32::from(size > 2);
                     let first = Ipv4Addr::from_bits((network.to_bits() & !(size - 1)) + skip);
-                    (first, size - 2 * skip)
+                    spread_over(first, size - 2 * skip)
                 }
             },
         };
         if server.is_ipv6() {
             return Err(format!("source `{text}` cannot reach {server}, which is IPv6"));
         }
-        Ok(SourceAddresses::Range { first, count: count.min(wanted) })
+        Ok(range)
     }
 
     /// How many simultaneous connections to one destination the addresses allow, when each has
@@ -74,14 +79,14 @@ impl SourceAddresses {
         match self {
             SourceAddresses::System => ports,
             SourceAddresses::Range { count, .. } => {
-                CONNECTIONS_PER_SOURCE.min(ports) * u64::from(*count)
+                CONNECTIONS_PER_SOURCE.min(ports).saturating_mul((*count).into())
             }
         }
     }
 
     /// The first or last address of the range, if it cannot be bound on this machine.
     pub fn first_unbindable(&self) -> Option<IpAddr> {
-        let SourceAddresses::Range { first, count } = self else { return None };
+        let SourceAddresses::Range { first, count, .. } = self else { return None };
         let last = Ipv4Addr::from_bits(first.to_bits().saturating_add(count - 1));
         let is_foreign = |address: &Ipv4Addr| UdpSocket::bind((*address, 0)).is_err();
         [*first, last].into_iter().find(is_foreign).map(IpAddr::V4)
@@ -91,8 +96,9 @@ impl SourceAddresses {
     fn address(&self, number: u64) -> Option<IpAddr> {
         match self {
             SourceAddresses::System => None,
-            SourceAddresses::Range { first, count } => {
-                let step = (number % u64::from(*count)) as u32;
+            SourceAddresses::Range { first, count, stride } => {
+                let step = (number % u64::from(*count) * u64::from(*stride)) % u64::from(*count);
+                let step = step as u32;
                 Some(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step)).into())
             }
         }
@@ -115,9 +121,28 @@ impl SourceAddresses {
     }
 }
 
+/// `count` addresses from `first` on, with a stride near the golden section of the range: any number
+/// of successive connections is then spread evenly over the range.
+fn spread_over(first: Ipv4Addr, count: u32) -> SourceAddresses {
+    const GOLDEN_SECTION: f64 = 0.618_033_988_749_895;
+    let has_common_factor = |stride: &u32| {
+        let (mut a, mut b) = (count, *stride);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a != 1
+    };
+    let mut stride = ((f64::from(count) * GOLDEN_SECTION) as u32).max(1);
+    while has_common_factor(&stride) {
+        stride += 1;
+    }
+    SourceAddresses::Range { first, count, stride }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn parse(text: &str, connections: u64) -> Result<SourceAddresses, String> {
         SourceAddresses::parse(text, SocketAddr::from(([127, 0, 0, 1], 80)), connections)
@@ -127,10 +152,33 @@ mod tests {
     fn uses_several_loopback_addresses_for_many_connections() {
         assert_eq!(parse("auto", 10_000), Ok(SourceAddresses::System));
         let first = Ipv4Addr::LOCALHOST;
-        assert_eq!(parse("auto", 20_001), Ok(SourceAddresses::Range { first, count: 3 }));
-        assert_eq!(parse("127.0.0.0/8", 20_001), Ok(SourceAddresses::Range { first, count: 3 }));
+        assert_eq!(
+            parse("auto", 20_001),
+            Ok(SourceAddresses::Range { first, count: 3, stride: 1 })
+        );
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
         assert_eq!(SourceAddresses::parse("auto", elsewhere, 50_001), Ok(SourceAddresses::System));
+    }
+
+    #[test]
+    fn spreads_few_connections_over_the_whole_range() {
+        let sources = parse("127.0.0.0/8", 40).unwrap();
+        let address = |n| match sources.address(n).unwrap() {
+            IpAddr::V4(address) => address.to_bits() - Ipv4Addr::LOCALHOST.to_bits(),
+            IpAddr::V6(_) => panic!(),
+        };
+        let mut used: Vec<u32> = (0..40).map(address).collect();
+        used.sort_unstable();
+        let gaps = used.windows(2).map(|pair| pair[1] - pair[0]);
+        let even = (1 << 24) / 40;
+        assert!(gaps.clone().all(|gap| (even / 3..even * 3).contains(&gap)), "{used:?}");
+        // Each address is used once before one is used again, whatever the size of the range.
+        for bits in 22..=32 {
+            let sources = parse(&format!("127.0.0.0/{bits}"), 1).unwrap();
+            let SourceAddresses::Range { count, .. } = sources else { panic!() };
+            let used: BTreeSet<_> = (0..count.into()).map(|n| sources.address(n)).collect();
+            assert_eq!(used.len(), count as usize, "/{bits}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::timestamp::Timestamp;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub(super) struct Worker {
     unread: Vec<(usize, u32)>,
     timers: UserTimers,
     arrivals: RateSchedule,
+    /// When users that have left come back.
+    returns: BinaryHeap<Reverse<Timestamp>>,
     http: Option<HttpLoadClient>,
     gauges: LoadGauges,
     encoder: MessageEncoder,
@@ -106,7 +110,14 @@ impl Worker {
             ended: Vec::new(),
             unread: Vec::new(),
             timers: UserTimers::default(),
-            arrivals: RateSchedule::new(workload.arrivals.clone(), share, shares),
+            arrivals: RateSchedule::new(
+                workload.arrivals.clone(),
+                workload.pattern,
+                workload.seed,
+                share,
+                shares,
+            ),
+            returns: BinaryHeap::new(),
             http: (!workload.requests.is_empty())
                 .then(|| HttpLoadClient::new(&workload, share, shares)),
             gauges: LoadGauges::default(),
@@ -204,7 +215,7 @@ impl Worker {
         if self.pause_detector.is_catching_up(now) {
             return CATCH_UP_POLL_TIME;
         }
-        let arrival = if self.finishing { None } else { self.arrivals.peek() };
+        let arrival = self.next_arrival().map(|(at, _)| at);
         let request = self.http.as_mut().and_then(HttpLoadClient::next_due);
         let ends = match (self.finishing, self.holders_left.is_empty()) {
             (false, _) => self.workload.ends,

@@ -62,6 +62,17 @@ pub fn is_known(name: &str) -> bool {
         || name.strip_suffix("_ms").and_then(|rest| rest.rsplit_once('_')).is_some_and(is_latency)
 }
 
+/// The names of all figures, each latency with each of its statistics.
+pub fn names() -> Vec<String> {
+    let others = DERIVED.iter().map(|(name, _)| *name);
+    let others = others.chain(CountMetric::ALL.iter().map(|counter| counter.name()));
+    let others = others.chain(LoadFault::ALL.iter().map(|fault| fault.name()));
+    let latencies = TimeMetric::ALL.iter().flat_map(|latency| {
+        STATISTICS.map(|statistic| format!("{}_{statistic}_ms", latency.name()))
+    });
+    others.map(str::to_owned).chain(latencies).collect()
+}
+
 /// The names of all figures, with their meanings.
 pub fn catalogue() -> Vec<(String, String)> {
     let derived = DERIVED.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
@@ -88,7 +99,8 @@ fn latency_meaning(latency: TimeMetric) -> &'static str {
     }
 }
 
-fn counter_meaning(counter: CountMetric) -> &'static str {
+/// What a counter counts.
+pub(in crate::load) fn counter_meaning(counter: CountMetric) -> &'static str {
     match counter {
         CountMetric::Arrivals => "users that were due to arrive",
         CountMetric::Connected => "sessions opened",
@@ -114,5 +126,9 @@ fn counter_meaning(counter: CountMetric) -> &'static str {
         CountMetric::LateStarts => "operations started later than --late-after",
         CountMetric::BytesIn => "bytes read from sockets",
         CountMetric::BytesOut => "bytes written to sockets",
+        CountMetric::Withdrawn => "match requests withdrawn with `cancel_match` as planned",
+        CountMetric::GaveUp => "users that left after waiting for --give-up-after",
+        CountMetric::Vanished => "users that ended without a Close frame as planned",
+        CountMetric::Returned => "arrivals of users that had left before",
     }
 }

@@ -69,6 +69,14 @@ indexed_enum! {
         BytesIn = "bytes_in",
         /// Bytes written to sockets.
         BytesOut = "bytes_out",
+        /// Match requests that were withdrawn with `cancel_match`.
+        Withdrawn = "withdrawn",
+        /// Users that left because they had waited too long for their own patience.
+        GaveUp = "gave_up",
+        /// Users that ended their session on purpose without a Close frame.
+        Vanished = "vanished",
+        /// Arrivals of users that had left before.
+        Returned = "returned",
     }
 }
 

@@ -1,8 +1,8 @@
 //! Validation of a scenario's values. Pure.
 
 use super::{
-    CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
-    MatchmakingScenario, PlanScenario, Scenario, SignalingScenario, StressScenario,
+    CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HabitSettings,
+    HttpScenario, MatchmakingScenario, PlanScenario, Scenario, SignalingScenario, StressScenario,
 };
 use crate::load::units::DurationSetting;
 use std::fmt;
@@ -114,6 +114,32 @@ fn talk_range(min: DurationSetting, max: DurationSetting) -> CheckResult {
     }
 }
 
+fn habits(s: &HabitSettings) -> CheckResult {
+    for (key, value) in [
+        ("cancel_percent", s.cancel_percent),
+        ("reset_percent", s.reset_percent),
+        ("silent_percent", s.silent_percent),
+        ("return_percent", s.return_percent),
+    ] {
+        within(key, value, 0.0, 100.0)?;
+    }
+    if s.reset_percent + s.silent_percent > 100.0 {
+        let reason = "together with reset_percent it is above 100";
+        return Err(InvalidValue::new("silent_percent", reason));
+    }
+    duration_or_zero("give_up_after", s.give_up_after)?;
+    duration_or_zero("return_after", s.return_after)
+}
+
+fn queues(s: &CommonSettings) -> CheckResult {
+    for (name, _) in s.queues.with_names(&s.queue) {
+        if !crate::wire::message::is_queue_name(name.as_bytes()) {
+            return Err(InvalidValue::new("queues", format!("`{name}` is not a valid queue name")));
+        }
+    }
+    Ok(())
+}
+
 fn common_settings(s: &CommonSettings) -> CheckResult {
     if !crate::wire::message::is_queue_name(s.queue.as_bytes()) {
         return Err(InvalidValue::new("queue", format!("`{}` is not a valid queue name", s.queue)));
@@ -122,6 +148,7 @@ fn common_settings(s: &CommonSettings) -> CheckResult {
         // The report contains this path, and JSON text is UTF-8.
         return Err(InvalidValue::new("report", format!("{} is not UTF-8", s.report.display())));
     }
+    queues(s)?;
     within("threads", s.threads.into(), 1.0, MAX_THREADS.into())?;
     within("late_percent", s.late_percent, 0.0, 100.0)?;
     for (key, value) in [
@@ -206,6 +233,7 @@ impl CallsScenario {
         self.phases.0.iter().try_for_each(|p| duration("phases", DurationSetting(p.lasting)))?;
         talk_range(self.talk_min, self.talk_max)?;
         within("next_percent", self.next_percent, 0.0, 100.0)?;
+        habits(&self.habits())?;
         message_rate("message_rate", self.message_rate)?;
         message_bytes(self.message_bytes)?;
         candidates(self.candidates)
@@ -269,6 +297,7 @@ impl PlanScenario {
         message_bytes(self.message_bytes)?;
         candidates(self.candidates)?;
         connect_rate(self.connect_rate)?;
+        habits(&self.habits())?;
         duration("stress_step", self.stress_step)?;
         within("stress_start", self.stress_start, 1.0, MAX_RATE_PER_S)?;
         within("stress_ceiling", self.stress_ceiling, 0.0, MAX_RATE_PER_S)?;
@@ -304,6 +333,10 @@ mod tests {
             ("connections", "users", &["0", "4000000000"]),
             ("matchmaking", "users", &["0", "3", "4000000000"]),
             ("calls", "next_percent", &["nan", "500.0", "-5.0"]),
+            ("calls", "cancel_percent", &["nan", "101.0", "-1.0"]),
+            ("plan", "return_percent", &["nan", "101.0"]),
+            ("calls", "return_after", &["'1000years'"]),
+            ("calls", "queues", &["'a/b 1'"]),
             ("calls", "phases", &["'0.01/s for 1s'", "'1/s for 1000years'"]),
             ("http", "requests", &["'/ 0.01/s for 1s'"]),
             ("stress", "ceiling", &["nan", "inf", "0.0"]),

@@ -1,6 +1,7 @@
 //! Scenario files: the built-in ones, parsing, and the position of errors. Pure.
 
 use super::{PartialScenario, Scenario};
+use crate::load::suggestion::did_you_mean;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -35,8 +36,20 @@ pub struct ScenarioFileError {
 impl ScenarioFileError {
     fn new(text: &str, error: &toml::de::Error) -> Self {
         let (line, column) = error.span().map_or((0, 0), |span| line_and_column(text, span.start));
-        ScenarioFileError { line, column, reason: error.message().replace('\n', " ") }
+        let reason = with_suggestion(&error.message().replace('\n', " "));
+        ScenarioFileError { line, column, reason }
     }
+}
+
+/// The message of an unknown key with the key that it was probably meant to be. The message names
+/// the unknown key first and the known ones after it, each in backquotes.
+fn with_suggestion(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let similar = match names.next().filter(|_| message.starts_with("unknown field")) {
+        Some(unknown) => did_you_mean(unknown, names),
+        None => String::new(),
+    };
+    format!("{message}{similar}")
 }
 
 impl fmt::Display for ScenarioFileError {
@@ -78,7 +91,8 @@ pub fn parse_file(text: &str) -> Result<PartialScenario, ScenarioFileError> {
             let (line, column) = line_and_column(text, header.scenario.span().start);
             let name = header.scenario.get_ref();
             let known = Scenario::NAMES.join("`, `");
-            let reason = format!("unknown scenario `{name}`, expected one of `{known}`");
+            let similar = did_you_mean(name, Scenario::NAMES.iter().copied());
+            let reason = format!("unknown scenario `{name}`, expected one of `{known}`{similar}");
             Err(ScenarioFileError { line, column, reason })
         }
     }
@@ -93,7 +107,8 @@ mod tests {
         let text = "scenario = \"connections\"\n\n  usres = 5\n";
         let error = parse_file(text).unwrap_err();
         assert_eq!((error.line, error.column), (3, 3));
-        assert!(error.reason.contains("`usres`") && error.reason.contains("`users`"), "{error}");
+        assert!(error.reason.contains("`usres`"), "{error}");
+        assert!(error.reason.ends_with("; did you mean `users`?"), "{error}");
     }
 
     #[test]
@@ -109,6 +124,8 @@ mod tests {
         let error = parse_file("scenario = \"chaos\"\n").unwrap_err();
         assert_eq!((error.line, error.column), (1, 12));
         assert!(error.reason.contains("`chaos`") && error.reason.contains("endurance"), "{error}");
+        let error = parse_file("scenario = \"signalling\"\n").unwrap_err();
+        assert!(error.reason.ends_with("; did you mean `signaling`?"), "{error}");
         assert!(parse_file("users = 5\n").unwrap_err().reason.contains("scenario"));
         assert!(parse_file("scenario = \n").unwrap_err().line == 1);
     }

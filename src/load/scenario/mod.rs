@@ -8,15 +8,19 @@
 
 mod check;
 mod file;
+mod habits;
 mod time_scale;
 
 pub use check::{InvalidValue, MAX_THREADS};
 pub use file::{BUILT_IN, ScenarioFileError, built_in, parse_file, value_position};
 pub use time_scale::STEP_FLOOR;
 
+use habits::HabitSettings;
+
 use super::target;
 use super::units::{
-    CommaSeparated, DurationSetting, HttpPhase, LoadStage, RatePhase, StressDimension,
+    ArrivalPattern, CommaSeparated, DurationSetting, HttpPhase, LoadStage, QueueMix, RatePhase,
+    StressDimension,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -180,9 +184,23 @@ scenarios! {
         /// Queue in which the users wait for a match. `auto` is a new queue, so that only users of
         /// this test are matched with each other.
         queue: String = "auto".to_owned(),
+        /// Queues that the users are spread over: their number, or names with weights like
+        /// `en 3, de 1`. Several numbered queues begin with the name of `queue`; named ones are
+        /// used as they are, so that users may be matched with others that wait there.
+        queues: QueueMix = QueueMix::Count(1),
         /// Source addresses of the connections: `auto` (as many as needed on loopback, otherwise
         /// like `none`), `none` (the system chooses), one address, or a range like `127.0.0.0/8`.
         source: String = "auto".to_owned(),
+        /// A field of every request, like `X-Test: 1`; repeatable. The report contains it.
+        header: Vec<String> = Vec::new(),
+        /// Origin of the users' web page, like `https://example.org`, sent as `Origin`; or `none`.
+        origin: String = "none".to_owned(),
+        /// File with one access token a line, sent as `Authorization: Bearer`, one for each
+        /// connection, in turn; or `none`.
+        token: String = "none".to_owned(),
+        /// Begin each connection with a PROXY protocol header, version 2, with a made-up client
+        /// address in 198.18.0.0/15. The server must trust the tester's address as a proxy.
+        proxy_protocol: bool = false,
         /// Threads that drive the users. The limit of open files applies to each thread separately.
         threads: u16 = 1,
         /// Seed of all random choices.
@@ -260,8 +278,10 @@ scenarios! {
 
     /// Users arrive, are matched, talk, then take the next partner or leave: the everyday mix.
     Calls(CallsScenario / CallsFlags) = "calls" {
-        /// Arrivals, like `10/s for 60s, 50/s for 2m`.
+        /// Arrivals, like `10/s for 60s, 50/s for 2m`, or `10/s..100/s for 60s` for a linear ramp.
         phases: CommaSeparated<RatePhase>,
+        /// Distribution of the arrivals: `even`, or `poisson` for those of independent users.
+        arrivals: ArrivalPattern,
         /// Shortest call.
         talk_min: DurationSetting,
         /// Longest call.
@@ -274,12 +294,29 @@ scenarios! {
         message_bytes: u32,
         /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
+        /// Percentage of match requests that are withdrawn with `cancel_match` as soon as the server
+        /// has confirmed them; the user then asks again.
+        cancel_percent: f64,
+        /// Time after which a user that is not matched leaves; 0s waits on.
+        give_up_after: DurationSetting,
+        /// Percentage of calls after which one of the two users resets its connection, without a
+        /// Close frame.
+        reset_percent: f64,
+        /// Percentage of calls after which one of the two users reads and sends nothing more, and
+        /// keeps its connection open.
+        silent_percent: f64,
+        /// Percentage of users that come back with a new session after they have left.
+        return_percent: f64,
+        /// Time that they stay away.
+        return_after: DurationSetting,
     }
 
     /// GET requests at a constant rate, independent of the answers.
     Http(HttpScenario / HttpFlags) = "http" {
         /// Paths and rates, one phase after the other, like `/health 100/s for 30s`.
         requests: CommaSeparated<HttpPhase>,
+        /// Distribution of the requests: `even`, or `poisson` for those of independent users.
+        arrivals: ArrivalPattern,
         /// Maximum number of connections open at the same time.
         max_connections: u32,
     }
@@ -340,6 +377,8 @@ scenarios! {
     Plan(PlanScenario / PlanFlags) = "plan" {
         /// Users and durations, like `100 for 2m, 500 for 10m`; the first stage is the baseline.
         stages: CommaSeparated<LoadStage>,
+        /// End at the first stage that misses a target or is void.
+        stop_on_miss: bool,
         /// Shortest call.
         talk_min: DurationSetting,
         /// Longest call.
@@ -350,6 +389,21 @@ scenarios! {
         message_bytes: u32,
         /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
+        /// Percentage of match requests that are withdrawn with `cancel_match` as soon as the server
+        /// has confirmed them; the user then asks again.
+        cancel_percent: f64,
+        /// Time after which a user that is not matched leaves; 0s waits on.
+        give_up_after: DurationSetting,
+        /// Percentage of calls after which one of the two users resets its connection, without a
+        /// Close frame.
+        reset_percent: f64,
+        /// Percentage of calls after which one of the two users reads and sends nothing more, and
+        /// keeps its connection open.
+        silent_percent: f64,
+        /// Percentage of users that come back with a new session after they have left.
+        return_percent: f64,
+        /// Time that they stay away.
+        return_after: DurationSetting,
         /// Sessions opened per second.
         connect_rate: f64,
         /// How long each level of the stress search is held.
@@ -384,71 +438,4 @@ impl std::fmt::Display for Scenario {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_scenario_is_built_in_with_all_its_keys() {
-        assert_eq!(BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Scenario::NAMES);
-        for (name, text) in BUILT_IN {
-            let scenario = parse_file(text).unwrap().resolve();
-            assert_eq!(scenario.name(), *name);
-            // `resolve` panics if the file lacks a key.
-        }
-    }
-
-    #[test]
-    fn a_resolved_scenario_can_be_written_and_read_back() {
-        for (_, text) in BUILT_IN {
-            let scenario = parse_file(text).unwrap().resolve();
-            assert_eq!(parse_file(&scenario.to_string()).unwrap().resolve(), scenario);
-        }
-    }
-
-    #[test]
-    fn flags_override_the_file_and_the_file_overrides_the_built_in_scenario() {
-        let file = parse_file("scenario = \"connections\"\nusers = 7\nhold = \"1m\"\n").unwrap();
-        let flags =
-            PartialScenario::Connections(ConnectionsFlags { users: Some(9), ..Default::default() });
-        let Scenario::Connections(all) = flags.with_fallback(file).unwrap().resolve() else {
-            panic!()
-        };
-        assert_eq!((all.users, all.hold), (9, DurationSetting::seconds(60)));
-        assert_eq!(all.ping_every, DurationSetting::seconds(10), "from the built-in scenario");
-        assert_eq!(all.common.targets, "baseline");
-    }
-
-    #[test]
-    fn a_required_target_is_added_or_replaces_one_of_the_scenario() {
-        let flags = |require: &[&str]| {
-            let require = Some(require.iter().map(|&target| target.to_owned()).collect());
-            PartialScenario::Signaling(SignalingFlags { require, ..Default::default() })
-        };
-        let list = |scenario: &Scenario| scenario.common().require.join(" ");
-        let own = "delivered_percent>=100 kept_percent>=100";
-        let added = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]).resolve();
-        assert_eq!(list(&added), format!("{own} relay_p99_ms<50 relay_p99_ms>1"));
-        let milder = flags(&["kept_percent > 99"]).resolve();
-        assert_eq!(list(&milder), "delivered_percent>=100 kept_percent > 99");
-        // A stored configuration gives the same run, with or without its original flags.
-        let stored = || parse_file(&added.to_string()).unwrap();
-        assert_eq!(stored().resolve(), added);
-        let same = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]);
-        assert_eq!(same.with_fallback(stored()).unwrap().resolve(), added);
-        let other = flags(&["lost==0"]).with_fallback(stored()).unwrap().resolve();
-        assert_eq!(list(&other), format!("{} lost==0", list(&added)));
-        let short = || parse_file("scenario = \"signaling\"\nrequire = [\"lost==0\"]\n").unwrap();
-        assert_eq!(list(&short().resolve()), "lost==0", "`require` of a file is the whole list");
-        let more = flags(&["reordered==0"]).with_fallback(short()).unwrap().resolve();
-        assert_eq!(list(&more), "lost==0 reordered==0");
-        // A file without `require` keeps the scenario's list.
-        let silent = || parse_file("scenario = \"signaling\"\n").unwrap();
-        let none = || PartialScenario::Signaling(SignalingFlags::default());
-        assert_eq!(list(&none().with_fallback(silent()).unwrap().resolve()), own);
-        assert_eq!(list(&none().with_fallback(short()).unwrap().resolve()), "lost==0");
-        let more = || flags(&["lost==0"]).with_fallback(silent()).unwrap();
-        assert_eq!(list(&more().resolve()), format!("{own} lost==0"));
-        let stored = parse_file(&more().resolve().to_string()).unwrap();
-        assert_eq!(more().with_fallback(stored).unwrap().resolve(), more().resolve(), "resumed");
-    }
-}
+mod tests;

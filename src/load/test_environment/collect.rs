@@ -106,6 +106,9 @@ impl TestEnvironment {
         }
         self.write_log(&row, engine, totals);
         self.progress.update(&row);
+        if let Some(live) = &mut self.live {
+            live.publish(&row, recorder);
+        }
         totals.add_interval(&row, recorder);
         let failed = totals.recorder.get(CountMetric::ConnectFailed);
         if failed >= HOPELESS_CONNECTS && totals.no_session_opened() && !totals.gave_up {

@@ -59,14 +59,28 @@ pub enum UserEvent {
         /// The room that it left, unless the server has confirmed the leave.
         room: Option<u64>,
     },
-    /// The user was matched; it had asked at this time.
-    Served(Timestamp),
+    /// The user was matched.
+    Served {
+        /// When it had asked.
+        asked: Timestamp,
+        /// Number of its queue.
+        queue: u16,
+    },
+    /// The user has withdrawn its match request.
+    Withdrawn {
+        /// The user's session.
+        session: u64,
+    },
+    /// A user that has left comes back at this time.
+    Returns(Timestamp),
     /// The user has waited too long for a match.
     Overdue {
         /// The user's session.
         session: u64,
         /// When it asked.
         asked: Timestamp,
+        /// Number of its queue.
+        queue: u16,
     },
 }
 
@@ -83,4 +97,6 @@ pub enum UserActivity {
     InRoom,
     /// Its session has ended, or its Close frame is sent.
     Closing,
+    /// It has ended its session without a Close frame.
+    Vanished,
 }

@@ -1,11 +1,12 @@
 //! How a user reacts to the server's messages. Pure.
 
 use super::call::ActiveCall;
-use super::{User, UserContext, UserEvent, UserScript, UserState};
+use super::{User, UserContext, UserEvent, UserScript, UserState, Withdrawal};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
 use crate::timestamp::Timestamp;
+use crate::wire::message::client::write_cancel_match;
 use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
 
 impl User {
@@ -34,14 +35,27 @@ impl User {
     ) {
         match message {
             ParsedServerMessage::Session { session_id } => self.on_session(&session_id, context),
+            _ if self.vanishing().is_some() => {}
             ParsedServerMessage::Waiting => {
-                if let UserState::Waiting { acknowledged, .. } = &mut self.state {
+                if let UserState::Waiting { acknowledged, withdrawal, .. } = &mut self.state {
                     *acknowledged = true;
                     self.last_room_ended = true;
+                    if *withdrawal == Withdrawal::Planned {
+                        *withdrawal = Withdrawal::Sent;
+                        context.encoder.encode_text(context.out, write_cancel_match);
+                    }
                 }
             }
             ParsedServerMessage::MatchFound { room_id, peer_id, initiator } => {
                 self.on_match_found(&room_id, &peer_id, initiator, context);
+            }
+            ParsedServerMessage::MatchCancelled
+                if matches!(
+                    self.state,
+                    UserState::Waiting { withdrawal: Withdrawal::Sent, .. }
+                ) =>
+            {
+                self.on_withdrawn(context);
             }
             ParsedServerMessage::RoomLeft | ParsedServerMessage::MatchCancelled => {
                 if let UserState::Leaving { .. } = self.state {
@@ -106,12 +120,13 @@ impl User {
         };
         let mut begins = context.now;
         match &self.state {
-            UserState::Waiting { since, acknowledged, .. } => {
+            UserState::Waiting { since, acknowledged, withdrawal, .. } => {
+                self.withdrawal_crossed = *withdrawal == Withdrawal::Sent;
                 if !acknowledged {
                     // The server must answer a match request with `waiting` first.
                     context.recorder.record_fault(LoadFault::BadMessage, context.now);
                 }
-                context.events.push(UserEvent::Served(*since));
+                context.events.push(UserEvent::Served { asked: *since, queue: self.queue });
                 context.recorder.count(CountMetric::Matched);
                 context.recorder.record_time(TimeMetric::Match, context.now.since(*since));
                 if let UserScript::Rounds { .. } = context.rules.script_for(self.in_sample) {
@@ -129,7 +144,10 @@ impl User {
                 (self.last_room, self.last_room_ended) = (room, false);
                 return context.events.push(UserEvent::RoomEnded { session, room, missing: 0 });
             }
-            UserState::AwaitingSession | UserState::Idle | UserState::Leaving { .. } => {
+            UserState::AwaitingSession
+            | UserState::Idle
+            | UserState::Leaving { .. }
+            | UserState::Vanished(_) => {
                 context.recorder.record_fault(LoadFault::UnrequestedMatch, context.now);
             }
         }
@@ -241,6 +259,8 @@ impl User {
                 }
                 LoadFault::Draining
             }
+            // The match was made before the server read the withdrawal.
+            "not_waiting" if std::mem::take(&mut self.withdrawal_crossed) => return,
             // Both members left at the same time, the partner first.
             "not_in_room" if matches!(self.state, UserState::Leaving { .. }) => {
                 return self.continue_after_room(context);

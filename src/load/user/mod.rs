@@ -11,12 +11,14 @@
 
 mod call;
 mod context;
+mod departure;
 mod incoming;
 mod relayed;
 mod script;
 
 pub use context::{UserActivity, UserContext, UserEvent};
-pub use script::{CallPlan, NEVER, UserRules, UserScript};
+pub use departure::Vanishing;
+pub use script::{CallPlan, NEVER, UserHabits, UserRules, UserScript, WeightedQueue};
 
 use super::measure::{CountMetric, LoadFault, TimeMetric};
 use super::message_header::MessageHeader;
@@ -42,8 +44,11 @@ enum UserState {
     Waiting {
         since: Timestamp,
         overdue_at: Timestamp,
+        /// When the user loses patience and leaves; [`NEVER`] if it does not.
+        patience_ends: Timestamp,
         /// The server has answered `waiting`: it sends nothing more of an earlier room.
         acknowledged: bool,
+        withdrawal: Withdrawal,
     },
     InRoom(Box<ActiveCall>),
     /// `leave_room` is sent and not yet answered.
@@ -53,6 +58,17 @@ enum UserState {
     Closing {
         give_up_at: Timestamp,
     },
+    Vanished(Vanishing),
+}
+
+/// Whether a user withdraws its match request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Withdrawal {
+    No,
+    /// As soon as the server has confirmed the request.
+    Planned,
+    /// `cancel_match` is sent and not yet answered.
+    Sent,
 }
 
 /// One virtual user.
@@ -84,11 +100,18 @@ pub struct User {
     finishing: bool,
     /// Whether the user follows [`UserRules::sample_script`].
     in_sample: bool,
+    /// Number of its queue in [`UserRules::queues`].
+    queue: u16,
+    /// The last match request was withdrawn; the next one is not.
+    has_withdrawn: bool,
+    /// `cancel_match` has crossed `match_found`, and the server refuses it.
+    withdrawal_crossed: bool,
 }
 
 impl User {
-    /// User number `number`, with its connection not yet a session.
-    pub fn new(seed: u64, number: u64, in_sample: bool) -> Self {
+    /// User number `number`, with its connection not yet a session, which will ask for matches in
+    /// queue number `queue`.
+    pub fn new(seed: u64, number: u64, in_sample: bool, queue: u16) -> Self {
         User {
             state: UserState::AwaitingSession,
             rng: Rng::new(seed, number),
@@ -103,6 +126,9 @@ impl User {
             unanswered_ping: None,
             finishing: false,
             in_sample,
+            queue,
+            has_withdrawn: false,
+            withdrawal_crossed: false,
         }
     }
 
@@ -114,6 +140,7 @@ impl User {
             UserState::Waiting { .. } => UserActivity::Waiting,
             UserState::InRoom(_) => UserActivity::InRoom,
             UserState::Closing { .. } => UserActivity::Closing,
+            UserState::Vanished(_) => UserActivity::Vanished,
         }
     }
 
@@ -125,7 +152,7 @@ impl User {
     /// When [`User::wake`] must be called next, unless a message changes it before.
     pub fn next_wakeup(&self, rules: &UserRules) -> Timestamp {
         match &self.state {
-            UserState::AwaitingSession => NEVER,
+            UserState::AwaitingSession | UserState::Vanished(_) => NEVER,
             UserState::Idle => match rules.script_for(self.in_sample) {
                 UserScript::Hold { .. } => self.ping_at,
                 UserScript::Rounds { .. } => {
@@ -133,7 +160,7 @@ impl User {
                 }
                 UserScript::Calls(_) => NEVER,
             },
-            UserState::Waiting { overdue_at, .. } => *overdue_at,
+            UserState::Waiting { overdue_at, patience_ends, .. } => *overdue_at.min(patience_ends),
             UserState::InRoom(call) => match call.final_sent_at {
                 Some(_) => call.leave_at,
                 None => call.next_send.min(call.ends_at).min(call.leave_at),
@@ -154,7 +181,7 @@ impl User {
             return;
         }
         match &mut self.state {
-            UserState::AwaitingSession | UserState::Closing { .. } => {}
+            UserState::AwaitingSession | UserState::Closing { .. } | UserState::Vanished(_) => {}
             UserState::Idle => match context.rules.script_for(self.in_sample) {
                 UserScript::Hold { .. } => self.ping(context),
                 UserScript::Rounds { .. } => {
@@ -166,10 +193,14 @@ impl User {
                 }
                 UserScript::Calls(_) => {}
             },
+            UserState::Waiting { patience_ends, .. } if *patience_ends <= context.now => {
+                self.give_up(context);
+            }
             UserState::Waiting { overdue_at, since, .. } => {
                 *overdue_at = context.now + context.rules.match_timeout;
                 let (session, asked) = (self.session, *since);
-                context.events.push(UserEvent::Overdue { session, asked });
+                let queue = self.queue;
+                context.events.push(UserEvent::Overdue { session, asked, queue });
             }
             UserState::InRoom(_) => self.wake_in_room(context),
             UserState::Leaving { .. } => {
@@ -222,12 +253,15 @@ impl User {
 
     fn request_match(&mut self, intended: Timestamp, context: &mut UserContext<'_>) {
         context.recorder.count(CountMetric::Asked);
-        let queue = &context.rules.queue;
+        let queue = &context.rules.queues[usize::from(self.queue)].name;
         context.encoder.encode_text(context.out, |text| write_find_match(text, Some(queue)));
+        let patience = context.rules.habits.patience;
         self.state = UserState::Waiting {
             since: intended,
             overdue_at: context.now + context.rules.match_timeout,
+            patience_ends: patience.map_or(NEVER, |patience| context.now + patience),
             acknowledged: false,
+            withdrawal: self.plan_withdrawal(context),
         };
     }
 
@@ -240,6 +274,9 @@ impl User {
         self.end_room(missing, context);
         if self.finishing {
             return self.close(context);
+        }
+        if let Some(how) = self.plan_vanishing(context) {
+            return self.vanish(how, context);
         }
         match context.rules.script_for(self.in_sample) {
             UserScript::Calls(plan) if self.rng.next_fraction() < plan.next_share => {
@@ -317,7 +354,7 @@ impl User {
             UserState::Idle => self.close(context),
             // The session or match that the user has asked for may still arrive.
             UserState::AwaitingSession | UserState::Waiting { .. } => {}
-            UserState::Leaving { .. } | UserState::Closing { .. } => {}
+            UserState::Leaving { .. } | UserState::Closing { .. } | UserState::Vanished(_) => {}
         }
     }
 
@@ -335,6 +372,7 @@ impl User {
             // by the end of its call.
             context.recorder.count(CountMetric::Alive);
         }
+        self.plan_return(context);
         let mask = context.encoder.next_mask();
         push_client_frame(context.out, CLOSE, &CLOSE_NORMAL, mask);
         self.state = UserState::Closing { give_up_at: context.now + context.rules.message_timeout };

@@ -78,6 +78,7 @@ impl User {
             UserState::Waiting { acknowledged: false, .. }
                 | UserState::Leaving { .. }
                 | UserState::Closing { .. }
+                | UserState::Vanished(_)
         );
         if header.room == self.last_room && leave_is_unanswered && !self.last_room_ended {
             context.recorder.count(CountMetric::ReceivedWhileLeaving);

@@ -13,8 +13,10 @@ pub struct UserRules {
     pub script: UserScript,
     /// What the users of the sample do instead, if there is a sample.
     pub sample_script: Option<UserScript>,
-    /// The queue in which users ask for a match.
-    pub queue: String,
+    /// The queues in which users ask for a match; at least one.
+    pub queues: Vec<WeightedQueue>,
+    /// What users do beside calls that end in good order.
+    pub habits: UserHabits,
     /// How long a user may wait before it is overdue.
     pub match_timeout: Duration,
     /// How long an answer or a partner's final message may take.
@@ -26,6 +28,25 @@ pub struct UserRules {
 }
 
 impl UserRules {
+    /// The queue of a user. Users `2n` and `2n + 1` have the same queue, so that in a population of
+    /// pairs each user has a partner. Queues of equal weight are used in turn; otherwise successive
+    /// pairs are spread by the golden section, so that any number of them has nearly the wanted
+    /// shares.
+    pub fn queue_of(&self, number: u64) -> u16 {
+        const GOLDEN_SECTION: u64 = 0x9e37_79b9_7f4a_7c15;
+        let count = self.queues.len() as u64;
+        let is_even = |(index, queue): (usize, &WeightedQueue)| {
+            (queue.up_to * count as f64 - (index + 1) as f64).abs() < 1e-6
+        };
+        if self.queues.iter().enumerate().all(is_even) {
+            return (number / 2 % count) as u16;
+        }
+        let place = (number / 2).wrapping_mul(GOLDEN_SECTION) >> 11;
+        let share = place as f64 / (1u64 << 53) as f64;
+        let found = self.queues.iter().position(|queue| share < queue.up_to);
+        found.unwrap_or(self.queues.len() - 1) as u16
+    }
+
     /// The script of a user, which may be part of the sample.
     pub fn script_for(&self, in_sample: bool) -> &UserScript {
         self.sample_script.as_ref().filter(|_| in_sample).unwrap_or(&self.script)
@@ -37,6 +58,34 @@ impl UserRules {
             .into_iter()
             .any(|in_sample| matches!(self.script_for(in_sample), UserScript::Calls(_)))
     }
+}
+
+/// A queue and the share of users in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedQueue {
+    /// Its name.
+    pub name: String,
+    /// Share of the users in this queue and those before it in the list.
+    pub up_to: f64,
+}
+
+/// What users of [`UserScript::Calls`] do beside calls that end in good order. Shares are from 0
+/// to 1.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserHabits {
+    /// Share of match requests that are withdrawn once; then the user asks again.
+    pub cancel_share: f64,
+    /// How long a user waits for a match before it leaves; `None`: until it is matched.
+    pub patience: Option<Duration>,
+    /// Share of calls after which the initiator resets its connection.
+    pub reset_share: f64,
+    /// Share of calls after which the initiator reads and sends nothing more, and keeps its
+    /// connection open.
+    pub silent_share: f64,
+    /// Share of users that come back after they have left.
+    pub return_share: f64,
+    /// How long they stay away.
+    pub return_after: Duration,
 }
 
 /// What a user does once it has a session.

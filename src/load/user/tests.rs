@@ -135,7 +135,7 @@ fn the_sample_talks_while_other_users_hold_and_all_are_alive_at_the_end() {
     let mut harness = UserHarness::new(5, hold, |_| 1);
     harness.rules.sample_script = Some(calls(300));
     for number in 3..5 {
-        harness.users[number] = User::new(1, number as u64, true);
+        harness.users[number] = User::new(1, number as u64, true, 0);
     }
     harness.advance_ms(250);
     assert_eq!(harness.recorder.get(CountMetric::Matched), 2, "only the sample asks");
@@ -264,4 +264,45 @@ fn sends_planned_messages_after_a_pause_and_counts_them_as_late() {
 #[test]
 fn an_idle_user_is_at_most_160_bytes() {
     assert!(size_of::<User>() <= 160, "{}", size_of::<User>());
+}
+
+/// The server matches the first two users before it reads that they withdraw their requests; the
+/// third one waits alone, withdraws its request and asks again.
+#[test]
+fn a_withdrawn_request_is_made_again_and_one_that_crosses_a_match_is_no_fault() {
+    let mut harness = UserHarness::new(3, calls(500), |_| 1);
+    harness.rules.habits.cancel_share = 1.0;
+    harness.advance_ms(3000);
+    harness.finish();
+    let count = |what| harness.recorder.get(what);
+    assert_eq!(harness.faults(), []);
+    assert_eq!((count(CountMetric::Withdrawn), count(CountMetric::Matched)), (1, 2));
+    assert_eq!(count(CountMetric::Asked), 4);
+}
+
+#[test]
+fn a_user_that_loses_patience_leaves_and_counts_as_no_failure() {
+    let mut harness = UserHarness::new(1, calls(500), |_| 1);
+    harness.rules.habits.patience = Some(Duration::from_millis(700));
+    harness.advance_ms(600);
+    assert_eq!(harness.closed, [false]);
+    harness.advance_ms(400);
+    let count = |what| harness.recorder.get(what);
+    assert_eq!((harness.closed.as_slice(), count(CountMetric::GaveUp)), (&[true][..], 1));
+    assert_eq!((harness.faults(), count(CountMetric::Unmatched)), (vec![], 0));
+}
+
+#[test]
+fn a_user_that_vanishes_after_a_call_loses_no_message() {
+    for (reset, silent) in [(1.0, 0.0), (0.0, 1.0)] {
+        let mut harness = UserHarness::new(2, calls(500), |_| 1);
+        harness.rules.habits.reset_share = reset;
+        harness.rules.habits.silent_share = silent;
+        harness.advance_ms(3000);
+        let count = |what| harness.recorder.get(what);
+        assert_eq!((harness.faults(), count(CountMetric::Vanished)), (vec![], 1));
+        assert_eq!(count(CountMetric::Sent), count(CountMetric::Received));
+        assert_eq!(count(CountMetric::CallsInterrupted), 0);
+        assert_eq!(harness.closed, [true, true], "the partner leaves in good order");
+    }
 }

@@ -1,11 +1,11 @@
-//! Parses the PROXY protocol header at the start of a connection, which has the address of the
-//! client. Pure.
+//! Parses and writes the PROXY protocol header at the start of a connection, which has the address
+//! of the client. Pure.
 //!
 //! It copies and stores nothing. While a header is incomplete, it is parsed again from its first
 //! byte when more bytes have arrived, which examines only a few of them. Ports and TLVs are
 //! skipped.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 const SIGNATURE_1: &[u8] = b"PROXY ";
 const SIGNATURE_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -154,6 +154,17 @@ fn parse_block(buf: &[u8], max_bytes: usize) -> Result<ProxyHeader, ProxyHeaderE
     Ok(ProxyHeader::Complete { length, client })
 }
 
+/// Appends a header of version 2 for a TCP connection over IPv4 from `client` to `server`.
+pub fn write_proxy_header(out: &mut Vec<u8>, client: SocketAddrV4, server: SocketAddrV4) {
+    out.extend_from_slice(SIGNATURE_2);
+    // Version 2, command PROXY; TCP over IPv4; two addresses and two ports (§2.2).
+    out.extend_from_slice(&[0x21, 0x11, 0, 12]);
+    out.extend_from_slice(&client.ip().octets());
+    out.extend_from_slice(&server.ip().octets());
+    out.extend_from_slice(&client.port().to_be_bytes());
+    out.extend_from_slice(&server.port().to_be_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +183,21 @@ mod tests {
 
     fn v2_v6(client: Ipv6Addr, tlvs: &[u8]) -> Vec<u8> {
         v2(0x21, 0x21, &[&client.octets()[..], &[0; 16], &[0, 1, 0, 2], tlvs].concat())
+    }
+
+    #[test]
+    fn reads_the_header_that_it_writes() {
+        let mut bytes = Vec::new();
+        let client = SocketAddrV4::new(Ipv4Addr::new(198, 18, 3, 4), 50_000);
+        write_proxy_header(&mut bytes, client, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
+        assert_eq!(bytes.len(), 28);
+        bytes.extend_from_slice(b"GET");
+        assert_complete_with(&bytes, 28, Some(IpAddr::V4(*client.ip())));
+    }
+
+    fn assert_complete_with(bytes: &[u8], length: usize, client: Option<IpAddr>) {
+        let header = ProxyHeader::Complete { length, client };
+        assert_eq!(read_proxy_header(bytes, MAX), Ok(header));
     }
 
     fn assert_complete(bytes: &[u8], client: Option<&str>) {

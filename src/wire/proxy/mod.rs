@@ -9,5 +9,5 @@ mod header;
 mod network;
 
 pub use forwarded::client_behind;
-pub use header::{ProxyHeader, ProxyHeaderError, read_proxy_header};
+pub use header::{ProxyHeader, ProxyHeaderError, read_proxy_header, write_proxy_header};
 pub use network::{Network, NetworkError, Networks};

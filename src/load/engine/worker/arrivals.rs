@@ -9,6 +9,7 @@ use crate::load::user::{NEVER, User};
 use crate::timestamp::Timestamp;
 use crate::wire::http::{HeadScan, WebSocketKey, write_upgrade_request};
 use mio::{Interest, Token};
+use std::cmp::Reverse;
 
 /// Limit of arrivals in one iteration, so that they do not starve the users that are present.
 const ARRIVALS_PER_ITERATION: u32 = 64;
@@ -16,14 +17,27 @@ const ARRIVALS_PER_ITERATION: u32 = 64;
 impl Worker {
     /// Starts the users whose planned arrival has come.
     pub(super) fn start_arrivals(&mut self, now: Timestamp) {
-        if self.finishing {
-            return;
-        }
         for _ in 0..ARRIVALS_PER_ITERATION {
-            let Some(intended) = self.arrivals.peek().filter(|at| *at <= now) else { return };
-            self.arrivals.advance();
+            let due = self.next_arrival().filter(|(intended, _)| *intended <= now);
+            let Some((intended, returns)) = due else { return };
+            if returns {
+                self.returns.pop();
+                self.recorder.count(CountMetric::Returned);
+            } else {
+                self.arrivals.advance();
+            }
             self.start_user(intended);
         }
+    }
+
+    /// The planned time of the next arrival, and whether it is that of a user that comes back.
+    pub(super) fn next_arrival(&mut self) -> Option<(Timestamp, bool)> {
+        if self.finishing {
+            return None;
+        }
+        let first = self.arrivals.peek().map(|at| (at, false));
+        let again = self.returns.peek().map(|Reverse(at)| (*at, true));
+        first.into_iter().chain(again).min()
     }
 
     fn start_user(&mut self, intended: Timestamp) {
@@ -33,7 +47,7 @@ impl Worker {
         let number = u64::from(self.serial) * u64::from(self.workload.threads.max(1))
             + u64::from(self.channel.thread);
         self.serial = self.serial.wrapping_add(1);
-        let socket = match self.destination.sources.connect(self.destination.address, number) {
+        let socket = match self.destination.connect(number) {
             Ok(socket) => socket,
             Err(error) => {
                 self.recorder.count(CountMetric::ConnectFailed);
@@ -47,9 +61,11 @@ impl Worker {
         let upgrade =
             PendingUpgrade { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
         let in_sample = number >= self.workload.sample_from;
+        let number_in_group = if in_sample { number - self.workload.sample_from } else { number };
+        let queue = self.workload.rules.queue_of(number_in_group);
         let slot = self.connections.insert(UserConnection {
             socket,
-            user: User::new(self.workload.seed, number, in_sample),
+            user: User::new(self.workload.seed, number, in_sample, queue),
             stage: ConnectionStage::Upgrading(Box::new(upgrade)),
             assembly: None,
             egress: Default::default(),
@@ -68,8 +84,10 @@ impl Worker {
             return self.fail_connect(slot, LoadFault::NoDescriptors, now);
         }
         self.out.clear();
-        let (host, path) = (&self.destination.host, &self.destination.path);
-        write_upgrade_request(&mut self.out, host, path, key, &[]);
+        let destination = &self.destination;
+        destination.write_preamble(&mut self.out, number);
+        let (host, path) = (&destination.host, &destination.path);
+        write_upgrade_request(&mut self.out, host, path, key, &destination.fields_of(number));
         // On loopback the connection is established already; elsewhere the request is sent at the
         // first writable event.
         self.send_out(slot, now);

@@ -3,9 +3,15 @@
 use super::Worker;
 use crate::load::engine::connection::{ConnectionStage, connect_fault};
 use crate::load::measure::{CountMetric, LoadFault};
-use crate::load::user::{UserActivity, UserContext};
+use crate::load::user::{UserActivity, UserContext, Vanishing};
 use crate::timestamp::Timestamp;
 use crate::wire::websocket::frame::{CLOSE, push_client_frame};
+use socket2::SockRef;
+use std::time::Duration;
+
+/// How long the connection of a user that went silent stays open: longer than a server waits for a
+/// sign of life by default (`--silence-limit`, 1 min), so that the server ends it.
+pub(super) const SILENT_TIME: Duration = Duration::from_secs(120);
 
 impl Worker {
     /// The server sent a Close frame and closes the connection now (RFC 6455 §7.1.1).
@@ -57,6 +63,32 @@ impl Worker {
             ledger.close_session(session, now);
         }
         self.end_connection(slot);
+    }
+
+    /// The user has vanished: resets its connection, or leaves it open and unread.
+    pub(super) fn abandon(&mut self, slot: usize, now: Timestamp) {
+        let connection = &mut self.connections[slot];
+        if connection.ended {
+            return;
+        }
+        let session = connection.user.session();
+        connection.stage = ConnectionStage::Abandoned;
+        connection.intended = now;
+        // Neither reads nor writes the socket again; its descriptor stays open.
+        let _ = self.poll.registry().deregister(&mut connection.socket);
+        if let Ok(mut ledger) = self.shared.ledger.lock() {
+            ledger.close_session(session, now);
+        }
+        match self.connections[slot].user.vanishing() {
+            Some(Vanishing::Silent) => self.schedule_wakeup(slot, now + SILENT_TIME),
+            Some(Vanishing::Reset) | None => {
+                // With this option closing resets the connection. If it fails, the connection ends
+                // without a Close frame all the same.
+                let socket = SockRef::from(&self.connections[slot].socket);
+                let _ = socket.set_linger(Some(Duration::ZERO));
+                self.end_connection(slot);
+            }
+        }
     }
 
     /// Marks a connection as ended; its slot is freed at the end of the iteration.

@@ -44,6 +44,7 @@ impl Worker {
                     ConnectionStage::Open | ConnectionStage::Upgrading(_) => {
                         self.step_user(slot, now, |user, context| user.finish(context));
                     }
+                    ConnectionStage::Abandoned => self.end_connection(slot),
                 }
             }
             self.finish_clock = now;

@@ -2,7 +2,7 @@
 
 use super::{TIMER, Worker};
 use crate::limits::MESSAGE_FRAGMENTS;
-use crate::load::engine::connection::{ConnectionStage, SocketRead};
+use crate::load::engine::connection::{ConnectionStage, SocketRead, UserConnection};
 use crate::load::engine::http_client::HttpLoadClient;
 use crate::load::measure::{CountMetric, LoadFault};
 use crate::load::user::{NEVER, UserContext};
@@ -51,7 +51,10 @@ impl Worker {
     /// announced the end of the stream, the end must be read as well, after the last byte.
     fn read(&mut self, slot: usize, stream_ends: bool, now: Timestamp) {
         for _ in 0..READS_PER_ITERATION {
-            let live = self.connections.get_mut(slot).filter(|connection| !connection.ended);
+            let is_read = |connection: &&mut UserConnection| {
+                !connection.ended && !matches!(connection.stage, ConnectionStage::Abandoned)
+            };
+            let live = self.connections.get_mut(slot).filter(is_read);
             let Some(connection) = live else { return };
             match connection.read(&mut self.buffer) {
                 SocketRead::Bytes(len) => {
@@ -89,6 +92,7 @@ impl Worker {
     fn on_bytes(&mut self, slot: usize, len: usize, now: Timestamp) {
         match &mut self.connections[slot].stage {
             ConnectionStage::Open => self.read_frames(slot, 0, len, now),
+            ConnectionStage::Abandoned => {}
             ConnectionStage::Upgrading(upgrade) => {
                 let from_start = upgrade.head.is_empty();
                 if !from_start {

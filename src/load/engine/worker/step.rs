@@ -1,10 +1,12 @@
 //! Steps of users: their timers, their output, and what follows for gauges and ledger.
 
 use super::Worker;
+use super::disconnect::SILENT_TIME;
 use crate::load::engine::connection::{ConnectionStage, UserConnection};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent};
 use crate::timestamp::Timestamp;
+use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
 impl Worker {
@@ -40,6 +42,13 @@ impl Worker {
                 ConnectionStage::Open if connection.user.close_has_timed_out(now) => {
                     self.recorder.record_fault(LoadFault::ConnectionLost, now);
                     self.end_connection(slot);
+                }
+                ConnectionStage::Abandoned => {
+                    let deadline = connection.intended + SILENT_TIME;
+                    match now >= deadline {
+                        true => self.end_connection(slot),
+                        false => self.schedule_wakeup(slot, deadline),
+                    }
                 }
                 ConnectionStage::Open => {
                     self.step_user_at(slot, clock, |user, context| user.wake(context));
@@ -83,12 +92,14 @@ impl Worker {
 
     pub(super) fn after_step(&mut self, slot: usize, now: Timestamp) {
         let wakeup = self.connections[slot].user.next_wakeup(&self.workload.rules);
-        self.update_gauges(slot);
+        let has_vanished = self.update_gauges(slot) == Some(UserActivity::Vanished);
         if !self.events.is_empty() {
             self.report_events(slot, now);
         }
         self.send_out(slot, now);
-        if wakeup != NEVER {
+        if has_vanished {
+            self.abandon(slot, now);
+        } else if wakeup != NEVER {
             self.schedule_wakeup(slot, wakeup);
         }
     }
@@ -115,12 +126,12 @@ impl Worker {
         }
     }
 
-    /// Counts the user under its present activity.
-    fn update_gauges(&mut self, slot: usize) {
+    /// Counts the user under its present activity. Returns the activity if it has changed.
+    fn update_gauges(&mut self, slot: usize) -> Option<UserActivity> {
         let connection = &mut self.connections[slot];
         let activity = Some(connection.user.activity());
         if connection.counted_as == activity {
-            return;
+            return None;
         }
         let before = std::mem::replace(&mut connection.counted_as, activity);
         self.uncount_user(before);
@@ -128,6 +139,7 @@ impl Worker {
         if activity == Some(UserActivity::Waiting) {
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
+        activity
     }
 
     /// Removes a user with this activity from the gauges.
@@ -164,9 +176,11 @@ impl Worker {
                     }
                 }
                 UserEvent::Exempt { session, room } => ledger.exempt(session, room),
-                UserEvent::Served(asked) => ledger.record_served(asked),
-                UserEvent::Overdue { session, asked } => {
-                    let many = ledger.record_overdue(session, asked);
+                UserEvent::Served { asked, queue } => ledger.record_served(asked, queue),
+                UserEvent::Withdrawn { session } => ledger.record_withdrawn(session),
+                UserEvent::Returns(at) => self.returns.push(Reverse(at)),
+                UserEvent::Overdue { session, asked, queue } => {
+                    let many = ledger.record_overdue(session, asked, queue);
                     if many > 0 {
                         self.recorder.record_faults(LoadFault::NeverMatched, many, now);
                         self.recorder.add(CountMetric::Unmatched, many);

@@ -1,9 +1,12 @@
 //! Virtual users with a minimal server between them, which a test can make misbehave.
 
 use crate::load::measure::{LoadFault, Recorder};
-use crate::load::message_header::{MessageDecoder, MessageEncoder};
+use crate::load::message_header::{MessageDecoder, MessageEncoder, id_hash};
 use crate::load::pairing_ledger::PairingLedger;
-use crate::load::user::{CallPlan, User, UserContext, UserEvent, UserRules, UserScript, UserState};
+use crate::load::user::{
+    CallPlan, User, UserContext, UserEvent, UserHabits, UserRules, UserScript, UserState,
+    WeightedQueue,
+};
 use crate::timestamp::Timestamp;
 use crate::wire::message::client::{ClientMessage, parse_client_message};
 use crate::wire::websocket::frame::{Side, TEXT, parse_header, unmask};
@@ -15,7 +18,8 @@ fn rules(script: UserScript) -> UserRules {
     UserRules {
         script,
         sample_script: None,
-        queue: "load".to_owned(),
+        queues: vec![WeightedQueue { name: "load".to_owned(), up_to: 1.0 }],
+        habits: UserHabits::default(),
         match_timeout: Duration::from_secs(5),
         message_timeout: Duration::from_secs(2),
         late_after: Duration::from_millis(10),
@@ -59,7 +63,7 @@ impl UserHarness {
     pub(super) fn new(users: usize, script: UserScript, relay: RelayRule) -> Self {
         let mut harness = UserHarness {
             rules: rules(script),
-            users: (0..users as u64).map(|number| User::new(1, number, false)).collect(),
+            users: (0..users as u64).map(|number| User::new(1, number, false, 0)).collect(),
             recorder: Recorder::default(),
             encoder: MessageEncoder::new(200, 1),
             ledger: PairingLedger::default(),
@@ -114,14 +118,21 @@ impl UserHarness {
                     self.recorder.record_fault(fault, self.now)
                 }
                 UserEvent::Exempt { session, room } => self.ledger.exempt(session, room),
-                UserEvent::Served(asked) => self.ledger.record_served(asked),
-                UserEvent::Overdue { session, asked } => {
-                    let many = self.ledger.record_overdue(session, asked);
+                UserEvent::Served { asked, queue } => self.ledger.record_served(asked, queue),
+                UserEvent::Withdrawn { session } => self.ledger.record_withdrawn(session),
+                UserEvent::Returns(_) => {}
+                UserEvent::Overdue { session, asked, queue } => {
+                    let many = self.ledger.record_overdue(session, asked, queue);
                     self.recorder.record_faults(LoadFault::NeverMatched, many, self.now);
                 }
             }
         }
         self.serve(user, &mut out);
+        if self.users[user].vanishing().is_some() && !self.closed[user] {
+            self.closed[user] = true;
+            self.ledger.close_session(id_hash(&format!("s{user}")), self.now);
+            self.end_room(user, "disconnected");
+        }
     }
 
     /// The server: handles complete frames from a user.
@@ -158,7 +169,14 @@ impl UserHarness {
                     }
                 }
                 ClientMessage::Ping { .. } => self.deliver(user, r#"{"type":"pong"}"#.to_owned()),
-                ClientMessage::CancelMatch => unreachable!("no user cancels"),
+                ClientMessage::CancelMatch if self.waiting.contains(&user) => {
+                    self.waiting.retain(|waiting| *waiting != user);
+                    self.deliver(user, r#"{"type":"match_cancelled"}"#.to_owned());
+                }
+                ClientMessage::CancelMatch => self.deliver(
+                    user,
+                    r#"{"type":"error","payload":{"code":"not_waiting","message":""}}"#.to_owned(),
+                ),
             }
         }
     }
@@ -218,12 +236,19 @@ impl UserHarness {
         self.catching_up = false;
     }
 
+    fn has_vanished(&self, user: usize) -> bool {
+        self.users[user].vanishing().is_some()
+    }
+
     pub(super) fn finish(&mut self) {
         for user in 0..self.users.len() {
             self.step(user, |user, context| user.finish(context));
         }
         self.advance_ms(5000);
         for user in 0..self.users.len() {
+            if self.has_vanished(user) {
+                continue;
+            }
             self.step(user, |user, context| user.stop_waiting(context));
             self.step(user, |user, context| {
                 assert!(user.on_disconnect(true, context), "every session ends as planned")
