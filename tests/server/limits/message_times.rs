@@ -7,39 +7,44 @@ use crate::support::{
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_millis(400);
+const PARTS: usize = 120;
 
 fn start_server(more: &[&str]) -> Server {
     Server::start(&[&["--message-timeout", "400ms"][..], more].concat())
 }
 
 /// Sends one part after the other, each a tenth of the timeout later, until the server answers or
-/// closes the connection.
-fn dribble(raw: &mut RawClient, parts: impl IntoIterator<Item = Vec<u8>>) {
-    for part in parts {
-        if raw.is_readable_within(TIMEOUT / 10) || raw.try_send(&part).is_err() {
-            return;
-        }
-    }
+/// closes the connection. Returns whether it did before all parts were sent.
+fn dribble(raw: &mut RawClient, parts: impl IntoIterator<Item = Vec<u8>>) -> bool {
+    let mut parts = parts.into_iter();
+    parts.any(|part| raw.is_readable_within(TIMEOUT / 10) || raw.try_send(&part).is_err())
 }
 
 fn single_bytes(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.iter().map(|byte| vec![*byte]).collect()
 }
 
-/// Messages of 30 parts, which take three times as long as is allowed.
+/// Messages of `PARTS` parts, which take twelve times as long as is allowed.
 fn endless_messages() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let signal = text_frame(br#"{"type":"signal","payload":"slowly"}"#);
+    let text = text_frame(&[b' '; PARTS]);
     let mut fragments = vec![client_frame(0x01, b"{")];
-    fragments.resize(30, client_frame(0x00, b" "));
+    fragments.resize(PARTS, client_frame(0x00, b" "));
     let mut with_pongs = vec![client_frame(0x01, b"{")];
-    with_pongs.resize(30, client_frame(0x8a, b""));
+    with_pongs.resize(PARTS, client_frame(0x8a, b""));
     vec![
-        ("one payload byte after the other", single_bytes(&signal[..30])),
-        ("only the first byte of a frame header", vec![vec![0x81]]),
+        ("one payload byte after the other", single_bytes(&text[..PARTS])),
         ("a fragment after the other", fragments),
         ("control frames within a message", with_pongs),
-        ("a control frame", single_bytes(&ping_frame(&[b'p'; 60])[..30])),
+        ("a control frame", single_bytes(&ping_frame(&[b'p'; PARTS])[..PARTS])),
     ]
+}
+
+#[test]
+fn closes_a_connection_that_sends_only_the_first_byte_of_a_frame_header() {
+    let server = start_server(&[]);
+    let mut raw = server.raw_session();
+    raw.send(&[0x81]);
+    raw.expect_close(1008);
 }
 
 #[test]
@@ -51,7 +56,7 @@ fn closes_a_message_that_does_not_end_with_1008() {
         one.send(&text_frame(br#"{"type":"signal"}"#));
         assert_eq!(other.receive_text(), r#"{"type":"signal"}"#);
         let began = Instant::now();
-        dribble(&mut one, parts);
+        assert!(dribble(&mut one, parts), "{name}: all parts were taken");
         one.expect_close(1008);
         assert!(began.elapsed() >= TIMEOUT, "{name}: {:?}", began.elapsed());
         other.expect_peer_left(&room, "disconnected");
@@ -70,7 +75,7 @@ fn echo_closes_a_message_that_does_not_end() {
         let request = String::from_utf8(upgrade_request()).unwrap();
         assert_eq!(raw.request(&request.replace("GET /ws ", "GET /echo ")).status, 101);
         let began = Instant::now();
-        dribble(&mut raw, parts);
+        assert!(dribble(&mut raw, parts), "{name}: all parts were taken");
         raw.expect_close(1008);
         assert!(began.elapsed() >= TIMEOUT, "{name}: {:?}", began.elapsed());
     }
