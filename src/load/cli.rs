@@ -5,6 +5,7 @@
 mod arguments;
 mod execution;
 mod identity;
+mod offline;
 mod resume;
 mod validation;
 mod verdict;
@@ -34,6 +35,8 @@ pub enum LoadExitStatus {
     Unreachable = 3,
     /// The generator was the bottleneck; the result gives no information about the server.
     Void = 4,
+    /// A figure became worse than in earlier reports, by at least `--fail-on-regression`.
+    Regressed = 5,
     /// Stopped by a signal.
     Stopped = 130,
 }
@@ -114,6 +117,15 @@ fn run_command((arguments, resume): (LoadArguments, bool)) -> Result<LoadExitSta
             let (flags, arguments, resume) = flags_over_file(&file, flags, &arguments)?;
             (flags, arguments, resume, Some(file))
         }
+        Some(LoadCommand::Report { directory, report }) => {
+            return offline::remake_report(&arguments, directory, report.as_deref());
+        }
+        Some(LoadCommand::Merge { directories, report }) => {
+            return offline::merge_reports(&arguments, directories, report);
+        }
+        Some(LoadCommand::Compare { reports }) => {
+            return offline::compare_reports(&arguments, reports);
+        }
         None => return Err(usage_error("no scenario given; --list names them")),
     };
     let (mut scenario, interrupted_run) = match resume {
@@ -186,7 +198,8 @@ fn flags_over_file(
     let command = after_file.command.take();
     let merged = LoadArguments {
         time_scale: after_file.time_scale.or(arguments.time_scale),
-        compare: after_file.compare.or_else(|| arguments.compare.clone()),
+        compare: [&arguments.compare[..], &after_file.compare].concat(),
+        fail_on_regression: after_file.fail_on_regression.or(arguments.fail_on_regression),
         metrics_listen: after_file.metrics_listen.or(arguments.metrics_listen),
         no_preflight: after_file.no_preflight || arguments.no_preflight,
         quiet: after_file.quiet || arguments.quiet,
@@ -199,8 +212,12 @@ fn flags_over_file(
                 .ok_or_else(|| usage_error("these flags belong to another scenario"))?;
             Ok((values, merged, resume))
         }
-        Some(LoadCommand::Run { .. }) | None => {
-            Err(usage_error("a scenario file cannot run another file"))
-        }
+        Some(
+            LoadCommand::Run { .. }
+            | LoadCommand::Report { .. }
+            | LoadCommand::Merge { .. }
+            | LoadCommand::Compare { .. },
+        )
+        | None => Err(usage_error("a scenario file cannot run another file")),
     }
 }

@@ -3,6 +3,10 @@
 //!
 //! Written by the main thread.
 
+mod notes;
+
+pub use notes::{LogEntry, LogNote, RunEnd, RunHead, TestHead};
+
 use super::encoded_histogram::{decode, encode};
 use super::engine::LoadGauges;
 use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
@@ -217,7 +221,19 @@ impl IntervalLog {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&mut self, row: &IntervalRow) -> io::Result<()> {
-        let mut line = serde_json::to_vec(row).map_err(io::Error::other)?;
+        self.write_line(serde_json::to_vec(row))
+    }
+
+    /// Appends what is not a row.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_note(&mut self, note: &LogNote) -> io::Result<()> {
+        self.write_line(serde_json::to_vec(note))
+    }
+
+    fn write_line(&mut self, line: serde_json::Result<Vec<u8>>) -> io::Result<()> {
+        let mut line = line.map_err(io::Error::other)?;
         line.push(b'\n');
         self.file.write_all(&line)
     }
@@ -228,13 +244,25 @@ impl IntervalLog {
     }
 }
 
-/// Reads the rows of a log. A line that a crash has truncated is skipped.
+/// Reads a log. A line that a crash has truncated is skipped.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn entries(path: &Path) -> io::Result<impl Iterator<Item = LogEntry> + use<>> {
+    let lines = BufReader::new(File::open(path)?).lines();
+    Ok(lines.map_while(Result::ok).filter_map(|line| LogEntry::parse(&line)))
+}
+
+/// Reads the rows of a log.
 ///
 /// # Errors
 /// When the file cannot be opened.
 pub fn read(path: &Path) -> io::Result<impl Iterator<Item = IntervalRow> + use<>> {
-    let lines = BufReader::new(File::open(path)?).lines();
-    Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
+    let row = |entry| match entry {
+        LogEntry::Row(row) => Some(*row),
+        LogEntry::Note(_) => None,
+    };
+    Ok(entries(path)?.filter_map(row))
 }
 
 /// An evenly spaced subset of the rows of a run, for the charts. When the limit is exceeded, every

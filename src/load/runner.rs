@@ -3,7 +3,7 @@
 //! Runs on the main thread.
 
 use super::checkpoint::{Checkpoint, RequestedRun};
-use super::interval_log;
+use super::interval_log::{self, LogNote};
 use super::measure::LoadFault;
 use super::report::breaking_point::{breaking_point, headline};
 use super::report::model::{BreakingPoint, GeneratorHost, RunReport, TestOutcome, TrialRecord};
@@ -127,6 +127,7 @@ impl ScenarioRunner<'_> {
         };
         let point = breaking_point(raised, result, broken, trials, self.host);
         self.environment.progress.note(&headline(&point));
+        self.environment.note(&LogNote::BreakingPoint(Box::new(point.clone())));
         self.results.breaking_point = Some(point);
         Ok(())
     }

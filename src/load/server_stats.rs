@@ -5,6 +5,7 @@
 
 use super::interval_log::ServerSample;
 use super::target_address::{TargetAddress, http_get};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All numbers in a JSON text, by their path with dots.
@@ -100,7 +101,8 @@ pub fn explain_missing_stats(stats: Option<&TargetAddress>) -> Option<String> {
 }
 
 /// The limits that a server reports; `None` for what it does not report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServerCapacity {
     /// Limit of descriptors, over all its descriptor tables.
     pub descriptors: Option<u64>,

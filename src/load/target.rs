@@ -24,12 +24,16 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    const ALL: [(&'static str, Comparison); 5] = [
+    /// All signs, also those in which reports show a target; none is part of a later one.
+    const ALL: [(&'static str, Comparison); 8] = [
         ("<=", Comparison::AtMost),
         (">=", Comparison::AtLeast),
         ("==", Comparison::Exactly),
+        ("≤", Comparison::AtMost),
+        ("≥", Comparison::AtLeast),
         ("<", Comparison::Below),
         (">", Comparison::Above),
+        ("=", Comparison::Exactly),
     ];
 
     fn holds(self, value: f64, bound: f64) -> bool {
@@ -63,8 +67,9 @@ impl Comparison {
     }
 }
 
-/// One target, like `relay_p99_ms<50`.
-#[derive(Clone, Debug, PartialEq)]
+/// One target, like `relay_p99_ms<50`; in JSON as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PerformanceTarget {
     /// The figure's name.
     pub figure: String,
@@ -116,6 +121,19 @@ impl FromStr for PerformanceTarget {
 fn suggest_figure(name: &str) -> String {
     let names = figures::names();
     did_you_mean(name, names.iter().map(String::as_str))
+}
+
+impl TryFrom<String> for PerformanceTarget {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PerformanceTarget> for String {
+    fn from(target: PerformanceTarget) -> String {
+        target.to_string()
+    }
 }
 
 impl fmt::Display for PerformanceTarget {
@@ -254,6 +272,10 @@ mod tests {
         assert_eq!((target.comparison, target.bound), (Comparison::Below, 50.0));
         assert_eq!("lost==0".parse::<PerformanceTarget>().unwrap().comparison, Comparison::Exactly);
         assert_eq!("success_percent>=99.9".parse::<PerformanceTarget>().unwrap().bound, 99.9);
+        for text in ["relay_p99_ms<50", "lost==0", "sent>=4", "lost<=2", "sent>1"] {
+            let target: PerformanceTarget = text.parse().unwrap();
+            assert_eq!(target.to_string().parse(), Ok(target), "as reports show it");
+        }
         assert!("speed<9".parse::<PerformanceTarget>().unwrap_err().contains("`speed`"));
         assert!("relay_p99_ms".parse::<PerformanceTarget>().is_err());
         for nonsense in ["relay_p99_ms<fast", "relay_p99_ms<nan", "relay_p99_ms<inf", "<", ""] {

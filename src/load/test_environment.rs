@@ -13,10 +13,10 @@ mod run_spec;
 mod totals;
 
 pub use run_spec::RunSpec;
-pub use totals::RunTotals;
+pub use totals::{PartTiming, RunTotals};
 
 use super::engine::{ClientIdentity, Destination, LoadEngine, SourceAddresses, Workload};
-use super::interval_log::IntervalLog;
+use super::interval_log::{IntervalLog, LogNote, RunEnd, RunHead};
 use super::live_metrics::LiveMetrics;
 use super::progress::ProgressDisplay;
 use super::report::model::{RunReport, TestOutcome};
@@ -69,6 +69,14 @@ impl TestEnvironment {
         self.interrupted.load(Ordering::Relaxed)
     }
 
+    /// Writes a note to the interval log. If that fails, no further run is started.
+    pub fn note(&mut self, note: &LogNote) {
+        if let (None, Err(error)) = (&self.failure, self.log.write_note(note)) {
+            let path = self.log.path().display();
+            self.failure = Some(format!("{path} cannot be written: {error}"));
+        }
+    }
+
     /// Whether no further run is to be started.
     pub fn ends_early(&self) -> bool {
         self.is_interrupted() || self.failure.is_some()
@@ -100,6 +108,14 @@ impl TestEnvironment {
         if workload.rules.sends_messages() {
             totals.expect_messages();
         }
+        let head = RunHead {
+            run: self.runs,
+            spec: spec.clone(),
+            targets: [&self.targets[..], &spec.targets[..]].concat(),
+            sends_messages: workload.rules.sends_messages(),
+            server: monitor.server.latest(),
+        };
+        self.note(&LogNote::RunBegins(Box::new(head)));
         let length = workload.ends.since(Timestamp::ZERO);
         self.progress.start(&spec.name, length);
         if let Some(live) = &mut self.live {
@@ -115,6 +131,15 @@ impl TestEnvironment {
         let descriptors =
             reported.descriptors.or_else(|| monitor.server.pid.and_then(descriptor_limit));
         totals.server_capacity = ServerCapacity { descriptors, ..reported };
+        let end = RunEnd {
+            run: self.runs,
+            stopped: totals.stopped,
+            gave_up: totals.gave_up,
+            worker_died: totals.worker_died,
+            accept_queue_drops: totals.accept_queue_drops,
+            server_capacity: totals.server_capacity,
+        };
+        self.note(&LogNote::RunEnds(end));
         self.runs += 1;
         let targets = [&self.targets[..], &spec.targets[..]].concat();
         let mut report = totals.into_report(spec, &targets);

@@ -41,11 +41,14 @@ pub(crate) fn parse_report(text: &[u8]) -> Value {
 #[track_caller]
 pub(crate) fn check_log_line(line: &str) {
     static VALIDATOR: OnceLock<Validator> = OnceLock::new();
-    let of_row = || {
-        let definitions = schema()["$defs"].clone();
-        validator(json!({ "$ref": "#/$defs/row", "$defs": definitions }))
+    let of_line = || {
+        let mut schema = schema();
+        // The first line contains a report, and refers to it as the root.
+        schema["$id"] = json!("urn:report");
+        let definitions = json!({ "report": schema });
+        validator(json!({ "$ref": "urn:report#/$defs/log_line", "$defs": definitions }))
     };
-    check(VALIDATOR.get_or_init(of_row), &serde_json::from_str(line).unwrap());
+    check(VALIDATOR.get_or_init(of_line), &serde_json::from_str(line).unwrap());
 }
 
 /// The schema as `--schema` prints it.

@@ -20,7 +20,7 @@ const RESUME: &str = "resume";
 ///
 /// Exit status: 0 passed, 1 wrong usage, 2 a target was missed (or no run has the figure of a
 /// --require target) or the server broke a guarantee, 3 the server cannot be reached, 4 void (the
-/// generator was the bottleneck), 130 stopped early.
+/// generator was the bottleneck), 5 a regression (--fail-on-regression), 130 stopped early.
 #[derive(Parser)]
 #[command(name = "switchboard-load", version, arg_required_else_help = true)]
 pub(super) struct LoadArguments {
@@ -40,9 +40,13 @@ pub(super) struct LoadArguments {
     /// stress level. The length of a call is part of the load and stays [default: 1]
     #[arg(long, global = true, value_name = "FACTOR")]
     pub(super) time_scale: Option<f64>,
-    /// Show the differences to an earlier report.json [default: none]
+    /// Show the differences to an earlier report.json; may be given several times [default: none]
     #[arg(long, global = true, value_name = "REPORT.JSON")]
-    pub(super) compare: Option<PathBuf>,
+    pub(super) compare: Vec<PathBuf>,
+    /// Fail with status 5 if a figure became worse by at least this, beyond noise, since the reports of
+    /// --compare; for example `10%` [default: none]
+    #[arg(long, global = true, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(super) fail_on_regression: Option<f64>,
     /// Serve live figures for Prometheus at this address, like `127.0.0.1:9200`, under /metrics
     /// [default: none]
     #[arg(long, global = true, value_name = "ADDRESS")]
@@ -69,6 +73,36 @@ pub(super) enum LoadCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<OsString>,
     },
+    /// Makes the report of a test again from its intervals.jsonl, for example if the tester was killed
+    Report {
+        /// Report directory of the test
+        directory: PathBuf,
+        /// Where the new report is written [default: the same directory]
+        #[arg(long, value_name = "DIR")]
+        report: Option<PathBuf>,
+    },
+    /// Merges the reports of several generators, or of several tests, into one
+    Merge {
+        /// Directories of the reports
+        #[arg(required = true, num_args = 2.., value_name = "DIR")]
+        directories: Vec<PathBuf>,
+        /// Where the merged report is written
+        #[arg(long, value_name = "DIR")]
+        report: PathBuf,
+    },
+    /// Shows the differences between the last of these reports and the earlier ones
+    Compare {
+        /// Reports, or their directories
+        #[arg(required = true, num_args = 2.., value_name = "REPORT")]
+        reports: Vec<PathBuf>,
+    },
+}
+
+/// A percentage like `10%` or `10`.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim_end().parse();
+    let valid = number.ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
+    valid.ok_or_else(|| "expected a percentage above 0, like `10%`".to_owned())
 }
 
 /// Parses the arguments; the second value is whether `--resume` was given. Only the scenarios

@@ -5,16 +5,16 @@ use super::validation::ValidatedScenario;
 use super::verdict::conclude;
 use super::{CliError, LoadExitStatus, print, print_error, usage_error};
 use crate::load::checkpoint::{Checkpoint, RequestedRun};
-use crate::load::interval_log::IntervalLog;
+use crate::load::interval_log::{IntervalLog, LogNote};
 use crate::load::live_metrics::LiveMetrics;
 use crate::load::planned_time::PlannedTime;
 use crate::load::progress::ProgressDisplay;
+use crate::load::report::ReportComparison;
 use crate::load::report::model::{GeneratorHost, LoadReport, SCHEMA, TestOutcome};
-use crate::load::runner::ScenarioResults;
 use crate::load::scenario::Scenario;
 use crate::load::target_address::{TargetAddress, check_reachable};
 use crate::load::test_environment::TestEnvironment;
-use crate::load::{preflight, report, runner, server_stats};
+use crate::load::{preflight, report, runner, server_description, server_stats};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,8 +29,7 @@ pub(super) fn execute(
     resume: bool,
 ) -> Result<LoadExitStatus, CliError> {
     let common = scenario.common();
-    let earlier =
-        arguments.compare.as_deref().map(report::read).transpose().map_err(usage_error)?;
+    let comparing = Comparing::read(arguments)?;
     let directory = prepare_directory(&common.report)?;
     check_limits(arguments, scenario, &validated)?;
     let ValidatedScenario { targets, required, server, stats, sources, identity } = validated;
@@ -63,7 +62,14 @@ pub(super) fn execute(
     };
     let host = generator_host(environment.find_server().is_some(), stats_missing);
     announce(&environment, scenario, &host, resume);
-    let (started, clock) = (SystemTime::now(), Instant::now());
+    let clock = Instant::now();
+    let head = LoadReport {
+        configuration: scenario.to_string() + &spread,
+        ..report_of(scenario, &host, environment.stats.as_ref())
+    };
+    if !resume {
+        environment.note(&LogNote::test(head.clone(), required.clone()));
+    }
     let (results, completed) =
         runner::run_scenario(scenario, requested, &host, &mut environment, resume);
     environment.progress.finish();
@@ -75,15 +81,15 @@ pub(super) fn execute(
         environment.failure.get_or_insert(line);
     }
     let mut report = LoadReport {
-        started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: clock.elapsed().as_secs_f64(),
-        ..report_of(scenario, host, results)
+        runs: results.runs,
+        breaking_point: results.breaking_point,
+        ..head
     };
-    report.configuration += &spread;
     let status = conclude(&mut report, &required, environment.ends_early());
     let errors = environment.failure.iter().chain(&report.unjudged_requirements);
     errors.for_each(|line| print_error(line));
-    Ok(write_report(&directory, &report, earlier.as_ref(), status))
+    Ok(write_report(&directory, &mut report, &comparing, status))
 }
 
 /// Prints what is known before the test begins.
@@ -121,22 +127,28 @@ fn addresses_used(server: &TargetAddress) -> String {
     format!("# The connections are spread over {}.\n", addresses.join(", "))
 }
 
-/// The report of these results, not yet judged and without times.
-fn report_of(scenario: &Scenario, host: GeneratorHost, results: ScenarioResults) -> LoadReport {
+/// The report of a test that starts now, without results.
+fn report_of(
+    scenario: &Scenario,
+    host: &GeneratorHost,
+    stats: Option<&TargetAddress>,
+) -> LoadReport {
     LoadReport {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: String::new(),
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         seconds: 0.0,
         url: scenario.common().url.clone(),
         scenario: scenario.name().to_owned(),
         configuration: scenario.to_string(),
-        machine: host,
+        machine: host.clone(),
+        server: stats.map(server_description::describe).unwrap_or_default(),
         outcome: TestOutcome::Passed,
         exit_status: 0,
-        runs: results.runs,
-        breaking_point: results.breaking_point,
+        runs: Vec::new(),
+        breaking_point: None,
         unjudged_requirements: Vec::new(),
+        regressions: Vec::new(),
         recommendations: Vec::new(),
     }
 }
@@ -165,16 +177,57 @@ fn check_limits(
     }
 }
 
-/// Writes the report and prints the result. The result is printed even if the report cannot be
-/// written; the exit status is then not `Passed`, because a script would look for the report.
-fn write_report(
+/// The earlier reports that a report is compared with.
+pub(super) struct Comparing {
+    earlier: Vec<LoadReport>,
+    /// Change for the worse, in percent, from which on a figure fails the test.
+    limit_percent: Option<f64>,
+}
+
+impl Comparing {
+    /// Reads the reports of `--compare`.
+    pub(super) fn read(arguments: &LoadArguments) -> Result<Self, CliError> {
+        let limit_percent = arguments.fail_on_regression;
+        if limit_percent.is_some() && arguments.compare.is_empty() {
+            return Err(usage_error("--fail-on-regression needs an earlier report: --compare"));
+        }
+        let earlier: Result<_, String> =
+            arguments.compare.iter().map(|path| report::read(path)).collect();
+        Ok(Comparing { earlier: earlier.map_err(usage_error)?, limit_percent })
+    }
+
+    /// Compares a report; one that passed fails by its regressions.
+    fn apply(
+        &self,
+        report: &mut LoadReport,
+        status: LoadExitStatus,
+    ) -> (Option<ReportComparison>, LoadExitStatus) {
+        if self.earlier.is_empty() {
+            return (None, status);
+        }
+        let comparison = report::compare(&self.earlier, report);
+        report.regressions =
+            self.limit_percent.map(|limit| comparison.regressions(limit)).unwrap_or_default();
+        if report.regressions.is_empty() || status != LoadExitStatus::Passed {
+            return (Some(comparison), status);
+        }
+        report.outcome = TestOutcome::Failed;
+        report.exit_status = LoadExitStatus::Regressed as u8;
+        (Some(comparison), LoadExitStatus::Regressed)
+    }
+}
+
+/// Compares the report with earlier ones, writes it and prints the result. The result is printed even if the
+/// report cannot be written; the exit status is then not `Passed`, because a script would look for the report.
+pub(super) fn write_report(
     directory: &Path,
-    report: &LoadReport,
-    earlier: Option<&LoadReport>,
+    report: &mut LoadReport,
+    comparing: &Comparing,
     status: LoadExitStatus,
 ) -> LoadExitStatus {
-    let text = report::console(report, earlier);
-    match report::write(directory, report, earlier) {
+    let (comparison, status) = comparing.apply(report, status);
+    let text = report::console(report, comparison.as_ref());
+    match report::write(directory, report, comparison.as_ref()) {
         Ok(()) => {
             print(&format!("{text}\nreport: {}\n", directory.join("report.html").display()));
             status
@@ -188,7 +241,7 @@ fn write_report(
 }
 
 /// Creates the report directory and checks that it can be written, before the test spends time.
-fn prepare_directory(directory: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn prepare_directory(directory: &Path) -> Result<PathBuf, CliError> {
     std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
     let probe = directory.join(".writable");
     std::fs::write(&probe, b"").map_err(|error| unwritable(directory, &error))?;
@@ -235,7 +288,12 @@ fn generator_host(server_is_here: bool, figures_missing: Option<String>) -> Gene
             line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
         })
         .unwrap_or(0u64);
+    let cpu_model = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| Some(line.strip_prefix("model name")?.split_once(": ")?.1.to_owned()))
+        .unwrap_or_default();
     GeneratorHost {
+        cpu_model,
         cpus: std::thread::available_parallelism().map_or(0, |count| count.get() as u64),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         memory_bytes: memory_kib * 1024,

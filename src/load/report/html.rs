@@ -1,7 +1,7 @@
 //! `report.html`: the report as one page without external resources. Pure.
 
 use super::breaking_point::headline;
-use super::compare::{NO_COMMON_FIGURES, compare};
+use super::compare::{NO_COMMON_FIGURES, ReportComparison};
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
 use super::{latency_table, tables, timeline};
@@ -15,7 +15,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// The whole page.
-pub(super) fn page(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
+pub(super) fn page(report: &LoadReport, compared: Option<&ReportComparison>) -> String {
     let mut page = String::with_capacity(256 * 1024);
     let title = format!("Load test {}: {}", report.scenario, report.outcome.label());
     let _ = write!(
@@ -36,7 +36,7 @@ pub(super) fn page(report: &LoadReport, earlier: Option<&LoadReport>) -> String 
     page += &tables::errors(report);
     page += &tables::trends(report);
     page += &tables::resources(report);
-    page += &comparison(report, earlier);
+    page += &comparison(compared);
     page += &configuration(report);
     page += "</body></html>\n";
     page
@@ -82,8 +82,8 @@ fn reasons(report: &LoadReport) -> String {
         1 => escape(&run.reason),
         _ => format!("{}: {}", escape(&run.name), escape(&run.reason)),
     };
-    let unjudged = report.unjudged_requirements.iter().map(|line| escape(line));
-    runs.iter().map(line).chain(unjudged).collect::<Vec<_>>().join("<br>")
+    let others = report.unjudged_requirements.iter().chain(&report.regressions);
+    runs.iter().map(line).chain(others.map(|line| escape(line))).collect::<Vec<_>>().join("<br>")
 }
 
 fn generator_host(report: &LoadReport) -> String {
@@ -183,18 +183,21 @@ fn recommendations(report: &LoadReport) -> String {
     text + "</ol>\n"
 }
 
-fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
-    let Some(earlier) = earlier else { return String::new() };
-    let changes = compare(earlier, report);
-    let heading = format!("<h2>Compared with {}</h2>\n", escape(&earlier.started));
-    if changes.is_empty() {
-        return format!("{heading}<p>The result: {NO_COMMON_FIGURES}.</p>\n");
+fn comparison(comparison: Option<&ReportComparison>) -> String {
+    let Some(comparison) = comparison else { return String::new() };
+    let mut text = format!("<h2>Compared with {}</h2>\n", escape(&comparison.with));
+    let remarks = comparison.remarks.iter().map(|line| escape(line));
+    let lines = comparison.differences.iter().map(|line| format!("different: {}", escape(line)));
+    for line in lines.chain(remarks) {
+        let _ = writeln!(text, "<p class=\"note\">{line}</p>");
     }
-    let mut text = format!(
-        "{heading}<table><thead><tr><th>run</th><th>figure</th><th class=\"n\">before</th>\
-         <th class=\"n\">after</th><th class=\"n\">change</th><th></th></tr></thead><tbody>\n"
-    );
-    for change in changes {
+    if comparison.changes.is_empty() {
+        return format!("{text}<p>The result: {NO_COMMON_FIGURES}.</p>\n");
+    }
+    text += "<div class=\"wide\"><table><thead><tr><th>run</th><th>figure</th>\
+             <th class=\"n\">before</th><th class=\"n\">after</th><th class=\"n\">change</th>\
+             <th class=\"n\">99 % interval</th><th></th></tr></thead><tbody>\n";
+    for change in &comparison.changes {
         let word = match change.better {
             Some(true) => "<span class=\"badge good\">better</span>",
             Some(false) => "<span class=\"badge bad\">worse</span>",
@@ -203,15 +206,16 @@ fn comparison(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
         let _ = writeln!(
             text,
             "<tr><td>{}</td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td>{word}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{word}</td></tr>",
             escape(&change.run),
             change.figure,
             change.before,
             change.after,
-            change.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %")),
+            change.percent_text(),
+            change.interval_text(),
         );
     }
-    text + "</tbody></table>\n"
+    text + "</tbody></table></div>\n"
 }
 
 fn configuration(report: &LoadReport) -> String {
@@ -231,7 +235,8 @@ mod tests {
     #[test]
     fn the_page_loads_no_external_resources() {
         let report = LoadReport { runs: vec![example_run()], ..example_report() };
-        let page = page(&report, Some(&report));
+        let compared = super::super::compare(std::slice::from_ref(&report), &report);
+        let page = page(&report, Some(&compared));
         for reference in ["<script", "<link", "@import", "src=", "url("] {
             assert!(!page.contains(reference), "{reference}");
         }

@@ -52,6 +52,9 @@ pub(super) fn junit(report: &LoadReport) -> String {
         let result = CaseResult::Failed(line.clone());
         cases.add("targets", "every required target is judged", 0.0, result);
     }
+    for line in &report.regressions {
+        cases.add("compare", "no regression", 0.0, CaseResult::Failed(line.clone()));
+    }
     for run in report.runs.iter().filter(|run| !run.trial) {
         for target in &run.targets {
             let result = match target.reached {

@@ -15,7 +15,8 @@ mod tables;
 mod text;
 mod timeline;
 
-pub use text::console;
+pub use compare::{ReportComparison, compare};
+pub use text::{comparison as comparison_text, console};
 
 use crate::load::encoded_histogram::{decode, percentile_distribution};
 use model::LoadReport;
@@ -25,6 +26,9 @@ use std::path::Path;
 /// The JSON Schema of `report.json`.
 pub const SCHEMA_TEXT: &str = include_str!("report.schema.json");
 
+/// Name of the file with all figures.
+pub const FILE_NAME: &str = "report.json";
+
 /// Writes all files of the report to `directory`.
 ///
 /// # Errors
@@ -32,13 +36,13 @@ pub const SCHEMA_TEXT: &str = include_str!("report.schema.json");
 pub fn write(
     directory: &Path,
     report: &LoadReport,
-    earlier: Option<&LoadReport>,
+    comparison: Option<&ReportComparison>,
 ) -> io::Result<()> {
     let json = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
-    std::fs::write(directory.join("report.json"), json)?;
-    std::fs::write(directory.join("report.html"), html::page(report, earlier))?;
+    std::fs::write(directory.join(FILE_NAME), json)?;
+    std::fs::write(directory.join("report.html"), html::page(report, comparison))?;
     std::fs::write(directory.join("junit.xml"), junit::junit(report))?;
-    std::fs::write(directory.join("summary.md"), summary::summary(report, earlier))?;
+    std::fs::write(directory.join("summary.md"), summary::summary(report, comparison))?;
     write_distributions(&directory.join(DISTRIBUTIONS), report)
 }
 
@@ -166,6 +170,8 @@ mod tests {
             runs: vec![run],
             breaking_point: Some(breaking_point),
             unjudged_requirements: vec!["x < 1".to_owned()],
+            regressions: vec!["relay".to_owned()],
+            server: [("version".to_owned(), "1".to_owned())].into(),
             recommendations: vec![recommendation],
             ..model::example_report()
         }

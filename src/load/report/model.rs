@@ -216,6 +216,9 @@ pub struct GeneratorHost {
     pub cpus: u64,
     /// Kernel release.
     pub kernel: String,
+    /// Model of the CPUs; empty if unknown.
+    #[serde(default)]
+    pub cpu_model: String,
     /// Memory of the machine.
     pub memory_bytes: u64,
     /// Whether the server runs on the same machine.
@@ -244,6 +247,9 @@ pub struct LoadReport {
     pub configuration: String,
     /// The machine of the generator.
     pub machine: GeneratorHost,
+    /// Version and settings of the server by name, as far as it reports them.
+    #[serde(default)]
+    pub server: BTreeMap<String, String>,
     /// Outcome of the whole test.
     pub outcome: TestOutcome,
     /// Exit status of the process.
@@ -255,6 +261,9 @@ pub struct LoadReport {
     /// The targets of `--require` by which no run could be judged, one sentence each.
     #[serde(default, rename = "asked_in_vain")]
     pub unjudged_requirements: Vec<String>,
+    /// The regressions of `--fail-on-regression`, one sentence each.
+    #[serde(default)]
+    pub regressions: Vec<String>,
     /// What to do about the findings.
     #[serde(rename = "advice")]
     pub recommendations: Vec<Recommendation>,
@@ -296,11 +305,13 @@ pub(crate) fn example_report() -> LoadReport {
         scenario: "calls".to_owned(),
         configuration: "scenario = \"calls\"\n".to_owned(),
         machine: GeneratorHost::default(),
+        server: BTreeMap::new(),
         outcome: TestOutcome::Passed,
         exit_status: 0,
         runs: Vec::new(),
         breaking_point: None,
         unjudged_requirements: Vec::new(),
+        regressions: Vec::new(),
         recommendations: Vec::new(),
     }
 }

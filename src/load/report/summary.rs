@@ -1,7 +1,7 @@
 //! `summary.md`: the report for the page of a CI run. Pure.
 
 use super::breaking_point::headline;
-use super::compare::{FigureChange, NO_COMMON_FIGURES, compare};
+use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
 use super::latency_table;
 use super::model::{LoadReport, TestOutcome};
 use super::text::{NO_SLOPE_TEST, number};
@@ -9,7 +9,7 @@ use crate::load::target::{TargetOutcome, TargetVerdict};
 use std::fmt::Write as _;
 
 /// The content of `summary.md`.
-pub(super) fn summary(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
+pub(super) fn summary(report: &LoadReport, compared: Option<&ReportComparison>) -> String {
     let mut text = format!(
         "# Load test `{}`: {}\n\n{} against `{}`, {} s\n\n",
         report.scenario,
@@ -31,6 +31,9 @@ pub(super) fn summary(report: &LoadReport, earlier: Option<&LoadReport>) -> Stri
     for line in &report.unjudged_requirements {
         let _ = writeln!(text, "\n**Missed:** {line}");
     }
+    for line in &report.regressions {
+        let _ = writeln!(text, "\n**Failed:** {line}");
+    }
     text += &not_judged(report);
     if !report.recommendations.is_empty() {
         text.push_str("\n## Recommendations\n\n");
@@ -38,8 +41,8 @@ pub(super) fn summary(report: &LoadReport, earlier: Option<&LoadReport>) -> Stri
             let _ = writeln!(text, "- {} ({})", recommendation.action, recommendation.evidence);
         }
     }
-    if let Some(earlier) = earlier {
-        text += &comparison(report, earlier);
+    if let Some(compared) = compared {
+        text += &comparison(compared);
     }
     text
 }
@@ -106,19 +109,28 @@ fn not_judged(report: &LoadReport) -> String {
     text
 }
 
-fn comparison(report: &LoadReport, earlier: &LoadReport) -> String {
-    let heading = format!("\n## Compared with {}\n\n", earlier.started);
-    let changes = compare(earlier, report);
-    if changes.is_empty() {
-        return format!("{heading}The result: {NO_COMMON_FIGURES}.\n");
+fn comparison(comparison: &ReportComparison) -> String {
+    let mut text = format!("\n## Compared with {}\n\n", comparison.with);
+    for line in &comparison.differences {
+        let _ = writeln!(text, "- different: {line}");
     }
-    let mut text =
-        heading + "| run | figure | before | after | change |\n| --- | --- | --: | --: | --: |\n";
-    for change in changes {
-        let percent = change.percent.map_or("–".to_owned(), |p| format!("{p:+.1} %"));
+    for line in &comparison.remarks {
+        let _ = writeln!(text, "- {line}");
+    }
+    if comparison.changes.is_empty() {
+        let _ = writeln!(text, "- the result: {NO_COMMON_FIGURES}");
+        return text;
+    }
+    text += "\n| run | figure | before | after | change | 99 % interval |\n\
+             | --- | --- | --: | --: | --: | --: |\n";
+    for change in &comparison.changes {
         let word = change.better.map_or("", |better| if better { " better" } else { " **worse**" });
+        let (percent, interval) = (change.percent_text(), change.interval_text());
         let FigureChange { run, figure, before, after, .. } = change;
-        let _ = writeln!(text, "| {run} | {figure} | {before} | {after} | {percent}{word} |");
+        let _ = writeln!(
+            text,
+            "| {run} | {figure} | {before} | {after} | {percent}{word} | {interval} |"
+        );
     }
     text
 }

@@ -1,7 +1,7 @@
 //! Numbers as text, and the report on the console. Pure.
 
 use super::breaking_point::headline;
-use super::compare::{FigureChange, NO_COMMON_FIGURES, compare};
+use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
 use super::model::{LoadReport, RunReport};
 use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
@@ -43,7 +43,7 @@ fn target_label(outcome: TargetOutcome) -> &'static str {
 }
 
 /// The text that is printed at the end of the test.
-pub fn console(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
+pub fn console(report: &LoadReport, compared: Option<&ReportComparison>) -> String {
     let mut text = format!("\n{}: {}\n", report.scenario, report.outcome.label());
     for run in &report.runs {
         let reason =
@@ -70,23 +70,33 @@ pub fn console(report: &LoadReport, earlier: Option<&LoadReport>) -> String {
     if let Some(point) = &report.breaking_point {
         let _ = writeln!(text, "\n{}", headline(point));
     }
-    if let Some(earlier) = earlier {
-        text += &comparison(report, earlier);
+    if let Some(compared) = compared {
+        text += &comparison(compared);
+    }
+    for line in &report.regressions {
+        let _ = writeln!(text, "{line}");
     }
     text
 }
 
-fn comparison(report: &LoadReport, earlier: &LoadReport) -> String {
-    let mut text = format!("\ncompared with the report of {}:\n", earlier.started);
-    let changes = compare(earlier, report);
-    if changes.is_empty() {
+/// The differences to earlier reports.
+pub fn comparison(comparison: &ReportComparison) -> String {
+    let mut text = format!("\ncompared with the report of {}:\n", comparison.with);
+    for line in &comparison.differences {
+        let _ = writeln!(text, "  different: {line}");
+    }
+    for line in &comparison.remarks {
+        let _ = writeln!(text, "  note: {line}");
+    }
+    if comparison.changes.is_empty() {
         let _ = writeln!(text, "  {NO_COMMON_FIGURES}");
     }
-    for change in changes {
-        let percent = change.percent.map_or_else(String::new, |p| format!("{p:+.1} %"));
+    for change in &comparison.changes {
         let word = change.better.map_or("", |better| if better { "better" } else { "worse" });
+        let (percent, interval) = (change.percent_text(), change.interval_text());
+        let interval = if interval.is_empty() { interval } else { format!("(99 %: {interval}) ") };
         let FigureChange { run, figure, before, after, .. } = change;
-        let _ = writeln!(text, "  {run} {figure}: {before} → {after} {percent} {word}");
+        let _ = writeln!(text, "  {run} {figure}: {before} → {after} {percent} {interval}{word}");
     }
     text
 }
@@ -132,6 +142,7 @@ fn key_figures(run: &RunReport) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::compare::compare;
     use super::super::model::{TestOutcome, example_report, example_run};
     use super::super::summary::summary;
     use super::*;
@@ -194,8 +205,9 @@ pub(super) mod tests {
 
     #[test]
     fn summary_and_console_report_that_nothing_can_be_compared() {
+        let comparison = compare(&[example_report()], &failed_report());
         for format in [summary, console] {
-            let text = format(&failed_report(), Some(&example_report()));
+            let text = format(&failed_report(), Some(&comparison));
             assert!(text.contains(NO_COMMON_FIGURES) && !text.contains("before"), "{text}");
         }
     }

@@ -138,12 +138,12 @@ impl TestEnvironment {
     /// Writes a row to the interval log. If that fails, the run ends, because it could not be
     /// resumed; what it has measured is still reported.
     fn write_log(&mut self, row: &IntervalRow, engine: &LoadEngine, totals: &mut RunTotals) {
-        if self.failure.is_some() {
-            return;
-        }
-        if let Err(error) = self.log.write(row) {
+        if let (None, Err(error)) = (&self.failure, self.log.write(row)) {
             let path = self.log.path().display();
             self.failure = Some(format!("{path} cannot be written: {error}"));
+        }
+        // It may have failed before the run, when a note was written.
+        if self.failure.is_some() && !totals.stopped {
             self.progress.note("stopping early: the interval log cannot be written");
             totals.stopped = true;
             engine.stop();

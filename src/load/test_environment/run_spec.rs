@@ -1,9 +1,10 @@
 //! How one run is named and judged. Pure value.
 
 use crate::load::target::PerformanceTarget;
+use serde::{Deserialize, Serialize};
 
 /// How a run is named and judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunSpec {
     /// Its name, unique in the report.
     pub name: String,

@@ -1,5 +1,9 @@
 //! What the intervals of one run add up to, in constant memory. Pure.
 
+mod merging;
+
+pub use merging::PartTiming;
+
 use super::resource_growth::ResourceGrowth;
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
