@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_idle_connections_of_the_refused_address_only() {
+    fn evicts_idle_connections_only_of_the_refused_address() {
         let board = EvictionBoard::new(2);
         let take =
             |last, wanted| board.take(EvictionScope::OfAddress(address(last)), wanted, at(9));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_suspect_of_the_refused_address_only() {
+    fn evicts_a_suspect_only_of_the_refused_address() {
         let board = EvictionBoard::new(2);
         let take = |last| board.take(EvictionScope::OfAddress(address(last)), 1, at(100));
         board.publish_of(ShardId(0), address(1), suspect(3));
@@ -339,16 +339,18 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_contended_for_a_time_after_its_last_refusal() {
+    fn an_address_stays_contended_for_30_s_after_its_last_refusal() {
         let board = EvictionBoard::new(1);
         let contended = |now| {
             let mut addresses = Vec::new();
             board.contended(now, &mut addresses);
             addresses
         };
-        board.take(EvictionScope::OfAddress(address(1)), 1, at(10));
-        assert_eq!(contended(at(11)), [address(1)]);
-        assert_eq!(contended(at(10) + CONTENTION_TIME), Vec::<IpAddr>::new());
+        for refused_at in [10, 15] {
+            board.take(EvictionScope::OfAddress(address(1)), 1, at(refused_at));
+        }
+        assert_eq!(contended(at(44)), [address(1)]);
+        assert_eq!(contended(at(45)), Vec::<IpAddr>::new());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The rate of matches: token buckets that hold a quarter of a minute. Pure.
 //!
 //! A bucket is stored as the time at which it will be full again (the generic cell rate algorithm,
-//! ITU-T I.371, annex A): an address that has ended no room lately needs no storage. A session that
-//! ends a room pays after its match, so an address with many sessions can have paid more than its
-//! bucket held. It waits longer then, but never longer than a minute.
+//! ITU-T I.371, annex A): an address that has ended no room lately needs no storage. The
+//! token of a match is taken when its room ends, so more tokens can be taken from the bucket of an
+//! address with many sessions than it held. The next match of the address is allowed later then, but
+//! after a minute at the latest.
 
 use crate::limits::{ADDRESS_PARTITIONS, TRACKED_ADDRESSES};
 use crate::timestamp::Timestamp;
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_paid_more_than_its_bucket_held_waits_longer() {
+    fn an_address_from_which_more_tokens_were_taken_than_it_held_waits_longer() {
         let (rate, mut buckets) = (rate(60), AddressBuckets::default());
         (0..20).for_each(|_| buckets.charge(address(1), rate, NOW));
         assert_eq!(buckets.delay(address(1), rate, NOW), Duration::from_secs(6));

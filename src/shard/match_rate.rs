@@ -1,8 +1,9 @@
 //! The rate of matches of a session and of its address. Pure.
 //!
-//! The client that ends a room pays for the match, and its partner does not: a client that leaves
-//! everyone at once runs out of tokens, and the clients that it leaves do not. A client that ends
-//! its connection pays however it does that, from the bucket of its address: its session is gone.
+//! When a client ends a room, one token is taken from the bucket of its session and one from that of
+//! its address, and none from those of its partner. So a client that leaves each partner at once uses
+//! up its tokens, and the clients that it leaves keep theirs. If the client ends its connection, the
+//! token is taken from the bucket of its address, however the connection ends: its session is gone.
 
 use super::core::Core;
 use super::host::Host;
@@ -12,12 +13,12 @@ use crate::ids::Slot;
 use crate::wire::message::{ClientMessageType, ErrorCode, MessageRefusal};
 use std::time::Duration;
 
-/// Whether the end of a room is paid for.
+/// Whether the end of a room takes a token from the buckets of the client in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MatchCharge {
-    /// The client has ended the room, or the connection: it pays.
+    /// The client has ended the room, or the connection: one token is taken from its bucket.
     Client,
-    /// The server, the network or time has ended the room.
+    /// The server, the network or time has ended the room: no token is taken.
     Free,
 }
 
@@ -62,7 +63,8 @@ impl<H: Host> Core<H> {
         delay
     }
 
-    /// The client in this slot has ended a room: its session and its address pay for the match.
+    /// The client in this slot has ended a room: takes a token from the bucket of its session and one
+    /// from that of its address.
     pub(super) fn charge_match(&mut self, slot: Slot) {
         let limits = &self.setup.limits;
         if let Some(limit) = limits.max_matches_per_minute

@@ -271,12 +271,13 @@ impl<H: Host> Core<H> {
     }
 }
 
-/// Whether the end of a connection in a room is paid for. A connection that is lost without a Close
-/// frame may be the network's doing, but nothing tells it from one that its client ended.
+/// Whether the end of a connection in a room takes a token from the bucket of its address. A
+/// connection without a Close frame may have been lost in the network, but the server cannot
+/// distinguish that from a connection which the client ended.
 fn charge_of(reason: EndReason) -> MatchCharge {
     match reason {
         EndReason::ClientClose => MatchCharge::Client,
-        // guard: a client that does not say that it leaves pays too [value MatchCharge::Free]
+        // guard: a client that leaves without a Close frame uses a token [value MatchCharge::Free]
         EndReason::ClientGone
         | EndReason::ProtocolError
         | EndReason::NotUtf8

@@ -27,7 +27,7 @@ pub fn set_mmap_threshold(bytes: u32) -> bool {
 mod tests {
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn freeing_a_large_block_does_not_raise_the_threshold() {
+    fn freeing_a_large_block_does_not_raise_the_mmap_threshold() {
         assert!(super::set_mmap_threshold(8192));
         drop(vec![1_u8; 16 << 20]);
         let large: Vec<Vec<u8>> = (0..8).map(|_| vec![1; 3 << 20]).collect();

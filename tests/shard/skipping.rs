@@ -191,7 +191,7 @@ fn share_of_bots(bots: usize, limit: u32) -> f64 {
 }
 
 #[test]
-fn a_bot_that_leaves_everyone_has_few_of_the_matches() {
+fn a_bot_that_leaves_each_partner_at_once_has_few_of_the_matches() {
     assert!(share_of_bots(1, 0) > 0.2, "without a limit, the test shows nothing");
     assert!(share_of_bots(1, 20) < 0.05);
     assert!(share_of_bots(5, 20) < share_of_bots(5, 0) / 3.0);

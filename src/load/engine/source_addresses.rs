@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn uses_the_addresses_in_turn() {
+    fn uses_the_addresses_round_robin() {
         let sources = parse("127.0.1.0/30", u64::from(u32::MAX)).unwrap();
         let used: Vec<_> = (0..3).map(|n| sources.address(n).unwrap().to_string()).collect();
         assert_eq!(used, ["127.0.1.1", "127.0.1.2", "127.0.1.1"]);

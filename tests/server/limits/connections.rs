@@ -63,7 +63,7 @@ fn refuses_upgrades_with_503_above_max_connections() {
 }
 
 #[test]
-fn refuses_unread_above_the_surplus_and_admits_again_when_slots_are_free() {
+fn refuses_connections_above_the_surplus_without_reading_them() {
     let server = Server::start(&["--max-connections", "2"]);
     let (mut one, mut other, room) = server.matched_pair();
     let surplus: Vec<RawClient> =

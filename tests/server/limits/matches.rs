@@ -1,4 +1,4 @@
-//! The rate of matches: the client that ends a room pays, and its partner does not.
+//! The rate of matches: a token is taken from the client that ends a room, and none from its partner.
 
 use crate::support::{Client, ProtocolClient, RawClient, Server, client_frame, text_frame};
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn refuses_matches_above_the_rate_and_keeps_the_state() {
     // The room goes on.
     one.send_text(r#"{"type":"signal","payload":"still here"}"#);
     assert_eq!(other.receive_text(), r#"{"type":"signal","payload":"still here"}"#);
-    // Leaving is always possible, and is paid for.
+    // Leaving is always possible, and uses a token.
     one.send_text(LEAVE);
     one.expect_message("room_left");
     other.expect_message("peer_left");
@@ -64,7 +64,7 @@ fn refuses_matches_above_the_rate_and_keeps_the_state() {
 }
 
 #[test]
-fn the_skipped_members_pay_nothing() {
+fn the_partner_of_a_client_that_leaves_uses_no_token() {
     let server = start_server("--max-matches-per-minute");
     let (mut one, mut other) = pair(&server);
     (0..2).for_each(|_| meet_again(&mut one, &mut other));
@@ -102,7 +102,7 @@ fn a_new_connection_of_an_address_has_no_new_matches() {
     let server = start_server("--max-matches-per-minute-per-address");
     for nth in 0..2 {
         let (mut one, mut other) = pair(&server);
-        // One of them pays by leaving, and one by closing.
+        // The first room ends by `leave_room`, the second by a Close frame: each uses a token.
         if nth == 0 {
             one.send_text(LEAVE);
             one.expect_message("room_left");
@@ -120,7 +120,7 @@ fn a_new_connection_of_an_address_has_no_new_matches() {
 type EndConnection = fn(RawClient) -> Option<RawClient>;
 
 /// Every way for a client to end its connection without a Close frame.
-const ENDS_WITHOUT_GOODBYE: [(&str, EndConnection); 6] = [
+const ENDS_WITHOUT_CLOSE_FRAME: [(&str, EndConnection); 6] = [
     ("FIN", |client| {
         client.half_close();
         Some(client)
@@ -144,8 +144,8 @@ fn send(mut client: RawClient, bytes: &[u8]) -> Option<RawClient> {
 }
 
 #[test]
-fn a_connection_that_ends_without_a_goodbye_is_paid_for() {
-    for (name, end) in ENDS_WITHOUT_GOODBYE {
+fn a_connection_that_ends_without_a_close_frame_uses_a_token() {
+    for (name, end) in ENDS_WITHOUT_CLOSE_FRAME {
         let server = start_server("--max-matches-per-minute-per-address");
         for _ in 0..2 {
             let (one, mut other, room) = server.matched_raw_pair();
@@ -160,7 +160,7 @@ fn a_connection_that_ends_without_a_goodbye_is_paid_for() {
 }
 
 #[test]
-fn an_address_does_not_pay_for_a_lost_member() {
+fn a_lost_member_uses_no_token_of_its_address() {
     let flags = ["--max-matches-per-minute-per-address", "8", "--liveness-window", "500ms"];
     let server = Server::start(&flags);
     let pairs: Vec<_> = (0..3)

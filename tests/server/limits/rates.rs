@@ -91,7 +91,7 @@ fn an_offer_with_its_candidates_loses_no_find_match() {
 }
 
 #[test]
-fn messages_use_up_no_state_changes() {
+fn messages_do_not_consume_the_rate_of_state_changes() {
     let server = start_limited();
     let (mut one, mut other, room) = server.matched_raw_pair();
     let mut bytes = text_frame(br#"{"type":"ping"}"#).repeat(200);

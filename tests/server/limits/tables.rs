@@ -18,7 +18,7 @@ fn descriptors(server: &Server) -> usize {
 }
 
 #[test]
-fn refuses_unread_above_the_surplus_of_a_full_descriptor_table() {
+fn refuses_connections_above_the_surplus_of_a_table_without_reading_them() {
     if !private_tables_supported() {
         return;
     }

@@ -237,7 +237,7 @@ fn resets_a_connection_that_stays_open_after_the_close_timeout() {
 }
 
 #[test]
-fn ends_with_the_close_timeout_when_the_close_frame_cannot_be_sent() {
+fn closes_a_connection_at_the_close_timeout_when_its_close_frame_cannot_be_sent() {
     let flags = ["--close-timeout", "300ms", "--socket-send-buffer", "8192"];
     let server = Server::start(&flags);
     let mut stuck = RawClient::open_session_with_small_buffer(server.address());

@@ -37,7 +37,7 @@ fn answers_a_bounded_number_of_requests_in_one_iteration() {
 }
 
 #[test]
-fn answers_one_request_per_connection_beyond_the_total_budget() {
+fn answers_at_least_one_request_per_connection_when_the_total_budget_is_used_up() {
     const CLIENTS: usize = 200;
     let mut harness = ShardHarness::new(Limits::default());
     let requests = b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16);
