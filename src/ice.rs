@@ -6,12 +6,12 @@
 //!
 //! | flag | value | example |
 //! | --- | --- | --- |
-//! | `--ice-server` (repeatable) | URL, for TURN followed by `,user=NAME,password=SECRET` | `stun:stun.example.org` |
+//! | `--ice-server` | URL, for TURN followed by `,user=NAME,password=SECRET` | `stun:stun.example.org` |
 //! | | | `turns:turn.example.org:5349?transport=tcp,user=ann,password=x,y` |
-//! | `--turn-url` (repeatable) | URL alone; each session and match gets its own credentials | `turn:turn.example.org:3478` |
+//! | `--turn-url` | URL alone; each session and match has own credentials | `turn:turn.example.org:3478` |
 //!
-//! The URL is that of RFC 7064 §3.1 (`stun:`) or RFC 7065 §3.1 (`turn:`, `turns:`). A user name
-//! contains no comma; a password may, because it is the rest of the value.
+//! Both flags can be repeated. The URL is that of RFC 7064 §3.1 (`stun:`) or RFC 7065 §3.1 (`turn:`,
+//! `turns:`). A user name contains no comma; a password may, because it is the rest of the value.
 
 mod url;
 

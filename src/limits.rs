@@ -152,10 +152,10 @@ pub const IDLE_EVICTIONS_PER_REFUSAL: usize = BROWSER_CONNECTIONS as usize;
 /// Evicted sessions of a shard whose connections still linger, and no longer count as connections.
 /// Beyond that the shard evicts no more until some have ended.
 pub const LINGERING_EVICTIONS: usize = 64;
-/// Addresses that are remembered because connections from them were refused.
+/// Contended addresses that are remembered: connections from them were refused.
 pub const CONTENDED_ADDRESSES: usize = 64;
-/// How long such an address is remembered after its last refusal: longer than a client that was
-/// refused waits before it tries again.
+/// How long an address is contended after the last refusal of a connection from it: longer than a
+/// client that was refused waits before it tries again.
 pub const CONTENTION_TIME: Duration = Duration::from_secs(30);
 /// Bytes that are read and dropped after a Close frame or a refusal, before the connection is
 /// closed.
@@ -258,8 +258,8 @@ pub const TIME_LIMIT_BOUNDS: (Duration, Duration) =
 /// Shortest `--liveness-window` that is not 0: a waiting client is pinged after half of it, which is
 /// the shortest period of a sweep.
 pub const MIN_LIVENESS_WINDOW: Duration = Duration::from_millis(2 * MIN_SWEEP_PERIOD_MS);
-/// Shortest and longest `--turn-ttl` and `--turn-match-ttl`. A credential must live long enough for a call to begin, and
-/// a year is longer than any session.
+/// Shortest and longest `--turn-ttl` and `--turn-match-ttl`. A credential must live long enough for a
+/// call to begin, and a year is longer than any session.
 pub const TURN_TTL_BOUNDS: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600));
 

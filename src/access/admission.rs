@@ -1,6 +1,7 @@
 //! The limits on connections: in all, from one address, and from one address within a second.
 //! [`Admission`] is shared by all shards. It is used when a connection is accepted, when the
-//! address of its client becomes known, and when it ends. Its memory is bounded by the addresses
+//! address of its client becomes known, and when it ends; with a limit on the matches of an address
+//! also at each `find_match`, and when a client ends a room. Its memory is bounded by the addresses
 //! with an open connection, by [`TRACKED_ADDRESSES`] addresses with a new one, and by as many that
 //! have ended a room.
 

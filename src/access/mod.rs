@@ -1,5 +1,5 @@
-//! Which connections are accepted: how many connections there may be, from which addresses, and from pages of
-//! which origins.
+//! Which connections are accepted: how many connections there may be, from which addresses, and from
+//! pages of which origins.
 
 pub mod admission;
 pub mod eviction;

@@ -103,8 +103,8 @@ pub(super) const TRUSTED_PROXY: CountBounds =
 pub(super) const STATS_QUEUE: CountBounds =
     CountBounds { flag: "--stats-queue", max: limits::MAX_STATS_QUEUES };
 
-/// Every number whose type alone is its range: 32 bits, where 0 turns the limit off.
-const UNBOUNDED: [NumberBounds; 4] = [
+/// Flags that accept every `u32`; 0 turns the limit off.
+const ANY_U32: [NumberBounds; 4] = [
     number("--max-connections-per-address", 0, u32::MAX as u64),
     number("--max-new-connections-per-address", 0, u32::MAX as u64),
     number("--max-messages-per-second", 0, u32::MAX as u64),
@@ -217,7 +217,7 @@ pub(super) fn bounds_text(flag: &str) -> Option<String> {
         TURN_MATCH_TTL,
     ];
     let counts = [LISTEN, ADMIN_LISTEN, ALLOW_ORIGIN, TRUSTED_PROXY, STATS_QUEUE];
-    let numbers = numbers.into_iter().chain(UNBOUNDED).map(|b| (b.flag, b.to_string()));
+    let numbers = numbers.into_iter().chain(ANY_U32).map(|b| (b.flag, b.to_string()));
     let durations = durations.into_iter().map(|b| (b.flag, b.to_string()));
     let counts = counts.into_iter().map(|b| (b.flag, b.to_string()));
     let mut all = numbers.chain(durations).chain(counts);

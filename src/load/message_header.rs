@@ -43,7 +43,7 @@ const BODY_DIGITS: usize = 16 * 5;
 const CHECK_DIGITS: usize = 16;
 /// Bytes of a whole header.
 const HEADER_BYTES: usize = BODY_DIGITS + CHECK_DIGITS;
-/// The header's member in the payload.
+/// The start of the JSON member that holds the header.
 const MARKER: &[u8] = b"\"probe\":\"";
 /// The header is searched for in this many bytes from the start of the message.
 const MARKER_SEARCH_BYTES: usize = 512;

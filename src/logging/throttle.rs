@@ -9,7 +9,8 @@ use std::time::Duration;
 ///
 /// It is for lines that only the thread which met the failure can write, because they hold more
 /// than a number (see [`crate::telemetry::notices`] for the rest). Lines that several threads write
-/// have theirs in [`super::throttled_lines`]. It is touched only when something has failed, so its locked instructions do not matter.
+/// have theirs in [`super::throttled_lines`]. It is used only when something has failed, so the cost of
+/// its atomic instructions does not matter.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     /// Earliest time of the next line, in nanoseconds.

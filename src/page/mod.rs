@@ -44,8 +44,9 @@ pub struct Representation {
 
 /// Allows resources of this origin only, and no inline script or style. `'self'` includes `ws:`
 /// and `wss:` to this origin (CSP 3 §6.7.2.8), but not in Safari up to 15.6 (WebKit bug 201591),
-/// which needs the schemes; the host is not known here, and nothing of a request is copied into a response. The
-/// page narrows this to its own host with a policy of its own (`narrowConnections` in `app.js`).
+/// which needs the schemes; the host is not known here, and nothing of a request is copied into a
+/// response. The page narrows this to its own host with a policy of its own (`narrowConnections` in
+/// `app.js`).
 /// The audio of a call has no URL, so it needs no directive.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \

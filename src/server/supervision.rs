@@ -2,8 +2,8 @@
 //! to the log and the metrics. The main thread owns it.
 //!
 //! The service manager gets messages when the server is ready and when it stops, with the number of
-//! sessions, and while the threads are healthy (the watchdog message). Without a service manager only the log and
-//! `switchboard_stalled_threads` report a stall.
+//! sessions, and while the threads are healthy (the watchdog message). Without a service manager only
+//! the log and `switchboard_stalled_threads` report a stall.
 
 use super::watchdog::{StallLog, Watchdog, WatchdogAction};
 use crate::logging::throttled_lines::NOTIFY_FAILED;

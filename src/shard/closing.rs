@@ -69,7 +69,8 @@ impl<H: Host> Core<H> {
         total <= self.backlog_bounds().most_bytes
     }
 
-    /// Sends a Close frame. Behind unsent bytes it waits beyond the limit.
+    /// Sends a Close frame. If bytes are unsent, the frame is queued behind them, even if the backlog
+    /// then exceeds its limit.
     fn send_close_frame(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(connection) = self.table.connection(slot) else { return };
         if !connection.has_unsent() || connection.is_held_back() {

@@ -1,5 +1,6 @@
 //! A histogram of durations with buckets that are fixed at compile time. Written by the thread that
-//! owns it, read by any (see [`super::counter`]). To record is a division and three plain stores.
+//! owns it, read by any (see [`super::counter`]). Recording a duration costs one division and three
+//! plain stores.
 //!
 //! Each decade from 1 µs to 1000 s has 32 buckets: ten of width 0.1 (1.0 to 2.0), twelve of width
 //! 0.25 (2.0 to 5.0) and ten of width 0.5 (5.0 to 10). So a bucket is at most 12.5 % wide, and 1, 2.5

@@ -74,9 +74,11 @@ pub struct Telemetry {
     pub stalled_threads: Gauge,
     /// Times that SIGHUP replaced the settings that come from files. The main thread writes it.
     pub reloads: Counter,
-    /// Times that SIGHUP left them in force, because a file could not be used. The main thread writes it.
+    /// Times that SIGHUP left them in force, because a file could not be used. The main thread
+    /// writes it.
     pub reload_failures: Counter,
-    /// Log lines dropped because standard error was blocked and the queue was full. The main thread writes it.
+    /// Log lines dropped because standard error was blocked and the queue was full. The main thread
+    /// writes it.
     pub log_lines_dropped: Counter,
     /// The last sample. A [`Sampler`] writes it.
     pub sample: ProcessSample,

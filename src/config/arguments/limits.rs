@@ -32,7 +32,8 @@ pub struct LimitArguments {
     ///
     /// Beyond it, upgrades are answered with 429 and Retry-After. One browser opens up to 8
     /// connections, and users behind one router share an address, so values below 32 refuse
-    /// ordinary users. An IPv6 /64 counts as one address. Behind a proxy all users have the proxy's address, unless --trusted-proxy lists it.
+    /// ordinary users. An IPv6 /64 counts as one address. Behind a proxy all users have the proxy's
+    /// address, unless --trusted-proxy lists it.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     #[arg(value_parser = Trimmed(value_parser!(u32)), default_value_t = 0)]
     pub max_connections_per_address: u32,
@@ -57,8 +58,8 @@ pub struct LimitArguments {
 
     /// Limit of matches per minute of one session; 0 is no limit
     ///
-    /// The session that ends a room pays for the match, by find_match, leave_room or a Close frame.
-    /// A quarter of a minute may come at once. Beyond it, find_match is answered with the error
+    /// The match counts for the session that ends the room, by find_match, leave_room or a Close
+    /// frame. A quarter of a minute may come at once. Beyond it, find_match is answered with the error
     /// too_many_matches, and a session in a room stays there. 20 is enough for people.
     #[arg(long, env = "SWITCHBOARD_MAX_MATCHES_PER_MINUTE", value_name = "COUNT")]
     #[arg(value_parser = Trimmed(value_parser!(u32)), default_value_t = 0)]
@@ -66,8 +67,8 @@ pub struct LimitArguments {
 
     /// Limit of matches per minute of all sessions from one IP address; 0 is no limit
     ///
-    /// As --max-matches-per-minute, but a new connection brings no new matches: an address pays too
-    /// for a connection in a room that ends without a Close frame or breaks the protocol. An IPv6
+    /// As --max-matches-per-minute, but a new connection brings no new matches: a match counts for
+    /// the address too if its connection ends without a Close frame or breaks the protocol. An IPv6
     /// /64 counts as one address. 60 leaves room for a family behind one address.
     #[arg(long, env = "SWITCHBOARD_MAX_MATCHES_PER_MINUTE_PER_ADDRESS", value_name = "COUNT")]
     #[arg(value_parser = Trimmed(value_parser!(u32)), default_value_t = 0)]

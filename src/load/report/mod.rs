@@ -46,7 +46,7 @@ pub fn write(
     write_distributions(&directory.join(DISTRIBUTIONS), report)
 }
 
-/// Name of the folder of a report with the latency distributions.
+/// Name of the folder, inside a report's folder, that holds the latency distributions.
 const DISTRIBUTIONS: &str = "histograms";
 
 /// Writes a file for each latency of each run, trials of a search excepted, as HdrHistogram's tools read

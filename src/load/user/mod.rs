@@ -109,8 +109,8 @@ pub struct User {
 }
 
 impl User {
-    /// User number `number`, with its connection not yet a session, which will ask for matches in
-    /// queue number `queue`.
+    /// Creates user `number`, which asks for matches in queue number `queue`. Its connection has not
+    /// been upgraded to a session yet.
     pub fn new(seed: u64, number: u64, in_sample: bool, queue: u16) -> Self {
         User {
             state: UserState::AwaitingSession,

@@ -10,8 +10,8 @@
 //! with the same `since` by the order in which they were entered. Two tickets of one session
 //! never meet. If one of two tickets names the session of the other among its recent partners, they
 //! do not meet before the delay of each ticket has passed, counted from its `since`: they are
-//! skipped and others come first. When that time has come, they meet each other after all. A ticket that is entered again after a failed
-//! match keeps its first `since`, and with it its position.
+//! skipped and others come first. When that time has come, they meet each other after all. A ticket
+//! that is entered again after a failed match keeps its first `since`, and with it its position.
 //!
 //! # Why each operation takes constant time, although it scans the queue
 //!

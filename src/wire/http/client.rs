@@ -211,8 +211,8 @@ fn evaluate<'b>(
             retry_after_s = number(field.value).and_then(|s| u32::try_from(s).ok());
         }
     }
-    // RFC 9112 §6.3 item 3 (with two lengths, an intermediary may have used the other one) and
-    // §6.1 (HTTP/1.0 has no transfer codings).
+    // RFC 9112 §6.3 item 3 (if a response has both Transfer-Encoding and Content-Length, an
+    // intermediary may have used the other one) and §6.1 (HTTP/1.0 has no transfer codings).
     if chunked && (content_length.is_some() || minor_version == 0) {
         return Err(ResponseError::Malformed);
     }

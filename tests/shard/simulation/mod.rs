@@ -2,8 +2,8 @@
 //! one seed, with the faults of networks, kernels and threads.
 //!
 //! It uses no threads, sockets or clocks. [`simulator`] chooses what runs next; [`shard_iteration`]
-//! runs a shard; [`network`] and [`mailboxes`] carry bytes and commands; [`plan`] says how often faults occur. The guarantees are
-//! checked after every step:
+//! runs a shard; [`network`] and [`mailboxes`] carry bytes and commands; [`plan`] says how often faults
+//! occur. The guarantees are checked after every step:
 //!
 //! - [`user`] and [`user_rooms`] check each message that a client receives against the state that
 //!   the client knows.
