@@ -1,5 +1,5 @@
 //! How many connections the file descriptors of a process allow, and whether each shard needs a
-//! descriptor table of its own for that. Pure.
+//! descriptor table of its own for that. It reads nothing: what the machine supports is an argument.
 
 use crate::limits;
 use crate::sys::descriptor_tables::PrivateTableSupport;

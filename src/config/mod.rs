@@ -1,6 +1,6 @@
 //! Turns flags and environment variables into a validated [`Config`]. Used by the main thread at
-//! start. Validation is pure: what it needs to know about the machine is passed in as
-//! [`MachineCapabilities`].
+//! start. Validation reads nothing: what it needs to know about the machine is passed in as
+//! [`MachineCapabilities`], which [`MachineCapabilities::prepare`] reads.
 
 mod arguments;
 mod bounds;

@@ -1,4 +1,4 @@
-//! The flags as Markdown for tuning/REFERENCE.md, made from what `--help` is made from. Pure.
+//! The flags as Markdown for tuning/REFERENCE.md, made from what `--help` is made from.
 
 use super::Arguments;
 use super::bounds::bounds_text;

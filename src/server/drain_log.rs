@@ -1,5 +1,6 @@
 //! Decides what is logged while the server drains: progress now and then, and the number of rooms
-//! that the end of `--drain-timeout` closed. Pure; the main thread owns it.
+//! that the end of `--drain-timeout` closed. Only [`DrainLogLine::log`] writes to the log; the main
+//! thread owns it.
 
 use crate::telemetry::SessionCounts;
 use std::time::Duration;

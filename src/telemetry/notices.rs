@@ -1,5 +1,5 @@
 //! Log lines about events that may happen often: one line a minute for each kind of event, with the
-//! number of events. Pure; the main thread owns it.
+//! number of events. Only [`Notice::log`] writes to the log; the main thread owns it.
 //!
 //! Shards count events and do not log them; the main thread compares the totals once a second. So a
 //! flood of events costs a shard no log line, and the number in the line is exact.

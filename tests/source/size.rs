@@ -4,6 +4,8 @@ use super::tree::{SourceFile, root, rust_files, sources};
 
 /// Lines of a Rust file of `src` or `tests`.
 const FILE_LINES: usize = 500;
+/// Characters of a line that is a comment, indentation included; rustfmt does not break comments.
+const COMMENT_COLUMNS: usize = 110;
 /// Lines of a function, its signature and braces included.
 const FUNCTION_LINES: usize = 70;
 /// Maximum size of README.md.
@@ -24,6 +26,20 @@ fn files_have_at_most_500_lines() {
         .map(|file| format!("{}: {} lines", file.path, lines(&file.text)))
         .collect();
     assert!(long.is_empty(), "files over {FILE_LINES} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn comment_lines_have_at_most_110_columns() {
+    let mut long = Vec::new();
+    for file in sources_and_tests() {
+        for (number, line) in file.text.lines().enumerate() {
+            let columns = line.chars().count();
+            if line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS {
+                long.push(format!("{}:{}: {columns} columns", file.path, number + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "comments over {COMMENT_COLUMNS} columns:\n{}", long.join("\n"));
 }
 
 #[test]

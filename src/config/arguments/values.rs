@@ -1,4 +1,5 @@
-//! Notations of values that several flags share. Pure.
+//! Notations of values that several flags share, as parsers for clap. They read nothing but their
+//! argument.
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
