@@ -49,6 +49,27 @@ fn types_that_the_architecture_names_exist() {
     assert!(missing.is_empty(), "{DOCUMENT} names {missing:?}");
 }
 
+/// The first two columns of the table under `## Limits`: each limit and its flags.
+fn limits(document: &str) -> BTreeSet<(String, String)> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let (_, section) = text.split_once("\n## Limits\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let columns = |row: &str| {
+        let mut cells = row.split(" | ").map(|cell| cell.trim_start_matches("| ").to_owned());
+        (cells.next().unwrap(), cells.next().unwrap())
+    };
+    rows.map(columns).collect()
+}
+
+#[test]
+fn the_architecture_and_the_test_overview_name_the_same_limits_and_flags() {
+    let (named, tested) = (limits(DOCUMENT), limits("tests/README.md"));
+    assert!(named.len() > 30, "{named:?}");
+    let differences: Vec<_> = named.symmetric_difference(&tested).collect();
+    assert!(differences.is_empty(), "named in one document only: {differences:#?}");
+}
+
 #[test]
 fn the_layer_list_of_the_architecture_equals_the_checked_one() {
     let text = fs::read_to_string(root().join(DOCUMENT)).unwrap();
