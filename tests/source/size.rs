@@ -5,7 +5,7 @@ use super::tree::{SourceFile, root, rust_files, sources};
 /// Lines of a Rust file of `src` or `tests`.
 const FILE_LINES: usize = 500;
 /// Characters of a line that is a comment, indentation included; rustfmt does not break comments.
-const COMMENT_COLUMNS: usize = 110;
+const COMMENT_COLUMNS: usize = 115;
 /// Lines of a function, its signature and braces included.
 const FUNCTION_LINES: usize = 70;
 /// Maximum size of README.md.
@@ -29,7 +29,7 @@ fn files_have_at_most_500_lines() {
 }
 
 #[test]
-fn comment_lines_have_at_most_110_columns() {
+fn comment_lines_have_at_most_115_columns() {
     let mut long = Vec::new();
     for file in sources_and_tests() {
         for (number, line) in file.text.lines().enumerate() {
