@@ -93,7 +93,7 @@ fn users_that_go_silent_are_no_fault() {
 fn the_partner_of_a_silent_user_need_not_be_told() {
     let server = start_server(&[]);
     let silent = ["--silent-percent", "50", "--message-timeout", "1s"];
-    let report = calls("untold", &server, &[&FORTY[..], &silent].concat());
+    let report = calls("silent_partner", &server, &[&FORTY[..], &silent].concat());
     assert!(figure(&report, "vanished") > 4.0);
     assert_eq!(server_stats(&server)["connections.closed.silent"], 0.0);
 }
