@@ -5,15 +5,19 @@
 #   scripts/load-nightly.sh                 writes the report to target/load-report
 #   LOAD_REPORT=out scripts/load-nightly.sh
 #
-# LOAD_STAGES, LOAD_TIME_SCALE, LOAD_ENDURANCE, LOAD_STRESS_CEILING and LOAD_COMPARE (an earlier
-# report.json) change the programme. The exit status is that of the load tester: 0 passed, 2 a
-# missed target, 4 void. The stress run measures a capacity. On two CPUs the load generator often
+# LOAD_STAGES, LOAD_TIME_SCALE, LOAD_ENDURANCE and LOAD_STRESS_CEILING change the programme. LOAD_COMPARE names
+# earlier files report.json, separated by colons; with LOAD_FAIL_ON_REGRESSION=25% a figure that became worse
+# by that, beyond noise, fails the test. The exit status is that of the load tester: 0 passed, 2 a missed
+# target, 4 void, 5 a regression. The stress run measures a capacity. On two CPUs the load generator often
 # reaches its limit before the server; the report says so, and the other runs stay valid.
 set -euo pipefail
 report=${LOAD_REPORT:-} compare=${LOAD_COMPARE:-}
 # Relative paths are relative to the folder of the caller.
 [[ -z $report || $report == /* ]] || report=$PWD/$report
-[[ -z $compare || $compare == /* ]] || compare=$PWD/$compare
+IFS=: read -ra earlier <<<"$compare"
+for i in "${!earlier[@]}"; do
+    [[ ${earlier[i]} == /* ]] || earlier[i]=$PWD/${earlier[i]}
+done
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/load-server.sh
 . scripts/load-server.sh
@@ -39,8 +43,11 @@ arguments=(
     --late-after 50ms
     --time-scale "${LOAD_TIME_SCALE:-1}"
 )
-if [[ -n $compare ]]; then
-    arguments+=(--compare "$compare")
+for file in "${earlier[@]}"; do
+    arguments+=(--compare "$file")
+done
+if [[ ${#earlier[@]} -gt 0 && -n ${LOAD_FAIL_ON_REGRESSION:-} ]]; then
+    arguments+=(--fail-on-regression "$LOAD_FAIL_ON_REGRESSION")
 fi
 status=0
 run_tester "${arguments[@]}" || status=$?

@@ -1,7 +1,7 @@
 //! The scripts that start a server and run the load tester against it, with short durations.
 
 use crate::support::load::report_directory;
-use crate::support::read_report;
+use crate::support::{read_report, report_file};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -198,15 +198,28 @@ fn max_connections_names_an_invalid_argument() {
 #[test]
 fn the_nightly_plan_writes_its_report_and_stops_its_server() {
     let directory = report_directory("nightly");
-    let mut command = script("load-nightly.sh");
-    command
-        .current_dir(directory.parent().unwrap())
-        .env("LOAD_REPORT", directory.file_name().unwrap())
-        .env("LOAD_STAGES", "10 for 2s")
-        .env("LOAD_STRESS_CEILING", "1000")
-        .env("LOAD_TIME_SCALE", "0.01")
-        .env("LOAD_ENDURANCE", "2s");
-    let status = command.stderr(Stdio::null()).status().unwrap().code().unwrap();
+    let earlier = report_directory("nightly-earlier");
+    let run = |compare: &str| {
+        let mut command = script("load-nightly.sh");
+        command
+            .current_dir(directory.parent().unwrap())
+            .env("LOAD_REPORT", directory.file_name().unwrap())
+            .env("LOAD_STAGES", "10 for 2s")
+            .env("LOAD_STRESS_CEILING", "1000")
+            .env("LOAD_TIME_SCALE", "0.01")
+            .env("LOAD_ENDURANCE", "2s")
+            .env("LOAD_COMPARE", compare)
+            .env("LOAD_FAIL_ON_REGRESSION", "10000%");
+        command.stderr(Stdio::null()).status().unwrap().code().unwrap()
+    };
+    run("");
+    let before = read_report(&directory)["started"].to_string();
+    std::fs::rename(&directory, &earlier).unwrap();
+    // The report of the night before, named twice, relative to the caller's folder.
+    let file = report_file(Path::new(earlier.file_name().unwrap()));
+    let file = file.to_str().unwrap();
+    let status = run(&format!("{file}:{file}"));
+    std::fs::remove_dir_all(&earlier).unwrap();
     // On a busy machine the run may be void, and the report has to say so.
     assert!([0, 4].contains(&status), "{status}: {:#}", read_report(&directory)["runs"]);
     let whole = read_report(&directory);
@@ -216,6 +229,8 @@ fn the_nightly_plan_writes_its_report_and_stops_its_server() {
     assert_eq!((names[0], names[names.len() - 1]), ("baseline: 10 users", "endurance"));
     let summary = std::fs::read_to_string(directory.join("summary.md")).unwrap();
     assert!(summary.starts_with("# Load test `plan`"), "{summary}");
+    let before = before.trim_matches('"');
+    assert!(summary.contains(&format!("## Compared with {before}, {before}\n")), "{summary}");
     assert!(!is_listening(&directory.join("server.log")));
     std::fs::remove_dir_all(&directory).unwrap();
 }
