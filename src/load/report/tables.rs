@@ -41,7 +41,7 @@ fn class_and_word(reached: TargetOutcome) -> (&'static str, &'static str) {
 }
 
 fn list(run: &RunReport) -> String {
-    let mut text = "<table><thead><tr><th>target</th><th class=\"n\">measured</th><th></th>\
+    let mut text = "<div class=\"wide\"><table><thead><tr><th>target</th><th class=\"n\">measured</th><th></th>\
                     <th></th></tr></thead><tbody>\n"
         .to_owned();
     let mut row = |target: &str, value: &str, (class, word): (&str, &str), note: &str| {
@@ -64,7 +64,7 @@ fn list(run: &RunReport) -> String {
         let value = target.value.map_or("–".to_owned(), number);
         row(&name, &value, class_and_word(target.reached), &target.note);
     }
-    text + "</tbody></table>\n"
+    text + "</tbody></table></div>\n"
 }
 
 fn matrix(runs: &[&RunReport]) -> String {
@@ -199,7 +199,7 @@ pub(super) fn errors(report: &LoadReport) -> String {
     if report.runs.iter().all(|run| run.faults.is_empty()) {
         return text + "<p>No fault occurred.</p>\n";
     }
-    text += "<table><thead><tr><th>run</th><th>kind</th><th>meaning</th><th class=\"n\">count</th>\
+    text += "<div class=\"wide\"><table><thead><tr><th>run</th><th>kind</th><th>meaning</th><th class=\"n\">count</th>\
              <th class=\"n\">first</th><th class=\"n\">last</th></tr></thead><tbody>\n";
     for run in &report.runs {
         for fault in &run.faults {
@@ -221,7 +221,7 @@ pub(super) fn errors(report: &LoadReport) -> String {
             );
         }
     }
-    text + "</tbody></table>\n"
+    text + "</tbody></table></div>\n"
 }
 
 /// The slope tests.
@@ -251,7 +251,8 @@ pub(super) fn trends(report: &LoadReport) -> String {
     }
     format!(
         "<h2>Leaks and decay</h2>\n<p class=\"note\">Mann–Kendall test and Sen’s slope.</p>\n\
-         <table><thead><tr><th>run</th><th>figure</th><th>result</th><th class=\"n\">confidence \
-         of growth</th><th class=\"n\">points</th><th></th></tr></thead><tbody>\n{rows}</tbody></table>\n"
+         <div class=\"wide\"><table><thead><tr><th>run</th><th>figure</th><th>result</th>\
+         <th class=\"n\">confidence of growth</th><th class=\"n\">points</th><th></th></tr></thead>\
+         <tbody>\n{rows}</tbody></table></div>\n"
     )
 }
