@@ -1,5 +1,7 @@
 //! `switchboard`: reads the arguments, runs the server, returns the exit status.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::config::{
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(EarlyExit::Help(text)) => {
-            print!("{text}");
+            print_text(&text);
             return ExitCode::SUCCESS;
         }
         Err(EarlyExit::UsageError(line)) => return fail(USAGE, &line),
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
 fn check_config(config: &Config, arguments: &Arguments, log: &LogQueue) -> ExitCode {
     match server::check_files(config) {
         Ok(()) => {
-            println!("ok");
+            print_text(&"ok\n");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -122,13 +124,19 @@ fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     };
     let demand = CapacityDemand::new(connections, &server, &readings);
     let report = preflight::report(&readings, &demand);
-    print!("{report}");
+    print_text(&report);
     if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }
 
-/// Prints one line to standard error and returns the exit status.
+/// Prints to standard output. A reader that has closed the pipe has read as much as it wanted, so
+/// the status is the same; `print!` would panic.
+fn print_text(text: &dyn Display) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints one line to standard error, if it can be written, and returns the exit status.
 fn fail(status: u8, line: &str) -> ExitCode {
-    eprintln!("switchboard: {line}");
+    let _ = writeln!(std::io::stderr().lock(), "switchboard: {line}");
     ExitCode::from(status)
 }
 

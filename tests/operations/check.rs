@@ -67,3 +67,22 @@ fn an_invalid_number_of_connections_is_a_usage_error() {
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
     }
 }
+
+/// As in `switchboard --check 100 | head -1`.
+#[test]
+fn a_closed_standard_output_changes_no_exit_status() {
+    for (flags, status) in [
+        (&["--check", "10", "--shards", "1"][..], 0),
+        (&["--check", "67108864"], 1),
+        (&["--help"], 0),
+        (&["--check-config", "--listen", "127.0.0.1:0"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        let output = command.args(flags).stdout(writer).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{flags:?}: {errors}");
+        assert!(!errors.contains("panic"), "{flags:?}: {errors}");
+    }
+}

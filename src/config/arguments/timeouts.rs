@@ -58,7 +58,9 @@ pub struct TimeoutArguments {
     /// Silence after which a waiting user is not matched until the client sends something
     ///
     /// A waiting user is pinged twice in this time, keeps the position in the queue, and is passed
-    /// over while silent. 0s matches users however long they have been silent.
+    /// over while silent. 0s matches users however long they have been silent, and turns off what
+    /// else depends on this time: a partner that is silent from the match on is reported only after
+    /// --silence-limit, and a full server closes no session that owes an answer.
     #[arg(long, env = "SWITCHBOARD_LIVENESS_WINDOW", value_name = "DURATION")]
     #[arg(value_parser = Trimmed(str::parse::<HumanDuration>))]
     #[arg(default_value_t = HumanDuration(limits::DEFAULT_LIVENESS_WINDOW))]
