@@ -1,5 +1,6 @@
 //! A point in time, comparable between all threads of the process. Pure: it reads no clock.
 
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -7,7 +8,10 @@ use std::time::Duration;
 /// simulation) share.
 ///
 /// 64 bits of nanoseconds are 584 years, so saturating arithmetic never saturates on real times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -2,6 +2,7 @@
 //!
 //! Runs on the main thread.
 
+mod agents;
 mod arguments;
 mod execution;
 mod identity;
@@ -126,6 +127,7 @@ fn run_command((arguments, resume): (LoadArguments, bool)) -> Result<LoadExitSta
         Some(LoadCommand::Compare { reports }) => {
             return offline::compare_reports(&arguments, reports);
         }
+        Some(LoadCommand::Agent { listen }) => return agents::serve(&arguments, *listen),
         None => return Err(usage_error("no scenario given; --list names them")),
     };
     let (mut scenario, interrupted_run) = match resume {
@@ -133,10 +135,11 @@ fn run_command((arguments, resume): (LoadArguments, bool)) -> Result<LoadExitSta
             .map(|(scenario, run)| (scenario, Some(run)))?,
         false => (flags.resolve(), None),
     };
-    let validated = validate(&scenario).map_err(|error| match error {
-        ValidationError::InvalidValue(invalid) => {
-            usage_error(file.map_or(invalid.to_string(), |file| file.with_position(&invalid)))
-        }
+    let drives_users = arguments.agents.is_empty();
+    let validated = validate(&scenario, drives_users).map_err(|error| match error {
+        ValidationError::InvalidValue(invalid) => usage_error(
+            file.map_or(invalid.to_string(), |file| file.with_position(&invalid, drives_users)),
+        ),
         ValidationError::NoSuchHost(line) => CliError::Message(LoadExitStatus::Unreachable, line),
     })?;
     let requested = interrupted_run.unwrap_or_else(|| RequestedRun {
@@ -201,6 +204,11 @@ fn flags_over_file(
         compare: [&arguments.compare[..], &after_file.compare].concat(),
         fail_on_regression: after_file.fail_on_regression.or(arguments.fail_on_regression),
         metrics_listen: after_file.metrics_listen.or(arguments.metrics_listen),
+        agents: match after_file.agents.is_empty() {
+            true => arguments.agents.clone(),
+            false => after_file.agents,
+        },
+        secret_file: after_file.secret_file.or_else(|| arguments.secret_file.clone()),
         no_preflight: after_file.no_preflight || arguments.no_preflight,
         quiet: after_file.quiet || arguments.quiet,
         ..after_file
@@ -216,7 +224,8 @@ fn flags_over_file(
             LoadCommand::Run { .. }
             | LoadCommand::Report { .. }
             | LoadCommand::Merge { .. }
-            | LoadCommand::Compare { .. },
+            | LoadCommand::Compare { .. }
+            | LoadCommand::Agent { .. },
         )
         | None => Err(usage_error("a scenario file cannot run another file")),
     }

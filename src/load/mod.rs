@@ -12,16 +12,21 @@
 //!                                                                             pairing_ledger
 //! ```
 //!
+//! With `--agents`, the engines run in other processes (`agents`): `generators` gives the test
+//! environment the intervals of either.
+//!
 //! The load tester is part of the package, but not of the server: of the server's modules it uses
 //! `wire`, `sys`, `limits` and `timestamp` only. Every module that decides is pure: users, the
 //! pairing ledger, the search, the slope test, targets and figures take time and bytes as
 //! arguments, so that a simulation can drive the same code.
 
+pub mod agents;
 pub mod checkpoint;
 pub mod cli;
 pub mod encoded_histogram;
 pub mod engine;
 pub mod figures;
+pub mod generators;
 pub mod interval_log;
 pub mod live_metrics;
 pub mod measure;

@@ -63,14 +63,16 @@ impl LoggedRun {
 
     fn into_report(self) -> RunReport {
         let LoggedRun { head, mut totals, end } = self;
-        totals.stopped = end.is_none_or(|end| end.stopped);
+        let is_incomplete = end.is_none();
+        totals.stopped = end.as_ref().is_none_or(|end| end.stopped);
         if let Some(end) = end {
+            (totals.lost_agent, totals.generators) = (end.lost_agent, end.generators);
             (totals.gave_up, totals.worker_died) = (end.gave_up, end.worker_died);
             totals.accept_queue_drops = end.accept_queue_drops;
             totals.server_capacity = end.server_capacity;
         }
         let mut report = totals.into_report(&head.spec, &head.targets);
-        if end.is_none() && report.outcome == TestOutcome::Stopped {
+        if is_incomplete && report.outcome == TestOutcome::Stopped {
             report.reason = NO_END.to_owned();
         }
         report
@@ -103,7 +105,9 @@ impl ParsedLog {
             }
             LogEntry::Note(LogNote::RunEnds(end)) => {
                 let run = self.runs.iter_mut().find(|run| run.head.run == end.run);
-                run.into_iter().for_each(|run| run.end = Some(end));
+                if let Some(run) = run {
+                    run.end = Some(end);
+                }
             }
             LogEntry::Note(LogNote::BreakingPoint(point)) => {
                 if let Some(head) = &mut self.head {
@@ -115,7 +119,7 @@ impl ParsedLog {
 
     fn into_report(self) -> Option<RemadeReport> {
         let TestHead { mut report, required } = self.head?;
-        let is_complete = |run: &LoggedRun| run.end.is_some_and(|end| !end.stopped);
+        let is_complete = |run: &LoggedRun| run.end.as_ref().is_some_and(|end| !end.stopped);
         let ends_early = self.runs.is_empty() || !self.runs.iter().all(is_complete);
         report.runs = self.runs.into_iter().map(LoggedRun::into_report).collect();
         report.seconds = report.runs.iter().map(|run| run.seconds).sum();

@@ -1,6 +1,6 @@
 //! Translates a scenario's values into runs for the engine. Pure.
 
-use super::engine::Workload;
+use super::engine::{GeneratorShare, Workload};
 use super::scenario::{
     CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
     MatchmakingScenario, PlanScenario, STEP_FLOOR, SignalingScenario, StressScenario,
@@ -66,6 +66,7 @@ fn workload(common: &CommonSettings, script: UserScript, ends: Duration) -> Work
         interval: common.interval.0,
         seed: common.seed,
         threads: common.threads,
+        share: GeneratorShare::WHOLE,
     }
 }
 

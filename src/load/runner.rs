@@ -105,10 +105,12 @@ impl ScenarioRunner<'_> {
         Ok(outcome)
     }
 
-    /// Whether no further run makes sense: the test was stopped, or the server crashed, so that
-    /// the next run would only find that it is gone.
+    /// Whether no further run makes sense: the test was stopped, an agent was lost, or the server
+    /// crashed, so that the next run would only find that it is gone.
     fn must_stop(&self) -> bool {
-        self.environment.ends_early() || last_run_crashed(&self.results.runs)
+        self.environment.ends_early()
+            || self.environment.has_lost_agent()
+            || last_run_crashed(&self.results.runs)
     }
 
     fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
@@ -201,7 +203,7 @@ impl ScenarioRunner<'_> {
         directory: &Path,
     ) -> io::Result<()> {
         match self.run(run, totals)? {
-            _ if self.environment.ends_early() => Ok(()),
+            _ if self.environment.ends_early() || self.environment.has_lost_agent() => Ok(()),
             TestOutcome::Stopped => Ok(()),
             TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Void => {
                 Checkpoint::clear(directory)

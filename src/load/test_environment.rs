@@ -15,7 +15,9 @@ mod totals;
 pub use run_spec::RunSpec;
 pub use totals::{PartTiming, RunTotals};
 
+use super::agents::coordinator::AgentFleet;
 use super::engine::{ClientIdentity, Destination, LoadEngine, SourceAddresses, Workload};
+use super::generators::{Generators, LocalGenerator};
 use super::interval_log::{IntervalLog, LogNote, RunEnd, RunHead};
 use super::live_metrics::LiveMetrics;
 use super::progress::ProgressDisplay;
@@ -45,6 +47,8 @@ pub struct TestEnvironment {
     pub sources: SourceAddresses,
     /// What the connections tell the server about their clients.
     pub identity: Arc<ClientIdentity>,
+    /// The agents that drive the users, if there are any; otherwise this process does.
+    pub fleet: Option<AgentFleet>,
     /// The interval log.
     pub log: IntervalLog,
     /// The console.
@@ -82,6 +86,28 @@ impl TestEnvironment {
         self.is_interrupted() || self.failure.is_some()
     }
 
+    /// Whether an agent was lost, so that no further run can be started.
+    pub fn has_lost_agent(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.lost().is_some())
+    }
+
+    /// Starts the load, here or on the agents.
+    fn start_load(&mut self, workload: &Workload) -> io::Result<Generators> {
+        if let Some(fleet) = self.fleet.take() {
+            return Ok(Generators::Agents(Box::new(fleet.start(self.runs, workload))));
+        }
+        let destination = Destination {
+            addresses: self.server.addresses.clone().into(),
+            host: self.server.host.clone(),
+            path: self.server.path.clone(),
+            sources: self.sources,
+            identity: Arc::clone(&self.identity),
+            share: workload.share,
+        };
+        let engine = LoadEngine::start(workload.clone(), destination)?;
+        Ok(Generators::Local(LocalGenerator::new(engine, workload.threads)))
+    }
+
     /// Executes one run. `totals` is empty, or contains what an interrupted part of this run has
     /// recorded.
     ///
@@ -95,13 +121,6 @@ impl TestEnvironment {
     ) -> io::Result<RunReport> {
         let measured = workload.ends.since(workload.rules.measure_from);
         workload.interval = workload.interval.min(measured / MIN_ROWS).max(SHORTEST_INTERVAL);
-        let destination = Destination {
-            addresses: self.server.addresses.clone().into(),
-            host: self.server.host.clone(),
-            path: self.server.path.clone(),
-            sources: self.sources,
-            identity: Arc::clone(&self.identity),
-        };
         let (stats, pid) = (self.stats.clone(), self.find_server());
         let mut monitor = RunMonitor::start(stats, pid, workload.interval);
         totals.begin(&monitor.server.latest());
@@ -121,9 +140,9 @@ impl TestEnvironment {
         if let Some(live) = &mut self.live {
             live.begin_run(self.runs, &spec.name, length);
         }
-        let engine = LoadEngine::start(workload.clone(), destination)?;
-        self.collect(&engine, &workload, &mut monitor, &mut totals);
-        engine.join();
+        let mut generators = self.start_load(&workload)?;
+        self.collect(&mut generators, &workload, &mut monitor, &mut totals);
+        (self.fleet, totals.generators) = generators.finish();
         if let (Some(before), Some(after)) = (monitor.drops_before, accept_queue_drops()) {
             totals.accept_queue_drops = after.saturating_sub(before);
         }
@@ -136,6 +155,8 @@ impl TestEnvironment {
             stopped: totals.stopped,
             gave_up: totals.gave_up,
             worker_died: totals.worker_died,
+            lost_agent: totals.lost_agent.clone(),
+            generators: totals.generators.clone(),
             accept_queue_drops: totals.accept_queue_drops,
             server_capacity: totals.server_capacity,
         };

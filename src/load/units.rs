@@ -359,7 +359,15 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(DurationSetting, StressDimension, ArrivalPattern, QueueMix, CommaSeparated<T>);
+as_text!(
+    DurationSetting,
+    RatePhase,
+    HttpPhase,
+    StressDimension,
+    ArrivalPattern,
+    QueueMix,
+    CommaSeparated<T>
+);
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,14 @@ pub(super) struct LoadArguments {
     /// [default: none]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) metrics_listen: Option<SocketAddr>,
+    /// Agents that drive the users instead of this process, like `10.0.0.2:7700,10.0.0.3:7700`; each
+    /// drives an equal share and matches its users with each other [default: none]
+    #[arg(long, global = true, value_name = "ADDRESSES", value_delimiter = ',')]
+    pub(super) agents: Vec<String>,
+    /// File with the secret that coordinator and agents share, at least 16 bytes; it is never sent
+    /// [default: none]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) secret_file: Option<PathBuf>,
     /// Start even if the limits of this machine seem too low for the load
     #[arg(long, global = true)]
     pub(super) no_preflight: bool,
@@ -95,6 +103,12 @@ pub(super) enum LoadCommand {
         /// Reports, or their directories
         #[arg(required = true, num_args = 2.., value_name = "REPORT")]
         reports: Vec<PathBuf>,
+    },
+    /// Drives users for a coordinator, which is another switchboard-load with --agents
+    Agent {
+        /// Address to listen on, like `0.0.0.0:7700`; port 0 is any free port, which is printed
+        #[arg(long, value_name = "ADDRESS")]
+        listen: SocketAddr,
     },
 }
 

@@ -3,7 +3,7 @@
 use super::arguments::LoadArguments;
 use super::validation::ValidatedScenario;
 use super::verdict::conclude;
-use super::{CliError, LoadExitStatus, print, print_error, usage_error};
+use super::{CliError, LoadExitStatus, agents, print, print_error, usage_error};
 use crate::load::checkpoint::{Checkpoint, RequestedRun};
 use crate::load::interval_log::{IntervalLog, LogNote};
 use crate::load::live_metrics::LiveMetrics;
@@ -29,6 +29,7 @@ pub(super) fn execute(
     resume: bool,
 ) -> Result<LoadExitStatus, CliError> {
     let common = scenario.common();
+    let secret = agents::read_settings(arguments, scenario)?;
     let comparing = Comparing::read(arguments)?;
     let directory = prepare_directory(&common.report)?;
     check_limits(arguments, scenario, &validated)?;
@@ -38,12 +39,9 @@ pub(super) fn execute(
         (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
     let live = listen_for_metrics(arguments)?;
+    let fleet = agents::connect(arguments, scenario, secret, &identity)?;
     let stats_missing = server_stats::explain_missing_stats(stats.as_ref());
-    let log = IntervalLog::open(&directory, resume).map_err(|e| unwritable(&directory, &e))?;
-    if !resume {
-        // The rows that it belongs to were in the log that has just been truncated.
-        Checkpoint::clear(&directory).map_err(|error| unwritable(&directory, &error))?;
-    }
+    let log = open_log(&directory, resume)?;
     let interrupted = watch_signals()
         .map_err(|error| usage_error(format!("signal handlers cannot be installed: {error}")))?;
     let mut environment = TestEnvironment {
@@ -51,6 +49,7 @@ pub(super) fn execute(
         stats,
         sources,
         identity: Arc::new(identity),
+        fleet,
         log,
         progress: ProgressDisplay::new(arguments.quiet),
         live,
@@ -60,7 +59,7 @@ pub(super) fn execute(
         runs: 0,
         failure: None,
     };
-    let host = generator_host(environment.find_server().is_some(), stats_missing);
+    let host = generator_host(agents::share_machine_with_server(&environment), stats_missing);
     announce(&environment, scenario, &host, resume);
     let clock = Instant::now();
     let head = LoadReport {
@@ -92,6 +91,17 @@ pub(super) fn execute(
     Ok(write_report(&directory, &mut report, &comparing, status))
 }
 
+/// Opens the interval log; without `resume` nothing of an earlier test remains.
+fn open_log(directory: &Path, resume: bool) -> Result<IntervalLog, CliError> {
+    let log =
+        IntervalLog::open(directory, resume).map_err(|error| unwritable(directory, &error))?;
+    if !resume {
+        // The rows that it belongs to were in the log that has just been truncated.
+        Checkpoint::clear(directory).map_err(|error| unwritable(directory, &error))?;
+    }
+    Ok(log)
+}
+
 /// Prints what is known before the test begins.
 fn announce(
     environment: &TestEnvironment,
@@ -106,6 +116,7 @@ fn announce(
     if let Some(reason) = &host.figures_missing {
         note(format!("the server's own figures are missing: {reason}"));
     }
+    environment.fleet.iter().flat_map(agents::describe).for_each(note);
     if let Some(live) = &environment.live {
         note(format!("live figures: http://{}/metrics", live.address()));
     }
@@ -161,7 +172,7 @@ fn check_limits(
 ) -> Result<(), CliError> {
     // The limit is raised even if the check is skipped.
     let descriptors = preflight::raise_limit();
-    if arguments.no_preflight {
+    if arguments.no_preflight || !arguments.agents.is_empty() {
         return Ok(());
     }
     let too_low = preflight::check(
@@ -259,7 +270,7 @@ fn write_error(directory: &Path, error: &std::io::Error) -> String {
 
 /// The first SIGINT, SIGTERM or SIGHUP sets the flag that ends the test early; the second one ends
 /// the process at once.
-fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
+pub(super) fn watch_signals() -> std::io::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let interrupted = Arc::new(AtomicBool::new(false));
     let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
@@ -280,7 +291,11 @@ fn hangup_is_ignored() -> bool {
     mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
-fn generator_host(server_is_here: bool, figures_missing: Option<String>) -> GeneratorHost {
+/// Describes this machine.
+pub(super) fn generator_host(
+    server_is_here: bool,
+    figures_missing: Option<String>,
+) -> GeneratorHost {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory_kib = read("/proc/meminfo")
         .lines()

@@ -12,7 +12,6 @@ use crate::load::server_process::process_is_alive;
 use crate::load::target::{PerformanceTarget, targets};
 use crate::load::target_address::{AddressError, TargetAddress, parse_server_url, parse_stats_url};
 use crate::load::units::StressDimension;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The parsed values of a valid scenario.
@@ -42,8 +41,12 @@ impl From<InvalidValue> for ValidationError {
     }
 }
 
-/// Checks every value of a scenario.
-pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, ValidationError> {
+/// Checks every value of a scenario. `drives_users` is whether this process opens the connections:
+/// otherwise agents check whether the source addresses are those of their machines.
+pub(super) fn validate(
+    scenario: &Scenario,
+    drives_users: bool,
+) -> Result<ValidatedScenario, ValidationError> {
     let common = scenario.common();
     let invalid = |key| move |reason| InvalidValue::new(key, reason);
     targets(&common.targets, &[]).map_err(invalid("targets"))?;
@@ -60,33 +63,19 @@ pub(super) fn validate(scenario: &Scenario) -> Result<ValidatedScenario, Validat
             ValidationError::NoSuchHost(format!("{} cannot be reached: {error}", common.url))
         }
     })?;
-    if common.source.contains('.')
-        && let Some(v4) = first_v4(&server.addresses)
-    {
-        // The source is an IPv4 address or network.
-        server.address = v4;
-    }
-    let stats = parse_stats_url(&common.stats_url, &server).map_err(invalid("stats_url"))?;
     let connections = match scenario {
         Scenario::Stress(s) if s.raise == StressDimension::Connections => s.ceiling as u64,
         _ => runner::max_connections(scenario),
     };
-    let sources = SourceAddresses::parse(&common.source, server.address, connections)
+    let sources = SourceAddresses::choose(&common.source, &mut server, connections)
         .map_err(invalid("source"))?;
-    if let SourceAddresses::Range { .. } = sources {
-        // The sources are IPv4 addresses; the first address of the server is one too.
-        server.addresses.retain(SocketAddr::is_ipv4);
-    }
-    if let Some(address) = sources.first_unbindable() {
+    let stats = parse_stats_url(&common.stats_url, &server).map_err(invalid("stats_url"))?;
+    if let Some(address) = sources.first_unbindable().filter(|_| drives_users) {
         let reason = format!("{address} is not an address of this machine");
         return Err(InvalidValue::new("source", reason).into());
     }
     let required = required_targets(scenario);
     Ok(ValidatedScenario { targets: all_targets, required, server, stats, sources, identity })
-}
-
-fn first_v4(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    addresses.iter().copied().find(SocketAddr::is_ipv4)
 }
 
 /// The targets of `require` that the built-in scenario does not have. The built-in ones apply to
@@ -116,8 +105,8 @@ impl ScenarioFile {
     }
 
     /// The error as text, with its position if the value comes from the file and not from a flag.
-    pub(super) fn with_position(&self, invalid: &InvalidValue) -> String {
-        let without_flags = validate(&self.values.clone().resolve()).err();
+    pub(super) fn with_position(&self, invalid: &InvalidValue, drives_users: bool) -> String {
+        let without_flags = validate(&self.values.clone().resolve(), drives_users).err();
         let position = value_position(invalid.key, &self.text)
             .filter(|_| without_flags == Some(ValidationError::InvalidValue(invalid.clone())));
         match position {

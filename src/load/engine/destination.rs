@@ -1,8 +1,9 @@
 //! The server that a run connects to, and what each connection tells it about its client.
 
-use super::SourceAddresses;
+use super::{GeneratorShare, SourceAddresses};
 use crate::wire::proxy::write_proxy_header;
 use mio::net::TcpStream;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -20,10 +21,12 @@ pub struct Destination {
     pub sources: SourceAddresses,
     /// What the connections tell the server about their clients.
     pub identity: Arc<ClientIdentity>,
+    /// Which of several generators this is: their connections have different clients.
+    pub share: GeneratorShare,
 }
 
 /// What the connections tell the server about their clients, beside the protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientIdentity {
     /// Fields of every request: names and values.
     pub fields: Vec<(String, String)>,
@@ -63,7 +66,7 @@ impl ClientIdentity {
 }
 
 impl Destination {
-    /// Begins to open connection number `number`, without waiting for it.
+    /// Begins to open connection number `number` of this generator, without waiting for it.
     pub(super) fn connect(&self, number: u64) -> io::Result<TcpStream> {
         // Every address is reached from every source in turn.
         let count = self.addresses.len() as u64;
@@ -81,13 +84,14 @@ impl Destination {
                 SocketAddr::V4(address) => address,
                 SocketAddr::V6(address) => SocketAddrV4::new(DOCUMENTATION_ADDRESS, address.port()),
             };
-            write_proxy_header(out, ClientIdentity::client(number), server);
+            let client = ClientIdentity::client(self.share.number_of(number));
+            write_proxy_header(out, client, server);
         }
     }
 
     /// The fields of the requests of connection number `number`.
     pub(super) fn fields_of(&self, number: u64) -> Vec<(&str, &str)> {
-        self.identity.fields_of(number)
+        self.identity.fields_of(self.share.number_of(number))
     }
 }
 
@@ -104,6 +108,7 @@ mod tests {
             path: String::new(),
             sources: SourceAddresses::System,
             identity: Arc::new(identity),
+            share: GeneratorShare::WHOLE,
         }
     }
 
@@ -131,6 +136,14 @@ mod tests {
         let destination = destination(&[SocketAddr::from(([127, 0, 0, 1], 80))], identity);
         assert_eq!(destination.fields_of(1), [("X-Test", "1"), ("Authorization", "Bearer b")]);
         assert_eq!(destination.fields_of(2)[1], ("Authorization", "Bearer a"));
+        // The connections of two generators have those of the connections of one.
+        let shared =
+            Destination { share: GeneratorShare { index: 1, of: 2 }, ..destination.clone() };
+        let mut headers = [Vec::new(), Vec::new()];
+        shared.write_preamble(&mut headers[0], 0);
+        destination.write_preamble(&mut headers[1], 2);
+        assert_eq!(headers[0], headers[1]);
+        assert_eq!(shared.fields_of(3), destination.fields_of(7));
         let clients: BTreeSet<_> = (0..CLIENTS * 2).map(ClientIdentity::client).collect();
         assert_eq!(clients.len() as u64, CLIENTS * 2);
         let network = |client: &SocketAddrV4| client.ip().to_bits() >> 17;

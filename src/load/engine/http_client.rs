@@ -5,6 +5,7 @@ use super::Workload;
 use super::connection::connect_fault;
 use super::http_connection::{ExchangeStep, HttpExchange, HttpLoadConnection};
 use super::schedule::RateSchedule;
+use super::share::ThreadShare;
 use super::worker::Worker;
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::units::HttpPhase;
@@ -20,34 +21,32 @@ const MAX_WAITING_REQUESTS: usize = 100_000;
 pub(super) struct HttpLoadClient {
     phases: Vec<HttpPhase>,
     schedule: RateSchedule,
-    /// Number of the next request, over all phases and threads.
-    next_request: u64,
+    /// Number of requests of this thread that were due.
+    due: u64,
     connections: Slab<HttpLoadConnection>,
     idle: Vec<usize>,
     /// Planned times and phases of requests that wait for a free connection.
     waiting: VecDeque<(Timestamp, usize)>,
     max_connections: usize,
     opened: u64,
-    shares: u64,
-    share: u64,
+    share: ThreadShare,
 }
 
 impl HttpLoadClient {
     /// Poll tokens from here on belong to HTTP connections.
     pub(super) const FIRST_TOKEN: usize = 1 << 40;
 
-    pub(super) fn new(workload: &Workload, share: u64, shares: u64) -> Self {
+    pub(super) fn new(workload: &Workload, share: ThreadShare) -> Self {
         let phases: Vec<_> = workload.requests.iter().map(|request| request.phase).collect();
         HttpLoadClient {
             phases: workload.requests.clone(),
-            schedule: RateSchedule::new(phases, workload.pattern, workload.seed, share, shares),
-            next_request: share,
+            schedule: RateSchedule::new(phases, workload.pattern, workload.seed, share),
+            due: 0,
             connections: Slab::new(),
             idle: Vec::new(),
             waiting: VecDeque::new(),
-            max_connections: (workload.max_connections as usize / shares as usize).max(1),
+            max_connections: (workload.max_connections as usize / share.count() as usize).max(1),
             opened: 0,
-            shares,
             share,
         }
     }
@@ -108,8 +107,8 @@ impl HttpLoadClient {
         while !worker.is_finishing() && self.schedule.peek().is_some_and(|at| at <= now) {
             let intended = self.schedule.peek().unwrap_or(now);
             self.schedule.advance();
-            let phase = self.phase_of(self.next_request);
-            self.next_request += self.shares;
+            let phase = self.phase_of(self.share.number(self.due));
+            self.due += 1;
             worker.recorder.count(CountMetric::HttpDue);
             if self.waiting.len() < MAX_WAITING_REQUESTS {
                 self.waiting.push_back((intended, phase));
@@ -128,7 +127,7 @@ impl HttpLoadClient {
         if self.connections.len() >= self.max_connections {
             return None;
         }
-        let number = self.opened * self.shares + self.share;
+        let number = self.share.own_number(self.opened);
         self.opened += 1;
         let mut socket = match worker.destination.connect(number) {
             Ok(socket) => socket,

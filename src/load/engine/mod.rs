@@ -14,6 +14,7 @@ mod http_client;
 mod http_connection;
 mod pause_detector;
 mod schedule;
+mod share;
 mod source_addresses;
 mod stall_detector;
 mod timers;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use destination::{ClientIdentity, Destination};
 pub use gauges::LoadGauges;
+pub use share::GeneratorShare;
 pub use source_addresses::{CONNECTIONS_PER_SOURCE, SourceAddresses};
 
 use super::measure::Recorder;
@@ -31,6 +33,7 @@ use crate::sys::clock::monotonic;
 use crate::sys::descriptor_tables::unshare_empty;
 use crate::timestamp::Timestamp;
 use crossbeam_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,7 +46,7 @@ use worker::Worker;
 const _: () = assert!(size_of::<connection::UserConnection>() <= 640);
 
 /// What one run of the engine does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Workload {
     /// What users do.
     pub rules: UserRules,
@@ -71,6 +74,8 @@ pub struct Workload {
     pub seed: u64,
     /// Number of threads.
     pub threads: u16,
+    /// The part of the schedule that this generator drives.
+    pub share: GeneratorShare,
 }
 
 /// What one thread recorded in one interval.

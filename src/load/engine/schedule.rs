@@ -1,18 +1,21 @@
 //! Planned start times of events at a rate, fixed before the run begins. Pure.
 
+use super::share::ThreadShare;
 use crate::load::rng::Rng;
 use crate::load::units::{ArrivalPattern, RatePhase};
 use crate::timestamp::Timestamp;
 
-/// The planned times of all events at the rates of a sequence of phases. With several threads each
-/// takes its own share of them.
+/// The planned times of all events at the rates of a sequence of phases. With several threads or
+/// generators each thread takes its own share of them.
 #[derive(Clone, Debug)]
 pub(super) struct RateSchedule {
     phases: Vec<RatePhase>,
     phase_begins: Timestamp,
-    /// Number of the next event in the phase.
-    next: u64,
-    step: u64,
+    /// Number of events in the phases that have ended.
+    before: u64,
+    /// Number of the next event in this share.
+    nth: u64,
+    share: ThreadShare,
     random: Option<RandomTimes>,
 }
 
@@ -62,30 +65,31 @@ impl RandomTimes {
 }
 
 impl RateSchedule {
-    /// Share number `share` of `shares` of the events of all `phases`.
+    /// One thread's share of the events of all `phases`.
     pub(super) fn new(
         phases: Vec<RatePhase>,
         pattern: ArrivalPattern,
         seed: u64,
-        share: u64,
-        shares: u64,
+        share: ThreadShare,
     ) -> Self {
         let count = phases.first().map_or(0, RatePhase::count);
         let random = match pattern {
             ArrivalPattern::Even => None,
             ArrivalPattern::Poisson => Some(RandomTimes::new(seed, count)),
         };
-        RateSchedule { phases, phase_begins: Timestamp::ZERO, next: share, step: shares, random }
+        let phase_begins = Timestamp::ZERO;
+        RateSchedule { phases, phase_begins, before: 0, nth: 0, share, random }
     }
 
     /// The planned time of the next event; `None` after the last one.
     pub(super) fn peek(&mut self) -> Option<Timestamp> {
         while let Some(phase) = self.phases.first() {
             let count = phase.count();
-            if self.next < count {
+            let next = self.share.number(self.nth) - self.before;
+            if next < count {
                 let events = match &mut self.random {
-                    None => self.next as f64,
-                    Some(random) => random.position_of(self.next, count) * count as f64,
+                    None => next as f64,
+                    Some(random) => random.position_of(next, count) * count as f64,
                 };
                 return Some(self.phase_begins + phase.time_of(events));
             }
@@ -95,7 +99,7 @@ impl RateSchedule {
                 let next_count = self.phases.get(1).map_or(0, RatePhase::count);
                 random.begin_phase(next_count);
             }
-            self.next -= count;
+            self.before += count;
             self.phase_begins = self.phase_begins + phase.lasting;
             self.phases.remove(0);
         }
@@ -104,17 +108,19 @@ impl RateSchedule {
 
     /// Moves on to the event after the next one.
     pub(super) fn advance(&mut self) {
-        self.next += self.step;
+        self.nth += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::share::GeneratorShare;
+    use super::super::share::tests::share;
     use super::*;
     use std::time::Duration;
 
-    fn times(phases: &[RatePhase], pattern: ArrivalPattern, share: u64, shares: u64) -> Vec<u64> {
-        let mut schedule = RateSchedule::new(phases.to_vec(), pattern, 7, share, shares);
+    fn times(phases: &[RatePhase], pattern: ArrivalPattern, share: ThreadShare) -> Vec<u64> {
+        let mut schedule = RateSchedule::new(phases.to_vec(), pattern, 7, share);
         let mut times = Vec::new();
         while let Some(at) = schedule.peek() {
             times.push(at.as_nanos() / 1_000_000);
@@ -123,8 +129,13 @@ mod tests {
         times
     }
 
-    fn times_ms(phases: &[RatePhase], share: u64, shares: u64) -> Vec<u64> {
-        times(phases, ArrivalPattern::Even, share, shares)
+    fn times_ms(phases: &[RatePhase], share: ThreadShare) -> Vec<u64> {
+        times(phases, ArrivalPattern::Even, share)
+    }
+
+    /// The share of the only thread.
+    fn whole() -> ThreadShare {
+        share(GeneratorShare::WHOLE, 0, 1)
     }
 
     const PHASES: [RatePhase; 2] = [
@@ -134,23 +145,44 @@ mod tests {
 
     #[test]
     fn phases_follow_each_other_without_a_gap() {
-        assert_eq!(times_ms(&PHASES, 0, 1), [0, 100, 200, 300, 310, 320, 330]);
+        let whole = times_ms(&PHASES, whole());
+        assert_eq!(whole, [0, 100, 200, 300, 310, 320, 330]);
     }
 
     #[test]
-    fn the_shares_of_all_threads_are_the_whole_schedule() {
-        for pattern in [ArrivalPattern::Even, ArrivalPattern::Poisson] {
-            let shares = (0..3).flat_map(|share| times(&PHASES, pattern, share, 3));
-            let mut joined: Vec<u64> = shares.collect();
-            joined.sort_unstable();
-            assert_eq!(joined, times(&PHASES, pattern, 0, 1), "{pattern}");
+    fn the_shares_of_all_threads_and_generators_are_the_whole_schedule() {
+        let long = [RatePhase::constant(7.0, Duration::from_secs(5))];
+        let patterns = [ArrivalPattern::Even, ArrivalPattern::Poisson];
+        for phases in [&PHASES[..], &long, &[&long[..], &PHASES].concat()] {
+            for pattern in patterns {
+                let whole = times(phases, pattern, whole());
+                for (of, threads) in [(1, 3), (2, 1), (2, 3), (3, 2), (5, 4)] {
+                    let mut joined: Vec<u64> = (0..of)
+                        .flat_map(|index| (0..threads).map(move |thread| (index, thread)))
+                        .map(|(index, thread)| share(GeneratorShare { index, of }, thread, threads))
+                        .flat_map(|share| times(phases, pattern, share))
+                        .collect();
+                    joined.sort_unstable();
+                    assert_eq!(joined, whole, "{pattern}: {of} generators, {threads} threads");
+                }
+            }
         }
+    }
+
+    /// Otherwise one user of a generator would never have a partner.
+    #[test]
+    fn the_share_of_a_generator_is_an_even_number_of_users_if_all_users_are() {
+        let users = [RatePhase::constant(10.0, Duration::from_secs(1))];
+        let counts: Vec<usize> = (0..3)
+            .map(|index| times_ms(&users, share(GeneratorShare { index, of: 3 }, 0, 1)).len())
+            .collect();
+        assert_eq!(counts, [4, 4, 2]);
     }
 
     #[test]
     fn events_of_a_ramp_become_denser() {
         let ramp: RatePhase = "0/s..100/s for 1s".parse().unwrap();
-        let times = times_ms(&[ramp], 0, 1);
+        let times = times_ms(&[ramp], whole());
         assert_eq!((times.len(), times[0]), (50, 0));
         let before = |limit: u64| times.iter().filter(|at| **at < limit).count();
         assert_eq!((before(500), before(1000)), (13, 50));
@@ -161,9 +193,13 @@ mod tests {
     #[test]
     fn poisson_arrivals_are_random_repeatable_and_as_many_as_even_ones() {
         let phases = [RatePhase::constant(1.0, Duration::from_secs(20_000))];
-        let random = times(&phases, ArrivalPattern::Poisson, 0, 1);
+        let random = times(&phases, ArrivalPattern::Poisson, whole());
         assert_eq!(random.len(), 20_000);
-        assert_eq!(random, times(&phases, ArrivalPattern::Poisson, 0, 1), "the seed repeats them");
+        assert_eq!(
+            random,
+            times(&phases, ArrivalPattern::Poisson, whole()),
+            "the seed repeats them"
+        );
         let gaps: Vec<f64> =
             random.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;

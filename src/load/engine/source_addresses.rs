@@ -1,5 +1,6 @@
 //! The local addresses that connections are opened from, and how they are opened.
 
+use crate::load::target_address::TargetAddress;
 use crate::sys::outbound::defer_port_choice;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -71,6 +72,29 @@ impl SourceAddresses {
             return Err(format!("source `{text}` cannot reach {server}, which is IPv6"));
         }
         Ok(range)
+    }
+
+    /// The sources of `connections` to `server`, which is left with the addresses that can be reached
+    /// from them.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with `text`.
+    pub fn choose(
+        text: &str,
+        server: &mut TargetAddress,
+        connections: u64,
+    ) -> Result<Self, String> {
+        let v4 = server.addresses.iter().copied().find(SocketAddr::is_ipv4);
+        if let Some(v4) = v4.filter(|_| text.contains('.')) {
+            // The source is an IPv4 address or network.
+            server.address = v4;
+        }
+        let sources = SourceAddresses::parse(text, server.address, connections)?;
+        if let SourceAddresses::Range { .. } = sources {
+            // The sources are IPv4 addresses; the first address of the server is one too.
+            server.addresses.retain(SocketAddr::is_ipv4);
+        }
+        Ok(sources)
     }
 
     /// How many simultaneous connections to one destination the addresses allow, when each has

@@ -13,6 +13,7 @@ use super::connection::UserConnection;
 use super::http_client::HttpLoadClient;
 use super::pause_detector::PauseDetector;
 use super::schedule::RateSchedule;
+use super::share::ThreadShare;
 use super::stall_detector::StallDetector;
 use super::timers::UserTimers;
 use super::{Destination, EngineShared, LoadGauges, SampleWindow, WorkerChannel, Workload};
@@ -64,6 +65,7 @@ pub(super) struct Worker {
     arrivals: RateSchedule,
     /// When users that have left come back.
     returns: BinaryHeap<Reverse<Timestamp>>,
+    share: ThreadShare,
     http: Option<HttpLoadClient>,
     gauges: LoadGauges,
     encoder: MessageEncoder,
@@ -98,8 +100,8 @@ impl Worker {
         let timer = TimerFd::new()?;
         let fd = timer.as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
-        let (share, shares) = (u64::from(channel.thread), u64::from(workload.threads.max(1)));
-        let stream = u64::MAX - share;
+        let share = ThreadShare::new(&workload, channel.thread);
+        let stream = u64::MAX - share.index();
         let mask_seed = Rng::new(workload.seed, stream).next_u64();
         Ok(Worker {
             recorder: Box::default(),
@@ -115,15 +117,14 @@ impl Worker {
                 workload.pattern,
                 workload.seed,
                 share,
-                shares,
             ),
+            share,
             returns: BinaryHeap::new(),
-            http: (!workload.requests.is_empty())
-                .then(|| HttpLoadClient::new(&workload, share, shares)),
+            http: (!workload.requests.is_empty()).then(|| HttpLoadClient::new(&workload, share)),
             gauges: LoadGauges::default(),
             encoder: MessageEncoder::new(workload.message_bytes, mask_seed),
             decoder: MessageDecoder::default(),
-            rng: Rng::new(workload.seed, stream - shares),
+            rng: Rng::new(workload.seed, stream - share.count()),
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             out: Vec::new(),
             events: Vec::new(),

@@ -2,7 +2,7 @@
 //! With it a report can be made from the log alone. Pure values.
 
 use super::{IntervalRow, ServerSample};
-use crate::load::report::model::{BreakingPoint, LoadReport};
+use crate::load::report::model::{BreakingPoint, GeneratorReport, LoadReport};
 use crate::load::server_stats::ServerCapacity;
 use crate::load::target::PerformanceTarget;
 use crate::load::test_environment::RunSpec;
@@ -54,7 +54,7 @@ pub struct RunHead {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunEnd {
     /// Number of the run in the test, counted from 0.
     pub run: u32,
@@ -64,6 +64,12 @@ pub struct RunEnd {
     pub gave_up: bool,
     /// A thread of the generator ended early.
     pub worker_died: bool,
+    /// The agent that was lost, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_agent: Option<String>,
+    /// The agents that drove the users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generators: Vec<GeneratorReport>,
     /// Connections that the kernel dropped because an accept queue was full.
     pub accept_queue_drops: u64,
     /// Limits of the server, as far as they are known.

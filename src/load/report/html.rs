@@ -4,7 +4,7 @@ use super::breaking_point::headline;
 use super::compare::{NO_COMMON_FIGURES, ReportComparison};
 use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::number;
-use super::{latency_table, tables, timeline};
+use super::{generator_table, latency_table, tables, timeline};
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("report.css");
@@ -36,6 +36,7 @@ pub(super) fn page(report: &LoadReport, compared: Option<&ReportComparison>) -> 
     page += &tables::errors(report);
     page += &tables::trends(report);
     page += &tables::resources(report);
+    page += &generator_table::html(report);
     page += &comparison(compared);
     page += &configuration(report);
     page += "</body></html>\n";
@@ -93,8 +94,12 @@ fn generator_host(report: &LoadReport) -> String {
     if let Some(reason) = &host.figures_missing {
         server += &format!(" (its figures are missing: {})", escape(reason));
     }
+    let generators = match generator_table::count(report) {
+        0 => "generator".to_owned(),
+        count => format!("{count} agents, coordinator"),
+    };
     format!(
-        "generator on {} CPU{}, {:.0} GiB, Linux {}, {server}",
+        "{generators} on {} CPU{}, {:.0} GiB, Linux {}, {server}",
         host.cpus,
         if host.cpus == 1 { "" } else { "s" },
         host.memory_bytes as f64 / (1u64 << 30) as f64,

@@ -4,6 +4,7 @@
 pub mod breaking_point;
 mod charts;
 mod compare;
+mod generator_table;
 mod html;
 mod junit;
 mod latency_table;

@@ -138,6 +138,9 @@ pub struct RunReport {
     pub trends: Vec<TrendReport>,
     /// A subset of the intervals, enough for the charts.
     pub intervals: Vec<IntervalRow>,
+    /// The agents that drove the users; none if this process did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generators: Vec<GeneratorReport>,
 }
 
 impl RunReport {
@@ -228,6 +231,48 @@ pub struct GeneratorHost {
     pub figures_missing: Option<String>,
 }
 
+/// One agent's part of a run, and how well it kept up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// Address of the agent as it was given to `--agents`.
+    pub address: String,
+    /// Host name of its machine.
+    pub host_name: String,
+    /// Its machine.
+    pub host: GeneratorHost,
+    /// Number of intervals that it sent.
+    pub intervals: u64,
+    /// Most sessions open at the same time.
+    pub users_peak: u64,
+    /// Sessions that it opened.
+    pub connected: u64,
+    /// Messages that it sent.
+    pub sent: u64,
+    /// Messages that it received.
+    pub received: u64,
+    /// Operations that it started.
+    pub starts: u64,
+    /// Operations that it started too late.
+    pub late_starts: u64,
+    /// Share of late starts.
+    pub late_percent: f64,
+    /// CPU of the agent over the run, in percent of one CPU.
+    pub cpu_percent: f64,
+    /// Its CPU in the busiest interval.
+    pub cpu_peak_percent: f64,
+    /// Its longest iteration of an event loop.
+    pub longest_iteration_ms: f64,
+    /// Peak resident memory.
+    pub memory_bytes: Option<u64>,
+    /// Peak number of open descriptors, over all of its descriptor tables.
+    pub descriptors: Option<u64>,
+    /// Limit of open descriptors of each table.
+    pub descriptor_limit: u64,
+    /// Why the agent was lost during the run, as the rest of a sentence; `None` if it was not.
+    #[serde(default)]
+    pub failure: Option<String>,
+}
+
 /// The whole report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
@@ -290,6 +335,7 @@ pub(crate) fn example_run() -> RunReport {
         faults: Vec::new(),
         trends: Vec::new(),
         intervals: Vec::new(),
+        generators: Vec::new(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
-use super::latency_table;
 use super::model::{LoadReport, TestOutcome};
 use super::text::{NO_SLOPE_TEST, number};
+use super::{generator_table, latency_table};
 use crate::load::target::{TargetOutcome, TargetVerdict};
 use std::fmt::Write as _;
 
@@ -20,6 +20,7 @@ pub(super) fn summary(report: &LoadReport, compared: Option<&ReportComparison>) 
     );
     text += &run_table(report);
     text += &latency_table::markdown(report);
+    text += &generator_table::markdown(report);
     if let Some(point) = &report.breaking_point {
         let _ = writeln!(text, "\n**Breaking point:** {}", headline(point));
     }

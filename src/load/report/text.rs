@@ -2,6 +2,7 @@
 
 use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
+use super::generator_table;
 use super::model::{LoadReport, RunReport};
 use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
@@ -54,6 +55,9 @@ pub fn console(report: &LoadReport, compared: Option<&ReportComparison>) -> Stri
         }
         if run.trial {
             continue;
+        }
+        for line in generator_table::console(run) {
+            let _ = writeln!(text, "  {line}");
         }
         for target in &run.targets {
             let value = target.value.map(number).unwrap_or_default();

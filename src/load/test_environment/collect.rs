@@ -4,7 +4,8 @@
 use super::crash_detector::{BeforeInterval, ServerUnderTest};
 use super::run_monitor::RunMonitor;
 use super::{RunTotals, TestEnvironment};
-use crate::load::engine::{LoadEngine, LoadGauges, SampleWindow, Workload};
+use crate::load::engine::Workload;
+use crate::load::generators::{GeneratorEvent, Generators, MergedInterval};
 use crate::load::interval_log::IntervalRow;
 use crate::load::measure::{CountMetric, LoadFault, Recorder};
 use crate::timestamp::Timestamp;
@@ -15,64 +16,39 @@ const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
 /// After this many failed connects and no session, the run ends.
 const HOPELESS_CONNECTS: u64 = 16;
 
-/// The windows of one interval, merged.
-#[derive(Default)]
-struct MergedInterval {
-    recorder: Recorder,
-    gauges: LoadGauges,
-    longest_iteration: Duration,
-    windows: usize,
-}
-
-impl MergedInterval {
-    /// Adds a thread's window, except for its recorder.
-    fn add(&mut self, window: &SampleWindow) {
-        self.recorder.merge(&window.recorder);
-        self.gauges.add(&window.gauges);
-        self.longest_iteration = self.longest_iteration.max(window.longest_iteration);
-        self.windows += 1;
-    }
-
-    fn clear(&mut self) {
-        self.recorder.clear();
-        (self.gauges, self.longest_iteration) = (LoadGauges::default(), Duration::ZERO);
-        self.windows = 0;
-    }
-}
-
 impl TestEnvironment {
-    /// Merges the threads' windows into rows until every thread has sent its last window.
+    /// Turns the intervals of the generators into rows until the last one.
     pub(super) fn collect(
         &mut self,
-        engine: &LoadEngine,
+        engine: &mut Generators,
         workload: &Workload,
         monitor: &mut RunMonitor,
         totals: &mut RunTotals,
     ) {
         let mut interval = MergedInterval::default();
-        let mut running = usize::from(workload.threads.max(1));
-        while running > 0 {
+        loop {
             if self.is_interrupted() && !totals.stopped {
                 totals.stopped = true;
                 self.progress.note("stopping early; the report covers what was measured so far");
                 engine.stop();
             }
-            let Ok(window) = engine.windows().recv_timeout(INTERRUPT_CHECK) else {
-                if engine.windows().is_empty() && engine.all_threads_ended() {
-                    // A thread ended without a last window: it panicked and printed the reason.
-                    totals.worker_died = true;
-                    break;
+            match engine.next_event(&mut interval, INTERRUPT_CHECK) {
+                GeneratorEvent::Waiting => {}
+                GeneratorEvent::Interval => {
+                    self.end_interval(&mut interval, engine, workload, monitor, totals);
+                    interval.clear();
                 }
-                continue;
-            };
-            interval.add(&window);
-            engine.return_recorder(window.thread, window.recorder);
-            running -= usize::from(window.last);
-            if interval.windows < running.max(1) && running > 0 {
-                continue;
+                GeneratorEvent::AgentLost(line) => {
+                    self.progress.note(&format!("{line}; stopping"));
+                    totals.lost_agent.get_or_insert(line);
+                    engine.stop();
+                }
+                GeneratorEvent::ThreadDied => {
+                    totals.worker_died = true;
+                    return;
+                }
+                GeneratorEvent::Ended => return,
             }
-            self.end_interval(&mut interval, engine, workload, monitor, totals);
-            interval.clear();
         }
     }
 
@@ -80,15 +56,19 @@ impl TestEnvironment {
     fn end_interval(
         &mut self,
         interval: &mut MergedInterval,
-        engine: &LoadEngine,
+        engine: &Generators,
         workload: &Workload,
         monitor: &mut RunMonitor,
         totals: &mut RunTotals,
     ) {
         let at = engine.now();
+        let of_agents = interval.generator;
         let MergedInterval { recorder, gauges, longest_iteration, .. } = interval;
         recorder.shift_faults((totals.offset_s * 1e9) as u64);
         let mut row = monitor.next_row(self.runs, recorder, gauges, *longest_iteration);
+        if let Some(sample) = of_agents {
+            row.generator = sample;
+        }
         row.at_s = totals.offset_s + at.as_nanos() as f64 / 1e9;
         // Intervals within the measured time, with a tolerance for the length of an iteration.
         let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
@@ -137,7 +117,7 @@ impl TestEnvironment {
 
     /// Writes a row to the interval log. If that fails, the run ends, because it could not be
     /// resumed; what it has measured is still reported.
-    fn write_log(&mut self, row: &IntervalRow, engine: &LoadEngine, totals: &mut RunTotals) {
+    fn write_log(&mut self, row: &IntervalRow, engine: &Generators, totals: &mut RunTotals) {
         if let (None, Err(error)) = (&self.failure, self.log.write(row)) {
             let path = self.log.path().display();
             self.failure = Some(format!("{path} cannot be written: {error}"));

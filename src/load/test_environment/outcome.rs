@@ -47,6 +47,7 @@ impl RunTotals {
             faults,
             trends,
             intervals: self.rows.into_rows(),
+            generators: self.generators,
         }
     }
 
@@ -127,8 +128,16 @@ impl RunTotals {
         if !own.is_empty() {
             return Some(own.join("; "));
         }
+        if let Some(lost) = &self.lost_agent {
+            return Some(lost.clone());
+        }
         if self.worker_died {
             return Some("a thread of the generator ended early".to_owned());
+        }
+        if let Some(late) = self.generators.iter().find(|one| one.late_percent > spec.late_percent)
+        {
+            let (address, percent) = (&late.address, late.late_percent);
+            return Some(format!("the agent {address} was late for {percent:.1} % of its starts"));
         }
         let late = figures.get("late_percent").copied().unwrap_or(0.0);
         (late > spec.late_percent)

@@ -8,6 +8,7 @@ use super::resource_growth::ResourceGrowth;
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
 use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::report::model::GeneratorReport;
 use crate::load::run_batches::RunBatches;
 use crate::load::server_stats::ServerCapacity;
 
@@ -36,6 +37,10 @@ pub struct RunTotals {
     pub gave_up: bool,
     /// A thread of the generator ended early.
     pub worker_died: bool,
+    /// The agent that was lost, in one sentence.
+    pub lost_agent: Option<String>,
+    /// The agents' rows of the report.
+    pub generators: Vec<GeneratorReport>,
     /// The server crashed.
     pub crashed: bool,
     /// Connections that the kernel dropped because an accept queue was full.
@@ -64,6 +69,8 @@ impl Default for RunTotals {
             stopped: false,
             gave_up: false,
             worker_died: false,
+            lost_agent: None,
+            generators: Vec::new(),
             crashed: false,
             accept_queue_drops: 0,
             server_capacity: ServerCapacity::default(),

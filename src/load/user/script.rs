@@ -1,13 +1,14 @@
 //! What the users of a run do: their script and its limits. Pure values.
 
 use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A time that is never reached.
 pub const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 
 /// The rules of a run, the same for every user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserRules {
     /// What a user does once it has a session.
     pub script: UserScript,
@@ -47,6 +48,11 @@ impl UserRules {
         found.unwrap_or(self.queues.len() - 1) as u16
     }
 
+    /// Gives the users queues of their own: those of one of several generators.
+    pub fn append_to_queues(&mut self, suffix: &str) {
+        self.queues.iter_mut().for_each(|queue| queue.name.push_str(suffix));
+    }
+
     /// The script of a user, which may be part of the sample.
     pub fn script_for(&self, in_sample: bool) -> &UserScript {
         self.sample_script.as_ref().filter(|_| in_sample).unwrap_or(&self.script)
@@ -61,7 +67,7 @@ impl UserRules {
 }
 
 /// A queue and the share of users in it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedQueue {
     /// Its name.
     pub name: String,
@@ -71,7 +77,7 @@ pub struct WeightedQueue {
 
 /// What users of [`UserScript::Calls`] do beside calls that end in good order. Shares are from 0
 /// to 1.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UserHabits {
     /// Share of match requests that are withdrawn once; then the user asks again.
     pub cancel_share: f64,
@@ -89,7 +95,7 @@ pub struct UserHabits {
 }
 
 /// What a user does once it has a session.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum UserScript {
     /// Keeps the session open and pings.
     Hold {
@@ -110,7 +116,7 @@ pub enum UserScript {
 }
 
 /// What happens in a call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallPlan {
     /// Number of ICE candidates that each side sends after its offer or answer.
     pub candidates: u32,

@@ -44,10 +44,11 @@ impl Worker {
         let now = self.now();
         self.recorder.count(CountMetric::Arrivals);
         self.record_start(intended, now);
-        let number = u64::from(self.serial) * u64::from(self.workload.threads.max(1))
-            + u64::from(self.channel.thread);
+        let own_number = self.share.own_number(self.serial.into());
+        // The same user as if one generator drove all of them.
+        let number = self.share.number(self.serial.into());
         self.serial = self.serial.wrapping_add(1);
-        let socket = match self.destination.connect(number) {
+        let socket = match self.destination.connect(own_number) {
             Ok(socket) => socket,
             Err(error) => {
                 self.recorder.count(CountMetric::ConnectFailed);
@@ -85,9 +86,9 @@ impl Worker {
         }
         self.out.clear();
         let destination = &self.destination;
-        destination.write_preamble(&mut self.out, number);
+        destination.write_preamble(&mut self.out, own_number);
         let (host, path) = (&destination.host, &destination.path);
-        write_upgrade_request(&mut self.out, host, path, key, &destination.fields_of(number));
+        write_upgrade_request(&mut self.out, host, path, key, &destination.fields_of(own_number));
         // On loopback the connection is established already; elsewhere the request is sent at the
         // first writable event.
         self.send_out(slot, now);

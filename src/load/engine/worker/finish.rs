@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// After the end of the run, users have this many message timeouts to finish.
 const FINISH_MESSAGE_TIMEOUTS: u32 = 3;
-/// Holding users that begin to finish each second, over all threads. Each one pings once more and
+/// Holding users that begin to finish each second, over all threads and generators. Each one pings once more and
 /// closes, which takes a shared CPU about 50 µs.
 const FINISHES_PER_SECOND: u32 = 5_000;
 /// A user that waits for a match is overdue `match_timeout` after the end of the run at the
@@ -57,8 +57,7 @@ impl Worker {
         if self.holders_left.is_empty() {
             return;
         }
-        let gap =
-            Duration::from_secs(1) * self.workload.threads.max(1).into() / FINISHES_PER_SECOND;
+        let gap = Duration::from_secs(1) * self.share.count() as u32 / FINISHES_PER_SECOND;
         // After a pause they do not all begin at once: each has its time to finish.
         self.finish_clock = self.finish_clock.max(now - MAX_FINISH_CATCH_UP);
         while self.finish_clock <= now
