@@ -99,8 +99,9 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
     share("kept_percent", kept, kept + dropped as f64);
     let requested = count(CountMetric::Matched) + count(CountMetric::Unmatched);
     share("matched_percent", count(CountMetric::Matched), requested);
-    let received = count(CountMetric::Received);
-    share("delivered_percent", received, received + bad_messages(recorder));
+    let sent = recorder.get(CountMetric::Sent).saturating_sub(recorder.get(CountMetric::UnderWay));
+    share("delivered_percent", count(CountMetric::Received), sent as f64);
+    put("refusals", refusals(recorder) as f64);
     put("undelivered", undelivered(recorder) as f64);
     let mut share = |name: &str, good: f64, all: f64| put(name, 100.0 * good / all);
     let requests = count(CountMetric::HttpOk) + count(CountMetric::HttpFailed);
@@ -118,6 +119,12 @@ pub fn undelivered(recorder: &Recorder) -> u64 {
         + recorder.get(CountMetric::ReceivedWhileLeaving)
         + recorder.fault_stats(LoadFault::BeforeMatch).count;
     recorder.get(CountMetric::Sent).saturating_sub(arrived)
+}
+
+/// Messages that the server refused.
+fn refusals(recorder: &Recorder) -> u64 {
+    let is_refusal = |fault: &&LoadFault| fault.is_refusal();
+    LoadFault::ALL.iter().filter(is_refusal).map(|fault| recorder.fault_stats(*fault).count).sum()
 }
 
 /// Operations that succeeded.
@@ -227,6 +234,10 @@ mod tests {
         recorder.add(CountMetric::Sent, 2000);
         recorder.add(CountMetric::Received, 1990);
         recorder.add(CountMetric::ReceivedWhileLeaving, 3);
+        recorder.add(CountMetric::UnderWay, 5);
+        recorder.record_faults(LoadFault::RateLimited, 3, Timestamp::ZERO);
+        recorder.record_faults(LoadFault::NotInRoom, 1, Timestamp::ZERO);
+        recorder.record_faults(LoadFault::Draining, 9, Timestamp::ZERO);
         recorder.record_time(TimeMetric::Relay, Duration::from_millis(3));
         let measured = RunMeasurements {
             measured_s: 10.0,
@@ -240,7 +251,8 @@ mod tests {
             assert!((figures[name] - value).abs() < 1e-6 * value.abs().max(1.0), "{name}");
         };
         near("connected_percent", 99.9);
-        near("delivered_percent", 100.0);
+        near("delivered_percent", 100.0 * 1990.0 / 1995.0);
+        near("refusals", 4.0);
         near("messages_per_s", 200.0);
         near("undelivered", 7.0);
         near("server_cpu_us_per_message", 5.0);

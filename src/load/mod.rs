@@ -39,6 +39,7 @@ pub mod progress;
 pub mod remake;
 pub mod report;
 pub mod rng;
+pub mod room_traffic;
 pub mod run_batches;
 pub mod run_plans;
 pub mod runner;

@@ -6,6 +6,7 @@
 //! only one notice so far.
 
 use super::measure::LoadFault;
+use super::room_traffic::RoomTraffic;
 use crate::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -39,8 +40,20 @@ struct LedgerRoom {
     /// Number of members that have left, and the time of the last leave.
     left: u8,
     left_at: Timestamp,
+    /// What the member that left first sent and received.
+    first_traffic: Option<RoomTraffic>,
     /// A fault of this room has been counted already; further faults in it are consequences.
     has_known_fault: bool,
+}
+
+/// What the end of a member's time in a room reveals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomEnd {
+    /// Faults in this room are only consequences of one that has been counted.
+    pub has_known_fault: bool,
+    /// Messages of both members that were under way when one of them left. Known when both have
+    /// left.
+    pub under_way: u64,
 }
 
 /// A live session.
@@ -123,6 +136,7 @@ impl PairingLedger {
                     second: None,
                     left: 0,
                     left_at: now,
+                    first_traffic: None,
                     has_known_fault: false,
                 };
                 self.rooms.insert(notice.room, fresh);
@@ -158,17 +172,37 @@ impl PairingLedger {
             .then_some(theirs)
     }
 
-    /// Records that a session left a room or received `peer_left` for it. Returns whether faults
-    /// in this room are only consequences of one that has been counted.
-    pub fn record_leave(&mut self, session: u64, room: u64, now: Timestamp) -> bool {
+    /// Records that a session left a room or received `peer_left` for it.
+    pub fn record_leave(
+        &mut self,
+        session: u64,
+        room: u64,
+        traffic: RoomTraffic,
+        now: Timestamp,
+    ) -> RoomEnd {
         let has_known_fault = self.has_known_fault(room);
+        let under_way = self.settle_traffic(room, traffic);
         if let Some(member) = self.sessions.get_mut(&session)
             && member.room == Some(room)
         {
             member.room = None;
             self.count_leave(room, now);
         }
-        has_known_fault
+        RoomEnd { has_known_fault, under_way }
+    }
+
+    /// Stores what the member sent that leaves first. Returns the number of messages that were under
+    /// way when both have left, or when the partner is not of this run and cannot be checked.
+    fn settle_traffic(&mut self, room: u64, traffic: RoomTraffic) -> u64 {
+        let Some(entry) = self.rooms.get_mut(&room) else { return 0 };
+        if let Some(first) = entry.first_traffic.take() {
+            return (first.under_way_to(&traffic) + traffic.under_way_to(&first)).into();
+        }
+        if entry.second.is_none() && !self.sessions.contains_key(&entry.first.peer) {
+            return traffic.sent.into();
+        }
+        entry.first_traffic = Some(traffic);
+        0
     }
 
     /// Records that the server may not have received or may have refused what this session asked
@@ -296,173 +330,4 @@ impl PairingLedger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T: Timestamp = Timestamp::ZERO;
-
-    fn notice(room: u64, me: u64, peer: u64) -> MatchNotice {
-        MatchNotice { room, me, peer, initiator: me < peer }
-    }
-
-    fn ledger_with_four_sessions() -> PairingLedger {
-        let mut ledger = PairingLedger::default();
-        (1..=4).for_each(|session| ledger.open_session(session));
-        ledger
-    }
-
-    #[test]
-    fn two_notices_that_agree_are_a_match_and_leave_no_entry() {
-        let mut ledger = ledger_with_four_sessions();
-        for round in 10..20 {
-            assert_eq!(ledger.record_match(notice(round, 1, 2), T), []);
-            assert_eq!(ledger.record_match(notice(round, 2, 1), T), []);
-            assert!(!ledger.record_leave(1, round, T));
-            assert!(!ledger.record_leave(2, round, T));
-        }
-        assert_eq!(ledger.room_count(), 0);
-        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(60), Duration::from_secs(5)), 0);
-    }
-
-    #[test]
-    fn a_user_in_two_rooms_is_one_fault_of_both_rooms() {
-        let mut ledger = ledger_with_four_sessions();
-        ledger.record_match(notice(10, 1, 2), T);
-        ledger.record_match(notice(10, 2, 1), T);
-        assert_eq!(ledger.record_match(notice(11, 1, 3), T), [LoadFault::DoubleMatched]);
-        assert_eq!(ledger.record_match(notice(11, 3, 1), T), []);
-        assert!(ledger.has_known_fault(10) && ledger.has_known_fault(11));
-        assert!(ledger.record_leave(2, 10, T), "faults in the first room are consequences");
-    }
-
-    #[test]
-    fn detects_a_third_member_and_a_wrong_partner() {
-        let mut ledger = ledger_with_four_sessions();
-        ledger.record_match(notice(10, 1, 2), T);
-        assert_eq!(ledger.record_match(notice(10, 3, 1), T), [LoadFault::DoubleMatched]);
-        assert_eq!(ledger.record_match(notice(10, 4, 1), T), [LoadFault::DoubleMatched]);
-    }
-
-    #[test]
-    fn detects_self_matches_and_two_initiators() {
-        let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_match(notice(10, 1, 1), T), [LoadFault::SelfMatched]);
-        ledger.record_match(notice(11, 2, 3), T);
-        let both = MatchNotice { initiator: true, ..notice(11, 3, 2) };
-        assert_eq!(ledger.record_match(both, T), [LoadFault::BadInitiator]);
-    }
-
-    #[test]
-    fn counts_a_one_sided_match_once() {
-        let mut ledger = ledger_with_four_sessions();
-        let (patience, later) = (Duration::from_secs(5), T + Duration::from_secs(6));
-        ledger.record_match(notice(10, 1, 2), T);
-        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(4), patience), 0);
-        assert_eq!(ledger.count_one_sided(later, patience), 1);
-        assert_eq!(ledger.count_one_sided(later, patience), 0);
-        // A partner cannot be checked when its session has ended.
-        ledger.close_session(4, T);
-        ledger.record_match(notice(12, 3, 4), T);
-        assert_eq!(ledger.count_one_sided(later, patience), 0);
-    }
-
-    #[test]
-    fn counts_overdue_users_only_when_two_wait_at_the_same_time() {
-        let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(1, T, 0), 0);
-        assert_eq!(ledger.record_overdue(1, T, 0), 0);
-        assert_eq!(ledger.record_overdue(2, T, 0), 2);
-        assert_eq!(ledger.record_overdue(3, T, 0), 1);
-        let again = [1, 2, 3].map(|user| ledger.record_overdue(user, T, 0));
-        assert_eq!(again, [0; 3], "each is counted once");
-        let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(1, T, 0), 0);
-        ledger.record_match(notice(10, 1, 4), T);
-        assert_eq!(ledger.record_overdue(2, T, 0), 0, "the first has been matched since");
-        assert_eq!(ledger.record_overdue(3, T, 0), 2);
-        ledger.close_session(2, T);
-        ledger.record_match(notice(11, 3, 5), T);
-        assert_eq!(ledger.record_overdue(6, T, 0), 0, "no other user waits any more");
-    }
-
-    #[test]
-    fn counts_a_user_that_was_overtaken_by_matches_of_later_requests() {
-        let (mut ledger, later) = (ledger_with_four_sessions(), T + Duration::from_secs(2));
-        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(T, 0));
-        assert_eq!(ledger.record_overdue(1, T, 0), 0, "the matched users had asked before");
-        (1..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later, 0));
-        assert_eq!(ledger.record_overdue(1, T, 0), 0, "recent partners may be kept apart");
-        ledger.record_served(later, 0);
-        assert_eq!(ledger.record_overdue(1, T, 0), 1);
-        assert_eq!(ledger.record_overdue(1, T, 0), 0, "it is counted once");
-        assert_eq!(ledger.record_overdue(2, later, 0), 0, "it asked when the others did");
-    }
-
-    /// Users in different queues cannot be matched with each other.
-    #[test]
-    fn users_in_different_queues_are_no_evidence_for_each_other() {
-        let (mut ledger, later) = (ledger_with_four_sessions(), T + Duration::from_secs(2));
-        (0..OVERTAKING_MATCHES).for_each(|_| ledger.record_served(later, 1));
-        assert_eq!(ledger.record_overdue(1, T, 0), 0, "matches of another queue overtake none");
-        assert_eq!(ledger.record_overdue(2, later, 1), 0, "it waits alone in its queue");
-        assert_eq!(ledger.record_overdue(3, later, 1), 2);
-        assert_eq!(ledger.record_overdue(1, T, 0), 0, "it still waits alone");
-        ledger.record_withdrawn(1);
-        assert_eq!(ledger.record_overdue(4, T, 0), 0, "the first waits no longer");
-    }
-
-    #[test]
-    fn does_not_count_an_overdue_user_with_a_match_announced_to_its_partner() {
-        let mut ledger = ledger_with_four_sessions();
-        ledger.record_match(notice(10, 1, 2), T);
-        ledger.open_session(3);
-        assert_eq!([2, 3, 2].map(|user| ledger.record_overdue(user, T, 0)), [0, 0, 0]);
-        let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_overdue(2, T, 0), 0);
-        ledger.record_match(notice(10, 1, 2), T);
-        let counted = [2, 3].map(|user| ledger.record_overdue(user, T, 0));
-        assert_eq!(counted, [0, 0], "3 waits alone");
-    }
-
-    #[test]
-    fn an_exempt_user_counts_no_fault_until_its_next_match() {
-        let (mut ledger, patience) = (ledger_with_four_sessions(), Duration::from_secs(5));
-        ledger.record_match(notice(10, 1, 2), T);
-        ledger.record_match(notice(10, 2, 1), T);
-        ledger.record_leave(1, 10, T);
-        ledger.exempt(1, Some(10));
-        assert_eq!(ledger.count_missing_peer_left(T + 2 * patience, patience), 0);
-        let counted = [1, 3].map(|user| ledger.record_overdue(user, T, 0));
-        assert_eq!(counted, [0, 0], "3 waits alone");
-        ledger.record_match(notice(11, 1, 4), T);
-        ledger.record_leave(1, 11, T);
-        assert_eq!(ledger.record_overdue(1, T, 0), 2);
-    }
-
-    #[test]
-    fn counts_a_missing_peer_left_once() {
-        let (mut ledger, patience) = (ledger_with_four_sessions(), Duration::from_secs(5));
-        let at = |seconds| T + Duration::from_secs(seconds);
-        ledger.record_match(notice(10, 1, 2), T);
-        ledger.record_match(notice(10, 2, 1), T);
-        assert_eq!(ledger.count_missing_peer_left(at(100), patience), 0, "no member has left");
-        ledger.record_leave(1, 10, at(100));
-        assert_eq!(ledger.count_missing_peer_left(at(104), patience), 0);
-        assert_eq!(ledger.count_missing_peer_left(at(106), patience), 1);
-        assert_eq!(ledger.count_missing_peer_left(at(107), patience), 0);
-        ledger.record_match(notice(11, 3, 4), T);
-        ledger.record_match(notice(11, 4, 3), T);
-        ledger.close_session(3, at(110));
-        ledger.record_leave(4, 11, at(111));
-        assert_eq!(ledger.count_missing_peer_left(at(200), patience), 0);
-    }
-
-    #[test]
-    fn different_room_names_for_one_match_are_one_fault() {
-        let mut ledger = ledger_with_four_sessions();
-        assert_eq!(ledger.record_match(notice(10, 1, 2), T), []);
-        assert_eq!(ledger.record_match(notice(11, 2, 1), T), [LoadFault::RoomMismatch]);
-        assert!(ledger.has_known_fault(10) && ledger.has_known_fault(11));
-        assert_eq!(ledger.count_one_sided(T + Duration::from_secs(9), Duration::from_secs(5)), 0);
-    }
-}
+mod tests;

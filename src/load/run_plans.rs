@@ -338,18 +338,25 @@ pub fn stage(s: &PlanScenario, stage: LoadStage, number: usize) -> PlannedRun {
     let name = format!("{phase}: {} users", stage.users);
     let about = format!("{} users in calls for {}", stage.users, DurationSetting(stage.lasting));
     let mut spec = spec(&s.common, &name, about, stage.users.into());
-    spec.targets.push(sessions_stay_open());
+    spec.targets.extend(service_targets());
     PlannedRun { spec, workload: load }
 }
 
-/// The target that sessions stay open. A session that the server drops does not return, so the load
-/// decreases; a few hundred lost sessions would not show among many messages.
-fn sessions_stay_open() -> PerformanceTarget {
-    PerformanceTarget {
-        figure: "kept_percent".to_owned(),
-        comparison: Comparison::AtLeast,
-        bound: 99.9,
-    }
+/// The targets that all users are there and are served. A session that the server refuses or drops
+/// does not return, so the load decreases; a few hundred missing sessions, or messages that the
+/// server dropped, would not show among many others. Those of `--require` replace them.
+fn service_targets() -> [PerformanceTarget; 4] {
+    let target = |figure: &str, comparison, bound| PerformanceTarget {
+        figure: figure.to_owned(),
+        comparison,
+        bound,
+    };
+    [
+        target("connected_percent", Comparison::AtLeast, 99.9),
+        target("kept_percent", Comparison::AtLeast, 99.9),
+        target("delivered_percent", Comparison::AtLeast, 99.9),
+        target("refusals", Comparison::Exactly, 0.0),
+    ]
 }
 
 /// The stress search of a plan.
@@ -420,7 +427,7 @@ pub fn endurance(s: &EnduranceScenario, messages_per_s: f64, done: Duration) -> 
     );
     let about = format!("{messages_per_s:.0} messages a second for {}", s.duration);
     let mut spec = spec(&s.common, ENDURANCE, about, users.into());
-    spec.targets.push(sessions_stay_open());
+    spec.targets.extend(service_targets());
     spec.growth_limits = Some((s.leak_percent, s.confidence_percent));
     PlannedRun { spec, workload: load }
 }

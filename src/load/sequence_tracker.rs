@@ -77,6 +77,11 @@ impl SequenceTracker {
         self.next == 0 && self.unreadable == 0
     }
 
+    /// One above the highest number that has arrived.
+    pub fn received_up_to(&self) -> u32 {
+        self.next
+    }
+
     /// Number of messages missing so far, below the highest number that has arrived.
     pub fn missing(&self) -> u32 {
         (self.missing_before_window + self.window.count_zeros()).saturating_sub(self.unreadable)

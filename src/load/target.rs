@@ -80,6 +80,11 @@ pub struct PerformanceTarget {
 }
 
 impl PerformanceTarget {
+    /// Whether this target replaces `old`: both bound the same figure from the same side.
+    pub fn replaces(&self, old: &PerformanceTarget) -> bool {
+        self.figure == old.figure && self.comparison.bounds_same_side(old.comparison)
+    }
+
     /// Whether a longer run might still have reached the target from `value`: user peaks and counts
     /// grow with time, and a rate that is measured from the middle of a run starts at zero.
     fn may_still_grow(&self, value: f64) -> bool {
@@ -182,7 +187,7 @@ pub fn replaces(new: &str, old: &str) -> bool {
     else {
         return false;
     };
-    new.figure == old.figure && new.comparison.bounds_same_side(old.comparison)
+    new.replaces(&old)
 }
 
 /// The outcome of one target.

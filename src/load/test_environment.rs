@@ -162,12 +162,21 @@ impl TestEnvironment {
         };
         self.note(&LogNote::RunEnds(end));
         self.runs += 1;
-        let targets = [&self.targets[..], &spec.targets[..]].concat();
-        let mut report = totals.into_report(spec, &targets);
+        let mut report = totals.into_report(spec, &self.targets_of(spec));
         if let (TestOutcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
             report.reason = format!("{}: {why}", report.reason);
         }
         Ok(report)
+    }
+
+    /// The targets of a run: those of every run, and those of its own that they do not replace. The
+    /// criterion of a trial cannot be replaced.
+    fn targets_of(&self, spec: &RunSpec) -> Vec<PerformanceTarget> {
+        let is_kept = |own: &&PerformanceTarget| {
+            spec.trial || !self.targets.iter().any(|given| given.replaces(own))
+        };
+        let own = spec.targets.iter().filter(is_kept);
+        self.targets.iter().chain(own).cloned().collect()
     }
 
     /// The server's process, if it runs on this machine. The process that serves the statistics is

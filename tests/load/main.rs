@@ -12,3 +12,4 @@ mod mix;
 mod options;
 mod real_server;
 mod reports;
+mod verdicts;

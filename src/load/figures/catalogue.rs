@@ -9,7 +9,16 @@ const DERIVED: &[(&str, &str)] = &[
     ("alive_percent", "share of sessions that answered every ping (connections)"),
     ("kept_percent", "share of sessions that were not dropped"),
     ("matched_percent", "share of completed match requests that ended in a match"),
-    ("delivered_percent", "share of messages that arrived unchanged at the right partner"),
+    (
+        "delivered_percent",
+        "share of messages that arrived unchanged at the right partner, of all that were sent while \
+         both were in the room",
+    ),
+    (
+        "refusals",
+        "messages that the server refused: rate_limited, peer_busy, too_many_matches, not_in_room \
+         and refused",
+    ),
     ("undelivered", "messages sent that did not arrive at their receiver, for whatever reason"),
     ("http_ok_percent", "share of HTTP requests answered with 200"),
     ("users_peak", "most sessions open at the same time"),
@@ -116,6 +125,9 @@ pub(in crate::load) fn counter_meaning(counter: CountMetric) -> &'static str {
         CountMetric::Received => "messages received from the partner, each counted once",
         CountMetric::ReceivedWhileLeaving => {
             "messages that arrived between `leave_room` and its answer"
+        }
+        CountMetric::UnderWay => {
+            "messages that were under way when a member of the room left; neither delivered nor not"
         }
         CountMetric::Pings => "pings sent",
         CountMetric::Pongs => "pongs received",

@@ -69,6 +69,10 @@ indexed_enum! {
         RateLimited = "rate_limited",
         /// The server answered `peer_busy`.
         PeerBusy = "peer_busy",
+        /// The server answered `too_many_matches`.
+        TooManyMatches = "too_many_matches",
+        /// The server answered `not_in_room` to a message that was sent in a room.
+        NotInRoom = "not_in_room",
         /// The server answered `draining`.
         Draining = "draining",
         /// The server refused a message with any other error.
@@ -106,10 +110,27 @@ impl LoadFault {
         )
     }
 
+    /// Whether the server refused a message, and not because it shuts down.
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            LoadFault::RateLimited
+                | LoadFault::PeerBusy
+                | LoadFault::TooManyMatches
+                | LoadFault::NotInRoom
+                | LoadFault::Refused
+        )
+    }
+
     /// Whether a connection did not become a session.
     pub const fn is_connect_failure(self) -> bool {
         (self as usize) >= (LoadFault::ConnectRefused as usize)
             && (self as usize) <= (LoadFault::UpgradeRefused as usize)
+    }
+
+    /// Whether the fault ended a session that should have stayed open.
+    pub const fn ends_session(self) -> bool {
+        matches!(self, LoadFault::ClosedByServer | LoadFault::ConnectionLost)
     }
 
     /// Whether the generator, not the server, is the cause.
@@ -162,6 +183,8 @@ impl LoadFault {
             LoadFault::PeerBusy => {
                 "the server refused messages because their receivers read too slowly"
             }
+            LoadFault::TooManyMatches => "the server's rate of matches refused match requests",
+            LoadFault::NotInRoom => "the server refused messages of a room that has not ended",
             LoadFault::Draining => "the server is shutting down",
             LoadFault::Refused => "the server refused messages",
             LoadFault::HttpStatus => "HTTP answers had a status other than 200",

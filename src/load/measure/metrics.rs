@@ -51,6 +51,8 @@ indexed_enum! {
         Received = "received",
         /// Messages from a room that arrived between leaving it and the server's answer.
         ReceivedWhileLeaving = "tail",
+        /// Messages whose sender or receiver had left before they could arrive.
+        UnderWay = "under_way",
         /// Pings sent.
         Pings = "pings",
         /// Pongs received.

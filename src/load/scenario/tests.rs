@@ -38,11 +38,12 @@ fn a_required_target_is_added_or_replaces_one_of_the_scenario() {
         PartialScenario::Signaling(SignalingFlags { require, ..Default::default() })
     };
     let list = |scenario: &Scenario| scenario.common().require.join(" ");
-    let own = "delivered_percent>=100 kept_percent>=100";
+    let own = "connected_percent>=100 delivered_percent>=100 kept_percent>=100 refusals==0";
     let added = flags(&["relay_p99_ms<50", "relay_p99_ms>1"]).resolve();
     assert_eq!(list(&added), format!("{own} relay_p99_ms<50 relay_p99_ms>1"));
     let milder = flags(&["kept_percent > 99"]).resolve();
-    assert_eq!(list(&milder), "delivered_percent>=100 kept_percent > 99");
+    let others = "connected_percent>=100 delivered_percent>=100 refusals==0";
+    assert_eq!(list(&milder), format!("{others} kept_percent > 99"));
     // A stored configuration gives the same run, with or without its original flags.
     let stored = || parse_file(&added.to_string()).unwrap();
     assert_eq!(stored().resolve(), added);

@@ -144,6 +144,23 @@ impl RunTotals {
             .then(|| format!("the generator was late for {late:.1} % of its starts"))
     }
 
+    /// The faults that lower this figure, in parentheses; empty if there are none.
+    fn explain_missed(&self, figure: &str) -> String {
+        let lowers = |fault: &LoadFault| match figure {
+            "refusals" | "delivered_percent" => fault.is_refusal(),
+            "connected_percent" => fault.is_connect_failure(),
+            "kept_percent" | "alive_percent" => fault.ends_session(),
+            _ => false,
+        };
+        let count = |fault| figures::occurrences(&self.recorder, fault);
+        let faults: Vec<String> = self
+            .recorded_faults()
+            .filter(lowers)
+            .map(|fault| format!("{} × {}", count(fault), fault.name()))
+            .collect();
+        if faults.is_empty() { String::new() } else { format!(" ({})", faults.join(", ")) }
+    }
+
     fn recorded_faults(&self) -> impl Iterator<Item = LoadFault> {
         let is_recorded = |fault: &LoadFault| self.recorder.fault_stats(*fault).count > 0;
         LoadFault::ALL.iter().copied().filter(is_recorded)
@@ -177,10 +194,10 @@ impl RunTotals {
             let reason = format!("no session could be opened: {}", causes.join("; "));
             return (TestOutcome::Failed, reason);
         }
-        let missed: Vec<&str> = targets
+        let missed: Vec<String> = targets
             .iter()
             .filter(|verdict| verdict.reached == TargetOutcome::Missed)
-            .map(|verdict| verdict.target.as_str())
+            .map(|verdict| format!("{}{}", verdict.target, self.explain_missed(&verdict.figure)))
             .collect();
         if !missed.is_empty() {
             return (TestOutcome::Failed, format!("missed: {}", missed.join(", ")));

@@ -3,6 +3,7 @@
 use super::script::{CallPlan, NEVER};
 use crate::load::message_header::id_hash;
 use crate::load::rng::Rng;
+use crate::load::room_traffic::{RoomExit, RoomTraffic, SentHistory};
 use crate::load::sequence_tracker::SequenceTracker;
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
@@ -35,6 +36,8 @@ pub(super) struct ActiveCall {
     /// Sequence number of the next message.
     pub(super) sequence: u32,
     pub(super) received: SequenceTracker,
+    /// When this side's messages were sent.
+    pub(super) sent_history: SentHistory,
     step: CallStep,
     /// Planned time of the next message.
     pub(super) next_send: Timestamp,
@@ -65,6 +68,7 @@ impl ActiveCall {
             initiator,
             sequence: 0,
             received: SequenceTracker::default(),
+            sent_history: SentHistory::default(),
             step: CallStep::Steady,
             next_send: NEVER,
             steady_start: NEVER,
@@ -93,6 +97,21 @@ impl ActiveCall {
             self.exact_next_send = self.steady_start;
             self.next_send = round_up_to_grid(self.steady_start, plan.gap.unwrap_or_default());
         }
+    }
+
+    /// What this side has sent and received, at the end of its time in the room. A message has
+    /// arrived, if it arrives at all, `patience` after it was sent.
+    pub(super) fn traffic(
+        &self,
+        exit: RoomExit,
+        now: Timestamp,
+        patience: Duration,
+    ) -> RoomTraffic {
+        let all_settled = self.final_sent_at.is_some_and(|sent| now.since(sent) >= patience);
+        let settled =
+            if all_settled { self.sequence } else { self.sent_history.settled(now, patience) };
+        let received_up_to = self.received.received_up_to();
+        RoomTraffic { sent: self.sequence, settled, received_up_to, exit }
     }
 
     /// Plans the answer to the partner's offer, which has arrived.

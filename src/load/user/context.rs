@@ -5,6 +5,7 @@ use super::UserRules;
 use crate::load::measure::{LoadFault, Recorder};
 use crate::load::message_header::{MessageDecoder, MessageEncoder};
 use crate::load::pairing_ledger::MatchNotice;
+use crate::load::room_traffic::RoomTraffic;
 use crate::timestamp::Timestamp;
 
 /// What a user needs from its driver for one step.
@@ -43,6 +44,8 @@ pub enum UserEvent {
         room: u64,
         /// Number of messages that should have arrived in it and did not.
         missing: u32,
+        /// What the user sent and received in it.
+        traffic: RoomTraffic,
     },
     /// A message arrived from a room that the user is not in.
     StrayMessage {

@@ -5,6 +5,7 @@ use super::{User, UserContext, UserEvent, UserScript, UserState, Withdrawal};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::message_header::{DecodedMessage, id_hash};
 use crate::load::pairing_ledger::MatchNotice;
+use crate::load::room_traffic::{RoomExit, RoomTraffic};
 use crate::timestamp::Timestamp;
 use crate::wire::message::client::write_cancel_match;
 use crate::wire::message::server::{ParsedServerMessage, parse_server_message};
@@ -142,7 +143,9 @@ impl User {
             UserState::Closing { .. } => {
                 let (session, room) = (self.session, notice.room);
                 (self.last_room, self.last_room_ended) = (room, false);
-                return context.events.push(UserEvent::RoomEnded { session, room, missing: 0 });
+                let traffic = RoomTraffic::none(RoomExit::Left);
+                let ended = UserEvent::RoomEnded { session, room, missing: 0, traffic };
+                return context.events.push(ended);
             }
             UserState::AwaitingSession
             | UserState::Idle
@@ -207,7 +210,7 @@ impl User {
         let outcome =
             if is_complete { CountMetric::CallsCompleted } else { CountMetric::CallsInterrupted };
         context.recorder.count(outcome);
-        self.end_room(missing, context);
+        self.end_room(missing, RoomExit::PeerLeft, context);
         self.last_room_ended = true;
         self.continue_after_room(context);
     }
@@ -240,7 +243,10 @@ impl User {
                 }
                 self.rate_limited = true;
                 self.exempt_pending_request(context);
-                LoadFault::RateLimited
+                match code {
+                    "rate_limited" => LoadFault::RateLimited,
+                    _ => LoadFault::TooManyMatches,
+                }
             }
             "peer_busy" => {
                 if let UserState::InRoom(call) = &mut self.state {
@@ -261,10 +267,17 @@ impl User {
             }
             // The match was made before the server read the withdrawal.
             "not_waiting" if std::mem::take(&mut self.withdrawal_crossed) => return,
-            // Both members left at the same time, the partner first.
-            "not_in_room" if matches!(self.state, UserState::Leaving { .. }) => {
-                return self.continue_after_room(context);
-            }
+            "not_in_room" => match self.state {
+                UserState::InRoom(_) => LoadFault::NotInRoom,
+                // Both members left at the same time, the partner first.
+                UserState::Leaving { .. } => return self.continue_after_room(context),
+                // A message crossed `peer_left`.
+                UserState::AwaitingSession
+                | UserState::Idle
+                | UserState::Waiting { .. }
+                | UserState::Closing { .. }
+                | UserState::Vanished(_) => return,
+            },
             _ => LoadFault::Refused,
         };
         context.recorder.record_fault(fault, context.now);

@@ -23,6 +23,7 @@ pub use script::{CallPlan, NEVER, UserHabits, UserRules, UserScript, WeightedQue
 use super::measure::{CountMetric, LoadFault, TimeMetric};
 use super::message_header::MessageHeader;
 use super::rng::Rng;
+use super::room_traffic::RoomExit;
 use crate::timestamp::Timestamp;
 use crate::wire::message::RelayKind;
 use crate::wire::message::client::{write_find_match, write_leave_room};
@@ -271,7 +272,7 @@ impl User {
         // If this side's final message was lost, the partner counts it: only the partner knows.
         let missing = call.received.missing();
         context.recorder.count(CountMetric::CallsCompleted);
-        self.end_room(missing, context);
+        self.end_room(missing, RoomExit::Left, context);
         if self.finishing {
             return self.close(context);
         }
@@ -291,7 +292,7 @@ impl User {
     }
 
     /// Ends the room; the state is `Idle` until the caller sets another one.
-    fn end_room(&mut self, missing: u32, context: &mut UserContext<'_>) {
+    fn end_room(&mut self, missing: u32, exit: RoomExit, context: &mut UserContext<'_>) {
         let UserState::InRoom(call) = std::mem::replace(&mut self.state, UserState::Idle) else {
             return;
         };
@@ -301,6 +302,7 @@ impl User {
             session: self.session,
             room: call.room,
             missing,
+            traffic: call.traffic(exit, context.now, context.rules.message_timeout),
         });
         if self.rate_limited || self.server_draining {
             self.report_exempt(context);
@@ -385,7 +387,7 @@ impl User {
         let is_planned = matches!(self.state, UserState::Closing { .. });
         if let UserState::InRoom(_) = self.state {
             context.recorder.count(CountMetric::CallsInterrupted);
-            self.end_room(0, context);
+            self.end_room(0, RoomExit::Disconnected, context);
         }
         if !is_planned && !closed_by_server {
             // The server may keep the session for its return, or not have noticed the loss yet.
@@ -425,6 +427,7 @@ fn send_message(
         last,
         gaps_expected: call.messages_dropped,
     };
+    call.sent_history.record(context.now, call.sequence, context.rules.message_timeout);
     call.sequence += 1;
     if last {
         call.final_sent_at = Some(context.now);

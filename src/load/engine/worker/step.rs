@@ -165,8 +165,10 @@ impl Worker {
                         self.recorder.record_fault(fault, now);
                     }
                 }
-                UserEvent::RoomEnded { session, room, missing } => {
-                    if !ledger.record_leave(session, room, now) && missing > 0 {
+                UserEvent::RoomEnded { session, room, missing, traffic } => {
+                    let end = ledger.record_leave(session, room, traffic, now);
+                    self.recorder.add(CountMetric::UnderWay, end.under_way);
+                    if !end.has_known_fault && missing > 0 {
                         self.recorder.record_faults(LoadFault::Lost, u64::from(missing), now);
                     }
                 }

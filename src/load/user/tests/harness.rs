@@ -1,6 +1,6 @@
 //! Virtual users with a minimal server between them, which a test can make misbehave.
 
-use crate::load::measure::{LoadFault, Recorder};
+use crate::load::measure::{CountMetric, LoadFault, Recorder};
 use crate::load::message_header::{MessageDecoder, MessageEncoder, id_hash};
 use crate::load::pairing_ledger::PairingLedger;
 use crate::load::user::{
@@ -109,8 +109,10 @@ impl UserHarness {
                 UserEvent::Matched(notice) => {
                     assert_eq!(self.ledger.record_match(notice, self.now), []);
                 }
-                UserEvent::RoomEnded { session, room, missing } => {
-                    if !self.ledger.record_leave(session, room, self.now) {
+                UserEvent::RoomEnded { session, room, missing, traffic } => {
+                    let end = self.ledger.record_leave(session, room, traffic, self.now);
+                    self.recorder.add(CountMetric::UnderWay, end.under_way);
+                    if !end.has_known_fault {
                         self.recorder.record_faults(LoadFault::Lost, u64::from(missing), self.now);
                     }
                 }
