@@ -3,12 +3,13 @@
 mod catalogue;
 
 pub(super) use catalogue::counter_meaning;
-pub use catalogue::{catalogue, is_known, names};
+pub use catalogue::{catalogue, is_known, is_zero_if_absent, names};
 
 use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
+use super::message_header::MessageSizes;
 use catalogue::STATISTICS;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was measured of a run in addition to its [`Recorder`]; of constant size. *While
 /// measuring* means after the warm-up and before the end of the run.
@@ -25,6 +26,8 @@ pub struct RunMeasurements {
     pub measured_s: f64,
     /// Whether the users of this run send messages.
     pub messages_planned: bool,
+    /// Sizes of the messages that they send.
+    pub message_sizes: MessageSizes,
     /// Messages received while measuring.
     pub measured_received: u64,
     /// CPU seconds of the server while measuring.
@@ -41,6 +44,12 @@ pub struct RunMeasurements {
     pub server_busiest_shard_s: Option<(f64, f64)>,
     /// Peak number of the server's descriptors.
     pub server_descriptors_peak: Option<u64>,
+    /// CPU seconds of other processes on the generator's machine while measuring.
+    pub others_cpu_s: Option<f64>,
+    /// CPU seconds that the hypervisor took away while measuring.
+    pub steal_s: Option<f64>,
+    /// Seconds in which a task waited for a CPU while measuring.
+    pub cpu_pressure_s: Option<f64>,
     /// Longest iteration of an event loop of the generator.
     pub longest_iteration_ms: f64,
     /// Resident memory of the generator at the end.
@@ -77,6 +86,19 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
     }
     for fault in LoadFault::ALL {
         put(fault.name(), occurrences(recorder, *fault) as f64);
+    }
+    for (fault, prefix) in [
+        (LoadFault::ClosedByServer, "closed_"),
+        (LoadFault::UpgradeRefused, "upgrade_"),
+        (LoadFault::HttpStatus, "http_status_"),
+        (LoadFault::Refused, "refused_"),
+    ] {
+        for cause in first_words(recorder, fault) {
+            let name = format!("{prefix}{cause}");
+            if is_known(&name) {
+                put(&name, recorder.fault_stats(fault).causes.count(&cause) as f64);
+            }
+        }
     }
     for metric in TimeMetric::ALL {
         if let Some(q) = LatencySummary::of(recorder.histogram(*metric)) {
@@ -119,6 +141,12 @@ pub fn undelivered(recorder: &Recorder) -> u64 {
         + recorder.get(CountMetric::ReceivedWhileLeaving)
         + recorder.fault_stats(LoadFault::BeforeMatch).count;
     recorder.get(CountMetric::Sent).saturating_sub(arrived)
+}
+
+/// The codes in the causes of a fault, each once.
+fn first_words(recorder: &Recorder, fault: LoadFault) -> BTreeSet<String> {
+    let causes = recorder.fault_stats(fault).causes.iter();
+    causes.filter_map(|(cause, _)| cause.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Messages that the server refused.
@@ -174,6 +202,10 @@ fn put_load(put: &mut impl FnMut(&str, f64), recorder: &Recorder, measured: &Run
     }
     put("waiting_peak", measured.waiting_peak as f64);
     put("loop_lag_ms", measured.longest_iteration_ms);
+    if measured.messages_planned {
+        put("plain_message_bytes", measured.message_sizes.plain as f64);
+        put("offer_bytes", measured.message_sizes.offer as f64);
+    }
     if measured.messages_planned || recorder.get(CountMetric::Sent) > 0 {
         put("messages_per_s", measured.measured_received as f64 / measured.measured_s);
     }
@@ -192,6 +224,15 @@ fn put_resources(put: &mut impl FnMut(&str, f64), recorder: &Recorder, measured:
     put("generator_cpu_percent", 100.0 * measured.generator_cpu_s / seconds);
     if let Some(bytes) = measured.generator_memory_bytes {
         put("generator_memory_mb", bytes as f64 / MIB);
+    }
+    for (name, spent_s) in [
+        ("others_cpu_percent", measured.others_cpu_s),
+        ("steal_percent", measured.steal_s),
+        ("cpu_pressure_percent", measured.cpu_pressure_s),
+    ] {
+        if let Some(spent_s) = spent_s {
+            put(name, 100.0 * spent_s / seconds);
+        }
     }
     if let Some(cpu) = measured.server_cpu_s {
         put("server_cpu_percent", 100.0 * cpu / seconds);

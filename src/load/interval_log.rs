@@ -9,6 +9,7 @@ pub use notes::{LogEntry, LogNote, RunEnd, RunHead, TestHead};
 
 use super::encoded_histogram::{decode, encode};
 use super::engine::LoadGauges;
+use super::machine_load::MachineSample;
 use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
 use crate::sys::lock::try_lock;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub const FILE_NAME: &str = "intervals.jsonl";
 
 /// The server's figures at one time. A value that could not be read is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerSample {
     /// CPU seconds since the server started.
@@ -57,6 +58,22 @@ pub struct ServerSample {
     /// Bytes sent since the server started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
+    /// Threads of the server's process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u64>,
+    /// CPU of each shard, in percent of one CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shard_cpu_percent: Vec<f64>,
+    /// Percentiles that `/stats` reports, by name, in milliseconds; since the server started.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency_ms: BTreeMap<String, f64>,
+    /// Connections closed and requests rejected by reason, and errors sent by code, by name; since
+    /// the server started. Zeros are left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
+    /// Whether the server says that it is shutting down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draining: Option<bool>,
 }
 
 impl ServerSample {
@@ -80,6 +97,9 @@ pub struct GeneratorSample {
     pub longest_iteration_ms: f64,
     /// Resident memory.
     pub memory_bytes: Option<u64>,
+    /// The other load of the machine.
+    #[serde(default)]
+    pub machine: MachineSample,
 }
 
 /// One line of the log.
@@ -131,7 +151,8 @@ impl IntervalRow {
         let name = |what: &CountMetric| (what.name().to_owned(), recorder.get(*what));
         self.counts = CountMetric::ALL.iter().map(name).filter(|(_, count)| *count > 0).collect();
         let name = |fault: &LoadFault| (fault.name().to_owned(), recorder.fault_stats(*fault));
-        self.faults = LoadFault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0).collect();
+        let seen = LoadFault::ALL.iter().map(name).filter(|(_, seen)| seen.count > 0);
+        self.faults = seen.map(|(name, seen)| (name, seen.clone())).collect();
         for metric in TimeMetric::ALL {
             let histogram = recorder.histogram(*metric);
             if let Some(quantiles) = LatencySummary::of(histogram) {
@@ -150,7 +171,7 @@ impl IntervalRow {
         }
         for (name, seen) in &self.faults {
             if let Some(fault) = LoadFault::from_name(name) {
-                into.merge_fault(fault, *seen);
+                into.merge_fault(fault, seen);
             }
         }
         for (name, text) in &self.histograms {
@@ -318,8 +339,8 @@ mod tests {
         let mut recorder = Recorder::default();
         recorder.add(CountMetric::Sent, 10);
         recorder.record_fault(LoadFault::Lost, Timestamp::from_nanos(77));
-        recorder.record_fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(78));
-        recorder.set_fault_status(LoadFault::UpgradeRefused, 404);
+        let at = Timestamp::from_nanos(78);
+        recorder.record_fault_with_cause(LoadFault::UpgradeRefused, "404 not found", at);
         for ms in 1..50 {
             recorder.record_time(TimeMetric::Relay, Duration::from_millis(ms));
         }
@@ -346,9 +367,9 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(rows.iter().map(|row| row.at_s).collect::<Vec<_>>(), [1.0, 3.0]);
         assert_eq!(whole.get(CountMetric::Sent), 20);
-        let lost = FaultStats { count: 2, first_ns: 77, last_ns: 77, status: None };
-        assert_eq!(whole.fault_stats(LoadFault::Lost), lost);
-        assert_eq!(whole.fault_stats(LoadFault::UpgradeRefused).status, Some(404));
+        let lost = FaultStats { count: 2, first_ns: 77, last_ns: 77, ..FaultStats::default() };
+        assert_eq!(*whole.fault_stats(LoadFault::Lost), lost);
+        assert_eq!(whole.fault_stats(LoadFault::UpgradeRefused).causes.count("404"), 2);
         let relay = LatencySummary::of(whole.histogram(TimeMetric::Relay)).unwrap();
         assert_eq!(relay.count, 98);
         assert!((24.9..25.1).contains(&relay.p50_ms), "{relay:?}");

@@ -5,9 +5,11 @@
 
 #[macro_use]
 mod indexed_enum;
+mod causes;
 mod faults;
 mod metrics;
 
+pub use causes::{FaultCauses, close_code_meaning, http_cause};
 pub use faults::LoadFault;
 pub use metrics::{CountMetric, TimeMetric};
 
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How often a fault was recorded, and when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultStats {
     /// Number of occurrences.
     pub count: u64,
@@ -25,9 +27,9 @@ pub struct FaultStats {
     pub first_ns: u64,
     /// Nanoseconds from the start of the run to the last occurrence.
     pub last_ns: u64,
-    /// HTTP status of the first occurrence; if that had none, of a later one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
+    /// The causes of those occurrences that have one.
+    #[serde(default, skip_serializing_if = "FaultCauses::is_empty")]
+    pub causes: FaultCauses,
 }
 
 impl FaultStats {
@@ -35,9 +37,7 @@ impl FaultStats {
         if other.count == 0 {
             return;
         }
-        let is_first = self.count == 0 || other.first_ns < self.first_ns;
-        self.status =
-            if is_first { other.status.or(self.status) } else { self.status.or(other.status) };
+        self.causes.merge(&other.causes);
         self.first_ns =
             if self.count == 0 { other.first_ns } else { self.first_ns.min(other.first_ns) };
         self.last_ns = self.last_ns.max(other.last_ns);
@@ -64,7 +64,7 @@ impl Default for Recorder {
         };
         Recorder {
             counts: [0; CountMetric::ALL.len()],
-            faults: [FaultStats::default(); LoadFault::ALL.len()],
+            faults: std::array::from_fn(|_| FaultStats::default()),
             times: TimeMetric::ALL.iter().map(|_| histogram()).collect(),
         }
     }
@@ -90,6 +90,12 @@ impl Recorder {
         self.times[metric as usize].saturating_record(micros.max(1));
     }
 
+    /// Records the same time for `many` operations.
+    pub fn record_times(&mut self, metric: TimeMetric, took: Duration, many: u64) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST_US);
+        self.times[metric as usize].saturating_record_n(micros.max(1), many);
+    }
+
     /// Records the time between two timestamps. It avoids the arithmetic of `Duration`, because it
     /// runs for every message.
     #[inline]
@@ -106,18 +112,20 @@ impl Recorder {
     /// Records `many` faults at `at`.
     pub fn record_faults(&mut self, fault: LoadFault, many: u64, at: Timestamp) {
         let at = at.as_nanos();
-        let stats = FaultStats { count: many, first_ns: at, last_ns: at, status: None };
+        let causes = FaultCauses::default();
+        let stats = FaultStats { count: many, first_ns: at, last_ns: at, causes };
         self.faults[fault as usize].merge(&stats);
     }
 
-    /// Sets the HTTP status of the fault that was just recorded, unless it has one already.
-    pub fn set_fault_status(&mut self, fault: LoadFault, status: u16) {
-        self.faults[fault as usize].status.get_or_insert(status);
+    /// Records a fault at `at` with its cause, as the server names it.
+    pub fn record_fault_with_cause(&mut self, fault: LoadFault, cause: &str, at: Timestamp) {
+        self.record_faults(fault, 1, at);
+        self.faults[fault as usize].causes.add(cause, 1);
     }
 
     /// Adds the occurrences of a fault from an earlier recorder.
-    pub fn merge_fault(&mut self, fault: LoadFault, stats: FaultStats) {
-        self.faults[fault as usize].merge(&stats);
+    pub fn merge_fault(&mut self, fault: LoadFault, stats: &FaultStats) {
+        self.faults[fault as usize].merge(stats);
     }
 
     /// Moves all faults to a later time: this recorder started `offset_ns` after the run.
@@ -134,15 +142,22 @@ impl Recorder {
     }
 
     /// The occurrences of a fault.
-    pub fn fault_stats(&self, fault: LoadFault) -> FaultStats {
-        self.faults[fault as usize]
+    pub fn fault_stats(&self, fault: LoadFault) -> &FaultStats {
+        &self.faults[fault as usize]
     }
 
-    /// One sentence for the report, with the HTTP status if there is one.
+    /// One sentence for the report, with the causes if there are some.
     pub fn meaning(&self, fault: LoadFault) -> String {
-        match self.fault_stats(fault).status {
-            Some(status) => format!("{}, first with {status}", fault.meaning()),
-            None => fault.meaning().to_owned(),
+        let in_words = |(cause, count): (&str, u64)| match close_code_meaning(cause) {
+            meaning if fault.has_close_codes() && !meaning.is_empty() => {
+                format!("{count} × {cause}: {meaning}")
+            }
+            _ => format!("{count} × {cause}"),
+        };
+        let causes: Vec<String> = self.fault_stats(fault).causes.iter().map(in_words).collect();
+        match causes.is_empty() {
+            true => fault.meaning().to_owned(),
+            false => format!("{} ({})", fault.meaning(), causes.join("; ")),
         }
     }
 
@@ -184,7 +199,7 @@ impl Recorder {
     /// Resets the recorder and keeps its memory.
     pub fn clear(&mut self) {
         self.counts = [0; CountMetric::ALL.len()];
-        self.faults = [FaultStats::default(); LoadFault::ALL.len()];
+        self.faults = std::array::from_fn(|_| FaultStats::default());
         self.times.iter_mut().filter(|h| !h.is_empty()).for_each(Histogram::reset);
     }
 }
@@ -248,42 +263,42 @@ mod tests {
         a.merge(&b);
         assert_eq!(a.get(CountMetric::Sent), 1000);
         assert_eq!(
-            a.fault_stats(LoadFault::Lost),
-            FaultStats { count: 1000, first_ns: 1, last_ns: 1000, status: None }
+            *a.fault_stats(LoadFault::Lost),
+            FaultStats { count: 1000, first_ns: 1, last_ns: 1000, ..FaultStats::default() }
         );
         let quantiles = |r: &Recorder| LatencySummary::of(r.histogram(TimeMetric::Relay));
         assert_eq!(quantiles(&a), quantiles(&whole));
         a.clear();
         assert_eq!((a.get(CountMetric::Sent), quantiles(&a)), (0, None));
-        assert_eq!(a.fault_stats(LoadFault::Lost), FaultStats::default());
+        assert_eq!(*a.fault_stats(LoadFault::Lost), FaultStats::default());
     }
 
-    /// For every order in which threads are merged, also when one recorded no status.
+    /// For every order in which threads are merged, also when one recorded no cause.
     #[test]
-    fn a_fault_is_described_with_its_first_status() {
-        let refused = |at, status| {
+    fn a_fault_is_described_with_its_causes() {
+        let closed = |at, causes: &[&str]| {
             let mut recorder = Recorder::default();
-            recorder.record_fault(LoadFault::UpgradeRefused, Timestamp::from_nanos(at));
-            if let Some(status) = status {
-                recorder.set_fault_status(LoadFault::UpgradeRefused, status);
-                recorder.set_fault_status(LoadFault::UpgradeRefused, 500);
+            let at = Timestamp::from_nanos(at);
+            for cause in causes {
+                recorder.record_fault_with_cause(LoadFault::ClosedByServer, cause, at);
             }
+            recorder.record_fault(LoadFault::ClosedByServer, at);
             recorder
         };
-        let parts = [refused(2, Some(404)), refused(1, None), refused(3, Some(400))];
+        let parts = [closed(2, &["1009", "4999"]), closed(1, &[]), closed(3, &["1009"])];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut whole = Recorder::default();
             order.iter().for_each(|nth| whole.merge(&parts[*nth]));
-            let meaning = whole.meaning(LoadFault::UpgradeRefused);
-            assert!(meaning.starts_with("the upgrade was refused, first with 40"), "{meaning}");
+            assert_eq!(whole.fault_stats(LoadFault::ClosedByServer).count, 6);
+            let meaning = whole.meaning(LoadFault::ClosedByServer);
+            let causes = "should have stayed open (2 × 1009: a message was too large; 1 × 4999)";
+            assert!(meaning.ends_with(causes), "{meaning}");
         }
-        let (mut early, late) = (refused(3, Some(400)), refused(2, Some(404)));
-        early.merge(&late);
-        assert_eq!(
-            early.meaning(LoadFault::UpgradeRefused),
-            "the upgrade was refused, first with 404"
-        );
-        assert_eq!(refused(1, None).meaning(LoadFault::UpgradeRefused), "the upgrade was refused");
+        let mut refused = Recorder::default();
+        refused.record_fault_with_cause(LoadFault::UpgradeRefused, "404", Timestamp::ZERO);
+        assert_eq!(refused.meaning(LoadFault::UpgradeRefused), "the upgrade was refused (1 × 404)");
+        refused.clear();
+        assert_eq!(refused.meaning(LoadFault::UpgradeRefused), "the upgrade was refused");
     }
 
     #[test]

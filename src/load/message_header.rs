@@ -17,6 +17,7 @@ use checksum::checksum;
 use hex::{read_hex, write_hex};
 use memchr::memmem::Finder;
 use payloads::{CANDIDATE, padding, session_description};
+use serde::{Deserialize, Serialize};
 
 /// The fields of a message's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ const BODY_DIGITS: usize = 16 * 5;
 const CHECK_DIGITS: usize = 16;
 /// Bytes of a whole header.
 const HEADER_BYTES: usize = BODY_DIGITS + CHECK_DIGITS;
+/// Bytes of a room's identifier: 16 in base64url.
+const ROOM_ID_BYTES: usize = 22;
 /// The start of the JSON member that holds the header.
 const MARKER: &[u8] = b"\"probe\":\"";
 /// The header is searched for in this many bytes from the start of the message.
@@ -148,6 +151,33 @@ impl MessageEncoder {
     }
 }
 
+/// Sizes of the messages that users relay, in bytes of text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageSizes {
+    /// A plain message.
+    pub plain: usize,
+    /// An offer, the largest message whose size is fixed.
+    pub offer: usize,
+}
+
+impl MessageSizes {
+    /// The sizes when a plain message is to have `message_bytes`.
+    pub fn of(message_bytes: usize) -> Self {
+        let encoder = MessageEncoder::new(message_bytes, 1);
+        let size = |kind: RelayKind| {
+            let envelope = "{'type':'','room_id':'','payload':{".len() + kind.as_str().len();
+            let tail = encoder.tails[kind as usize].len();
+            envelope + ROOM_ID_BYTES + MARKER.len() + HEADER_BYTES + tail
+        };
+        MessageSizes { plain: size(RelayKind::Signal), offer: size(RelayKind::Offer) }
+    }
+
+    /// The larger of both sizes.
+    pub fn larger(&self, other: &MessageSizes) -> Self {
+        MessageSizes { plain: self.plain.max(other.plain), offer: self.offer.max(other.offer) }
+    }
+}
+
 /// Decodes relayed messages and checks their headers. Each thread has its own.
 pub struct MessageDecoder {
     finder: Finder<'static>,
@@ -231,6 +261,18 @@ mod tests {
         assert_eq!(text.len() as u64, header.payload_len);
         unmask(&mut text, header.mask.unwrap(), 0);
         text
+    }
+
+    #[test]
+    fn knows_the_sizes_of_its_messages() {
+        for bytes in [0, 200, 5000] {
+            let largest = |kind| message(kind, bytes).len();
+            let sizes = MessageSizes::of(bytes);
+            assert_eq!(sizes.plain, largest(RelayKind::Signal));
+            assert_eq!(sizes.offer, largest(RelayKind::Offer));
+            let others = [RelayKind::Answer, RelayKind::IceCandidate].map(largest);
+            assert!(others.iter().all(|other| *other < sizes.offer));
+        }
     }
 
     #[test]

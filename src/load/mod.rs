@@ -29,6 +29,7 @@ pub mod figures;
 pub mod generators;
 pub mod interval_log;
 pub mod live_metrics;
+pub mod machine_load;
 pub mod measure;
 pub mod merge;
 pub mod message_header;

@@ -79,6 +79,8 @@ pub struct PairingLedger {
     /// Users that are not counted as overdue: their waiting is no evidence against the server, or
     /// has been counted.
     exempt: HashSet<u64>,
+    /// Users that have been counted as never matched and still wait.
+    unmatched: HashSet<u64>,
     /// For each queue, the request times of the users that were matched last, the latest match
     /// first.
     served: HashMap<u16, VecDeque<Timestamp>>,
@@ -237,6 +239,9 @@ impl PairingLedger {
         if is_announced || was_overtaken {
             self.stop_waiting(session);
             self.exempt.insert(session);
+            if !is_announced {
+                self.unmatched.insert(session);
+            }
             return u64::from(!is_announced);
         }
         let first = self.overdue_alone.remove(&queue).filter(|first| *first != session);
@@ -246,7 +251,14 @@ impl PairingLedger {
         }
         self.overdue_counted.extend(first.map(|first| (first, queue)));
         self.overdue_counted.insert(session, queue);
+        self.unmatched.extend(first);
+        self.unmatched.insert(session);
         1 + u64::from(first.is_some())
+    }
+
+    /// Whether this user waits and has been counted as never matched.
+    pub fn is_unmatched(&self, session: u64) -> bool {
+        self.unmatched.contains(&session)
     }
 
     /// Whether a match with this user was announced to the partner and not to the user.
@@ -265,6 +277,7 @@ impl PairingLedger {
     fn stop_waiting(&mut self, session: u64) {
         self.overdue_counted.remove(&session);
         self.exempt.remove(&session);
+        self.unmatched.remove(&session);
         if !self.overdue_alone.is_empty() {
             self.overdue_alone.retain(|_, overdue| *overdue != session);
         }

@@ -57,7 +57,7 @@ impl LoggedRun {
         self.end = None;
         self.totals.begin(&self.head.server);
         if self.head.sends_messages {
-            self.totals.expect_messages();
+            self.totals.expect_messages(self.head.message_sizes);
         }
     }
 
@@ -70,6 +70,7 @@ impl LoggedRun {
             (totals.gave_up, totals.worker_died) = (end.gave_up, end.worker_died);
             totals.accept_queue_drops = end.accept_queue_drops;
             totals.server_capacity = end.server_capacity;
+            totals.add_counters(&end.counters);
         }
         let mut report = totals.into_report(&head.spec, &head.targets);
         if is_incomplete && report.outcome == TestOutcome::Stopped {

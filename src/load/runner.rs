@@ -106,11 +106,23 @@ impl ScenarioRunner<'_> {
     }
 
     /// Whether no further run makes sense: the test was stopped, an agent was lost, or the server
-    /// crashed, so that the next run would only find that it is gone.
+    /// crashed or was shut down, so that the next run would only find that it is gone.
     fn must_stop(&self) -> bool {
         self.environment.ends_early()
             || self.environment.has_lost_agent()
-            || last_run_crashed(&self.results.runs)
+            || self.last_run_has(LoadFault::Crashed)
+            || self.is_shut_down()
+    }
+
+    /// Whether the server was shut down during the last run.
+    fn is_shut_down(&self) -> bool {
+        self.last_run_has(LoadFault::ShutDown)
+    }
+
+    /// Whether this fault occurred during the last run, which may be a trial.
+    fn last_run_has(&self, kind: LoadFault) -> bool {
+        let faults = self.results.runs.last().map_or(&[][..], |run| &run.faults);
+        faults.iter().any(|fault| fault.kind == kind.name())
     }
 
     fn stress(&mut self, s: &StressScenario) -> io::Result<()> {
@@ -127,7 +139,10 @@ impl ScenarioRunner<'_> {
             StressDimension::Messages => "messages a second",
             StressDimension::Connections => "connections",
         };
-        let point = breaking_point(raised, result, broken, trials, self.host);
+        let mut point = breaking_point(raised, result, broken, trials, self.host);
+        if self.is_shut_down() {
+            point.cause = "the server was shut down".to_owned();
+        }
         self.environment.progress.note(&headline(&point));
         self.environment.note(&LogNote::BreakingPoint(Box::new(point.clone())));
         self.results.breaking_point = Some(point);
@@ -166,7 +181,10 @@ impl ScenarioRunner<'_> {
             };
             let step = search.step_name().to_owned();
             trials.push(TrialRecord { step, level, result: result.to_owned() });
-            match last_run_crashed(&self.results.runs) {
+            if self.is_shut_down() {
+                return Ok((None, trials));
+            }
+            match self.last_run_has(LoadFault::Crashed) {
                 true => search.record_crash(),
                 false => search.record(outcome),
             }
@@ -270,12 +288,6 @@ impl ScenarioRunner<'_> {
         let endurance = run_plans::plan_endurance(s, EnduranceScenario::built_in(), capacity);
         self.endurance(&endurance, false)
     }
-}
-
-/// Whether the server crashed during the last run, which may be a trial.
-fn last_run_crashed(runs: &[RunReport]) -> bool {
-    let faults = runs.last().map_or(&[][..], |run| &run.faults);
-    faults.iter().any(|fault| fault.kind == LoadFault::Crashed.name())
 }
 
 impl SearchPlan {

@@ -44,7 +44,7 @@ impl ServerMonitor {
 
     /// The latest sample.
     pub fn latest(&self) -> ServerSample {
-        self.latest.lock().map(|latest| *latest).unwrap_or_default()
+        self.latest.lock().map(|latest| latest.clone()).unwrap_or_default()
     }
 }
 

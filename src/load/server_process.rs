@@ -62,12 +62,18 @@ fn listening_inodes(table: impl BufRead, port: u16) -> Vec<String> {
     listening.filter(|(local_port, _)| *local_port == port).map(|(_, inode)| inode).collect()
 }
 
-/// Reads the CPU time, memory and descriptors of a process.
-pub fn read_process(pid: u32) -> Option<ServerSample> {
+/// CPU seconds of a process since it started.
+pub fn process_cpu_s(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may contain spaces; fields 14 and 15 are user and system time.
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_ascii_whitespace().collect();
     let ticks: f64 = [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<f64>().ok()).sum();
+    Some(ticks / TICKS_PER_SECOND)
+}
+
+/// Reads the CPU time, memory and descriptors of a process.
+pub fn read_process(pid: u32) -> Option<ServerSample> {
+    let cpu_s = Some(process_cpu_s(pid)?);
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     // Since Linux 6.2 the directory's size is the number of descriptors; before, it is 0.
@@ -75,7 +81,7 @@ pub fn read_process(pid: u32) -> Option<ServerSample> {
     let size = fs::metadata(&directory).ok().map(|fd| fd.len()).filter(|len| *len > 0);
     let descriptors = size.or_else(|| Some(fs::read_dir(&directory).ok()?.count() as u64));
     Some(ServerSample {
-        cpu_s: Some(ticks / TICKS_PER_SECOND),
+        cpu_s,
         memory_bytes: Some(pages * PAGE_BYTES),
         descriptors,
         ..ServerSample::default()

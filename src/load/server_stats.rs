@@ -58,10 +58,40 @@ fn find(numbers: &BTreeMap<String, f64>, names: &[&str]) -> Option<f64> {
         .copied()
 }
 
+/// Where `/stats` counts by reason, and the beginning of the names that the counters get.
+const COUNTERS: [(&str, &str); 3] = [
+    ("/connections/closed", "closed_"),
+    ("/http/rejected", "rejected_"),
+    ("/messages/errors", "errors_"),
+];
+/// Where `/stats` has percentiles, and the names that they get.
+const LATENCIES: [(&str, &str); 6] = [
+    ("/latency_ms/relay/p50", "relay_p50"),
+    ("/latency_ms/relay/p99", "relay_p99"),
+    ("/latency_ms/match_wait/p99", "match_p99"),
+    ("/latency_ms/loop_iteration/p50", "loop_p50"),
+    ("/latency_ms/loop_iteration/p99", "loop_p99"),
+    ("/latency_ms/loop_iteration/max", "loop_max"),
+];
+
 /// Reads the figures of a `/stats` response.
 pub fn read_stats(json: &[u8]) -> ServerSample {
     let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let numbers = numbers_in(&stats);
+    let members = |pointer: &str| {
+        let members = stats.pointer(pointer).and_then(serde_json::Value::as_object);
+        members.into_iter().flatten()
+    };
+    let counters = COUNTERS.iter().flat_map(|(pointer, prefix)| {
+        let named = move |(name, value): (&String, &serde_json::Value)| {
+            let count = value.as_u64().filter(|count| *count > 0)?;
+            Some((format!("{prefix}{name}"), count))
+        };
+        members(pointer).filter_map(named)
+    });
+    let latency = LATENCIES.iter().filter_map(|(pointer, name)| {
+        Some(((*name).to_owned(), stats.pointer(pointer)?.as_f64()?))
+    });
     let whole = |names: &[&str]| find(&numbers, names).map(|n| n.max(0.0) as u64);
     let user =
         find(&numbers, &["cpu_user_s", "cpu_user_seconds", "cpu.user_s", "cpu.user_seconds"]);
@@ -85,6 +115,11 @@ pub fn read_stats(json: &[u8]) -> ServerSample {
         relayed: whole(&["messages.relayed", "messages_relayed", "relayed"]),
         bytes_in: whole(&["wire_received", "bytes_received", "bytes_in"]),
         bytes_out: whole(&["wire_sent", "bytes_sent", "bytes_out"]),
+        threads: whole(&["threads"]),
+        shard_cpu_percent: shard_values(&stats, "cpu_percent").flatten().collect(),
+        latency_ms: latency.collect(),
+        counters: counters.collect(),
+        draining: stats["status"].as_str().map(|status| status == "draining"),
     }
 }
 
@@ -100,6 +135,12 @@ pub fn explain_missing_stats(stats: Option<&TargetAddress>) -> Option<String> {
     }
 }
 
+/// The body of a server's statistics; `None` if it does not answer with 200.
+pub fn fetch_stats(stats: &TargetAddress) -> Option<Vec<u8>> {
+    let answer = http_get(stats, &stats.path).ok();
+    answer.filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
 /// The limits that a server reports; `None` for what it does not report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -111,15 +152,8 @@ pub struct ServerCapacity {
 }
 
 impl ServerCapacity {
-    /// Asks a server for its limits.
-    pub fn fetch(stats: &TargetAddress) -> Self {
-        match http_get(stats, &stats.path) {
-            Ok((200, body)) => Self::read(&body),
-            Ok(_) | Err(_) => ServerCapacity::default(),
-        }
-    }
-
-    fn read(json: &[u8]) -> Self {
+    /// Reads the limits in a `/stats` response.
+    pub fn read(json: &[u8]) -> Self {
         let stats: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
         let limit = find(&numbers_in(&stats), &["descriptors_allowed", "max_fds"]);
         let pinned: Option<BTreeSet<u64>> =
@@ -145,8 +179,24 @@ mod tests {
         assert_eq!(sample.memory_bytes, Some(5000));
         assert_eq!(sample.cpu_s, Some(2.0));
         assert_eq!((sample.waiting, sample.rooms, sample.relayed), (Some(3), Some(4), Some(77)));
-        assert_eq!(sample.bytes_in, None);
+        assert_eq!((sample.bytes_in, sample.draining), (None, None));
         assert_eq!(read_stats(b"not json"), ServerSample::default());
+    }
+
+    #[test]
+    fn reads_what_the_server_counts_by_reason() {
+        let json = br#"{"status":"draining","connections":{"closed":{"silent":0,"evicted":7}},
+            "http":{"rejected":{"origin":2}},"messages":{"errors":{"rate_limited":5}},
+            "latency_ms":{"relay":{"p99":1.5},"loop_iteration":{"max":20}},
+            "process":{"threads":4},"shards":[{"cpu_percent":3.5},{"cpu_percent":0}]}"#;
+        let sample = read_stats(json);
+        let counters = [("closed_evicted", 7), ("errors_rate_limited", 5), ("rejected_origin", 2)];
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+        assert_eq!(sample.counters, counters.map(named).into());
+        assert_eq!(sample.latency_ms.get("relay_p99"), Some(&1.5));
+        assert_eq!(sample.latency_ms.get("loop_max"), Some(&20.0));
+        assert_eq!((sample.threads, sample.draining), (Some(4), Some(true)));
+        assert_eq!(sample.shard_cpu_percent, [3.5, 0.0]);
     }
 
     #[test]

@@ -20,10 +20,11 @@ use super::engine::{ClientIdentity, Destination, LoadEngine, SourceAddresses, Wo
 use super::generators::{Generators, LocalGenerator};
 use super::interval_log::{IntervalLog, LogNote, RunEnd, RunHead};
 use super::live_metrics::LiveMetrics;
+use super::message_header::MessageSizes;
 use super::progress::ProgressDisplay;
 use super::report::model::{RunReport, TestOutcome};
 use super::server_process::{accept_queue_drops, descriptor_limit, find_process};
-use super::server_stats::ServerCapacity;
+use super::server_stats::{ServerCapacity, fetch_stats, read_stats};
 use super::target::PerformanceTarget;
 use super::target_address::TargetAddress;
 use crate::timestamp::Timestamp;
@@ -63,6 +64,8 @@ pub struct TestEnvironment {
     pub targets: Vec<PerformanceTarget>,
     /// Number of runs so far.
     pub runs: u32,
+    /// Whether a server of this kind has answered in any run.
+    pub server_was_there: bool,
     /// A failure of this machine, after which no further run is started.
     pub failure: Option<String>,
 }
@@ -125,13 +128,14 @@ impl TestEnvironment {
         let mut monitor = RunMonitor::start(stats, pid, workload.interval);
         totals.begin(&monitor.server.latest());
         if workload.rules.sends_messages() {
-            totals.expect_messages();
+            totals.expect_messages(MessageSizes::of(workload.message_bytes));
         }
         let head = RunHead {
             run: self.runs,
             spec: spec.clone(),
-            targets: [&self.targets[..], &spec.targets[..]].concat(),
+            targets: self.targets_of(spec),
             sends_messages: workload.rules.sends_messages(),
+            message_sizes: MessageSizes::of(workload.message_bytes),
             server: monitor.server.latest(),
         };
         self.note(&LogNote::RunBegins(Box::new(head)));
@@ -146,7 +150,11 @@ impl TestEnvironment {
         if let (Some(before), Some(after)) = (monitor.drops_before, accept_queue_drops()) {
             totals.accept_queue_drops = after.saturating_sub(before);
         }
-        let reported = self.stats.as_ref().map(ServerCapacity::fetch).unwrap_or_default();
+        let stats = self.stats.as_ref().and_then(fetch_stats);
+        let reported = stats.as_deref().map(ServerCapacity::read).unwrap_or_default();
+        let counters = stats.as_deref().map(|stats| read_stats(stats).counters);
+        let counters = counters.unwrap_or_default();
+        totals.add_counters(&counters);
         let descriptors =
             reported.descriptors.or_else(|| monitor.server.pid.and_then(descriptor_limit));
         totals.server_capacity = ServerCapacity { descriptors, ..reported };
@@ -159,6 +167,7 @@ impl TestEnvironment {
             generators: totals.generators.clone(),
             accept_queue_drops: totals.accept_queue_drops,
             server_capacity: totals.server_capacity,
+            counters,
         };
         self.note(&LogNote::RunEnds(end));
         self.runs += 1;

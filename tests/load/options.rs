@@ -186,7 +186,7 @@ fn a_server_that_accepts_no_session_is_not_judged() {
     let hanging_up = hangs_up.local_addr().unwrap();
     std::thread::spawn(move || hangs_up.incoming().for_each(drop));
     for (server, part) in [
-        (serve_fixed("404 Not Found", ""), "the upgrade was refused, first with 404"),
+        (serve_fixed("404 Not Found", ""), "the upgrade was refused ("),
         (hanging_up, "were reset"),
     ] {
         let url = format!("ws://{server}/ws");

@@ -1,6 +1,7 @@
 //! A small server that implements the protocol and misbehaves in exactly one way, which the load
 //! tester must detect. It uses one thread for each connection and one lock for its whole state.
 
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -57,6 +58,15 @@ pub(crate) enum Misbehaviour {
     FreezesSomeUsers,
     /// Every relayed message takes 200 ms.
     DelaysMessages,
+    /// From some time on, who sends a message is closed with this code.
+    ClosesWith(u16),
+    /// Upgrades are answered with this status and text.
+    RefusesUpgrades(u16, &'static str),
+    /// Some messages are refused with this error code.
+    RefusesMessages(&'static str),
+    NeverAnswersPings,
+    /// Every connection is reset once its request has arrived.
+    ResetsConnections,
 }
 
 /// One relayed message in this many is affected.
@@ -71,6 +81,8 @@ const MESSAGE_DELAY: Duration = Duration::from_millis(200);
 /// messages after which it closes a connection.
 const AWAY: Duration = Duration::from_secs(2);
 const AWAY_AFTER: u64 = 100;
+/// Number of relayed messages after which [`Misbehaviour::ClosesWith`] begins.
+const CLOSE_AFTER: u64 = 100;
 /// One room in this many is affected.
 const ROOMS_ONE_IN: u64 = 3;
 
@@ -155,6 +167,9 @@ impl Server {
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).ok()?;
+        if self.misbehaviour == Misbehaviour::ResetsConnections {
+            return SockRef::from(&socket).set_linger(Some(Duration::ZERO)).ok();
+        }
         let Some(key) = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
         else {
             if self.misbehaviour == Misbehaviour::NeverAnswersSlowPath
@@ -164,6 +179,11 @@ impl Server {
             }
             return self.plain(&mut socket);
         };
+        if let Misbehaviour::RefusesUpgrades(status, text) = self.misbehaviour {
+            let length = text.len();
+            let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {length}\r\n");
+            return write!(socket, "{head}Connection: close\r\n\r\n{text}").ok();
+        }
         let others = self.misbehaviour == Misbehaviour::AnswersEverySecondUpgrade && {
             let mut state = self.state.lock().unwrap();
             state.upgrades += 1;
@@ -282,6 +302,8 @@ impl Server {
                 state.end_room(me, "left");
                 state.send_text(me, r#"{"type":"room_left","payload":{}}"#);
             }
+            Ok(ClientMessage::Ping { .. })
+                if self.misbehaviour == Misbehaviour::NeverAnswersPings => {}
             Ok(ClientMessage::Ping { .. }) => state.send_text(me, r#"{"type":"pong"}"#),
             Ok(ClientMessage::Relay(..)) => self.relay(state, me, text),
             Ok(ClientMessage::CancelMatch) | Err(_) => {}
@@ -345,6 +367,13 @@ impl Server {
         let affected = state.relayed.is_multiple_of(ONE_IN);
         match self.misbehaviour {
             Misbehaviour::DropsMessages if affected => {}
+            Misbehaviour::ClosesWith(code) if state.relayed > CLOSE_AFTER => {
+                state.send(me, CLOSE, &code.to_be_bytes());
+            }
+            Misbehaviour::RefusesMessages(code) if affected && !last => {
+                state
+                    .send_text(me, &format!(r#"{{"type":"error","payload":{{"code":"{code}"}}}}"#));
+            }
             Misbehaviour::DuplicatesMessages if affected => {
                 state.send(peer, TEXT, text);
                 state.send(peer, TEXT, text);

@@ -12,6 +12,7 @@ use super::protocol::{
 use crate::load::engine::{Destination, GeneratorShare, LoadEngine, SourceAddresses};
 use crate::load::generators::{GeneratorEvent, LocalGenerator, MergedInterval};
 use crate::load::interval_log::{GeneratorSample, IntervalRow};
+use crate::load::machine_load::MachineProbe;
 use crate::load::preflight;
 use crate::load::report::model::GeneratorHost;
 use crate::load::server_process::find_process;
@@ -345,6 +346,7 @@ fn prepare(preparation: &Preparation) -> Result<(Destination, u64), (bool, Strin
 /// The resources that this process uses.
 struct OwnUsage {
     probe: ProcessProbe,
+    machine: MachineProbe,
     cpu: Duration,
     at: Instant,
 }
@@ -353,7 +355,9 @@ impl OwnUsage {
     fn start() -> Self {
         let probe = ProcessProbe::open();
         let usage = probe.read();
-        OwnUsage { probe, cpu: usage.cpu_user + usage.cpu_system, at: Instant::now() }
+        let cpu = usage.cpu_user + usage.cpu_system;
+        let machine = MachineProbe::start(cpu.as_secs_f64());
+        OwnUsage { probe, machine, cpu, at: Instant::now() }
     }
 
     /// The interval that has just ended.
@@ -378,6 +382,7 @@ impl OwnUsage {
                 cpu_percent: 100.0 * used.as_secs_f64() / length.as_secs_f64().max(1e-3),
                 longest_iteration_ms: interval.longest_iteration.as_secs_f64() * 1000.0,
                 memory_bytes: usage.resident_bytes,
+                machine: self.machine.next(cpu.as_secs_f64()),
             },
             ..IntervalRow::default()
         };

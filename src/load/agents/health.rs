@@ -89,6 +89,7 @@ mod tests {
                     cpu_percent,
                     longest_iteration_ms: cpu_percent / 10.0,
                     memory_bytes: None,
+                    ..GeneratorSample::default()
                 },
                 ..IntervalRow::default()
             };

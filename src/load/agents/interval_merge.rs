@@ -99,6 +99,7 @@ fn add(row: &IntervalRow, merged: &mut MergedInterval, sum: &mut GeneratorSample
     let own = &row.generator;
     sum.cpu_percent += own.cpu_percent;
     sum.longest_iteration_ms = sum.longest_iteration_ms.max(own.longest_iteration_ms);
+    sum.machine = sum.machine.busier(&own.machine);
     let memory = sum.memory_bytes.unwrap_or(0) + own.memory_bytes.unwrap_or(0);
     sum.memory_bytes = Some(memory).filter(|bytes| *bytes > 0);
 }
@@ -120,6 +121,7 @@ mod tests {
                 cpu_percent: 10.0,
                 longest_iteration_ms: users as f64,
                 memory_bytes: Some(100),
+                ..GeneratorSample::default()
             },
             ..IntervalRow::default()
         };

@@ -243,7 +243,7 @@ mod tests {
         for (scenario, flag, default) in [
             ("connections", "users", "10000"),
             ("connections", "connect_rate", "2000"),
-            ("connections", "require", "connected_percent>=100, alive_percent>=100"),
+            ("connections", "require", "connected_percent>=100, alive_percent>=100, refusals==0"),
             ("connections", "late_after", "10ms"),
             ("matchmaking", "late_after", "100ms"),
             ("stress", "require", "none"),

@@ -42,8 +42,7 @@ pub(super) fn execute(
     let fleet = agents::connect(arguments, scenario, secret, &identity)?;
     let stats_missing = server_stats::explain_missing_stats(stats.as_ref());
     let log = open_log(&directory, resume)?;
-    let interrupted = watch_signals()
-        .map_err(|error| usage_error(format!("signal handlers cannot be installed: {error}")))?;
+    let interrupted = watch_signals().map_err(no_signal_handlers)?;
     let mut environment = TestEnvironment {
         server,
         stats,
@@ -57,6 +56,7 @@ pub(super) fn execute(
         server_pid: common.server_pid,
         targets,
         runs: 0,
+        server_was_there: false,
         failure: None,
     };
     let host = generator_host(agents::share_machine_with_server(&environment), stats_missing);
@@ -258,6 +258,10 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<PathBuf, CliError> {
     std::fs::write(&probe, b"").map_err(|error| unwritable(directory, &error))?;
     std::fs::remove_file(&probe).map_err(|error| unwritable(directory, &error))?;
     Ok(directory.to_owned())
+}
+
+fn no_signal_handlers(error: std::io::Error) -> CliError {
+    usage_error(format!("signal handlers cannot be installed: {error}"))
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> CliError {

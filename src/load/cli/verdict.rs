@@ -159,6 +159,7 @@ mod tests {
             first_s: 0.0,
             last_s: 0.0,
             is_server_fault: true,
+            causes: Default::default(),
         });
         assert_eq!(overall_outcome(&report), TestOutcome::Failed);
     }

@@ -27,8 +27,10 @@ pub(super) enum ConnectionStage {
 pub(super) struct PendingUpgrade {
     pub(super) expected: AcceptKey,
     pub(super) scan: HeadScan,
-    /// The part of the response head that has arrived, if it did not arrive in one read.
+    /// The part of the response that has arrived, if it did not arrive in one read.
     pub(super) head: Vec<u8>,
+    /// The status of a refusal whose text has not arrived completely.
+    pub(super) refusal: Option<u16>,
 }
 
 /// One connection.
@@ -42,6 +44,8 @@ pub(super) struct UserConnection {
     pub(super) egress: Egress,
     /// Planned arrival of the user; once it has vanished, when it did.
     pub(super) intended: Timestamp,
+    /// When the connection was started.
+    pub(super) started: Timestamp,
     /// Distinguishes this connection from an earlier one in the same slot.
     pub(super) serial: u32,
     /// Earliest wake-up among the connection's timers.

@@ -7,7 +7,7 @@ use super::http_connection::{ExchangeStep, HttpExchange, HttpLoadConnection};
 use super::schedule::RateSchedule;
 use super::share::ThreadShare;
 use super::worker::Worker;
-use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric, http_cause};
 use crate::load::units::HttpPhase;
 use crate::timestamp::Timestamp;
 use mio::{Interest, Token};
@@ -17,6 +17,16 @@ use std::collections::VecDeque;
 /// Limit of requests that wait for a connection; more would only measure the waiting.
 const MAX_WAITING_REQUESTS: usize = 100_000;
 
+/// A request that is due.
+#[derive(Clone, Copy)]
+struct DueRequest {
+    /// Planned time.
+    intended: Timestamp,
+    /// When the generator was ready to send it.
+    started: Timestamp,
+    phase: usize,
+}
+
 /// All HTTP connections of one thread.
 pub(super) struct HttpLoadClient {
     phases: Vec<HttpPhase>,
@@ -25,8 +35,8 @@ pub(super) struct HttpLoadClient {
     due: u64,
     connections: Slab<HttpLoadConnection>,
     idle: Vec<usize>,
-    /// Planned times and phases of requests that wait for a free connection.
-    waiting: VecDeque<(Timestamp, usize)>,
+    /// Requests that wait for a free connection.
+    waiting: VecDeque<DueRequest>,
     max_connections: usize,
     opened: u64,
     share: ThreadShare,
@@ -80,15 +90,16 @@ impl HttpLoadClient {
     pub(super) fn drive(&mut self, worker: &mut Worker, now: Timestamp) {
         self.enqueue_due(worker, now);
         let timeout = worker.workload.connect_timeout;
-        while self.waiting.front().is_some_and(|(at, _)| now.since(*at) > timeout) {
+        let is_late = |request: &&DueRequest| now.since(request.intended) > timeout;
+        while let Some(request) = self.waiting.front().filter(is_late) {
+            record_timeout(worker, request.intended, request.started, now);
             self.waiting.pop_front();
-            record_failure(worker, LoadFault::HttpTimeout, now);
         }
-        while let Some(&(intended, phase)) = self.waiting.front() {
+        while let Some(&request) = self.waiting.front() {
             let Some(slot) = self.free_connection(worker, now) else { break };
             self.waiting.pop_front();
             if let Some(slot) = slot {
-                self.start(worker, slot, intended, phase);
+                self.start(worker, slot, request);
             }
         }
         let has_timed_out = |connection: &HttpLoadConnection| {
@@ -97,8 +108,9 @@ impl HttpLoadClient {
         let timed_out = self.connections.iter().filter(|(_, c)| has_timed_out(c));
         let timed_out: Vec<usize> = timed_out.map(|(slot, _)| slot).collect();
         for slot in timed_out {
-            record_failure(worker, LoadFault::HttpTimeout, now);
-            self.connections.remove(slot);
+            if let Some(exchange) = self.connections.remove(slot).exchange {
+                record_timeout(worker, exchange.intended, exchange.started, now);
+            }
         }
     }
 
@@ -110,10 +122,11 @@ impl HttpLoadClient {
             let phase = self.phase_of(self.share.number(self.due));
             self.due += 1;
             worker.recorder.count(CountMetric::HttpDue);
+            worker.record_start(intended, now);
             if self.waiting.len() < MAX_WAITING_REQUESTS {
-                self.waiting.push_back((intended, phase));
+                self.waiting.push_back(DueRequest { intended, started: now, phase });
             } else {
-                record_failure(worker, LoadFault::HttpTimeout, now);
+                record_timeout(worker, intended, now, now);
             }
         }
     }
@@ -148,12 +161,12 @@ impl HttpLoadClient {
         Some(Some(slot))
     }
 
-    fn start(&mut self, worker: &mut Worker, slot: usize, intended: Timestamp, phase: usize) {
+    fn start(&mut self, worker: &mut Worker, slot: usize, request: DueRequest) {
         let now = worker.now();
-        worker.record_start(intended, now);
         worker.stall_detector.record_request(now);
         let connection = &mut self.connections[slot];
-        let exchange = HttpExchange { intended, sent: now, response: None };
+        let DueRequest { intended, started, phase } = request;
+        let exchange = HttpExchange { intended, started, response: None };
         let step = connection.start(exchange, &worker.destination, &self.phases[phase].path);
         self.finish_step(worker, slot, step, now);
     }
@@ -192,17 +205,21 @@ impl HttpLoadClient {
         match (step, connection.exchange.take()) {
             (ExchangeStep::Wait, exchange) => connection.exchange = exchange,
             (ExchangeStep::Done { reusable }, Some(exchange)) => {
-                match exchange.response.map_or(0, |response| response.status) {
+                let status = exchange.response.as_ref().map_or(0, |response| response.status);
+                match status {
                     200 => {
                         worker.recorder.count(CountMetric::HttpOk);
                         worker.recorder.record_time(TimeMetric::Http, now.since(exchange.intended));
                         worker
                             .recorder
-                            .record_time(TimeMetric::HttpService, now.since(exchange.sent));
+                            .record_time(TimeMetric::HttpService, now.since(exchange.started));
                     }
                     status => {
-                        record_failure(worker, LoadFault::HttpStatus, now);
-                        worker.recorder.set_fault_status(LoadFault::HttpStatus, status);
+                        let text = exchange.response.map(|response| response.error_text);
+                        let cause = http_cause(status, &text.unwrap_or_default());
+                        let (recorder, fault) = (&mut worker.recorder, LoadFault::HttpStatus);
+                        recorder.count(CountMetric::HttpFailed);
+                        recorder.record_fault_with_cause(fault, &cause, now);
                     }
                 }
                 if reusable {
@@ -222,6 +239,15 @@ impl HttpLoadClient {
             }
         }
     }
+}
+
+/// Records a request that was not answered in time. Its time is at least the timeout: without it the
+/// percentiles would be those of the requests that were answered.
+fn record_timeout(worker: &mut Worker, intended: Timestamp, started: Timestamp, now: Timestamp) {
+    record_failure(worker, LoadFault::HttpTimeout, now);
+    let timeout = worker.workload.connect_timeout;
+    worker.recorder.record_time(TimeMetric::Http, now.since(intended).max(timeout));
+    worker.recorder.record_time(TimeMetric::HttpService, now.since(started).max(timeout));
 }
 
 fn record_failure(worker: &mut Worker, fault: LoadFault, now: Timestamp) {

@@ -11,6 +11,8 @@ use std::io::{self, Read, Write};
 /// Longest response head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// How much of the body of an error is kept, to name its cause.
+const MAX_ERROR_TEXT_BYTES: usize = 256;
 
 pub(super) struct HttpLoadConnection {
     socket: TcpStream,
@@ -31,8 +33,9 @@ pub(super) struct HttpLoadConnection {
 pub(super) struct HttpExchange {
     /// Planned time of the request.
     pub(super) intended: Timestamp,
-    /// When the request was sent.
-    pub(super) sent: Timestamp,
+    /// When the generator was ready to send the request. It may have waited for a free connection
+    /// after that, which is not the generator's delay but the server's.
+    pub(super) started: Timestamp,
     /// Set when the response head is complete.
     pub(super) response: Option<ResponseProgress>,
 }
@@ -44,6 +47,8 @@ pub(super) struct ResponseProgress {
     body: Body,
     /// Whether the connection ends after the response.
     closes: bool,
+    /// The beginning of the body of an error.
+    pub(super) error_text: Vec<u8>,
 }
 
 /// What follows from reading or writing.
@@ -147,14 +152,22 @@ impl HttpLoadConnection {
                     body_bytes = &bytes[bytes.len() - (self.head.len() - end)..];
                     let (status, closes) = (head.status, head.closes);
                     let body = Body::new(head.body);
-                    exchange.response = Some(ResponseProgress { status, body, closes });
+                    let error_text = Vec::new();
+                    exchange.response = Some(ResponseProgress { status, body, closes, error_text });
                 }
             }
             self.head.clear();
             self.scan = HeadScan::default();
         }
         let Some(response) = &mut exchange.response else { return ExchangeStep::Wait };
-        match response.body.read(body_bytes, |_| {}) {
+        let (status, text) = (response.status, &mut response.error_text);
+        let keep_text = |data: &[u8]| {
+            let space = MAX_ERROR_TEXT_BYTES.saturating_sub(text.len());
+            if status != 200 {
+                text.extend_from_slice(&data[..data.len().min(space)]);
+            }
+        };
+        match response.body.read(body_bytes, keep_text) {
             Ok(false) => ExchangeStep::Wait,
             Ok(true) => ExchangeStep::Done { reusable: !response.closes },
             Err(_) => ExchangeStep::Failed(LoadFault::HttpBroken),

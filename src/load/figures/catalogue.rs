@@ -28,6 +28,8 @@ const DERIVED: &[(&str, &str)] = &[
         "most users waiting for a match at the same time; with several threads an upper bound",
     ),
     ("messages_per_s", "relayed messages per second while measuring"),
+    ("plain_message_bytes", "size of a plain message"),
+    ("offer_bytes", "size of an offer, which is the largest other message"),
     ("late_percent", "share of starts that the generator was late for"),
     ("server_cpu_percent", "CPU of the server while measuring, in percent of one CPU"),
     ("server_cpu_peak_percent", "peak CPU of the server in one interval, in percent of one CPU"),
@@ -49,11 +51,41 @@ const DERIVED: &[(&str, &str)] = &[
     ("generator_cpu_ratio", "CPU of the generator per message, divided by the server's"),
     ("generator_memory_mb", "resident memory of the generator at the end, in MiB"),
     (
+        "others_cpu_percent",
+        "CPU of other processes on the generator's machine while measuring, in percent of one CPU",
+    ),
+    (
+        "steal_percent",
+        "CPU time that the hypervisor took from the generator's machine, in percent of one CPU",
+    ),
+    (
+        "cpu_pressure_percent",
+        "share of the time in which a task waited for a CPU on the generator's machine",
+    ),
+    ("server_threads", "threads of the server at the end of the run"),
+    (
         "accept_queue_drops",
         "connections that this machine dropped because an accept queue was full",
     ),
     ("server_descriptor_limit", "descriptors that the server may open"),
     ("loop_lag_ms", "longest iteration of an event loop of the generator"),
+];
+
+/// Beginnings of figures that exist only if something was counted, with what follows and what they
+/// mean.
+const BY_CAUSE: [(&str, &str, &str); 8] = [
+    ("closed_", "CODE", "sessions that the server closed with this close code"),
+    ("upgrade_", "STATUS", "upgrades answered with this HTTP status"),
+    ("http_status_", "STATUS", "HTTP requests answered with this status"),
+    ("refused_", "CODE", "messages refused with this error code that has no name of its own"),
+    ("server_closed_", "REASON", "connections that the server closed, as /stats counts them"),
+    ("server_rejected_", "REASON", "requests that the server rejected, as /stats counts them"),
+    ("server_errors_", "CODE", "errors that the server sent, as /stats counts them"),
+    (
+        "server_latency_",
+        "NAME_ms",
+        "percentiles of /stats since the server started: relay, match and event loop",
+    ),
 ];
 
 /// The statistics of each latency.
@@ -68,6 +100,7 @@ pub fn is_known(name: &str) -> bool {
     DERIVED.iter().any(|(known, _)| *known == name)
         || LoadFault::from_name(name).is_some()
         || CountMetric::from_name(name).is_some()
+        || BY_CAUSE.iter().any(|(prefix, ..)| name.strip_prefix(prefix).is_some_and(is_cause))
         || name.strip_suffix("_ms").and_then(|rest| rest.rsplit_once('_')).is_some_and(is_latency)
 }
 
@@ -82,6 +115,21 @@ pub fn names() -> Vec<String> {
     others.map(str::to_owned).chain(latencies).collect()
 }
 
+/// Whether a figure of this name exists only if something was counted, so that its absence means 0
+/// provided that the server's own figures are there where they are needed.
+pub fn is_zero_if_absent(name: &str, has_server_figures: bool) -> bool {
+    let is_this = |prefix: &str| name.strip_prefix(prefix).is_some_and(is_cause);
+    let counted = BY_CAUSE.iter().filter(|(prefix, ..)| *prefix != "server_latency_");
+    counted.into_iter().any(|(prefix, ..)| {
+        is_this(prefix) && (has_server_figures || !prefix.starts_with("server_"))
+    })
+}
+
+fn is_cause(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// The names of all figures, with their meanings.
 pub fn catalogue() -> Vec<(String, String)> {
     let derived = DERIVED.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
@@ -92,18 +140,27 @@ pub fn catalogue() -> Vec<(String, String)> {
     let counters =
         CountMetric::ALL.iter().map(|c| (c.name().to_owned(), counter_meaning(*c).to_owned()));
     let faults = LoadFault::ALL.iter().map(|f| (f.name().to_owned(), f.meaning().to_owned()));
-    derived.chain(latencies).chain(counters).chain(faults).collect()
+    let by_cause = BY_CAUSE
+        .iter()
+        .map(|(prefix, rest, meaning)| (format!("{prefix}<{rest}>"), (*meaning).to_owned()));
+    derived.chain(latencies).chain(counters).chain(faults).chain(by_cause).collect()
 }
 
 fn latency_meaning(latency: TimeMetric) -> &'static str {
     match latency {
         TimeMetric::Connect => "from the intended arrival of a user to its `session` message",
+        TimeMetric::ConnectService => "from the actual arrival of a user to its `session` message",
         TimeMetric::Match => "from the intended match request to `match_found`",
+        TimeMetric::MatchService => "from the actual match request to `match_found`",
         TimeMetric::Relay => "from the intended start of a message to its arrival at the partner",
         TimeMetric::RelayService => "from the actual start of a message to its arrival",
-        TimeMetric::Ping => "from a ping to its pong",
+        TimeMetric::Ping => "from the intended start of a ping to its pong",
+        TimeMetric::PingService => "from the actual start of a ping to its pong",
         TimeMetric::Http => "from the intended start of a request to the end of its answer",
-        TimeMetric::HttpService => "from the actual start of a request to the end of its answer",
+        TimeMetric::HttpService => {
+            "from the actual start of a request, which may wait for a connection, to the end of its \
+             answer"
+        }
         TimeMetric::Late => "from the intended to the actual start of an operation",
     }
 }

@@ -2,11 +2,13 @@
 //! With it a report can be made from the log alone. Pure values.
 
 use super::{IntervalRow, ServerSample};
+use crate::load::message_header::MessageSizes;
 use crate::load::report::model::{BreakingPoint, GeneratorReport, LoadReport};
 use crate::load::server_stats::ServerCapacity;
 use crate::load::target::PerformanceTarget;
 use crate::load::test_environment::RunSpec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A line of the log that is not a row; in JSON an object with the name of the kind as its only key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub struct RunHead {
     pub targets: Vec<PerformanceTarget>,
     /// Whether its users send messages.
     pub sends_messages: bool,
+    /// Sizes of the messages that they send.
+    #[serde(default)]
+    pub message_sizes: MessageSizes,
     /// The server before the first arrival.
     pub server: ServerSample,
 }
@@ -74,6 +79,9 @@ pub struct RunEnd {
     pub accept_queue_drops: u64,
     /// Limits of the server, as far as they are known.
     pub server_capacity: ServerCapacity,
+    /// What the server has counted by reason since it started.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A line of the log.

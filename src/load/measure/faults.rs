@@ -37,7 +37,7 @@ indexed_enum! {
         NeverMatched = "never_matched",
         /// The server answered nothing at all for some time.
         Stalled = "stalled",
-        /// The server crashed during the run.
+        /// The server vanished during the run without announcing a shutdown.
         Crashed = "crashed",
         /// The server's memory or number of descriptors grows without limit.
         Leaked = "leaked",
@@ -49,6 +49,8 @@ indexed_enum! {
         ConnectRefused = "connect_refused",
         /// A connection was reset before the session began.
         ConnectReset = "connect_reset",
+        /// The server closed a connection with a Close frame before the session began.
+        ConnectClosed = "connect_closed",
         /// A connection did not become a session in time.
         ConnectTimeout = "connect_timeout",
         /// Any other failure to connect.
@@ -83,6 +85,8 @@ indexed_enum! {
         HttpBroken = "http_broken",
         /// An HTTP answer did not arrive in time.
         HttpTimeout = "http_timeout",
+        /// The server was shut down during the run.
+        ShutDown = "shut_down",
         /// The generator ran out of file descriptors.
         NoDescriptors = "generator_no_descriptors",
         /// The generator ran out of ports.
@@ -133,6 +137,11 @@ impl LoadFault {
         matches!(self, LoadFault::ClosedByServer | LoadFault::ConnectionLost)
     }
 
+    /// Whether the causes of the fault are close codes.
+    pub const fn has_close_codes(self) -> bool {
+        matches!(self, LoadFault::ClosedByServer | LoadFault::ConnectClosed)
+    }
+
     /// Whether the generator, not the server, is the cause.
     pub const fn is_generator_fault(self) -> bool {
         matches!(self, LoadFault::NoDescriptors | LoadFault::NoPorts)
@@ -169,6 +178,7 @@ impl LoadFault {
             LoadFault::BadFrame => "the server sent frames that break RFC 6455",
             LoadFault::ConnectRefused => "connections were refused",
             LoadFault::ConnectReset => "connections were reset before the session began",
+            LoadFault::ConnectClosed => "the server closed connections before the session began",
             LoadFault::ConnectTimeout => "connections did not become sessions in time",
             LoadFault::ConnectOther => "connections failed for another reason",
             LoadFault::UpgradeBusy => {
@@ -190,6 +200,7 @@ impl LoadFault {
             LoadFault::HttpStatus => "HTTP answers had a status other than 200",
             LoadFault::HttpBroken => "HTTP connections broke, or answers were malformed",
             LoadFault::HttpTimeout => "HTTP answers did not arrive in time",
+            LoadFault::ShutDown => "the server was shut down during the run",
             LoadFault::NoDescriptors => "the generator ran out of file descriptors",
             LoadFault::NoPorts => "the generator ran out of ports",
         }

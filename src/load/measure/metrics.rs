@@ -5,17 +5,23 @@ indexed_enum! {
     TimeMetric {
         /// From the planned arrival of a user to its `session` message.
         Connect = "connect",
+        /// From the actual start of the connection to the `session` message.
+        ConnectService = "connect_service",
         /// From the planned time of a match request to `match_found`.
         Match = "match",
+        /// From the sending of a match request to `match_found`.
+        MatchService = "match_service",
         /// From the planned time of a message to its arrival at the partner.
         Relay = "relay",
         /// From the sending of a message to its arrival: what server and network took.
         RelayService = "relay_service",
-        /// From a `ping` to its `pong`.
+        /// From the planned time of a `ping` to its `pong`.
         Ping = "ping",
+        /// From the sending of a `ping` to its `pong`.
+        PingService = "ping_service",
         /// From the planned time of a request to the end of the answer.
         Http = "http",
-        /// From the sending of a request to the end of the answer.
+        /// From the time when a request could be sent, to the end of the answer.
         HttpService = "http_service",
         /// How late the generator started what was planned.
         Late = "late",

@@ -90,6 +90,9 @@ pub(super) fn limiting_factor(run: &RunReport, host: &GeneratorHost) -> Limiting
         evidence,
         is_known: true,
     };
+    if run.is_shut_down() {
+        return factor("a shutdown of the server", run.reason.clone());
+    }
     if run.outcome == TestOutcome::Void {
         return factor("the generator", run.reason.clone());
     }
@@ -103,6 +106,13 @@ pub(super) fn limiting_factor(run: &RunReport, host: &GeneratorHost) -> Limiting
     if is_full(run) {
         let evidence = format!("{:.0} upgrades answered with 503", figure(run, "upgrade_503"));
         return factor("the server's connection limit", evidence);
+    }
+    if let Some(evidence) = limits_of_address(run) {
+        return factor("the server's limits for one address", evidence);
+    }
+    if figure(run, "refusals") > 0.0 {
+        let evidence = format!("it refused {:.0} messages", figure(run, "refusals"));
+        return factor("the server's limits on messages", evidence);
     }
     if figure(run, "accept_queue_drops") > 0.0 && figure(run, "connect_failed") > 0.0 {
         let drops = figure(run, "accept_queue_drops");
@@ -128,6 +138,12 @@ pub(super) fn limiting_factor(run: &RunReport, host: &GeneratorHost) -> Limiting
     };
     let evidence = format!("{}{}", run.reason, unknown_cpus_remark(run, host));
     LimitingFactor { is_known: false, ..factor(cause, evidence) }
+}
+
+/// The evidence that the server admits no further connection from the generator's address.
+fn limits_of_address(run: &RunReport) -> Option<String> {
+    let refused = figure(run, "upgrade_429");
+    (refused > 0.0).then(|| format!("it answered {refused:.0} upgrades with 429"))
 }
 
 /// The evidence that server and generator together exhausted the CPUs of this machine.
@@ -161,6 +177,8 @@ mod tests {
         let limits = [("server_descriptors", 990.0), ("server_descriptor_limit", 1000.0)];
         assert_eq!(cause(&limits), "the server's descriptor limit");
         assert_eq!(cause(&[("upgrade_503", 3.0)]), "the server's connection limit");
+        assert_eq!(cause(&[("upgrade_429", 3.0)]), "the server's limits for one address");
+        assert_eq!(cause(&[("refusals", 3.0)]), "the server's limits on messages");
         let queue = [("accept_queue_drops", 5.0), ("connect_failed", 5.0)];
         assert_eq!(cause(&queue), "the accept queue");
         assert_eq!(cause(&[("server_cpu_percent", 190.0)]), "the server's CPU");

@@ -2,6 +2,7 @@
 //! the console. Only [`write()`] and [`read()`] access files.
 
 pub mod breaking_point;
+mod cause_advice;
 mod charts;
 mod compare;
 mod generator_table;
@@ -96,12 +97,19 @@ pub fn read(path: &Path) -> Result<LoadReport, String> {
 mod tests {
     use super::model::{self, BreakingPoint, FaultReport, Recommendation};
     use super::*;
-    use crate::load::interval_log::{IntervalRow, ServerSample};
-    use crate::load::measure::{FaultStats, LatencySummary};
+    use crate::load::interval_log::{GeneratorSample, IntervalRow, ServerSample};
+    use crate::load::machine_load::MachineSample;
+    use crate::load::measure::{FaultCauses, FaultStats, LatencySummary};
     use crate::load::run_batches::RunBatch;
     use crate::load::target::{TargetOutcome, TargetVerdict};
     use crate::load::trend;
     use serde_json::Value;
+
+    fn causes() -> FaultCauses {
+        let mut causes = FaultCauses::default();
+        causes.add("1009", 1);
+        causes
+    }
 
     /// A report in which every optional member is present.
     fn full_report() -> LoadReport {
@@ -125,6 +133,7 @@ mod tests {
             first_s: 0.0,
             last_s: 0.0,
             is_server_fault: true,
+            causes: causes(),
         });
         let rising: Vec<_> = (0..10).map(|i| (f64::from(i), f64::from(i))).collect();
         run.trends.push(model::TrendReport {
@@ -147,11 +156,24 @@ mod tests {
                 relayed: Some(1),
                 bytes_in: Some(1),
                 bytes_out: Some(1),
+                threads: Some(1),
+                shard_cpu_percent: vec![1.0],
+                latency_ms: [("relay_p99".to_owned(), 1.0)].into(),
+                counters: [("closed_silent".to_owned(), 1)].into(),
+                draining: Some(true),
+            },
+            generator: GeneratorSample {
+                machine: MachineSample {
+                    others_cpu_percent: Some(1.0),
+                    steal_percent: Some(1.0),
+                    cpu_pressure_percent: Some(1.0),
+                },
+                ..GeneratorSample::default()
             },
             ..IntervalRow::default()
         };
-        row.faults
-            .insert("lost".to_owned(), FaultStats { status: Some(404), ..FaultStats::default() });
+        let stats = FaultStats { causes: causes(), ..FaultStats::default() };
+        row.faults.insert("closed_by_server".to_owned(), stats);
         row.histograms.insert("relay".to_owned(), "HIST".to_owned());
         run.intervals.push(row);
         run.histograms.insert("relay".to_owned(), "HIST".to_owned());

@@ -7,7 +7,7 @@
 
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::IntervalRow;
-use crate::load::measure::LatencySummary;
+use crate::load::measure::{FaultCauses, LatencySummary, LoadFault};
 use crate::load::run_batches::RunBatch;
 use crate::load::target::TargetVerdict;
 use crate::load::trend::Trend;
@@ -70,6 +70,9 @@ pub struct FaultReport {
     /// Whether one occurrence is enough to fail the server.
     #[serde(rename = "convicts")]
     pub is_server_fault: bool,
+    /// The causes of those occurrences that have one.
+    #[serde(default, skip_serializing_if = "FaultCauses::is_empty")]
+    pub causes: FaultCauses,
 }
 
 /// One point of a latency distribution.
@@ -149,13 +152,22 @@ impl RunReport {
         self.name == crate::load::run_plans::ENDURANCE && self.trends.is_empty()
     }
 
+    /// Whether the server was shut down during the run.
+    pub fn is_shut_down(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind == LoadFault::ShutDown.name())
+    }
+
     /// Whether no session could be opened, and not because the server is full. What answers at
     /// the address is then probably not a server of this kind.
     pub fn no_session_opened(&self) -> bool {
         let figure = |name: &str| self.figures.get(name).copied().unwrap_or(0.0);
         let (failed, full) = (figure("connect_failed"), figure("upgrade_503"));
         let server_fault = self.faults.iter().any(|fault| fault.is_server_fault);
-        figure("connected") == 0.0 && failed > 0.0 && full == 0.0 && !server_fault
+        let answered = figure("connected") + figure("http_ok") + figure("http_status") + full > 0.0;
+        // Requests that were not answered in time show a slow server, and not that there is none.
+        let broken = figure("http_broken") + figure("connect_refused") + figure("connect_reset");
+        let failed = failed + if broken >= figure("http_failed") { broken } else { 0.0 };
+        failed > 0.0 && !answered && !server_fault && !self.is_shut_down()
     }
 }
 

@@ -2,6 +2,7 @@
 //! Pure.
 
 use super::breaking_point::headline;
+use super::cause_advice::{advise_causes, is_explained};
 use super::limiting_factor::{
     exhausted_descriptors, figure, high_cpu_use, is_full, limiting_factor, unknown_cpus_remark,
 };
@@ -9,7 +10,7 @@ use super::model::{
     FaultReport, GeneratorHost, LoadReport, Recommendation, RunReport, TestOutcome,
 };
 use super::text::number;
-use crate::load::target::TargetOutcome;
+use crate::load::target::{TargetOutcome, TargetVerdict};
 
 /// From this share of its CPUs on, a server is short of CPU.
 const SHORT_CPU_SHARE: f64 = 0.8;
@@ -23,6 +24,11 @@ const JUDGE_COST_FROM_PER_S: f64 = 3000.0;
 const MIN_MESSAGES_PER_SESSION: f64 = 50.0;
 /// CPU time in /proc advances in steps of 10 ms; a ratio of fewer steps than this is noise.
 const MIN_CPU_STEPS: f64 = 50.0;
+/// From this much CPU time on, in percent of one CPU, other processes or a hypervisor explain a
+/// generator that was late. A process that needs a CPU for 10 ms at a time uses half of one CPU when
+/// every second start meets it.
+const MUCH_OTHER_CPU_PERCENT: f64 = 50.0;
+const MUCH_STEAL_PERCENT: f64 = 10.0;
 /// A message may cost the generator this many times the CPU that it costs the server.
 const MAX_COST_RATIO: f64 = 1.5;
 
@@ -71,19 +77,24 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
     }
     recommend_for_resources(run, host, add);
     recommend_for_faults(run, add);
-    if run.no_session_opened() {
+    advise_causes(run, add);
+    let has_other_cause =
+        run.faults.is_empty() || run.faults.iter().any(|fault| !is_explained(run, fault));
+    if run.no_session_opened() && has_other_cause {
         add(
             "Check the URL: the server there refuses every session, or is not a Switchboard server.",
             format!("{name}: {}", run.reason),
         );
     }
     recommend_for_missed_targets(run, host, add);
-    if run.outcome == TestOutcome::Void && !run.trial {
+    if run.is_shut_down() {
         add(
-            "Give the generator more CPU, or another machine, and repeat the test: this run \
-             gives no information about the server.",
+            "Keep the server running and repeat the test: the server was shut down, for example by \
+             SIGTERM, a deployment or a supervisor.",
             format!("{name}: {}", run.reason),
         );
+    } else if run.outcome == TestOutcome::Void && !run.trial {
+        add(void_action(run), format!("{name}: {}", run.reason));
     }
     if let Some(ratio) = excessive_cost_ratio(run) {
         let evidence = format!("{name}: {ratio:.2} times the server's CPU for each message");
@@ -109,13 +120,6 @@ fn recommend_for_resources(
         let evidence =
             format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
         add("Raise the server's connection limit, or add servers.", evidence);
-    }
-    if figure(run, "rate_limited") > 0.0 {
-        let evidence = format!("{name}: {:.0} errors `rate_limited`", figure(run, "rate_limited"));
-        add(
-            "The server's message rate limit is below this load: raise it, or lower the load.",
-            evidence,
-        );
     }
     let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
     let is_short = limit > 0.0 && used > limit * SHORT_DESCRIPTORS_SHARE;
@@ -143,21 +147,30 @@ fn recommend_for_faults(run: &RunReport, add: &mut impl FnMut(&str, String)) {
     if run.trial || figure(run, "crashed") > 0.0 {
         return;
     }
-    for (kind, action) in [
-        ("draining", "Repeat the test: the server was shutting down, so its service was limited."),
-        (
-            "closed_by_server",
-            "Find out why the server closed sessions; its log should name the reason.",
-        ),
-        (
-            "connection_lost",
+    if let Some(fault) = run.faults.iter().find(|fault| fault.kind == "connection_lost")
+        && !run.is_shut_down()
+    {
+        add(
             "Find out what interrupted connections: the server, or the network between.",
-        ),
-    ] {
-        if let Some(fault) = run.faults.iter().find(|fault| fault.kind == kind) {
-            add(action, format!("{}: {}", run.name, occurrences(fault)));
+            format!("{}: {}", run.name, occurrences(fault)),
+        );
+    }
+}
+
+/// What to do about a void run: what took the CPU time that the generator needed.
+fn void_action(run: &RunReport) -> &'static str {
+    if figure(run, "late_percent") > 0.0 {
+        if figure(run, "steal_percent") >= MUCH_STEAL_PERCENT {
+            return "Repeat the test on a machine with CPUs of its own: the hypervisor took CPU time \
+                    away, so the generator was late.";
+        }
+        if figure(run, "others_cpu_percent") >= MUCH_OTHER_CPU_PERCENT {
+            return "Stop the other processes on the generator's machine, or use another machine, and \
+                    repeat the test: they used the CPU while the generator was late.";
         }
     }
+    "Give the generator more CPU, or another machine, and repeat the test: this run gives no \
+     information about the server."
 }
 
 /// The generator's CPU time per message as a multiple of the server's, if that is too high and the
@@ -186,6 +199,19 @@ fn occurrences(fault: &FaultReport) -> String {
     }
 }
 
+/// The latencies that the server measured itself, as the end of a sentence.
+fn server_latencies(run: &RunReport) -> String {
+    let named = [
+        ("server_latency_relay_p99_ms", "relays"),
+        ("server_latency_loop_p99_ms", "iterations of its event loops"),
+    ];
+    let known = named.iter().filter_map(|(name, what)| {
+        let ms = run.figures.get(*name)?;
+        Some(format!("; by the server's own figures 99 % of its {what} take at most {ms} ms"))
+    });
+    known.collect()
+}
+
 /// For each missed target of a run that failed: what limited the run.
 fn recommend_for_missed_targets(
     run: &RunReport,
@@ -199,7 +225,11 @@ fn recommend_for_missed_targets(
         return;
     }
     let factor = limiting_factor(run, host);
-    for target in run.targets.iter().filter(|target| target.reached == TargetOutcome::Missed) {
+    // The faults behind a target on counts have advice of their own.
+    let is_latency = |target: &&TargetVerdict| target.figure.ends_with("_ms");
+    let has_cause = run.faults.iter().any(|fault| is_explained(run, fault));
+    let missed = run.targets.iter().filter(|target| target.reached == TargetOutcome::Missed);
+    for target in missed.filter(|target| is_latency(target) || factor.is_known || !has_cause) {
         let (missed, value) = (&target.target, target.value.unwrap_or(0.0));
         let (action, evidence) = match factor.is_known {
             true => (
@@ -208,14 +238,15 @@ fn recommend_for_missed_targets(
             ),
             false => (
                 format!(
-                    "{missed} was missed although no observed resource is exhausted: check the \
-                     server's own latencies (/metrics), the network and other processes."
+                    "{missed} was missed although no observed resource is exhausted: compare with the \
+                     server's own latencies, check the network and other processes."
                 ),
                 format!(
-                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late{}",
+                    "server CPU {:.0} %, generator CPU {:.0} %, {:.1} % of its starts late{}{}",
                     figure(run, "server_cpu_percent"),
                     figure(run, "generator_cpu_percent"),
                     figure(run, "late_percent"),
+                    server_latencies(run),
                     unknown_cpus_remark(run, host)
                 ),
             ),
@@ -225,81 +256,4 @@ fn recommend_for_missed_targets(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::load::report::model::example_run;
-    use crate::load::target::TargetVerdict;
-
-    fn host() -> GeneratorHost {
-        GeneratorHost { cpus: 2, server_is_here: true, ..GeneratorHost::default() }
-    }
-
-    /// A run with these figures.
-    pub(in crate::load::report) fn run(figures: &[(&str, f64)], outcome: TestOutcome) -> RunReport {
-        RunReport {
-            figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
-            outcome,
-            ..example_run()
-        }
-    }
-
-    /// All recommendations for a run with their evidence, one per line.
-    pub(in crate::load::report) fn actions(run: &RunReport, host: &GeneratorHost) -> String {
-        let mut lines = Vec::new();
-        recommend_for_run(run, host, &mut |action: &str, evidence| {
-            lines.push(format!("{action} {evidence}"));
-        });
-        lines.join("\n")
-    }
-
-    #[test]
-    fn every_run_that_did_not_pass_gets_a_recommendation() {
-        let missed = TargetVerdict {
-            target: "relay_p99_ms < 100".to_owned(),
-            figure: "relay_p99_ms".to_owned(),
-            bound: 100.0,
-            value: Some(336.9),
-            reached: TargetOutcome::Missed,
-            note: String::new(),
-        };
-        let idle = run(&[], TestOutcome::Failed);
-        let text = actions(&RunReport { targets: vec![missed.clone()], ..idle }, &host());
-        assert!(text.contains("relay_p99_ms < 100") && text.contains("336.9"), "{text}");
-        let busy = run(&[("server_cpu_percent", 190.0)], TestOutcome::Failed);
-        let text = actions(&RunReport { targets: vec![missed], ..busy }, &host());
-        assert!(text.contains("limited by: the server's CPU"), "{text}");
-        let refused = run(&[("connect_failed", 20.0)], TestOutcome::Failed);
-        assert!(actions(&refused, &host()).contains("URL"));
-        assert_eq!(actions(&run(&[], TestOutcome::Passed), &host()), "");
-    }
-
-    #[test]
-    fn the_generators_cost_is_judged_by_messages_and_not_by_sessions_opened() {
-        let is_too_high = |connected: f64, messages_per_s: f64| {
-            let figures = [
-                ("generator_cpu_ratio", 1.8),
-                ("messages_per_s", messages_per_s),
-                ("server_cpu_percent", 50.0),
-                ("connected", connected),
-            ];
-            let run = RunReport { seconds: 10.0, ..run(&figures, TestOutcome::Passed) };
-            actions(&run, &host()).contains("The generator uses too much CPU per message")
-        };
-        assert!(is_too_high(100.0, JUDGE_COST_FROM_PER_S));
-        assert!(!is_too_high(5000.0, 5000.0));
-        assert!(!is_too_high(10.0, JUDGE_COST_FROM_PER_S - 1.0));
-        let manual = include_str!("../README.md").split_whitespace().collect::<Vec<_>>();
-        let text = format!("From {} messages a second", number(JUDGE_COST_FROM_PER_S));
-        assert!(manual.join(" ").contains(&text), "README.md does not contain `{text}`");
-    }
-
-    #[test]
-    fn a_server_that_shuts_down_needs_no_higher_connection_limit() {
-        let advised = |figures: &[(&str, f64)]| {
-            let run = run(figures, TestOutcome::Failed);
-            actions(&run, &host()).contains("Raise the server's connection limit")
-        };
-        assert!(advised(&[("upgrade_503", 3.0)]));
-        assert!(!advised(&[("upgrade_503", 3.0), ("draining", 2.0)]));
-    }
-}
+pub(super) mod tests;

@@ -189,6 +189,9 @@ pub(super) fn resources(report: &LoadReport) -> String {
                 ("generator_memory_mb", "memory MiB"),
                 ("late_percent", "late %"),
                 ("loop_lag_ms", "event loop ms"),
+                ("others_cpu_percent", "other processes CPU %"),
+                ("steal_percent", "stolen CPU %"),
+                ("cpu_pressure_percent", "waiting for CPU %"),
             ],
         )
 }
@@ -197,7 +200,7 @@ pub(super) fn resources(report: &LoadReport) -> String {
 pub(super) fn errors(report: &LoadReport) -> String {
     let mut text = "<h2>Error analysis</h2>\n".to_owned();
     if report.runs.iter().all(|run| run.faults.is_empty()) {
-        return text + "<p>No fault occurred.</p>\n";
+        return text + "<p>No fault occurred.</p>\n" + &server_counts(report);
     }
     text += "<div class=\"wide\"><table><thead><tr><th>run</th><th>kind</th><th>meaning</th><th class=\"n\">count</th>\
              <th class=\"n\">first</th><th class=\"n\">last</th></tr></thead><tbody>\n";
@@ -221,7 +224,39 @@ pub(super) fn errors(report: &LoadReport) -> String {
             );
         }
     }
-    text + "</tbody></table></div>\n"
+    text + "</tbody></table></div>\n" + &server_counts(report)
+}
+
+/// What the server counted by reason during each run; empty if it counted nothing.
+fn server_counts(report: &LoadReport) -> String {
+    const KINDS: [(&str, &str); 3] = [
+        ("server_closed_", "connections closed"),
+        ("server_rejected_", "requests rejected"),
+        ("server_errors_", "errors sent"),
+    ];
+    let mut rows = String::new();
+    for run in &report.runs {
+        for (prefix, what) in KINDS {
+            let figures = run.figures.iter();
+            for (reason, count) in figures.filter_map(|(n, v)| Some((n.strip_prefix(prefix)?, v))) {
+                let _ = writeln!(
+                    rows,
+                    "<tr><td>{}</td><td>{what}</td><td><code>{}</code></td><td class=\"n\">{}</td></tr>",
+                    escape(&run.name),
+                    escape(reason),
+                    number(*count)
+                );
+            }
+        }
+    }
+    match rows.is_empty() {
+        true => rows,
+        false => format!(
+            "<details><summary>What the server counted, by /stats</summary><div class=\"wide\"><table><thead><tr>\
+             <th>run</th><th></th><th>reason</th><th class=\"n\">count</th></tr></thead><tbody>\n\
+             {rows}</tbody></table></div></details>\n"
+        ),
+    }
 }
 
 /// The slope tests.

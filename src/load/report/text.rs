@@ -62,7 +62,13 @@ pub fn console(report: &LoadReport, compared: Option<&ReportComparison>) -> Stri
         for target in &run.targets {
             let value = target.value.map(number).unwrap_or_default();
             let label = target_label(target.reached);
-            let _ = writeln!(text, "  {:<34} {value:>12}  {label}", target.target);
+            let note = match (target.reached, target.note.is_empty()) {
+                (TargetOutcome::Met, false) => format!(" ({})", target.note),
+                (TargetOutcome::Met | TargetOutcome::Missed | TargetOutcome::NotJudged, _) => {
+                    String::new()
+                }
+            };
+            let _ = writeln!(text, "  {:<34} {value:>12}  {label}{note}", target.target);
         }
         for trend in &run.trends {
             let _ = writeln!(text, "  {}: {}", trend.figure, trend.verdict);

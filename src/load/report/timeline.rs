@@ -6,6 +6,8 @@ use crate::load::interval_log::IntervalRow;
 use crate::load::measure::{CountMetric, LatencySummary, LoadFault};
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// Limit of lines in the chart of the shards; a chart has six colours.
+const MAX_SHARD_LINES: usize = 6;
 
 /// All charts over time. The runs follow each other on one time axis.
 pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
@@ -69,12 +71,22 @@ pub(super) fn charts(report: &LoadReport) -> Vec<Chart> {
             ],
         ));
     }
+    charts.push(error_chart(&timeline));
     charts.extend(resource_charts(&timeline));
+    charts.extend(server_charts(&timeline));
     charts.retain(|chart| chart.series.iter().any(has_nonzero_value));
     charts
 }
 
-fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
+/// Whether a fault has a line of its own in the chart of errors.
+fn is_named(fault: LoadFault) -> bool {
+    fault.proves_violation()
+        || fault.is_connect_failure()
+        || fault.ends_session()
+        || fault.is_refusal()
+}
+
+fn error_chart(timeline: &Timeline<'_>) -> Chart {
     let faults = |wanted: fn(LoadFault) -> bool| {
         move |row: &IntervalRow| {
             let of_kind = |name: &String| LoadFault::from_name(name).is_some_and(wanted);
@@ -82,16 +94,61 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             Some(seen.map(|(_, seen)| seen.count as f64).sum::<f64>() / row.length_s.max(1e-3))
         }
     };
+    timeline.chart(
+        "Errors",
+        "per second",
+        false,
+        &[
+            ("server faults", &faults(LoadFault::proves_violation)),
+            ("connections", &faults(|f| f.is_connect_failure() || f.ends_session())),
+            ("refused messages", &faults(LoadFault::is_refusal)),
+            ("other", &faults(|fault| !is_named(fault))),
+        ],
+    )
+}
+
+/// The CPU of each shard, of the first [`MAX_SHARD_LINES`].
+fn shard_chart(timeline: &Timeline<'_>) -> Chart {
+    let rows = timeline.runs.iter().flat_map(|(_, run)| &run.intervals);
+    let shards = rows.map(|row| row.server.shard_cpu_percent.len()).max().unwrap_or(0);
+    let names: Vec<String> =
+        (0..shards.min(MAX_SHARD_LINES)).map(|shard| format!("shard {shard}")).collect();
+    let readers: Vec<_> = (0..names.len())
+        .map(|shard| move |row: &IntervalRow| row.server.shard_cpu_percent.get(shard).copied())
+        .collect();
+    let lines: Vec<(&str, RowReader<'_>)> = names
+        .iter()
+        .zip(&readers)
+        .map(|(name, read)| (name.as_str(), read as RowReader<'_>))
+        .collect();
+    timeline.chart("CPU of each shard", "percent of one CPU", false, &lines)
+}
+
+/// What the server reports about itself.
+fn server_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
     vec![
+        shard_chart(timeline),
         timeline.chart(
-            "Errors",
-            "per second",
+            "Server threads",
+            "running",
             false,
+            &[("threads", &|row| Some(row.server.threads? as f64))],
+        ),
+        timeline.chart(
+            "Server's own latencies",
+            "ms since its start, logarithmic",
+            true,
             &[
-                ("server faults", &faults(LoadFault::proves_violation)),
-                ("other", &faults(|fault| !fault.proves_violation())),
+                ("relay, p99", &|row| row.server.latency_ms.get("relay_p99").copied()),
+                ("event loop, p99", &|row| row.server.latency_ms.get("loop_p99").copied()),
+                ("event loop, max", &|row| row.server.latency_ms.get("loop_max").copied()),
             ],
         ),
+    ]
+}
+
+fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
+    vec![
         timeline.chart(
             "CPU",
             "percent of one CPU",
@@ -99,7 +156,15 @@ fn resource_charts(timeline: &Timeline<'_>) -> Vec<Chart> {
             &[
                 ("server", &|row| row.server.cpu_percent),
                 ("generator", &|row| Some(row.generator.cpu_percent)),
+                ("other processes", &|row| row.generator.machine.others_cpu_percent),
+                ("stolen by the hypervisor", &|row| row.generator.machine.steal_percent),
             ],
+        ),
+        timeline.chart(
+            "Waiting for a CPU",
+            "percent of the time, on the generator's machine",
+            false,
+            &[("some task waited", &|row| row.generator.machine.cpu_pressure_percent)],
         ),
         timeline.chart(
             "Memory",
@@ -271,6 +336,29 @@ impl<'a> Timeline<'a> {
 mod tests {
     use super::super::model::{example_report, example_run};
     use super::*;
+
+    #[test]
+    fn shows_the_load_of_the_machine_and_what_the_server_reports() {
+        let mut row = IntervalRow { length_s: 1.0, ..IntervalRow::default() };
+        row.generator.machine.others_cpu_percent = Some(80.0);
+        row.generator.machine.cpu_pressure_percent = Some(60.0);
+        row.server.shard_cpu_percent = vec![5.0; MAX_SHARD_LINES + 1];
+        row.server.threads = Some(4);
+        row.server.latency_ms = [("relay_p99".to_owned(), 1.5)].into();
+        let intervals = (1..=3).map(|at| IntervalRow { at_s: f64::from(at), ..row.clone() });
+        let run = RunReport { intervals: intervals.collect(), ..example_run() };
+        let report = LoadReport { runs: vec![run], ..example_report() };
+        let charts = charts(&report);
+        let lines = |title: &str| -> Vec<&str> {
+            let chart = charts.iter().find(|chart| chart.title == title).unwrap();
+            chart.series.iter().map(|series| series.name.as_str()).collect()
+        };
+        assert!(lines("CPU").contains(&"other processes"));
+        assert_eq!(lines("Waiting for a CPU"), ["some task waited"]);
+        assert_eq!(lines("CPU of each shard").len(), MAX_SHARD_LINES);
+        assert_eq!(lines("Server threads"), ["threads"]);
+        assert!(lines("Server's own latencies").contains(&"relay, p99"));
+    }
 
     #[test]
     fn leaves_out_the_fragment_at_the_end_of_a_run() {

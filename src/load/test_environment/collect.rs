@@ -1,7 +1,7 @@
 //! Collects the windows of the engine's threads during a run, and ends the run early when it
 //! cannot go on.
 
-use super::crash_detector::{BeforeInterval, ServerUnderTest};
+use super::crash_detector::{BeforeInterval, ServerEnd, ServerUnderTest, shutdown_seen};
 use super::run_monitor::RunMonitor;
 use super::{RunTotals, TestEnvironment};
 use crate::load::engine::Workload;
@@ -73,16 +73,9 @@ impl TestEnvironment {
         // Intervals within the measured time, with a tolerance for the length of an iteration.
         let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
         row.measured = begins <= at && at <= workload.ends + workload.interval / 2;
-        if !totals.crashed && self.detect_crash(recorder, &row, totals, monitor) {
-            totals.crashed = true;
-            // The time of the crash is that of the loss, not that of its detection.
-            let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
-            let when = monitor.crash_detector.suspected_since().unwrap_or(now);
-            recorder.record_fault(LoadFault::Crashed, when);
+        if !totals.crashed && !totals.shut_down {
+            self.detect_end(recorder, &row, engine, monitor, totals);
             row.record(recorder, gauges);
-            let when_s = recorder.fault_stats(LoadFault::Crashed).first_ns as f64 / 1e9;
-            self.progress.note(&format!("the server crashed {when_s:.1} s into the run; stopping"));
-            engine.stop();
         }
         self.write_log(&row, engine, totals);
         self.progress.update(&row);
@@ -98,17 +91,57 @@ impl TestEnvironment {
         }
     }
 
+    /// Ends the run if the server has crashed or is shutting down, and records that.
+    fn detect_end(
+        &mut self,
+        recorder: &mut Recorder,
+        row: &IntervalRow,
+        engine: &Generators,
+        monitor: &mut RunMonitor,
+        totals: &mut RunTotals,
+    ) {
+        self.server_was_there |= row.server.draining.is_some()
+            || recorder.get(CountMetric::Connected) > 0
+            || recorder.get(CountMetric::HttpOk) > 0
+            || recorder.fault_stats(LoadFault::HttpStatus).count > 0;
+        let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
+        let (fault, when) = match shutdown_seen(recorder, row, now) {
+            Some(since) => (LoadFault::ShutDown, since),
+            None => {
+                let Some(end) = self.detect_crash(recorder, row, totals, monitor) else { return };
+                // The time of the end is that of the loss, not that of its detection.
+                let when = monitor.crash_detector.suspected_since().unwrap_or(now);
+                match end {
+                    ServerEnd::Crashed => (LoadFault::Crashed, when),
+                    ServerEnd::WentAway => (LoadFault::ShutDown, when),
+                }
+            }
+        };
+        (totals.crashed, totals.shut_down) =
+            (fault == LoadFault::Crashed, fault == LoadFault::ShutDown);
+        recorder.record_fault(fault, when);
+        let what = if totals.crashed { "the server crashed" } else { "the server was shut down" };
+        let when_s = when.as_nanos() as f64 / 1e9;
+        self.progress.note(&format!("{what} {when_s:.1} s into the run; stopping"));
+        engine.stop();
+    }
+
     fn detect_crash(
         &self,
         recorder: &Recorder,
         row: &IntervalRow,
         totals: &RunTotals,
         monitor: &mut RunMonitor,
-    ) -> bool {
-        let before = BeforeInterval { users: totals.last_users, server: totals.last_sample() };
+    ) -> Option<ServerEnd> {
+        let before = BeforeInterval {
+            users: totals.last_users,
+            server: totals.last_sample(),
+            totals: &totals.recorder,
+        };
         let find_process = || self.find_server();
         let server = ServerUnderTest {
             address: &self.server,
+            was_there: self.server_was_there,
             pid: monitor.server.pid,
             find_process: &find_process,
         };

@@ -1,4 +1,4 @@
-//! Detects that the server crashed, or was replaced by another process, during a run.
+//! Detects that the server crashed, was replaced by another process, or was shut down during a run.
 
 use crate::load::interval_log::{IntervalRow, ServerSample};
 use crate::load::measure::{CountMetric, LoadFault, Recorder};
@@ -11,6 +11,21 @@ use std::io;
 const CRASH_SHARE: f64 = 0.3;
 /// Number of rows after such a loss in which a restarted server is recognised by its lower totals.
 const SUSPICION_ROWS: u32 = 5;
+/// Close codes of a server that restarts, and of one that goes away (RFC 6455 §7.4.1).
+const RESTARTING: &str = "1012";
+const GOING_AWAY: &str = "1001";
+/// The ends of the answers to an upgrade, and to a request for `/health`, while the server shuts
+/// down.
+const SHUTTING_DOWN: [&str; 2] = ["shutting down", " draining"];
+
+/// How the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerEnd {
+    /// It vanished without a sign of a shutdown.
+    Crashed,
+    /// It closed its sessions and went away.
+    WentAway,
+}
 
 /// Detects a crash of the server.
 #[derive(Default)]
@@ -28,23 +43,72 @@ struct SuspectedCrash {
     rows_left: u32,
 }
 
+/// When the server began to shut down, if the interval shows that: it said so to its sessions, closed
+/// some with 1012, refused upgrades for that reason, or reports it in its statistics. `now` is the
+/// end of the interval.
+pub(super) fn shutdown_seen(
+    recorder: &Recorder,
+    row: &IntervalRow,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let faults = |fault| recorder.fault_stats(fault);
+    let says_so = |fault| {
+        let mut causes = faults(fault).causes.iter();
+        causes.any(|(cause, _)| SHUTTING_DOWN.iter().any(|words| cause.ends_with(*words)))
+    };
+    let restarts = |fault| faults(fault).causes.count(RESTARTING) > 0;
+    let signs = [
+        (LoadFault::Draining, faults(LoadFault::Draining).count > 0),
+        (LoadFault::ClosedByServer, restarts(LoadFault::ClosedByServer)),
+        (LoadFault::ConnectClosed, restarts(LoadFault::ConnectClosed)),
+        (LoadFault::UpgradeBusy, says_so(LoadFault::UpgradeBusy)),
+        (LoadFault::HttpStatus, says_so(LoadFault::HttpStatus)),
+    ];
+    let seen = signs.into_iter().filter(|(_, is_seen)| *is_seen);
+    let first = seen.map(|(fault, _)| Timestamp::from_nanos(faults(fault).first_ns)).min();
+    first.or_else(|| row.server.draining.filter(|draining| *draining).map(|_| now))
+}
+
+/// Whether the server has closed its sessions before it ended: all that ended were closed with 1001, which
+/// RFC 6455 §7.4.1 defines for a server that goes down.
+fn said_goodbye(parts: [&Recorder; 2]) -> bool {
+    let closed = parts.map(|part| part.fault_stats(LoadFault::ClosedByServer));
+    closed.iter().any(|stats| stats.causes.count(GOING_AWAY) > 0)
+        && parts.iter().all(|part| part.fault_stats(LoadFault::ConnectionLost).count == 0)
+}
+
 impl CrashDetector {
     /// When the sessions were lost, if a crash is suspected.
     pub(super) fn suspected_since(&self) -> Option<Timestamp> {
         self.suspicion.as_ref().map(|suspicion| suspicion.since)
     }
 
-    /// Whether the server has crashed, judging by the interval in `recorder` and `row`.
+    /// Whether the server has ended, judging by the interval in `recorder` and `row`. One that was
+    /// never there cannot end: a port that resets every connection is not a server.
     ///
-    /// It has when, after a loss of many sessions, its process has ended or its totals are those of
-    /// a new process. It also has when many sessions were lost or all connects failed, and it cannot
+    /// It has ended when, after a loss of many sessions, its process has ended or its totals are those of
+    /// a new process. It also has ended when many sessions were lost or all connects failed, and it cannot
     /// be reached: on this machine the connection is then refused at once. A timeout instead means
     /// that the server, or the tester, is slow.
     pub(super) fn check(
         &mut self,
         recorder: &Recorder,
         row: &IntervalRow,
-        before: &BeforeInterval,
+        before: &BeforeInterval<'_>,
+        server: &ServerUnderTest<'_>,
+    ) -> Option<ServerEnd> {
+        let has_ended = server.was_there && self.has_ended(recorder, row, before, server);
+        has_ended.then(|| match said_goodbye([before.totals, recorder]) {
+            true => ServerEnd::WentAway,
+            false => ServerEnd::Crashed,
+        })
+    }
+
+    fn has_ended(
+        &mut self,
+        recorder: &Recorder,
+        row: &IntervalRow,
+        before: &BeforeInterval<'_>,
         server: &ServerUnderTest<'_>,
     ) -> bool {
         let faults = |fault| recorder.fault_stats(fault);
@@ -56,7 +120,7 @@ impl CrashDetector {
         if many_lost {
             let since = Timestamp::from_nanos(lost.first_ns);
             let suspicion = self.suspicion.get_or_insert(SuspectedCrash {
-                before: before.server,
+                before: before.server.clone(),
                 since,
                 rows_left: 0,
             });
@@ -75,16 +139,20 @@ impl CrashDetector {
 }
 
 /// State at the end of the interval before.
-pub(super) struct BeforeInterval {
+pub(super) struct BeforeInterval<'a> {
     /// Number of sessions.
     pub(super) users: u64,
     /// The server's figures.
-    pub(super) server: ServerSample,
+    pub(super) server: &'a ServerSample,
+    /// Everything that was recorded.
+    pub(super) totals: &'a Recorder,
 }
 
 /// How to find out whether the server is still there.
 pub(super) struct ServerUnderTest<'a> {
     pub(super) address: &'a TargetAddress,
+    /// Whether a server of this kind has answered, in this run or before.
+    pub(super) was_there: bool,
     /// Its process at the start of the run, if it runs on this machine.
     pub(super) pid: Option<u32>,
     /// Searches for its process again.

@@ -71,11 +71,20 @@ impl RunTotals {
         let mut figures = figures::compute(&self.recorder, &self.measurements);
         let mut put = |name: &str, value: u64| figures.insert(name.to_owned(), value as f64);
         put("accept_queue_drops", self.accept_queue_drops);
+        for (name, count) in &self.server_counters {
+            put(&format!("server_{name}"), *count);
+        }
+        if let Some(threads) = self.last_sample().threads {
+            put("server_threads", threads);
+        }
         if let Some(limit) = self.server_capacity.descriptors {
             put("server_descriptor_limit", limit);
         }
         if let Some(cpus) = self.server_capacity.cpus {
             put("server_cpus", cpus);
+        }
+        for (name, ms) in &self.last_sample().latency_ms {
+            figures.insert(format!("server_latency_{name}_ms"), *ms);
         }
         figures
     }
@@ -98,6 +107,7 @@ impl RunTotals {
                 is_server_fault: fault.proves_violation()
                     && !(is_void && fault.depends_on_timing())
                     && !(*fault == LoadFault::Lost && drops_messages),
+                causes: stats.causes.clone(),
             }
         };
         LoadFault::ALL.iter().map(report).filter(|fault| fault.count > 0).collect()
@@ -118,8 +128,14 @@ impl RunTotals {
         )
     }
 
-    /// Why the generator was the bottleneck, if it was.
+    /// Why the run gives no information about the server: the server was shut down, or the generator
+    /// was the bottleneck.
     fn void_reason(&self, spec: &RunSpec, figures: &BTreeMap<String, f64>) -> Option<String> {
+        let shut_down = self.recorder.fault_stats(LoadFault::ShutDown);
+        if shut_down.count > 0 {
+            let since_s = shut_down.first_ns as f64 / 1e9;
+            return Some(format!("the server was shut down {since_s:.1} s into the run"));
+        }
         let own: Vec<&str> = self
             .recorded_faults()
             .filter(|fault| fault.is_generator_fault())
@@ -139,9 +155,13 @@ impl RunTotals {
             let (address, percent) = (&late.address, late.late_percent);
             return Some(format!("the agent {address} was late for {percent:.1} % of its starts"));
         }
-        let late = figures.get("late_percent").copied().unwrap_or(0.0);
-        (late > spec.late_percent)
-            .then(|| format!("the generator was late for {late:.1} % of its starts"))
+        // What refuses every connection is not a server, however late the generator was.
+        let late = figures.get("late_percent").copied().filter(|_| !self.no_session_opened());
+        let late = late.unwrap_or(0.0);
+        (late > spec.late_percent).then(|| {
+            let load = describe_machine_load(figures);
+            format!("the generator was late for {late:.1} % of its starts{load}")
+        })
     }
 
     /// The faults that lower this figure, in parentheses; empty if there are none.
@@ -207,6 +227,24 @@ impl RunTotals {
             false => (TestOutcome::Passed, String::new()),
         }
     }
+}
+
+/// What used the CPUs of the generator's machine, as the end of a sentence.
+fn describe_machine_load(figures: &BTreeMap<String, f64>) -> String {
+    let users = [
+        ("server_cpu_percent", "the server"),
+        ("generator_cpu_percent", "the generator"),
+        ("others_cpu_percent", "other processes"),
+        ("steal_percent", "the hypervisor"),
+    ];
+    let used: Vec<String> = users
+        .iter()
+        .filter_map(|(name, who)| Some(format!("{who} {:.0} %", figures.get(*name)?)))
+        .collect();
+    let waited = figures
+        .get("cpu_pressure_percent")
+        .map(|percent| format!("; tasks waited for a CPU {percent:.0} % of the time"));
+    format!("; CPU use: {}{}", used.join(", "), waited.unwrap_or_default())
 }
 
 type LatencySummaries = BTreeMap<String, LatencySummary>;

@@ -8,9 +8,11 @@ use super::resource_growth::ResourceGrowth;
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::{IntervalRow, ServerSample, ThinnedRows};
 use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::message_header::MessageSizes;
 use crate::load::report::model::GeneratorReport;
 use crate::load::run_batches::RunBatches;
 use crate::load::server_stats::ServerCapacity;
+use std::collections::BTreeMap;
 
 /// Limit of rows that a report keeps of each run, for its charts.
 const CHART_ROWS: usize = 600;
@@ -26,6 +28,10 @@ pub struct RunTotals {
     /// Series of memory, descriptors and relay times, while measuring.
     pub(super) growth: [ResourceGrowth; 3],
     last_sample: ServerSample,
+    /// Messages that had not arrived at the end of the last row that was restored.
+    unreceived: u64,
+    /// What the server counted by reason during this run.
+    pub(super) server_counters: BTreeMap<String, u64>,
     pub(super) seconds: f64,
     /// Number of sessions at the end of the last interval.
     pub last_users: u64,
@@ -43,6 +49,8 @@ pub struct RunTotals {
     pub generators: Vec<GeneratorReport>,
     /// The server crashed.
     pub crashed: bool,
+    /// The server was shut down.
+    pub shut_down: bool,
     /// Connections that the kernel dropped because an accept queue was full.
     pub accept_queue_drops: u64,
     /// Limits of the server, as far as they are known.
@@ -63,6 +71,8 @@ impl Default for RunTotals {
                 ResourceGrowth::new("relay p99", "ms", 1.0),
             ],
             last_sample: ServerSample::default(),
+            unreceived: 0,
+            server_counters: BTreeMap::new(),
             seconds: 0.0,
             last_users: 0,
             offset_s: 0.0,
@@ -72,6 +82,7 @@ impl Default for RunTotals {
             lost_agent: None,
             generators: Vec::new(),
             crashed: false,
+            shut_down: false,
             accept_queue_drops: 0,
             server_capacity: ServerCapacity::default(),
         }
@@ -87,19 +98,38 @@ impl RunTotals {
             // The run was interrupted and resumed, and the server has been restarted.
             self.growth.iter_mut().for_each(ResourceGrowth::reset);
         }
-        self.last_sample = *server;
+        // Messages that were under way when the tester was interrupted are neither delivered nor not.
+        self.recorder.add(CountMetric::UnderWay, std::mem::take(&mut self.unreceived));
+        self.last_sample = server.clone();
         self.measurements.server_memory_before_bytes =
             self.measurements.server_memory_before_bytes.or(server.memory_bytes);
     }
 
     /// Records that users send messages in this run.
-    pub fn expect_messages(&mut self) {
+    pub fn expect_messages(&mut self, sizes: MessageSizes) {
         self.measurements.messages_planned = true;
+        self.measurements.message_sizes = sizes;
     }
 
     /// The server's last sample.
-    pub fn last_sample(&self) -> ServerSample {
-        self.last_sample
+    pub fn last_sample(&self) -> &ServerSample {
+        &self.last_sample
+    }
+
+    /// Adds what the server has counted since its last sample.
+    pub fn add_counters(&mut self, counters: &BTreeMap<String, u64>) {
+        if counters.is_empty() {
+            return;
+        }
+        for (name, count) in counters {
+            // A server that was restarted counts from zero again.
+            let before = self.last_sample.counters.get(name).copied().unwrap_or(0);
+            let added = if *count < before { *count } else { count - before };
+            if added > 0 {
+                *self.server_counters.entry(name.clone()).or_default() += added;
+            }
+        }
+        self.last_sample.counters.clone_from(counters);
     }
 
     /// Adds a row of the interval log, of an earlier part of this run.
@@ -107,6 +137,9 @@ impl RunTotals {
         let mut recorder = Recorder::default();
         row.restore(&mut recorder);
         self.add_interval(row, &recorder);
+        let (sent, received) =
+            (recorder.get(CountMetric::Sent), recorder.get(CountMetric::Received));
+        self.unreceived = sent.saturating_sub(received + recorder.get(CountMetric::UnderWay));
         self.offset_s = row.at_s;
     }
 
@@ -130,11 +163,13 @@ impl RunTotals {
         if row.measured {
             self.add_measured(row, recorder);
         }
+        self.add_counters(&server.counters);
         // A sample without these totals keeps those of the sample before.
         self.last_sample = ServerSample {
             cpu_s: server.cpu_s.or(self.last_sample.cpu_s),
             relayed: server.relayed.or(self.last_sample.relayed),
-            ..*server
+            counters: std::mem::take(&mut self.last_sample.counters),
+            ..server.clone()
         };
     }
 
@@ -149,6 +184,16 @@ impl RunTotals {
             let (cpu_s, observed_s) = sums.server_busiest_shard_s.unwrap_or_default();
             let used_s = percent / 100.0 * row.length_s;
             sums.server_busiest_shard_s = Some((cpu_s + used_s, observed_s + row.length_s));
+        }
+        let machine = &row.generator.machine;
+        for (sum, percent) in [
+            (&mut sums.others_cpu_s, machine.others_cpu_percent),
+            (&mut sums.steal_s, machine.steal_percent),
+            (&mut sums.cpu_pressure_s, machine.cpu_pressure_percent),
+        ] {
+            if let Some(percent) = percent {
+                *sum = Some(sum.unwrap_or(0.0) + percent / 100.0 * row.length_s);
+            }
         }
         sums.measured_s += row.length_s;
         sums.measured_received += recorder.get(CountMetric::Received);
@@ -167,14 +212,20 @@ impl RunTotals {
         }
     }
 
-    /// Whether connects have failed and none has become a session, while the server does not
-    /// answer that it is full.
+    /// Whether connects have failed and none has become a session, or no HTTP request was answered
+    /// at all, while the server does not answer that it is full.
     pub fn no_session_opened(&self) -> bool {
         let recorder = &self.recorder;
-        let is_full = recorder.fault_stats(LoadFault::UpgradeBusy).count > 0;
-        recorder.get(CountMetric::Connected) == 0
-            && recorder.get(CountMetric::ConnectFailed) > 0
-            && !is_full
+        let count = |fault| recorder.fault_stats(fault).count;
+        let http_failed = recorder.get(CountMetric::HttpFailed);
+        let broken = count(LoadFault::HttpBroken)
+            + count(LoadFault::ConnectRefused)
+            + count(LoadFault::ConnectReset);
+        let is_answered = recorder.get(CountMetric::Connected) > 0
+            || recorder.get(CountMetric::HttpOk) > 0
+            || count(LoadFault::HttpStatus) + count(LoadFault::UpgradeBusy) > 0;
+        let none_came = http_failed > 0 && broken >= http_failed;
+        (recorder.get(CountMetric::ConnectFailed) > 0 || none_came) && !is_answered
     }
 }
 

@@ -76,6 +76,15 @@ pub enum UserEvent {
     },
     /// A user that has left comes back at this time.
     Returns(Timestamp),
+    /// The user waits no longer, although it was not matched.
+    WaitEnded {
+        /// The user's session.
+        session: u64,
+        /// When it should have asked.
+        intended: Timestamp,
+        /// When it asked.
+        asked: Timestamp,
+    },
     /// The user has waited too long for a match.
     Overdue {
         /// The user's session.

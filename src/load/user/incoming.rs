@@ -121,7 +121,7 @@ impl User {
         };
         let mut begins = context.now;
         match &self.state {
-            UserState::Waiting { since, acknowledged, withdrawal, .. } => {
+            UserState::Waiting { since, asked, acknowledged, withdrawal, .. } => {
                 self.withdrawal_crossed = *withdrawal == Withdrawal::Sent;
                 if !acknowledged {
                     // The server must answer a match request with `waiting` first.
@@ -130,6 +130,7 @@ impl User {
                 context.events.push(UserEvent::Served { asked: *since, queue: self.queue });
                 context.recorder.count(CountMetric::Matched);
                 context.recorder.record_time(TimeMetric::Match, context.now.since(*since));
+                context.recorder.record_time(TimeMetric::MatchService, context.now.since(*asked));
                 if let UserScript::Rounds { .. } = context.rules.script_for(self.in_sample) {
                     begins = *since;
                 }
@@ -218,7 +219,7 @@ impl User {
     fn on_pong(&mut self, context: &mut UserContext<'_>) {
         let Some(pinged) = self.unanswered_ping.take() else { return };
         context.recorder.count(CountMetric::Pongs);
-        context.recorder.record_time(TimeMetric::Ping, context.now.since(pinged));
+        self.record_ping(pinged, context);
         if self.finishing {
             context.recorder.count(CountMetric::Alive);
             return self.close(context);
@@ -278,7 +279,10 @@ impl User {
                 | UserState::Closing { .. }
                 | UserState::Vanished(_) => return,
             },
-            _ => LoadFault::Refused,
+            _ => {
+                let (refused, now) = (LoadFault::Refused, context.now);
+                return context.recorder.record_fault_with_cause(refused, code, now);
+            }
         };
         context.recorder.record_fault(fault, context.now);
     }

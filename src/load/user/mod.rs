@@ -43,7 +43,9 @@ enum UserState {
     AwaitingSession,
     Idle,
     Waiting {
+        /// When the user should have asked.
         since: Timestamp,
+        asked: Timestamp,
         overdue_at: Timestamp,
         /// When the user loses patience and leaves; [`NEVER`] if it does not.
         patience_ends: Timestamp,
@@ -213,8 +215,10 @@ impl User {
 
     /// Sends a ping, and records a fault if the last one was not answered.
     fn ping(&mut self, context: &mut UserContext<'_>) {
-        if self.unanswered_ping.take().is_some() {
+        if let Some(pinged) = self.unanswered_ping.take() {
             context.recorder.record_fault(LoadFault::PingTimeout, context.now);
+            // A ping without an answer took at least the timeout.
+            self.record_ping(pinged, context);
             if self.finishing {
                 return self.close(context);
             }
@@ -226,6 +230,14 @@ impl User {
             .encode_text(context.out, |text| text.extend_from_slice(b"{\"type\":\"ping\"}"));
         self.unanswered_ping = Some(self.ping_at);
         self.ping_at = context.now + context.rules.message_timeout;
+    }
+
+    /// Records the time since a ping that should have been sent at `pinged`.
+    fn record_ping(&self, pinged: Timestamp, context: &mut UserContext<'_>) {
+        // `ping_at` is the end of the time that the pong has.
+        let sent = self.ping_at - context.rules.message_timeout;
+        context.recorder.record_time(TimeMetric::Ping, context.now.since(pinged));
+        context.recorder.record_time(TimeMetric::PingService, context.now.since(sent));
     }
 
     fn wake_in_room(&mut self, context: &mut UserContext<'_>) {
@@ -259,6 +271,7 @@ impl User {
         let patience = context.rules.habits.patience;
         self.state = UserState::Waiting {
             since: intended,
+            asked: context.now,
             overdue_at: context.now + context.rules.match_timeout,
             patience_ends: patience.map_or(NEVER, |patience| context.now + patience),
             acknowledged: false,
@@ -367,7 +380,15 @@ impl User {
         }
     }
 
+    /// Reports the end of a wait that did not lead to a match.
+    fn end_wait(&self, context: &mut UserContext<'_>) {
+        if let UserState::Waiting { since: intended, asked, .. } = self.state {
+            context.events.push(UserEvent::WaitEnded { session: self.session, intended, asked });
+        }
+    }
+
     fn close(&mut self, context: &mut UserContext<'_>) {
+        self.end_wait(context);
         self.report_early_messages(context);
         if self.in_sample && self.finishing && self.session != 0 {
             // A user that holds its session counts as alive by its last pong; a user of the sample
@@ -383,6 +404,7 @@ impl User {
     /// The connection has ended, with a Close frame of the server (`closed_by_server`) or without.
     /// Returns whether the user had ended its session before.
     pub fn on_disconnect(&mut self, closed_by_server: bool, context: &mut UserContext<'_>) -> bool {
+        self.end_wait(context);
         self.report_early_messages(context);
         let is_planned = matches!(self.state, UserState::Closing { .. });
         if let UserState::InRoom(_) = self.state {

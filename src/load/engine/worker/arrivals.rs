@@ -59,8 +59,8 @@ impl Worker {
         let key = WebSocketKey::from_nonce(
             nonce.as_flattened().try_into().expect("because 2 × 8 are 16"),
         );
-        let upgrade =
-            PendingUpgrade { expected: key.accept(), scan: HeadScan::default(), head: Vec::new() };
+        let (scan, head) = (HeadScan::default(), Vec::new());
+        let upgrade = PendingUpgrade { expected: key.accept(), scan, head, refusal: None };
         let in_sample = number >= self.workload.sample_from;
         let number_in_group = if in_sample { number - self.workload.sample_from } else { number };
         let queue = self.workload.rules.queue_of(number_in_group);
@@ -71,6 +71,7 @@ impl Worker {
             assembly: None,
             egress: Default::default(),
             intended,
+            started: now,
             serial: self.serial,
             wake_at: NEVER,
             writable: true,

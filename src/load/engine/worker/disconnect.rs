@@ -1,8 +1,8 @@
 //! How a connection ends, and when its slot is freed.
 
 use super::Worker;
-use crate::load::engine::connection::{ConnectionStage, connect_fault};
-use crate::load::measure::{CountMetric, LoadFault};
+use crate::load::engine::connection::{ConnectionStage, UserConnection, connect_fault};
+use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
 use crate::load::user::{UserActivity, UserContext, Vanishing};
 use crate::timestamp::Timestamp;
 use crate::wire::websocket::frame::{CLOSE, push_client_frame};
@@ -26,11 +26,23 @@ impl Worker {
         let payload = if code.is_some() { &bytes[..] } else { &[] };
         push_client_frame(&mut self.out, CLOSE, payload, mask);
         self.send_out(slot, now);
-        self.disconnect(slot, LoadFault::ClosedByServer, now);
+        let cause = code.map_or("no code".to_owned(), |code| code.to_string());
+        self.disconnect_because(slot, LoadFault::ClosedByServer, Some(&cause), now);
     }
 
     /// The connection has ended; `fault` is counted if the user had not ended its session.
     pub(super) fn disconnect(&mut self, slot: usize, fault: LoadFault, now: Timestamp) {
+        self.disconnect_because(slot, fault, None, now);
+    }
+
+    /// The connection has ended; `cause` is the code of the server's Close frame.
+    fn disconnect_because(
+        &mut self,
+        slot: usize,
+        fault: LoadFault,
+        cause: Option<&str>,
+        now: Timestamp,
+    ) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.ended {
             return;
@@ -38,6 +50,14 @@ impl Worker {
         if matches!(connection.stage, ConnectionStage::Upgrading(_))
             || connection.user.activity() == UserActivity::Connecting
         {
+            if let Some(cause) = cause {
+                return self.fail_connect_because(slot, LoadFault::ConnectClosed, cause, now);
+            }
+            if let ConnectionStage::Upgrading(upgrade) = &connection.stage
+                && let Some(status) = upgrade.refusal
+            {
+                return self.refuse_upgrade(slot, status, &status.to_string(), now);
+            }
             let error = connection.socket.take_error().ok().flatten();
             let fault = error.map_or(LoadFault::ConnectReset, |error| connect_fault(&error));
             return self.fail_connect(slot, fault, now);
@@ -56,7 +76,10 @@ impl Worker {
             events: &mut self.events,
         };
         if !connection.user.on_disconnect(fault == LoadFault::ClosedByServer, &mut context) {
-            self.recorder.record_fault(fault, now);
+            match cause {
+                Some(cause) => self.recorder.record_fault_with_cause(fault, cause, now),
+                None => self.recorder.record_fault(fault, now),
+            }
         }
         self.report_events(slot, now);
         if let Ok(mut ledger) = self.shared.ledger.lock() {
@@ -103,6 +126,35 @@ impl Worker {
         if !self.connections[slot].ended {
             self.recorder.count(CountMetric::ConnectFailed);
             self.recorder.record_fault(fault, now);
+            if fault == LoadFault::ConnectTimeout {
+                self.record_connect_timeout(slot, now);
+            }
+            self.end_connection(slot);
+        }
+    }
+
+    /// A connection without an answer took at least the timeout. Without it the percentiles would be
+    /// those of the connections that were answered.
+    fn record_connect_timeout(&mut self, slot: usize, now: Timestamp) {
+        let timeout = self.workload.connect_timeout;
+        let UserConnection { intended, started, .. } = self.connections[slot];
+        let times = [(TimeMetric::Connect, intended), (TimeMetric::ConnectService, started)];
+        for (metric, from) in times {
+            self.recorder.record_time(metric, now.since(from).max(timeout));
+        }
+    }
+
+    /// The server refused the connection for a reason that it named.
+    pub(super) fn fail_connect_because(
+        &mut self,
+        slot: usize,
+        fault: LoadFault,
+        cause: &str,
+        now: Timestamp,
+    ) {
+        if !self.connections[slot].ended {
+            self.recorder.count(CountMetric::ConnectFailed);
+            self.recorder.record_fault_with_cause(fault, cause, now);
             self.end_connection(slot);
         }
     }

@@ -4,10 +4,10 @@ use super::{TIMER, Worker};
 use crate::limits::MESSAGE_FRAGMENTS;
 use crate::load::engine::connection::{ConnectionStage, SocketRead, UserConnection};
 use crate::load::engine::http_client::HttpLoadClient;
-use crate::load::measure::{CountMetric, LoadFault};
+use crate::load::measure::{CountMetric, LoadFault, http_cause};
 use crate::load::user::{NEVER, UserContext};
 use crate::timestamp::Timestamp;
-use crate::wire::http::{UpgradeError, parse_response};
+use crate::wire::http::{BodyLength, UpgradeError, parse_response};
 use crate::wire::websocket::assembly::{IncomingItem, MessageReader, ReceiveLimits};
 use crate::wire::websocket::frame::{PONG, Side, push_client_frame};
 use mio::Token;
@@ -16,6 +16,8 @@ use mio::Token;
 const READS_PER_ITERATION: u32 = 16;
 /// Longest response head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How much of the text of a refusal is waited for.
+const MAX_REFUSAL_BYTES: u64 = 1024;
 
 /// Limits of what the server sends. A message over the limit is a fault.
 const FRAMES: ReceiveLimits = ReceiveLimits {
@@ -93,51 +95,67 @@ impl Worker {
         match &mut self.connections[slot].stage {
             ConnectionStage::Open => self.read_frames(slot, 0, len, now),
             ConnectionStage::Abandoned => {}
-            ConnectionStage::Upgrading(upgrade) => {
-                let from_start = upgrade.head.is_empty();
-                if !from_start {
-                    upgrade.head.extend_from_slice(&self.buffer[..len]);
+            ConnectionStage::Upgrading(_) => self.read_upgrade_response(slot, len, now),
+        }
+    }
+
+    fn read_upgrade_response(&mut self, slot: usize, len: usize, now: Timestamp) {
+        let ConnectionStage::Upgrading(upgrade) = &mut self.connections[slot].stage else { return };
+        let from_start = upgrade.head.is_empty();
+        if !from_start {
+            upgrade.head.extend_from_slice(&self.buffer[..len]);
+        }
+        let bytes = if from_start { &self.buffer[..len] } else { &upgrade.head };
+        let (head, end) = match parse_response(bytes, &mut upgrade.scan, MAX_HEAD_BYTES) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => {
+                if from_start {
+                    upgrade.head = bytes.to_vec();
                 }
-                let head = if from_start { &self.buffer[..len] } else { &upgrade.head };
-                match parse_response(head, &mut upgrade.scan, MAX_HEAD_BYTES) {
-                    Ok(None) => {
-                        if from_start {
-                            upgrade.head = self.buffer[..len].to_vec();
-                        }
+                return;
+            }
+            Err(error) => {
+                let cause = error.to_string();
+                return self.fail_connect_because(slot, LoadFault::UpgradeRefused, &cause, now);
+            }
+        };
+        match head.check_upgrade(upgrade.expected) {
+            Ok(()) => {
+                // The bytes after the head are the last of those just read.
+                let begin = len - (bytes.len() - end);
+                self.connections[slot].stage = ConnectionStage::Open;
+                self.read_frames(slot, begin, len, now);
+            }
+            Err(UpgradeError::Refused(status)) => {
+                let text_bytes = match head.body {
+                    BodyLength::Bytes(bytes) => bytes.min(MAX_REFUSAL_BYTES) as usize,
+                    BodyLength::Chunked | BodyLength::UntilClose => 0,
+                };
+                if bytes.len() < end + text_bytes {
+                    // The text names the cause.
+                    upgrade.refusal = Some(status);
+                    if from_start {
+                        upgrade.head = bytes.to_vec();
                     }
-                    Err(_) => self.fail_connect(slot, LoadFault::UpgradeRefused, now),
-                    Ok(Some((response, end))) => {
-                        let outcome = response.check_upgrade(upgrade.expected);
-                        // The bytes after the head are the last of those just read.
-                        let begin = len - (head.len() - end);
-                        self.on_upgrade_response(slot, outcome, begin, len, now)
-                    }
+                    return;
                 }
+                let cause = http_cause(status, &bytes[end..]);
+                self.refuse_upgrade(slot, status, &cause, now);
+            }
+            Err(error) => {
+                let cause = error.to_string();
+                self.fail_connect_because(slot, LoadFault::UpgradeRefused, &cause, now);
             }
         }
     }
 
-    fn on_upgrade_response(
-        &mut self,
-        slot: usize,
-        outcome: Result<(), UpgradeError>,
-        begin: usize,
-        len: usize,
-        now: Timestamp,
-    ) {
-        match outcome {
-            Ok(()) => {
-                self.connections[slot].stage = ConnectionStage::Open;
-                self.read_frames(slot, begin, len, now);
-            }
-            Err(UpgradeError::Refused(503)) => self.fail_connect(slot, LoadFault::UpgradeBusy, now),
-            Err(fault) => {
-                self.fail_connect(slot, LoadFault::UpgradeRefused, now);
-                if let UpgradeError::Refused(status) = fault {
-                    self.recorder.set_fault_status(LoadFault::UpgradeRefused, status);
-                }
-            }
-        }
+    /// The upgrade was answered with this status.
+    pub(super) fn refuse_upgrade(&mut self, slot: usize, status: u16, cause: &str, now: Timestamp) {
+        let fault = match status {
+            503 => LoadFault::UpgradeBusy,
+            _ => LoadFault::UpgradeRefused,
+        };
+        self.fail_connect_because(slot, fault, cause, now);
     }
 
     /// Reads frames from the buffer.

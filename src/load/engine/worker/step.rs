@@ -3,8 +3,8 @@
 use super::Worker;
 use super::disconnect::SILENT_TIME;
 use crate::load::engine::connection::{ConnectionStage, UserConnection};
-use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
-use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent};
+use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
+use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent, UserRules};
 use crate::timestamp::Timestamp;
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
@@ -157,8 +157,9 @@ impl Worker {
             match event {
                 UserEvent::SessionOpened(session) => {
                     ledger.open_session(session);
-                    let took = now.since(self.connections[slot].intended);
-                    self.recorder.record_time(TimeMetric::Connect, took);
+                    let UserConnection { intended, started, .. } = self.connections[slot];
+                    self.recorder.record_time(TimeMetric::Connect, now.since(intended));
+                    self.recorder.record_time(TimeMetric::ConnectService, now.since(started));
                 }
                 UserEvent::Matched(notice) => {
                     for fault in ledger.record_match(notice, now) {
@@ -169,7 +170,7 @@ impl Worker {
                     let end = ledger.record_leave(session, room, traffic, now);
                     self.recorder.add(CountMetric::UnderWay, end.under_way);
                     if !end.has_known_fault && missing > 0 {
-                        self.recorder.record_faults(LoadFault::Lost, u64::from(missing), now);
+                        record_lost(&mut self.recorder, &self.workload.rules, missing.into(), now);
                     }
                 }
                 UserEvent::StrayMessage { room, fault } => {
@@ -181,6 +182,18 @@ impl Worker {
                 UserEvent::Served { asked, queue } => ledger.record_served(asked, queue),
                 UserEvent::Withdrawn { session } => ledger.record_withdrawn(session),
                 UserEvent::Returns(at) => self.returns.push(Reverse(at)),
+                UserEvent::WaitEnded { session, intended, asked } => {
+                    if ledger.is_unmatched(session) {
+                        let timeout = self.workload.rules.match_timeout;
+                        let times = [
+                            (TimeMetric::Match, now.since(intended)),
+                            (TimeMetric::MatchService, now.since(asked)),
+                        ];
+                        for (metric, waited) in times {
+                            self.recorder.record_time(metric, waited.max(timeout));
+                        }
+                    }
+                }
                 UserEvent::Overdue { session, asked, queue } => {
                     let many = ledger.record_overdue(session, asked, queue);
                     if many > 0 {
@@ -189,6 +202,17 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Records messages that never arrived. Each took at least the time that a message has to arrive;
+/// without that the percentiles would be those of the messages that arrived.
+fn record_lost(recorder: &mut Recorder, rules: &UserRules, many: u64, now: Timestamp) {
+    recorder.record_faults(LoadFault::Lost, many, now);
+    if now >= rules.measure_from {
+        for metric in [TimeMetric::Relay, TimeMetric::RelayService] {
+            recorder.record_times(metric, rules.message_timeout, many);
         }
     }
 }

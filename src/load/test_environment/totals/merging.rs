@@ -35,9 +35,9 @@ impl RunTotals {
                 count: fault.count + hidden,
                 first_ns: (fault.first_s * 1e9) as u64,
                 last_ns: (fault.last_s * 1e9) as u64,
-                ..FaultStats::default()
+                causes: fault.causes.clone(),
             };
-            self.recorder.merge_fault(kind, stats);
+            self.recorder.merge_fault(kind, &stats);
         }
         for (name, text) in &run.histograms {
             let times = decode(text).map_err(|reason| format!("histogram {name}: {reason}"))?;
@@ -63,6 +63,19 @@ impl RunTotals {
         let known = &mut self.server_capacity;
         known.descriptors = known.descriptors.max(limit("server_descriptor_limit"));
         known.cpus = known.cpus.max(limit("server_cpus"));
+        for (name, count) in &run.figures {
+            let kinds = ["closed_", "rejected_", "errors_"];
+            let counter = name
+                .strip_prefix("server_")
+                .filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
+            let Some(counter) = counter else { continue };
+            let known = self.server_counters.entry(counter.to_owned()).or_default();
+            *known = match timing {
+                // Every generator has seen the same server.
+                PartTiming::SameTime => (*known).max(*count as u64),
+                PartTiming::OneAfterTheOther => *known + *count as u64,
+            };
+        }
         Ok(())
     }
 
@@ -156,6 +169,7 @@ fn together(a: &RunMeasurements, b: &RunMeasurements) -> RunMeasurements {
         waiting_peak: a.waiting_peak + b.waiting_peak,
         measured_s: a.measured_s.max(b.measured_s),
         messages_planned: a.messages_planned || b.messages_planned,
+        message_sizes: a.message_sizes.larger(&b.message_sizes),
         measured_received: a.measured_received + b.measured_received,
         server_cpu_s: greater(a.server_cpu_s, b.server_cpu_s),
         generator_cpu_s: a.generator_cpu_s + b.generator_cpu_s,
@@ -170,6 +184,10 @@ fn together(a: &RunMeasurements, b: &RunMeasurements) -> RunMeasurements {
             (known, None) | (None, known) => known,
         },
         server_descriptors_peak: a.server_descriptors_peak.max(b.server_descriptors_peak),
+        // Each generator has a machine of its own; the busiest one explains a late start.
+        others_cpu_s: greater(a.others_cpu_s, b.others_cpu_s),
+        steal_s: greater(a.steal_s, b.steal_s),
+        cpu_pressure_s: greater(a.cpu_pressure_s, b.cpu_pressure_s),
         longest_iteration_ms: a.longest_iteration_ms.max(b.longest_iteration_ms),
         generator_memory_bytes: add(a.generator_memory_bytes, b.generator_memory_bytes),
     }
@@ -185,6 +203,9 @@ fn in_turn(a: &RunMeasurements, b: &RunMeasurements) -> RunMeasurements {
         waiting_peak: a.waiting_peak.max(b.waiting_peak),
         measured_s: a.measured_s + b.measured_s,
         server_cpu_s: sum(a.server_cpu_s, b.server_cpu_s),
+        others_cpu_s: sum(a.others_cpu_s, b.others_cpu_s),
+        steal_s: sum(a.steal_s, b.steal_s),
+        cpu_pressure_s: sum(a.cpu_pressure_s, b.cpu_pressure_s),
         server_busiest_shard_s: a
             .server_busiest_shard_s
             .zip(b.server_busiest_shard_s)

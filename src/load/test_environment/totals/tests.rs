@@ -158,3 +158,18 @@ fn the_targets_of_a_void_run_are_not_judged() {
     let note = "the run is void".to_owned();
     assert_eq!(reached(50), (TestOutcome::Void, vec![NotJudged; 3], note));
 }
+
+#[test]
+fn messages_under_way_at_an_interruption_are_not_undelivered() {
+    let mut totals = RunTotals::default();
+    for (second, sent, received) in [(1, 10, 8), (2, 10, 12), (3, 10, 7)] {
+        let mut row =
+            IntervalRow { at_s: f64::from(second), length_s: 1.0, ..IntervalRow::default() };
+        row.counts = [("sent".to_owned(), sent), ("received".to_owned(), received)].into();
+        totals.restore(&row);
+    }
+    totals.begin(&ServerSample::default());
+    let report = totals.into_report(&spec(), &[]);
+    assert_eq!(report.figures["under_way"], 3.0);
+    assert_eq!(report.figures["delivered_percent"], 100.0);
+}

@@ -122,7 +122,7 @@ impl UserHarness {
                 UserEvent::Exempt { session, room } => self.ledger.exempt(session, room),
                 UserEvent::Served { asked, queue } => self.ledger.record_served(asked, queue),
                 UserEvent::Withdrawn { session } => self.ledger.record_withdrawn(session),
-                UserEvent::Returns(_) => {}
+                UserEvent::Returns(_) | UserEvent::WaitEnded { .. } => {}
                 UserEvent::Overdue { session, asked, queue } => {
                     let many = self.ledger.record_overdue(session, asked, queue);
                     self.recorder.record_faults(LoadFault::NeverMatched, many, self.now);
