@@ -373,6 +373,12 @@ impl Connection {
         self.history.get(self.history.partition_point(|(total, ..)| *total < taken))
     }
 
+    /// Whether the server has read nothing since it last sent something. It may then close an HTTP
+    /// connection, also while the next request is on its way (RFC 9112, section 9.5).
+    pub(crate) fn awaits_a_request(&self) -> bool {
+        self.history.last().is_some_and(|(_, read, _)| *read == self.read_total)
+    }
+
     /// Whether something still moves.
     pub(crate) fn is_idle(&self) -> bool {
         let up = self.sending.is_empty() && (self.end_arrived || !self.client_ended);
