@@ -304,7 +304,12 @@ fn start_run(name: &str) -> (Server, Child) {
     let server = start_server(&[]);
     let scenario = ["signaling", "--rooms", "5", "--connect-rate", "100", "--duration", "60s"];
     let rules = ["--warm-up", "0s", "--late-percent", "100", "--targets", "none"];
-    let child = tester(name, &[&scenario[..], &rules].concat())
+    let tester = tester(name, &[&scenario[..], &rules].concat());
+    // The tests may run under `nohup`, with SIGHUP ignored; env(1) gives it its default action.
+    let child = Command::new("env")
+        .arg("--default-signal=HUP")
+        .arg(tester.get_program())
+        .args(tester.get_args())
         .args(["--url", server.url()])
         .stdout(Stdio::piped())
         .spawn()
