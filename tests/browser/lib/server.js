@@ -1,13 +1,12 @@
 /** The programs that the tests run against: the server, a TCP proxy in front of it, and coturn. */
 
 import { spawn } from 'node:child_process';
-import dgram from 'node:dgram';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { answersStun } from './stun.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -136,25 +135,6 @@ export class Proxy {
   close() {
     this.cut();
     this.#server.close();
-  }
-}
-
-/** Repeats a STUN binding request until it is answered (RFC 8489 §5). */
-async function answersStun(port) {
-  const request = Buffer.alloc(20);
-  request.writeUInt16BE(1, 0);
-  request.writeUInt32BE(0x2112a442, 4);
-  const socket = dgram.createSocket('udp4');
-  // A closed port answers with ICMP, which the socket reports as an error.
-  socket.on('error', () => {});
-  socket.connect(port, '127.0.0.1');
-  const ask = setInterval(() => socket.send(request, () => {}), 50);
-  const limit = AbortSignal.timeout(10_000);
-  try {
-    await once(socket, 'message', { signal: limit });
-  } finally {
-    clearInterval(ask);
-    socket.close();
   }
 }
 
