@@ -1,7 +1,7 @@
 //! `switchboard`: reads the arguments, runs the server, returns the exit status.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::config::{
@@ -27,10 +27,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(EarlyExit::Help(text)) => {
-            print_text(&text);
-            return ExitCode::SUCCESS;
-        }
+        Err(EarlyExit::Help(text)) => return print_text(&text, ExitCode::SUCCESS),
         Err(EarlyExit::UsageError(line)) => return fail(USAGE, &line),
     };
     if let Some(connections) = arguments.monitoring.check {
@@ -70,10 +67,7 @@ fn main() -> ExitCode {
 /// Prints the result of `--check-config`. The settings are valid so far; what they name may not be.
 fn check_config(config: &Config, arguments: &Arguments, log: &LogQueue) -> ExitCode {
     match server::check_files(config) {
-        Ok(()) => {
-            print_text(&"ok\n");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => print_text(&"ok\n", ExitCode::SUCCESS),
         Err(error) => {
             log.write_error(&arguments.explain(&error));
             ExitCode::from(USAGE)
@@ -124,14 +118,20 @@ fn check(connections: u32, arguments: &Arguments) -> ExitCode {
     };
     let demand = CapacityDemand::new(connections, &server, &readings);
     let report = preflight::report(&readings, &demand);
-    print_text(&report);
-    if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
+    let status = if report.is_short() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS };
+    print_text(&report, status)
 }
 
-/// Prints to standard output. A reader that has closed the pipe has read as much as it wanted, so
-/// the status is the same; `print!` would panic.
-fn print_text(text: &dyn Display) {
-    let _ = write!(std::io::stdout().lock(), "{text}");
+/// Prints to standard output and returns `status`. A reader that has closed the pipe has read as much as
+/// it wanted, so the status is the same (`print!` would panic); any other error is a failure.
+fn print_text(text: &dyn Display, status: ExitCode) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match write!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(FAILURE, &format!("cannot write to standard output: {error}"))
+        }
+        _written_or_closed => status,
+    }
 }
 
 /// Prints one line to standard error, if it can be written, and returns the exit status.

@@ -2,7 +2,7 @@
 //! run that ends early leaves a report.
 
 use crate::support::load::{
-    figure, report_directory, report_of, run_load, server_stats, start_server, tester,
+    figure, finish, report_directory, report_of, run_load, server_stats, start_server, tester,
 };
 use crate::support::{Server, read_report, report_file};
 use serde_json::Value;
@@ -318,14 +318,6 @@ fn start_run(name: &str) -> (Server, Child) {
         std::thread::yield_now();
     }
     (server, child)
-}
-
-/// Waits for a tester; returns its exit status and its report.
-fn finish(name: &str, child: Child) -> (i32, Value) {
-    let output = child.wait_with_output().unwrap();
-    let report = report_of(name, &output);
-    std::fs::remove_dir_all(report_directory(name)).unwrap();
-    (output.status.code().unwrap(), report)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::support::Server;
 use crate::support::bad_server::{Misbehaviour, start};
 use crate::support::load::{
-    figure, report_directory, report_of, run_load, server_stats, start_server, tester,
+    figure, finish, report_directory, run_load, server_stats, start_server, tester,
 };
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -117,14 +117,6 @@ fn start_tester(name: &str, server: &Server, arguments: &[&str]) -> Child {
         std::thread::yield_now();
     }
     child
-}
-
-/// Waits for a tester; gives its exit status and its report.
-fn finish(name: &str, child: Child) -> (i32, Value) {
-    let output = child.wait_with_output().unwrap();
-    let report = report_of(name, &output);
-    std::fs::remove_dir_all(report_directory(name)).unwrap();
-    (output.status.code().unwrap(), report)
 }
 
 #[test]

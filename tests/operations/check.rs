@@ -1,6 +1,8 @@
 //! `switchboard --check`: its output for this machine, and its exit status.
 
 use crate::support::Server;
+use std::fs::File;
+use std::process::{Command, Stdio};
 
 /// The status word and the needed amount of the line for a limit.
 fn limit_line<'a>(text: &'a str, name: &str) -> (&'a str, u64) {
@@ -84,5 +86,20 @@ fn a_closed_standard_output_changes_no_exit_status() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{flags:?}: {errors}");
         assert!(!errors.contains("panic"), "{flags:?}: {errors}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    for flags in [&["--check", "10", "--shards", "1"][..], &["--help"], &["--check-config"]] {
+        let full_device = File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(flags)
+            .stdout(Stdio::from(full_device))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {errors}");
+        assert!(errors.contains("cannot write to standard output"), "{flags:?}: {errors}");
     }
 }

@@ -4,7 +4,7 @@ use super::{Server, read_report, report_file};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use switchboard::load::server_stats::numbers;
 
 /// A server with two shards.
@@ -51,6 +51,14 @@ pub(crate) fn report_of(name: &str, output: &Output) -> Value {
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(report_file(&directory).exists(), "no report; the tester printed: {printed}");
     read_report(&directory)
+}
+
+/// Waits for a tester that the caller started. Gives its exit status and its report.
+pub(crate) fn finish(name: &str, child: Child) -> (i32, Value) {
+    let output = child.wait_with_output().unwrap();
+    let report = report_of(name, &output);
+    std::fs::remove_dir_all(report_directory(name)).unwrap();
+    (output.status.code().unwrap(), report)
 }
 
 /// A figure of the report's first run.

@@ -26,16 +26,20 @@ pub(in crate::load::report) fn actions(run: &RunReport, host: &GeneratorHost) ->
     lines.join("\n")
 }
 
-#[test]
-fn every_run_that_did_not_pass_gets_a_recommendation() {
-    let missed = TargetVerdict {
+fn missed_relay_latency() -> TargetVerdict {
+    TargetVerdict {
         target: "relay_p99_ms < 100".to_owned(),
         figure: "relay_p99_ms".to_owned(),
         bound: 100.0,
         value: Some(336.9),
         reached: TargetOutcome::Missed,
         note: String::new(),
-    };
+    }
+}
+
+#[test]
+fn every_run_that_did_not_pass_gets_a_recommendation() {
+    let missed = missed_relay_latency();
     let idle = run(&[], TestOutcome::Failed);
     let text = actions(&RunReport { targets: vec![missed.clone()], ..idle }, &host());
     assert!(text.contains("relay_p99_ms < 100") && text.contains("336.9"), "{text}");
@@ -116,14 +120,7 @@ fn a_void_run_is_explained_by_what_used_the_cpus() {
 
 #[test]
 fn a_missed_latency_is_compared_with_the_servers_own() {
-    let missed = TargetVerdict {
-        target: "relay_p99_ms < 100".to_owned(),
-        figure: "relay_p99_ms".to_owned(),
-        bound: 100.0,
-        value: Some(336.9),
-        reached: TargetOutcome::Missed,
-        note: String::new(),
-    };
+    let missed = missed_relay_latency();
     let evidence = |figures: &[(&str, f64)]| {
         let run = run(figures, TestOutcome::Failed);
         actions(&RunReport { targets: vec![missed.clone()], ..run }, &host())
