@@ -3,11 +3,14 @@
 mod catalogue;
 
 pub(super) use catalogue::counter_meaning;
-pub use catalogue::{catalogue, is_known, is_zero_if_absent, names};
+pub use catalogue::{catalogue, is_known, is_zero_if_absent, name_with_path, names, split_path};
 
-use super::measure::{CountMetric, LatencySummary, LoadFault, Recorder, TimeMetric};
+use super::measure::{
+    CountMetric, HttpPathCounts, HttpPathRecord, LatencySummary, LoadFault, Recorder, TimeMetric,
+};
 use super::message_header::MessageSizes;
 use catalogue::STATISTICS;
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,11 +104,8 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
         }
     }
     for metric in TimeMetric::ALL {
-        if let Some(q) = LatencySummary::of(recorder.histogram(*metric)) {
-            let values = [q.mean_ms, q.p50_ms, q.p90_ms, q.p95_ms, q.p99_ms, q.p999_ms, q.max_ms];
-            for (statistic, value) in STATISTICS.iter().zip(values) {
-                put(&format!("{}_{statistic}_ms", metric.name()), value);
-            }
+        for (name, value) in latency_figures(*metric, recorder.histogram(*metric)) {
+            put(&name, value);
         }
     }
     // A share of nothing is NaN, which `put` drops.
@@ -130,9 +130,48 @@ pub fn compute(recorder: &Recorder, measured: &RunMeasurements) -> BTreeMap<Stri
     share("http_ok_percent", count(CountMetric::HttpOk), requests);
     share("success_percent", successes(recorder), successes(recorder) + failures(recorder));
     share("late_percent", count(CountMetric::LateStarts), count(CountMetric::Starts));
+    put_http(&mut put, recorder);
     put_load(&mut put, recorder, measured);
     put_resources(&mut put, recorder, measured);
     figures
+}
+
+/// The figures of a latency by name; none if its histogram is empty.
+fn latency_figures(
+    metric: TimeMetric,
+    histogram: &Histogram<u64>,
+) -> impl Iterator<Item = (String, f64)> {
+    let values = |q: LatencySummary| {
+        [q.mean_ms, q.p50_ms, q.p90_ms, q.p95_ms, q.p99_ms, q.p999_ms, q.max_ms]
+    };
+    let values = LatencySummary::of(histogram).map(values).into_iter().flatten();
+    let name = move |statistic: &str| format!("{}_{statistic}_ms", metric.name());
+    STATISTICS.iter().map(move |statistic| name(statistic)).zip(values)
+}
+
+/// The rate of answers to HTTP requests, and the figures of each path.
+fn put_http(put: &mut impl FnMut(&str, f64), recorder: &Recorder) {
+    let (mut answered, mut planned_ns) = (0, 0);
+    for (path, HttpPathRecord { counts, total, service }) in recorder.http_paths.iter() {
+        answered += counts.ok_in_phase;
+        planned_ns += counts.planned_ns;
+        let requests = counts.ok + counts.failed;
+        let times = [(TimeMetric::Http, total), (TimeMetric::HttpService, service)];
+        let times = times.into_iter().flat_map(|(metric, times)| latency_figures(metric, times));
+        let others = [
+            (CountMetric::HttpDue.name(), counts.due as f64),
+            (CountMetric::HttpOk.name(), counts.ok as f64),
+            (CountMetric::HttpFailed.name(), counts.failed as f64),
+            ("http_per_s", counts.answered_per_s()),
+            ("http_ok_percent", 100.0 * counts.ok as f64 / requests as f64),
+        ];
+        let others = others.map(|(name, value)| (name.to_owned(), value));
+        for (name, value) in others.into_iter().chain(times) {
+            put(&name_with_path(&name, path), value);
+        }
+    }
+    let all = HttpPathCounts { ok_in_phase: answered, planned_ns, ..HttpPathCounts::default() };
+    put("http_per_s", all.answered_per_s());
 }
 
 /// Messages that were sent and did not arrive at their receiver, for whatever reason.

@@ -10,7 +10,9 @@ pub use notes::{LogEntry, LogNote, RunEnd, RunHead, TestHead};
 use super::encoded_histogram::{decode, encode};
 use super::engine::LoadGauges;
 use super::machine_load::MachineSample;
-use super::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, Recorder, TimeMetric};
+use super::measure::{
+    CountMetric, FaultStats, HttpPathSample, LatencySummary, LoadFault, Recorder, TimeMetric,
+};
 use crate::sys::lock::try_lock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,6 +139,9 @@ pub struct IntervalRow {
     /// The encoded histograms of the latencies.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub histograms: BTreeMap<String, String>,
+    /// HTTP requests by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub http_paths: BTreeMap<String, HttpPathSample>,
     /// The histograms of a log of 0.1.0, as pairs of microseconds and count.
     #[serde(default, skip_serializing)]
     pub buckets: BTreeMap<String, Vec<(u64, u64)>>,
@@ -160,6 +165,7 @@ impl IntervalRow {
                 self.histograms.insert(metric.name().to_owned(), encode(histogram));
             }
         }
+        self.http_paths = recorder.http_paths.to_samples();
     }
 
     /// Adds the content of this row to a recorder.
@@ -178,6 +184,10 @@ impl IntervalRow {
             if let (Some(metric), Ok(times)) = (TimeMetric::from_name(name), decode(text)) {
                 into.add_times(metric, &times);
             }
+        }
+        for (path, sample) in &self.http_paths {
+            // Like above, a histogram that cannot be read is left out.
+            let _ = sample.add_to(into.http_paths.of(path));
         }
         for (name, buckets) in &self.buckets {
             if let Some(metric) = TimeMetric::from_name(name) {
@@ -309,6 +319,7 @@ impl ThinnedRows {
             // Histograms are large, and no chart shows them.
             let mut row = row.clone();
             row.histograms.clear();
+            row.http_paths.clear();
             row.buckets.clear();
             self.rows.push(row);
         }

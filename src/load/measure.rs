@@ -7,10 +7,14 @@
 mod indexed_enum;
 mod causes;
 mod faults;
+mod http_paths;
 mod metrics;
 
 pub use causes::{FaultCauses, close_code_meaning, http_cause};
 pub use faults::LoadFault;
+pub use http_paths::{
+    HttpPathCounts, HttpPathRecord, HttpPathRecords, HttpPathSample, MAX_HTTP_PATHS,
+};
 pub use metrics::{CountMetric, TimeMetric};
 
 use crate::timestamp::Timestamp;
@@ -54,18 +58,23 @@ pub struct Recorder {
     counts: [u64; CountMetric::ALL.len()],
     faults: [FaultStats; LoadFault::ALL.len()],
     times: Vec<Histogram<u64>>,
+    /// HTTP requests by path.
+    pub http_paths: HttpPathRecords,
+}
+
+/// An empty histogram of microseconds.
+fn microsecond_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, 3)
+        .expect("because three digits over eight decades is a valid histogram")
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LONGEST_US, 3)
-                .expect("because three digits over eight decades is a valid histogram")
-        };
         Recorder {
             counts: [0; CountMetric::ALL.len()],
             faults: std::array::from_fn(|_| FaultStats::default()),
-            times: TimeMetric::ALL.iter().map(|_| histogram()).collect(),
+            times: TimeMetric::ALL.iter().map(|_| microsecond_histogram()).collect(),
+            http_paths: HttpPathRecords::default(),
         }
     }
 }
@@ -194,6 +203,7 @@ impl Recorder {
                 mine.add(theirs).expect("because all histograms have the same bounds");
             }
         }
+        self.http_paths.merge(&other.http_paths);
     }
 
     /// Resets the recorder and keeps its memory.
@@ -201,6 +211,7 @@ impl Recorder {
         self.counts = [0; CountMetric::ALL.len()];
         self.faults = std::array::from_fn(|_| FaultStats::default());
         self.times.iter_mut().filter(|h| !h.is_empty()).for_each(Histogram::reset);
+        self.http_paths.clear();
     }
 }
 

@@ -5,7 +5,7 @@ use super::scenario::{
     CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HttpScenario,
     MatchmakingScenario, PlanScenario, STEP_FLOOR, SignalingScenario, StressScenario,
 };
-use super::target::{Comparison, PerformanceTarget};
+use super::target::{Comparison, PerformanceTarget, http_targets};
 use super::test_environment::RunSpec;
 use super::units::{ArrivalPattern, DurationSetting, LoadStage, RatePhase};
 use super::user::{CallPlan, NEVER, UserHabits, UserRules, UserScript, WeightedQueue};
@@ -216,7 +216,11 @@ pub fn http(s: &HttpScenario) -> PlannedRun {
     load.requests.clone_from(&s.requests.0);
     load.pattern = s.arrivals;
     load.max_connections = s.max_connections;
-    PlannedRun { spec: spec(&s.common, "http", format!("GET {}", s.requests), 0), workload: load }
+    let mut spec = spec(&s.common, "http", format!("GET {}", s.requests), 0);
+    for path in s.paths() {
+        spec.targets.extend(http_targets(&s.common.targets, path));
+    }
+    PlannedRun { spec, workload: load }
 }
 
 /// Share of the planned messages that must arrive during a trial. A server that relays fewer builds

@@ -85,6 +85,16 @@ impl PerformanceTarget {
         self.figure == old.figure && self.comparison.bounds_same_side(old.comparison)
     }
 
+    /// Whether this target, which the user has given, replaces `own`, a target that a run has by
+    /// default: like [`PerformanceTarget::replaces`], or this one is for all paths of HTTP requests and
+    /// `own` for one of them.
+    pub fn replaces_default(&self, own: &PerformanceTarget) -> bool {
+        let of_all_paths = figures::split_path(&own.figure).map(|(figure, _)| figure);
+        self.replaces(own)
+            || of_all_paths == Some(&self.figure)
+                && self.comparison.bounds_same_side(own.comparison)
+    }
+
     /// Whether a longer run might still have reached the target from `value`: user peaks and counts
     /// grow with time, and a rate that is measured from the middle of a run starts at zero.
     fn may_still_grow(&self, value: f64) -> bool {
@@ -103,13 +113,15 @@ impl FromStr for PerformanceTarget {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || format!("`{text}` is not a target like `relay_p99_ms<50`");
+        // A path in brackets, as in `http_p99_ms[/stats?a=1]<50`, may contain each sign.
+        let path_end = text.rfind(']').map_or(0, |at| at + 1);
         let (sign, comparison) = Comparison::ALL
             .into_iter()
-            .find(|(sign, _)| text.contains(sign))
+            .find(|(sign, _)| text[path_end..].contains(sign))
             .ok_or_else(malformed)?;
-        let (figure, bound) = text.split_once(sign).ok_or_else(malformed)?;
-        let (figure, bound) =
-            (figure.trim(), bound.trim().parse::<f64>().map_err(|_| malformed())?);
+        let (before, bound) = text[path_end..].split_once(sign).ok_or_else(malformed)?;
+        let figure = text[..path_end + before.len()].trim();
+        let bound = bound.trim().parse::<f64>().map_err(|_| malformed())?;
         if !bound.is_finite() {
             // No value compares with it, and JSON cannot represent it.
             return Err(malformed());
@@ -188,6 +200,21 @@ pub fn replaces(new: &str, old: &str) -> bool {
         return false;
     };
     new.replaces(&old)
+}
+
+/// The targets of one path of the scenario `http`, if the set `name` is in force: every request is answered
+/// with 200, and the 99th percentile meets the bound that the set has for relayed messages.
+pub fn http_targets(name: &str, path: &str) -> Vec<PerformanceTarget> {
+    let relay_bound = |target: &PerformanceTarget| target.figure == "relay_p99_ms";
+    let relay = targets(name, &[]).unwrap_or_default().into_iter().find(relay_bound);
+    let of_path = |figure: &str| figures::name_with_path(figure, path);
+    let answered = PerformanceTarget {
+        figure: of_path("http_ok_percent"),
+        comparison: Comparison::AtLeast,
+        bound: 100.0,
+    };
+    let in_time = relay.map(|t| PerformanceTarget { figure: of_path("http_p99_ms"), ..t });
+    [answered].into_iter().chain(in_time).collect()
 }
 
 /// The outcome of one target.
@@ -281,8 +308,13 @@ fn met_by_service(target: &PerformanceTarget, figures: &BTreeMap<String, f64>) -
     if !matches!(target.comparison, Comparison::Below | Comparison::AtMost) {
         return None;
     }
-    let (latency, statistic) = target.figure.strip_suffix("_ms")?.rsplit_once('_')?;
+    let (figure, path) = match figures::split_path(&target.figure) {
+        Some((figure, path)) => (figure, Some(path)),
+        None => (target.figure.as_str(), None),
+    };
+    let (latency, statistic) = figure.strip_suffix("_ms")?.rsplit_once('_')?;
     let name = format!("{latency}_service_{statistic}_ms");
+    let name = path.map(|path| figures::name_with_path(&name, path)).unwrap_or(name);
     let service = figures.get(&name).copied()?;
     let late = figures.get("late_max_ms").copied().unwrap_or(0.0);
     target.comparison.holds(service, target.bound).then(|| {
@@ -306,6 +338,14 @@ mod tests {
         for text in ["relay_p99_ms<50", "lost==0", "sent>=4", "lost<=2", "sent>1"] {
             let target: PerformanceTarget = text.parse().unwrap();
             assert_eq!(target.to_string().parse(), Ok(target), "as reports show it");
+        }
+        let target: PerformanceTarget = "http_p99_ms[/a?b=<1>] <= 5".parse().unwrap();
+        assert_eq!(target.figure, "http_p99_ms[/a?b=<1>]");
+        assert_eq!((target.comparison, target.bound), (Comparison::AtMost, 5.0));
+        assert_eq!(target.to_string().parse(), Ok(target), "as reports show it");
+        for unknown in ["relay_p99_ms[/a]<5", "http_p99_ms[a]<5", "http_p99_ms[/a<5", "lost[/a]==0"]
+        {
+            assert!(unknown.parse::<PerformanceTarget>().is_err(), "{unknown}");
         }
         assert!("speed<9".parse::<PerformanceTarget>().unwrap_err().contains("`speed`"));
         assert!("relay_p99_ms".parse::<PerformanceTarget>().is_err());
@@ -358,6 +398,31 @@ mod tests {
         ] {
             assert_eq!(reached(target, service).0, TargetOutcome::Missed, "{target} {service:?}");
         }
+    }
+
+    #[test]
+    fn a_path_has_the_bound_of_its_target_set_and_may_be_met_by_its_service_time() {
+        let texts = |set| {
+            http_targets(set, "/x").iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(texts("none"), "http_ok_percent[/x] ≥ 100");
+        assert_eq!(texts("baseline"), "http_ok_percent[/x] ≥ 100, http_p99_ms[/x] < 100");
+        assert_eq!(texts("stretch"), "http_ok_percent[/x] ≥ 100, http_p99_ms[/x] < 50");
+        let figures =
+            [("http_p99_ms[/x]", 130.0), ("http_service_p99_ms[/x]", 12.5), ("late_max_ms", 120.0)];
+        let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
+        let verdict = judge(&http_targets("baseline", "/x")[1..], &figures, 0, false).remove(0);
+        assert_eq!(verdict.reached, TargetOutcome::Met);
+        assert!(verdict.note.contains("http_service_p99_ms[/x] is 12.50"), "{}", verdict.note);
+        let replaces = |new: &str, old: &str| {
+            let [new, old] = [new, old].map(|text| text.parse::<PerformanceTarget>().unwrap());
+            (new.replaces(&old), new.replaces_default(&old))
+        };
+        assert_eq!(replaces("http_p99_ms<9", "http_p99_ms[/x]<5"), (false, true));
+        assert_eq!(replaces("http_p99_ms>9", "http_p99_ms[/x]<5"), (false, false));
+        assert_eq!(replaces("http_p99_ms[/x]<9", "http_p99_ms[/x]<5"), (true, true));
+        assert_eq!(replaces("http_p99_ms[/y]<9", "http_p99_ms[/x]<5"), (false, false));
+        assert_eq!(replaces("http_p50_ms<9", "http_p99_ms[/x]<5"), (false, false));
     }
 
     #[test]

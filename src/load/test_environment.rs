@@ -182,7 +182,7 @@ impl TestEnvironment {
     /// criterion of a trial cannot be replaced.
     fn targets_of(&self, spec: &RunSpec) -> Vec<PerformanceTarget> {
         let is_kept = |own: &&PerformanceTarget| {
-            spec.trial || !self.targets.iter().any(|given| given.replaces(own))
+            spec.trial || !self.targets.iter().any(|given| given.replaces_default(own))
         };
         let own = spec.targets.iter().filter(is_kept);
         self.targets.iter().chain(own).cloned().collect()

@@ -155,8 +155,8 @@ fn two_agents_share_the_requests_and_the_stages_of_a_plan() {
     let process = coordinator("http", &server, &addresses, &secret, &load).spawn().unwrap();
     let (status, report, _) = finish("http", process);
     assert_eq!(
-        (status, figure(&report, "http_ok")),
-        (0, 51.0),
+        (status, figure(&report, "http_ok"), figure(&report, "http_ok[/health]")),
+        (0, 51.0, 51.0),
         "{:#}",
         report["runs"][0]["faults"]
     );

@@ -147,7 +147,7 @@ fn report_of(
     LoadReport {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        started: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         seconds: 0.0,
         url: scenario.common().url.clone(),
         scenario: scenario.name().to_owned(),

@@ -3,33 +3,26 @@
 
 use super::Workload;
 use super::connection::connect_fault;
-use super::http_connection::{ExchangeStep, HttpExchange, HttpLoadConnection};
+use super::http_connection::{DueRequest, ExchangeStep, HttpExchange, HttpLoadConnection};
 use super::schedule::RateSchedule;
 use super::share::ThreadShare;
 use super::worker::Worker;
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric, http_cause};
-use crate::load::units::HttpPhase;
+use crate::load::units::{HttpPhase, RatePhase};
 use crate::timestamp::Timestamp;
 use mio::{Interest, Token};
 use slab::Slab;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Limit of requests that wait for a connection; more would only measure the waiting.
 const MAX_WAITING_REQUESTS: usize = 100_000;
 
-/// A request that is due.
-#[derive(Clone, Copy)]
-struct DueRequest {
-    /// Planned time.
-    intended: Timestamp,
-    /// When the generator was ready to send it.
-    started: Timestamp,
-    phase: usize,
-}
-
 /// All HTTP connections of one thread.
 pub(super) struct HttpLoadClient {
     phases: Vec<HttpPhase>,
+    /// The end of each phase.
+    phase_ends: Vec<Timestamp>,
     schedule: RateSchedule,
     /// Number of requests of this thread that were due.
     due: u64,
@@ -47,8 +40,14 @@ impl HttpLoadClient {
     pub(super) const FIRST_TOKEN: usize = 1 << 40;
 
     pub(super) fn new(workload: &Workload, share: ThreadShare) -> Self {
-        let phases: Vec<_> = workload.requests.iter().map(|request| request.phase).collect();
+        let phases: Vec<RatePhase> = workload.requests.iter().map(|r| r.phase).collect();
+        let mut end = Timestamp::ZERO;
+        let mut end_of = |phase: &RatePhase| {
+            end = end + phase.lasting;
+            end
+        };
         HttpLoadClient {
+            phase_ends: phases.iter().map(&mut end_of).collect(),
             phases: workload.requests.clone(),
             schedule: RateSchedule::new(phases, workload.pattern, workload.seed, share),
             due: 0,
@@ -91,25 +90,25 @@ impl HttpLoadClient {
         self.enqueue_due(worker, now);
         let timeout = worker.workload.connect_timeout;
         let is_late = |request: &&DueRequest| now.since(request.intended) > timeout;
-        while let Some(request) = self.waiting.front().filter(is_late) {
-            record_timeout(worker, request.intended, request.started, now);
+        while let Some(&request) = self.waiting.front().filter(is_late) {
+            self.record_timeout(worker, request, now);
             self.waiting.pop_front();
         }
         while let Some(&request) = self.waiting.front() {
-            let Some(slot) = self.free_connection(worker, now) else { break };
+            let Some(slot) = self.free_connection(worker, request.phase, now) else { break };
             self.waiting.pop_front();
             if let Some(slot) = slot {
                 self.start(worker, slot, request);
             }
         }
         let has_timed_out = |connection: &HttpLoadConnection| {
-            connection.exchange.as_ref().is_some_and(|e| now.since(e.intended) > timeout)
+            connection.exchange.as_ref().is_some_and(|e| now.since(e.request.intended) > timeout)
         };
         let timed_out = self.connections.iter().filter(|(_, c)| has_timed_out(c));
         let timed_out: Vec<usize> = timed_out.map(|(slot, _)| slot).collect();
         for slot in timed_out {
             if let Some(exchange) = self.connections.remove(slot).exchange {
-                record_timeout(worker, exchange.intended, exchange.started, now);
+                self.record_timeout(worker, exchange.request, now);
             }
         }
     }
@@ -122,18 +121,26 @@ impl HttpLoadClient {
             let phase = self.phase_of(self.share.number(self.due));
             self.due += 1;
             worker.recorder.count(CountMetric::HttpDue);
+            let HttpPhase { path, phase: rates } = &self.phases[phase];
+            worker.recorder.http_paths.of(path).count_due(rates.lasting, rates.count());
             worker.record_start(intended, now);
+            let request = DueRequest { intended, started: now, phase };
             if self.waiting.len() < MAX_WAITING_REQUESTS {
-                self.waiting.push_back(DueRequest { intended, started: now, phase });
+                self.waiting.push_back(request);
             } else {
-                record_timeout(worker, intended, now, now);
+                self.record_timeout(worker, request, now);
             }
         }
     }
 
     /// An idle connection or a new one. `None` if all are busy; `Some(None)` if a new one
-    /// could not be opened, in which case the request has failed.
-    fn free_connection(&mut self, worker: &mut Worker, now: Timestamp) -> Option<Option<usize>> {
+    /// could not be opened, in which case the request of phase number `phase` has failed.
+    fn free_connection(
+        &mut self,
+        worker: &mut Worker,
+        phase: usize,
+        now: Timestamp,
+    ) -> Option<Option<usize>> {
         if let Some(slot) = self.idle.pop() {
             return Some(Some(slot));
         }
@@ -145,7 +152,7 @@ impl HttpLoadClient {
         let mut socket = match worker.destination.connect(number) {
             Ok(socket) => socket,
             Err(error) => {
-                record_failure(worker, connect_fault(&error), now);
+                self.record_failure(worker, phase, connect_fault(&error), now);
                 return Some(None);
             }
         };
@@ -153,7 +160,7 @@ impl HttpLoadClient {
         let token = Token(HttpLoadClient::FIRST_TOKEN + entry.key());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if worker.poll.registry().register(&mut socket, token, interest).is_err() {
-            record_failure(worker, LoadFault::NoDescriptors, now);
+            self.record_failure(worker, phase, LoadFault::NoDescriptors, now);
             return Some(None);
         }
         let slot = entry.key();
@@ -165,9 +172,9 @@ impl HttpLoadClient {
         let now = worker.now();
         worker.stall_detector.record_request(now);
         let connection = &mut self.connections[slot];
-        let DueRequest { intended, started, phase } = request;
-        let exchange = HttpExchange { intended, started, response: None };
-        let step = connection.start(exchange, &worker.destination, &self.phases[phase].path);
+        let path = &self.phases[request.phase].path;
+        let exchange = HttpExchange { request, response: None };
+        let step = connection.start(exchange, &worker.destination, path);
         self.finish_step(worker, slot, step, now);
     }
 
@@ -205,32 +212,16 @@ impl HttpLoadClient {
         match (step, connection.exchange.take()) {
             (ExchangeStep::Wait, exchange) => connection.exchange = exchange,
             (ExchangeStep::Done { reusable }, Some(exchange)) => {
-                let status = exchange.response.as_ref().map_or(0, |response| response.status);
-                match status {
-                    200 => {
-                        worker.recorder.count(CountMetric::HttpOk);
-                        worker.recorder.record_time(TimeMetric::Http, now.since(exchange.intended));
-                        worker
-                            .recorder
-                            .record_time(TimeMetric::HttpService, now.since(exchange.started));
-                    }
-                    status => {
-                        let text = exchange.response.map(|response| response.error_text);
-                        let cause = http_cause(status, &text.unwrap_or_default());
-                        let (recorder, fault) = (&mut worker.recorder, LoadFault::HttpStatus);
-                        recorder.count(CountMetric::HttpFailed);
-                        recorder.record_fault_with_cause(fault, &cause, now);
-                    }
-                }
                 if reusable {
                     self.idle.push(slot);
                 } else {
                     self.connections.remove(slot);
                 }
+                self.record_answer(worker, exchange, now);
             }
-            (ExchangeStep::Failed(fault), Some(_)) => {
-                record_failure(worker, fault, now);
+            (ExchangeStep::Failed(fault), Some(exchange)) => {
                 self.connections.remove(slot);
+                self.record_failure(worker, exchange.request.phase, fault, now);
             }
             // The server has closed an idle connection, which is no fault.
             (ExchangeStep::Done { .. } | ExchangeStep::Failed(_), None) => {
@@ -239,18 +230,51 @@ impl HttpLoadClient {
             }
         }
     }
-}
 
-/// Records a request that was not answered in time. Its time is at least the timeout: without it the
-/// percentiles would be those of the requests that were answered.
-fn record_timeout(worker: &mut Worker, intended: Timestamp, started: Timestamp, now: Timestamp) {
-    record_failure(worker, LoadFault::HttpTimeout, now);
-    let timeout = worker.workload.connect_timeout;
-    worker.recorder.record_time(TimeMetric::Http, now.since(intended).max(timeout));
-    worker.recorder.record_time(TimeMetric::HttpService, now.since(started).max(timeout));
-}
+    /// Records the answer to a request.
+    fn record_answer(&self, worker: &mut Worker, exchange: HttpExchange, now: Timestamp) {
+        let HttpExchange { request, response } = exchange;
+        let (status, text) = response.map(|r| (r.status, r.error_text)).unwrap_or_default();
+        let recorder = &mut worker.recorder;
+        if status != 200 {
+            recorder.count(CountMetric::HttpFailed);
+            recorder.http_paths.of(&self.phases[request.phase].path).counts.failed += 1;
+            let cause = http_cause(status, &text);
+            recorder.record_fault_with_cause(LoadFault::HttpStatus, &cause, now);
+            return;
+        }
+        recorder.count(CountMetric::HttpOk);
+        let in_phase = now <= self.phase_ends[request.phase];
+        recorder.http_paths.of(&self.phases[request.phase].path).count_answer(in_phase);
+        self.record_times(worker, request, now.since(request.intended), now.since(request.started));
+    }
 
-fn record_failure(worker: &mut Worker, fault: LoadFault, now: Timestamp) {
-    worker.recorder.count(CountMetric::HttpFailed);
-    worker.recorder.record_fault(fault, now);
+    /// Records a request that was not answered in time. Its time is at least the timeout: without it
+    /// the percentiles would be those of the requests that were answered.
+    fn record_timeout(&self, worker: &mut Worker, request: DueRequest, now: Timestamp) {
+        self.record_failure(worker, request.phase, LoadFault::HttpTimeout, now);
+        let timeout = worker.workload.connect_timeout;
+        let (total, service) = (now.since(request.intended), now.since(request.started));
+        self.record_times(worker, request, total.max(timeout), service.max(timeout));
+    }
+
+    fn record_times(
+        &self,
+        worker: &mut Worker,
+        request: DueRequest,
+        total: Duration,
+        service: Duration,
+    ) {
+        let recorder = &mut worker.recorder;
+        recorder.record_time(TimeMetric::Http, total);
+        recorder.record_time(TimeMetric::HttpService, service);
+        recorder.http_paths.of(&self.phases[request.phase].path).record_times(total, service);
+    }
+
+    /// Records that a request of this phase has failed.
+    fn record_failure(&self, worker: &mut Worker, phase: usize, fault: LoadFault, now: Timestamp) {
+        worker.recorder.count(CountMetric::HttpFailed);
+        worker.recorder.http_paths.of(&self.phases[phase].path).counts.failed += 1;
+        worker.recorder.record_fault(fault, now);
+    }
 }

@@ -29,13 +29,21 @@ pub(super) struct HttpLoadConnection {
     scan: HeadScan,
 }
 
-/// A request and its response.
-pub(super) struct HttpExchange {
-    /// Planned time of the request.
+/// A request that is due.
+#[derive(Clone, Copy)]
+pub(super) struct DueRequest {
+    /// Planned time.
     pub(super) intended: Timestamp,
     /// When the generator was ready to send the request. It may have waited for a free connection
     /// after that, which is not the generator's delay but the server's.
     pub(super) started: Timestamp,
+    /// Number of the phase of requests that it belongs to.
+    pub(super) phase: usize,
+}
+
+/// A request and its response.
+pub(super) struct HttpExchange {
+    pub(super) request: DueRequest,
     /// Set when the response head is complete.
     pub(super) response: Option<ResponseProgress>,
 }

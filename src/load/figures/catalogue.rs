@@ -21,6 +21,10 @@ const DERIVED: &[(&str, &str)] = &[
     ),
     ("undelivered", "messages sent that did not arrive at their receiver, for whatever reason"),
     ("http_ok_percent", "share of HTTP requests answered with 200"),
+    (
+        "http_per_s",
+        "HTTP answers with status 200 per second, in the time in which requests were due (http)",
+    ),
     ("users_peak", "most sessions open at the same time"),
     ("users_peak_at_s", "seconds until that number was reached, to one interval"),
     (
@@ -91,17 +95,45 @@ const BY_CAUSE: [(&str, &str, &str); 8] = [
 /// The statistics of each latency.
 pub(super) const STATISTICS: [&str; 7] = ["mean", "p50", "p90", "p95", "p99", "p999", "max"];
 
+/// Figures that exist also for each path of the HTTP requests, besides the latencies of requests.
+const BY_PATH: [CountMetric; 3] =
+    [CountMetric::HttpDue, CountMetric::HttpOk, CountMetric::HttpFailed];
+const DERIVED_BY_PATH: [&str; 2] = ["http_ok_percent", "http_per_s"];
+const LATENCIES_BY_PATH: [TimeMetric; 2] = [TimeMetric::Http, TimeMetric::HttpService];
+
+/// The name of a figure for the requests of one path: `http_p99_ms[/health]`.
+pub fn name_with_path(figure: &str, path: &str) -> String {
+    format!("{figure}[{path}]")
+}
+
+/// The two parts of the name of a figure for one path.
+pub fn split_path(name: &str) -> Option<(&str, &str)> {
+    let (figure, path) = name.strip_suffix(']')?.split_once('[')?;
+    path.starts_with('/').then_some((figure, path))
+}
+
+fn latency_of(name: &str) -> Option<TimeMetric> {
+    let (latency, statistic) = name.strip_suffix("_ms")?.rsplit_once('_')?;
+    TimeMetric::from_name(latency).filter(|_| STATISTICS.contains(&statistic))
+}
+
+fn is_known_by_path(figure: &str) -> bool {
+    DERIVED_BY_PATH.contains(&figure)
+        || BY_PATH.iter().any(|counter| counter.name() == figure)
+        || latency_of(figure).is_some_and(|latency| LATENCIES_BY_PATH.contains(&latency))
+}
+
 /// Whether there is a figure of this name: a derived one, a fault, a counter, or
-/// `<latency>_<statistic>_ms` like `relay_p99_ms`.
+/// `<latency>_<statistic>_ms` like `relay_p99_ms`; figures of HTTP requests also for one path.
 pub fn is_known(name: &str) -> bool {
-    let is_latency = |(latency, statistic): (&str, &str)| {
-        TimeMetric::from_name(latency).is_some() && STATISTICS.contains(&statistic)
-    };
+    if let Some((figure, _)) = split_path(name) {
+        return is_known_by_path(figure);
+    }
     DERIVED.iter().any(|(known, _)| *known == name)
         || LoadFault::from_name(name).is_some()
         || CountMetric::from_name(name).is_some()
         || BY_CAUSE.iter().any(|(prefix, ..)| name.strip_prefix(prefix).is_some_and(is_cause))
-        || name.strip_suffix("_ms").and_then(|rest| rest.rsplit_once('_')).is_some_and(is_latency)
+        || latency_of(name).is_some()
 }
 
 /// The names of all figures, each latency with each of its statistics.
@@ -143,7 +175,19 @@ pub fn catalogue() -> Vec<(String, String)> {
     let by_cause = BY_CAUSE
         .iter()
         .map(|(prefix, rest, meaning)| (format!("{prefix}<{rest}>"), (*meaning).to_owned()));
-    derived.chain(latencies).chain(counters).chain(faults).chain(by_cause).collect()
+    let all = derived.chain(latencies).chain(counters).chain(faults).chain(by_cause);
+    all.chain([by_path()]).collect()
+}
+
+/// The figures for each path, with their meaning.
+fn by_path() -> (String, String) {
+    let counters = BY_PATH.iter().map(|counter| counter.name().to_owned());
+    let latencies = LATENCIES_BY_PATH
+        .iter()
+        .map(|latency| format!("{}_<{}>_ms", latency.name(), STATISTICS.join("|")));
+    let names: Vec<String> =
+        DERIVED_BY_PATH.map(str::to_owned).into_iter().chain(counters).chain(latencies).collect();
+    ("<FIGURE>[<PATH>]".to_owned(), format!("of one path: {} (http)", names.join(", ")))
 }
 
 fn latency_meaning(latency: TimeMetric) -> &'static str {

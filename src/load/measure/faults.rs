@@ -132,6 +132,12 @@ impl LoadFault {
             && (self as usize) <= (LoadFault::UpgradeRefused as usize)
     }
 
+    /// Whether an HTTP request got no answer with status 200 because of the fault.
+    pub const fn fails_request(self) -> bool {
+        matches!(self, LoadFault::HttpStatus | LoadFault::HttpBroken | LoadFault::HttpTimeout)
+            || self.is_connect_failure()
+    }
+
     /// Whether the fault ended a session that should have stayed open.
     pub const fn ends_session(self) -> bool {
         matches!(self, LoadFault::ClosedByServer | LoadFault::ConnectionLost)

@@ -69,7 +69,7 @@ fn header(report: &LoadReport) -> String {
         escape(&report.url),
         escape(&report.scenario),
         badge(report.outcome),
-        report.started.replace(['T', 'Z'], " ").trim(),
+        report.started.replace('T', " ").split(['.', 'Z']).next().unwrap_or_default(),
         humantime::format_duration(seconds),
         generator_host(report)
     )

@@ -11,6 +11,7 @@ mod junit;
 mod latency_table;
 mod limiting_factor;
 pub mod model;
+mod path_table;
 pub mod recommendations;
 mod summary;
 mod tables;
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use crate::load::interval_log::{GeneratorSample, IntervalRow, ServerSample};
     use crate::load::machine_load::MachineSample;
-    use crate::load::measure::{FaultCauses, FaultStats, LatencySummary};
+    use crate::load::measure::{FaultCauses, FaultStats, HttpPathSample, LatencySummary};
     use crate::load::run_batches::RunBatch;
     use crate::load::target::{TargetOutcome, TargetVerdict};
     use crate::load::trend;
@@ -177,6 +178,9 @@ mod tests {
         row.histograms.insert("relay".to_owned(), "HIST".to_owned());
         run.intervals.push(row);
         run.histograms.insert("relay".to_owned(), "HIST".to_owned());
+        let sample = HttpPathSample { histograms: run.histograms.clone(), ..Default::default() };
+        run.intervals[0].http_paths.insert("/health".to_owned(), sample.clone());
+        run.http_paths.insert("/health".to_owned(), sample);
         let histograms = run.histograms.clone();
         run.batches.push(RunBatch { histograms, ..RunBatch::default() });
         let breaking_point = BreakingPoint {

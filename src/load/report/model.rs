@@ -7,7 +7,7 @@
 
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::IntervalRow;
-use crate::load::measure::{FaultCauses, LatencySummary, LoadFault};
+use crate::load::measure::{FaultCauses, HttpPathSample, LatencySummary, LoadFault};
 use crate::load::run_batches::RunBatch;
 use crate::load::target::TargetVerdict;
 use crate::load::trend::Trend;
@@ -124,6 +124,9 @@ pub struct RunReport {
     /// The encoded histograms of the latencies by name; reports of 0.1.0 lack them.
     #[serde(default)]
     pub histograms: BTreeMap<String, String>,
+    /// HTTP requests by path; none if the run has no requests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub http_paths: BTreeMap<String, HttpPathSample>,
     /// What the figures are computed from, besides counters, faults and histograms.
     #[serde(default)]
     pub measurements: RunMeasurements,
@@ -340,6 +343,7 @@ pub(crate) fn example_run() -> RunReport {
         times: BTreeMap::new(),
         distributions: BTreeMap::new(),
         histograms: BTreeMap::new(),
+        http_paths: BTreeMap::new(),
         measurements: RunMeasurements::default(),
         users_planned: 0,
         batches: Vec::new(),

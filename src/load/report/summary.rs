@@ -4,7 +4,7 @@ use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
 use super::model::{LoadReport, TestOutcome};
 use super::text::{NO_SLOPE_TEST, number};
-use super::{generator_table, latency_table};
+use super::{generator_table, latency_table, path_table};
 use crate::load::target::{TargetOutcome, TargetVerdict};
 use std::fmt::Write as _;
 
@@ -19,6 +19,7 @@ pub(super) fn summary(report: &LoadReport, compared: Option<&ReportComparison>) 
         number(report.seconds.round())
     );
     text += &run_table(report);
+    text += &path_table::markdown(report);
     text += &latency_table::markdown(report);
     text += &generator_table::markdown(report);
     if let Some(point) = &report.breaking_point {

@@ -2,6 +2,7 @@
 
 use super::html::{badge, escape};
 use super::model::{LoadReport, RunReport};
+use super::path_table;
 use super::text::{NO_SLOPE_TEST, number};
 use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
@@ -170,6 +171,7 @@ pub(super) fn runs(report: &LoadReport) -> String {
                 ("success_percent", "success %"),
             ],
         )
+        + &path_table::html(report)
 }
 
 /// The resources that server and generator used.

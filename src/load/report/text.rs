@@ -2,8 +2,8 @@
 
 use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
-use super::generator_table;
 use super::model::{LoadReport, RunReport};
+use super::{generator_table, path_table};
 use crate::load::target::TargetOutcome;
 use std::fmt::Write as _;
 
@@ -115,14 +115,22 @@ pub fn comparison(comparison: &ReportComparison) -> String {
 fn key_figures(run: &RunReport) -> Vec<String> {
     let get = |name: &str| run.figures.get(name).copied();
     let count = |name: &str| number(get(name).unwrap_or(0.0));
-    let mut lines = vec![format!(
-        "{} users at once, {} connected, {} matched, {} messages sent, {} received",
-        count("users_peak"),
-        count("connected"),
-        count("matched"),
-        count("sent"),
-        count("received")
-    )];
+    let mut lines = vec![match run.http_paths.is_empty() {
+        true => format!(
+            "{} users at once, {} connected, {} matched, {} messages sent, {} received",
+            count("users_peak"),
+            count("connected"),
+            count("matched"),
+            count("sent"),
+            count("received")
+        ),
+        false => format!(
+            "{} requests, {} answered with status 200, {} answers/s",
+            count("http_due"),
+            count("http_ok"),
+            count("http_per_s")
+        ),
+    }];
     for name in ["connect", "match", "relay", "ping", "http"] {
         if let Some(latency) = run.times.get(name) {
             lines.push(format!(
@@ -134,6 +142,7 @@ fn key_figures(run: &RunReport) -> Vec<String> {
             ));
         }
     }
+    lines.extend(path_table::console(run));
     if let (Some(server), Some(generator)) =
         (get("server_cpu_us_per_message"), get("generator_cpu_us_per_message"))
     {

@@ -4,6 +4,7 @@ use super::{
     CallsScenario, CommonSettings, ConnectionsScenario, EnduranceScenario, HabitSettings,
     HttpScenario, MatchmakingScenario, PlanScenario, Scenario, SignalingScenario, StressScenario,
 };
+use crate::load::measure::MAX_HTTP_PATHS;
 use crate::load::units::DurationSetting;
 use std::fmt;
 use std::time::Duration;
@@ -241,6 +242,17 @@ impl CallsScenario {
 }
 
 impl HttpScenario {
+    /// The different paths, in the order in which they are requested.
+    pub fn paths(&self) -> Vec<&str> {
+        let mut paths: Vec<&str> = Vec::new();
+        for request in &self.requests.0 {
+            if !paths.contains(&request.path.as_str()) {
+                paths.push(&request.path);
+            }
+        }
+        paths
+    }
+
     fn check(&self) -> CheckResult {
         let requests: u64 = self.requests.0.iter().map(|r| r.phase.count()).sum();
         if requests == 0 {
@@ -251,6 +263,10 @@ impl HttpScenario {
             .0
             .iter()
             .try_for_each(|r| duration("requests", DurationSetting(r.phase.lasting)))?;
+        if self.paths().len() > MAX_HTTP_PATHS {
+            let reason = format!("more than {MAX_HTTP_PATHS} different paths");
+            return Err(InvalidValue::new("requests", reason));
+        }
         at_least_one("max_connections", self.max_connections)
     }
 }
@@ -352,5 +368,18 @@ mod tests {
                 assert_eq!(invalid.key, key, "{text}: {invalid}");
             }
         }
+    }
+
+    #[test]
+    fn the_number_of_different_paths_is_limited() {
+        let check = |paths: usize| {
+            let phases: Vec<String> =
+                (0..200).map(|n| format!("/{} 1/s for 1s", n % paths)).collect();
+            let text = format!("scenario = 'http'\nrequests = '{}'\n", phases.join(", "));
+            parse_file(&text).unwrap().resolve().check()
+        };
+        assert_eq!(check(32), Ok(()));
+        let refused = check(33).unwrap_err();
+        assert_eq!(refused.to_string(), "requests: more than 32 different paths");
     }
 }

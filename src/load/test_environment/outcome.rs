@@ -40,6 +40,7 @@ impl RunTotals {
             times,
             distributions,
             histograms: histograms(&self.recorder),
+            http_paths: self.recorder.http_paths.to_samples(),
             measurements: self.measurements,
             users_planned: spec.users_planned,
             batches,
@@ -170,6 +171,7 @@ impl RunTotals {
             "refusals" | "delivered_percent" => fault.is_refusal(),
             "connected_percent" => fault.is_connect_failure(),
             "kept_percent" | "alive_percent" => fault.ends_session(),
+            figure if figure.starts_with("http_ok_percent") => fault.fails_request(),
             _ => false,
         };
         let count = |fault| figures::occurrences(&self.recorder, fault);

@@ -45,6 +45,7 @@ impl RunTotals {
                 self.recorder.add_times(metric, &times);
             }
         }
+        self.add_http_paths(run, timing)?;
         self.add_rows(run, timing);
         let is_first = self.seconds == 0.0;
         let part = &run.measurements;
@@ -75,6 +76,19 @@ impl RunTotals {
                 PartTiming::SameTime => (*known).max(*count as u64),
                 PartTiming::OneAfterTheOther => *known + *count as u64,
             };
+        }
+        Ok(())
+    }
+
+    /// Adds the HTTP requests by path.
+    fn add_http_paths(&mut self, run: &RunReport, timing: PartTiming) -> Result<(), String> {
+        for (path, sample) in &run.http_paths {
+            let record = self.recorder.http_paths.of(path);
+            let before_ns = record.counts.planned_ns;
+            sample.add_to(record).map_err(|reason| format!("histograms of {path}: {reason}"))?;
+            if timing == PartTiming::SameTime {
+                record.counts.planned_ns = before_ns.max(sample.counts.planned_ns);
+            }
         }
         Ok(())
     }
