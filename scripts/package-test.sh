@@ -36,6 +36,7 @@ passed() { printf 'ok  %s\n' "$*"; }
 build_static() {
     local target program
     if [ -n "${SWITCHBOARD_STATIC:-}" ]; then return; fi
+    need musl-gcc:musl-tools
     target=$(uname -m)-unknown-linux-musl
     rustup target list --installed | grep -qx "$target" || rustup target add "$target"
     cargo build --locked --target "$target" --bin switchboard --bin switchboard-load

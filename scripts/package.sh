@@ -8,13 +8,14 @@
 #                                   only the manual pages and completions
 #
 # The programs are linked with musl: they need no library and no file. From the same sources, tools and
-# commit the same bytes come (SOURCE_DATE_EPOCH: the time of the commit).
+# commit the same bytes come (SOURCE_DATE_EPOCH: the time of the commit). Installs musl-gcc if it is missing.
 #
 # The Debian package has the files of scripts/install.sh, moved to where packages put them. It is made
 # with dpkg-deb, so that there is one list of files to maintain.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")/.."
+. scripts/need.sh
 
 out='' binaries=''
 usage() {
@@ -52,6 +53,8 @@ chmod 755 "$scratch"
 umask 022
 
 if [ -z "$binaries" ]; then
+    # Compiles the C and assembly of aws-lc for musl.
+    need musl-gcc:musl-tools
     target=$machine-unknown-linux-musl
     rustup target list --installed | grep -qx "$target" || rustup target add "$target"
     cargo build --release --locked --target "$target" --bin switchboard --bin switchboard-load

@@ -24,6 +24,26 @@ pub const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Most fragments of one message on `/echo`.
 pub const ECHO_FRAGMENTS: u32 = 100_000;
 
+// TLS
+
+/// Largest content of a TLS record (RFC 8446 §5.1).
+pub const TLS_PLAINTEXT_BYTES: usize = 1 << 14;
+/// Largest body of a protected TLS record: content, content type, padding and tag (RFC 8446 §5.2).
+pub const TLS_CIPHERTEXT_BYTES: usize = TLS_PLAINTEXT_BYTES + 256;
+/// Most TLS records in a row without application data, KeyUpdates not counted. Empty records hide when data is
+/// sent (RFC 8446 §5.4), but each costs a decryption. OpenSSL has the same limit.
+pub const TLS_EMPTY_RECORDS: u8 = 32;
+/// Most KeyUpdates that a client sends without application data in between: each costs two key derivations.
+/// BoringSSL and rustls have the same limit.
+pub const TLS_KEY_UPDATES: u8 = 32;
+/// Most bytes of TLS records that a client sends in a handshake. A ClientHello with a post-quantum key share
+/// and a ticket has about 2 KiB, a Finished less than 100 bytes; up to 16 KiB of early data are discarded.
+pub const TLS_HANDSHAKE_BYTES: usize = 32 * 1024;
+/// Most records that a client sends in a handshake. It sends three, or more if it fragments a ClientHello.
+pub const TLS_HANDSHAKE_RECORDS: u32 = 128;
+/// Size of the TLS state of a connection, allocated apart from its slab entry.
+pub const TLS_STATE_BYTES: usize = 128;
+
 // Messages
 
 /// Deepest nesting of JSON that is accepted, the outermost object included.

@@ -8,6 +8,7 @@
 //! | [`websocket`] | frames, and the messages assembled from them |
 //! | [`message`] | the JSON messages in text messages |
 //! | [`proxy`] | the client's address as a proxy reports it |
+//! | [`tls`] | the record layer of TLS 1.3, and handshakes |
 //! | [`egress`] | the backlog of bytes that the kernel has not accepted |
 //!
 #![doc = include_str!("PROTOCOL.md")]
@@ -16,4 +17,5 @@ pub mod egress;
 pub mod http;
 pub mod message;
 pub mod proxy;
+pub mod tls;
 pub mod websocket;
