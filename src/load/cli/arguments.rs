@@ -3,6 +3,8 @@
 use super::CliError;
 use crate::load::scenario::{BUILT_IN, PartialScenario, built_in, parse_file};
 use crate::load::suggestion::did_you_mean;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,6 +12,15 @@ use std::path::PathBuf;
 
 /// Name of the flag that continues an interrupted run.
 const RESUME: &str = "resume";
+
+/// The flags of all scenarios that the commands without a scenario use, by their ids. The others have
+/// no effect there, so they are refused.
+const FLAGS_OF_COMMANDS: [(&str, &[&str]); 4] = [
+    ("report", &["compare", "fail_on_regression", "quiet"]),
+    ("merge", &["compare", "fail_on_regression", "quiet"]),
+    ("compare", &["fail_on_regression", "quiet"]),
+    ("agent", &["secret_file", "quiet"]),
+];
 
 /// Finds the load at which a Switchboard server misses its targets, and what limits it.
 ///
@@ -125,6 +136,7 @@ pub(super) fn parse_arguments(
     words: impl Iterator<Item = OsString>,
 ) -> Result<(LoadArguments, bool), CliError> {
     let matches = described().try_get_matches_from(words)?;
+    refuse_unused_flags(&matches)?;
     let of_scenario = matches.subcommand().map(|(_, flags)| flags.try_get_one::<bool>(RESUME));
     let resume = matches!(of_scenario, Some(Ok(Some(true))));
     Ok((LoadArguments::from_arg_matches(&matches)?, resume))
@@ -139,6 +151,11 @@ pub fn described() -> clap::Command {
     let command = LoadArguments::command()
         .mut_subcommand("endurance", |scenario| scenario.arg(flag.clone()))
         .mut_subcommand("plan", |scenario| scenario.arg(flag.clone()));
+    // clap does not add a flag of all commands to a command that has one with the same id.
+    let command = FLAGS_OF_COMMANDS.iter().fold(command, |command, (name, _)| {
+        let hidden = unused_flags(name).into_iter().map(|arg| arg.global(false).hide(true));
+        command.mut_subcommand(name, |offline| offline.args(hidden))
+    });
     let mut command = adapt_values(command);
     let scenarios: Vec<_> =
         command.get_subcommands().map(|scenario| scenario.get_name().to_owned()).collect();
@@ -148,6 +165,27 @@ pub fn described() -> clap::Command {
             .mut_subcommand(name, |scenario| adapt_values(show_defaults(scenario, &defaults)));
     }
     command
+}
+
+/// The flags of all scenarios that a command without a scenario does not use.
+fn unused_flags(command: &str) -> Vec<clap::Arg> {
+    let used = FLAGS_OF_COMMANDS.iter().find(|(name, _)| *name == command);
+    let Some((_, used)) = used else { return Vec::new() };
+    let program = LoadArguments::command();
+    let flags = program.get_arguments().filter(|arg| arg.is_global_set());
+    flags.filter(|arg| !used.contains(&arg.get_id().as_str())).cloned().collect()
+}
+
+/// An error if a flag was given that the command does not use.
+fn refuse_unused_flags(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+    let Some((command, values)) = matches.subcommand() else { return Ok(()) };
+    let unused = unused_flags(command);
+    let given = unused
+        .iter()
+        .find(|arg| values.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine));
+    let Some(flag) = given.and_then(clap::Arg::get_long) else { return Ok(()) };
+    let reason = format!("'--{flag}' has no effect on the command '{command}'");
+    Err(described().error(ErrorKind::ArgumentConflict, reason))
 }
 
 /// The values of a built-in scenario, by the names of its keys.
@@ -252,5 +290,39 @@ mod tests {
             let help = help(scenario, flag);
             assert!(help.ends_with(&format!(" [default: {default}]")), "{scenario}: {help}");
         }
+    }
+
+    #[test]
+    fn a_flag_that_a_command_does_not_use_is_refused_and_not_in_its_help() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for line in [
+            "switchboard-load agent --listen 127.0.0.1:0 --compare old.json",
+            "switchboard-load --time-scale 2 agent --listen 127.0.0.1:0",
+            "switchboard-load merge --report out one two --agents 127.0.0.1:7700",
+            "switchboard-load report one --no-preflight",
+            "switchboard-load compare one two --metrics-listen 127.0.0.1:9200",
+        ] {
+            let error = parse_arguments(words(line).into_iter()).map(|_| ()).unwrap_err();
+            let CliError::Arguments(error) = error else { panic!("{line}") };
+            assert!(one_line(&error).contains("has no effect on the command"), "{line}: {error}");
+        }
+        for line in [
+            "switchboard-load agent --listen 127.0.0.1:0 --secret-file secret",
+            "switchboard-load --fail-on-regression 10% compare one two",
+            "switchboard-load merge --report out one two --compare old.json",
+            "switchboard-load calls --agents 127.0.0.1:7700 --secret-file secret --no-preflight",
+        ] {
+            assert!(parse_arguments(words(line).into_iter()).is_ok(), "{line}");
+        }
+        let (arguments, _) = parse_arguments(
+            words("switchboard-load --secret-file f agent --listen [::]:0").into_iter(),
+        )
+        .map_err(|_| "refused")
+        .unwrap();
+        assert_eq!(arguments.secret_file, Some(PathBuf::from("f")));
+        let mut command = described();
+        command.build();
+        let help = command.find_subcommand_mut("agent").unwrap().render_long_help().to_string();
+        assert!(help.contains("--secret-file") && !help.contains("--time-scale"), "{help}");
     }
 }
