@@ -1,4 +1,4 @@
-/** The page in every size, light and dark, from right to left, in German, and without scripts. */
+/** The page in every size and language, light and dark, from right to left, and without scripts. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -12,8 +12,9 @@ const SIZES = [[320, 568], [390, 844], [844, 390], [1366, 600], [1366, 900]];
 /** Colour schemes, languages and directions. */
 const STYLES = [
   { name: 'light', locale: 'en-US', colorScheme: 'light' },
-  { name: 'dark', locale: 'en-US', colorScheme: 'dark' },
+  { name: 'dark', locale: 'es-ES', colorScheme: 'dark' },
   { name: 'german', locale: 'de-DE', colorScheme: 'light' },
+  { name: 'portuguese', locale: 'pt-BR', colorScheme: 'light' },
   { name: 'rtl', locale: 'fr-FR', colorScheme: 'light', rtl: true },
 ];
 
