@@ -31,6 +31,18 @@ function faults(mainButton) {
       found.push(`the text of ${element.id || element.className} overflows`);
     }
   }
+  // Words of these are not hyphenated, so one on two lines was broken for lack of space.
+  for (const element of document.querySelectorAll('.key, .who, .what, .users, .clock')) {
+    const text = element.firstChild;
+    if (element.getClientRects().length === 0 || text?.nodeType !== Node.TEXT_NODE) continue;
+    for (const { index, 0: word } of text.data.matchAll(/\S+/g)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      const lines = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+      if (lines.size > 1) found.push(`'${word}' of ${element.id || element.className} is broken over two lines`);
+    }
+  }
   const main = document.getElementById(mainButton);
   const { top, bottom } = main.getBoundingClientRect();
   if (top < 0 || bottom > innerHeight) found.push(`#${mainButton} ends at ${Math.round(bottom)} of ${innerHeight} px`);
