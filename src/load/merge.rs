@@ -4,7 +4,7 @@
 //! is known of the intervals only as a percentile cannot be merged: the charts of a merged report show the
 //! highest percentile of the parts, which the percentile of all values does not exceed.
 
-use super::report::model::{LoadReport, RunReport, TestOutcome};
+use super::report::model::{GeneratorReport, LoadReport, RunReport, TestOutcome};
 use super::target::PerformanceTarget;
 use super::test_environment::{PartTiming, RunSpec, RunTotals};
 
@@ -123,6 +123,7 @@ fn merge_run(parts: &[ReportPart], name: &str, timing: PartTiming) -> Result<Run
         growth_limits: None,
     };
     let mut merged = totals.into_report(&spec, &targets?);
+    merged.generators = generators(&runs, timing);
     merged.trends = runs.iter().flat_map(|run| run.trends.clone()).collect();
     for fault in &mut merged.faults {
         let of_parts = runs.iter().flat_map(|run| &run.faults);
@@ -131,6 +132,21 @@ fn merge_run(parts: &[ReportPart], name: &str, timing: PartTiming) -> Result<Run
         }
     }
     Ok(merged)
+}
+
+/// The agents of all runs. One that took part in several, one after the other, has one row.
+fn generators(runs: &[RunReport], timing: PartTiming) -> Vec<GeneratorReport> {
+    let mut all: Vec<GeneratorReport> = Vec::new();
+    for agent in runs.iter().flat_map(|run| &run.generators) {
+        let is_same = |known: &&mut GeneratorReport| {
+            known.address == agent.address && known.host_name == agent.host_name
+        };
+        match all.iter_mut().find(is_same) {
+            Some(known) if timing == PartTiming::OneAfterTheOther => known.add_later(agent),
+            Some(_) | None => all.push(agent.clone()),
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -193,6 +209,41 @@ mod tests {
         let (seconds, of_run, figures, run) = merged(11);
         assert_eq!((seconds, of_run, figures), (20.0, 20.0, [10.0, 5.0, 100.0, 6.0]));
         assert_eq!(run.intervals.iter().map(|row| row.at_s).collect::<Vec<_>>(), [10.0, 20.0]);
+    }
+
+    #[test]
+    fn the_agents_of_all_parts_are_kept_and_those_of_later_parts_added() {
+        let merged = |second_begin| {
+            let parts =
+                [(0, 40.0, 10), (second_begin, 70.0, 30)].map(|(begin, cpu_percent, late)| {
+                    let mut part = part(begin, &[1000]);
+                    let agent = |address: &str| GeneratorReport {
+                        address: address.to_owned(),
+                        intervals: 10,
+                        users_peak: cpu_percent as u64,
+                        sent: 5,
+                        starts: 100,
+                        late_starts: late,
+                        cpu_percent,
+                        memory_bytes: Some(late),
+                        ..GeneratorReport::default()
+                    };
+                    let other = format!("only in {begin}");
+                    part.report.runs[0].generators = vec![agent("192.0.2.1:7700"), agent(&other)];
+                    part
+                });
+            merge(&parts).unwrap().runs[0].generators.clone()
+        };
+        let together = merged(5);
+        let names: Vec<_> = together.iter().map(|agent| agent.address.as_str()).collect();
+        assert_eq!(names, ["192.0.2.1:7700", "only in 0", "192.0.2.1:7700", "only in 5"]);
+        let in_turn = merged(20);
+        let names: Vec<_> = in_turn.iter().map(|agent| agent.address.as_str()).collect();
+        assert_eq!(names, ["192.0.2.1:7700", "only in 0", "only in 20"]);
+        let both = &in_turn[0];
+        assert_eq!((both.intervals, both.sent, both.starts, both.late_starts), (20, 10, 200, 40));
+        assert_eq!((both.users_peak, both.late_percent, both.cpu_percent), (70, 20.0, 55.0));
+        assert_eq!(both.memory_bytes, Some(30));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::scenario::{
 };
 use super::search::{CapacitySearch, SearchPlan, SearchResult, TrialOutcome};
 use super::test_environment::{RunTotals, TestEnvironment};
-use super::units::StressDimension;
+use super::units::{DurationSetting, LoadStage, StressDimension};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -57,16 +57,32 @@ pub fn max_connections(scenario: &Scenario) -> u64 {
         Scenario::Connections(s) => u64::from(s.users) + u64::from(s.sample_rooms) * 2,
         Scenario::Matchmaking(s) => s.users.into(),
         Scenario::Signaling(s) => u64::from(s.rooms) * 2,
-        Scenario::Calls(s) => run_plans::calls(s).spec.users_planned,
+        Scenario::Calls(s) => {
+            let users = run_plans::calls(s).spec.users_planned;
+            let load = s.phases.0.iter().map(|phase| phase.lasting).sum();
+            users + s.user_habits().silent_connections(users, mean(s.talk_min, s.talk_max), load)
+        }
         Scenario::Http(s) => s.max_connections.into(),
         // A search over connections finds and reports the generator's limit itself.
         Scenario::Stress(s) => u64::from(s.rooms) * 2,
         Scenario::Endurance(s) => u64::from(s.rooms) * 2,
         Scenario::Plan(s) => {
-            let stages = s.stages.0.iter().map(|stage| u64::from(stage.users));
+            let of_stage = |stage: &LoadStage| {
+                // A silent user is replaced only if it comes back; its old connection is still open then.
+                let habits = s.user_habits();
+                let users = u64::from(stage.users);
+                let silent =
+                    habits.silent_connections(users, mean(s.talk_min, s.talk_max), stage.lasting);
+                users + (silent as f64 * habits.return_share).ceil() as u64
+            };
+            let stages = s.stages.0.iter().map(of_stage);
             stages.max().unwrap_or(0).max(u64::from(s.rooms) * 2)
         }
     }
+}
+
+fn mean(shortest: DurationSetting, longest: DurationSetting) -> Duration {
+    (shortest.0 + longest.0) / 2
 }
 
 struct ScenarioRunner<'a> {
@@ -111,12 +127,12 @@ impl ScenarioRunner<'_> {
         self.environment.ends_early()
             || self.environment.has_lost_agent()
             || self.last_run_has(LoadFault::Crashed)
-            || self.is_shut_down()
+            || self.server_has_ended()
     }
 
-    /// Whether the server was shut down during the last run.
-    fn is_shut_down(&self) -> bool {
-        self.last_run_has(LoadFault::ShutDown)
+    /// Whether the server was shut down before or during the last run, or could not be reached.
+    fn server_has_ended(&self) -> bool {
+        self.last_run_has(LoadFault::ShutDown) || self.last_run_has(LoadFault::Unreachable)
     }
 
     /// Whether this fault occurred during the last run, which may be a trial.
@@ -140,8 +156,10 @@ impl ScenarioRunner<'_> {
             StressDimension::Connections => "connections",
         };
         let mut point = breaking_point(raised, result, broken, trials, self.host);
-        if self.is_shut_down() {
-            point.cause = "the server was shut down".to_owned();
+        for end in [LoadFault::ShutDown, LoadFault::Unreachable] {
+            if self.last_run_has(end) {
+                point.cause = end.meaning().to_owned();
+            }
         }
         self.environment.progress.note(&headline(&point));
         self.environment.note(&LogNote::BreakingPoint(Box::new(point.clone())));
@@ -181,7 +199,7 @@ impl ScenarioRunner<'_> {
             };
             let step = search.step_name().to_owned();
             trials.push(TrialRecord { step, level, result: result.to_owned() });
-            if self.is_shut_down() {
+            if self.server_has_ended() {
                 return Ok((None, trials));
             }
             match self.last_run_has(LoadFault::Crashed) {
@@ -314,5 +332,31 @@ impl EnduranceScenario {
     /// The built-in scenario.
     fn built_in() -> Self {
         EnduranceFlags::default().resolve()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::scenario::parse_file;
+
+    #[test]
+    fn connections_of_silent_users_count_in_addition_to_those_of_users() {
+        let connections = |text: &str| max_connections(&parse_file(text).unwrap().resolve());
+        let calls = |habits: &str| {
+            let talk = "talk_min = '10s'\ntalk_max = '30s'\nphases = '10/s for 5m'\n";
+            connections(&format!("scenario = 'calls'\n{talk}{habits}"))
+        };
+        let users = calls("");
+        assert_eq!(users, 400, "10/s for 40 s, since half of the users take the next partner");
+        // 10 calls end in a second, and the connection of one of them stays open for two minutes.
+        assert_eq!(calls("silent_percent = 10.0"), 400 + 120);
+        let plan = |habits: &str| {
+            let talk = "talk_min = '10s'\ntalk_max = '10s'\nstages = '4000 for 30s'\n";
+            connections(&format!("scenario = 'plan'\n{talk}{habits}"))
+        };
+        assert_eq!(plan("silent_percent = 10.0"), 4000, "no user takes the place of a silent one");
+        let half_returns = "silent_percent = 10.0\nreturn_percent = 50.0";
+        assert_eq!(plan(half_returns), 4000 + 300, "20 a second, for the 30 s of the stage");
     }
 }

@@ -6,6 +6,7 @@
 
 mod collect;
 mod crash_detector;
+mod gone_server;
 mod outcome;
 mod resource_growth;
 mod run_monitor;
@@ -66,6 +67,8 @@ pub struct TestEnvironment {
     pub runs: u32,
     /// Whether a server of this kind has answered in any run.
     pub server_was_there: bool,
+    /// Whether the server's last figures say that it is shutting down.
+    pub server_is_draining: bool,
     /// A failure of this machine, after which no further run is started.
     pub failure: Option<String>,
 }
@@ -126,7 +129,9 @@ impl TestEnvironment {
         workload.interval = workload.interval.min(measured / MIN_ROWS).max(SHORTEST_INTERVAL);
         let (stats, pid) = (self.stats.clone(), self.find_server());
         let mut monitor = RunMonitor::start(stats, pid, workload.interval);
-        totals.begin(&monitor.server.latest());
+        let before = monitor.server.latest();
+        self.note_draining(Some(&before));
+        totals.begin(&before);
         if workload.rules.sends_messages() {
             totals.expect_messages(MessageSizes::of(workload.message_bytes));
         }
@@ -136,7 +141,7 @@ impl TestEnvironment {
             targets: self.targets_of(spec),
             sends_messages: workload.rules.sends_messages(),
             message_sizes: MessageSizes::of(workload.message_bytes),
-            server: monitor.server.latest(),
+            server: before,
         };
         self.note(&LogNote::RunBegins(Box::new(head)));
         let length = workload.ends.since(Timestamp::ZERO);
@@ -144,16 +149,32 @@ impl TestEnvironment {
         if let Some(live) = &mut self.live {
             live.begin_run(self.runs, &spec.name, length);
         }
-        let mut generators = self.start_load(&workload)?;
-        self.collect(&mut generators, &workload, &mut monitor, &mut totals);
-        (self.fleet, totals.generators) = generators.finish();
+        match self.gone_since_last_run() {
+            Some(fault) => self.record_gone(fault, &mut totals),
+            None => {
+                let mut generators = self.start_load(&workload)?;
+                self.collect(&mut generators, &workload, &mut monitor, &mut totals);
+                (self.fleet, totals.generators) = generators.finish();
+            }
+        }
+        Ok(self.finish_run(spec, &monitor, totals))
+    }
+
+    /// Asks the server for its counters, completes the log of a run and judges it.
+    fn finish_run(
+        &mut self,
+        spec: &RunSpec,
+        monitor: &RunMonitor,
+        mut totals: RunTotals,
+    ) -> RunReport {
         if let (Some(before), Some(after)) = (monitor.drops_before, accept_queue_drops()) {
             totals.accept_queue_drops = after.saturating_sub(before);
         }
         let stats = self.stats.as_ref().and_then(fetch_stats);
         let reported = stats.as_deref().map(ServerCapacity::read).unwrap_or_default();
-        let counters = stats.as_deref().map(|stats| read_stats(stats).counters);
-        let counters = counters.unwrap_or_default();
+        let sample = stats.as_deref().map(read_stats);
+        self.note_draining(sample.as_ref());
+        let counters = sample.map(|sample| sample.counters).unwrap_or_default();
         totals.add_counters(&counters);
         let descriptors =
             reported.descriptors.or_else(|| monitor.server.pid.and_then(descriptor_limit));
@@ -175,7 +196,7 @@ impl TestEnvironment {
         if let (TestOutcome::Stopped, Some(why)) = (report.outcome, &self.failure) {
             report.reason = format!("{}: {why}", report.reason);
         }
-        Ok(report)
+        report
     }
 
     /// The targets of a run: those of every run, and those of its own that they do not replace. The

@@ -4,12 +4,16 @@
 use crate::support::load::{
     figure, report_directory, report_of, run_refused, server_stats, start_server, tester,
 };
-use crate::support::{Server, wait_until};
+use crate::support::{Server, TIMEOUT, wait_until};
 use serde_json::Value;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 /// A file with a secret; `name` is unique among the tests.
 struct SecretFile(PathBuf);
@@ -18,6 +22,7 @@ impl SecretFile {
     fn new(name: &str, secret: &str) -> Self {
         let path = report_directory(&format!("{name}.secret"));
         std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         SecretFile(path)
     }
 
@@ -38,7 +43,8 @@ const SECRET: &str = "the secret of these tests\n";
 struct Agent {
     process: Child,
     address: String,
-    lines: BufReader<std::process::ChildStdout>,
+    /// The lines of its output, as they arrive.
+    lines: Receiver<String>,
 }
 
 impl Agent {
@@ -48,19 +54,28 @@ impl Agent {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Agent { process, address, lines }
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut agent = Agent { process, address: String::new(), lines };
+        let line = agent.expect_line("listening on ");
+        agent.address = line.strip_prefix("listening on ").unwrap().to_owned();
+        agent
     }
 
     /// Waits for a line of the agent's output that contains `part`.
-    fn expect_line(&mut self, part: &str) {
-        let mut line = String::new();
-        while !line.contains(part) {
-            line.clear();
-            assert!(self.lines.read_line(&mut line).unwrap() > 0, "no line with `{part}`");
+    fn expect_line(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + TIMEOUT;
+        let mut before = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => before.push(line),
+                Err(error) => panic!("no line with `{part}`: {error}, after {before:#?}"),
+            }
         }
     }
 }
@@ -217,20 +232,64 @@ fn a_coordinator_with_another_secret_is_refused() {
         (SecretFile::new("right", SECRET), SecretFile::new("wrong", &SECRET[1..]));
     let mut agent = Agent::start(&secret);
     let load = [&HOLD[..], &["--hold", "1s", "--url", server.url()]].concat();
+    let address = agent.address.clone();
     let with = |file: &str| {
-        let flags = ["--agents", &agent.address, "--secret-file", file];
+        let flags = ["--agents", &address, "--secret-file", file];
         run_refused("secret", &[&load[..], &flags].concat())
     };
     let (status, line) = with(other.path());
     assert_eq!((status, line.lines().count()), (1, 1), "{line}");
-    assert!(line.contains(&format!("the agent {} has another secret", agent.address)), "{line}");
+    assert!(line.contains(&format!("the agent {address} has another secret")), "{line}");
     let short = SecretFile::new("short", "short\n");
     let (status, line) = with(short.path());
     assert!(status == 1 && line.contains("--secret-file") && line.contains("5 bytes"), "{line}");
     agent.expect_line("was refused: it has another secret");
     assert_eq!(server_stats(&server)["sessions.opened"], 0.0);
+    for mode in [0o644, 0o602] {
+        std::fs::set_permissions(&secret.0, Permissions::from_mode(mode)).unwrap();
+        let (status, line) = with(secret.path());
+        assert!(status == 1 && line.contains("every user of this machine can read"), "{line}");
+        assert!(line.contains(&format!("`chmod o-rwx {}`", secret.path())), "{line}");
+    }
     let (status, line) = run_refused("open", &["calls", "--agents", "127.0.0.1:1"]);
     assert!(status == 1 && line.contains("--agents needs --secret-file"), "{line}");
+}
+
+/// The starts of an agent that was suspended for a while are late; the others are not.
+#[test]
+fn an_agent_that_is_late_makes_the_run_void_and_the_report_names_it() {
+    let server = start_server(&[]);
+    let secret = SecretFile::new("late", SECRET);
+    let (agents, addresses) = two_agents(&secret);
+    let load = ["signaling", "--rooms", "4", "--message-rate", "20", "--connect-rate", "100"];
+    let times = ["--warm-up", "0s", "--duration", "4s", "--message-timeout", "10s"];
+    let lateness = ["--late-after", "400ms", "--late-percent", "5", "--targets", "none"];
+    let link = ["--agents", &addresses, "--secret-file", secret.path(), "--url", server.url()];
+    let process = tester("late", &[&load[..], &times, &lateness, &link].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("messages", || match server_stats(&server)["messages.relayed"] {
+        relayed if relayed > 40.0 => Ok(()),
+        relayed => Err(format!("{relayed} messages")),
+    });
+    let pid = agents[1].process.id().to_string();
+    for (signal, pause) in [("-STOP", Duration::from_millis(1500)), ("-CONT", Duration::ZERO)] {
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        std::thread::sleep(pause);
+    }
+    let (status, report, printed) = finish("late", process);
+    assert_eq!((status, &report["outcome"]), (4, &"void".into()), "{printed}");
+    let reason = report["runs"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with(&format!("the agent {} was late for ", agents[1].address)),
+        "{reason}"
+    );
+    let generators = report["runs"][0]["generators"].as_array().unwrap();
+    let late = |nth: usize| generators[nth]["late_percent"].as_f64().unwrap();
+    assert!(late(1) > 5.0 && late(0) < late(1), "{} and {} %", late(0), late(1));
+    assert!(generators.iter().all(|agent| agent["failure"].is_null()), "no agent was lost");
+    assert!(report["runs"][0]["targets"].as_array().unwrap().iter().all(|t| t["reached"] != "no"));
 }
 
 #[test]

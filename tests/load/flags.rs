@@ -152,6 +152,28 @@ fn each_connection_has_a_token_of_the_file() {
     let tokens: BTreeSet<Option<String>> = heads.iter().map(token).collect();
     let expected = ["alpha", "beta", "gamma"].map(|token| Some(token.to_owned()));
     assert_eq!(tokens, BTreeSet::from(expected));
+    let printed = String::from_utf8(status.stderr).unwrap();
+    let warning =
+        "--token: 3 tokens for 20 connections at the same time: up to 7 connections share";
+    assert!(printed.contains(&format!("warning: {warning}")), "{printed}");
+    assert!(report.contains(warning), "the configuration says so too: {report}");
+}
+
+#[test]
+fn a_token_for_each_connection_causes_no_warning() {
+    let file = report_directory("own-tokens.txt");
+    let server = start_server(&[]);
+    let printed = |tokens: usize| {
+        std::fs::write(&file, (0..tokens).map(|n| format!("token-{n}\n")).collect::<String>())
+            .unwrap();
+        let load = ["signaling", "--rooms", "2", "--duration", "1s", "--warm-up", "0s"];
+        let load = [&load[..], &["--token", file.to_str().unwrap()]].concat();
+        progress_of("own-tokens", &server, &load).join("\n")
+    };
+    let (enough, few) = (printed(4), printed(3));
+    std::fs::remove_file(&file).unwrap();
+    assert!(!enough.contains("token"), "{enough}");
+    assert!(few.contains("3 tokens for 4 connections"), "{few}");
 }
 
 /// The lines that a run with these arguments writes to standard error, which is no terminal.

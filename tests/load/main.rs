@@ -8,6 +8,7 @@ mod support;
 mod agents;
 mod detection;
 mod flags;
+mod gone_server;
 mod http_paths;
 mod mix;
 mod options;

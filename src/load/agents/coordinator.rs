@@ -339,9 +339,18 @@ impl AgentRun {
 /// Reads the secret from a file.
 ///
 /// # Errors
-/// One line, when the file cannot be read or the secret is too short.
+/// One line, when the file cannot be read, other users may read or change it, or the secret is too short.
 pub fn read_secret(path: &std::path::Path) -> Result<Arc<SharedSecret>, String> {
-    let error = |what: String| format!("--secret-file {}: {what}", path.display());
+    use std::os::unix::fs::PermissionsExt as _;
+    // What all users of the machine may read (4) or write (2); the group may share the secret.
+    const OPEN_TO_ALL: u32 = 0o006;
+    let shown = path.display();
+    let error = |what: String| format!("--secret-file {shown}: {what}");
+    let metadata = std::fs::metadata(path).map_err(|failure| error(failure.to_string()))?;
+    if metadata.permissions().mode() & OPEN_TO_ALL != 0 {
+        let what = "every user of this machine can read or change the secret";
+        return Err(error(format!("{what}; `chmod o-rwx {shown}` prevents that")));
+    }
     let content = std::fs::read(path).map_err(|failure| error(failure.to_string()))?;
     SharedSecret::from_file_content(&content).map(Arc::new).map_err(error)
 }

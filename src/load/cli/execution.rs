@@ -5,6 +5,7 @@ use super::validation::ValidatedScenario;
 use super::verdict::conclude;
 use super::{CliError, LoadExitStatus, agents, print, print_error, usage_error};
 use crate::load::checkpoint::{Checkpoint, RequestedRun};
+use crate::load::engine::ClientIdentity;
 use crate::load::interval_log::{IntervalLog, LogNote};
 use crate::load::live_metrics::LiveMetrics;
 use crate::load::planned_time::PlannedTime;
@@ -34,7 +35,7 @@ pub(super) fn execute(
     let directory = prepare_directory(&common.report)?;
     check_limits(arguments, scenario, &validated)?;
     let ValidatedScenario { targets, required, server, stats, sources, identity } = validated;
-    let spread = addresses_used(&server);
+    let spread = addresses_used(&server) + &warn_of_shared_tokens(scenario, &identity);
     check_reachable(&server).map_err(|error| {
         (LoadExitStatus::Unreachable, format!("{} cannot be reached: {error}", common.url))
     })?;
@@ -57,6 +58,7 @@ pub(super) fn execute(
         targets,
         runs: 0,
         server_was_there: false,
+        server_is_draining: false,
         failure: None,
     };
     let host = generator_host(agents::share_machine_with_server(&environment), stats_missing);
@@ -136,6 +138,24 @@ fn addresses_used(server: &TargetAddress) -> String {
     }
     let addresses: Vec<_> = server.addresses.iter().map(ToString::to_string).collect();
     format!("# The connections are spread over {}.\n", addresses.join(", "))
+}
+
+/// Warns if there are fewer tokens than connections at the same time, so that several sessions belong to
+/// one account: a server may limit or refuse these, and never match them with each other. Gives a comment
+/// for the configuration of the report.
+fn warn_of_shared_tokens(scenario: &Scenario, identity: &ClientIdentity) -> String {
+    let (tokens, connections) =
+        (identity.credentials.len() as u64, runner::max_connections(scenario));
+    if tokens == 0 || tokens >= connections {
+        return String::new();
+    }
+    let line = format!(
+        "--token: {tokens} tokens for {connections} connections at the same time: up to {} connections \
+         share a token",
+        connections.div_ceil(tokens)
+    );
+    print_error(&format!("warning: {line}"));
+    format!("# {line}.\n")
 }
 
 /// The report of a test that starts now, without results.

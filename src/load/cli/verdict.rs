@@ -25,6 +25,7 @@ fn overall_outcome(report: &LoadReport) -> TestOutcome {
     match of_search {
         // Overload may raise latencies; it must never crash the server.
         _ if report.runs.iter().any(has_crashed) => TestOutcome::Failed,
+        _ if report.runs.iter().any(RunReport::is_unreachable) => TestOutcome::Failed,
         _ if report.runs.is_empty() => TestOutcome::Void,
         Some(of_search) => of_runs.worse(of_search),
         None => of_runs,
@@ -52,6 +53,16 @@ fn unjudged(report: &LoadReport, required: &[PerformanceTarget]) -> Vec<String> 
     required.iter().filter_map(sentence).collect()
 }
 
+/// Whether a test failed only because the server could not be reached any more.
+fn fails_unreachable(report: &LoadReport) -> bool {
+    let crashed = LoadFault::Crashed.name();
+    let is_other = |run: &RunReport| {
+        let failed = run.outcome == TestOutcome::Failed && !run.trial && !run.is_unreachable();
+        failed || run.faults.iter().any(|fault| fault.kind == crashed)
+    };
+    report.runs.iter().any(RunReport::is_unreachable) && !report.runs.iter().any(is_other)
+}
+
 /// Judges the whole test and adds the recommendations. `required` are the targets that the user
 /// added; a test cannot pass if one of them was not judged by any run.
 pub(super) fn conclude(
@@ -71,6 +82,7 @@ pub(super) fn conclude(
         TestOutcome::Failed if report.runs.iter().all(RunReport::no_session_opened) => {
             LoadExitStatus::Unreachable
         }
+        TestOutcome::Failed if fails_unreachable(report) => LoadExitStatus::Unreachable,
         TestOutcome::Failed => LoadExitStatus::Failed,
         _ if ends_early => LoadExitStatus::Stopped,
         TestOutcome::Void => LoadExitStatus::Void,

@@ -87,6 +87,8 @@ indexed_enum! {
         HttpTimeout = "http_timeout",
         /// The server was shut down during the run.
         ShutDown = "shut_down",
+        /// The server, which was there before, could not be reached when a run began.
+        Unreachable = "server_unreachable",
         /// The generator ran out of file descriptors.
         NoDescriptors = "generator_no_descriptors",
         /// The generator ran out of ports.
@@ -206,7 +208,8 @@ impl LoadFault {
             LoadFault::HttpStatus => "HTTP answers had a status other than 200",
             LoadFault::HttpBroken => "HTTP connections broke, or answers were malformed",
             LoadFault::HttpTimeout => "HTTP answers did not arrive in time",
-            LoadFault::ShutDown => "the server was shut down during the run",
+            LoadFault::ShutDown => "the server was shut down",
+            LoadFault::Unreachable => "the server could not be reached any more when the run began",
             LoadFault::NoDescriptors => "the generator ran out of file descriptors",
             LoadFault::NoPorts => "the generator ran out of ports",
         }

@@ -160,6 +160,11 @@ impl RunReport {
         self.faults.iter().any(|fault| fault.kind == LoadFault::ShutDown.name())
     }
 
+    /// Whether the server, which was there in an earlier run, could not be reached.
+    pub fn is_unreachable(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind == LoadFault::Unreachable.name())
+    }
+
     /// Whether no session could be opened, and not because the server is full. What answers at
     /// the address is then probably not a server of this kind.
     pub fn no_session_opened(&self) -> bool {
@@ -170,7 +175,8 @@ impl RunReport {
         // Requests that were not answered in time show a slow server, and not that there is none.
         let broken = figure("http_broken") + figure("connect_refused") + figure("connect_reset");
         let failed = failed + if broken >= figure("http_failed") { broken } else { 0.0 };
-        failed > 0.0 && !answered && !server_fault && !self.is_shut_down()
+        let has_ended = self.is_shut_down() || self.is_unreachable();
+        failed > 0.0 && !answered && !server_fault && !has_ended
     }
 }
 
@@ -286,6 +292,28 @@ pub struct GeneratorReport {
     /// Why the agent was lost during the run, as the rest of a sentence; `None` if it was not.
     #[serde(default)]
     pub failure: Option<String>,
+}
+
+impl GeneratorReport {
+    /// Adds a later run of the same agent.
+    pub fn add_later(&mut self, later: &GeneratorReport) {
+        let (before, after) = (self.intervals as f64, later.intervals as f64);
+        let cpu = self.cpu_percent * before + later.cpu_percent * after;
+        self.cpu_percent = cpu / (before + after).max(1.0);
+        self.intervals += later.intervals;
+        self.users_peak = self.users_peak.max(later.users_peak);
+        self.connected += later.connected;
+        self.sent += later.sent;
+        self.received += later.received;
+        self.starts += later.starts;
+        self.late_starts += later.late_starts;
+        self.late_percent = 100.0 * self.late_starts as f64 / (self.starts as f64).max(1.0);
+        self.cpu_peak_percent = self.cpu_peak_percent.max(later.cpu_peak_percent);
+        self.longest_iteration_ms = self.longest_iteration_ms.max(later.longest_iteration_ms);
+        self.memory_bytes = self.memory_bytes.max(later.memory_bytes);
+        self.descriptors = self.descriptors.max(later.descriptors);
+        self.failure = self.failure.take().or_else(|| later.failure.clone());
+    }
 }
 
 /// The whole report.

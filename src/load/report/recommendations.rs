@@ -93,6 +93,12 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
              SIGTERM, a deployment or a supervisor.",
             format!("{name}: {}", run.reason),
         );
+    } else if run.is_unreachable() {
+        add(
+            "Find out why the server ended between two runs: its log and its supervisor say whether it \
+             crashed or was stopped.",
+            format!("{name}: {}", run.reason),
+        );
     } else if run.outcome == TestOutcome::Void && !run.trial {
         add(void_action(run), format!("{name}: {}", run.reason));
     }

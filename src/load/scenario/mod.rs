@@ -103,14 +103,25 @@ macro_rules! scenario {
     };
 }
 
-/// Declares the values that all scenarios share, then those of each scenario.
+/// Adds the values of the users' habits to a scenario whose values begin with `with habits`.
+macro_rules! with_habits {
+    ({ with habits, $($field:tt)* } { $($habit:tt)* } $($scenario:tt)*) => {
+        scenario! { $($scenario)* { $($field)* $($habit)* } }
+    };
+    ($fields:tt $habits:tt $($scenario:tt)*) => {
+        scenario! { $($scenario)* $fields }
+    };
+}
+
+/// Declares the values that all scenarios share, those of users' habits, then those of each scenario.
 macro_rules! scenarios {
     (
         common $common:tt
+        habits $habits:tt
         $( $(#[$meta:meta])* $variant:ident($values:ident / $flags:ident) = $key:literal $fields:tt )*
     ) => {
         common_keys! { $common }
-        $( scenario! { $common $(#[$meta])* $variant($values / $flags) = $key $fields } )*
+        $( with_habits! { $fields $habits $common $(#[$meta])* $variant($values / $flags) = $key } )*
 
         /// A scenario with all its values.
         #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -229,6 +240,24 @@ scenarios! {
         server_pid: u32 = 0,
     }
 
+    habits {
+        /// Percentage of match requests that are withdrawn with `cancel_match` as soon as the server
+        /// has confirmed them; the user then asks again.
+        cancel_percent: f64,
+        /// Time after which a user that is not matched leaves; 0s waits on.
+        give_up_after: DurationSetting,
+        /// Percentage of calls after which one of the two users resets its connection, without a
+        /// Close frame.
+        reset_percent: f64,
+        /// Percentage of calls after which one of the two users reads and sends nothing more, and
+        /// keeps its connection open.
+        silent_percent: f64,
+        /// Percentage of users that come back with a new session after they have left.
+        return_percent: f64,
+        /// Time that they stay away.
+        return_after: DurationSetting,
+    }
+
     /// Opens sessions, holds them and checks that all stay alive.
     Connections(ConnectionsScenario / ConnectionsFlags) = "connections" {
         /// Sessions to open.
@@ -278,6 +307,7 @@ scenarios! {
 
     /// Users arrive, are matched, talk, then take the next partner or leave: the everyday mix.
     Calls(CallsScenario / CallsFlags) = "calls" {
+        with habits,
         /// Arrivals, like `10/s for 60s, 50/s for 2m`, or `10/s..100/s for 60s` for a linear ramp.
         phases: CommaSeparated<RatePhase>,
         /// Distribution of the arrivals: `even`, or `poisson` for those of independent users.
@@ -294,21 +324,6 @@ scenarios! {
         message_bytes: u32,
         /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
-        /// Percentage of match requests that are withdrawn with `cancel_match` as soon as the server
-        /// has confirmed them; the user then asks again.
-        cancel_percent: f64,
-        /// Time after which a user that is not matched leaves; 0s waits on.
-        give_up_after: DurationSetting,
-        /// Percentage of calls after which one of the two users resets its connection, without a
-        /// Close frame.
-        reset_percent: f64,
-        /// Percentage of calls after which one of the two users reads and sends nothing more, and
-        /// keeps its connection open.
-        silent_percent: f64,
-        /// Percentage of users that come back with a new session after they have left.
-        return_percent: f64,
-        /// Time that they stay away.
-        return_after: DurationSetting,
     }
 
     /// GET requests at a constant rate, independent of the answers.
@@ -375,6 +390,7 @@ scenarios! {
 
     /// Four phases: a baseline, more users in stages, a stress search, an endurance run.
     Plan(PlanScenario / PlanFlags) = "plan" {
+        with habits,
         /// Users and durations, like `100 for 2m, 500 for 10m`; the first stage is the baseline.
         stages: CommaSeparated<LoadStage>,
         /// End at the first stage that misses a target or is void.
@@ -389,21 +405,6 @@ scenarios! {
         message_bytes: u32,
         /// ICE candidates that each user sends during the setup of a call.
         candidates: u32,
-        /// Percentage of match requests that are withdrawn with `cancel_match` as soon as the server
-        /// has confirmed them; the user then asks again.
-        cancel_percent: f64,
-        /// Time after which a user that is not matched leaves; 0s waits on.
-        give_up_after: DurationSetting,
-        /// Percentage of calls after which one of the two users resets its connection, without a
-        /// Close frame.
-        reset_percent: f64,
-        /// Percentage of calls after which one of the two users reads and sends nothing more, and
-        /// keeps its connection open.
-        silent_percent: f64,
-        /// Percentage of users that come back with a new session after they have left.
-        return_percent: f64,
-        /// Time that they stay away.
-        return_after: DurationSetting,
         /// Sessions opened per second.
         connect_rate: f64,
         /// How long each level of the stress search is held.

@@ -73,7 +73,7 @@ impl TestEnvironment {
         // Intervals within the measured time, with a tolerance for the length of an iteration.
         let begins = workload.rules.measure_from + workload.interval.mul_f64(0.9);
         row.measured = begins <= at && at <= workload.ends + workload.interval / 2;
-        if !totals.crashed && !totals.shut_down {
+        if totals.server_end.is_none() {
             self.detect_end(recorder, &row, engine, monitor, totals);
             row.record(recorder, gauges);
         }
@@ -104,6 +104,7 @@ impl TestEnvironment {
             || recorder.get(CountMetric::Connected) > 0
             || recorder.get(CountMetric::HttpOk) > 0
             || recorder.fault_stats(LoadFault::HttpStatus).count > 0;
+        self.note_draining(Some(&row.server));
         let now = Timestamp::from_nanos((row.at_s * 1e9) as u64);
         let (fault, when) = match shutdown_seen(recorder, row, now) {
             Some(since) => (LoadFault::ShutDown, since),
@@ -114,15 +115,15 @@ impl TestEnvironment {
                 match end {
                     ServerEnd::Crashed => (LoadFault::Crashed, when),
                     ServerEnd::WentAway => (LoadFault::ShutDown, when),
+                    ServerEnd::NeverAnswered => (self.end_between_runs(), when),
                 }
             }
         };
-        (totals.crashed, totals.shut_down) =
-            (fault == LoadFault::Crashed, fault == LoadFault::ShutDown);
+        totals.server_end = Some(fault);
         recorder.record_fault(fault, when);
-        let what = if totals.crashed { "the server crashed" } else { "the server was shut down" };
         let when_s = when.as_nanos() as f64 / 1e9;
-        self.progress.note(&format!("{what} {when_s:.1} s into the run; stopping"));
+        let what = fault.meaning();
+        self.progress.note(&format!("{what}, {when_s:.1} s after its start; stopping"));
         engine.stop();
     }
 

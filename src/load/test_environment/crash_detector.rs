@@ -25,6 +25,8 @@ pub(super) enum ServerEnd {
     Crashed,
     /// It closed its sessions and went away.
     WentAway,
+    /// It had ended before the run: every connection was refused.
+    NeverAnswered,
 }
 
 /// Detects a crash of the server.
@@ -77,6 +79,22 @@ fn said_goodbye(parts: [&Recorder; 2]) -> bool {
         && parts.iter().all(|part| part.fault_stats(LoadFault::ConnectionLost).count == 0)
 }
 
+/// Whether no connection of the run was accepted: nothing that the run did can have ended the server.
+fn never_answered(parts: [&Recorder; 2]) -> bool {
+    let accepted = |part: &Recorder| {
+        let count = |fault| part.fault_stats(fault).count;
+        part.get(CountMetric::Connected)
+            + part.get(CountMetric::HttpOk)
+            + count(LoadFault::ConnectReset)
+            + count(LoadFault::ConnectClosed)
+            + count(LoadFault::UpgradeBusy)
+            + count(LoadFault::UpgradeRefused)
+            + count(LoadFault::HttpBroken)
+            + count(LoadFault::HttpStatus)
+    };
+    parts.into_iter().map(accepted).sum::<u64>() == 0
+}
+
 impl CrashDetector {
     /// When the sessions were lost, if a crash is suspected.
     pub(super) fn suspected_since(&self) -> Option<Timestamp> {
@@ -98,9 +116,11 @@ impl CrashDetector {
         server: &ServerUnderTest<'_>,
     ) -> Option<ServerEnd> {
         let has_ended = server.was_there && self.has_ended(recorder, row, before, server);
-        has_ended.then(|| match said_goodbye([before.totals, recorder]) {
-            true => ServerEnd::WentAway,
-            false => ServerEnd::Crashed,
+        let parts = [before.totals, recorder];
+        has_ended.then(|| match (said_goodbye(parts), never_answered(parts)) {
+            (true, _) => ServerEnd::WentAway,
+            (false, true) => ServerEnd::NeverAnswered,
+            (false, false) => ServerEnd::Crashed,
         })
     }
 
@@ -168,5 +188,43 @@ impl ServerUnderTest<'_> {
             Err(_) => true,
             Ok(()) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// The end of a server at a port on which nothing listens, in a run with these faults.
+    fn end_with(connected: u64, faults: &[(LoadFault, u64)]) -> Option<ServerEnd> {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = crate::load::target_address::parse_server_url(&format!("ws://{address}/ws"));
+        let server = ServerUnderTest {
+            address: &address.unwrap(),
+            was_there: true,
+            pid: None,
+            find_process: &|| None,
+        };
+        let mut totals = Recorder::default();
+        totals.add(CountMetric::Connected, connected);
+        let before =
+            BeforeInterval { users: connected, server: &ServerSample::default(), totals: &totals };
+        let mut recorder = Recorder::default();
+        for (fault, count) in faults {
+            recorder.record_faults(*fault, *count, Timestamp::ZERO);
+        }
+        CrashDetector::default().check(&recorder, &IntervalRow::default(), &before, &server)
+    }
+
+    #[test]
+    fn a_server_that_accepted_no_connection_of_a_run_did_not_crash_in_it() {
+        let refused = (LoadFault::ConnectRefused, 5);
+        assert_eq!(end_with(0, &[refused]), Some(ServerEnd::NeverAnswered));
+        let reset = (LoadFault::ConnectReset, 1);
+        assert_eq!(end_with(0, &[refused, reset]), Some(ServerEnd::Crashed));
+        assert_eq!(end_with(5, &[refused]), Some(ServerEnd::Crashed));
+        assert_eq!(end_with(5, &[(LoadFault::ConnectionLost, 5)]), Some(ServerEnd::Crashed));
+        assert_eq!(end_with(5, &[]), None);
     }
 }

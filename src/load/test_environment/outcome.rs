@@ -135,7 +135,10 @@ impl RunTotals {
         let shut_down = self.recorder.fault_stats(LoadFault::ShutDown);
         if shut_down.count > 0 {
             let since_s = shut_down.first_ns as f64 / 1e9;
-            return Some(format!("the server was shut down {since_s:.1} s into the run"));
+            return Some(match since_s {
+                0.0 => "the server was shut down before the run".to_owned(),
+                _ => format!("the server was shut down {since_s:.1} s into the run"),
+            });
         }
         let own: Vec<&str> = self
             .recorded_faults()
@@ -151,8 +154,9 @@ impl RunTotals {
         if self.worker_died {
             return Some("a thread of the generator ended early".to_owned());
         }
-        if let Some(late) = self.generators.iter().find(|one| one.late_percent > spec.late_percent)
-        {
+        let latest =
+            self.generators.iter().max_by(|a, b| a.late_percent.total_cmp(&b.late_percent));
+        if let Some(late) = latest.filter(|agent| agent.late_percent > spec.late_percent) {
             let (address, percent) = (&late.address, late.late_percent);
             return Some(format!("the agent {address} was late for {percent:.1} % of its starts"));
         }
@@ -206,6 +210,11 @@ impl RunTotals {
         }
         if let Some(reason) = void_reason {
             return (TestOutcome::Void, reason);
+        }
+        if self.recorder.fault_stats(LoadFault::Unreachable).count > 0 {
+            let reason = "the server cannot be reached any more: it ended between two runs, and \
+                          did not say that it was shut down";
+            return (TestOutcome::Failed, reason.to_owned());
         }
         if self.no_session_opened() {
             let causes: Vec<_> = self

@@ -47,10 +47,8 @@ pub struct RunTotals {
     pub lost_agent: Option<String>,
     /// The agents' rows of the report.
     pub generators: Vec<GeneratorReport>,
-    /// The server crashed.
-    pub crashed: bool,
-    /// The server was shut down.
-    pub shut_down: bool,
+    /// How the server has ended: it crashed, was shut down, or could not be reached.
+    pub server_end: Option<LoadFault>,
     /// Connections that the kernel dropped because an accept queue was full.
     pub accept_queue_drops: u64,
     /// Limits of the server, as far as they are known.
@@ -81,8 +79,7 @@ impl Default for RunTotals {
             worker_died: false,
             lost_agent: None,
             generators: Vec::new(),
-            crashed: false,
-            shut_down: false,
+            server_end: None,
             accept_queue_drops: 0,
             server_capacity: ServerCapacity::default(),
         }

@@ -5,6 +5,11 @@
 
 use super::{User, UserContext, UserEvent, UserScript, UserState, Withdrawal};
 use crate::load::measure::CountMetric;
+use std::time::Duration;
+
+/// How long the connection of a user that went silent stays open: longer than a server waits for a
+/// sign of life by default (`--silence-limit`, 1 min), so that the server ends it.
+pub const SILENT_TIME: Duration = Duration::from_secs(120);
 
 /// How a user ends its session without a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

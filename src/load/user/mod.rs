@@ -17,7 +17,7 @@ mod relayed;
 mod script;
 
 pub use context::{UserActivity, UserContext, UserEvent};
-pub use departure::Vanishing;
+pub use departure::{SILENT_TIME, Vanishing};
 pub use script::{CallPlan, NEVER, UserHabits, UserRules, UserScript, WeightedQueue};
 
 use super::measure::{CountMetric, LoadFault, TimeMetric};

@@ -1,5 +1,6 @@
 //! What the users of a run do: their script and its limits. Pure values.
 
+use super::SILENT_TIME;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -92,6 +93,17 @@ pub struct UserHabits {
     pub return_share: f64,
     /// How long they stay away.
     pub return_after: Duration,
+}
+
+impl UserHabits {
+    /// The most connections of silent users at the same time to be expected, if `users` users are in calls
+    /// all the time, which last for `talk` on average, and the load lasts for `load`. In each call two users
+    /// talk, and at most one of them goes silent.
+    pub fn silent_connections(&self, users: u64, talk: Duration, load: Duration) -> u64 {
+        let calls_per_s = users as f64 / 2.0 / talk.as_secs_f64().max(1e-3);
+        let open_s = SILENT_TIME.min(load).as_secs_f64();
+        (calls_per_s * self.silent_share * open_s).ceil() as u64
+    }
 }
 
 /// What a user does once it has a session.

@@ -3,15 +3,11 @@
 use super::Worker;
 use crate::load::engine::connection::{ConnectionStage, UserConnection, connect_fault};
 use crate::load::measure::{CountMetric, LoadFault, TimeMetric};
-use crate::load::user::{UserActivity, UserContext, Vanishing};
+use crate::load::user::{SILENT_TIME, UserActivity, UserContext, Vanishing};
 use crate::timestamp::Timestamp;
 use crate::wire::websocket::frame::{CLOSE, push_client_frame};
 use socket2::SockRef;
 use std::time::Duration;
-
-/// How long the connection of a user that went silent stays open: longer than a server waits for a
-/// sign of life by default (`--silence-limit`, 1 min), so that the server ends it.
-pub(super) const SILENT_TIME: Duration = Duration::from_secs(120);
 
 impl Worker {
     /// The server sent a Close frame and closes the connection now (RFC 6455 §7.1.1).

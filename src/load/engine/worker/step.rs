@@ -1,10 +1,11 @@
 //! Steps of users: their timers, their output, and what follows for gauges and ledger.
 
 use super::Worker;
-use super::disconnect::SILENT_TIME;
 use crate::load::engine::connection::{ConnectionStage, UserConnection};
 use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
-use crate::load::user::{NEVER, User, UserActivity, UserContext, UserEvent, UserRules};
+use crate::load::user::{
+    NEVER, SILENT_TIME, User, UserActivity, UserContext, UserEvent, UserRules,
+};
 use crate::timestamp::Timestamp;
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
