@@ -306,11 +306,11 @@ fn percentiles_include_what_was_never_answered() {
 }
 
 /// Suspends the tester for a while.
-fn suspend(tester: &Child) {
-    for signal in ["-STOP", "-CONT"] {
+fn suspend(tester: &Child, duration: Duration) {
+    for (signal, pause) in [("-STOP", duration), ("-CONT", Duration::ZERO)] {
         let pid = tester.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::sleep(pause);
     }
 }
 
@@ -324,7 +324,7 @@ fn the_testers_own_delay_does_not_fail_the_server() {
     while server_stats(&server)["messages.relayed"] < 300.0 {
         std::thread::yield_now();
     }
-    suspend(&child);
+    suspend(&child, Duration::from_millis(600));
     let (status, report) = finish("own-delay", child);
     assert_eq!(status, 0, "{:#}", report["runs"][0]["targets"]);
     assert!(figure(&report, "relay_p99_ms") > 150.0);
@@ -343,7 +343,7 @@ fn a_void_run_is_explained_by_the_load_of_the_machine() {
     while server_stats(&server)["messages.relayed"] < 200.0 {
         std::thread::yield_now();
     }
-    suspend(&child);
+    suspend(&child, Duration::from_millis(600));
     let (status, report) = finish("explained", child);
     assert_eq!(status, 4, "{:#}", report["runs"][0]["reason"]);
     for part in ["the generator was late for ", "the server ", "other processes "] {
@@ -351,4 +351,19 @@ fn a_void_run_is_explained_by_the_load_of_the_machine() {
     }
     let intervals = report["runs"][0]["intervals"].as_array().unwrap();
     assert!(intervals.iter().all(|row| row["generator"]["machine"]["others_cpu_percent"].is_f64()));
+}
+
+/// However much lateness is allowed, a load with fewer users than asked for is another load.
+#[test]
+fn users_that_the_tester_could_not_start_make_the_run_void() {
+    let server = start_server(&[]);
+    let users = ["connections", "--users", "40", "--connect-rate", "20", "--hold", "1s"];
+    let child = start_tester("not-started", &server, &users);
+    suspend(&child, Duration::from_secs(3));
+    let (status, report) = finish("not-started", child);
+    let missing = fault_count(&report, "generator_not_started");
+    let started = figure(&report, "connected") as u64;
+    assert_eq!((status, started + missing), (4, 40), "{}", reason(&report));
+    let expected = format!("the generator was too late to start {missing} of its users; CPU use");
+    assert!(missing > 0 && reason(&report).starts_with(&expected), "{}", reason(&report));
 }

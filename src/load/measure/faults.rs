@@ -89,6 +89,8 @@ indexed_enum! {
         ShutDown = "shut_down",
         /// The server, which was there before, could not be reached when a run began.
         Unreachable = "server_unreachable",
+        /// The run ended before the generator could start a user whose time had come.
+        NotStarted = "generator_not_started",
         /// The generator ran out of file descriptors.
         NoDescriptors = "generator_no_descriptors",
         /// The generator ran out of ports.
@@ -152,7 +154,7 @@ impl LoadFault {
 
     /// Whether the generator, not the server, is the cause.
     pub const fn is_generator_fault(self) -> bool {
-        matches!(self, LoadFault::NoDescriptors | LoadFault::NoPorts)
+        matches!(self, LoadFault::NotStarted | LoadFault::NoDescriptors | LoadFault::NoPorts)
     }
 
     /// One sentence for the report.
@@ -210,6 +212,7 @@ impl LoadFault {
             LoadFault::HttpTimeout => "HTTP answers did not arrive in time",
             LoadFault::ShutDown => "the server was shut down",
             LoadFault::Unreachable => "the server could not be reached any more when the run began",
+            LoadFault::NotStarted => "users never started, because the generator was too late",
             LoadFault::NoDescriptors => "the generator ran out of file descriptors",
             LoadFault::NoPorts => "the generator ran out of ports",
         }

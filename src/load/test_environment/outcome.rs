@@ -140,6 +140,13 @@ impl RunTotals {
                 _ => format!("the server was shut down {since_s:.1} s into the run"),
             });
         }
+        let not_started = self.recorder.fault_stats(LoadFault::NotStarted).count;
+        if not_started > 0 {
+            let load = describe_machine_load(figures);
+            return Some(format!(
+                "the generator was too late to start {not_started} of its users{load}"
+            ));
+        }
         let own: Vec<&str> = self
             .recorded_faults()
             .filter(|fault| fault.is_generator_fault())

@@ -6,6 +6,7 @@
 use super::Worker;
 use crate::load::engine::connection::{ConnectionStage, UserConnection};
 use crate::load::engine::http_client::HttpLoadClient;
+use crate::load::measure::LoadFault;
 use crate::load::user::UserActivity;
 use crate::timestamp::Timestamp;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,7 @@ impl Worker {
             self.workload.ends = self.workload.ends.min(now);
         }
         if now >= self.workload.ends {
+            self.record_users_not_started();
             self.finishing = true;
             for slot in self.slots() {
                 let connection = &self.connections[slot];
@@ -49,6 +51,19 @@ impl Worker {
             }
             self.finish_clock = now;
             self.reap();
+        }
+    }
+
+    /// Records the users that would have arrived before the end if the generator had not been late.
+    fn record_users_not_started(&mut self) {
+        let late_after = self.workload.rules.late_after;
+        let mut count = 0;
+        while self.arrivals.peek().is_some_and(|due| due + late_after < self.workload.ends) {
+            self.arrivals.advance();
+            count += 1;
+        }
+        if count > 0 {
+            self.recorder.record_faults(LoadFault::NotStarted, count, self.workload.ends);
         }
     }
 
