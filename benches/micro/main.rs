@@ -11,6 +11,7 @@ mod fakes;
 mod match_harness;
 mod operations;
 mod shard_harness;
+mod tls_operations;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

@@ -41,13 +41,18 @@ fn offer() -> Vec<u8> {
     message
 }
 
-fn operation(name: &'static str, per_call: u32, run: impl FnMut() + 'static) -> Operation {
+pub(crate) fn operation(
+    name: &'static str,
+    per_call: u32,
+    run: impl FnMut() + 'static,
+) -> Operation {
     Operation { name, per_call, run: Box::new(run) }
 }
 
 /// All operations, in the order of the baseline.
 pub(crate) fn all() -> Vec<Operation> {
     let mut operations = wire();
+    operations.extend(crate::tls_operations::all());
     operations.extend(matching());
     for (name, depth) in [("core-relay-1", 1), ("core-relay-16", 16)] {
         let mut harness = ShardHarness::with_a_room();

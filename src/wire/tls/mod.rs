@@ -15,9 +15,10 @@
 //! and the replies of an iteration are sealed into another. No part of the server uses it yet.
 //!
 //! Only TLS 1.3 is implemented. Keys are not kept in the state, since they follow from the secret: expanding one
-//! takes 0.7 us, and holding the keys of both directions would take 88 bytes of each idle connection. A
-//! [`RecordKey`] remembers which secret it was derived from; each function derives it again if it does not
-//! belong to the state, so that a key of another connection, or one from before a KeyUpdate, is never used.
+//! takes 0.75 us (`cargo bench --bench micro -- tls`), and holding the keys of both directions would take 88
+//! bytes of each idle connection. A [`RecordKey`] remembers which secret it was derived from; each function
+//! derives it again if it does not belong to the state, so that a key of another connection, or one from before
+//! a KeyUpdate, is never used.
 
 mod alert;
 mod error;
