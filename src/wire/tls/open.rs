@@ -149,14 +149,8 @@ impl TlsState {
             // guard: an alert or handshake record has content [false]
             (ALERT | HANDSHAKE, true) => Err(RecordError::EmptyFragment),
             (ALERT, false) => self.receive_alert(content),
-            (HANDSHAKE, false) => {
-                self.receive_handshake(content)?;
-                if self.fragment.is_empty() {
-                    Ok(RecordContent::Nothing)
-                } else {
-                    self.count_empty_record()
-                }
-            }
+            // Fragments are limited by the number of KeyUpdates, each of at most five.
+            (HANDSHAKE, false) => self.receive_handshake(content).map(|()| RecordContent::Nothing),
             (_, _) => Err(RecordError::InnerType),
         }
     }

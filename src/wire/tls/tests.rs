@@ -1,5 +1,6 @@
 //! Tests of the record layer and of handshakes: vectors, RFC 8446 clause by clause, and rustls as the peer.
 
+mod differential;
 mod handshakes;
 mod interop;
 mod key_updates;

@@ -147,7 +147,7 @@ fn the_number_of_key_updates_without_application_data_is_limited() {
     assert_eq!(pair.open(read).2, error(RecordError::TooManyKeyUpdates));
 }
 
-/// Records without application data, each at the cost of a decryption: empty ones, fragments and user_canceled.
+/// Records without application data, each at the cost of a decryption: empty ones and user_canceled.
 #[test]
 fn the_number_of_records_without_application_data_is_limited() {
     for inner in [&b"\x17"[..], b"\x17\0\0\0", b"\x01\x5a\x15"] {

@@ -12,18 +12,14 @@ use rustls::{
 };
 use std::io::{Read, Write};
 use std::sync::Arc;
-use switchboard_tls::{EstablishedTls, HandshakeConfig, HandshakeStep, TlsHandshake};
+use tls_under_test::{EstablishedTls, HandshakeConfig, HandshakeStep, TlsHandshake};
 
 /// The module under test: in the crate's own tests it is a parent module, in a fuzz target another crate.
-mod switchboard_tls {
+pub(super) mod tls_under_test {
     #[cfg(test)]
-    pub(super) use crate::wire::tls::{
-        EstablishedTls, HandshakeConfig, HandshakeStep, TlsHandshake,
-    };
+    pub(crate) use crate::wire::tls::*;
     #[cfg(not(test))]
-    pub(super) use switchboard::wire::tls::{
-        EstablishedTls, HandshakeConfig, HandshakeStep, TlsHandshake,
-    };
+    pub(crate) use switchboard::wire::tls::*;
 }
 
 /// The name for which [`TestCertificates`] has no certificate.
