@@ -98,10 +98,10 @@ fn record(input: &mut InputBytes<'_>, form: u8, sender: &mut AnySender) -> Vec<u
         0..=3 => [input.take(length), vec![23]].concat(),
         4 => [input.take(length % 8), vec![23], vec![0; length]].concat(),
         5 => vec![24, 0, 0, 1, length as u8 % 2, 22],
-        // Neither fragments nor types that a client expects of a server, which are tested one by one.
-        6 => [vec![24, 0, 0], input.take(length % 4), vec![22]].concat(),
+        // A fragment, a KeyUpdate that the sender does not follow, or one with a byte behind it.
+        6 => [vec![24, 0, 0, 1], input.take(length % 4), vec![22]].concat(),
         7 => vec![input.number() as u8 % 4, length as u8, 21],
-        8 => [input.take(length % 4), vec![21]].concat(),
+        8 => [input.take(length % 4), vec![21 + length as u8 / 128]].concat(),
         9 => [input.take(length % 4), vec![input.number() as u8]].concat(),
         10 => vec![0; length % 24],
         _ => [vec![b'y'; (1 << 14) - 3 + length % 8], vec![23]].concat(),
@@ -167,13 +167,15 @@ fn read_with_record_layer(state: &mut TlsState, bytes: &[u8], piece: usize) -> (
 fn has_ended_earlier(ours: OpenEnd, theirs: &RustlsEnd) -> (bool, bool) {
     let is_ours = match ours {
         // rustls does not limit empty records, and only KeyUpdates that request an answer. It waits until a
-        // message with a wrong length is complete. Its peer is a server, which may send other messages.
+        // message with a wrong length is complete. Its peer is a server, which may send other messages. It
+        // ignores empty handshake records, which RFC 8446 §5.4 forbids.
         OpenEnd::Error(error) => matches!(
             error,
             RecordError::TooManyEmpty
                 | RecordError::TooManyKeyUpdates
                 | RecordError::KeyUpdateLength
                 | RecordError::HandshakeType
+                | RecordError::EmptyFragment
         ),
         OpenEnd::Open | OpenEnd::CloseNotify | OpenEnd::PeerAlert(_) | OpenEnd::Ended => false,
     };
