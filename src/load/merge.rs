@@ -125,12 +125,6 @@ fn merge_run(parts: &[ReportPart], name: &str, timing: PartTiming) -> Result<Run
     let mut merged = totals.into_report(&spec, &targets?);
     merged.generators = generators(&runs, timing);
     merged.trends = runs.iter().flat_map(|run| run.trends.clone()).collect();
-    for fault in &mut merged.faults {
-        let of_parts = runs.iter().flat_map(|run| &run.faults);
-        if let Some(known) = of_parts.into_iter().find(|known| known.kind == fault.kind) {
-            fault.meaning.clone_from(&known.meaning);
-        }
-    }
     Ok(merged)
 }
 
@@ -154,7 +148,8 @@ mod tests {
     use super::*;
     use crate::load::interval_log::IntervalRow;
     use crate::load::measure::{CountMetric, LoadFault, Recorder, TimeMetric};
-    use crate::load::report::model::example_report;
+    use crate::load::report::model::{TrendReport, example_report};
+    use crate::load::trend::analyze;
     use crate::timestamp::Timestamp;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -246,6 +241,39 @@ mod tests {
         assert_eq!(both.memory_bytes, Some(30));
     }
 
+    /// A cause is in the sentence of its fault with its number in all parts.
+    #[test]
+    fn the_trends_of_all_parts_are_kept_and_the_causes_of_faults_counted_again() {
+        let parts = [1, 2].map(|closed| {
+            let mut totals = RunTotals::default();
+            let mut recorder = Recorder::default();
+            for _ in 0..closed {
+                let at = Timestamp::from_nanos(closed * 1_000_000_000);
+                recorder.record_fault_with_cause(LoadFault::ClosedByServer, "1009", at);
+            }
+            totals.recorder.merge(&recorder);
+            let mut run = totals.into_report(&spec(), &[]);
+            run.trends = vec![TrendReport {
+                figure: format!("trend {closed}"),
+                unit: "ms".to_owned(),
+                trend: analyze(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0].map(|at_s| (at_s, 1.0)))
+                    .unwrap(),
+                is_growing: false,
+                verdict: String::new(),
+            }];
+            let report = LoadReport { runs: vec![run], ..example_report() };
+            ReportPart { name: format!("part {closed}"), report }
+        });
+        let run = merge(&parts).unwrap().runs.remove(0);
+        let trends: Vec<&str> = run.trends.iter().map(|trend| trend.figure.as_str()).collect();
+        assert_eq!(trends, ["trend 1", "trend 2"]);
+        let [closed] = &run.faults[..] else { panic!("{:?}", run.faults) };
+        assert_eq!((closed.count, closed.causes.count("1009")), (3, 3));
+        assert_eq!((closed.first_s, closed.last_s), (1.0, 2.0));
+        assert!(closed.meaning.contains("3 × 1009"), "{}", closed.meaning);
+        assert_eq!(run.figures["closed_1009"], 3.0);
+    }
+
     #[test]
     fn reports_that_cannot_be_merged_are_refused_with_the_reason() {
         let refused = |change: fn(&mut LoadReport)| {
@@ -267,6 +295,8 @@ mod tests {
         assert!(older.contains("other has no histograms"), "{older}");
         let trial = refused(|report| report.runs[0].trial = true);
         assert!(trial.contains("no run besides the trials"), "{trial}");
+        let other_bound = refused(|report| report.runs[0].targets[0].target = "sent>=1".to_owned());
+        assert_eq!(other_bound, "the runs signaling are judged by different targets");
     }
 
     proptest! {

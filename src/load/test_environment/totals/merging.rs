@@ -4,7 +4,9 @@ use super::RunTotals;
 use crate::load::encoded_histogram::decode;
 use crate::load::figures::RunMeasurements;
 use crate::load::interval_log::IntervalRow;
-use crate::load::measure::{CountMetric, FaultStats, LatencySummary, LoadFault, TimeMetric};
+use crate::load::measure::{
+    CountMetric, FaultCauses, FaultStats, LatencySummary, LoadFault, TimeMetric,
+};
 use crate::load::report::model::{RunReport, TestOutcome};
 
 /// When the runs of several reports took place.
@@ -28,16 +30,26 @@ impl RunTotals {
         }
         // The report counts a misrouted message as misrouted only, the recorder also as lost.
         let misrouted = figure(LoadFault::Misrouted.name());
+        let all_lost_are_hidden = figure(LoadFault::Lost.name()) == 0;
+        // Times of a later run count from its own start.
+        let offset_s = match timing {
+            PartTiming::SameTime => 0.0,
+            PartTiming::OneAfterTheOther => self.seconds,
+        };
         for fault in &run.faults {
             let Some(kind) = LoadFault::from_name(&fault.kind) else { continue };
             let hidden = if kind == LoadFault::Lost { misrouted } else { 0 };
             let stats = FaultStats {
                 count: fault.count + hidden,
-                first_ns: (fault.first_s * 1e9) as u64,
-                last_ns: (fault.last_s * 1e9) as u64,
+                first_ns: ((fault.first_s + offset_s) * 1e9).round() as u64,
+                last_ns: ((fault.last_s + offset_s) * 1e9).round() as u64,
                 causes: fault.causes.clone(),
             };
             self.recorder.merge_fault(kind, &stats);
+            if kind == LoadFault::Misrouted && all_lost_are_hidden {
+                let lost = FaultStats { causes: FaultCauses::default(), ..stats };
+                self.recorder.merge_fault(LoadFault::Lost, &lost);
+            }
         }
         for (name, text) in &run.histograms {
             let times = decode(text).map_err(|reason| format!("histogram {name}: {reason}"))?;
@@ -48,18 +60,20 @@ impl RunTotals {
         self.add_http_paths(run, timing)?;
         self.add_rows(run, timing);
         let is_first = self.seconds == 0.0;
-        let part = &run.measurements;
+        let users_peak_at_s = run.measurements.users_peak_at_s + offset_s;
+        let part = RunMeasurements { users_peak_at_s, ..run.measurements };
         self.measurements = match (is_first, timing) {
-            (true, _) => *part,
-            (false, PartTiming::SameTime) => together(&self.measurements, part),
-            (false, PartTiming::OneAfterTheOther) => in_turn(&self.measurements, part),
+            (true, _) => part,
+            (false, PartTiming::SameTime) => together(&self.measurements, &part),
+            (false, PartTiming::OneAfterTheOther) => in_turn(&self.measurements, &part),
         };
         self.seconds = match timing {
             PartTiming::SameTime => self.seconds.max(run.seconds),
             PartTiming::OneAfterTheOther => self.seconds + run.seconds,
         };
         self.stopped |= run.outcome == TestOutcome::Stopped;
-        self.accept_queue_drops += figure("accept_queue_drops");
+        self.accept_queue_drops =
+            add_server_count(self.accept_queue_drops, figure("accept_queue_drops"), timing);
         let limit = |name: &str| run.figures.get(name).map(|value| *value as u64);
         let known = &mut self.server_capacity;
         known.descriptors = known.descriptors.max(limit("server_descriptor_limit"));
@@ -71,11 +85,7 @@ impl RunTotals {
                 .filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
             let Some(counter) = counter else { continue };
             let known = self.server_counters.entry(counter.to_owned()).or_default();
-            *known = match timing {
-                // Every generator has seen the same server.
-                PartTiming::SameTime => (*known).max(*count as u64),
-                PartTiming::OneAfterTheOther => *known + *count as u64,
-            };
+            *known = add_server_count(*known, *count as u64, timing);
         }
         Ok(())
     }
@@ -114,6 +124,15 @@ impl RunTotals {
             }
         }
         rows.iter().for_each(|row| self.rows.push(row));
+    }
+}
+
+/// What the server, or its kernel, has counted during two runs.
+fn add_server_count(known: u64, count: u64, timing: PartTiming) -> u64 {
+    match timing {
+        // Every generator has seen the same server.
+        PartTiming::SameTime => known.max(count),
+        PartTiming::OneAfterTheOther => known + count,
     }
 }
 
@@ -228,3 +247,6 @@ fn in_turn(a: &RunMeasurements, b: &RunMeasurements) -> RunMeasurements {
         ..together(a, b)
     }
 }
+
+#[cfg(test)]
+mod tests;
