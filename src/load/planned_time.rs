@@ -139,6 +139,12 @@ mod tests {
         assert_eq!(planned("scenario = 'connections'").to_string(), "35s");
         let endurance = "scenario = 'endurance'\ncapacity = 10.0\nrooms = 500\nduration = '1h'";
         assert_eq!(planned(endurance).to_string(), "1h 2s", "with 2 s of arrivals");
+        // Without a capacity, it begins with a search for one.
+        let whole = planned("scenario = 'endurance'\nrooms = 500\nduration = '1h'");
+        let search = planned("scenario = 'stress'\nconnect_rate = 500.0");
+        assert_eq!(whole, search.plus(PlannedTime::exactly(Duration::from_secs(3602))));
+        // The first level breaks twice: 2 s of arrivals, 580 ms until all talk, 3 s of warm-up, 15 s of load.
+        assert_eq!(whole.shortest, Duration::from_millis(3_602_000 + 2 * 20_580));
     }
 
     #[test]
@@ -169,6 +175,14 @@ mod tests {
         let stages = parts("stress_ceiling = 0.0\nendurance = '0s'");
         // 77 min, and the arrivals of 9,100 users at 500 a second.
         assert_eq!(stages, PlannedTime::exactly(Duration::from_secs_f64(77.0 * 60.0 + 18.2)));
+        assert_eq!(stages.to_string(), "1h 17m 18s", "no fraction of a second");
+        // Of one level, which holds or breaks twice: 2 s of arrivals, 580 ms until all talk, 2 s of
+        // warm-up and 10 s of load.
+        let search = "stress_start = 100.0\nstress_ceiling = 100.0\nstress_step = '10s'\n";
+        let with_search = parts(&format!("{search}endurance = '0s'"));
+        let trial = Duration::from_millis(2000 + 580 + 2000 + 10_000);
+        let searching = PlannedTime { shortest: trial, longest: trial * 2 };
+        assert_eq!(with_search, stages.plus(searching));
         let all = parts("");
         let day = Duration::from_secs(24 * 3600);
         assert!(all.shortest > stages.shortest + day && all.longest < all.shortest + day / 24);

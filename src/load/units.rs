@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(names("2"), [("q-1".to_owned(), 1.0), ("q-2".to_owned(), 1.0)]);
         assert_eq!(names("en 3,de"), [("en".to_owned(), 3.0), ("de".to_owned(), 1.0)]);
         assert_eq!("en 3, de".parse::<QueueMix>().unwrap().to_string(), "en 3, de 1");
-        for text in ["0", "1001", "", "en 0", "en x", "en,,de"] {
+        for text in ["0", "1001", "", "en 0", "en -1", "en inf", "en NaN", "en x", "en,,de"] {
             assert!(text.parse::<QueueMix>().is_err(), "{text}");
         }
     }

@@ -125,3 +125,12 @@ fn a_resumed_run_takes_only_the_remaining_time() {
     );
     assert_eq!(whole.since(rest), Duration::from_secs(3600));
 }
+
+#[test]
+fn a_queue_has_the_share_of_its_weight_among_all() {
+    let Scenario::Signaling(mut s) = built_in("signaling") else { panic!() };
+    s.common.queues = "en 1, de 3, fr 4".parse().unwrap();
+    let queues = signaling(&s).workload.rules.queues;
+    let found: Vec<_> = queues.iter().map(|queue| (queue.name.as_str(), queue.up_to)).collect();
+    assert_eq!(found, [("en", 0.125), ("de", 0.5), ("fr", 1.0)]);
+}

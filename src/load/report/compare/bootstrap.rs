@@ -190,3 +190,32 @@ pub(super) fn quantile_intervals(
         |(ratios, quantile): (_, &f64)| ChangeInterval::of(ratios).filter(|_| is_known(*quantile));
     Some(intervals.map(interval).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ratios in equal steps, of which 0.5 % are below and above the expected ends. The expansion is √(8/7) =
+    /// 1.0690, times 2.9768 / 2.5758, the 99.5 % quantiles of both distributions: 1.2355.
+    #[test]
+    fn an_interval_is_the_central_99_percent_expanded_for_eight_blocks() {
+        let steps = -500i32..500;
+        let interval = ChangeInterval::of(steps.map(|step| 1.001f64.powi(step)).collect()).unwrap();
+        let expected = |step: f64| 100.0 * (1.001f64.powf(1.0690 * 2.9768 / 2.5758 * step) - 1.0);
+        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.01;
+        assert!(near(interval.low, expected(-495.0)), "{interval:?}");
+        assert!(near(interval.high, expected(495.0)), "{interval:?}");
+    }
+
+    /// Neighbours are drawn together: what is drawn more often than the batch before begins a block.
+    #[test]
+    fn a_draw_has_as_many_batches_as_the_run_in_at_most_eight_blocks() {
+        let mut rng = Rng::new(1, 0);
+        for _ in 0..50 {
+            let times = draw(40, &mut rng);
+            assert_eq!((times.len(), times.iter().sum::<u64>()), (40, 40));
+            let begins = (0..40).filter(|nth| times[*nth] > times[(nth + 39) % 40]).count();
+            assert!((1..=BLOCKS).contains(&begins), "{times:?}");
+        }
+    }
+}

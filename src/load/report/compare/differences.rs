@@ -118,4 +118,31 @@ mod tests {
         let found = differences(&before, &longer);
         assert_eq!((found.lines.len(), found.of_load), (1, false));
     }
+
+    #[test]
+    fn each_property_of_machine_and_tester_is_named_if_it_differs() {
+        type Change = fn(&mut LoadReport);
+        let changes: [(Change, &str); 7] = [
+            (|report| report.machine.cpus = 4, "number of CPUs was 0, is 4"),
+            (|report| report.machine.cpu_model = "B".to_owned(), "CPU was , is B"),
+            (|report| report.machine.kernel = "6.12".to_owned(), "kernel was , is 6.12"),
+            (|report| report.machine.memory_bytes = 8 << 30, "memory was 0 GiB, is 8 GiB"),
+            (
+                |report| report.machine.server_is_here = true,
+                "place of the server was another machine, is this machine",
+            ),
+            (
+                |report| report.version = "0.2.0".to_owned(),
+                "load tester's version was 0.1.0, is 0.2.0",
+            ),
+            (|report| report.scenario = "http".to_owned(), "scenario was calls, is http"),
+        ];
+        for (change, line) in changes {
+            let mut now = example_report();
+            change(&mut now);
+            let found = differences(&example_report(), &now);
+            let is_load = line.starts_with("scenario");
+            assert_eq!((found.lines, found.of_load), (vec![line.to_owned()], is_load));
+        }
+    }
 }

@@ -135,8 +135,107 @@ fn a_short_run_has_no_interval_and_is_not_judged() {
     let (before, mut after) = (measured(1, 1.0), measured(2, 2.0));
     after.runs[0].batches.truncate(bootstrap::MIN_BATCHES - 1);
     let all = changes_between(&before, &after);
-    let p99 = all.iter().find(|change| change.figure == "relay_p99_ms").unwrap();
-    assert_eq!((p99.interval, p99.better), (None, None));
+    for figure in ["relay_p99_ms", "server_cpu_us_per_message"] {
+        let change = all.iter().find(|change| change.figure == figure).unwrap();
+        assert_eq!((change.interval, change.better), (None, None), "{figure}");
+    }
+}
+
+/// The limits themselves are noise.
+#[test]
+fn a_change_is_judged_if_it_is_certain_and_larger_than_the_noise_of_its_kind() {
+    let interval = |low| Some(ChangeInterval { low, high: 30.0 });
+    let (certain, uncertain) = (interval(1.0), interval(-1.0));
+    let p99 = Quantile("relay", 0.99);
+    let rate = Quotient(|batch| (batch.received as f64, batch.seconds));
+    for (kind, before, after, interval, is_judged) in [
+        (p99, 10.0, 10.5, certain, false),
+        (p99, 10.0, 10.51, certain, true),
+        (p99, 0.25, 0.2999, certain, false),
+        (p99, 0.25, 0.3001, certain, true),
+        (p99, 10.0, 12.0, uncertain, false),
+        (p99, 10.0, 12.0, None, false),
+        (rate, 10.0, 10.5, certain, false),
+        (rate, 10.0, 10.51, certain, true),
+        (rate, 10.0, 12.0, uncertain, false),
+        (rate, 10.0, 12.0, None, false),
+        (Level, 10.0, 10.5, None, false),
+        (Level, 10.0, 10.51, None, true),
+        (Exact, 99.9, 99.8, None, true),
+        (Shown, 10.0, 20.0, certain, false),
+    ] {
+        let values = (before, after);
+        let change = plain_change("calls", "figure", values, true);
+        let judged = beyond_noise(change, values, kind, interval);
+        assert_eq!(judged.better.is_some(), is_judged, "{values:?}, {interval:?}");
+    }
+}
+
+/// The load tester's own cost and the success rate are shown as better or worse only.
+#[test]
+fn a_regression_is_one_of_the_server() {
+    let rate = Quotient(|batch| (batch.received as f64, batch.seconds));
+    let interval = Some(ChangeInterval { low: 1.0, high: 90.0 });
+    for (figure, kind, is_regression) in [
+        ("server_cpu_us_per_message", rate, true),
+        ("generator_cpu_us_per_message", rate, false),
+        ("server_memory_mb", Level, true),
+        ("success_percent", Exact, false),
+    ] {
+        let change = plain_change("calls", figure, (10.0, 20.0), true);
+        let change = beyond_noise(change, (10.0, 20.0), kind, interval);
+        assert_eq!(change.better, Some(false), "{figure}");
+        let comparison = ReportComparison {
+            with: String::new(),
+            differences: Vec::new(),
+            remarks: Vec::new(),
+            changes: vec![change],
+        };
+        assert_eq!(comparison.regressions(10.0).len(), usize::from(is_regression), "{figure}");
+    }
+}
+
+#[test]
+fn fewer_messages_in_the_same_time_are_a_regression() {
+    let before = measured(1, 1.0);
+    let mut fewer = before.clone();
+    let run = &mut fewer.runs[0];
+    run.batches.iter_mut().for_each(|batch| batch.received /= 2);
+    *run.figures.get_mut("messages_per_s").unwrap() /= 2.0;
+    let rate_of = |earlier: &LoadReport, report: &LoadReport| {
+        let all = judged(std::slice::from_ref(earlier), report);
+        all.into_iter().find(|(figure, _)| figure == "messages_per_s")
+    };
+    let named = |better| Some(("messages_per_s".to_owned(), better));
+    assert_eq!(rate_of(&before, &fewer), named(false));
+    assert_eq!(rate_of(&fewer, &before), named(true));
+    assert_eq!(rate_of(&before, &before), None);
+}
+
+#[test]
+fn of_several_earlier_reports_the_median_is_shown_and_the_interval_of_all() {
+    let change = |before: f64, interval: Option<(f64, f64)>| FigureChange {
+        interval: interval.map(|(low, high)| ChangeInterval { low, high }),
+        ..plain_change("calls", "relay_p99_ms", (before, 12.0), true)
+    };
+    let first = change(10.0, Some((15.0, 22.0)));
+    let others = [change(6.0, Some((90.0, 110.0))), change(8.0, Some((40.0, 60.0)))];
+    let all = joined(&first, &[&others[0], &others[1]]);
+    assert_eq!((all.before.as_str(), all.percent, all.better), ("8", Some(50.0), Some(false)));
+    assert_eq!(all.interval, Some(ChangeInterval { low: 15.0, high: 110.0 }));
+    let unknown = change(8.0, None);
+    assert_eq!(joined(&first, &[&others[0], &unknown]).interval, None);
+}
+
+/// A figure of a trial depends on its level, which the search chooses.
+#[test]
+fn trials_of_searches_are_not_compared() {
+    let [before, after] = [99.0, 50.0].map(|percent| {
+        let mut report = report(&[("success_percent", percent)]);
+        report.runs[0].trial = true;
+        report
+    });
+    assert_eq!(changes_between(&before, &after), []);
 }
 
 #[test]
@@ -175,6 +274,9 @@ fn a_lower_breaking_point_is_worse_unless_a_search_is_void() {
     assert_eq!(compared(false), (figure(), Some(-50.0), Some(false)));
     assert_eq!(compared(true), (figure(), Some(-50.0), None));
     assert_eq!(changes_between(&report(&[]), &stress(500.0, false)), []);
+    let mut of_messages = stress(500.0, false);
+    of_messages.breaking_point.as_mut().unwrap().raised = "messages".to_owned();
+    assert_eq!(changes_between(&stress(1000.0, false), &of_messages), [], "another quantity");
     // A server that no longer holds the first level has become worse.
     let mut nothing = stress(0.0, false);
     let point = nothing.breaking_point.as_mut().unwrap();
