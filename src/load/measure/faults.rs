@@ -199,7 +199,9 @@ impl LoadFault {
             LoadFault::ConnectionLost => "connections of open sessions broke",
             LoadFault::PingTimeout => "pongs did not arrive in time",
             LoadFault::AnswerTimeout => "other answers did not arrive in time",
-            LoadFault::RateLimited => "the server's rate limit dropped messages",
+            LoadFault::RateLimited => {
+                "the server's rate limit dropped messages; it says so once a second for each user"
+            }
             LoadFault::PeerBusy => {
                 "the server refused messages because their receivers read too slowly"
             }

@@ -237,7 +237,8 @@ mod tests {
             ];
             let run = run(&figures, TestOutcome::Failed);
             let actions = actions(&run, &host(2, true));
-            let raise = ["Raise the server's connection limit", "Raise the server's limit of open"];
+            let raise =
+                ["Raise the server's `--max-connections`", "Raise the server's limit of open"];
             (limiting_factor(&run, &host(2, true)), raise.map(|text| actions.contains(text)))
         };
         // With 1,024 descriptors the server accepts 943 connections; with 200, 119.

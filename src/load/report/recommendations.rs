@@ -10,6 +10,7 @@ use super::model::{
     FaultReport, GeneratorHost, LoadReport, Recommendation, RunReport, TestOutcome,
 };
 use super::text::number;
+use crate::load::measure::LoadFault;
 use crate::load::target::{TargetOutcome, TargetVerdict};
 
 /// From this share of its CPUs on, a server is short of CPU.
@@ -29,6 +30,8 @@ const MIN_CPU_STEPS: f64 = 50.0;
 /// every second start meets it.
 const MUCH_OTHER_CPU_PERCENT: f64 = 50.0;
 const MUCH_STEAL_PERCENT: f64 = 10.0;
+/// If the server's longest iteration was shorter, a silence of the server was not in its event loops.
+const SHORT_LOOP_MS: f64 = 200.0;
 /// A message may cost the generator this many times the CPU that it costs the server.
 const MAX_COST_RATIO: f64 = 1.5;
 
@@ -72,8 +75,7 @@ pub fn recommend(report: &LoadReport) -> Vec<Recommendation> {
 fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut(&str, String)) {
     let name = &run.name;
     for fault in run.faults.iter().filter(|fault| fault.is_server_fault) {
-        let action = format!("Repair the server: {}.", fault.meaning);
-        add(&action, format!("{name}: {}", occurrences(fault)));
+        add(&server_fault_action(run, fault), format!("{name}: {}", occurrences(fault)));
     }
     recommend_for_resources(run, host, add);
     recommend_for_faults(run, add);
@@ -115,6 +117,29 @@ fn recommend_for_run(run: &RunReport, host: &GeneratorHost, add: &mut impl FnMut
     }
 }
 
+/// What to do about a fault that proves that the server is its cause.
+fn server_fault_action(run: &RunReport, fault: &FaultReport) -> String {
+    let longest_loop_ms = run.figures.get("server_latency_loop_max_ms");
+    match LoadFault::from_name(&fault.kind) {
+        Some(LoadFault::Crashed) => {
+            "Find out why the server ended: see its log, its exit status, and the kernel's log (dmesg) \
+             for the out-of-memory killer."
+                .to_owned()
+        }
+        Some(LoadFault::Stalled) => match longest_loop_ms {
+            Some(ms) if *ms < SHORT_LOOP_MS => format!(
+                "Find out what kept the server from running, such as a stopped process, a debugger, a \
+                 CPU quota or a paused virtual machine: its own event loops took {} ms at most.",
+                number(*ms)
+            ),
+            _ => "Find out what blocked the server's event loops: its log names the time of a stall, \
+                  and `perf` the function."
+                .to_owned(),
+        },
+        _ => format!("Repair the server: {}.", fault.meaning),
+    }
+}
+
 fn recommend_for_resources(
     run: &RunReport,
     host: &GeneratorHost,
@@ -125,7 +150,7 @@ fn recommend_for_resources(
     if is_full(run) && exhausted.is_none() {
         let evidence =
             format!("{name}: {:.0} upgrades answered with 503", figure(run, "upgrade_503"));
-        add("Raise the server's connection limit, or add servers.", evidence);
+        add("Raise the server's `--max-connections`, or add servers.", evidence);
     }
     let (used, limit) = (figure(run, "server_descriptors"), figure(run, "server_descriptor_limit"));
     let is_short = limit > 0.0 && used > limit * SHORT_DESCRIPTORS_SHARE;

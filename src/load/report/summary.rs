@@ -2,7 +2,7 @@
 
 use super::breaking_point::headline;
 use super::compare::{FigureChange, NO_COMMON_FIGURES, ReportComparison};
-use super::model::{LoadReport, TestOutcome};
+use super::model::{LoadReport, RunReport, TestOutcome};
 use super::text::{NO_SLOPE_TEST, number};
 use super::{generator_table, latency_table, path_table};
 use crate::load::target::{TargetOutcome, TargetVerdict};
@@ -29,6 +29,7 @@ pub(super) fn summary(report: &LoadReport, compared: Option<&ReportComparison>) 
         report.runs.iter().filter(|run| !run.trial && run.outcome != TestOutcome::Passed);
     for run in not_passed {
         let _ = writeln!(text, "\n**{}:** {}", run.name, run.reason);
+        text += &missed_beside_the_reason(run);
     }
     for line in &report.unjudged_requirements {
         let _ = writeln!(text, "\n**Missed:** {line}");
@@ -47,6 +48,16 @@ pub(super) fn summary(report: &LoadReport, compared: Option<&ReportComparison>) 
         text += &comparison(compared);
     }
     text
+}
+
+/// The targets that a run missed, if its reason is another one.
+fn missed_beside_the_reason(run: &RunReport) -> String {
+    let missed = run.targets.iter().filter(|one| one.reached == TargetOutcome::Missed);
+    let named: Vec<String> = missed
+        .filter(|one| !run.reason.contains(&one.target))
+        .map(|one| format!("{} ({})", one.target, one.value.map_or("–".to_owned(), number)))
+        .collect();
+    if named.is_empty() { String::new() } else { format!("\nMissed too: {}\n", named.join(", ")) }
 }
 
 fn run_table(report: &LoadReport) -> String {
@@ -169,6 +180,16 @@ mod tests {
         let report = LoadReport { runs, ..example_report() };
         let text = summary(&report, None);
         assert!(text.ends_with("- `x`: not measured in this run (the search)\n"), "{text}");
+    }
+
+    #[test]
+    fn missed_targets_are_named_beside_a_fault_of_the_server() {
+        let mut report = failed_report();
+        let missed = report.runs[0].targets[0].target.clone();
+        assert!(!summary(&report, None).contains("Missed too"), "{}", report.runs[0].reason);
+        report.runs[0].reason = "the server is at fault".to_owned();
+        let text = summary(&report, None);
+        assert!(text.contains(&format!("Missed too: {missed} (")), "{text}");
     }
 
     #[test]

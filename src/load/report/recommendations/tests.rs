@@ -75,7 +75,7 @@ fn the_generators_cost_is_judged_by_messages_and_not_by_sessions_opened() {
 fn a_server_that_shuts_down_needs_no_higher_connection_limit() {
     let advised = |figures: &[(&str, f64)]| {
         let run = run(figures, TestOutcome::Failed);
-        actions(&run, &host()).contains("Raise the server's connection limit")
+        actions(&run, &host()).contains("Raise the server's `--max-connections`")
     };
     assert!(advised(&[("upgrade_503", 3.0)]));
     assert!(!advised(&[("upgrade_503", 3.0), ("draining", 2.0)]));
@@ -128,4 +128,22 @@ fn a_missed_latency_is_compared_with_the_servers_own() {
     let own = "by the server's own figures 99 % of its relays take at most 1.5 ms";
     assert!(evidence(&[("server_latency_relay_p99_ms", 1.5)]).contains(own));
     assert!(!evidence(&[]).contains("the server's own figures"));
+}
+
+#[test]
+fn a_server_that_answers_nothing_is_judged_by_its_own_event_loops() {
+    let advised = |kind: LoadFault, longest_loop_ms: Option<f64>| {
+        let figures: Vec<_> =
+            longest_loop_ms.map(|ms| ("server_latency_loop_max_ms", ms)).into_iter().collect();
+        let mut run = with_faults(&[kind.name()], &figures, TestOutcome::Failed);
+        run.faults.iter_mut().for_each(|fault| fault.is_server_fault = true);
+        let text = actions(&run, &host());
+        ["what kept the server from running", "what blocked the server's event loops", "dmesg"]
+            .map(|part| text.contains(part))
+    };
+    assert_eq!(advised(LoadFault::Stalled, Some(1.6)), [true, false, false]);
+    assert_eq!(advised(LoadFault::Stalled, Some(2500.0)), [false, true, false]);
+    assert_eq!(advised(LoadFault::Stalled, None), [false, true, false]);
+    assert_eq!(advised(LoadFault::Crashed, Some(1.6)), [false, false, true]);
+    assert_eq!(advised(LoadFault::Duplicated, Some(1.6)), [false, false, false]);
 }
