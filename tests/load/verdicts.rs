@@ -223,7 +223,7 @@ fn a_refused_connection_is_explained_by_the_answer() {
     for (flag, expected) in [
         ("--max-connections-per-address", "`--max-connections-per-address`"),
         ("--max-new-connections-per-address", "`--max-new-connections-per-address`"),
-        ("--max-connections", "Raise the server's connection limit"),
+        ("--max-connections", "Raise the server's `--max-connections`"),
     ] {
         let server = start_server(&[flag, "12"]);
         let (status, report) = run_load(&format!("refused{flag}"), &server, &connect);

@@ -168,7 +168,8 @@ fn has_ended_earlier(ours: OpenEnd, theirs: &RustlsEnd) -> (bool, bool) {
     let is_ours = match ours {
         // rustls does not limit empty records, and only KeyUpdates that request an answer. It waits until a
         // message with a wrong length is complete. Its peer is a server, which may send other messages. It
-        // ignores empty handshake records, which RFC 8446 §5.4 forbids.
+        // ignores empty handshake records, which RFC 8446 §5.4 forbids, and the outer type of a protected record,
+        // which §5.2 fixes, and permits the longer records of TLS 1.2.
         OpenEnd::Error(error) => matches!(
             error,
             RecordError::TooManyEmpty
@@ -176,6 +177,8 @@ fn has_ended_earlier(ours: OpenEnd, theirs: &RustlsEnd) -> (bool, bool) {
                 | RecordError::KeyUpdateLength
                 | RecordError::HandshakeType
                 | RecordError::EmptyFragment
+                | RecordError::OuterType
+                | RecordError::TooLong
         ),
         OpenEnd::Open | OpenEnd::CloseNotify | OpenEnd::PeerAlert(_) | OpenEnd::Ended => false,
     };
