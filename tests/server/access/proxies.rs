@@ -195,6 +195,8 @@ fn rejects_the_header_and_ignores_the_field_of_an_untrusted_peer() {
     server.wait_for_log_line("PROXY header from an address outside --trusted-proxy");
     assert_eq!(try_open(&server, UNTRUSTED, b"PROXIMITY / HTTP/1.1\r\n\r\n").err(), Some(400));
     assert_eq!(server.stat("/http/rejected/bad_request"), 1);
+    // Until the server has closed them, the refused connections count for the address.
+    server.wait_until_idle();
     let _two = ["203.0.113.1", "203.0.113.2"]
         .map(|claim| try_open(&server, UNTRUSTED, &forwarded(&[claim])).unwrap());
     let third = try_open(&server, UNTRUSTED, &forwarded(&["203.0.113.3"])).err();
