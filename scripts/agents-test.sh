@@ -21,10 +21,10 @@ cd "$(dirname "$0")/.."
 . scripts/need.sh
 
 users=${1:-40000} rooms=500
-[[ $users =~ ^[1-9][0-9]{0,5}$ ]] && [ $((users % 4)) = 0 ] || {
+if ! [[ $users =~ ^[1-9][0-9]{0,5}$ ]] || [ $((users % 4)) != 0 ]; then
     echo "agents-test: USERS has to be a multiple of 4 below 1,000,000, not '$users'" >&2
     exit 2
-}
+fi
 [ "$(id -u)" = 0 ] || { echo "agents-test.sh needs root to create network namespaces" >&2; exit 1; }
 need ip:iproute2 python3:python3
 folder=${CARGO_TARGET_DIR:-target}/release
@@ -83,7 +83,7 @@ start_server() {
     server=$!
     processes+=("$server")
     for _ in $(seq 100); do
-        ! grep -q 'listening on' "$scratch/server.log" || return 0
+        ! grep -qs 'listening on' "$scratch/server.log" || return 0
         sleep 0.1
     done
     cat "$scratch/server.log" >&2
@@ -141,4 +141,4 @@ wrong = [name for figures in (agents, single) for name in expected if figures[na
 print(f"\nincomplete: {', '.join(wrong)}" if wrong else "\nall users were connected and all messages delivered in both runs")
 sys.exit(bool(wrong))
 PYTHON
-exit $status
+[ "$status" = 0 ]
