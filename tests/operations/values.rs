@@ -2,14 +2,19 @@
 //! items. Each rule is checked for every flag of its kind.
 
 use crate::environment::with_environment;
+use crate::flags::MACHINE;
 use clap::{Arg, ArgAction, CommandFactory};
-use switchboard::config::{Arguments, EarlyExit};
+use switchboard::config::{Arguments, ConfigError, EarlyExit};
 
 /// What surrounds a value.
 const PADDINGS: [(&str, &str); 4] = [(" ", ""), ("", " "), (" ", "  "), ("\t", "\n")];
 
 fn flags() -> Vec<Arg> {
-    Arguments::command().get_arguments().cloned().collect()
+    let mut command = Arguments::command();
+    // The message of a failed assertion shows an argument, which panics unless the command is built.
+    command.build();
+    let arguments = command.get_arguments();
+    arguments.filter(|arg| arg.get_env().is_some()).cloned().collect()
 }
 
 fn is_list(arg: &Arg) -> bool {
@@ -108,6 +113,28 @@ fn a_list_flag_without_a_value_is_refused() {
             };
             assert!(line.contains(&flag) && !line.contains('\n'), "{line}");
         }
+    }
+}
+
+#[test]
+fn a_list_longer_than_its_bound_is_refused_by_name() {
+    type NthValue = fn(usize) -> String;
+    let lists: [(&str, usize, NthValue); 5] = [
+        ("--listen", 64, |nth| format!("127.0.0.1:{nth}")),
+        ("--admin-listen", 64, |nth| format!("127.0.0.1:{nth}")),
+        ("--allow-origin", 256, |nth| format!("https://{nth}.example")),
+        ("--trusted-proxy", 256, |nth| format!("10.0.{}.{}", nth / 256, nth % 256)),
+        ("--stats-queue", 64, |nth| format!("q{nth}")),
+    ];
+    for (flag, most, value) in lists {
+        let config = |count: usize| {
+            let values: Vec<String> = (1..=count).map(value).collect();
+            let words = ["switchboard", flag, &values.join(",")];
+            Arguments::read(words).unwrap().validate(&MACHINE)
+        };
+        assert!(config(most).is_ok(), "{flag}");
+        let expected = ConfigError::TooManyValues { flag, given: most + 1, max: most };
+        assert_eq!(config(most + 1).err(), Some(expected));
     }
 }
 

@@ -90,6 +90,7 @@ fn logs_the_address_of_the_client_with_log_addresses_only() {
         ("192.0.2.7", forwarded_for("192.0.2.7")),
         ("2001:db8::7", [&b"PROXY TCP6 2001:db8::7 ::1 5 80\r\n"[..], &upgrade_request()].concat()),
         ("192.0.2.8", forwarded_for("evil, 192.0.2.8")),
+        ("192.0.2.9", forwarded_for("::ffff:192.0.2.9")),
         // Without a statement of the proxy the address is the proxy's own.
         ("127.0.0.1", upgrade_request()),
     ];

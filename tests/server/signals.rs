@@ -39,7 +39,8 @@ fn sighup_reads_the_turn_secret_again_and_keeps_the_old_one_if_the_file_is_bad()
     assert_eq!(sent, expected, "the old secret is in force");
     file.replace(b"second");
     server.send_signal("HUP");
-    server.wait_for_log_line("were read again");
+    let line = server.wait_for_log_line("were read again");
+    assert!(line.contains("--turn-secret-file"), "{line}");
     // A shard takes the new settings in its next iteration, before it reads the request.
     for _ in 0..8 {
         let (sent, expected) = passwords(b"second", &server);
