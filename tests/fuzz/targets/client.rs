@@ -11,7 +11,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 use switchboard::load::measure::Recorder;
 use switchboard::load::message_header::{MessageDecoder, MessageEncoder, MessageHeader, id_hash};
-use switchboard::load::user::{CallPlan, User, UserContext, UserRules, UserScript};
+use switchboard::load::user::{
+    CallPlan, User, UserContext, UserHabits, UserRules, UserScript, WeightedQueue,
+};
 use switchboard::timestamp::Timestamp;
 use switchboard::wire::http::{HeadScan, WebSocketKey, parse_response};
 use switchboard::wire::message::RelayKind;
@@ -164,18 +166,31 @@ fn server_message(choices: &mut Choices<'_>, encoder: &mut MessageEncoder) -> Ve
     }
 }
 
+fn habits(choices: &mut Choices<'_>) -> UserHabits {
+    let mut share = || f64::from(choices.byte() % 5) / 4.0;
+    UserHabits {
+        cancel_share: share(),
+        reset_share: share(),
+        silent_share: share(),
+        return_share: share(),
+        return_after: Duration::from_millis(20),
+        patience: (choices.byte() % 2 == 0).then_some(Duration::from_millis(300)),
+    }
+}
+
 fn run_user(choices: &mut Choices<'_>) {
     let rules = UserRules {
         script: script(choices),
         sample_script: (choices.byte() % 2 == 0).then(|| script(choices)),
-        queue: "q".to_owned(),
+        habits: habits(choices),
+        queues: vec![WeightedQueue { name: "q".to_owned(), up_to: 1.0 }],
         match_timeout: Duration::from_millis(500),
         message_timeout: Duration::from_millis(200),
         late_after: Duration::from_millis(10),
         measure_from: Timestamp::ZERO + Duration::from_millis(50),
     };
     PARTS.with_borrow_mut(|ClientParts { recorder, encoder, decoder }| {
-        let mut user = User::new(1, u64::from(choices.byte()), choices.byte() % 2 == 0);
+        let mut user = User::new(1, u64::from(choices.byte()), choices.byte() % 2 == 0, 0);
         let (mut now, mut out, mut events) = (Timestamp::ZERO, Vec::new(), Vec::new());
         while !choices.is_empty() {
             let what = choices.byte();

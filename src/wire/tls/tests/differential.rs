@@ -1,4 +1,4 @@
-//! The record layer and rustls read the same records, and have to find the same. Also a fuzz target.
+//! The record layer and rustls read the same records, and have to find the same.
 //!
 //! The records are made by a third implementation, below, which can make what neither of the two would: any
 //! content type, padding, fragments, changed bytes.
