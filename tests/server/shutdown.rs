@@ -37,6 +37,9 @@ fn drain_by_signal(signal: &str) {
     let (mut one, mut other, room) = server.matched_raw_pair();
     let mut kept = server.raw_connection();
     assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+    // Until then a session that migrated to its partner's shard may count for both shards.
+    server.wait_for_stat("/matchmaking/waiting", 1);
+    server.wait_for_stat("/sessions/active", 9);
     let began = Instant::now();
     server.send_signal(signal);
     // Every session receives `draining`.
