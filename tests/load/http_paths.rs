@@ -16,10 +16,12 @@ struct PathReport {
     texts: [String; 3],
 }
 
-/// Runs the scenario `http` against `server`. A busy machine must not make the run void.
+/// Runs the scenario `http` against `server`. A busy machine must not make the run void, and a path that
+/// is not answered is no stall of the server.
 fn request(name: &str, server: SocketAddr, arguments: &[&str]) -> PathReport {
     let url = format!("ws://{server}/ws");
     let rules = ["--url", &url, "--late-percent", "100", "--connect-timeout", "1s"];
+    let rules = [&rules[..], &["--stall-after", "10s"]].concat();
     let output = tester(name, &[&["http"], arguments, &rules].concat()).output().unwrap();
     let report = report_of(name, &output);
     let directory = report_directory(name);
